@@ -1,0 +1,157 @@
+"""Checkpoints: tensors and plain dicts only, replaced in one step, and enough in them to rebuild the network."""
+
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from omegaconf import OmegaConf
+from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.plugins.io import TorchCheckpointIO
+from torch import nn
+
+from lightsweep.build import build
+from lightsweep.data.normalize import Normalization
+from lightsweep.errors import ConfigError
+from lightsweep.files import replacing
+
+LAST = "last.ckpt"
+BEST = "best.ckpt"
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a checkpoint says of itself: the network's config node, the data's shape and classes, the normalisation."""
+
+    model: dict[str, Any]
+    input_shape: tuple[int, int, int]
+    class_names: tuple[str, ...]
+    normalization: Normalization
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "model": self.model,
+            "input_shape": list(self.input_shape),
+            "class_names": list(self.class_names),
+            "mean": self.normalization.mean,
+            "std": self.normalization.std,
+        }
+
+    def build_net(self) -> nn.Module:
+        """A fresh network with initial weights, built under the whitelist."""
+        return build(
+            OmegaConf.create(self.model), "model", input_shape=self.input_shape, num_classes=len(self.class_names)
+        )
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A network with its trained weights, in eval mode on the CPU, and what it needs to see images as in training.
+
+    `epoch` counts from 1; 0 means not trained yet.
+    """
+
+    net: nn.Module
+    description: Description
+    epoch: int
+
+
+def load(path: Path) -> Trained:
+    """Rebuild a network from a checkpoint file alone.
+
+    Raises:
+        ConfigError: the file is missing, damaged, or no checkpoint of lightsweep. It is never unpickled freely.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        said = content["lightsweep"]
+        description = Description(
+            said["model"],
+            tuple(said["input_shape"]),
+            tuple(said["class_names"]),
+            Normalization(said["mean"], said["std"]),
+        )
+        weights = {key.removeprefix("net."): value for key, value in content["state_dict"].items()}
+        epoch = epochs_finished(content)
+    except Exception as error:  # torch raises whatever a damaged file provokes
+        raise ConfigError(f"{path} is no checkpoint of lightsweep ({' '.join(str(error).split())[:200]})") from error
+    net = description.build_net()
+    net.load_state_dict(weights)
+    return Trained(net.eval(), description, epoch)
+
+
+def choose(folder: Path, score_with: str) -> Path:
+    """Which checkpoint of a run is scored: the best one, or the last where that is asked for or no best was kept."""
+    best = folder / BEST
+    return best if score_with == "best" and best.exists() else folder / LAST
+
+
+def epochs_finished(checkpoint: dict[str, Any]) -> int:
+    """How many epochs a Lightning checkpoint has behind it."""
+    return int(checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"])
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes beside the old file and then takes its place. Lightning's own goes through the system's temporary folder,
+    from where the last step can be a copy that a kill leaves half done."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        buffer = BytesIO()  # straight to a full disk, torch would raise an error that does not say so
+        torch.save(checkpoint, buffer)
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        with replacing(Path(path)) as temporary:
+            temporary.write_bytes(buffer.getbuffer())
+
+
+class LastCheckpoint(ModelCheckpoint):
+    """last.ckpt at the start of training and after every epoch. (ModelCheckpoint's own `save_last` skips epochs that
+    did not improve.)"""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(
+            folder, filename=Path(LAST).stem, monitor=None, save_top_k=1, enable_version_counter=False
+        )
+
+    @property
+    def state_key(self) -> str:
+        return "LastCheckpoint"
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        super().on_train_start(trainer, pl_module)
+        if trainer.global_step == 0:
+            trainer.save_checkpoint(Path(str(self.dirpath)) / LAST)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        pass  # nothing of it matters: the file's name never changes, even if the folder's did
+
+
+class BestCheckpoint(ModelCheckpoint):
+    """best.ckpt: replaced whenever the monitored metric is better than ever before, first come first kept.
+
+    Args:
+        dirpath: the folder.
+        monitor: a metric's name.
+        mode: max or min.
+    """
+
+    def __init__(self, *, dirpath: str, monitor: str, mode: str) -> None:
+        super().__init__(
+            dirpath, filename=Path(BEST).stem, monitor=monitor, mode=mode, save_top_k=1, enable_version_counter=False
+        )
+
+    @property
+    def state_key(self) -> str:
+        return "BestCheckpoint"
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up the score to beat, also in a run's folder that was moved meanwhile."""
+        path = str(Path(str(self.dirpath)) / BEST)
+        score = state_dict["best_model_score"]
+        if score is None:
+            return
+        self.best_model_score = self.kth_value = self.current_score = score
+        self.best_model_path = self.kth_best_model_path = path
+        self.best_k_models = {path: score}
+

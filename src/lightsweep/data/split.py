@@ -1,0 +1,28 @@
+"""Which training images validate."""
+
+import numpy as np
+from sklearn.model_selection import train_test_split
+
+METHODS = ("first", "random", "stratified")
+
+
+def split(method: str, labels: np.ndarray, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Indices of the training part and of the validation part, both ``int64`` and ascending.
+
+    Args:
+        method: first (the first ones validate), random, or stratified (the same share of each class).
+        labels: ``int64 [N]``.
+        fraction: of the N images that validate, rounded.
+        seed: of random and stratified.
+
+    Raises:
+        ValueError: a class has too few images to be in both parts (stratified only).
+    """
+    everything = np.arange(len(labels))
+    held_out = round(len(labels) * fraction)
+    if method == "first":
+        return everything[held_out:], everything[:held_out]
+    train, val = train_test_split(
+        everything, test_size=held_out, random_state=seed, stratify=labels if method == "stratified" else None
+    )
+    return np.sort(train), np.sort(val)

@@ -1,0 +1,21 @@
+"""What can go wrong with a run, other than a bug."""
+
+
+class ConfigError(Exception):
+    """The user asked for something that cannot be: names the key, the rule and the value, in one line."""
+
+
+class RunFailed(Exception):
+    """A run that could not be finished for a reason outside the program, such as a full disk."""
+
+
+class Diverged(Exception):
+    """The loss became NaN or infinite."""
+
+
+class Interrupted(BaseException):
+    """A signal asked the run to end. Not an Exception, so that nothing on the way up handles it by accident."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(signum)
+        self.signum = signum

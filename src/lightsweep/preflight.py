@@ -1,0 +1,59 @@
+"""What can be seen to be wrong with a config before anything is built from it."""
+
+from omegaconf import DictConfig
+
+from lightsweep import checks
+from lightsweep.errors import ConfigError
+from lightsweep.metrics import check_monitor
+
+_INSTEAD_OF_HIDDEN = ("model.width", "model.depth", "model.taper")
+
+
+def check(cfg: DictConfig, overrides: list[str]) -> None:
+    """Check the root's keys and the trainer's; what is built from the config checks its own.
+
+    Args:
+        overrides: what was typed, ``key=value`` each.
+
+    Raises:
+        ConfigError: names the key.
+    """
+    checks.whole("seed", cfg.seed, "[0, inf)")
+    checks.choice("score_with", cfg.score_with, ("best", "last"))
+    checks.flag("test", cfg.test)
+    checks.flag("compile", cfg.compile)
+    if cfg.threads is not None:
+        checks.whole("threads", cfg.threads, "[1, inf)")
+    _check_monitors(cfg)
+    _check_trainer(cfg.trainer)
+    _check_shape(cfg.model, overrides)
+
+
+def _check_monitors(cfg: DictConfig) -> None:
+    check_monitor("monitor", cfg.monitor.metric, cfg.monitor.mode)
+    watching = {f"callbacks.{name}": node for name, node in cfg.callbacks.items()} | {"scheduler": cfg.scheduler}
+    for key, node in watching.items():
+        if "monitor" in node and "mode" in node:
+            check_monitor(key, node.monitor, node.mode)
+
+
+def _check_trainer(node: DictConfig) -> None:
+    if node.max_epochs != -1:
+        checks.whole("trainer.max_epochs", node.max_epochs, "[1, inf)")
+    checks.whole("trainer.accumulate_grad_batches", node.accumulate_grad_batches, "[1, inf)")
+    checks.whole("trainer.check_val_every_n_epoch", node.check_val_every_n_epoch, "[1, inf)")
+    if node.gradient_clip_val is not None:
+        checks.number("trainer.gradient_clip_val", node.gradient_clip_val, "[0, inf)")
+
+
+def _check_shape(model: DictConfig, overrides: list[str]) -> None:
+    """A list of widths replaces three other keys: setting one of those beside it would do nothing, silently."""
+    if model.get("hidden") is None:
+        return
+    for override in overrides:
+        key = override.partition("=")[0].lstrip("+~")
+        if key in _INSTEAD_OF_HIDDEN:
+            raise ConfigError(
+                f"{key} must not be set beside model.hidden, which replaces it"
+                f" (model.hidden=null makes room for it), got {override}"
+            )

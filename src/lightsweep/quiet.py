@@ -1,0 +1,18 @@
+"""Messages of the libraries that tell the user of lightsweep nothing he could act on."""
+
+import logging
+import warnings
+
+
+def libraries() -> None:
+    """Keep warnings of Lightning, drop its information, and the warnings that our use of it makes wrong."""
+    for name in ("pytorch_lightning", "lightning_fabric", "lightning.pytorch"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for message in (
+        r".*smaller than the logging interval.*",  # we log once an epoch, on purpose
+        r".*Checkpoint directory .* exists and is not empty.*",  # last.ckpt is in it from the start
+        r".*isinstance\(treespec, LeafSpec\).*",  # Lightning's use of torch
+        r".*does not have many workers.*",  # our loader needs none
+        r".*lr_scheduler.step\(\)` before `optimizer.step\(\).*",  # a resumed run
+    ):
+        warnings.filterwarnings("ignore", message=message)

@@ -1,0 +1,146 @@
+"""A run's folder: where it is born, how it is found again, and how it goes when nothing was ever run in it.
+
+This module is imported at every start, so it imports neither torch nor Lightning.
+"""
+
+import os
+import secrets
+import shutil
+from pathlib import Path
+from typing import Any
+
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from lightsweep.errors import ConfigError
+from lightsweep.files import write_whole
+
+CONFIG = "config.yaml"
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def register_resolvers() -> None:
+    """``${lightsweep.root:outputs}``, a path in the project's root, and ``${lightsweep.run_id:}``, a few random letters."""
+    OmegaConf.register_resolver("lightsweep.root", lambda name: str(ROOT / name), replace=True)
+    OmegaConf.register_resolver("lightsweep.run_id", lambda: secrets.token_hex(2), use_cache=True, replace=True)
+
+
+class ConfigFirst(Callback):
+    """A Hydra callback: the run's own config.yaml is in its folder from the moment that the folder exists.
+
+    So a run that is killed at any moment can be resumed. (Hydra's `.hydra/config.yaml` does not do for this: a run
+    that resumes in the same folder writes over it.)
+    """
+
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        folder = Path(config.hydra.run.dir)
+        if config.get("resume") is not None or is_follower() or folder.exists():
+            return  # where the folder exists, `on_job_start` writes
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        unborn = folder.with_name(f".{folder.name}.new")
+        unborn.mkdir()
+        try:
+            save_config(config, unborn)
+            unborn.rename(folder)
+        except OSError:
+            shutil.rmtree(unborn, ignore_errors=True)  # what is wrong comes up again, and is reported, in the run
+
+    def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
+        folder = Path(config.hydra.runtime.output_dir)
+        if not is_run(folder) and not is_follower():
+            save_config(config, folder)
+
+
+def save_config(config: DictConfig, folder: Path) -> None:
+    """Write the run's config, with what depends on the shell it was typed in resolved."""
+    own = OmegaConf.masked_copy(config, [str(key) for key in config if key not in ("hydra", "resume")])
+    OmegaConf.set_struct(own, False)
+    if "data_dir" in own:
+        own.data_dir = os.path.abspath(own.data_dir)
+    own.overrides = list(config.hydra.overrides.task)
+    write_whole(folder / CONFIG, OmegaConf.to_yaml(own))
+
+
+def is_run(folder: Path) -> bool:
+    return (folder / CONFIG).is_file()
+
+
+def is_follower() -> bool:
+    """Is this one of the further processes that Lightning starts for distributed training?"""
+    return os.environ.get("LOCAL_RANK", "0") != "0"
+
+
+def find(name: str, runs: Path = ROOT / "outputs" / "runs") -> Path:
+    """The run's folder that ``resume=NAME`` means: a path, or ``latest``, the newest below `runs`.
+
+    Raises:
+        ConfigError: there is no such run.
+    """
+    if name == "latest":
+        folders = [folder for folder in sorted(runs.glob("*"), key=_born) if is_run(folder)]
+        if not folders:
+            raise ConfigError(f"resume=latest found no run in {runs}")
+        return folders[-1]
+    folder = Path(name).expanduser()
+    if not is_run(folder):
+        raise ConfigError(f"resume must be a run's folder (one that holds {CONFIG}) or latest, got {name!r}")
+    return folder.resolve()
+
+
+def load_config(folder: Path) -> DictConfig:
+    """The config that a run was started with; its extra key `overrides` lists what was typed then.
+
+    Raises:
+        ConfigError: the file is damaged.
+    """
+    try:
+        config = OmegaConf.load(folder / CONFIG)
+        if not isinstance(config, DictConfig):
+            raise ValueError("no mapping")
+    except Exception as error:  # YAML, Unicode, OmegaConf: each has its own
+        raise ConfigError(f"{folder / CONFIG} cannot be read ({' '.join(str(error).split())})") from error
+    return config
+
+
+def with_overrides(own: DictConfig, composed: DictConfig, overrides: list[str], groups: set[str]) -> DictConfig:
+    """A resumed run's own config with what was typed now on top.
+
+    Args:
+        own: the run's config.
+        composed: the config as Hydra composed it from the defaults and `overrides`, which is where values come from.
+        groups: names of the config groups, ``optimizer`` and so on: choosing in one replaces its whole node.
+    """
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    for override in OverridesParser.create().parse_overrides(overrides):
+        key = override.key_or_group
+        if key in ("resume", "run_dir") or key.startswith("hydra"):
+            continue
+        if override.is_delete() or key in ("experiment", "sweep"):
+            raise ConfigError(f"{override.input_line}: a resumed run keeps its own; override single keys instead")
+        node = composed._get_node(key) if key in groups else OmegaConf.select(composed, key)
+        try:
+            OmegaConf.update(own, key, node, merge=False, force_add=True)
+        except OmegaConfBaseException as error:
+            raise ConfigError(f"{override.input_line}: {' '.join(str(error).split())}") from error
+    own.overrides = [*own.get("overrides", []), *(line for line in overrides if not line.startswith("resume="))]
+    return own
+
+
+def discard(folder: Path) -> None:
+    """Remove the folder of a run that never began: what Hydra and `ConfigFirst` wrote, and the folder if that was all."""
+    if any((folder / name).exists() for name in ("metrics.csv", "result.json", "checkpoints")):
+        return
+    shutil.rmtree(folder / ".hydra", ignore_errors=True)
+    for leftover in (folder / CONFIG, *folder.glob("*.log")):
+        leftover.unlink(missing_ok=True)
+    try:
+        folder.rmdir()
+    except OSError:
+        pass  # it holds something of the user's
+
+
+def _born(folder: Path) -> tuple[float, str]:
+    config = folder / CONFIG
+    return (config.stat().st_mtime if config.is_file() else 0.0), folder.name

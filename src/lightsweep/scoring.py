@@ -1,0 +1,42 @@
+"""How good is a network on a part of the data: loss, accuracy, and which class it takes for which."""
+
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchmetrics.functional.classification import multiclass_confusion_matrix
+
+
+@dataclass(frozen=True)
+class Score:
+    """Mean cross-entropy, accuracy in [0, 1], and counts ``int64 [K, K]``: true class by row, predicted by column."""
+
+    loss: float
+    acc: float
+    confusion: np.ndarray
+
+
+@torch.inference_mode()
+def score(
+    net: nn.Module, loader: Iterable[tuple[Tensor, Tensor]], *, num_classes: int, precision: AbstractContextManager
+) -> Score:
+    """Score a network over batches of normalised images ``float [B, C, H, W]`` and classes ``int64 [B]``.
+
+    Args:
+        net: on the device of the batches; left in eval mode.
+        precision: under which its forward pass runs, as in training.
+    """
+    net.eval()
+    losses, logits, targets = [], [], []
+    with precision:
+        for images, labels in loader:
+            logits.append(net(images).float())
+            targets.append(labels)
+            losses.append(F.cross_entropy(logits[-1], labels, reduction="sum"))
+    confusion = multiclass_confusion_matrix(torch.cat(logits), torch.cat(targets), num_classes).cpu().numpy()
+    count = int(confusion.sum())
+    return Score(torch.stack(losses).sum().item() / count, int(confusion.trace()) / count, confusion)

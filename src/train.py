@@ -1,0 +1,109 @@
+"""Train one classifier: python src/train.py optimizer=adamw model.bn=true. With -m, a grid or a sweep."""
+
+from pathlib import Path
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from lightsweep import cli, run_folder
+from lightsweep.trust import WHITELIST
+
+run_folder.register_resolvers()
+
+
+@hydra.main(config_path="../conf", config_name="train", execution_whitelist=list(WHITELIST))
+def main(cfg: DictConfig) -> float:
+    """One run in its folder; returns the best value of the monitored metric, which is what a sweep optimises."""
+    from lightsweep import signals  # torch and Lightning wait until Hydra has understood the command line
+
+    hydra_cfg = HydraConfig.get()
+    folder = Path(hydra_cfg.runtime.output_dir)
+    typed = list(hydra_cfg.overrides.task)
+    resumed = cfg.resume is not None
+    kind = "job" if hydra_cfg.mode == RunMode.MULTIRUN else "run"
+    with cli.job(folder, fresh=not resumed), signals.as_exceptions():
+        if resumed:
+            own = run_folder.load_config(folder)
+            cfg = run_folder.with_overrides(own, cfg, typed, set(hydra_cfg.runtime.choices))
+            typed = list(cfg.overrides)
+        return train(cfg, folder, kind=kind, overrides=typed)
+
+
+def train(cfg: DictConfig, folder: Path, *, kind: str, overrides: list[str]) -> float:
+    """Build, fit, score, save."""
+    import torch
+
+    from lightsweep import checkpoints, hparams, preflight, quiet, results, summary, trainer
+    from lightsweep.build import build
+    from lightsweep.metrics import MetricsFile
+    from lightsweep.seeds import seed_everything
+
+    quiet.libraries()
+    preflight.check(cfg, overrides)
+    if cfg.threads is not None:
+        torch.set_num_threads(cfg.threads)
+    metrics = MetricsFile(folder / "metrics.csv")
+    with results.Record(folder, cfg, metrics, kind=kind, overrides=overrides) as record:
+        data = build(cfg.data, "data")
+        data.setup()
+        seed_everything(cfg.seed)
+        classifier = build_classifier(cfg, data)
+        record.add(**results.parameters(classifier.net))
+
+        fitting = trainer.make(cfg, folder, metrics)
+        record.device = fitting.strategy.root_device
+        hparams.log_start(fitting.loggers, cfg)
+        last = folder / "checkpoints" / checkpoints.LAST
+        fitting.fit(classifier, datamodule=data, ckpt_path=last if last.exists() else None, weights_only=True)
+        if not fitting.is_global_zero:  # one of several processes: the first does the rest
+            return record.best_value
+
+        trained = checkpoints.load(checkpoints.choose(folder / "checkpoints", cfg.score_with))
+        record.best_epoch = trained.epoch
+        score_parts(record, trained.net, data, fitting, ("train", "val", "test") if cfg.test else ("train", "val"))
+        hparams.log_end(fitting.loggers, record.facts)
+    summary.show(record.content("completed"), folder)
+    return record.best_value
+
+
+def build_classifier(cfg: DictConfig, data):
+    """The network for this data set with its loss, optimizer and schedule."""
+    from omegaconf import OmegaConf
+
+    from lightsweep.build import build
+    from lightsweep.checkpoints import Description
+    from lightsweep.classifier import Classifier
+    from lightsweep.objective import Objective
+
+    model = OmegaConf.to_container(cfg.model, resolve=True)
+    description = Description(model, data.input_shape, data.class_names, data.normalization)
+    net = description.build_net()
+    if cfg.compile:
+        net.compile()
+    return Classifier(
+        net,
+        objective=Objective(net, **cfg.loss),
+        optimizer=build(cfg.optimizer, "optimizer"),
+        schedule=build(cfg.scheduler, "scheduler"),
+        decay_all=cfg.decay_all,
+        max_epochs=cfg.trainer.max_epochs,
+        description=description,
+    )
+
+
+def score_parts(record, net, data, fitting, parts: tuple[str, ...]) -> None:
+    """Score the trained network on each part, without augmentation and in the precision it was trained in."""
+    from lightsweep import scoring
+
+    net.to(record.device)
+    for part in parts:
+        loader = data.eval_loader(part, record.device)
+        precision = fitting.precision_plugin.forward_context()
+        score = scoring.score(net, loader, num_classes=data.num_classes, precision=precision)
+        record.add_score(part, score, data.class_names)
+
+
+if __name__ == "__main__":
+    cli.launch(main)
