@@ -1,16 +1,18 @@
 """Train one classifier: python src/train.py optimizer=adamw model.bn=true. With -m, a grid or a sweep."""
 
 from pathlib import Path
+from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from lightsweep import cli, run_folder
+from lightsweep import cli, resolvers, run_folder
+from lightsweep.sweep import assignment
 from lightsweep.trust import WHITELIST
 
-run_folder.register_resolvers()
+resolvers.register()
 
 
 @hydra.main(config_path="../conf", config_name="train", execution_whitelist=list(WHITELIST))
@@ -22,8 +24,9 @@ def main(cfg: DictConfig) -> float:
     folder = Path(hydra_cfg.runtime.output_dir)
     typed = list(hydra_cfg.overrides.task)
     resumed = cfg.resume is not None
-    kind = "job" if hydra_cfg.mode == RunMode.MULTIRUN else "run"
-    with cli.job(folder, fresh=not resumed), signals.as_exceptions():
+    kind = assignment.kind(otherwise="job" if hydra_cfg.mode == RunMode.MULTIRUN else "run")
+    fresh = not resumed and kind in ("run", "job")
+    with cli.job(folder, fresh=fresh), signals.as_exceptions():
         if resumed:
             own = run_folder.load_config(folder)
             cfg = run_folder.with_overrides(own, cfg, typed, set(hydra_cfg.runtime.choices))
@@ -52,11 +55,11 @@ def train(cfg: DictConfig, folder: Path, *, kind: str, overrides: list[str]) -> 
         classifier = build_classifier(cfg, data)
         record.add(**results.parameters(classifier.net))
 
-        fitting = trainer.make(cfg, folder, metrics)
+        fitting = trainer.make(cfg, folder, metrics, assignment.callbacks(cfg.monitor.metric))
         record.device = fitting.strategy.root_device
         hparams.log_start(fitting.loggers, cfg)
         last = folder / "checkpoints" / checkpoints.LAST
-        fitting.fit(classifier, datamodule=data, ckpt_path=last if last.exists() else None, weights_only=True)
+        trainer.fit(fitting, classifier, data, last)
         if not fitting.is_global_zero:  # one of several processes: the first does the rest
             return record.best_value
 
@@ -77,7 +80,7 @@ def build_classifier(cfg: DictConfig, data):
     from lightsweep.classifier import Classifier
     from lightsweep.objective import Objective
 
-    model = OmegaConf.to_container(cfg.model, resolve=True)
+    model: Any = OmegaConf.to_container(cfg.model, resolve=True)
     description = Description(model, data.input_shape, data.class_names, data.normalization)
     net = description.build_net()
     if cfg.compile:

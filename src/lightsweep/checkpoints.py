@@ -111,7 +111,12 @@ class LastCheckpoint(ModelCheckpoint):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(
-            folder, filename=Path(LAST).stem, monitor=None, save_top_k=1, enable_version_counter=False
+            folder,
+            filename=Path(LAST).stem,
+            monitor=None,
+            save_top_k=1,
+            save_on_train_epoch_end=True,  # also where not every epoch is validated
+            enable_version_counter=False,
         )
 
     @property
@@ -138,12 +143,23 @@ class BestCheckpoint(ModelCheckpoint):
 
     def __init__(self, *, dirpath: str, monitor: str, mode: str) -> None:
         super().__init__(
-            dirpath, filename=Path(BEST).stem, monitor=monitor, mode=mode, save_top_k=1, enable_version_counter=False
+            dirpath,
+            filename=Path(BEST).stem,
+            monitor=monitor,
+            mode=mode,
+            save_top_k=1,
+            save_weights_only=True,  # a run goes on from last.ckpt; the optimizer's state is twice as large
+            save_on_train_epoch_end=True,  # after a validation the epoch would not be counted yet
+            enable_version_counter=False,
         )
 
     @property
     def state_key(self) -> str:
         return "BestCheckpoint"
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self.monitor in trainer.callback_metrics:  # not every epoch is validated
+            super().on_train_epoch_end(trainer, pl_module)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take up the score to beat, also in a run's folder that was moved meanwhile."""
@@ -154,4 +170,3 @@ class BestCheckpoint(ModelCheckpoint):
         self.best_model_score = self.kth_value = self.current_score = score
         self.best_model_path = self.kth_best_model_path = path
         self.best_k_models = {path: score}
-

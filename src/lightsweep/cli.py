@@ -7,10 +7,11 @@ import errno
 import os
 import shlex
 import sys
+import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.types import Quote, QuotedString
@@ -21,7 +22,8 @@ from omegaconf.errors import OmegaConfBaseException
 from lightsweep import run_folder
 from lightsweep.errors import ConfigError, Diverged, Interrupted, RunFailed
 
-_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG, errno.ENOTDIR, errno.EEXIST}
+_NAMES = ("ENOSPC", "EDQUOT", "EFBIG", "EIO", "EROFS", "EACCES", "EPERM", "ENOENT", "ENOTDIR", "EEXIST", "ENAMETOOLONG")
+_DISK = {getattr(errno, name) for name in _NAMES}
 
 
 def launch(main: Callable[[], Any]) -> None:
@@ -33,7 +35,8 @@ def launch(main: Callable[[], Any]) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise, not print
     try:
         sys.argv[1:] = prepare(sys.argv[1:])
-        main()
+        with redirect_stderr(sys.stderr if whole_trace else _WithoutHydrasLine(sys.stderr)):  # type: ignore[type-var]
+            main()
     except (Interrupted, KeyboardInterrupt) as error:
         sys.exit(128 + getattr(error, "signum", 2))
     except Exception as error:
@@ -47,13 +50,31 @@ def launch(main: Callable[[], Any]) -> None:
         sys.exit(1)
 
 
+class _WithoutHydrasLine:
+    """stderr less the line that Hydra writes before it raises a job's error: `launch` says what is wrong."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+
+    def write(self, text: str) -> int:
+        return len(text) if text.startswith("Error executing job with overrides: ") else self.stream.write(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+
 @contextmanager
 def job(folder: Path, *, fresh: bool) -> Iterator[None]:
     """Around one job: remove the folder of one that was refused; in a grid, tell what is wrong at once."""
     try:
+        if fresh and run_folder.was_trained(folder) and not run_folder.is_follower():
+            raise ConfigError(f"{folder} holds a run already: choose another hydra.run.dir or hydra.sweep.dir")
+        if HydraConfig.get().job.env_set:  # PATH, LD_PRELOAD and others choose what code runs
+            raise ConfigError("hydra.job.env_set must be empty: set environment variables in the shell")
         yield
     except Exception as error:
-        if fresh and isinstance(error, ConfigError) and not run_folder.is_follower():
+        refused = isinstance(error, ConfigError | HydraException | OmegaConfBaseException)
+        if fresh and refused and not run_folder.is_follower():
             run_folder.discard(folder)
         if HydraConfig.get().mode == RunMode.MULTIRUN and (line := describe(error)):
             print(f"job {HydraConfig.get().job.num}: {line}", file=sys.stderr)
@@ -62,20 +83,25 @@ def job(folder: Path, *, fresh: bool) -> Iterator[None]:
 
 
 def prepare(arguments: list[str]) -> list[str]:
-    """Arguments as Hydra needs them: a resumed run works in its own folder, and nothing runs over another run.
+    """Arguments as Hydra needs them: a resumed run works in its own folder, nothing runs over another run, and
+    ``sweep=NAME`` sweeps.
 
     Raises:
         ConfigError: `resume` names no run, or `hydra.run.dir` one that is already there.
     """
+    _refuse_no_choice(arguments)
     resumed = _last_value(arguments, "resume")
-    if resumed in (None, "", "null"):
+    sweep = _last_value(arguments, "sweep")
+    multirun = bool({"-m", "--multirun"} & set(arguments))
+    if resumed in (None, "null"):
         _refuse_to_run_over(arguments)
-        return arguments
-    if {"-m", "--multirun"} & set(arguments):
+        # A sweep file cannot say by itself that it is a sweep: Hydra wants that before it composes.
+        return arguments if multirun or sweep in (None, "null") else [*arguments, "hydra.mode=MULTIRUN"]
+    if multirun or sweep not in (None, "null"):
         raise ConfigError("resume goes on with one run, it cannot be swept (drop -m)")
     folder = run_folder.find(resumed.strip("'\""))
     quoted = QuotedString(str(folder), Quote.single).with_quotes()
-    others = [argument for argument in arguments if not argument.startswith(("resume=", "hydra.run.dir="))]
+    others = [argument for argument in arguments if _key(argument) not in ("resume", "hydra.run.dir")]
     return [*others, f"resume={quoted}", f"hydra.run.dir={quoted}"]
 
 
@@ -86,31 +112,62 @@ def describe(error: BaseException) -> str | None:
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options is not None:
         group, _, name = error.missing_cfg_file.rpartition("/")
         options = [option for option in error.options if not option.startswith("_")]
-        return f"{group}={name}: there is no such choice; there is {', '.join(options)}"
+        return f"{group}={name}: there is no such choice; there is {', '.join(options) or 'none'}"
     if isinstance(error, OSError) and error.errno in _DISK:
-        return f"the run's folder (hydra.run.dir) cannot be written: {error.strerror} {error.filename or ''}".strip()
+        where = f" ({error.filename})" if error.filename else ""
+        return f"the run's folder (hydra.run.dir) cannot be written: {error.strerror}{where}"
     if isinstance(error, HydraException | OmegaConfBaseException):
-        return _one_line(error)
-    return None
+        text = _one_line(error)
+        key = getattr(error, "full_key", None)
+        return f"{key}: {text}" if key and key not in text else text
+    return _one_line(error) if _raised_by_hydra(error) else None
+
+
+def _raised_by_hydra(error: BaseException) -> bool:
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return bool(frames) and frames[-1].f_globals.get("__name__", "").startswith("hydra.")
 
 
 def _one_line(error: BaseException) -> str:
     texts = [str(error)]
     if error.__cause__ is not None and str(error.__cause__) not in texts[0]:
         texts.append(str(error.__cause__))
-    lines = [line.strip() for text in texts for line in text.splitlines()]
-    return " ".join(line for line in lines if line and not line.startswith(("full_key:", "object_type=")))
+    return "; ".join(" ".join(_lines(text)) for text in texts)
+
+
+def _lines(text: str) -> list[str]:
+    lines = [line.strip() for line in text.splitlines()]
+    return [line for line in lines if line and not line.startswith(("full_key:", "object_type=", "reference_type="))]
 
 
 def _last_value(arguments: list[str], key: str) -> str | None:
-    values = [argument.partition("=")[2] for argument in arguments if argument.startswith(f"{key}=")]
+    values = [argument.partition("=")[2] for argument in arguments if _key(argument) == key]
     return values[-1] if values else None
 
 
+def _key(argument: str) -> str:
+    return argument.partition("=")[0].lstrip("+")
+
+
+def _refuse_no_choice(arguments: list[str]) -> None:
+    """GROUP=null, for which Hydra has an error without a name."""
+    for argument in arguments:
+        group, _, choice = argument.partition("=")
+        folder = run_folder.ROOT / "conf" / group
+        if choice == "null" and group and folder.is_dir():
+            options = sorted(file.stem for file in folder.glob("*.yaml") if not file.name.startswith("_"))
+            raise ConfigError(f"{argument}: there is no such choice; there is {', '.join(options) or 'none'} (~{group}: without)")
+
+
 def _refuse_to_run_over(arguments: list[str]) -> None:
-    folder = _last_value(arguments, "hydra.run.dir")
-    multirun = {"-m", "--multirun"} & set(arguments)
-    if folder and not multirun and not run_folder.is_follower() and run_folder.is_run(Path(folder.strip("'\""))):
+    typed = _last_value(arguments, "hydra.run.dir")
+    if typed is None or {"-m", "--multirun"} & set(arguments) or run_folder.is_follower():
+        return
+    folder = Path(typed.strip("'\""))
+    if run_folder.is_run(folder):
         raise ConfigError(
-            f"hydra.run.dir must be a folder without a run, got {folder}; resume={shlex.quote(folder)} goes on with that run"
+            f"hydra.run.dir must be a folder without a run, got {typed};"
+            f" resume={shlex.quote(typed)} goes on with that run"
         )
+    if folder.is_dir() and any(folder.iterdir()):
+        raise ConfigError(f"hydra.run.dir must be a new or an empty folder, got {typed!r}")

@@ -16,8 +16,7 @@ def flat(cfg: DictConfig) -> dict[str, Any]:
     params = {"optimizer": _name(cfg.optimizer), "scheduler": _name(cfg.scheduler)}
     params |= {key: OmegaConf.select(cfg, key) for key in _KEYS}
     for group in _GROUPS:
-        node = OmegaConf.to_container(OmegaConf.select(cfg, group), resolve=True)
-        assert isinstance(node, dict)
+        node: Any = OmegaConf.to_container(OmegaConf.select(cfg, group), resolve=True)
         params |= {f"{group}.{key}": value for key, value in node.items() if not str(key).startswith("_")}
     return {key: _scalar(value) for key, value in params.items() if value is not None}
 

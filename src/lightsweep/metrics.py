@@ -32,12 +32,11 @@ class MetricsFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.rows: list[Row] = []
+        self.rows: list[Row] = _read(path) if path.exists() else []
 
     def reopen(self, epochs: int) -> None:
         """Keep the rows of the first `epochs` epochs, and drop what a stopped run wrote after its last checkpoint."""
-        rows = _read(self.path) if self.path.exists() else []
-        self.rows = [row for row in rows if row["epoch"] <= epochs]
+        self.rows = [row for row in self.rows if row["epoch"] <= epochs]
         write_whole(self.path, _text([COLUMNS, *map(_cells, self.rows)]))
 
     def append(self, row: Row) -> None:

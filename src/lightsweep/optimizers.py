@@ -41,7 +41,7 @@ def make(optimizer: partial, net: nn.Module, *, decay_all: bool, may_fuse: bool 
         optimizer = partial(optimizer, fused=False)
     try:
         return optimizer(parameter_groups(net, decay_all=decay_all))
-    except (TypeError, ValueError, RuntimeError) as error:
+    except (TypeError, ValueError, LookupError, RuntimeError) as error:
         raise explain(error, "optimizer") from error
 
 

@@ -6,6 +6,7 @@ from lightsweep import checks
 from lightsweep.errors import ConfigError
 from lightsweep.metrics import check_monitor
 
+_NODES = ("monitor", "loss", "data", "model", "optimizer", "scheduler", "callbacks", "logger", "trainer")
 _INSTEAD_OF_HIDDEN = ("model.width", "model.depth", "model.taper")
 
 
@@ -18,23 +19,39 @@ def check(cfg: DictConfig, overrides: list[str]) -> None:
     Raises:
         ConfigError: names the key.
     """
+    for key in _NODES:
+        checks.require(isinstance(cfg[key], DictConfig), key, "have keys of its own", cfg[key])
     checks.whole("seed", cfg.seed, "[0, inf)")
     checks.choice("score_with", cfg.score_with, ("best", "last"))
     checks.flag("test", cfg.test)
     checks.flag("compile", cfg.compile)
     if cfg.threads is not None:
         checks.whole("threads", cfg.threads, "[1, inf)")
+    checks.require(isinstance(cfg.data_dir, str) and cfg.data_dir != "", "data_dir", "be a path", cfg.data_dir)
     _check_monitors(cfg)
+    _check_callbacks(cfg.callbacks)
     _check_trainer(cfg.trainer)
     _check_shape(cfg.model, overrides)
 
 
 def _check_monitors(cfg: DictConfig) -> None:
     check_monitor("monitor", cfg.monitor.metric, cfg.monitor.mode)
+    for group in ("callbacks", "logger"):
+        for name, node in cfg[group].items():
+            key = f"{group}.{name}"
+            checks.require(isinstance(node, DictConfig), key, f"have keys of its own (~{key} removes it)", node)
     watching = {f"callbacks.{name}": node for name, node in cfg.callbacks.items()} | {"scheduler": cfg.scheduler}
     for key, node in watching.items():
         if "monitor" in node and "mode" in node:
             check_monitor(key, node.monitor, node.mode)
+
+
+def _check_callbacks(nodes: DictConfig) -> None:
+    for name, node in nodes.items():
+        if "patience" in node:
+            checks.whole(f"callbacks.{name}.patience", node.patience, "[1, inf)")
+        if "min_delta" in node:
+            checks.number(f"callbacks.{name}.min_delta", node.min_delta, "[0, inf)")
 
 
 def _check_trainer(node: DictConfig) -> None:
@@ -44,6 +61,17 @@ def _check_trainer(node: DictConfig) -> None:
     checks.whole("trainer.check_val_every_n_epoch", node.check_val_every_n_epoch, "[1, inf)")
     if node.gradient_clip_val is not None:
         checks.number("trainer.gradient_clip_val", node.gradient_clip_val, "[0, inf)")
+    for name in ("limit_train_batches", "limit_val_batches"):
+        _check_limit(f"trainer.{name}", node[name])
+    if node.get("fast_dev_run"):  # it would score weights that were never saved
+        raise ConfigError("trainer.fast_dev_run must be left out; trainer=debug is for a quick look")
+
+
+def _check_limit(key: str, limit: float | None) -> None:
+    if isinstance(limit, float):
+        checks.number(key, limit, "(0, 1]")
+    elif limit is not None:
+        checks.whole(key, limit, "[1, inf)")
 
 
 def _check_shape(model: DictConfig, overrides: list[str]) -> None:

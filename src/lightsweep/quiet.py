@@ -8,10 +8,12 @@ def libraries() -> None:
     """Keep warnings of Lightning, drop its information, and the warnings that our use of it makes wrong."""
     for name in ("pytorch_lightning", "lightning_fabric", "lightning.pytorch"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # compile=true without a GPU
     for message in (
         r".*smaller than the logging interval.*",  # we log once an epoch, on purpose
         r".*Checkpoint directory .* exists and is not empty.*",  # last.ckpt is in it from the start
         r".*isinstance\(treespec, LeafSpec\).*",  # Lightning's use of torch
+        r".*Please add the following callbacks: .*",  # resumed with other callbacks, as the user wished
         r".*does not have many workers.*",  # our loader needs none
         r".*lr_scheduler.step\(\)` before `optimizer.step\(\).*",  # a resumed run
     ):

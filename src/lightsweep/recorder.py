@@ -2,11 +2,14 @@
 
 import math
 import time
+from typing import cast
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.callbacks import Callback, EarlyStopping
 
+from lightsweep.classifier import Classifier
+from lightsweep.data.loader import TrainLoader
 from lightsweep.errors import Diverged
 from lightsweep.metrics import MetricsFile, Row
 from lightsweep.seeds import seed_everything
@@ -30,12 +33,15 @@ class Recorder(Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.is_global_zero:
             self.metrics.reopen(trainer.current_epoch)
+        stoppers = [callback for callback in trainer.callbacks if isinstance(callback, EarlyStopping)]
+        if any(stopper.wait_count >= stopper.patience for stopper in stoppers):
+            trainer.should_stop = True  # it had stopped early, and only its scores were missing
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         # Checkpoints hold no random states: whatever an epoch draws follows from (seed, epoch) instead.
         seed_everything(self.seed, trainer.current_epoch, trainer.global_rank)
-        trainer.train_dataloader.set_epoch(trainer.current_epoch)
-        self.images = 0
+        cast(TrainLoader, trainer.train_dataloader).set_epoch(trainer.current_epoch)
+        self.images, self.validated = 0, False
         self.lr = trainer.optimizers[0].param_groups[0]["lr"]
         self.started = time.perf_counter()
 
@@ -44,15 +50,16 @@ class Recorder(Callback):
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._stop_training_clock(pl_module)
+        self.validated = True
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        validated = trainer.fit_loop.epoch_loop._should_check_val_epoch()
-        if not validated:
+        if not self.validated:
             self._stop_training_clock(pl_module)
-        measured = {f"train/{name}": value for name, value in pl_module.train_means().items()}
+        classifier = cast(Classifier, pl_module)
+        measured = {f"train/{name}": value for name, value in classifier.train_means().items()}
         pl_module.log_dict(measured)
-        if validated:
-            measured |= {f"val/{name}": value for name, value in pl_module.val_means.items()}
+        if self.validated:
+            measured |= {f"val/{name}": value for name, value in classifier.val_means.items()}
         row: Row = {
             "epoch": trainer.current_epoch + 1,
             **measured,

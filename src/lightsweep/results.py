@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+from contextlib import suppress
 from io import StringIO
 from pathlib import Path
 from types import TracebackType
@@ -14,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from lightsweep import environment
-from lightsweep.errors import ConfigError, Diverged, Interrupted
+from lightsweep.errors import ConfigError, Diverged, Interrupted, Pruned
 from lightsweep.files import write_whole
 from lightsweep.metrics import MetricsFile
 from lightsweep.run_folder import ROOT
@@ -36,9 +37,7 @@ class Record:
         overrides: what was typed.
     """
 
-    def __init__(
-        self, folder: Path, cfg: DictConfig, metrics: MetricsFile, *, kind: str, overrides: list[str]
-    ) -> None:
+    def __init__(self, folder: Path, cfg: DictConfig, metrics: MetricsFile, *, kind: str, overrides: list[str]) -> None:
         self.folder, self.metrics, self.monitor = folder, metrics, cfg.monitor
         self.device = torch.device("cpu")
         self.best_epoch: int | None = None
@@ -99,10 +98,8 @@ class Record:
             self.write("completed")
         elif not isinstance(error, ConfigError):
             self.add(error=_last_line(error))
-            try:
+            with suppress(OSError):  # a full disk: the first error says so
                 self.write(_status(error))
-            except OSError:
-                pass  # a full disk: the first error says so
 
 
 def parameters(net: nn.Module) -> dict[str, int]:
@@ -128,6 +125,8 @@ def confusion_csv(confusion: np.ndarray, class_names: tuple[str, ...]) -> str:
 def _status(error: BaseException) -> str:
     if isinstance(error, Diverged):
         return "diverged"
+    if isinstance(error, Pruned):
+        return "pruned"
     return "interrupted" if isinstance(error, Interrupted | KeyboardInterrupt) else "failed"
 
 

@@ -4,8 +4,8 @@ This module is imported at every start, so it imports neither torch nor Lightnin
 """
 
 import os
-import secrets
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,6 @@ CONFIG = "config.yaml"
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def register_resolvers() -> None:
-    """``${lightsweep.root:outputs}``, a path in the project's root, and ``${lightsweep.run_id:}``, a few random letters."""
-    OmegaConf.register_resolver("lightsweep.root", lambda name: str(ROOT / name), replace=True)
-    OmegaConf.register_resolver("lightsweep.run_id", lambda: secrets.token_hex(2), use_cache=True, replace=True)
-
-
 class ConfigFirst(Callback):
     """A Hydra callback: the run's own config.yaml is in its folder from the moment that the folder exists.
 
@@ -33,37 +27,56 @@ class ConfigFirst(Callback):
     that resumes in the same folder writes over it.)
     """
 
+    def __init__(self) -> None:
+        self.unused: Path | None = None  # the folder made here, until a job works in it
+
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         folder = Path(config.hydra.run.dir)
         if config.get("resume") is not None or is_follower() or folder.exists():
             return  # where the folder exists, `on_job_start` writes
-        folder.parent.mkdir(parents=True, exist_ok=True)
         unborn = folder.with_name(f".{folder.name}.new")
-        unborn.mkdir()
         try:
+            unborn.mkdir(parents=True)
             save_config(config, unborn)
             unborn.rename(folder)
-        except OSError:
+            self.unused = folder
+        except (OSError, OmegaConfBaseException):
             shutil.rmtree(unborn, ignore_errors=True)  # what is wrong comes up again, and is reported, in the run
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
+        self.unused = None
         folder = Path(config.hydra.runtime.output_dir)
         if not is_run(folder) and not is_follower():
-            save_config(config, folder)
+            with suppress(OmegaConfBaseException):
+                save_config(config, folder)
+
+    def on_run_end(self, config: DictConfig, **kwargs: Any) -> None:
+        if self.unused is not None:  # Hydra itself failed
+            discard(self.unused)
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        folder = Path(config.hydra.sweep.dir)
+        if [file.name for file in folder.glob("*")] == ["multirun.yaml"]:  # not a single job was worth its folder
+            shutil.rmtree(folder)
 
 
 def save_config(config: DictConfig, folder: Path) -> None:
     """Write the run's config, with what depends on the shell it was typed in resolved."""
     own = OmegaConf.masked_copy(config, [str(key) for key in config if key not in ("hydra", "resume")])
     OmegaConf.set_struct(own, False)
-    if "data_dir" in own:
-        own.data_dir = os.path.abspath(own.data_dir)
+    if isinstance(own.get("data_dir"), str):
+        own.data_dir = os.path.abspath(own.data_dir)  # noqa: PTH100  # resolve() would leave symlinks
     own.overrides = list(config.hydra.overrides.task)
     write_whole(folder / CONFIG, OmegaConf.to_yaml(own))
 
 
 def is_run(folder: Path) -> bool:
     return (folder / CONFIG).is_file()
+
+
+def was_trained(folder: Path) -> bool:
+    """Does the folder hold what a run leaves once it has begun?"""
+    return any((folder / name).exists() for name in ("metrics.csv", "result.json", "checkpoints"))
 
 
 def is_follower() -> bool:
@@ -129,16 +142,14 @@ def with_overrides(own: DictConfig, composed: DictConfig, overrides: list[str], 
 
 
 def discard(folder: Path) -> None:
-    """Remove the folder of a run that never began: what Hydra and `ConfigFirst` wrote, and the folder if that was all."""
-    if any((folder / name).exists() for name in ("metrics.csv", "result.json", "checkpoints")):
+    """Remove the folder of a run that never began: what Hydra and `ConfigFirst` wrote, and itself if that was all."""
+    if was_trained(folder):
         return
     shutil.rmtree(folder / ".hydra", ignore_errors=True)
-    for leftover in (folder / CONFIG, *folder.glob("*.log")):
+    for leftover in (folder / CONFIG, folder / "train.log", folder / "hparams.yaml", *folder.glob("events.out.*")):
         leftover.unlink(missing_ok=True)
-    try:
+    with suppress(OSError):  # it holds something of the user's
         folder.rmdir()
-    except OSError:
-        pass  # it holds something of the user's
 
 
 def _born(folder: Path) -> tuple[float, str]:

@@ -1,19 +1,21 @@
 """Lightning's Trainer from the config, with what every run has whatever its config says."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytorch_lightning as pl
 from omegaconf import DictConfig
 from pytorch_lightning.callbacks import Callback, LearningRateMonitor
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
-from lightsweep.build import build
+from lightsweep.build import build, explain
 from lightsweep.checkpoints import AtomicCheckpointIO, LastCheckpoint
 from lightsweep.metrics import MetricsFile
 from lightsweep.recorder import Recorder
 
 
-def make(cfg: DictConfig, folder: Path, metrics: MetricsFile) -> pl.Trainer:
-    """The Trainer of a run whose records lie in `folder`."""
+def make(cfg: DictConfig, folder: Path, metrics: MetricsFile, further: Sequence[Callback] = ()) -> pl.Trainer:
+    """The Trainer of a run whose records lie in `folder`, with further callbacks that no config names."""
     loggers = [build(node, f"logger.{name}") for name, node in cfg.logger.items()]
     chosen = [build(node, f"callbacks.{name}") for name, node in cfg.callbacks.items()]
     if not loggers:
@@ -23,8 +25,20 @@ def make(cfg: DictConfig, folder: Path, metrics: MetricsFile) -> pl.Trainer:
         cfg.trainer,
         "trainer",
         logger=loggers,
-        callbacks=always + chosen,
+        callbacks=[*always, *chosen, *further],
         plugins=[AtomicCheckpointIO()],
         default_root_dir=str(folder),
         use_distributed_sampler=False,  # the loader shares the data out itself
     )
+
+
+def fit(trainer: pl.Trainer, classifier: pl.LightningModule, data: pl.LightningDataModule, last: Path) -> None:
+    """Train, from the checkpoint `last` on if it is there.
+
+    Raises:
+        ConfigError: the Trainer's arguments do not go with the data, which Lightning sees only now.
+    """
+    try:
+        trainer.fit(classifier, datamodule=data, ckpt_path=last if last.exists() else None, weights_only=True)
+    except MisconfigurationException as error:
+        raise explain(error, "trainer") from error

@@ -29,7 +29,7 @@ def load(folder: Path, source: list) -> dict[str, np.ndarray] | None:
         # Copy on write: torch wants writable memory, the file stays as it is.
         arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="c") for name in meta["checksums"]}
         damaged = any(_checksum(array) != meta["checksums"][name] for name, array in arrays.items())
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError):
         return None
     return None if damaged else arrays
 

@@ -82,11 +82,13 @@ class ImageDataModule(pl.LightningDataModule):
         labels = arrays.train_labels[: self.limit]
         least = 2 * len(arrays.class_names)
         checks.require(len(labels) >= least, "data.limit", f"be at least {least}, two images a class", self.limit)
+        self._check_sizes(len(labels))
         try:
             train, val = split_methods.split(self.split, labels, self.val_fraction, self.split_seed)
         except ValueError as error:
-            raise ConfigError(f"data.split={self.split} with data.limit={self.limit}: {error}") from error
-        self._check_sizes(len(train), len(val))
+            raise ConfigError(
+                f"data.split={self.split} with data.val_fraction={self.val_fraction} and data.limit={self.limit}: {error}"
+            ) from error
         self.indices = {"train": train, "val": val, "test": np.arange(len(arrays.test_labels))}
         self.input_shape = arrays.train_images.shape[1:]
         self.class_names = arrays.class_names
@@ -154,8 +156,11 @@ class ImageDataModule(pl.LightningDataModule):
             self._on_device[device, source] = pair
         return *self._on_device[device, source], torch.from_numpy(self.indices[part])
 
-    def _check_sizes(self, train: int, val: int) -> None:
-        checks.require(val > 0, "data.val_fraction", f"leave at least one of {train} images to val", self.val_fraction)
+    def _check_sizes(self, count: int) -> None:
+        val = split_methods.validating(count, self.val_fraction)
+        train = count - val
+        rule = f"leave at least one of {count} images to each part"
+        checks.require(val > 0 and train > 0, "data.val_fraction", rule, self.val_fraction)
         if self.drop_last and self.batch_size > train:
             raise ConfigError(
                 f"data.batch_size must be at most {train}, the number of training images, got {self.batch_size}"

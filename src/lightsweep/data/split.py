@@ -6,6 +6,11 @@ from sklearn.model_selection import train_test_split
 METHODS = ("first", "random", "stratified")
 
 
+def validating(count: int, fraction: float) -> int:
+    """How many of `count` images validate."""
+    return round(count * fraction)
+
+
 def split(method: str, labels: np.ndarray, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Indices of the training part and of the validation part, both ``int64`` and ascending.
 
@@ -19,7 +24,7 @@ def split(method: str, labels: np.ndarray, fraction: float, seed: int) -> tuple[
         ValueError: a class has too few images to be in both parts (stratified only).
     """
     everything = np.arange(len(labels))
-    held_out = round(len(labels) * fraction)
+    held_out = validating(len(labels), fraction)
     if method == "first":
         return everything[held_out:], everything[:held_out]
     train, val = train_test_split(

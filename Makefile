@@ -1,0 +1,45 @@
+# Each target brings its own environment: .venv is built on first use, and again only when pyproject.toml changes.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help setup train test test-slow lint format bench tensorboard
+
+STAMP := .venv/.set-up
+BIN := .venv/bin
+SOURCES := src scripts tests
+
+help: ## list the targets
+	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r target text; do \
+		printf '  make %-12s %s\n' "$$target" "$$text"; done
+	@echo '  ARGS="..." hands arguments on, as in: make train ARGS="data=digits optimizer=adamw"'
+	@echo '  PYTHON=... names the Python (3.11 or newer) that .venv is made with'
+
+setup: $(STAMP) ## build .venv, nothing else
+	@echo '.venv is ready: source .venv/bin/activate'
+
+$(STAMP): pyproject.toml
+	@PYTHON="$(PYTHON)" scripts/setup.sh .venv
+	@touch $@
+
+train: $(STAMP) ## train one classifier (ARGS: config overrides; CIFAR-10 is fetched on first use)
+	@$(BIN)/python src/train.py $(ARGS)
+
+test: $(STAMP) ## run the fast tests (ARGS: for pytest)
+	@$(BIN)/python -m pytest $(ARGS)
+
+test-slow: $(STAMP) ## run the slow tests: processes, real training
+	@$(BIN)/python -m pytest -m slow $(ARGS)
+
+lint: $(STAMP) ## check style, format and types
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/mypy
+
+format: $(STAMP) ## put the code into its format and fix what ruff can fix
+	$(BIN)/ruff check --fix $(SOURCES)
+	$(BIN)/ruff format $(SOURCES)
+
+bench: $(STAMP) ## measure the speed of training beside a plain loop and the usual template (ARGS: options)
+	@$(BIN)/python scripts/benchmark.py train $(ARGS)
+
+tensorboard: $(STAMP) ## look at all runs in a browser (ARGS: for tensorboard)
+	@$(BIN)/tensorboard --logdir outputs $(ARGS)

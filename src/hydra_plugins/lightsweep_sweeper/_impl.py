@@ -1,0 +1,30 @@
+"""From Hydra's sweeper interface to a session."""
+
+import logging
+import warnings
+from typing import Any
+
+import optuna
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf
+
+from lightsweep.sweep.session import Session, Settings
+
+
+def run(
+    settings: dict[str, Any],
+    config: DictConfig,
+    hydra_context: HydraContext,
+    task_function: TaskFunction,
+    arguments: list[str],
+) -> float:
+    """Run a sweep; returns the best value."""
+    optuna.logging.set_verbosity(logging.WARNING)
+    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)  # chosen on purpose
+    plain = {
+        name: OmegaConf.to_container(value, resolve=True)
+        if OmegaConf.is_config(value) and name not in ("sampler", "pruner")
+        else value
+        for name, value in settings.items()
+    }
+    return Session(Settings(**plain), config, hydra_context, task_function, arguments).run()

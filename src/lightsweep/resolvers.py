@@ -1,0 +1,33 @@
+"""What the configs compute: ``${lightsweep.NAME:arguments}``. Imported at every start, so no torch."""
+
+import math
+import secrets
+from collections.abc import Sequence
+
+from omegaconf import OmegaConf
+
+from lightsweep.run_folder import ROOT
+
+
+def register() -> None:
+    """Make the resolvers known; again does nothing new.
+
+    ``root:outputs`` is a path in the project's root, ``run_id:`` a few random letters. ``steps:EPOCHS,SEEDS`` is how many
+    steps a trial has for its pruner, ``warmup_steps:EPOCHS,SEEDS`` how many of them it is safe from the pruner.
+    """
+    OmegaConf.register_resolver("lightsweep.root", lambda name: str(ROOT / name), replace=True)
+    OmegaConf.register_resolver("lightsweep.run_id", lambda: secrets.token_hex(2), use_cache=True, replace=True)
+    OmegaConf.register_resolver("lightsweep.steps", steps, replace=True, annotation_validation="off")
+    OmegaConf.register_resolver("lightsweep.warmup_steps", warmup_steps, replace=True, annotation_validation="off")
+
+
+def steps(epochs: int, seeds: Sequence[int] | None) -> int:
+    """A trial's steps are its seeds, where it has several, and else its epochs."""
+    return len(seeds) if seeds and len(seeds) > 1 else epochs
+
+
+def warmup_steps(epochs: int, seeds: Sequence[int] | None) -> int:
+    """One seed, or a quarter of the epochs: dropout and weight decay cost accuracy at first and pay later."""
+    if seeds and len(seeds) > 1:
+        return 1
+    return max(1, math.ceil(epochs / 4)) if isinstance(epochs, int) else 1

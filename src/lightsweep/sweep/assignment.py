@@ -1,0 +1,141 @@
+"""What a job knows of the trial that it belongs to. Outside a sweep a job belongs to none."""
+
+import json
+import logging
+import math
+from collections.abc import Callable
+from contextlib import suppress
+from contextvars import ContextVar
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from lightsweep.errors import ConfigError, Diverged, Interrupted, Pruned
+from lightsweep.files import write_whole
+
+log = logging.getLogger(__name__)
+
+FACTS = (
+    "status",
+    "train/loss",
+    "train/acc",
+    "val/loss",
+    "val/acc",
+    "test/loss",
+    "test/acc",
+    "best_epoch",
+    "epochs",
+    "params",
+    "seconds",
+)
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """One job of a sweep: picklable, so that it travels to a worker or a cluster.
+
+    Args:
+        kind: trial, seed or confirmation.
+        overrides: the job's, ``key=value`` each.
+        folder: below the sweep's folder.
+        number: the trial's.
+        address: the study, where epochs are to be reported; None where they are not.
+        trial_id: of the trial in the storage.
+        pruner: decides after each report.
+    """
+
+    kind: str
+    overrides: tuple[str, ...]
+    folder: str
+    number: int
+    address: Any = None
+    trial_id: int = -1
+    pruner: Any = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a job ended: state is complete, pruned, failed or interrupted."""
+
+    state: str
+    value: float | None = None
+    error: str | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+_current: ContextVar[Assignment | None] = ContextVar("assignment", default=None)
+
+
+def kind(otherwise: str) -> str:
+    """The running job's kind, for its `result.json`."""
+    assignment = _current.get()
+    return assignment.kind if assignment else otherwise
+
+
+def callbacks(monitor: str) -> list:
+    """Lightning callbacks that tie the running job to its trial; none outside a sweep."""
+    assignment = _current.get()
+    if assignment is None or assignment.address is None:
+        return []
+    from lightsweep.sweep.pruning import PruningCallback
+
+    return [PruningCallback(assignment, monitor=monitor)]
+
+
+class Task:
+    """The job's function with its assignment around it. Whatever happens inside comes back as an `Outcome`: a trial
+    that is pruned or fails is no error of the sweep."""
+
+    def __init__(self, function: Callable[[DictConfig], Any], assignment: Assignment) -> None:
+        self.function = function
+        self.assignment = assignment
+
+    def __call__(self, cfg: DictConfig) -> Outcome:
+        """Run the job; the facts of the outcome are those of its result.json, which is written if it is not there."""
+        from hydra.core.hydra_config import HydraConfig
+
+        folder = Path(HydraConfig.get().runtime.output_dir)
+        token = _current.set(self.assignment)
+        try:
+            outcome = _outcome(self.function, cfg)
+        finally:
+            _current.reset(token)
+        if outcome.state == "failed" and not (folder / "result.json").exists():  # refused before it began
+            content = {"status": "failed", "kind": self.assignment.kind, "error": outcome.error}
+            with suppress(OSError):
+                write_whole(folder / "result.json", json.dumps(content) + "\n")
+        return replace(outcome, facts=_facts(folder))
+
+
+def _outcome(function: Callable[[DictConfig], Any], cfg: DictConfig) -> Outcome:
+    try:
+        returned = function(cfg)
+    except Pruned:
+        return Outcome("pruned")
+    except (Interrupted, KeyboardInterrupt):
+        return Outcome("interrupted")
+    except (ConfigError, Diverged) as error:
+        return Outcome("failed", error=str(error))
+    except Exception as error:  # a trial that fails must not end the sweep, whatever it is
+        log.exception("the trial failed")
+        return Outcome("failed", error=f"{type(error).__name__}: {_last_line(error)}")
+    if not isinstance(returned, int | float) or isinstance(returned, bool):
+        return Outcome("failed", error=f"the job must return a number, got {returned!r}")
+    if not math.isfinite(returned):
+        return Outcome("failed", error=f"the monitored value became {returned}")
+    return Outcome("complete", float(returned))
+
+
+def _facts(folder: Path) -> dict[str, Any]:
+    try:
+        result = json.loads((folder / "result.json").read_text())
+    except (OSError, ValueError):
+        return {}
+    return {name: result[name] for name in FACTS if name in result}
+
+
+def _last_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[-1] if lines else ""

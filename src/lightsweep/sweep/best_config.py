@@ -1,0 +1,55 @@
+"""The best trial as a config that one command trains: what differs from the defaults, and nothing else."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_loader import ConfigLoader
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from lightsweep.files import write_whole
+
+FILE = "best.yaml"
+_NOT_OF_THE_RUN = ("hydra", "run_dir", "resume", "test", "sweep", "experiment")
+
+
+def write(folder: Path, loader: ConfigLoader, config: DictConfig, overrides: Sequence[str], *, comment: str) -> None:
+    """Write best.yaml of a study.
+
+    Args:
+        config: the sweep's composed config.
+        overrides: of the best trial.
+        comment: its first line.
+    """
+    best = loader.load_sweep_config(config, list(overrides))
+    name = str(config.hydra.job.config_name)
+    choices = {
+        group: choice
+        for group, choice in best.hydra.runtime.choices.items()
+        if choice and not str(group).startswith("hydra/") and "@" not in str(group) and group not in _NOT_OF_THE_RUN
+    }
+    plain = loader.load_configuration(
+        config_name=name, overrides=[f"{group}={choice}" for group, choice in choices.items()], run_mode=RunMode.RUN
+    )
+    body = _difference(_contents(best), _contents(plain))
+    defaults: list[Any] = [name, *({f"override {group}": choice} for group, choice in choices.items()), "_self_"]
+    text = OmegaConf.to_yaml(OmegaConf.create({"defaults": defaults, **body}))
+    write_whole(folder / FILE, f"# {comment}\n{text}")
+
+
+def _contents(config: DictConfig) -> dict[str, Any]:
+    contents = OmegaConf.to_container(config, resolve=False)
+    assert isinstance(contents, dict)
+    return {str(key): value for key, value in contents.items() if key not in _NOT_OF_THE_RUN}
+
+
+def _difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    different: dict[str, Any] = {}
+    for key, value in one.items():
+        if isinstance(value, dict) and isinstance(other.get(key), dict):
+            if nested := _difference(value, other[key]):
+                different[key] = nested
+        elif key not in other or value != other[key]:
+            different[key] = value
+    return different

@@ -1,0 +1,194 @@
+"""The sweep's loop: every free slot takes the next trial at once; whatever ends is told and shown."""
+
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from multiprocessing.connection import wait
+from types import FrameType
+from typing import Any
+
+from optuna.trial import Trial
+
+from lightsweep.errors import Interrupted, RunFailed
+from lightsweep.sweep.assignment import Assignment, Outcome
+from lightsweep.sweep.ledger import Ledger
+from lightsweep.sweep.slots import InlineSlot, Slot
+from lightsweep.sweep.trial_run import TrialRun
+
+_LOOK_EVERY = 0.5  # seconds between two looks at the slots, where nothing wakes the loop
+_CLAIM_AGAIN = 1.0  # seconds until a total that was under way is looked at again
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When to stop asking: after `timeout` seconds (None: never), or after `max_failures` failures in a row."""
+
+    timeout: float | None
+    max_failures: int
+
+
+class Stop:
+    """Ctrl-C and SIGTERM counted: once, running jobs end in order; twice, at once."""
+
+    def __init__(self, slots: Sequence[Slot]) -> None:
+        self.slots = slots
+        self.signum: int | None = None
+
+    def __bool__(self) -> bool:
+        return self.signum is not None
+
+    def request(self, signum: int, frame: FrameType | None = None) -> None:
+        again, self.signum = bool(self), signum
+        for slot in self.slots:
+            slot.kill() if again else slot.stop()
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        before = {signum: signal.signal(signum, self.request) for signum in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for signum, handler in before.items():
+                signal.signal(signum, handler)
+
+
+class Controller:
+    """Runs a study's trials, or a list of jobs, over slots.
+
+    Args:
+        ledger: hands out trials and takes their outcomes.
+        slots: one job each at a time.
+        begin: makes a trial's `TrialRun`: draws its parameters.
+        changed: called after each trial that was told, with its number.
+        look: called at each turn of the loop with the running trials' seconds by number.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        slots: Sequence[Slot],
+        *,
+        begin: Callable[[Trial], TrialRun],
+        limits: Limits,
+        changed: Callable[[int], Any],
+        look: Callable[[dict[int, float]], Any],
+        say: Callable[[str], Any],
+    ) -> None:
+        self.ledger, self.slots, self.begin, self.limits = ledger, slots, begin, limits
+        self.changed, self.look, self.say = changed, look, say
+        self.stop = Stop(slots)
+        self.running: dict[int, TrialRun] = {}  # by the slot's place
+        self.failures: list[str] = []
+        self.started = time.monotonic()
+        self.next_claim = 0.0
+
+    def run_trials(self) -> None:
+        """Until the total is reached, the time is over, or too much failed.
+
+        Raises:
+            Interrupted: a signal came; everything is written.
+            RunFailed: too many trials failed in a row.
+        """
+        with self.stop.listening():
+            while not self._is_over():
+                if self._may_ask():
+                    self._fill()
+                self._pause()
+                self._collect()
+        self._raise_reason()
+
+    def run_jobs(self, jobs: Sequence[Assignment], ended: Callable[[Assignment, Outcome], Any]) -> None:
+        """Jobs that belong to no trial, in order, over the same slots.
+
+        Raises:
+            Interrupted: a signal came.
+        """
+        queue, under_way = list(jobs), dict[int, Assignment]()
+        with self.stop.listening():
+            while under_way or (queue and not self.stop):
+                for place, slot in enumerate(self.slots):
+                    if queue and not self.stop and place not in under_way:
+                        under_way[place] = queue.pop(0)
+                        slot.start(under_way[place])
+                self._pause()
+                for place in list(under_way):
+                    if (outcome := self.slots[place].poll()) is not None:
+                        self._heed(place, outcome)
+                        ended(under_way.pop(place), outcome)
+        if self.stop.signum is not None:
+            raise Interrupted(self.stop.signum)
+
+    def _is_over(self) -> bool:
+        if self.running:
+            return False
+        return not self._may_ask() or self.ledger.is_done()
+
+    def _may_ask(self) -> bool:
+        late = self.limits.timeout is not None and time.monotonic() - self.started > self.limits.timeout
+        return not (self.stop or late or len(self.failures) >= self.limits.max_failures)
+
+    def _fill(self) -> None:
+        for place, slot in enumerate(self.slots):
+            if place in self.running or time.monotonic() < self.next_claim or not self._may_ask():
+                continue
+            trial = self.ledger.claim()
+            if trial is None:
+                self.next_claim = time.monotonic() + _CLAIM_AGAIN
+                return
+            self.running[place] = self.begin(trial)
+            slot.start(self.running[place].next_job())
+
+    def _collect(self) -> None:
+        for place in list(self.running):
+            outcome = self.slots[place].poll()
+            if outcome is None:
+                continue
+            run = self.running[place]
+            outcome = run.take(self._heed(place, outcome))
+            if outcome is None and not self.stop:
+                self.slots[place].start(run.next_job())  # the next seed
+                continue
+            del self.running[place]
+            self._tell(run, outcome or Outcome("interrupted"))
+
+    def _heed(self, place: int, outcome: Outcome) -> Outcome:
+        """What an outcome means here: a job that dies because we stop it was interrupted; one that is told to end by
+        somebody else has failed."""
+        if self.stop:
+            died = outcome.state == "failed" and (outcome.error or "").startswith("the worker")
+            return replace(outcome, state="interrupted") if died else outcome
+        if outcome.state != "interrupted":
+            return outcome
+        if isinstance(self.slots[place], InlineSlot):  # the signal was for this very process
+            self.stop.request(signal.SIGINT)
+            return outcome
+        return Outcome("failed", error="the job was told to end by a signal", facts=outcome.facts)
+
+    def _tell(self, run: TrialRun, outcome: Outcome) -> None:
+        if not self.ledger.tell(run.trial, outcome):
+            self.say(f"trial {run.number}: the result came too late, somebody else has given the trial up; refused")
+            return
+        self.next_claim = 0.0
+        if outcome.state == "failed":
+            self.failures.append(f"trial {run.number}: {outcome.error}")
+        elif outcome.state != "interrupted":
+            self.failures.clear()
+        self.changed(run.number)
+
+    def _pause(self) -> None:
+        ready = [waitable for slot in self.slots for waitable in slot.waitables()]
+        if ready:
+            wait(ready, timeout=_LOOK_EVERY)
+        elif not any(isinstance(slot, InlineSlot) for slot in self.slots):
+            time.sleep(_LOOK_EVERY / 2)
+        self.ledger.renew()
+        now = time.monotonic()
+        self.look({run.number: now - run.started for run in self.running.values()})
+
+    def _raise_reason(self) -> None:
+        if self.stop.signum is not None:
+            raise Interrupted(self.stop.signum)
+        if len(self.failures) >= self.limits.max_failures:
+            raise RunFailed(f"{len(self.failures)} trials failed in a row, the sweep stops: {'; '.join(self.failures)}")

@@ -1,0 +1,75 @@
+"""What a study holds fixed: its trials can only be compared while this stays the same."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import optuna
+from omegaconf import DictConfig, OmegaConf
+
+from lightsweep.errors import ConfigError
+from lightsweep.sweep.space import Space
+
+_SPACE, _CONFIG = "space", "config"
+# Where a run is, what it prints, and what it runs on may change between two sessions of one study.
+_FREE = (
+    "hydra",
+    "run_dir",
+    "resume",
+    "data_dir",
+    "threads",
+    "test",
+    "logger",
+    "callbacks.progress",
+    "callbacks.lr_monitor",
+    "trainer.accelerator",
+    "trainer.devices",
+    "trainer.strategy",
+)
+
+
+def remember(
+    study: optuna.Study, space: Space, config: DictConfig, seeds: Sequence[int] | None, *, allow_change: bool
+) -> None:
+    """Keep what is fixed in a new study; compare it in one that is gone on with.
+
+    Raises:
+        ConfigError: something differs, and `allow_change` is false. Names what was, and what is.
+    """
+    now = {_SPACE: space.describe(), _CONFIG: _fixed(config, space) | {"hydra.sweeper.seeds": seeds and list(seeds)}}
+    before = {name: study.user_attrs.get(name) for name in now}
+    changes = [change for name in now if before[name] is not None for change in _changes(before[name], now[name])]
+    if changes and not allow_change:
+        raise ConfigError(
+            f"the study {study.study_name!r} was begun with other settings: {'; '.join(changes[:5])}"
+            f"{f'; and {len(changes) - 5} more' if len(changes) > 5 else ''}. Take another hydra.sweeper.study_name, or"
+            " go on anyway with hydra.sweeper.allow_changed_space=true"
+        )
+    for name, value in now.items():
+        if before[name] != value:
+            study.set_user_attr(name, value)
+
+
+def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    return [
+        f"{key} was {before.get(key, 'not there')}, is {now.get(key, 'not there')}"
+        for key in sorted(before.keys() | now.keys())
+        if before.get(key) != now.get(key)
+    ]
+
+
+def _fixed(config: DictConfig, space: Space) -> dict[str, Any]:
+    searched = tuple(parameter.key.lstrip("+") for parameter in space.parameters)
+    return {key: value for key, value in _flat("", config) if not _below(key, (*_FREE, *searched))}
+
+
+def _flat(prefix: str, node: Any) -> list[tuple[str, Any]]:
+    contents = OmegaConf.to_container(node, resolve=False) if OmegaConf.is_config(node) else node
+    if not isinstance(contents, dict) or not contents:
+        return [(prefix, contents)]
+    return [
+        entry for key, value in contents.items() for entry in _flat(f"{prefix}.{key}" if prefix else str(key), value)
+    ]
+
+
+def _below(key: str, roots: Sequence[str]) -> bool:
+    return any(key == root or key.startswith(f"{root}.") for root in roots)

@@ -1,0 +1,114 @@
+"""leaderboard.csv and leaderboard.md: every trial of a study, best first, written anew after each trial."""
+
+import csv
+from collections.abc import Sequence
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+from lightsweep.files import write_whole
+from lightsweep.sweep.space import Space
+
+_FACTS = ("val/acc", "val/loss", "train/acc", "best_epoch", "epochs", "params", "seconds")
+
+
+def ranked(trials: Sequence[FrozenTrial], direction: StudyDirection) -> list[FrozenTrial]:
+    """Complete trials, best first; then pruned, running, waiting and failed ones by number."""
+    sign = -1 if direction == StudyDirection.MAXIMIZE else 1
+    order = [TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING, TrialState.WAITING, TrialState.FAIL]
+
+    def place(trial: FrozenTrial) -> tuple[int, float, int]:
+        complete = trial.state == TrialState.COMPLETE
+        return (
+            order.index(trial.state),
+            sign * trial.value if complete and trial.value is not None else 0.0,
+            trial.number,
+        )
+
+    return sorted(trials, key=place)
+
+
+def rows(trials: Sequence[FrozenTrial], space: Space, direction: StudyDirection) -> list[dict[str, Any]]:
+    """One row a trial: rank, trial, state, value (with the standard deviation over seeds), its parameters and facts."""
+    table = []
+    for rank, trial in enumerate(ranked(trials, direction), start=1):
+        complete = trial.state == TrialState.COMPLETE
+        overrides = (override.partition("=") for override in space.overrides(trial))
+        table.append(
+            {
+                "rank": rank if complete else "",
+                "trial": trial.number,
+                "state": _state(trial),
+                "value": trial.value if complete else _last_report(trial),
+                "std": trial.user_attrs.get("std", ""),
+                **{key: value for key, _, value in overrides},
+                **{name: trial.user_attrs.get(name, "") for name in _FACTS},
+                "note": _note(trial),
+                "folder": folder_of(trial.number),
+            }
+        )
+    return table
+
+
+def write(folder: Path, table: Sequence[dict[str, Any]], *, title: str) -> None:
+    """Replace both files."""
+    columns = _columns(table)
+    buffer = StringIO()
+    writer = csv.DictWriter(buffer, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(table)
+    write_whole(folder / "leaderboard.csv", buffer.getvalue())
+    write_whole(folder / "leaderboard.md", markdown(table, title=title))
+
+
+def markdown(table: Sequence[dict[str, Any]], *, title: str) -> str:
+    columns = [column for column in _columns(table) if any(row.get(column, "") != "" for row in table)]
+    lines = [f"# {title}", "", _line(columns), _line("---" for _ in columns)]
+    lines += [_line(short(row.get(column, "")) for column in columns) for row in table]
+    return "\n".join(lines) + "\n"
+
+
+def short(value: Any) -> str:
+    """A value for a narrow column: four significant digits, no bars or line breaks."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return " ".join(str(value).split()).replace("|", "\\|")
+    return f"{number:.4g}" if number != int(number) else str(int(number))
+
+
+def folder_of(number: int) -> str:
+    return f"trial-{number:04d}"
+
+
+def _columns(table: Sequence[dict[str, Any]]) -> list[str]:
+    """The columns of all rows; parameters that only some trials have stay beside the others."""
+    if not table:
+        return ["rank", "trial", "state", "value"]
+    first, last = ["rank", "trial", "state", "value", "std"], [*_FACTS, "note", "folder"]
+    parameters = dict.fromkeys(key for row in table for key in row if key not in (*first, *last))
+    return [*first, *parameters, *last]
+
+
+def _state(trial: FrozenTrial) -> str:
+    return "interrupted" if trial.user_attrs.get("interrupted") else trial.state.name.lower()
+
+
+def _last_report(trial: FrozenTrial) -> Any:
+    if trial.last_step is None or trial.state == TrialState.FAIL:
+        return ""
+    return trial.intermediate_values[trial.last_step]
+
+
+def _note(trial: FrozenTrial) -> str:
+    parts = ["baseline"] if trial.user_attrs.get("baseline") else []
+    parts += [f"again for trial {trial.user_attrs['retry_of']}"] if "retry_of" in trial.user_attrs else []
+    parts += [str(trial.user_attrs[name]) for name in ("note", "error") if trial.user_attrs.get(name)]
+    return "; ".join(parts)
+
+
+def _line(cells: Any) -> str:
+    return "| " + " | ".join(cells) + " |"

@@ -1,0 +1,163 @@
+"""The study's books: which trial is next, which were cut off, and when the total is reached.
+
+A trial counts when it ended by itself: complete, pruned or failed. One that was cut off with its sweeper is told as
+failed with the mark *interrupted*, does not count, and is asked for again under a new number, `retries` times.
+
+Marks on a trial (user attributes): ``lightsweep`` (owner, host, seen), ``interrupted``, ``retry_of``, ``retries``.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from lightsweep.sweep.assignment import Outcome
+from lightsweep.sweep.liveness import RENEW_EVERY, Owner, is_alive
+from lightsweep.sweep.locks import FileLock, shared_path
+from lightsweep.sweep.storage import Address
+
+_OWNER = "lightsweep"
+_CONFIRMER = "confirmer"
+_STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
+
+
+class Ledger:
+    """Keeps the books of one study for one sweeper; several sweepers may keep them at once.
+
+    Args:
+        study: with the sampler that draws the parameters.
+        address: of the study.
+        n_trials: how many trials shall have ended by themselves.
+        retries: how often a trial that was cut off is asked for again.
+    """
+
+    def __init__(self, study: optuna.Study, address: Address, *, n_trials: int, retries: int) -> None:
+        self.study = study
+        self.n_trials, self.retries = n_trials, retries
+        self.owner = Owner()
+        self._claims = FileLock(shared_path(f"{address.place} {address.study}"))
+        self._mine: dict[int, Trial] = {}
+        self._renewed = time.monotonic()
+
+    def trials(self) -> list[FrozenTrial]:
+        return self.study.get_trials(deepcopy=False)
+
+    def claim(self) -> Trial | None:
+        """The next trial to run, or None while the total is reached or under way."""
+        with self._claims:
+            self._bury_the_dead()
+            trials = self.trials()
+            under_way = sum(trial.state == TrialState.RUNNING for trial in trials)
+            if ended(trials) + under_way >= self.n_trials:
+                return None
+            trial = self.study.ask()
+            trial.set_user_attr(_OWNER, self.owner.mark())
+        self._mine[trial.number] = trial
+        return trial
+
+    def is_done(self) -> bool:
+        """Whether the total is reached, and nobody is still at a trial."""
+        trials = self.trials()
+        return ended(trials) >= self.n_trials and not any(trial.state == TrialState.RUNNING for trial in trials)
+
+    def tell(self, trial: Trial, outcome: Outcome) -> bool:
+        """Close a trial; False where it was lost meanwhile, and the result comes too late."""
+        self._mine.pop(trial.number, None)
+        with self._claims:
+            if self._state(trial) != TrialState.RUNNING:
+                return False
+            if outcome.state == "interrupted":
+                self._interrupt(self.study._storage.get_trial(trial._trial_id))
+                return True
+            for name, value in outcome.facts.items():
+                trial.set_user_attr(name, value)
+            if outcome.error:
+                trial.set_user_attr("error", outcome.error)
+            _tell(self.study, trial.number, _STATES[outcome.state], outcome.value)
+        return True
+
+    def renew(self) -> None:
+        """Say that this sweeper's trials live, each few seconds; other machines have no other way to know."""
+        if time.monotonic() - self._renewed < RENEW_EVERY:
+            return
+        self._renewed = time.monotonic()
+        for trial in list(self._mine.values()):
+            if self._state(trial) == TrialState.RUNNING:
+                trial.set_user_attr(_OWNER, self.owner.mark())
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """While files are written that several sweepers of a study write: the latest look wins."""
+        with self._claims:
+            yield
+
+    def may_confirm(self) -> bool:
+        """Take the confirmation upon us; False where another sweeper that lives has it."""
+        with self._claims:
+            mark = self.study.user_attrs.get(_CONFIRMER)
+            if mark and not self.owner.is_mine(mark) and is_alive(mark):
+                return False
+            self.study.set_user_attr(_CONFIRMER, self.owner.mark())
+        return self.owner.is_mine(self.study.user_attrs[_CONFIRMER])
+
+    def close(self) -> None:
+        self.owner.resign()
+
+    def _state(self, trial: Trial) -> TrialState:
+        return self.study._storage.get_trial(trial._trial_id).state
+
+    def _bury_the_dead(self) -> None:
+        for trial in self.trials():
+            if trial.state == TrialState.RUNNING and not self._lives(trial):
+                self._interrupt(trial)
+        self._ask_again()
+
+    def _lives(self, trial: FrozenTrial) -> bool:
+        # Claims are made under the lock that we hold: a running trial without an owner lost it in mid-claim.
+        mark = trial.user_attrs.get(_OWNER)
+        return bool(mark) and (trial.number in self._mine if self.owner.is_mine(mark) else is_alive(mark))
+
+    def _interrupt(self, trial: FrozenTrial) -> None:
+        """Tell a trial as failed: with the mark, or, when its retries are spent, as a failure that counts."""
+        spent = trial.user_attrs.get("retries", 0) >= self.retries
+        note = f"interrupted {self.retries + 1} times" if spent else "interrupted"
+        storage = self.study._storage
+        storage.set_trial_user_attr(trial._trial_id, "error", note)
+        storage.set_trial_user_attr(trial._trial_id, "interrupted", not spent)
+        _tell(self.study, trial.number, TrialState.FAIL, None)
+        self._ask_again()
+
+    def _ask_again(self) -> None:
+        """Give each interrupted trial its one successor. Also for those whose sweeper died between the two steps."""
+        trials = self.trials()
+        succeeded = {trial.user_attrs.get("retry_of") for trial in trials}
+        for trial in trials:
+            if is_interrupted(trial) and trial.number not in succeeded:
+                self.study.enqueue_trial(trial.params, user_attrs=_inherited(trial))
+
+
+def ended(trials: Sequence[FrozenTrial]) -> int:
+    """How many trials ended by themselves."""
+    return sum(trial.state.is_finished() and not is_interrupted(trial) for trial in trials)
+
+
+def is_interrupted(trial: FrozenTrial) -> bool:
+    """Cut off with its sweeper, and to be asked for again."""
+    return trial.state == TrialState.FAIL and bool(trial.user_attrs.get("interrupted"))
+
+
+def _inherited(trial: FrozenTrial) -> dict[str, Any]:
+    kept = {name: trial.user_attrs[name] for name in ("baseline", "note") if name in trial.user_attrs}
+    return {**kept, "retry_of": trial.number, "retries": trial.user_attrs.get("retries", 0) + 1}
+
+
+def _tell(study: optuna.Study, number: int, state: TrialState, value: float | None) -> None:
+    try:
+        study.tell(number, value, state=state, skip_if_finished=True)
+    except RuntimeError as error:
+        # The grid sampler stops the study after its last point, which only `Study.optimize` allows.
+        if "Study.stop" not in str(error):
+            raise

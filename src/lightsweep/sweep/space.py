@@ -1,0 +1,204 @@
+"""The search space: Hydra's sweep overrides as Optuna distributions, read by the official sweeper's own parser."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from hydra_plugins.hydra_optuna_sweeper._impl import create_params_from_overrides
+from omegaconf import DictConfig, OmegaConf
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import BaseTrial, Trial
+
+from lightsweep.errors import ConfigError
+
+_SHAPE = ("model.width", "model.depth", "model.taper")
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One dimension: `key` is overridden by a value from `distribution`, under the condition ``key=choice`` if any.
+
+    `name` is Optuna's for it. Under a condition that is ``condition:key``, so that the learning rates of two optimizers
+    are two dimensions.
+    """
+
+    name: str
+    key: str
+    distribution: BaseDistribution
+    condition: str | None = None
+
+
+@dataclass(frozen=True)
+class Space:
+    """What a sweep varies, and what it holds fixed.
+
+    Args:
+        parameters: those without a condition come first.
+        fixed: overrides that all trials share.
+        extend: the user's ``custom_search_space``, which suggests further values in a trial.
+    """
+
+    parameters: tuple[Parameter, ...]
+    fixed: tuple[str, ...]
+    extend: Callable[[Trial], None] | None = None
+
+    def suggest(self, trial: Trial) -> tuple[str, ...]:
+        """Draw a trial's values; returns its overrides, ``key=value`` each, without the fixed ones."""
+        chosen: dict[str, str] = {}
+        for parameter in self.parameters:
+            if parameter.condition is None or parameter.condition in _texts(chosen):
+                chosen[parameter.key] = str(trial._suggest(parameter.name, parameter.distribution))
+        if self.extend is not None:
+            self.extend(trial)
+        return (*_texts(chosen), *self._further(trial, chosen))
+
+    def overrides(self, trial: BaseTrial) -> tuple[str, ...]:
+        """The overrides of a trial whose values were drawn before."""
+        keys = {parameter.name: parameter.key for parameter in self.parameters}
+        return tuple(f"{keys.get(name, name)}={value}" for name, value in trial.params.items())
+
+    def describe(self) -> dict[str, str]:
+        """Each dimension in words, to compare two spaces by."""
+        return {parameter.name: str(parameter.distribution) for parameter in self.parameters}
+
+    def conditions(self) -> list[str]:
+        return sorted({parameter.condition for parameter in self.parameters if parameter.condition})
+
+    def point(self, values: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+        """The nearest point inside, as Optuna's parameters, and a remark on each value that lay outside.
+
+        Args:
+            values: by key; those that are missing, or None, are left to the sampler.
+        """
+        inside: dict[str, Any] = {}
+        remarks = []
+        chosen: dict[str, Any] = {}
+        for parameter in self.parameters:
+            value = values.get(parameter.key)
+            applies = parameter.condition is None or parameter.condition in _texts(chosen)
+            if value is None or not applies:
+                continue
+            nearest = _nearest(parameter.distribution, value)
+            inside[parameter.name] = chosen[parameter.key] = nearest
+            if not _same(nearest, value):
+                remarks.append(f"{parameter.key}={value} lies outside the space, {nearest} is searched from")
+        return inside, remarks
+
+    def _further(self, trial: Trial, chosen: Mapping[str, str]) -> list[str]:
+        names = {parameter.name for parameter in self.parameters}
+        extra = {name: value for name, value in trial.params.items() if name not in names}
+        if clash := extra.keys() & chosen.keys():
+            raise ConfigError(f"hydra.sweeper.custom_search_space suggests what is searched already: {sorted(clash)}")
+        return [f"{name}={value}" for name, value in extra.items()]
+
+
+def parse(
+    params: Mapping[str, Any], when: Mapping[str, Mapping[str, Any]], arguments: Sequence[str], extend: Any = None
+) -> Space:
+    """Read a search space.
+
+    Args:
+        params: ``hydra.sweeper.params``: override by key; a sweep (``choice(…)``, ``interval(…)``, ``range(…)``)
+            makes a dimension, anything else is fixed.
+        when: ``hydra.sweeper.when``: further params under a condition, ``optimizer=sgd``.
+        arguments: the command line's overrides, which win over `params`. ``~key`` takes a dimension out of the space.
+
+    Raises:
+        ConfigError: an impossible range, an unknown grammar, or keys that exclude each other.
+    """
+    entries = {str(key): f"{key}={value}" for key, value in params.items()}
+    removed = set()
+    for argument in arguments:
+        key = _key(argument)
+        if argument.startswith("~") and key in entries:
+            del entries[key]
+            removed.add(key)
+        else:
+            entries[key] = argument
+    parameters, fixed = [], []
+    for line in entries.values():
+        distributions, _, _ = _parsed(line)
+        parameters += [Parameter(name, name, distribution) for name, distribution in distributions.items()]
+        fixed += [] if distributions else [line]
+    for condition, further in (when or {}).items():
+        for key, value in further.items():
+            if key in removed or any(_key(argument) == key for argument in arguments):
+                continue  # the command line's own value holds under every condition
+            distributions, _, _ = _parsed(f"{key}={value}")
+            if not distributions:
+                raise ConfigError(f"hydra.sweeper.when.{condition}.{key} must be a range or a choice, got {value}")
+            parameters += [Parameter(f"{condition}:{key}", key, each, condition) for each in distributions.values()]
+    space = Space(tuple(parameters), tuple(fixed), extend)
+    _check(space, list(entries))
+    return space
+
+
+def grid_of(space: Space, choices: Callable[[BaseDistribution], Any]) -> dict[str, list]:
+    """The values of each dimension for a grid sampler; `choices` is the official sweeper's own conversion."""
+    if space.conditions():
+        raise ConfigError("hydra/sweeper/sampler=grid knows no conditions (hydra.sweeper.when)")
+    try:
+        return {parameter.name: list(choices(parameter.distribution)) for parameter in space.parameters}
+    except ValueError as error:
+        raise ConfigError(f"hydra/sweeper/sampler=grid: {error}") from error
+
+
+def values_of(config: DictConfig, keys: Sequence[str], choices: Mapping[str, str]) -> dict[str, Any]:
+    """The values that a composed config holds for these keys; a config group's is the name of its choice."""
+    return {key: choices[key] if key in choices else OmegaConf.select(config, key) for key in keys}
+
+
+def _parsed(line: str) -> tuple[dict[str, BaseDistribution], dict[str, Any], list[str]]:
+    try:
+        return create_params_from_overrides([line])
+    except (HydraException, ValueError, AssertionError, NotImplementedError) as error:
+        raise ConfigError(f"{line}: {' '.join(str(error).split())}") from error
+
+
+def _check(space: Space, keys: list[str]) -> None:
+    if not space.parameters and space.extend is None:
+        raise ConfigError("hydra.sweeper.params must hold at least one range or choice, got none")
+    together = [key for key in _SHAPE if key in keys]
+    if "model.hidden" in keys and together and not any(line == "model.hidden=null" for line in space.fixed):
+        raise ConfigError(
+            f"model.hidden replaces {together[0]}: both in one search space (~{together[0]} takes it out of the space)"
+        )
+
+
+def _key(override: str) -> str:
+    return str(OverridesParser.create().parse_override(override).key_or_group)
+
+
+def _texts(chosen: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(f"{key}={value}" for key, value in chosen.items())
+
+
+def _nearest(distribution: BaseDistribution, value: Any) -> Any:
+    if isinstance(distribution, CategoricalDistribution):
+        return _nearest_choice(distribution.choices, value)
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return distribution.low  # type: ignore[attr-defined]
+    if isinstance(distribution, IntDistribution):
+        clipped = min(max(round(value), distribution.low), distribution.high)
+        return distribution.low + (clipped - distribution.low) // distribution.step * distribution.step
+    assert isinstance(distribution, FloatDistribution)
+    clipped_float = min(max(float(value), distribution.low), distribution.high)
+    if distribution.step is None:
+        return clipped_float
+    return distribution.low + round((clipped_float - distribution.low) / distribution.step) * distribution.step
+
+
+def _nearest_choice(choices: Sequence[Any], value: Any) -> Any:
+    for choice in choices:
+        if _same(choice, value):
+            return choice
+    numbers = [choice for choice in choices if isinstance(choice, int | float) and not isinstance(choice, bool)]
+    if numbers and isinstance(value, int | float):
+        return min(numbers, key=lambda choice: abs(choice - value))
+    return choices[0]
+
+
+def _same(one: Any, other: Any) -> bool:
+    return one == other or str(one).strip("'\"").lower() == str(other).lower()

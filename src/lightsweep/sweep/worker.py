@@ -1,0 +1,129 @@
+"""A warm worker: a process that imports torch and Lightning once, and then runs one job after another."""
+
+import importlib
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from multiprocessing import parent_process
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any
+
+from hydra.core.plugins import Plugins
+from hydra.core.utils import JobRuntime, run_job, setup_globals
+from hydra.types import HydraContext
+from omegaconf import DictConfig, open_dict
+
+from lightsweep.sweep.assignment import Assignment, Outcome, Task
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """What every job of a sweep needs; picklable.
+
+    Args:
+        config: the sweep's composed config.
+        hydra_context: with the execution whitelist, under which the jobs run.
+        function: module and name of the job's function.
+        preload: modules that a worker imports before its first job.
+    """
+
+    config: DictConfig
+    hydra_context: HydraContext
+    function: tuple[str, str]
+    preload: tuple[str, ...]
+
+
+def reference(function: Callable[[DictConfig], Any]) -> tuple[str, str]:
+    """A job's function as something that a fresh process can find: its module and name."""
+    return function.__module__, function.__qualname__
+
+
+def run(place: Workplace, assignment: Assignment) -> Outcome:
+    """Run one job in this process, as a launcher of Hydra would."""
+    setup_globals()
+    module, name = place.function
+    function = _undecorated(getattr(importlib.import_module(module), name))
+    overrides = [*assignment.overrides, f"hydra.sweep.subdir='{assignment.folder}'"]
+    try:
+        config = place.hydra_context.config_loader.load_sweep_config(place.config, overrides)
+        with open_dict(config):
+            config.hydra.job.id = str(assignment.number)
+            config.hydra.job.num = assignment.number
+        returned = run_job(
+            hydra_context=place.hydra_context,
+            task_function=Task(function, assignment),
+            config=config,
+            job_dir_key="hydra.sweep.dir",
+            job_subdir_key="hydra.sweep.subdir",
+        )
+        return returned.return_value
+    except Exception as error:  # a folder that cannot be written, a value that cannot be composed
+        return Outcome("failed", error=" ".join(f"{type(error).__name__}: {error}".split()))
+
+
+def serve(connection: Connection, place: Workplace, index: int, threads: int, output: Path) -> None:
+    """The life of a worker: jobs come through the connection, outcomes go back. It ends with its parent."""
+    os.setpgid(0, 0)  # Ctrl-C on the terminal is for the sweeper, which passes it on
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    _redirect(output)
+    Plugins.instance()  # finds the plugins, whose configs a job may name
+    JobRuntime.instance().set("name", place.config.hydra.job.name)
+    _warm_up(place.preload, index, threads)
+    while True:
+        try:
+            assignment = connection.recv()
+        except EOFError:
+            return
+        connection.send(run(place, assignment))
+
+
+def share_of_gpus(index: int, gpus: int, visible: str | None) -> str | None:
+    """CUDA_VISIBLE_DEVICES of a worker: workers are dealt out over the GPUs in turn; None where there is none.
+
+    Args:
+        gpus: how many this process could use.
+        visible: CUDA_VISIBLE_DEVICES as it is, which may name some of the machine's only.
+    """
+    if gpus == 0:
+        return None
+    names = [name for name in (visible or "").split(",") if name] or [str(number) for number in range(gpus)]
+    return names[index % gpus]
+
+
+def _warm_up(modules: Sequence[str], index: int, threads: int) -> None:
+    """The imports that take seconds, before the first job is there."""
+    for module in modules:
+        importlib.import_module(module)
+    torch = sys.modules.get("torch")
+    if torch is None:
+        return
+    torch.set_num_threads(threads)
+    if gpu := share_of_gpus(index, torch.cuda.device_count(), os.environ.get("CUDA_VISIBLE_DEVICES")):
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpu  # before anything has touched CUDA
+
+
+def _undecorated(function: Callable) -> Callable:
+    while hasattr(function, "__wrapped__"):  # by hydra.main
+        function = function.__wrapped__
+    return function
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    assert parent is not None
+    wait([parent.sentinel])
+    os._exit(1)
+
+
+def _redirect(output: Path) -> None:
+    """What jobs print would tear the sweeper's view apart: it goes to a file, crashes of C code too."""
+    descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)

@@ -1,0 +1,110 @@
+"""What all data sets share: limit, split, sizes, and where the tensors lie."""
+
+import numpy as np
+import pytest
+import torch
+
+from lightsweep.build import build
+from lightsweep.errors import ConfigError
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def digits(compose):
+    def made(*overrides: str):
+        data = build(compose(*overrides).data, "data")
+        data.setup()
+        return data
+
+    return made
+
+
+def test_train_and_val_share_the_training_images_out(digits) -> None:
+    data = digits("data.val_fraction=0.25")
+    train, val = data.indices["train"], data.indices["val"]
+    assert len(val) == round(0.25 * len(data.arrays.train_labels))
+    assert sorted([*train, *val]) == list(range(len(data.arrays.train_labels)))
+
+
+def test_limit_cuts_the_training_images_before_the_split_and_leaves_test_alone(digits) -> None:
+    whole, cut = digits(), digits("data.limit=100", "data.split=first")
+    assert cut.indices["val"].tolist() == list(range(10))
+    assert cut.indices["train"].tolist() == list(range(10, 100))
+    np.testing.assert_array_equal(cut.indices["test"], whole.indices["test"])
+
+
+def test_a_limit_beyond_the_set_is_the_whole_set(digits) -> None:
+    assert len(digits("data.limit=1000000").indices["train"]) == len(digits().indices["train"])
+
+
+@pytest.mark.parametrize("split", ["random", "stratified"])
+def test_the_split_has_a_seed_of_its_own(digits, split: str) -> None:
+    base = f"data.split={split}"
+    val = digits(base).indices["val"].tolist()
+    assert digits(base, "seed=7").indices["val"].tolist() == val
+    assert digits(base, "data.split_seed=7").indices["val"].tolist() != val
+
+
+def test_normalisation_is_measured_on_the_training_part(digits) -> None:
+    data = digits("data.normalize=channel", "data.limit=200")
+    train = torch.cat([images for images, _ in data.eval_loader("train", CPU)])
+    assert len(train) == 180
+    assert train.mean().item() == pytest.approx(0, abs=1e-5)
+    assert train.std(unbiased=False).item() == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize("part", ["train", "val", "test"])
+def test_labels_are_those_of_the_loader(digits, part: str) -> None:
+    data = digits()
+    assert torch.cat([targets for _, targets in data.eval_loader(part, CPU)]).tolist() == data.labels(part).tolist()
+
+
+def test_setup_twice_reads_once(digits, monkeypatch) -> None:
+    data = digits()
+    monkeypatch.setattr(data, "read", lambda: pytest.fail("read again"))
+    data.setup()
+
+
+def test_loaders_share_one_tensor_on_the_device(digits) -> None:
+    data = digits()
+    loaders = [data.train_loader(CPU), data.eval_loader("train", CPU), data.eval_loader("val", CPU)]
+    assert len({loader.images.data_ptr() for loader in loaders}) == 1
+
+
+def test_drop_last_false_makes_a_large_batch_the_whole_set(digits) -> None:
+    data = digits("data.batch_size=100000", "data.drop_last=false")
+    assert [len(targets) for _, targets in data.train_loader(CPU)] == [len(data.indices["train"])]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["data.batch_size=0"], "data.batch_size must be a whole number >= 1, got 0"),
+        (["data.batch_size=1.5"], "data.batch_size must be a whole number >= 1, got 1.5"),
+        (["data.eval_batch_size=0"], "data.eval_batch_size must be a whole number >= 1, got 0"),
+        (["data.drop_last=1"], "data.drop_last must be true or false, got 1"),
+        (["data.val_fraction=1"], "data.val_fraction must be in (0, 1), got 1"),
+        (["data.val_fraction=0"], "data.val_fraction must be in (0, 1), got 0"),
+        (["data.val_fraction=1e-6", "data.split=first"], "data.val_fraction must leave at least one of"),
+        (["data.val_fraction=1e-6"], "data.val_fraction must leave at least one of"),
+        (["data.val_fraction=0.9999", "data.split=first"], "data.val_fraction must leave at least one of"),
+        (["data.val_fraction=0.9999"], "data.val_fraction must leave at least one of"),
+        (["data.split=last"], "data.split must be one of first, random, stratified, got 'last'"),
+        (["data.split_seed=-1"], "data.split_seed must be a whole number >= 0, got -1"),
+        (["data.normalize=foo"], "data.normalize must be one of symmetric, channel, feature, got 'foo'"),
+        (["data.limit=0"], "data.limit must be a whole number >= 1, got 0"),
+        (["data.limit=3"], "data.limit must be at least 20, two images a class, got 3"),
+        (["data.limit=25", "data.batch_size=1"], "data.split=stratified with data.limit=25: "),
+        (
+            ["data.limit=100", "data.batch_size=91"],
+            "data.batch_size must be at most 90, the number of training images, got 91"
+            " (data.drop_last=false makes such a batch the whole set)",
+        ),
+    ],
+)
+def test_refuses_what_cannot_be(digits, overrides: list[str], message: str) -> None:
+    with pytest.raises(ConfigError) as refusal:
+        digits(*overrides)
+    assert str(refusal.value).startswith(message)
+    assert "\n" not in str(refusal.value)

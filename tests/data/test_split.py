@@ -1,0 +1,39 @@
+"""Which images validate."""
+
+import numpy as np
+import pytest
+
+from lightsweep.data.split import METHODS, split
+
+LABELS = np.repeat(np.arange(5), [40, 30, 20, 8, 2])[np.random.default_rng(0).permutation(100)]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_image_is_in_one_part_and_indices_ascend(method: str) -> None:
+    train, val = split(method, LABELS, 0.25, seed=1)
+    assert sorted([*train, *val]) == list(range(100))
+    assert (len(train), len(val)) == (75, 25)
+    assert all((np.diff(part) > 0).all() for part in (train, val))
+
+
+def test_first_takes_the_first_ones() -> None:
+    train, val = split("first", LABELS, 0.1, seed=1)
+    assert val.tolist() == list(range(10))
+    assert train.tolist() == list(range(10, 100))
+
+
+@pytest.mark.parametrize("method", ["random", "stratified"])
+def test_drawn_splits_follow_from_their_seed(method: str) -> None:
+    first, again, other = (split(method, LABELS, 0.2, seed)[1].tolist() for seed in (1, 1, 2))
+    assert first == again
+    assert first != other
+
+
+def test_stratified_gives_each_class_its_share() -> None:
+    _, val = split("stratified", LABELS, 0.5, seed=3)
+    assert np.bincount(LABELS[val]).tolist() == [20, 15, 10, 4, 1]
+
+
+def test_stratified_refuses_a_class_with_one_image() -> None:
+    with pytest.raises(ValueError, match="least populated class"):
+        split("stratified", np.array([0] * 9 + [1]), 0.3, seed=0)

@@ -1,0 +1,88 @@
+"""Runs src/train.py in a process that has the slow imports behind it: forked from a server that made them once.
+
+What such a process does from its first line on is what `python src/train.py` does; only torch's ten seconds are saved.
+"""
+
+import multiprocessing
+import os
+import runpy
+import signal
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPT = ROOT / "src" / "train.py"
+
+_PRELOADED = ["pytorch_lightning", "torch.utils.tensorboard", "torchmetrics.functional.classification", "sklearn.datasets"]
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A process that has ended: its exit code (negative: the signal that killed it), and what it said."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def lines(self) -> list[str]:
+        return self.err.splitlines()
+
+
+class Forked:
+    """A running `python src/train.py ARGUMENTS`.
+
+    Args:
+        environment: what differs from this process's; None removes a variable.
+    """
+
+    def __init__(self, arguments: list[str], *, cwd: Path, said: Path, environment: dict[str, str | None]) -> None:
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(_PRELOADED)
+        said.mkdir(parents=True)
+        self.said = said
+        self.process = context.Process(target=_run, args=(arguments, str(cwd), str(said), environment))
+        self.process.start()
+
+    def send(self, signum: int) -> None:
+        pid = self.process.pid
+        assert pid is not None
+        os.kill(pid, signum)
+
+    def wait(self, timeout: float = 120.0) -> Ended:
+        self.process.join(timeout)
+        if self.process.is_alive():
+            self.process.kill()
+            raise TimeoutError(f"still running after {timeout} s")
+        code = self.process.exitcode
+        assert code is not None
+        return Ended(code, (self.said / "out").read_text(), (self.said / "err").read_text())
+
+    def wait_for(self, path: Path, timeout: float = 60.0) -> None:
+        """Until a file is there."""
+        end = time.monotonic() + timeout
+        while not path.exists():
+            assert time.monotonic() < end, f"no {path} after {timeout} s"
+            assert self.process.is_alive(), f"it ended before {path} was there: {(self.said / 'err').read_text()}"
+            time.sleep(0.005)
+
+
+def _run(arguments: list[str], cwd: str, said: str, environment: dict[str, str | None]) -> None:
+    for stream, name in ((0, os.devnull), (1, f"{said}/out"), (2, f"{said}/err")):
+        os.dup2(os.open(name, os.O_RDONLY if stream == 0 else os.O_WRONLY | os.O_CREAT), stream)
+    for stream, number in (("stdin", 0), ("stdout", 1), ("stderr", 2)):
+        setattr(sys, stream, open(number, "r" if number == 0 else "w", closefd=False))  # noqa: SIM115, PTH123
+        setattr(sys, f"__{stream}__", getattr(sys, stream))
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    for name, value in environment.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+    os.chdir(cwd)
+    sys.argv = [str(SCRIPT), *arguments]
+    sys.path.insert(0, str(SCRIPT.parent))
+    runpy.run_path(str(SCRIPT), run_name="__main__")

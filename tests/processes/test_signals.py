@@ -1,0 +1,95 @@
+"""Ctrl-C and SIGTERM end a run in order, whatever it is doing, and it can be resumed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from .conftest import epochs
+from .forked import SCRIPT
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+
+RUN = (
+    "data=digits",
+    "trainer=cpu",
+    "trainer.max_epochs=12",
+    "logger=none",
+    "model.bn=true",
+    "model.dropout=0.2",
+    "data.batch_size=16",
+    "scheduler=plateau",
+    "scheduler.patience=0",
+)
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_in_training(start, train, tmp_path, signum):
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    assert train(*RUN, f"hydra.run.dir={whole}").code == 0
+
+    running = start(*RUN, f"hydra.run.dir={stopped}")
+    running.wait_for(stopped / "checkpoints" / "best.ckpt")
+    running.send(signum)
+    ended = running.wait()
+
+    assert (ended.code, ended.err) == (128 + signum, "")
+    facts = json.loads((stopped / "result.json").read_text())
+    assert facts["status"] == "interrupted"
+    assert 1 <= facts["epochs"] < 12
+    assert train(f"resume={stopped}").code == 0
+    assert epochs(stopped) == epochs(whole)
+    assert json.loads((stopped / "result.json").read_text())["status"] == "completed"
+
+
+def test_a_second_one_does_no_harm(start, tmp_path):
+    running = start(*RUN)
+    running.wait_for(tmp_path / "run" / "checkpoints" / "last.ckpt")
+    for _ in range(3):
+        running.send(signal.SIGINT)
+    ended = running.wait()
+
+    assert (ended.code, ended.err) == (130, "")
+    assert json.loads((tmp_path / "run" / "result.json").read_text())["status"] == "interrupted"
+
+
+def test_stops_a_whole_grid(start, tmp_path):
+    running = start("-m", *RUN, "seed=1,2,3")
+    running.wait_for(tmp_path / "grid" / "1" / "checkpoints" / "last.ckpt")
+    running.send(signal.SIGINT)
+    ended = running.wait()
+
+    assert (ended.code, ended.err) == (130, "")
+    statuses = [json.loads((tmp_path / "grid" / job / "result.json").read_text())["status"] for job in "01"]
+    assert statuses == ["completed", "interrupted"]
+    assert not (tmp_path / "grid" / "2").exists()
+
+
+@pytest.mark.parametrize(("signum", "after"), [(signal.SIGINT, 0.1), (signal.SIGINT, 1.5), (signal.SIGTERM, 2.5)])
+def test_during_the_imports(tmp_path, signum, after):
+    """Without a word, also in the middle of the imports of Hydra and of torch."""
+    command = [sys.executable, str(SCRIPT), *RUN, f"hydra.run.dir={tmp_path / 'run'}"]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    time.sleep(after)
+    process.send_signal(signum)
+    _, err = process.communicate(timeout=60)
+
+    assert err == ""
+    assert process.returncode in (128 + signum, -signum)
+
+
+@pytest.mark.parametrize("after", [0.1, 0.3, 0.5, 0.6, 0.7, 0.8])
+def test_at_any_other_moment(start, tmp_path, after):
+    """Among them while Hydra composes, while the data is read and while the network is built."""
+    running = start(*RUN)
+    time.sleep(after)
+    running.send(signal.SIGTERM)
+    ended = running.wait()
+
+    assert ended.err == ""
+    assert ended.code in (128 + signal.SIGTERM, -signal.SIGTERM)
+    assert not list((tmp_path).rglob("*.tmp")), os.listdir(tmp_path)

@@ -1,0 +1,44 @@
+"""A program with lightsweep's own configs and sweeper whose runs take milliseconds: they sleep and return a number.
+
+python tests/sweep/toy.py sweep=quick … ; TOY_SECONDS is how long a run sleeps, TOY_FAIL which widths raise.
+"""
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
+
+from lightsweep import cli, resolvers
+from lightsweep.sweep import assignment
+from lightsweep.trust import WHITELIST
+
+resolvers.register()
+
+
+@hydra.main(config_path="../../conf", config_name="train", execution_whitelist=list(WHITELIST))
+def main(cfg: DictConfig) -> float:
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    with (folder / "starts").open("a") as file:  # a folder that two runs have used has two lines
+        file.write(f"{os.getpid()}\n")
+    time.sleep(float(os.environ.get("TOY_SECONDS", "0.01")))
+    if str(cfg.model.width) in os.environ.get("TOY_FAIL", "").split(","):
+        raise RuntimeError(f"width {cfg.model.width} is unlucky")
+    value = 1.0 - abs(cfg.model.dropout - 0.3) - abs(cfg.optimizer.lr - 0.003) + 0.001 * cfg.seed
+    result = {"status": "completed", "kind": assignment.kind("run"), "val/acc": value, "overrides": _typed()}
+    (folder / "result.json").write_text(json.dumps(result))
+    return value
+
+
+def _typed() -> list[str]:
+    return list(HydraConfig.get().overrides.task)
+
+
+if __name__ == "__main__":
+    cli.launch(main)

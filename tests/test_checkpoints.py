@@ -1,0 +1,113 @@
+"""Checkpoints: data only, enough in them to rebuild the network, replaced in one step."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from lightsweep import checkpoints
+from lightsweep.build import build
+from lightsweep.checkpoints import AtomicCheckpointIO, BestCheckpoint
+from lightsweep.errors import ConfigError
+
+PLAIN = (int, float, str, bool, bytes, type(None), torch.Tensor)
+
+
+def leaves(node: object) -> list[object]:
+    if isinstance(node, dict):
+        return [leaf for key, item in node.items() for leaf in (key, *leaves(item))]
+    return [leaf for item in node for leaf in leaves(item)] if isinstance(node, list | tuple) else [node]
+
+
+@pytest.mark.parametrize("name", ["best.ckpt", "last.ckpt"])
+def test_holds_tensors_and_plain_containers_only(finished, name: str) -> None:
+    assert {type(leaf) for leaf in leaves(finished.checkpoint(name)) if not isinstance(leaf, PLAIN)} == set()
+
+
+def test_network_and_normalisation_are_rebuilt_from_the_file_alone(finished, compose, tmp_path: Path) -> None:
+    alone = tmp_path / "moved.ckpt"
+    alone.write_bytes((finished.folder / "checkpoints" / "best.ckpt").read_bytes())
+    trained = checkpoints.load(alone)
+    data = build(compose().data, "data")
+    data.setup()
+    correct = 0
+    for start in range(0, len(data.labels("test")), 100):
+        images = torch.from_numpy(data.arrays.test_images[start : start + 100])
+        logits = trained.net(trained.description.normalization(images))
+        correct += int((logits.argmax(1).numpy() == data.labels("test")[start : start + 100]).sum())
+    assert correct / len(data.labels("test")) == finished.result["test/acc"]
+    assert trained.description.class_names == tuple("0123456789")
+    assert trained.description.input_shape == (1, 8, 8)
+    assert not trained.net.training
+
+
+def test_best_is_the_best_epoch_and_last_the_last(finished) -> None:
+    folder = finished.folder / "checkpoints"
+    best = max(finished.rows, key=lambda row: float(row["val/acc"]))
+    assert checkpoints.load(folder / "best.ckpt").epoch == int(best["epoch"]) == finished.result["best_epoch"]
+    assert checkpoints.load(folder / "last.ckpt").epoch == 3
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 no zip", b"\x80\x02]q\x00."], ids=["empty", "zip", "list"])
+def test_a_file_that_is_no_checkpoint_is_named(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "x.ckpt").write_bytes(content)
+    with pytest.raises(ConfigError, match="x.ckpt is no checkpoint of lightsweep") as refusal:
+        checkpoints.load(tmp_path / "x.ckpt")
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="gone.ckpt"):
+        checkpoints.load(tmp_path / "gone.ckpt")
+
+
+def test_a_checkpoint_of_something_else_is_refused(tmp_path: Path) -> None:
+    torch.save({"state_dict": {}}, tmp_path / "x.ckpt")
+    with pytest.raises(ConfigError, match="x.ckpt is no checkpoint of lightsweep"):
+        checkpoints.load(tmp_path / "x.ckpt")
+
+
+def test_weights_of_another_network_are_refused(finished, tmp_path: Path) -> None:
+    content = finished.checkpoint("best.ckpt")
+    content["lightsweep"]["model"]["width"] = 17
+    torch.save(content, tmp_path / "x.ckpt")
+    with pytest.raises(ConfigError, match="x.ckpt"):
+        checkpoints.load(tmp_path / "x.ckpt")
+
+
+@pytest.mark.parametrize(
+    ("there", "score_with", "chosen"),
+    [
+        (["best.ckpt", "last.ckpt"], "best", "best.ckpt"),
+        (["best.ckpt", "last.ckpt"], "last", "last.ckpt"),
+        (["last.ckpt"], "best", "last.ckpt"),
+    ],
+)
+def test_chooses_what_is_scored(tmp_path: Path, there: list[str], score_with: str, chosen: str) -> None:
+    for name in there:
+        (tmp_path / name).touch()
+    assert checkpoints.choose(tmp_path, score_with).name == chosen
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_no_litter(tmp_path: Path, monkeypatch) -> None:
+    path = tmp_path / "last.ckpt"
+    AtomicCheckpointIO().save_checkpoint({"epoch": 1}, path)
+
+    def full(self: Path, content: bytes) -> int:
+        os.close(os.open(self, os.O_WRONLY))
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="No space"):
+        AtomicCheckpointIO().save_checkpoint({"epoch": 2}, path)
+    assert torch.load(path, weights_only=True) == {"epoch": 1}
+    assert os.listdir(tmp_path) == ["last.ckpt"]
+
+
+def test_best_takes_up_its_score_in_a_folder_that_was_moved(tmp_path: Path) -> None:
+    best = BestCheckpoint(dirpath=str(tmp_path / "new"), monitor="val/acc", mode="max")
+    best.load_state_dict({"best_model_score": torch.tensor(0.5), "dirpath": "/old"})
+    assert best.best_model_path == str(tmp_path / "new" / "best.ckpt")
+    assert not best.check_monitor_top_k(None, torch.tensor(0.4))
+    assert best.check_monitor_top_k(None, torch.tensor(0.6))

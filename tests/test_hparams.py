@@ -1,0 +1,75 @@
+"""What the loggers are told: TensorBoard's event files read back with its own reader, and the CSV logger's file."""
+
+import csv
+from pathlib import Path
+
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams import plugin_data_pb2
+
+from lightsweep import hparams
+from lightsweep.metrics import COLUMNS
+
+
+@pytest.fixture(scope="module")
+def events(finished) -> list[EventAccumulator]:
+    files = sorted(finished.folder.rglob("events.out.tfevents.*"))
+    return [EventAccumulator(str(file)).Reload() for file in files]
+
+
+@pytest.fixture(scope="module")
+def scalars(events) -> dict[str, list[tuple[int, float]]]:
+    found: dict[str, list[tuple[int, float]]] = {}
+    for file in events:
+        for tag in file.Tags()["scalars"]:
+            found.setdefault(tag, []).extend((event.step, event.value) for event in file.Scalars(tag))
+    return {tag: sorted(values) for tag, values in found.items()}
+
+
+@pytest.mark.parametrize("column", COLUMNS[1:])
+def test_tensorboard_has_every_column_of_metrics_csv_by_epoch(finished, scalars, column: str) -> None:
+    expected = [(int(row["epoch"]), float(row[column])) for row in finished.rows]
+    assert [step for step, _ in scalars[column]] == [step for step, _ in expected]
+    assert [value for _, value in scalars[column]] == pytest.approx([value for _, value in expected])
+
+
+def test_tensorboard_has_one_row_of_hparams_a_run(events) -> None:
+    started = [file for file in events if "_hparams_/session_start_info" in file.summary_metadata]
+    assert len(started) == 1
+
+
+def test_hparams_are_numbers_where_they_are_numbers(events) -> None:
+    metadata = next(
+        file.summary_metadata["_hparams_/session_start_info"]
+        for file in events
+        if "_hparams_/session_start_info" in file.summary_metadata
+    )
+    info = plugin_data_pb2.HParamsPluginData.FromString(metadata.plugin_data.content).session_start_info.hparams
+    assert info["optimizer"].string_value == "Adam"
+    assert info["optimizer.lr"].number_value == 1e-3
+    assert info["model.dropout"].number_value == 0.1
+    assert info["model.bn"].bool_value is True
+
+
+@pytest.mark.parametrize("name", ["train/acc", "val/acc", "val/loss", "test/acc"])
+def test_hparams_end_with_the_real_metrics(finished, scalars, name: str) -> None:
+    assert scalars[f"hp/{name.replace('/', '_')}"][-1][1] == pytest.approx(finished.result[name])
+
+
+def test_the_csv_logger_has_the_same_epochs(finished) -> None:
+    with (finished.folder / "csv" / "metrics.csv").open(newline="") as file:
+        logged = [row["val/acc"] for row in csv.DictReader(file) if row.get("val/acc")]
+    assert [float(value) for value in logged] == pytest.approx([float(row["val/acc"]) for row in finished.rows])
+
+
+def test_keeps_short_names_and_plain_values(compose) -> None:
+    params = hparams.flat(compose("model.hidden=[8,4]", "optimizer=adamw", "scheduler=cosine"))
+    assert (params["optimizer"], params["scheduler"]) == ("AdamW", "cosine")
+    assert params["model.hidden"] == "[8, 4]"
+    assert {type(value) for value in params.values()} <= {int, float, str, bool}
+    assert not [key for key in params if "_target_" in key or "_partial_" in key]
+
+
+
+def test_folder_is_one_tensorboard_run(finished) -> None:
+    assert {Path(file).parent for file in finished.folder.rglob("events.out.tfevents.*")} == {finished.folder}

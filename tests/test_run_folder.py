@@ -1,0 +1,130 @@
+"""A run's folder: found, read, put on top of, and removed when nothing was ever run in it."""
+
+import os
+from pathlib import Path
+
+import pytest
+from omegaconf import DictConfig, OmegaConf
+
+from lightsweep import run_folder
+from lightsweep.errors import ConfigError
+
+
+def make_run(folder: Path, born: int = 0) -> Path:
+    folder.mkdir(parents=True)
+    (folder / "config.yaml").write_text("seed: 1\n")
+    os.utime(folder / "config.yaml", (born, born))
+    return folder
+
+
+def test_finds_a_run_by_its_path(tmp_path: Path, monkeypatch) -> None:
+    folder = make_run(tmp_path / "a run")
+    monkeypatch.chdir(tmp_path)
+    assert run_folder.find("a run") == folder
+    assert run_folder.find(str(folder)) == folder
+
+
+def test_latest_is_the_newest_run(tmp_path: Path) -> None:
+    make_run(tmp_path / "c", born=10)
+    newest = make_run(tmp_path / "a", born=30)
+    make_run(tmp_path / "b", born=20)
+    (tmp_path / "z").mkdir()  # no run
+    assert run_folder.find("latest", tmp_path) == newest
+
+
+def test_latest_of_none_says_where_it_looked(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=f"resume=latest found no run in {tmp_path}"):
+        run_folder.find("latest", tmp_path)
+
+
+@pytest.mark.parametrize("name", ["nowhere", "empty"])
+def test_a_folder_that_is_no_run_is_named(tmp_path: Path, name: str) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ConfigError, match=rf"resume must be a run's folder .* or latest, got '.*{name}'"):
+        run_folder.find(str(tmp_path / name))
+
+
+@pytest.mark.parametrize("content", [b"a: [1", b"\xff\xfe\x00", b"- 1\n", b"a: !!python/object/apply:os.getcwd []\n"])
+def test_a_damaged_config_is_named_on_one_line(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "config.yaml").write_bytes(content)
+    with pytest.raises(ConfigError, match=r"config.yaml cannot be read \(") as refusal:
+        run_folder.load_config(tmp_path)
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.fixture
+def resumed(compose):
+    """A run's own config, started with seed 5 and SGD, with what is typed now on top."""
+
+    def put_on_top(*overrides: str) -> DictConfig:
+        own = compose("seed=5", "optimizer=sgd", "optimizer.lr=0.5")
+        own.overrides = ["seed=5"]
+        return run_folder.with_overrides(own, compose(*overrides), list(overrides), {"optimizer", "logger", "data"})
+
+    OmegaConf.clear_resolver("nothing")
+    return put_on_top
+
+
+@pytest.fixture(autouse=True)
+def own_may_grow(compose, monkeypatch) -> None:
+    """config.yaml comes from a file, so it is not struct."""
+    plain = run_folder.with_overrides
+
+    def loaded(own: DictConfig, *others) -> DictConfig:
+        return plain(OmegaConf.create(OmegaConf.to_yaml(own)), *others)
+
+    monkeypatch.setattr(run_folder, "with_overrides", loaded)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "key", "value"),
+    [
+        ([], "seed", 5),
+        ([], "optimizer.lr", 0.5),
+        (["trainer.max_epochs=40"], "trainer.max_epochs", 40),
+        (["trainer.max_epochs=40"], "seed", 5),
+        (["seed=6"], "seed", 6),
+        (["optimizer=adam"], "optimizer._target_", "torch.optim.Adam"),
+        (["optimizer=adam"], "optimizer.get('nesterov')", None),
+        (["optimizer=adam", "optimizer.lr=0.2"], "optimizer.lr", 0.2),
+        (["+trainer.profiler=simple"], "trainer.profiler", "simple"),
+        (["model.hidden=[4,2]"], "model.hidden", [4, 2]),
+    ],
+)
+def test_keeps_its_own_config_with_what_is_typed_on_top(resumed, overrides: list[str], key: str, value) -> None:
+    cfg = resumed(*overrides)
+    assert OmegaConf.select(cfg, key.replace(".get('nesterov')", ".nesterov")) == value
+
+
+def test_remembers_what_was_typed_then_and_now(resumed) -> None:
+    assert resumed("trainer.max_epochs=40", "resume=latest").overrides == ["seed=5", "trainer.max_epochs=40"]
+
+
+@pytest.mark.parametrize("override", ["~logger", "experiment=null", "sweep=null"])
+def test_refuses_what_would_change_the_run_as_a_whole(resumed, override: str) -> None:
+    with pytest.raises(ConfigError, match="a resumed run keeps its own"):
+        resumed(override)
+
+
+@pytest.mark.parametrize("kept", ["metrics.csv", "result.json", "checkpoints"])
+def test_discard_keeps_a_run_that_began(tmp_path: Path, kept: str) -> None:
+    folder = make_run(tmp_path / "run")
+    (folder / kept).touch()
+    run_folder.discard(folder)
+    assert sorted(file.name for file in folder.iterdir()) == sorted(["config.yaml", kept])
+
+
+def test_discard_removes_what_hydra_wrote(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run")
+    (folder / ".hydra").mkdir()
+    (folder / ".hydra" / "config.yaml").touch()
+    (folder / "train.log").touch()
+    run_folder.discard(folder)
+    assert not folder.exists()
+
+
+def test_discard_keeps_what_is_the_users(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run")
+    (folder / "notes.txt").touch()
+    run_folder.discard(folder)
+    assert [file.name for file in folder.iterdir()] == ["notes.txt"]

@@ -1,0 +1,37 @@
+"""Scores against scikit-learn's."""
+
+from contextlib import nullcontext
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import accuracy_score, confusion_matrix, log_loss
+from torch import nn
+
+from lightsweep.scoring import score
+
+INPUTS = torch.randn(50, 4, generator=torch.Generator().manual_seed(0))
+LABELS = torch.randint(0, 3, (50,), generator=torch.Generator().manual_seed(1))
+NET = nn.Linear(4, 4)  # a fourth class that no image has
+
+
+def scored(batch_size: int, net: nn.Module = NET):
+    batches = list(zip(INPUTS.split(batch_size), LABELS.split(batch_size), strict=True))
+    return score(net, batches, num_classes=4, precision=nullcontext())
+
+
+@pytest.mark.parametrize("batch_size", [50, 7])
+def test_agrees_with_scikit_learn_whatever_the_batches(batch_size: int) -> None:
+    got = scored(batch_size)
+    probabilities = torch.softmax(NET(INPUTS).double(), 1).detach().numpy()
+    predicted = probabilities.argmax(1)
+    assert got.loss == pytest.approx(log_loss(LABELS, probabilities, labels=range(4)), rel=1e-5)
+    assert got.acc == accuracy_score(LABELS, predicted)
+    np.testing.assert_array_equal(got.confusion, confusion_matrix(LABELS, predicted, labels=range(4)))
+
+
+def test_scores_without_dropout_and_leaves_batch_statistics_alone() -> None:
+    net = nn.Sequential(nn.BatchNorm1d(4), nn.Dropout(0.5), nn.Linear(4, 4)).train()
+    running = net[0].running_mean.clone()
+    assert scored(50, net).loss == scored(50, net).loss
+    assert torch.equal(net[0].running_mean, running)

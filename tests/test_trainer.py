@@ -1,0 +1,63 @@
+"""The Trainer of a run: what the config chose, and what every run has."""
+
+import pytest
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import EarlyStopping, LearningRateMonitor
+
+from lightsweep import trainer
+from lightsweep.checkpoints import AtomicCheckpointIO, BestCheckpoint, LastCheckpoint
+from lightsweep.metrics import MetricsFile
+from lightsweep.progress import ProgressLine
+from lightsweep.recorder import Recorder
+
+ALWAYS = [Recorder, LastCheckpoint]
+
+
+@pytest.fixture
+def make(compose, tmp_path):
+    return lambda *overrides: trainer.make(compose(*overrides), tmp_path, MetricsFile(tmp_path / "metrics.csv"))
+
+
+def kinds(made: pl.Trainer, *families: type) -> list[type]:
+    return [type(one) for one in made.callbacks if isinstance(one, families)]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "chosen"),
+    [
+        (["callbacks=default", "logger=csv"], [EarlyStopping, LearningRateMonitor, ProgressLine, BestCheckpoint]),
+        (["callbacks=default", "logger=none"], [EarlyStopping, ProgressLine, BestCheckpoint]),
+        (["callbacks=lr_monitor", "logger=none"], []),
+        (["callbacks=none", "logger=none"], []),
+        (["callbacks=none", "logger=csv"], []),
+        (["callbacks=early_stopping"], [EarlyStopping]),
+        (["callbacks=checkpoint"], [BestCheckpoint]),
+        (["callbacks=progress"], [ProgressLine]),
+    ],
+    ids=lambda item: " ".join(item) if item and isinstance(item[0], str) else "",
+)
+def test_has_the_chosen_callbacks_and_those_of_every_run(make, overrides: list[str], chosen: list[type]) -> None:
+    ours = {*ALWAYS, EarlyStopping, LearningRateMonitor, ProgressLine, BestCheckpoint}
+    found = kinds(make(*overrides), *ours)
+    assert sorted(found, key=str) == sorted([*ALWAYS, *chosen], key=str)
+
+
+def test_the_recorder_is_first_and_checkpoints_are_last(make) -> None:
+    made = make("callbacks=default", "logger=csv")
+    assert isinstance(made.callbacks[0], Recorder)
+    assert {type(one) for one in made.callbacks[-2:]} == {LastCheckpoint, BestCheckpoint}
+
+
+def test_takes_several_loggers(make) -> None:
+    names = [type(logger).__name__ for logger in make("logger=[tensorboard,csv]").loggers]
+    assert names == ["TensorBoardLogger", "CSVLogger"]
+
+
+def test_writes_checkpoints_atomically_and_shares_no_data_out_itself(make) -> None:
+    made = make()
+    assert isinstance(made.strategy.checkpoint_io, AtomicCheckpointIO)
+    assert not made._accelerator_connector.use_distributed_sampler
+
+
+def test_takes_any_argument_of_lightnings(make) -> None:
+    assert make("+trainer.max_steps=7").max_steps == 7
