@@ -1,7 +1,7 @@
 # Each target brings its own environment: .venv is built on first use, and again only when pyproject.toml changes.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup train test test-slow lint format bench tensorboard
+.PHONY: help setup demo train test test-slow lint format bench tensorboard dashboard
 
 STAMP := .venv/.set-up
 BIN := .venv/bin
@@ -19,6 +19,9 @@ setup: $(STAMP) ## build .venv, nothing else
 $(STAMP): pyproject.toml
 	@PYTHON="$(PYTHON)" scripts/setup.sh .venv
 	@touch $@
+
+demo: $(STAMP) ## train and sweep on the bundled digits: two minutes, no network
+	@scripts/demo.sh $(BIN)/python
 
 train: $(STAMP) ## train one classifier (ARGS: config overrides; CIFAR-10 is fetched on first use)
 	@$(BIN)/python src/train.py $(ARGS)
@@ -43,3 +46,7 @@ bench: $(STAMP) ## measure the speed of training beside a plain loop and the usu
 
 tensorboard: $(STAMP) ## look at all runs in a browser (ARGS: for tensorboard)
 	@$(BIN)/tensorboard --logdir outputs $(ARGS)
+
+dashboard: $(STAMP) ## look at a sweep with optuna-dashboard (SWEEP: its name; STORAGE: its URL, if it has one)
+	@$(BIN)/python -c 'import optuna_dashboard' 2>/dev/null || $(BIN)/python -m pip install --quiet '.[dashboard]'
+	@$(BIN)/optuna-dashboard $(or $(STORAGE),outputs/sweeps/$(or $(SWEEP),mlp)/study.journal)

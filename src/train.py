@@ -1,7 +1,11 @@
 """Train one classifier: python src/train.py optimizer=adamw model.bn=true. With -m, a grid or a sweep."""
 
+import signal
 from pathlib import Path
 from typing import Any
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C during the imports: no traceback
 
 import hydra
 from hydra.core.hydra_config import HydraConfig

@@ -2,7 +2,7 @@
 
 import pickle
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -12,7 +12,7 @@ CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "hors
 class Python2Pickler(pickle._Pickler):
     """Writes text and bytes as Python 2's `str`, the way the official batch files hold them."""
 
-    dispatch = dict(pickle._Pickler.dispatch)
+    dispatch: ClassVar[dict] = dict(pickle._Pickler.dispatch)
 
     def save_bytes(self, content: bytes) -> None:
         short = len(content) < 256
@@ -32,7 +32,7 @@ def write_python2(path: Path, content: object) -> None:
 
 
 def cifar10_batch(number: int, size: int = 20) -> dict[str, Any]:
-    """`size` noise images; the first pixel of image i is (number, i, 0) in red, green, blue, its class is i modulo 10."""
+    """`size` noise images. The first pixel of image i is (number, i, 0) in red, green, blue; its class is i % 10."""
     pixels = np.random.default_rng(number).integers(0, 256, (size, 3, 32, 32), dtype=np.uint8)
     pixels[:, :, 0, 0] = [[number, image, 0] for image in range(size)]
     return {

@@ -75,7 +75,7 @@ def composed(folder: Path, *overrides: str) -> DictConfig:
 
 def trained(folder: Path, *overrides: str) -> Run:
     folder.mkdir(parents=True, exist_ok=True)
-    value = train.train(composed(folder, *overrides), folder, kind="run", overrides=list(overrides))
+    value = train.train(composed(folder, "data.limit=300", *overrides), folder, kind="run", overrides=list(overrides))
     return Run(folder, value)
 
 

@@ -35,7 +35,7 @@ def test_our_own_refusal_arrives_as_it_was_said(compose) -> None:
     ],
 )
 def test_what_a_library_refuses_is_one_line_that_begins_with_the_key(compose, overrides: list[str], word: str) -> None:
-    with pytest.raises(ConfigError, match="^trainer: ") as refusal:
+    with pytest.raises(ConfigError, match=r"^trainer: ") as refusal:
         build(compose(*overrides).trainer, "trainer")
     assert word in str(refusal.value)
     assert "\n" not in str(refusal.value)
@@ -44,12 +44,12 @@ def test_what_a_library_refuses_is_one_line_that_begins_with_the_key(compose, ov
 def test_a_gpu_that_is_not_there_is_one_line(compose, monkeypatch) -> None:
     monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    with pytest.raises(ConfigError, match="^trainer: .*gpu"):
+    with pytest.raises(ConfigError, match=r"^trainer: .*gpu"):
         build(compose("trainer=gpu").trainer, "trainer")
 
 
 def test_an_interpolation_to_nowhere_is_one_line(compose) -> None:
-    with pytest.raises(ConfigError, match="^model: .*nowhere"):
+    with pytest.raises(ConfigError, match=r"^model: .*nowhere"):
         build(compose("model.width=${nowhere}").model, "model", input_shape=(1, 2, 2), num_classes=3)
 
 

@@ -1,20 +1,23 @@
-"""Every YAML in conf/: it composes, what it names can be built under the whitelist, and no value is restated in Python."""
+"""Every YAML in conf/ composes, what it names can be built under the whitelist, and no value is restated in Python."""
 
 import inspect
-import logging
 from pathlib import Path
 
+import hydra
 import pytest
-import pytorch_lightning as pl
 import torch
+from hydra.plugins.sweeper import Sweeper
 from hydra.utils import get_object
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
+from optuna.pruners import BasePruner
 
 from lightsweep.build import build
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 FILES = sorted(file.relative_to(CONF) for file in CONF.rglob("*.yaml") if file.parent != CONF)
-CHOICES = [f"{file.parent}={file.stem}" for file in FILES if not file.stem.startswith("_")]
+CHOSEN = [f"{file.parent}={file.stem}" for file in FILES if not file.stem.startswith("_")]
+CHOICES = [choice for choice in CHOSEN if not choice.startswith("hydra/")]
+SWEEPERS = [choice for choice in CHOSEN if choice not in CHOICES]
 NO_ACCELERATOR = {"trainer=gpu": ["trainer.accelerator=cpu"]}  # the rest of the file is tested anywhere
 GROUPS = ("model", "optimizer", "scheduler", "data", "callbacks", "logger", "trainer")
 
@@ -25,25 +28,18 @@ def targets(node: object) -> list[str]:
     return [target for item in node for target in targets(item)] if isinstance(node, list) else []
 
 
-@pytest.fixture
-def built(compose):
-    """All that a config names."""
-
-    def build_all(*overrides: str) -> dict:
-        cfg = compose(*overrides)
-        parts = {
-            "model": build(cfg.model, "model", input_shape=(3, 32, 32), num_classes=10),
-            "optimizer": build(cfg.optimizer, "optimizer"),
-            "data": build(cfg.data, "data"),
-            "callbacks": [build(node, f"callbacks.{name}") for name, node in cfg.callbacks.items()],
-            "logger": [build(node, f"logger.{name}") for name, node in cfg.logger.items()],
-            "trainer": build(cfg.trainer, "trainer", logger=False),
-        }
-        optimizer = parts["optimizer"]([torch.zeros(1, requires_grad=True)])
-        parts["scheduler"] = build(cfg.scheduler, "scheduler")(optimizer, 10, 5)
-        return parts
-
-    return build_all
+def build_group(cfg: DictConfig, group: str) -> list:
+    """What a group of a config names."""
+    if group in ("callbacks", "logger"):
+        return [build(node, f"{group}.{name}") for name, node in cfg[group].items()]
+    if group == "model":
+        return [build(cfg.model, group, input_shape=(3, 32, 32), num_classes=10)]
+    if group == "trainer":
+        return [build(cfg.trainer, group, logger=False)]
+    if group == "data":
+        return [build(cfg.data, group)]
+    optimizer = build(cfg.optimizer, "optimizer")([torch.zeros(1, requires_grad=True)])
+    return [optimizer, build(cfg.scheduler, "scheduler")(optimizer, 10, 5)]
 
 
 def test_every_group_of_the_design_is_there() -> None:
@@ -51,15 +47,28 @@ def test_every_group_of_the_design_is_there() -> None:
 
 
 @pytest.mark.parametrize("choice", CHOICES)
-def test_every_choice_can_be_built(built, choice: str) -> None:
-    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
-    parts = built(choice, *NO_ACCELERATOR.get(choice, []))
-    assert isinstance(parts["model"], torch.nn.Module)
-    assert isinstance(parts["data"], pl.LightningDataModule)
-    assert isinstance(parts["trainer"], pl.Trainer)
+def test_every_choice_can_be_built(compose, choice: str) -> None:
+    cfg = compose(choice, *NO_ACCELERATOR.get(choice, []))
+    group = choice.partition("=")[0]
+    built = [build_group(cfg, one) for one in ([group] if group in GROUPS else GROUPS)]
+    assert any(built) or choice.endswith("=none")
 
 
-@pytest.mark.parametrize("choice", [choice for choice in CHOICES if "=_" not in choice])
+@pytest.mark.parametrize("choice", SWEEPERS)
+def test_every_sweeper_and_pruner_composes_to_what_it_names(choice: str) -> None:
+    base = ["hydra/sweeper=lightsweep"] if choice.startswith("hydra/sweeper/") else []
+    with hydra.initialize_config_dir(str(CONF)):
+        cfg = hydra.compose("train", ["data=digits", *base, choice], return_hydra_config=True)
+    group = choice.partition("=")[0]
+    node = OmegaConf.to_container(OmegaConf.select(cfg, group.replace("/", ".")), resolve=True)
+    assert isinstance(node, dict)
+    if group.endswith("pruner"):
+        assert isinstance(hydra.utils.instantiate(node, _execution_whitelist_=["optuna.pruners.*"]), BasePruner)
+    else:
+        assert issubclass(get_object(node["_target_"]), Sweeper)
+
+
+@pytest.mark.parametrize("choice", CHOICES)
 def test_our_own_targets_have_no_default_beside_the_yaml(compose, choice: str) -> None:
     ours = {name for name in targets(OmegaConf.to_container(compose(choice))) if name.startswith("lightsweep.")}
     assert ours

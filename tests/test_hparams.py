@@ -48,7 +48,7 @@ def test_hparams_are_numbers_where_they_are_numbers(events) -> None:
     assert info["optimizer"].string_value == "Adam"
     assert info["optimizer.lr"].number_value == 1e-3
     assert info["model.dropout"].number_value == 0.1
-    assert info["model.bn"].bool_value is True
+    assert info["model.bn"].number_value == 1
 
 
 @pytest.mark.parametrize("name", ["train/acc", "val/acc", "val/loss", "test/acc"])
@@ -68,7 +68,6 @@ def test_keeps_short_names_and_plain_values(compose) -> None:
     assert params["model.hidden"] == "[8, 4]"
     assert {type(value) for value in params.values()} <= {int, float, str, bool}
     assert not [key for key in params if "_target_" in key or "_partial_" in key]
-
 
 
 def test_folder_is_one_tensorboard_run(finished) -> None:

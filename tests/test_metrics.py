@@ -10,7 +10,7 @@ from lightsweep.metrics import COLUMNS, MetricsFile, check_monitor
 
 
 def row(epoch: int, **values: float) -> dict[str, float]:
-    return {"epoch": epoch} | {name: epoch / 8 for name in COLUMNS[1:]} | {f"val/{key}": v for key, v in values.items()}
+    return {"epoch": epoch} | dict.fromkeys(COLUMNS[1:], epoch / 8) | {f"val/{key}": v for key, v in values.items()}
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def test_best_passes_over_epochs_without_the_metric(file: MetricsFile) -> None:
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="metrics.csv is missing"):
+    with pytest.raises(ConfigError, match=r"metrics.csv is missing"):
         metrics.read(tmp_path / "metrics.csv")
 
 

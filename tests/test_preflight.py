@@ -54,8 +54,7 @@ def test_lets_through_what_can_be(check, overrides: list[str]) -> None:
         (["trainer.gradient_clip_val=-1"], "trainer.gradient_clip_val must be >= 0, got -1"),
         (
             ["model.hidden=[8]", "model.width=16"],
-            "model.width must not be set beside model.hidden, which replaces it"
-            " (model.hidden=null makes room for it), got model.width=16",
+            "model.width must not be set beside model.hidden, which replaces it (model.hidden=null makes room",
         ),
         (["model.hidden=[8]", "model.depth=2"], "model.depth must not be set beside model.hidden"),
         (["model.taper=0.5", "model.hidden=[8]"], "model.taper must not be set beside model.hidden"),

@@ -1,5 +1,6 @@
 """Learning-rate schedules against their closed forms, and plateau against torch's own."""
 
+from itertools import pairwise
 from math import cos, pi
 
 import pytest
@@ -57,7 +58,7 @@ def test_cosine_is_half_a_cosine(schedule, interval: str, ticks: int, low: float
 def test_warmup_rises_linearly_to_the_full_rate(schedule, name: str, warmup: float) -> None:
     seen = rates(schedule(f"scheduler={name}", f"scheduler.warmup={warmup}", "scheduler.interval=step"), 20)
     end = round(warmup * STEPS)  # the first tick after it
-    rises = [second - first for first, second in zip(seen[: end - 1], seen[1:end], strict=True)]
+    rises = [second - first for first, second in pairwise(seen[:end])]
     assert seen[0] > 0
     assert rises == pytest.approx([seen[0]] * len(rises))
     assert seen[end] == pytest.approx(LR)
@@ -128,5 +129,5 @@ def test_refuses_values_out_of_range(schedule, overrides: list[str], message: st
 
 
 def test_cosine_needs_an_end(schedule) -> None:
-    with pytest.raises(ConfigError, match=r"trainer.max_epochs must be a number of epochs for scheduler=cosine, got -1"):
+    with pytest.raises(ConfigError, match=r"trainer.max_epochs must be a number of epochs .*, got -1"):
         schedule("scheduler=cosine", epochs=-1)

@@ -42,10 +42,10 @@ def test_has_the_chosen_callbacks_and_those_of_every_run(make, overrides: list[s
     assert sorted(found, key=str) == sorted([*ALWAYS, *chosen], key=str)
 
 
-def test_the_recorder_is_first_and_checkpoints_are_last(make) -> None:
+def test_the_recorder_is_first_and_the_last_checkpoint_knows_what_the_others_know(make) -> None:
     made = make("callbacks=default", "logger=csv")
     assert isinstance(made.callbacks[0], Recorder)
-    assert {type(one) for one in made.callbacks[-2:]} == {LastCheckpoint, BestCheckpoint}
+    assert [type(one) for one in made.callbacks[-2:]] == [BestCheckpoint, LastCheckpoint]
 
 
 def test_takes_several_loggers(make) -> None:

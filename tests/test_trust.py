@@ -1,4 +1,4 @@
-"""No config runs code: the attacks of FACTS.md and their relatives, through every group, a checkpoint and a run's folder.
+"""No config runs code: known attacks and their relatives, through every group, a checkpoint and a run's folder.
 
 Each attack would leave a file, the witness, had it run.
 """
@@ -16,7 +16,7 @@ from lightsweep import checkpoints
 from lightsweep.build import build
 from lightsweep.errors import ConfigError
 
-# What is called, and how: {witness} is the file to leave, {pickle} a pickle and {hub} a folder that leave it when loaded.
+# What is called, and how: {witness} is the file to leave, {pickle} and {hub} leave it when they are loaded.
 ATTACKS: dict[str, dict] = {
     "os.system": {"command": "touch {witness}"},
     "posix.system": {"command": "touch {witness}"},
@@ -106,7 +106,7 @@ def test_every_attack_is_refused_in_every_form(scene: Scene, target: str) -> Non
     nested = {"_target_": "torch.optim.Adam", "_partial_": True, "lr": plain}
     listed = {"_target_": "pytorch_lightning.Trainer", "callbacks": [{"nested": plain}]}
     for node in (plain, partial, nested, listed):
-        with pytest.raises(ConfigError, match=f"^model: .*({REFUSED})"):
+        with pytest.raises(ConfigError, match=rf"^model: .*({REFUSED})"):
             build(OmegaConf.create(node), "model")
     assert scene.untouched()
 
@@ -121,14 +121,14 @@ def test_every_group_of_a_run_refuses(scene: Scene, run, group: str, target: str
 
 
 def test_augmentation_refuses_too(scene: Scene, run) -> None:
-    with pytest.raises(ConfigError, match=f"^data: .*os.system.*({REFUSED})"):
+    with pytest.raises(ConfigError, match=rf"^data: .*os.system.*({REFUSED})"):
         run("data.augment._target_=os.system")
 
 
 @pytest.mark.parametrize("list_of_its_own", ["*", ["os.*"], "os.system", None])
 def test_a_config_cannot_bring_a_whitelist_of_its_own(scene: Scene, list_of_its_own: object) -> None:
     node = scene.attack("os.system", _execution_whitelist_=list_of_its_own)
-    with pytest.raises(ConfigError, match="must be passed to instantiate.* from trusted code"):
+    with pytest.raises(ConfigError, match=r"must be passed to instantiate.* from trusted code"):
         build(OmegaConf.create(node), "model")
     assert scene.untouched()
 
@@ -145,10 +145,18 @@ def test_a_checkpoints_model_cannot_call_it(scene: Scene, finished, tmp_path: Pa
     assert scene.untouched()
 
 
+def test_the_environment_of_a_running_process_grants_nothing(scene: Scene, monkeypatch) -> None:
+    monkeypatch.setenv("LIGHTSWEEP_TRUST", "posix.*,torch.*,os.*")  # read once, before Hydra starts
+    for target in ("os.system", "torch.load"):
+        with pytest.raises(ConfigError, match=REFUSED):
+            build(OmegaConf.create(scene.attack(target)), "model")
+    assert scene.untouched()
+
+
 def test_a_checkpoint_is_never_unpickled_freely(scene: Scene, finished, tmp_path: Path) -> None:
     content = finished.checkpoint("best.ckpt") | {"harm": Leaves(scene.witness)}
     torch.save(content, tmp_path / "evil.ckpt")
-    with pytest.raises(ConfigError, match="evil.ckpt is no checkpoint of lightsweep"):
+    with pytest.raises(ConfigError, match=r"evil.ckpt is no checkpoint of lightsweep"):
         checkpoints.load(tmp_path / "evil.ckpt")
     assert scene.untouched()
 

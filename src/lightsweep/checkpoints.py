@@ -78,7 +78,10 @@ def load(path: Path) -> Trained:
     except Exception as error:  # torch raises whatever a damaged file provokes
         raise ConfigError(f"{path} is no checkpoint of lightsweep ({' '.join(str(error).split())[:200]})") from error
     net = description.build_net()
-    net.load_state_dict(weights)
+    try:
+        net.load_state_dict(weights)
+    except RuntimeError as error:
+        raise ConfigError(f"{path} has weights of another network ({' '.join(str(error).split())[:200]})") from error
     return Trained(net.eval(), description, epoch)
 
 

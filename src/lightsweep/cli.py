@@ -6,6 +6,7 @@ Imported before Hydra has parsed anything, so it imports neither torch nor Light
 import errno
 import os
 import shlex
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -33,9 +34,10 @@ def launch(main: Callable[[], Any]) -> None:
     """
     whole_trace = os.environ.get("HYDRA_FULL_ERROR", "0") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise, not print
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         sys.argv[1:] = prepare(sys.argv[1:])
-        with redirect_stderr(sys.stderr if whole_trace else _WithoutHydrasLine(sys.stderr)):  # type: ignore[type-var]
+        with redirect_stderr(sys.stderr if whole_trace else _WithoutHydrasLine(sys.stderr)):
             main()
     except (Interrupted, KeyboardInterrupt) as error:
         sys.exit(128 + getattr(error, "signum", 2))
@@ -156,7 +158,9 @@ def _refuse_no_choice(arguments: list[str]) -> None:
         folder = run_folder.ROOT / "conf" / group
         if choice == "null" and group and folder.is_dir():
             options = sorted(file.stem for file in folder.glob("*.yaml") if not file.name.startswith("_"))
-            raise ConfigError(f"{argument}: there is no such choice; there is {', '.join(options) or 'none'} (~{group}: without)")
+            raise ConfigError(
+                f"{argument}: there is no such choice; there is {', '.join(options) or 'none'} (~{group}: without)"
+            )
 
 
 def _refuse_to_run_over(arguments: list[str]) -> None:

@@ -14,6 +14,7 @@ def libraries() -> None:
         r".*Checkpoint directory .* exists and is not empty.*",  # last.ckpt is in it from the start
         r".*isinstance\(treespec, LeafSpec\).*",  # Lightning's use of torch
         r".*Please add the following callbacks: .*",  # resumed with other callbacks, as the user wished
+        r".*sync_dist=True.*",  # what we log has been summed over the processes already
         r".*does not have many workers.*",  # our loader needs none
         r".*lr_scheduler.step\(\)` before `optimizer.step\(\).*",  # a resumed run
     ):

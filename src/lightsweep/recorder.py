@@ -6,7 +6,7 @@ from typing import cast
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Callback, EarlyStopping
+from pytorch_lightning.callbacks import Callback
 
 from lightsweep.classifier import Classifier
 from lightsweep.data.loader import TrainLoader
@@ -33,8 +33,7 @@ class Recorder(Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.is_global_zero:
             self.metrics.reopen(trainer.current_epoch)
-        stoppers = [callback for callback in trainer.callbacks if isinstance(callback, EarlyStopping)]
-        if any(stopper.wait_count >= stopper.patience for stopper in stoppers):
+        if any(stopper.wait_count >= stopper.patience for stopper in trainer.early_stopping_callbacks):
             trainer.should_stop = True  # it had stopped early, and only its scores were missing
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

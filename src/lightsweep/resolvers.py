@@ -12,8 +12,8 @@ from lightsweep.run_folder import ROOT
 def register() -> None:
     """Make the resolvers known; again does nothing new.
 
-    ``root:outputs`` is a path in the project's root, ``run_id:`` a few random letters. ``steps:EPOCHS,SEEDS`` is how many
-    steps a trial has for its pruner, ``warmup_steps:EPOCHS,SEEDS`` how many of them it is safe from the pruner.
+    ``root:outputs`` is a path in the project's root, ``run_id:`` a few random letters. ``steps:EPOCHS,SEEDS`` is how
+    many steps a trial has for its pruner, ``warmup_steps:EPOCHS,SEEDS`` how many of them it is safe from the pruner.
     """
     OmegaConf.register_resolver("lightsweep.root", lambda name: str(ROOT / name), replace=True)
     OmegaConf.register_resolver("lightsweep.run_id", lambda: secrets.token_hex(2), use_cache=True, replace=True)

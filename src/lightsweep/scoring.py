@@ -31,12 +31,14 @@ def score(
         precision: under which its forward pass runs, as in training.
     """
     net.eval()
-    losses, logits, targets = [], [], []
+    # Sums, not lists: a small tensor kept of each batch would keep the memory of its images from being used again.
+    loss: Tensor | float = 0.0
+    confusion: Tensor | int = 0
     with precision:
         for images, labels in loader:
-            logits.append(net(images).float())
-            targets.append(labels)
-            losses.append(F.cross_entropy(logits[-1], labels, reduction="sum"))
-    confusion = multiclass_confusion_matrix(torch.cat(logits), torch.cat(targets), num_classes).cpu().numpy()
-    count = int(confusion.sum())
-    return Score(torch.stack(losses).sum().item() / count, int(confusion.trace()) / count, confusion)
+            logits = net(images).float()
+            loss += F.cross_entropy(logits, labels, reduction="sum")
+            confusion += multiclass_confusion_matrix(logits, labels, num_classes)
+    counts = torch.as_tensor(confusion).cpu().numpy()
+    total = int(counts.sum())
+    return Score(float(loss) / total, int(counts.trace()) / total, counts)

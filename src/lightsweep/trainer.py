@@ -10,6 +10,7 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from lightsweep.build import build, explain
 from lightsweep.checkpoints import AtomicCheckpointIO, LastCheckpoint
+from lightsweep.data.module import ImageDataModule
 from lightsweep.metrics import MetricsFile
 from lightsweep.recorder import Recorder
 
@@ -20,24 +21,26 @@ def make(cfg: DictConfig, folder: Path, metrics: MetricsFile, further: Sequence[
     chosen = [build(node, f"callbacks.{name}") for name, node in cfg.callbacks.items()]
     if not loggers:
         chosen = [callback for callback in chosen if not isinstance(callback, LearningRateMonitor)]
-    always: list[Callback] = [Recorder(metrics, seed=cfg.seed), LastCheckpoint(folder / "checkpoints")]
+    first = Recorder(metrics, seed=cfg.seed)
+    last = LastCheckpoint(folder / "checkpoints")  # saves what the others know, the best score among it
     return build(
         cfg.trainer,
         "trainer",
         logger=loggers,
-        callbacks=[*always, *chosen, *further],
+        callbacks=[first, *chosen, *further, last],
         plugins=[AtomicCheckpointIO()],
         default_root_dir=str(folder),
         use_distributed_sampler=False,  # the loader shares the data out itself
     )
 
 
-def fit(trainer: pl.Trainer, classifier: pl.LightningModule, data: pl.LightningDataModule, last: Path) -> None:
+def fit(trainer: pl.Trainer, classifier: pl.LightningModule, data: ImageDataModule, last: Path) -> None:
     """Train, from the checkpoint `last` on if it is there.
 
     Raises:
         ConfigError: the Trainer's arguments do not go with the data, which Lightning sees only now.
     """
+    data.check_shares(trainer.world_size)
     try:
         trainer.fit(classifier, datamodule=data, ckpt_path=last if last.exists() else None, weights_only=True)
     except MisconfigurationException as error:

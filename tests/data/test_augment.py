@@ -56,7 +56,7 @@ def test_cutout_fills_a_square_around_a_point_of_the_image_with_the_mean(side: i
         wiped = (new == MEAN).all(0)
         height, width = int(wiped.any(1).sum()), int(wiped.any(0).sum())
         assert wiped.sum() == height * width  # a rectangle
-        assert 1 <= min(height, width)
+        assert min(height, width) >= 1
         assert max(height, width) <= side
         assert torch.equal(new[:, ~wiped], old[:, ~wiped])
         full += height == width == side

@@ -62,21 +62,20 @@ def test_a_file_that_would_run_code_is_refused_and_nothing_runs(
     witness, batch = tmp_path / "witness", tmp_path / "data_batch_1"
     harm = Call(function, argument.format(witness), *(["w"] if function is open else []))
     batch.write_bytes(pickle.dumps({**cifar10_batch(1), "labels": harm}, protocol=protocol))
-    with pytest.raises(ConfigError, match="data_batch_1 is damaged or no batch file.*it asks for") as refusal:
+    with pytest.raises(ConfigError, match=r"data_batch_1 is damaged or no batch file.*it asks for") as refusal:
         read(batch)
     assert not witness.exists()
     assert "\n" not in str(refusal.value)
 
 
 @pytest.mark.parametrize(
-    "name", ["numpy.load", "numpy.core.multiarray.fromfile", "_codecs.lookup", "numpy.f2py.os.system", "numpy.dtype.type"]
+    "name", ["numpy.load", "numpy.core.multiarray.fromfile", "_codecs.lookup", "numpy.f2py.os.system", "numpy.nothing"]
 )
 def test_only_what_an_array_needs_is_looked_up(tmp_path: Path, name: str) -> None:
     module, _, attribute = name.rpartition(".")
     (tmp_path / "batch").write_bytes(f"c{module}\n{attribute}\n.".encode())
-    with pytest.raises(ConfigError, match=f"it asks for {name}"):
+    with pytest.raises(ConfigError, match=rf"it asks for {name}"):
         read_pickle(tmp_path / "batch")
-
 
 
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.999])

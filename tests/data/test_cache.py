@@ -30,7 +30,14 @@ def test_gives_back_what_was_stored_through_a_memory_map(folder: Path) -> None:
 
 def test_writing_to_the_arrays_leaves_the_file_alone(folder: Path) -> None:
     cache.load(folder, SOURCE)["images"][:] = 0
-    np.testing.assert_array_equal(cache.load(folder, SOURCE)["images"], ARRAYS["images"])
+    np.testing.assert_array_equal(np.load(folder / "images.npy"), ARRAYS["images"])
+
+
+def test_a_process_that_asks_again_gets_the_same_map(folder: Path) -> None:
+    first = cache.load(folder, SOURCE)["images"]
+    assert cache.load(folder, SOURCE)["images"] is first
+    cache.save(folder, SOURCE, ARRAYS)
+    assert cache.load(folder, SOURCE)["images"] is not first
 
 
 def flip_a_bit(file: Path) -> None:

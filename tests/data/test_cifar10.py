@@ -158,7 +158,7 @@ def test_a_corrupt_batch_file_is_named(open_data, cifar10: Path) -> None:
 @pytest.mark.parametrize("meta", [{}, {"label_names": ["cat"]}, {"label_names": "abcdefghij"}])
 def test_a_meta_file_without_ten_names_is_refused(open_data, cifar10: Path, meta: dict) -> None:
     write_python2(cifar10 / "cifar-10-batches-py" / "batches.meta", meta)
-    with pytest.raises(ConfigError, match="batches.meta is damaged.*'label_names' must list 10 classes"):
+    with pytest.raises(ConfigError, match=r"batches.meta is damaged.*'label_names' must list 10 classes"):
         open_data(cifar10)
 
 

@@ -99,7 +99,7 @@ def test_normalises_before_it_adds_noise() -> None:
 def test_processes_share_an_epoch_without_overlap_and_in_equal_parts(world_size: int) -> None:
     shares = [epoch(train_loader(rank=rank, world_size=world_size))[1].tolist() for rank in range(world_size)]
     assert {len(share) for share in shares} == {COUNT // world_size}
-    together = sum(shares, [])
+    together = [target for share in shares for target in share]
     assert len(set(together)) == len(together)
 
 
@@ -108,7 +108,7 @@ def test_processes_draw_different_changes() -> None:
     for rank in range(2):
         images, targets = epoch(train_loader({"noise": 1.0}, rank=rank, world_size=2))
         noises.append(images - (targets.reshape(-1, 1, 1, 1) - 100))
-    assert not torch.allclose(noises[0], noises[1])
+    assert not torch.allclose(noises[0], noises[1], atol=1e-3)
 
 
 def test_processes_evaluate_every_image_once_in_as_many_batches() -> None:

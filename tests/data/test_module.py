@@ -95,11 +95,13 @@ def test_drop_last_false_makes_a_large_batch_the_whole_set(digits) -> None:
         (["data.normalize=foo"], "data.normalize must be one of symmetric, channel, feature, got 'foo'"),
         (["data.limit=0"], "data.limit must be a whole number >= 1, got 0"),
         (["data.limit=3"], "data.limit must be at least 20, two images a class, got 3"),
-        (["data.limit=25", "data.batch_size=1"], "data.split=stratified with data.limit=25: "),
+        (
+            ["data.limit=25", "data.batch_size=1"],
+            "data.split=stratified with data.val_fraction=0.1 and data.limit=25: ",
+        ),
         (
             ["data.limit=100", "data.batch_size=91"],
-            "data.batch_size must be at most 90, the number of training images, got 91"
-            " (data.drop_last=false makes such a batch the whole set)",
+            "data.batch_size must be at most 90, the number of training images, got 91 (data.drop_last=false makes ",
         ),
     ],
 )

@@ -16,16 +16,17 @@ os.environ["OMP_NUM_THREADS"] = "1"  # before the server of forked.py imports to
 
 
 @pytest.fixture
-def start(tmp_path: Path):
-    """Start ``python src/train.py *arguments`` and go on. Its runs lie below tmp_path unless the arguments say where."""
+def start(tmp_path: Path):  # largest_file=-1: no limit
+    """Start ``python src/train.py *arguments`` and go on. Its runs lie below tmp_path unless it is told where."""
     count = itertools.count()
     processes = []
 
-    def start(*arguments: str, cwd: Path | None = None, **environment: str | None) -> Forked:
+    def start(*arguments: str, cwd: Path | None = None, largest_file: int = -1, **environment: str | None) -> Forked:
         here = cwd or tmp_path / "here"
         here.mkdir(exist_ok=True)
         said = tmp_path / "said" / str(next(count))
-        processes.append(Forked(placed(arguments, tmp_path), cwd=here, said=said, environment=environment))
+        placement = {"cwd": here, "said": said, "environment": environment, "largest_file": largest_file}
+        processes.append(Forked(placed(arguments, tmp_path), **placement))
         return processes[-1]
 
     yield start
@@ -49,6 +50,7 @@ def python(tmp_path: Path):
             [sys.executable, str(SCRIPT), *placed(arguments, tmp_path)],
             cwd=tmp_path,
             env={**os.environ, **environment},
+            check=False,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

@@ -5,6 +5,7 @@ What such a process does from its first line on is what `python src/train.py` do
 
 import multiprocessing
 import os
+import resource
 import runpy
 import signal
 import sys
@@ -15,7 +16,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "src" / "train.py"
 
-_PRELOADED = ["pytorch_lightning", "torch.utils.tensorboard", "torchmetrics.functional.classification", "sklearn.datasets"]
+_PRELOADED = [
+    "pytorch_lightning",
+    "torch.utils.tensorboard",
+    "torchmetrics.functional.classification",
+    "sklearn.datasets",
+]
 
 
 @dataclass(frozen=True)
@@ -36,14 +42,23 @@ class Forked:
 
     Args:
         environment: what differs from this process's; None removes a variable.
+        largest_file: bytes; a longer one cannot be written, as on a full disk.
     """
 
-    def __init__(self, arguments: list[str], *, cwd: Path, said: Path, environment: dict[str, str | None]) -> None:
+    def __init__(
+        self,
+        arguments: list[str],
+        *,
+        cwd: Path,
+        said: Path,
+        environment: dict[str, str | None],
+        largest_file: int = resource.RLIM_INFINITY,
+    ) -> None:
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(_PRELOADED)
         said.mkdir(parents=True)
         self.said = said
-        self.process = context.Process(target=_run, args=(arguments, str(cwd), str(said), environment))
+        self.process = context.Process(target=_run, args=(arguments, str(cwd), str(said), environment, largest_file))
         self.process.start()
 
     def send(self, signum: int) -> None:
@@ -69,11 +84,12 @@ class Forked:
             time.sleep(0.005)
 
 
-def _run(arguments: list[str], cwd: str, said: str, environment: dict[str, str | None]) -> None:
+def _run(arguments: list[str], cwd: str, said: str, environment: dict[str, str | None], largest_file: int) -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, resource.RLIM_INFINITY))
     for stream, name in ((0, os.devnull), (1, f"{said}/out"), (2, f"{said}/err")):
         os.dup2(os.open(name, os.O_RDONLY if stream == 0 else os.O_WRONLY | os.O_CREAT), stream)
     for stream, number in (("stdin", 0), ("stdout", 1), ("stderr", 2)):
-        setattr(sys, stream, open(number, "r" if number == 0 else "w", closefd=False))  # noqa: SIM115, PTH123
+        setattr(sys, stream, open(number, "r" if number == 0 else "w", closefd=False))  # noqa: SIM115
         setattr(sys, f"__{stream}__", getattr(sys, stream))
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)

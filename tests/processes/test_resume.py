@@ -132,7 +132,9 @@ def test_of_a_completed_run_changes_nothing(train, tmp_path, end):
 def test_a_bad_value_leaves_the_run_as_it_was(train, tmp_path):
     run = tmp_path / "run"
     assert train(*RUN, "trainer.max_epochs=1").code == 0
-    before = {file: file.read_bytes() for file in run.rglob("*") if file.is_file() and file.suffix in (".ckpt", ".json")}
+    before = {
+        file: file.read_bytes() for file in run.rglob("*") if file.is_file() and file.suffix in (".ckpt", ".json")
+    }
 
     ended = train(f"resume={run}", "model.dropout=1.5")
 

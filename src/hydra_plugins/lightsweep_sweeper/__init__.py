@@ -24,4 +24,5 @@ class LightsweepSweeper(Sweeper):
         from ._impl import run  # Optuna is imported here, and only where a sweep is run
 
         assert self.config is not None
+        assert self.hydra_context is not None
         return run(self.settings, self.config, self.hydra_context, self.task_function, arguments)

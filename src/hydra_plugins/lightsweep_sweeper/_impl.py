@@ -21,7 +21,7 @@ def run(
     """Run a sweep; returns the best value."""
     optuna.logging.set_verbosity(logging.WARNING)
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)  # chosen on purpose
-    plain = {
+    plain: dict[str, Any] = {
         name: OmegaConf.to_container(value, resolve=True)
         if OmegaConf.is_config(value) and name not in ("sampler", "pruner")
         else value

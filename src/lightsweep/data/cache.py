@@ -13,6 +13,7 @@ import numpy as np
 from lightsweep.files import replacing, write_whole
 
 _VERSION = 1
+_kept: dict[Path, tuple[list, list, dict[str, np.ndarray]]] = {}  # by folder: source, files, arrays
 
 
 def fingerprint(files: list[Path]) -> list[list]:
@@ -21,7 +22,24 @@ def fingerprint(files: list[Path]) -> list[list]:
 
 
 def load(folder: Path, source: list) -> dict[str, np.ndarray] | None:
-    """The arrays stored for this source, memory-mapped, or None where there are none that can be trusted."""
+    """The arrays stored for this source, memory-mapped, or None where there are none that can be trusted.
+
+    A process that asks again gets the same map, as long as the files are the same: a sweep's worker reads them once.
+    """
+    try:
+        files = fingerprint(sorted(folder.iterdir()))
+    except OSError:
+        return None
+    if _kept.get(folder, (None, None, None))[:2] != (source, files):
+        _kept.clear()
+        arrays = _load(folder, source)
+        if arrays is None:
+            return None
+        _kept[folder] = (source, files, arrays)
+    return dict(_kept[folder][2])
+
+
+def _load(folder: Path, source: list) -> dict[str, np.ndarray] | None:
     try:
         meta = json.loads((folder / "meta.json").read_text())
         if meta["version"] != _VERSION or meta["source"] != source:

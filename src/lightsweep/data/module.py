@@ -87,7 +87,8 @@ class ImageDataModule(pl.LightningDataModule):
             train, val = split_methods.split(self.split, labels, self.val_fraction, self.split_seed)
         except ValueError as error:
             raise ConfigError(
-                f"data.split={self.split} with data.val_fraction={self.val_fraction} and data.limit={self.limit}: {error}"
+                f"data.split={self.split} with data.val_fraction={self.val_fraction} and data.limit={self.limit}:"
+                f" {error}"
             ) from error
         self.indices = {"train": train, "val": val, "test": np.arange(len(arrays.test_labels))}
         self.input_shape = arrays.train_images.shape[1:]
@@ -136,6 +137,19 @@ class ImageDataModule(pl.LightningDataModule):
 
     def test_dataloader(self) -> EvalLoader:
         return self.eval_loader("test", **self._place())
+
+    def check_shares(self, processes: int) -> None:
+        """See that each of several processes has a batch to train on.
+
+        Raises:
+            ConfigError: it has not.
+        """
+        share = len(self.indices["train"]) // processes
+        if self.drop_last and self.batch_size > share:
+            raise ConfigError(
+                f"data.batch_size must be at most {share}, the training images of each of {processes} processes, got"
+                f" {self.batch_size} (data.drop_last=false makes such a batch the whole share)"
+            )
 
     def _place(self) -> dict:
         trainer = self.trainer

@@ -29,7 +29,8 @@ def jobs(
     Args:
         configurations: overrides by name, best and baseline.
     """
-    finished, missing = [], []
+    finished: list[Assignment] = []
+    missing: list[Assignment] = []
     for name, overrides in configurations.items():
         for seed in seeds:
             wanted = (*overrides, "test=true", f"seed={seed}")

@@ -36,7 +36,7 @@ def remember(
         ConfigError: something differs, and `allow_change` is false. Names what was, and what is.
     """
     now = {_SPACE: space.describe(), _CONFIG: _fixed(config, space) | {"hydra.sweeper.seeds": seeds and list(seeds)}}
-    before = {name: study.user_attrs.get(name) for name in now}
+    before: dict[str, Any] = {name: study.user_attrs.get(name) for name in now}
     changes = [change for name in now if before[name] is not None for change in _changes(before[name], now[name])]
     if changes and not allow_change:
         raise ConfigError(

@@ -117,7 +117,7 @@ class Ledger:
 
     def _lives(self, trial: FrozenTrial) -> bool:
         # Claims are made under the lock that we hold: a running trial without an owner lost it in mid-claim.
-        mark = trial.user_attrs.get(_OWNER)
+        mark: Any = trial.user_attrs.get(_OWNER)
         return bool(mark) and (trial.number in self._mine if self.owner.is_mine(mark) else is_alive(mark))
 
     def _interrupt(self, trial: FrozenTrial) -> None:
@@ -150,7 +150,7 @@ def is_interrupted(trial: FrozenTrial) -> bool:
 
 
 def _inherited(trial: FrozenTrial) -> dict[str, Any]:
-    kept = {name: trial.user_attrs[name] for name in ("baseline", "note") if name in trial.user_attrs}
+    kept: dict[str, Any] = {name: trial.user_attrs[name] for name in ("baseline", "note") if name in trial.user_attrs}
     return {**kept, "retry_of": trial.number, "retries": trial.user_attrs.get("retries", 0) + 1}
 
 

@@ -1,5 +1,6 @@
 """A warm worker: a process that imports torch and Lightning once, and then runs one job after another."""
 
+import gc
 import importlib
 import os
 import signal
@@ -80,6 +81,7 @@ def serve(connection: Connection, place: Workplace, index: int, threads: int, ou
         except EOFError:
             return
         connection.send(run(place, assignment))
+        gc.collect()  # Lightning's objects refer to each other: the last trial's network and data would stay
 
 
 def share_of_gpus(index: int, gpus: int, visible: str | None) -> str | None:

@@ -1,0 +1,166 @@
+"""Trials per minute of a sweep: ours, parallel and pruned; ours, one by one; the official sweeper over a template.
+
+All search the same space (learning rate, weight decay, width, dropout; cosine, BatchNorm, two layers) on the same
+images of CIFAR-10 with Optuna's TPE sampler, each as a user would start it: a command in a process of its own, whose
+wall time counts from the first import to the last line. The contenders take turns, round by round.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+from statistics import fmean, median
+from typing import Any
+
+import yaml
+from rich.console import Console
+from rich.table import Table
+
+PARALLEL, SERIAL, TEMPLATE = "lightsweep, pruned", "lightsweep, n_jobs=1, no pruner", "template, official sweeper"
+_SCRIPTS = Path(__file__).resolve().parents[1]
+_SPACE = (
+    "optimizer.lr=tag(log,interval(1e-4,1e-2))",
+    "optimizer.weight_decay=tag(log,interval(1e-4,1.0))",
+    "model.width=choice(128,256,512)",
+    "model.dropout=interval(0.0,0.5)",
+)
+
+
+def add_options(parser: ArgumentParser) -> None:
+    parser.add_argument("--repeats", type=int, default=1, help="rounds")
+    parser.add_argument("--trials", type=int, default=16, help="of each sweep")
+    parser.add_argument("--epochs", type=int, default=8, help="of each trial")
+    parser.add_argument("--images", type=int, default=10_000, help="training images, a tenth of which validate")
+    parser.add_argument("--jobs", type=int, default=2, help="workers of the parallel sweep")
+    parser.add_argument("--precision", default="32-true", choices=("32-true", "bf16-mixed"), help="of our sweeps")
+    parser.add_argument("--template-workers", type=int, default=0, help="of the template's DataLoader")
+    parser.add_argument("--out", type=Path, help="JSON file (default: outputs/benchmarks/sweep-TIME.json)")
+
+
+def run(options: Namespace) -> None:
+    """Measure, print the table, write the file. LIGHTSWEEP_DATA must name a real CIFAR-10."""
+    from benchmarks import report
+    from lightsweep.files import write_whole
+    from lightsweep.run_folder import ROOT
+
+    if "LIGHTSWEEP_DATA" not in os.environ:
+        sys.exit("LIGHTSWEEP_DATA must name the folder of a real CIFAR-10: on generated images no value is the best")
+    measured: dict[str, list[dict[str, Any]]] = {PARALLEL: [], SERIAL: [], TEMPLATE: []}
+    with tempfile.TemporaryDirectory(prefix="lightsweep-benchmark-") as scratch:
+        for number in range(options.repeats):
+            for name, rounds in measured.items():
+                folder = Path(scratch) / f"{len(rounds)}-{list(measured).index(name)}"
+                result = _template(options, folder) if name == TEMPLATE else _ours(options, folder, name)
+                rounds.append(result)
+                print(f"round {number + 1}  {name}: {result['seconds']:.0f} s", file=sys.stderr)
+    facts = {"machine": report.machine("cpu"), "options": {k: str(v) for k, v in vars(options).items() if k != "run"}}
+    Console().print(_table(measured, options, facts), highlight=False)
+    out = options.out or ROOT / "outputs" / "benchmarks" / f"sweep-{time.strftime('%Y-%m-%d_%H-%M-%S')}.json"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(out, json.dumps({"command": sys.argv[:2], **facts, "sweeps": measured}, indent=1) + "\n")
+    print(out)
+
+
+def _ours(options: Namespace, folder: Path, name: str) -> dict[str, Any]:
+    alone = ("hydra.sweeper.n_jobs=1", "hydra/sweeper/pruner=none")
+    jobs = (f"hydra.sweeper.n_jobs={options.jobs}",) if name == PARALLEL else alone
+    command = [
+        str(_SCRIPTS.parent / "src" / "train.py"),
+        "sweep=custom",
+        "optimizer=adamw",
+        "scheduler=cosine",
+        "scheduler.interval=epoch",
+        "model.bn=true",
+        f"data.limit={options.images}",
+        f"trainer.max_epochs={options.epochs}",
+        f"trainer.precision={options.precision}",
+        f"hydra.sweeper.n_trials={options.trials}",
+        f"hydra.sweep.dir={folder}",
+        *jobs,
+        *_SPACE,
+    ]
+    result = _timed(command, folder)
+    results = [json.loads(path.read_text()) for path in folder.glob("trial-*/result.json")]
+    return {**result, "fit_seconds": [each["seconds"] for each in results], "bookkeeping": _bookkeeping(folder)}
+
+
+def _template(options: Namespace, folder: Path) -> dict[str, Any]:
+    command = [
+        str(Path(__file__).with_name("template_sweep.py")),
+        "-m",
+        "hydra/sweeper=optuna",
+        "hydra.sweeper.direction=maximize",
+        f"hydra.sweeper.n_trials={options.trials}",
+        "hydra.sweeper.n_jobs=1",
+        f"hydra.sweep.dir={folder}",
+        f"data_dir={Path(os.environ['LIGHTSWEEP_DATA']).resolve()}",
+        f"images={options.images}",
+        f"max_epochs={options.epochs}",
+        f"workers={options.template_workers}",
+        *_SPACE,
+    ]
+    return _timed(command, folder)
+
+
+def _timed(command: list[str], folder: Path) -> dict[str, Any]:
+    started = time.perf_counter()
+    done = subprocess.run([sys.executable, *command], capture_output=True, text=True, check=False)
+    seconds = time.perf_counter() - started
+    if done.returncode != 0:
+        sys.exit(f"{' '.join(command)} failed:\n{done.stderr[-2000:]}")
+    best = yaml.safe_load((folder / "optimization_results.yaml").read_text())
+    return {"seconds": seconds, "best_value": best["best_value"]}
+
+
+def _bookkeeping(folder: Path) -> float:
+    """Seconds of a warm trial that are not training: from the end of one to the end of the next, less its epochs.
+
+    Only trials that follow another on the same worker; a trial's end is told in the study's journal.
+    """
+    import optuna
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    storage = JournalStorage(JournalFileBackend(str(folder / "study.journal")))
+    trials = optuna.load_study(study_name="custom", storage=storage).trials
+    durations = []
+    for trial in trials:
+        if trial.duration is not None and "seconds" in trial.user_attrs and trial.number >= _cold(trials):
+            durations.append(trial.duration.total_seconds() - trial.user_attrs["seconds"])
+    return median(durations) if durations else float("nan")
+
+
+def _cold(trials: list) -> int:
+    """How many trials began before the first one ended: a worker's first, with its imports."""
+    first_end = min(trial.datetime_complete for trial in trials if trial.datetime_complete)
+    return sum(trial.datetime_start < first_end for trial in trials if trial.datetime_start)
+
+
+def _table(measured: dict[str, list[dict[str, Any]]], options: Namespace, facts: dict[str, Any]) -> Table:
+    place = facts["machine"]
+    table = Table(
+        title=f"{options.trials} trials of {options.epochs} epochs on {options.images:,} images, n = {options.repeats}",
+        caption=f"{place['device']}, {place['cores']} cores, torch {place['versions']['torch']};"
+        f" ours {options.precision}",
+        title_justify="left",
+        caption_justify="left",
+    )
+    for column in ("", "trials a minute", "x template", "best val/acc", "s beside fit"):
+        table.add_column(column, justify="right" if column else "left")
+    for name, rounds in measured.items():
+        rates = [options.trials / each["seconds"] * 60 for each in rounds]
+        ratios = [other["seconds"] / each["seconds"] for each, other in zip(rounds, measured[TEMPLATE], strict=True)]
+        beside = [each["bookkeeping"] for each in rounds if "bookkeeping" in each]
+        table.add_row(
+            name,
+            f"{median(rates):.2f}",
+            f"{median(ratios):.2f}",
+            f"{fmean(each['best_value'] for each in rounds):.4f}",
+            f"{median(beside):.2f}" if beside else "",
+        )
+    return table

@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# One study on many nodes of a Slurm cluster: a job array whose tasks all run the same sweep, each taking trials from the
+# same study until the total is reached.
+#
+#   sbatch --array=1-8 scripts/slurm_sweep.sh postgresql://user@host/db sweep=mlp hydra.sweeper.n_trials=200
+#
+# The first argument is a database that all nodes reach; the rest goes to src/train.py. A task that is killed or runs out
+# of time loses nothing: its trial is asked for again by another task, 60 seconds later. The outputs folder must be on a
+# file system that the nodes share.
+#SBATCH --job-name=lightsweep
+#SBATCH --nodes=1
+#SBATCH --ntasks=1
+#SBATCH --cpus-per-task=4
+#SBATCH --gpus-per-task=1
+#SBATCH --time=04:00:00
+#SBATCH --signal=B:TERM@60
+#SBATCH --output=outputs/slurm-%A_%a.log
+set -euo pipefail
+
+storage=${1:?the URL of the storage comes first}
+shift
+cd "${SLURM_SUBMIT_DIR:-$(dirname "${BASH_SOURCE[0]}")/..}"
+# exec: the signal that Slurm sends a minute before the end reaches the sweeper, which closes its books.
+exec .venv/bin/python src/train.py hydra.sweeper.storage="$storage" hydra.sweeper.n_jobs=1 "$@"

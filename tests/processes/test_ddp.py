@@ -1,0 +1,37 @@
+"""Two processes on the CPU: each trains on its own share, and the records are written once."""
+
+import json
+
+import pytest
+
+from .conftest import epochs
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+
+RUN = ("data=digits", "trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "trainer.max_epochs=2")
+
+
+def test_two_processes(python, tmp_path):
+    ended = python(*RUN, timeout=170)
+
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout.count("epoch   1 ") == 1
+    assert ended.stdout.count("run folder: ") == 1
+    run = tmp_path / "run"
+    facts = json.loads((run / "result.json").read_text())
+    assert [row["epoch"] for row in epochs(run)] == ["1", "2"]
+    assert (facts["status"], facts["epochs"]) == ("completed", 2)
+    assert facts["val/acc"] == pytest.approx(max(float(row["val/acc"]) for row in epochs(run)))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run"]
+    assert len(list(run.glob("events.out.*"))) <= 2
+
+
+def test_too_large_a_batch_for_a_share(train, tmp_path):
+    ended = train(*RUN, "data.batch_size=1000")
+
+    assert ended.code == 1
+    assert ended.err == (
+        "data.batch_size must be at most 647, the training images of each of 2 processes, got 1000"
+        " (data.drop_last=false makes such a batch the whole share)\n"
+    )
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,71 @@
+"""What does not train answers at once: torch and Lightning are not imported for it."""
+
+import os
+import statistics
+import subprocess
+import sys
+import time
+
+import pytest
+
+from .forked import SCRIPT
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+
+EMPTY = """
+import hydra
+
+@hydra.main(config_path=None)
+def main(cfg):
+    pass
+
+main()
+"""
+
+QUICK = {
+    "help": ["--help"],
+    "config": ["--cfg", "job"],
+    "completion": ["-sc", "query=bash"],
+}
+
+
+def environment(**more: str) -> dict[str, str]:
+    return {**os.environ, "COMP_LINE": "python src/train.py optimizer=ad", "COMP_POINT": "99", **more}
+
+
+def seconds(command: list[str], cwd) -> float:
+    started = time.perf_counter()
+    subprocess.run(command, cwd=cwd, env=environment(), check=True, capture_output=True)
+    return time.perf_counter() - started
+
+
+@pytest.mark.parametrize("arguments", QUICK.values(), ids=QUICK)
+def test_without_torch(tmp_path, arguments):
+    command = [sys.executable, "-X", "importtime", str(SCRIPT), *arguments]
+    ended = subprocess.run(command, cwd=tmp_path, env=environment(), check=True, capture_output=True, text=True)
+
+    imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in ended.stderr.splitlines()}
+    assert "hydra" in imported
+    assert not imported & {"torch", "pytorch_lightning", "torchvision", "torchmetrics", "optuna", "sklearn", "numpy"}
+
+
+def test_completion_knows_the_choices(tmp_path):
+    command = [sys.executable, str(SCRIPT), "-sc", "query=bash"]
+    ended = subprocess.run(command, cwd=tmp_path, env=environment(), check=True, capture_output=True, text=True)
+
+    assert set(ended.stdout.split()) == {"optimizer=adam", "optimizer=adamw"}
+
+
+def test_within_twice_the_time_of_an_empty_app(tmp_path):
+    (tmp_path / "empty.py").write_text(EMPTY)
+    empty = [sys.executable, "empty.py"]
+    taken = {name: [] for name in QUICK}
+    base = []
+    for _ in range(5):  # interleaved, so that a busy moment meets all of them
+        base.append(seconds([*empty, "--cfg", "job"], tmp_path))
+        for name, arguments in QUICK.items():
+            taken[name].append(seconds([sys.executable, str(SCRIPT), *arguments], tmp_path))
+
+    medians = {name: statistics.median(times) for name, times in taken.items()}
+    print(f"empty app {statistics.median(base):.2f} s, {medians}")
+    assert max(medians.values()) <= 2 * statistics.median(base)

@@ -1,0 +1,110 @@
+"""The books of a study: totals, interruptions, retries, late results."""
+
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from lightsweep.sweep.assignment import Outcome
+from lightsweep.sweep.ledger import Ledger, ended, is_interrupted
+from lightsweep.sweep.liveness import LOST_AFTER, is_alive
+from lightsweep.sweep.storage import JOURNAL, Address, connect
+
+
+@pytest.fixture
+def open_ledger(tmp_path: Path):
+    """Several ledgers on one journal, as several sweepers would have."""
+    address = Address(str(tmp_path / JOURNAL), "study")
+    opened = []
+
+    def ledger(n_trials: int = 3, retries: int = 3) -> Ledger:
+        connect.cache_clear()
+        study = optuna.create_study(study_name="study", storage=connect(address.place), load_if_exists=True)
+        opened.append(Ledger(study, address, n_trials=n_trials, retries=retries))
+        return opened[-1]
+
+    yield ledger
+    for each in opened:
+        each.close()
+
+
+def test_hands_out_no_more_than_the_total(open_ledger) -> None:
+    ledger = open_ledger(n_trials=2)
+    first, second = ledger.claim(), ledger.claim()
+    assert ledger.claim() is None
+    ledger.tell(first, Outcome("complete", 1.0))
+    ledger.tell(second, Outcome("failed", error="no luck"))
+    assert ledger.claim() is None
+    assert ledger.is_done()
+    assert ledger.trials()[1].user_attrs["error"] == "no luck"
+
+
+def test_two_sweepers_share_the_total(open_ledger) -> None:
+    one, other = open_ledger(n_trials=3), open_ledger(n_trials=3)
+    claimed = [one.claim(), other.claim(), one.claim()]
+    assert sorted(trial.number for trial in claimed) == [0, 1, 2]
+    assert other.claim() is None
+
+
+def test_an_interrupted_trial_does_not_count_and_is_asked_for_again(open_ledger) -> None:
+    ledger = open_ledger(n_trials=1)
+    trial = ledger.claim()
+    trial.suggest_float("x", 0, 1)
+    ledger.tell(trial, Outcome("interrupted"))
+    again = ledger.claim()
+    assert again.number == 1
+    assert again.suggest_float("x", 0, 1) == trial.params["x"]
+    assert ended(ledger.trials()) == 0
+    ledger.tell(again, Outcome("complete", 0.5))
+    assert ledger.is_done()
+    assert is_interrupted(ledger.trials()[0])
+    assert ledger.trials()[1].user_attrs["retry_of"] == 0
+
+
+def test_the_trials_of_a_dead_sweeper_are_found_once(open_ledger) -> None:
+    dead = open_ledger(n_trials=2)
+    dead.claim()
+    dead.owner.resign()  # as its death would
+    one, other = open_ledger(n_trials=2), open_ledger(n_trials=2)
+    claimed = [one.claim(), other.claim()]
+    assert [trial.number for trial in claimed] == [1, 2]
+    successors = [trial for trial in one.trials() if "retry_of" in trial.user_attrs]
+    assert len(successors) == 1
+    assert one.trials()[0].state == TrialState.FAIL
+
+
+def test_a_result_that_comes_too_late_is_refused(open_ledger) -> None:
+    slow = open_ledger(n_trials=2)
+    trial = slow.claim()
+    slow.owner.resign()
+    open_ledger(n_trials=2).claim()
+    assert not slow.tell(trial, Outcome("complete", 1.0))
+    assert slow.trials()[0].state == TrialState.FAIL
+
+
+def test_spent_retries_are_a_failure_that_counts(open_ledger) -> None:
+    ledger = open_ledger(n_trials=1, retries=2)
+    for _ in range(3):
+        ledger.tell(ledger.claim(), Outcome("interrupted"))
+    assert ledger.claim() is None
+    assert [is_interrupted(trial) for trial in ledger.trials()] == [True, True, False]
+    assert ledger.trials()[2].user_attrs["error"] == "interrupted 3 times"
+
+
+def test_a_lease_of_another_machine_is_lost_after_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr("time.time", lambda: now)
+    assert is_alive({"owner": "a", "host": "far away", "seen": now - LOST_AFTER + 1})
+    assert not is_alive({"owner": "a", "host": "far away", "seen": now - LOST_AFTER - 1})
+    assert not is_alive(None)
+
+
+def test_a_torn_line_is_cut_off_before_the_next_is_written(open_ledger, tmp_path: Path) -> None:
+    ledger = open_ledger()
+    ledger.claim()
+    with (tmp_path / JOURNAL).open("ab") as file:
+        file.write(b'{"op_code":4,"worker')
+    trial = ledger.claim()  # the same process appends: the torn line must not swallow what it writes
+    assert trial.number == 1
+    assert len(open_ledger().trials()) == 2

@@ -1,0 +1,84 @@
+"""Two sweepers on one real PostgreSQL: what several machines with one storage do."""
+
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(200)]
+
+
+def _programs() -> Path | None:
+    found = shutil.which("initdb")
+    if found:
+        return Path(found).resolve().parent
+    candidates = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    return candidates[-1].parent if candidates else None
+
+
+@pytest.fixture(scope="module")
+def database() -> Iterator[str]:
+    """URL of a fresh PostgreSQL on loopback."""
+    programs = _programs()
+    if programs is None:
+        pytest.skip("PostgreSQL's server is not installed (Debian: apt-get install postgresql)")
+    pytest.importorskip("psycopg", reason="needs the extra: pip install 'lightsweep[postgres]'")
+    folder = Path(tempfile.mkdtemp(prefix="postgres-"))  # pytest's own folders are for their owner only
+    user = []
+    if os.getuid() == 0:  # PostgreSQL refuses to run as root
+        if shutil.which("runuser") is None:
+            pytest.skip("PostgreSQL does not run as root, and there is no runuser")
+        shutil.chown(folder, "nobody")
+        user = ["runuser", "-u", "nobody", "--"]
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    data = folder / "data"
+
+    def control(*arguments: str) -> None:
+        subprocess.run([*user, *arguments], check=True, cwd=folder, stdout=subprocess.DEVNULL)
+
+    control(str(programs / "initdb"), "-D", str(data), "-U", "sweeper", "--auth=trust", "--no-sync")
+    options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder} -c fsync=off"
+    control(str(programs / "pg_ctl"), "-D", str(data), "-w", "-l", str(folder / "log"), "-o", options, "start")
+    try:
+        yield f"postgresql://sweeper@127.0.0.1:{port}/postgres"
+    finally:
+        control(str(programs / "pg_ctl"), "-D", str(data), "-m", "immediate", "stop")
+        shutil.rmtree(folder)
+
+
+def test_two_sweepers_share_a_study(sweeps, database):
+    arguments = (f"hydra.sweeper.storage={database}", "hydra.sweeper.n_trials=16", "hydra.sweeper.n_jobs=2")
+    pair = [sweeps(name).start(*arguments, seconds=0.2) for name in ("one", "two")]
+    for process in pair:
+        _, errors = process.communicate(timeout=150)
+        assert process.returncode == 0, errors
+    study = optuna.load_study(study_name="quick", storage=database)
+    assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * 16
+    owners = [trial.user_attrs["lightsweep"]["owner"] for trial in study.trials]
+    assert len(set(owners)) == 2
+    folders = [folder.name for name in ("one", "two") for folder in sweeps(name).folder.glob("trial-*")]
+    assert sorted(folders) == [f"trial-{number:04d}" for number in range(16)]
+
+
+def test_a_lease_that_was_lost_is_taken_over_and_a_late_result_refused(sweeps, database):
+    """A trial of a machine that is never heard of again: nobody can ask for its lock, so its lease runs out."""
+    study = optuna.create_study(study_name="lost", storage=database, direction="maximize")
+    storage = f"hydra.sweeper.storage={database}"
+    assert sweeps("lost").run(storage, "hydra.sweeper.study_name=lost", "hydra.sweeper.n_trials=1").returncode == 0
+    orphan = study.ask()
+    orphan.set_user_attr("lightsweep", {"owner": "0" * 16, "host": "a machine far away", "seen": 0.0})
+    done = sweeps("lost").run(storage, "hydra.sweeper.study_name=lost", "hydra.sweeper.n_trials=3")
+    assert done.returncode == 0, done.stderr
+    assert study.trials[orphan.number].user_attrs["interrupted"] is True
+    with pytest.raises(ValueError, match=r"finished trial|already|Cannot tell"):
+        study.tell(orphan, 1.0)
+    assert sum(trial.state == TrialState.COMPLETE for trial in study.trials) == 3

@@ -1,0 +1,112 @@
+"""Search spaces in Hydra's grammar: dimensions, conditions, and the nearest point inside."""
+
+import optuna
+import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+from lightsweep.errors import ConfigError
+from lightsweep.sweep.space import grid_of, parse
+
+WHEN = {
+    "optimizer=sgd": {"optimizer.lr": "tag(log, interval(1e-3, 1e-1))", "optimizer.momentum": "choice(0.8, 0.9)"},
+    "optimizer=adam": {"optimizer.lr": "tag(log, interval(1e-4, 1e-2))"},
+}
+
+
+@pytest.mark.parametrize(
+    ("line", "distribution"),
+    [
+        ("tag(log, interval(1e-4, 1e-2))", FloatDistribution(1e-4, 1e-2, log=True)),
+        ("interval(0.0, 0.5)", FloatDistribution(0.0, 0.5)),
+        ("choice(64, 128)", CategoricalDistribution((64, 128))),
+        ("choice(true, false)", CategoricalDistribution((True, False))),
+        ("range(1, 5)", IntDistribution(1, 4)),
+        ("tag(log, int(interval(64, 1024)))", IntDistribution(64, 1024, log=True)),
+    ],
+)
+def test_the_official_grammar(line: str, distribution) -> None:
+    assert parse({"model.width": line}, {}, []).parameters[0].distribution == distribution
+
+
+def test_the_command_line_wins_over_the_file() -> None:
+    space = parse({"a.x": "choice(1, 2)", "a.y": "choice(1, 2)"}, {}, ["a.x=range(0, 2)", "a.y=3", "a.z=7"])
+    assert {parameter.key: str(parameter.distribution) for parameter in space.parameters} == {
+        "a.x": "IntDistribution(high=1, log=False, low=0, step=1)"
+    }
+    assert space.fixed == ("a.y=3", "a.z=7")
+
+
+def test_a_deleted_key_leaves_the_space() -> None:
+    space = parse({"model.width": "choice(1, 2)", "model.dropout": "choice(0.1, 0.2)"}, {}, ["~model.width"])
+    assert [parameter.key for parameter in space.parameters] == ["model.dropout"]
+    assert space.fixed == ()
+
+
+def test_conditions_give_each_choice_a_dimension_of_its_own() -> None:
+    space = parse({"optimizer": "choice(adam, sgd)"}, WHEN, [])
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
+    seen = set()
+    for _ in range(20):
+        trial = study.ask()
+        overrides = dict(override.split("=", 1) for override in space.suggest(trial))
+        optimizer = overrides["optimizer"]
+        seen.add(optimizer)
+        low, high = {"sgd": (1e-3, 1e-1), "adam": (1e-4, 1e-2)}[optimizer]
+        assert low <= float(overrides["optimizer.lr"]) <= high
+        assert ("optimizer.momentum" in overrides) == (optimizer == "sgd")
+        assert tuple(f"{key}={value}" for key, value in overrides.items()) == space.overrides(trial)
+    assert seen == {"adam", "sgd"}
+
+
+def test_a_value_typed_for_a_conditional_key_holds_under_every_condition() -> None:
+    space = parse({"optimizer": "choice(adam, sgd)"}, WHEN, ["optimizer.lr=0.01"])
+    assert "optimizer.lr=0.01" in space.fixed
+    assert [parameter.name for parameter in space.parameters] == ["optimizer", "optimizer=sgd:optimizer.momentum"]
+
+
+@pytest.mark.parametrize(
+    ("line", "value", "nearest"),
+    [
+        ("interval(0.1, 0.5)", 0.0, 0.1),
+        ("interval(0.1, 0.5)", 0.3, 0.3),
+        ("choice(64, 128, 256)", 200, 256),
+        ("choice(relu, gelu)", "gelu", "gelu"),
+        ("choice(relu, gelu)", "tanh", "relu"),
+        ("choice(true, false)", False, False),
+        ("range(1, 5)", 9, 4),
+    ],
+)
+def test_the_nearest_point_inside_and_a_remark_if_it_is_another(line: str, value, nearest) -> None:
+    point, remarks = parse({"model.x": line}, {}, []).point({"model.x": value})
+    assert point == {"model.x": nearest}
+    assert bool(remarks) == (nearest != value)
+
+
+def test_the_point_of_a_conditional_space_has_its_own_condition_only() -> None:
+    space = parse({"optimizer": "choice(adam, sgd)"}, WHEN, [])
+    point, _ = space.point({"optimizer": "adam", "optimizer.lr": 0.001, "optimizer.momentum": None})
+    assert point == {"optimizer": "adam", "optimizer=adam:optimizer.lr": 0.001}
+
+
+@pytest.mark.parametrize(
+    ("params", "when", "arguments", "message"),
+    [
+        ({"optimizer.lr": "interval(1, 0)"}, {}, [], r"optimizer\.lr=interval\(1, 0\): .*low <= high"),
+        ({}, {}, ["model.width=3"], r"hydra\.sweeper\.params must hold at least one range or choice"),
+        ({"model.width": "choice(1, 2)"}, {}, ["model.hidden=[3]"], r"model\.hidden replaces model\.width"),
+        ({"a": "choice(x, y)"}, {"a=x": {"b": "3"}}, [], r"hydra\.sweeper\.when\.a=x\.b must be a range or a choice"),
+    ],
+)
+def test_what_cannot_be_searched_is_named(params, when, arguments, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        parse(params, when, arguments)
+
+
+def test_hidden_may_be_searched_when_the_width_is_taken_out() -> None:
+    space = parse({"model.width": "choice(1, 2)"}, {}, ["~model.width", "model.hidden=choice([512,256],[256])"])
+    assert [parameter.key for parameter in space.parameters] == ["model.hidden"]
+
+
+def test_a_grid_knows_no_conditions() -> None:
+    with pytest.raises(ConfigError, match=r"sampler=grid knows no conditions"):
+        grid_of(parse({"optimizer": "choice(adam, sgd)"}, WHEN, []), list)

@@ -1,0 +1,285 @@
+"""Whole sweeps in this process, through the command line, on the bundled digits."""
+
+import csv
+import json
+from pathlib import Path
+
+import optuna
+import pytest
+import yaml
+from optuna.trial import TrialState
+
+from lightsweep.sweep.storage import JOURNAL, connect
+from lightsweep.sweep.worker import share_of_gpus
+
+TINY = (
+    "hydra.sweeper.n_jobs=0",
+    "trainer=cpu",
+    "trainer.max_epochs=2",
+    "data.limit=200",
+    "model.width=choice(8,16)",
+    "logger=none",
+)
+
+
+@pytest.fixture
+def sweep(launch, tmp_path: Path):
+    """Run ``sweep=quick``, made tiny, in tmp_path/study."""
+    return lambda *overrides: launch("sweep=quick", f"hydra.sweep.dir={tmp_path}/study", *TINY, *overrides)
+
+
+@pytest.fixture
+def study(tmp_path: Path):
+    def load(name: str = "quick") -> optuna.Study:
+        connect.cache_clear()
+        return optuna.load_study(study_name=name, storage=connect(str(tmp_path / "study" / JOURNAL)))
+
+    return load
+
+
+def result(folder: Path) -> dict:
+    return json.loads((folder / "result.json").read_text())
+
+
+def test_leaves_a_study_that_can_be_looked_at(sweep, study, tmp_path: Path) -> None:
+    done = sweep("hydra.sweeper.n_trials=2", "hydra.sweeper.confirm=1")
+    assert done.code == 0, done.err
+    folder = tmp_path / "study"
+    with (folder / "leaderboard.csv").open() as file:
+        board = list(csv.DictReader(file))
+    trials = study().trials
+    assert {int(row["trial"]): float(row["value"]) for row in board} == {
+        trial.number: trial.value for trial in trials
+    }
+    best = study().best_trial
+    found = yaml.safe_load((folder / "optimization_results.yaml").read_text())
+    assert found == {"name": "optuna", "best_params": best.params, "best_value": best.value}
+    for trial in trials:
+        record = result(folder / f"trial-{trial.number:04d}")
+        assert (record["kind"], record["status"]) == ("trial", "completed")
+        assert record["best_value"] == trial.value
+        assert trial.user_attrs["val/acc"] == record["val/acc"]
+        assert "test/acc" not in record
+        assert list(trial.intermediate_values) == [1, 2]
+    confirmed = json.loads((folder / "confirmation.json").read_text())
+    assert confirmed["best_trial"] == best.number
+    assert {confirmed[name]["n"] for name in ("best", "baseline")} == {1}
+    confirmation = result(folder / "confirm" / "best-seed-101")
+    assert (confirmation["kind"], confirmation["seed"]) == ("confirmation", 101)
+    assert confirmation["test/acc"] == confirmed["best"]["test/acc"]["mean"]
+    assert f"--config-dir {folder} --config-name best" in done.out
+
+
+def test_the_first_trial_is_the_config_as_it_stands(sweep, study) -> None:
+    assert sweep("hydra.sweeper.n_trials=1", "model.dropout=interval(0.2,0.5)").code == 0
+    first = study().trials[0]
+    assert first.user_attrs["baseline"] is True
+    assert first.params["optimizer.lr"] == 1e-3
+    assert first.params["model.dropout"] == 0.2
+    assert "model.dropout=0.0 lies outside the space, 0.2 is searched from" in first.user_attrs["note"]
+
+
+def test_points_that_the_user_names_come_next(sweep, study) -> None:
+    points = "hydra.sweeper.enqueue=[{model.width:16,optimizer.lr:0.02}]"
+    assert sweep("hydra.sweeper.n_trials=2", points).code == 0
+    assert study().trials[1].params["optimizer.lr"] == 0.02
+    assert study().trials[1].params["model.width"] == 16
+
+
+def test_the_best_config_trains_with_one_command(sweep, launch, tmp_path: Path) -> None:
+    assert sweep("hydra.sweeper.n_trials=2").code == 0
+    where = ["--config-dir", f"{tmp_path}/study", "--config-name", "best", f"hydra.run.dir={tmp_path}/again"]
+    done = launch(*where)
+    assert done.code == 0, done.err
+    found = yaml.safe_load((tmp_path / "study" / "optimization_results.yaml").read_text())
+    again = result(tmp_path / "again")
+    assert again["best_value"] == found["best_value"]  # the same seed on the same machine
+    assert again["config"]["optimizer"]["lr"] == found["best_params"]["optimizer.lr"]
+    assert "test/acc" in again
+
+
+def test_a_trial_that_lags_is_pruned(sweep, study, tmp_path: Path) -> None:
+    pruner = ("hydra/sweeper/pruner=median", "hydra.sweeper.pruner.n_startup_trials=1")
+    more = ("hydra.sweeper.pruner.n_warmup_steps=1", "hydra.sweeper.pruner.n_min_trials=1", "trainer.max_epochs=3")
+    points = "hydra.sweeper.enqueue=[{optimizer.lr:1e-4,model.width:8,model.dropout:0.5}]"
+    done = sweep("hydra.sweeper.n_trials=2", points, *pruner, *more, "optimizer.lr=tag(log,interval(1e-4,1e-1))")
+    assert done.code == 0, done.err
+    lagging = study().trials[1]
+    assert lagging.state == TrialState.PRUNED
+    assert lagging.last_step == 1
+    record = result(tmp_path / "study" / "trial-0001")
+    assert (record["status"], record["epochs"]) == ("pruned", 1)
+
+
+def test_several_seeds_make_one_value(sweep, study, tmp_path: Path) -> None:
+    done = sweep("hydra.sweeper.n_trials=1", "hydra.sweeper.seeds=[1,2]")
+    assert done.code == 0, done.err
+    folder = tmp_path / "study" / "trial-0000"
+    seeds = [result(folder / f"seed-{seed}") for seed in (1, 2)]
+    assert [(record["kind"], record["seed"]) for record in seeds] == [("seed", 1), ("seed", 2)]
+    values = [record["best_value"] for record in seeds]
+    trial = study().trials[0]
+    assert trial.value == sum(values) / 2
+    assert trial.user_attrs["std"] == pytest.approx(abs(values[0] - values[1]) / 2**0.5)
+    assert list(trial.intermediate_values) == [1]  # the steps are seeds, and after the last there is nothing to prune
+    whole = result(folder)
+    assert (whole["kind"], whole["status"], whole["values"]) == ("trial", "completed", values)
+
+
+def test_wilcoxons_pruner_gives_up_a_worse_configuration(sweep, study, tmp_path: Path) -> None:
+    points = "hydra.sweeper.enqueue=[{optimizer.lr:0.03,model.width:16},{optimizer.lr:1e-6,model.width:16}]"
+    done = sweep(
+        "optimizer.lr=tag(log,interval(1e-6,1e-1))",
+        "hydra.sweeper.n_trials=3",
+        "hydra.sweeper.seeds=[1,2,3,4,5]",
+        "hydra/sweeper/pruner=wilcoxon",
+        "hydra.sweeper.pruner.p_threshold=0.3",
+        "trainer.max_epochs=3",
+        points,
+    )
+    assert done.code == 0, done.err
+    assert study().trials[2].state == TrialState.PRUNED
+    assert 2 <= len(list((tmp_path / "study" / "trial-0002").glob("seed-*"))) < 5
+
+
+def test_conditions_hold_in_a_real_sweep(launch, study, tmp_path: Path) -> None:
+    done = launch(
+        "sweep=optimizers",
+        "data=digits",
+        *(line for line in TINY if not line.startswith("model.width")),
+        "model.width=8",
+        f"hydra.sweep.dir={tmp_path}/study",
+        "hydra.sweeper.n_trials=4",
+        "hydra/sweeper/sampler=random",
+        "hydra.sweeper.sampler.seed=3",
+    )
+    assert done.code == 0, done.err
+    for trial in study("optimizers").trials:
+        optimizer = trial.params["optimizer"]
+        assert f"optimizer={optimizer}:optimizer.lr" in trial.params
+        config = yaml.safe_load((tmp_path / "study" / f"trial-{trial.number:04d}" / "config.yaml").read_text())
+        assert config["optimizer"]["_target_"].rpartition(".")[2].lower() == optimizer
+        assert config["optimizer"]["lr"] == trial.params[f"optimizer={optimizer}:optimizer.lr"]
+
+
+def test_failed_trials_are_told_with_their_last_line_and_end_the_sweep(sweep, study) -> None:
+    done = sweep("hydra.sweeper.n_trials=6", "hydra.sweeper.max_failures=2", "model.activation=foo")
+    assert done.code == 1
+    assert "2 trials failed in a row, the sweep stops" in done.err
+    assert "model.activation must be one of relu" in done.err
+    states = [trial.state for trial in study().trials if trial.state != TrialState.WAITING]
+    assert states == [TrialState.FAIL, TrialState.FAIL]
+
+
+def test_a_sweep_whose_trials_all_fail_says_so(sweep) -> None:
+    done = sweep("hydra.sweeper.n_trials=2", "model.activation=foo")
+    assert done.code == 1
+    assert "none of 2 trials was completed" in done.err
+
+
+def test_a_divergence_is_a_failure(sweep, study) -> None:
+    points = "hydra.sweeper.enqueue=[{optimizer.lr:1e30}]"
+    done = sweep("optimizer=sgd", "optimizer.lr=tag(log,interval(1e-3,1e31))", "hydra.sweeper.n_trials=2", points)
+    assert done.code == 0, done.err
+    assert study().trials[1].state == TrialState.FAIL
+    assert "at a learning rate of 1e+30" in study().trials[1].user_attrs["error"]
+
+
+def test_the_same_command_again_does_nothing_more(sweep, study) -> None:
+    assert sweep("hydra.sweeper.n_trials=1").code == 0
+    assert sweep("hydra.sweeper.n_trials=1").code == 0
+    assert len(study().trials) == 1
+
+
+@pytest.mark.parametrize(
+    ("override", "difference"),
+    [
+        ("trainer.max_epochs=1", "trainer.max_epochs was 2, is 1"),
+        ("model.width=choice(8,16,32)", "model.width was"),
+        ("monitor.metric=train/acc", "monitor.metric was val/acc, is train/acc"),
+        ("hydra.sweeper.seeds=[3]", "hydra.sweeper.seeds was None, is [3]"),
+    ],
+)
+def test_a_changed_study_is_refused_with_the_difference(sweep, study, override: str, difference: str) -> None:
+    assert sweep("hydra.sweeper.n_trials=1").code == 0
+    done = sweep("hydra.sweeper.n_trials=2", override)
+    assert done.code == 1
+    assert difference in done.err
+    assert len(done.err.strip().splitlines()) == 1
+    assert len(study().trials) == 1
+    assert sweep("hydra.sweeper.n_trials=2", override, "hydra.sweeper.allow_changed_space=true").code == 0
+
+
+@pytest.mark.parametrize("pruner", ["none", "median", "percentile", "successive_halving", "hyperband", "patient"])
+def test_every_pruner_can_be_chosen_over_the_sweep_files(sweep, pruner: str) -> None:
+    done = sweep("hydra.sweeper.n_trials=1", f"hydra/sweeper/pruner={pruner}")
+    assert done.code == 0, done.err
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random", "qmc", "nsgaii", "gp"])
+def test_the_official_samplers_can_be_chosen(sweep, sampler: str) -> None:
+    done = sweep("hydra.sweeper.n_trials=2", f"hydra/sweeper/sampler={sampler}")
+    assert done.code == 0, done.err
+
+
+def test_a_grid_is_visited_whole(launch, study, tmp_path: Path) -> None:
+    done = launch(
+        "sweep=custom",
+        "data=digits",
+        *TINY,
+        "model.bn=choice(true,false)",
+        f"hydra.sweep.dir={tmp_path}/study",
+        "hydra/sweeper/sampler=grid",
+        "hydra.sweeper.n_trials=100",
+    )
+    assert done.code == 0, done.err
+    points = {(trial.params["model.width"], trial.params["model.bn"]) for trial in study("custom").trials}
+    assert points == {(8, True), (8, False), (16, True), (16, False)}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "line"),
+    [
+        (["hydra.sweeper.n_trials=0"], "hydra.sweeper.n_trials must be a whole number >= 1, got 0"),
+        (["hydra.sweeper.n_jobs=-1"], "hydra.sweeper.n_jobs must be a whole number >= 0, got -1"),
+        (["hydra.sweeper.seeds=[1,1]"], "hydra.sweeper.seeds must be a list of different whole numbers >= 0"),
+        (["hydra.sweeper.timeout=0"], "hydra.sweeper.timeout must be > 0, got 0"),
+        (["hydra.sweeper.direction=up"], "hydra.sweeper.direction must be one of minimize, maximize, got 'up'"),
+        (["hydra.sweeper.ntrials=3"], "Did you mean: 'n_trials'?"),
+        (["monitor.metric=val/accc"], "monitor.metric must be one of"),
+        (["model.widht=choice(1,2)"], "Did you mean: 'width'?"),
+        (["model.widht=3"], "Did you mean: 'width'?"),
+        (["optimizer.lr=interval(1,0)"], "optimizer.lr=interval(1,0): `low <= high` must hold"),
+        (["optimizer=foo"], "optimizer=foo: there is no such choice; there is adam, adamw, rmsprop, sgd"),
+        (["hydra/sweeper/pruner=foo"], "hydra/sweeper/pruner=foo: there is no such choice; there is hyperband"),
+        (["hydra/sweeper/pruner=wilcoxon"], "needs hydra.sweeper.seeds with at least two seeds"),
+        (["hydra.sweeper.pruner.n_startup_trials=-1"], "hydra.sweeper.pruner: Number of startup trials"),
+        (["hydra/sweeper/sampler=cmaes"], "hydra/sweeper/sampler=cmaes needs the package cmaes"),
+        (["hydra.sweeper.storage=sqlite:////nowhere/x.db"], "hydra.sweeper.storage: sqlite:////nowhere/x.db cannot be"),
+        (["hydra.sweeper.enqueue=[{model.width:9}]"], "hydra.sweeper.enqueue must lie inside the space"),
+        (["hydra.sweeper.enqueue=[{model.widht:8}]"], "hydra.sweeper.enqueue must name searched keys, got model.widht"),
+        (["hydra.sweeper.custom_search_space=os.system"], "hydra.sweeper.custom_search_space"),
+        (["model.hidden=[8]"], "model.hidden replaces model.width"),
+    ],
+)
+def test_what_is_wrong_is_one_line_before_the_first_trial(sweep, tmp_path: Path, overrides, line: str) -> None:
+    done = sweep(*overrides)
+    assert done.code == 1
+    assert line in done.err
+    assert len(done.err.strip().splitlines()) == 1
+    assert not list((tmp_path / "study").glob("trial-*"))
+
+
+def test_trials_without_their_study_are_not_written_over(sweep, tmp_path: Path) -> None:
+    (tmp_path / "study" / "trial-0000").mkdir(parents=True)
+    done = sweep("hydra.sweeper.n_trials=1")
+    assert done.code == 1
+    assert "holds trials that the study 'quick' does not know" in done.err
+
+
+@pytest.mark.parametrize(
+    ("index", "gpus", "visible", "share"),
+    [(0, 0, None, None), (0, 2, None, "0"), (3, 2, None, "1"), (1, 2, "4,7", "7"), (2, 2, "4,7", "4")],
+)
+def test_workers_are_dealt_out_over_the_gpus(index: int, gpus: int, visible: str | None, share: str | None) -> None:
+    assert share_of_gpus(index, gpus, visible) == share

@@ -1,0 +1,163 @@
+"""The command line: arguments made ready for Hydra; bad input as one line, with exit code 1 and no folder left."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from lightsweep import cli
+from lightsweep.errors import ConfigError
+
+SMALL = ("data=digits", "trainer=cpu", "trainer.max_epochs=1", "logger=none", "callbacks=none")
+
+
+@pytest.fixture
+def a_run(tmp_path: Path) -> Path:
+    folder = tmp_path / "a run"
+    folder.mkdir()
+    (folder / "config.yaml").write_text("seed: 1\n")
+    return folder
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [[], ["seed=1", "-m"], ["resume=null"], ["--cfg", "job"], ["hydra.run.dir=/tmp/there/is/no/run"]],
+    ids=str,
+)
+def test_ordinary_arguments_go_to_hydra_as_they_are(arguments: list[str]) -> None:
+    assert cli.prepare(list(arguments)) == arguments
+
+
+@pytest.mark.parametrize("quote", ["", "'", '"'])
+def test_a_resumed_run_works_in_its_own_folder(a_run: Path, quote: str) -> None:
+    given = ["seed=2", f"resume={quote}{a_run}{quote}", "hydra.run.dir=elsewhere"]
+    assert cli.prepare(given) == ["seed=2", f"resume='{a_run}'", f"hydra.run.dir='{a_run}'"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["resume={run}", "-m"], "resume goes on with one run, it cannot be swept"),
+        (["resume={run}/nothing"], "resume must be a run's folder (one that holds config.yaml) or latest, got "),
+        (["hydra.run.dir={run}"], "hydra.run.dir must be a folder without a run, got {run}"),
+    ],
+)
+def test_refuses_what_would_lose_a_run(a_run: Path, arguments: list[str], message: str) -> None:
+    with pytest.raises(ConfigError) as refusal:
+        cli.prepare([argument.format(run=a_run) for argument in arguments])
+    assert str(refusal.value).startswith(message.format(run=a_run))
+
+
+NO_DATA = ["data=cifar10", "data_dir={tmp}/nowhere"]
+BAD_INPUT: list[tuple[list[str], list[str]]] = [
+    (["model.dropout=1.5"], ["model.dropout must be in [0, 1), got 1.5"]),
+    (["model.hidden=[]"], ["model.hidden must be a list of whole numbers >= 1", "got []"]),
+    (["model.hidden=[256,-1]"], ["model.hidden must be a list of whole numbers >= 1", "got [256, -1]"]),
+    (["model.hidden=[8]", "model.depth=3"], ["model.depth must not be set beside model.hidden", "model.depth=3"]),
+    (["model.activation=foo"], ["model.activation must be one of relu, gelu, tanh, silu, leaky_relu, got 'foo'"]),
+    (["model.init=foo"], ["model.init must be one of torch, he_normal, ", "got 'foo'"]),
+    (["optimizer=foo"], ["optimizer=foo", "adam", "adamw", "rmsprop", "sgd"]),
+    (["optimizer.lrr=1"], ["Did you mean", "lr"]),
+    (["optimizer.lr=-1"], ["optimizer.lr must be > 0, got -1"]),
+    (["data.batch_size=0"], ["data.batch_size must be a whole number >= 1, got 0"]),
+    (["data.batch_size=5000"], ["data.batch_size must be at most 1294", "got 5000", "data.drop_last=false"]),
+    (["data.val_fraction=1"], ["data.val_fraction must be in (0, 1), got 1"]),
+    (["data.limit=3"], ["data.limit must be at least 20", "got 3"]),
+    (["monitor.metric=val/accc"], ["monitor.metric must be one of train/loss, ", "val/acc", "got 'val/accc'"]),
+    (["trainer.max_epochs=abc"], ["trainer.max_epochs must be a whole number >= 1, got 'abc'"]),
+    (["scheduler=cosine", "scheduler.warmup=9"], ["scheduler.warmup must be in [0, 1), got 9"]),
+    (["loss.label_smoothing=1"], ["loss.label_smoothing must be in [0, 1), got 1"]),
+    (["loss.l2=-1"], ["loss.l2 must be >= 0, got -1"]),
+    (["decay_all=2"], ["decay_all must be true or false, got 2"]),
+    (["trainer.precision=31"], ["trainer: ", "31"]),
+    (["+trainer.warmth=1"], ["trainer: ", "warmth"]),
+    (["seed="], ["seed must be a whole number >= 0, got ''"]),
+    (["seed"], ["seed"]),
+    (["data.augment.crop=[1"], ["data.augment.crop"]),
+    (["nonsense=1"], ["nonsense"]),
+    (NO_DATA, ["lacks CIFAR-10", "put the files there", "LIGHTSWEEP_DATA", "data=digits"]),
+    (["data=cifar10", "data_dir={tmp}/corrupt"], ["data_batch_1 is damaged or no batch file"]),
+]
+
+
+@pytest.mark.parametrize(("arguments", "words"), BAD_INPUT, ids=lambda item: " ".join(item) if item else "")
+def test_bad_input_is_one_line_exit_code_1_and_no_folder(
+    launch, tmp_path: Path, monkeypatch, arguments: list[str], words: list[str]
+) -> None:
+    monkeypatch.setattr("torchvision.datasets.CIFAR10.url", "http://127.0.0.1:9/nobody-listens.tar.gz")
+    corrupt = tmp_path / "corrupt" / "cifar-10-batches-py"
+    corrupt.mkdir(parents=True)
+    for name in (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch", "batches.meta"):
+        (corrupt / name).write_bytes(b"\x80\x02}q\x00(U\x04da")
+    filled = [argument.format(tmp=tmp_path) if "{tmp}" in argument else argument for argument in arguments]
+    done = launch(*SMALL, f"hydra.run.dir={tmp_path}/runs/one", *filled)
+    said = [line for line in done.err.splitlines() if "not the official md5" not in line]
+    assert done.code == 1
+    assert len(said) == 1, done.err
+    assert [word for word in words if word not in said[0]] == []
+    assert list((tmp_path / "runs").glob("*")) == []
+
+
+def test_a_bad_value_in_a_grid_costs_its_own_job_only(launch, tmp_path: Path) -> None:
+    done = launch("-m", *SMALL, f"hydra.sweep.dir={tmp_path}/grid", "model.dropout=0.1,1.5,0.2")
+    assert done.code == 1
+    lines = [line for line in done.err.splitlines() if line]
+    assert len([line for line in lines if "model.dropout must be in [0, 1), got 1.5" in line]) == 1
+    results = {file.parent.name: json.loads(file.read_text()) for file in (tmp_path / "grid").glob("*/result.json")}
+    assert {name: (result["status"], result["kind"]) for name, result in results.items()} == {
+        "0": ("completed", "job"),
+        "2": ("completed", "job"),
+    }
+
+
+def test_a_grid_that_cannot_be_composed_is_refused_whole(launch, tmp_path: Path) -> None:
+    done = launch("-m", *SMALL, f"hydra.sweep.dir={tmp_path}/grid", "optimizer=adam,foo")
+    assert done.code == 1
+    assert "optimizer=foo" in done.err
+    assert not list(tmp_path.rglob("result.json"))
+
+
+def test_a_run_is_not_trained_over(launch, tmp_path: Path) -> None:
+    place = f"hydra.run.dir={tmp_path}/run"
+    assert launch(*SMALL, place).code == 0
+    before = (tmp_path / "run" / "result.json").read_text()
+    done = launch(*SMALL, place)
+    assert done.code == 1
+    assert f"resume={tmp_path}/run" in done.err
+    assert (tmp_path / "run" / "result.json").read_text() == before
+
+
+def test_full_error_shows_the_whole_trace(monkeypatch, capsys) -> None:
+    monkeypatch.setattr("sys.argv", ["train.py"])
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+
+    def main() -> None:
+        raise ConfigError("no")
+
+    with pytest.raises(ConfigError):
+        cli.launch(main)
+
+
+def test_a_bug_of_ours_is_raised_with_its_trace(monkeypatch) -> None:
+    monkeypatch.setattr("sys.argv", ["train.py"])
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
+
+    def main() -> None:
+        raise AssertionError("a bug")
+
+    with pytest.raises(AssertionError, match="a bug"):
+        cli.launch(main)
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (OSError(28, "No space left on device", "/x/run"), ["hydra.run.dir", "No space left on device", "/x/run"]),
+        (OSError(30, "Read-only file system", "/x"), ["hydra.run.dir", "Read-only file system"]),
+        (PermissionError(13, "Permission denied", "/x"), ["hydra.run.dir", "Permission denied"]),
+    ],
+)
+def test_a_folder_that_cannot_be_written_is_named(error: OSError, words: list[str]) -> None:
+    line = cli.describe(error)
+    assert line is not None
+    assert [word for word in words if word not in line] == []

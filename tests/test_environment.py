@@ -1,0 +1,53 @@
+"""The machine, the versions, the commit."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+import torch
+
+from lightsweep import environment
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch) -> Path:
+    for key in [key for key in os.environ if key.startswith("GIT_")]:
+        monkeypatch.delenv(key)
+    (tmp_path / "file").write_text("1")
+    who = ["-c", "user.name=x", "-c", "user.email=x@x"]
+    for command in (["init", "-q"], ["add", "file"], [*who, "commit", "-q", "-m", "one"]):
+        subprocess.run(["git", *command], cwd=tmp_path, check=True)
+    return tmp_path
+
+
+def test_commit_is_the_whole_hash(repository: Path) -> None:
+    head = subprocess.check_output(["git", "rev-parse", "HEAD"], cwd=repository, text=True).strip()
+    assert environment.git_commit(repository) == head
+    (repository / "file").write_text("2")
+    assert environment.git_commit(repository) == head + "-dirty"
+
+
+def test_no_repository_is_no_commit(tmp_path: Path) -> None:
+    assert environment.git_commit(tmp_path) is None
+
+
+def test_no_git_is_no_commit(repository: Path, monkeypatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    assert environment.git_commit(repository) is None
+
+
+def test_versions_name_what_results_depend_on() -> None:
+    versions = environment.versions()
+    assert versions["torch"].split("+")[0] == torch.__version__.split("+")[0]
+    assert {"python", "lightsweep", "torchvision", "pytorch-lightning", "hydra-core", "numpy"} <= versions.keys()
+
+
+def test_peak_memory_is_in_bytes() -> None:
+    assert 100e6 < environment.peak_memory(CPU)["peak_memory"] < 1e12
+
+
+def test_device_is_the_processor_with_its_threads() -> None:
+    assert environment.device_name(CPU).endswith(f", {torch.get_num_threads()} threads")

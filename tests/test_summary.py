@@ -1,0 +1,38 @@
+"""The short table that a run ends with."""
+
+from pathlib import Path
+
+import pytest
+
+from lightsweep import summary
+
+FACTS = {
+    "train/loss": 0.25,
+    "train/acc": 0.9,
+    "val/loss": 0.5,
+    "val/acc": 0.81,
+    "test/loss": 0.6,
+    "test/acc": 0.8,
+    "best_epoch": 3,
+    "epochs": 5,
+    "params": 1710346,
+    "seconds": 12.4,
+}
+
+
+def test_shows_scores_size_time_and_where_the_run_lies(capsys: pytest.CaptureFixture) -> None:
+    folder = Path("/a/very/long/path") / "/".join(["with[red]brackets"] * 8)
+    summary.show(FACTS, folder)
+    out = capsys.readouterr().out
+    assert [line.split() for line in out.splitlines()[1:4]] == [
+        ["train", "0.2500", "0.9000"],
+        ["val", "0.5000", "0.8100"],
+        ["test", "0.6000", "0.8000"],
+    ]
+    assert "best epoch 3 of 5, 1,710,346 parameters, 12 s of training" in out
+    assert f"run folder: {folder}\n" in out
+
+
+def test_leaves_out_what_was_not_scored(capsys: pytest.CaptureFixture) -> None:
+    summary.show({key: value for key, value in FACTS.items() if not key.startswith("test/")}, Path("/run"))
+    assert "test" not in capsys.readouterr().out
