@@ -54,6 +54,8 @@ def train(cfg: DictConfig, folder: Path, *, kind: str, overrides: list[str]) -> 
     metrics = MetricsFile(folder / "metrics.csv")
     with results.Record(folder, cfg, metrics, kind=kind, overrides=overrides) as record:
         data = build(cfg.data, "data")
+        if data.known is not None:  # what is wrong with the network is said before a data set is fetched
+            build_classifier(cfg, data.known)
         data.setup()
         seed_everything(cfg.seed)
         classifier = build_classifier(cfg, data)
@@ -76,7 +78,7 @@ def train(cfg: DictConfig, folder: Path, *, kind: str, overrides: list[str]) -> 
 
 
 def build_classifier(cfg: DictConfig, data):
-    """The network for this data set with its loss, optimizer and schedule."""
+    """The network for such data, a data module or its `Traits`, with its loss, optimizer and schedule."""
     from omegaconf import OmegaConf
 
     from lightsweep.build import build

@@ -9,7 +9,7 @@ import pytest
 import torch
 from pytorch_lightning import Callback
 
-from lightsweep.errors import Diverged
+from lightsweep.errors import ConfigError, Diverged
 from lightsweep.metrics import COLUMNS
 
 EVERYTHING = (
@@ -311,3 +311,38 @@ def test_trains_on_cifar10_files(run, cifar10: Path) -> None:
     done = run("data=cifar10", f"data_dir='{cifar10}'", "data.batch_size=16", "callbacks=default")
     assert (done.folder / "confusion_val.csv").read_text().startswith("true \\ predicted,airplane,automobile,")
     assert done.result["params"] == 3072 * 16 + 16 + 16 * 10 + 10
+
+
+@pytest.mark.parametrize("scheduler", ["constant", "plateau"])
+def test_a_resumed_run_takes_another_rate_and_decay(run, scheduler: str) -> None:
+    start = ("optimizer=adamw", f"scheduler={scheduler}", "optimizer.lr=1e-3")
+    run(*start, "trainer.max_epochs=1")
+    more = run(*start[:2], "trainer.max_epochs=2", "optimizer.lr=4e-3", "optimizer.weight_decay=0.5")
+    assert [float(row["lr"]) for row in more.rows] == pytest.approx([1e-3, 4e-3])
+    groups = more.checkpoint("last.ckpt")["optimizer_states"][0]["param_groups"]
+    assert [group["weight_decay"] for group in groups] == [0.5, 0.0]
+
+
+def test_a_resumed_run_takes_another_schedule_and_patience(run) -> None:
+    run("scheduler=constant", "trainer.max_epochs=2")
+    stopping = "callbacks.early_stopping.patience=1"
+    more = run("scheduler=step", "scheduler.every=1", "scheduler.factor=0.5", "trainer.max_epochs=4", stopping)
+    assert [float(row["lr"]) for row in more.rows][2:] == pytest.approx(
+        [1e-3 * 0.5**2, 1e-3 * 0.5**3][: len(more.rows) - 2]
+    )
+    states = more.checkpoint("last.ckpt")["callbacks"]
+    assert next(state for key, state in states.items() if key.startswith("EarlyStopping"))["patience"] == 1
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("model.width=32", r"model: a resumed run keeps its network; net\.\S+ was \[.*\], would be \[.*\]"),
+        ("optimizer=sgd", "optimizer: a resumed run keeps its optimizer, Adam, got SGD"),
+        ("scheduler=plateau", "scheduler: a resumed run can change to another schedule, but not to or from plateau"),
+    ],
+)
+def test_what_a_resumed_run_cannot_change_is_refused(run, override: str, message: str) -> None:
+    run("trainer.max_epochs=1")
+    with pytest.raises(ConfigError, match=message):
+        run("trainer.max_epochs=2", override)

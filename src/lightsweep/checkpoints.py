@@ -168,7 +168,7 @@ class BestCheckpoint(ModelCheckpoint):
         """Take up the score to beat, also in a run's folder that was moved meanwhile."""
         path = str(Path(str(self.dirpath)) / BEST)
         score = state_dict["best_model_score"]
-        if score is None:
+        if score is None or state_dict["monitor"] != self.monitor:
             return
         self.best_model_score = self.kth_value = self.current_score = score
         self.best_model_path = self.kth_best_model_path = path

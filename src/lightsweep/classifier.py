@@ -8,7 +8,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
-from lightsweep import checks, optimizers
+from lightsweep import checks, optimizers, resuming, schedules
 from lightsweep.checkpoints import Description
 from lightsweep.objective import Loss, Objective
 from lightsweep.schedules import Schedule
@@ -85,6 +85,11 @@ class Classifier(pl.LightningModule):
     def forward(self, images: Tensor) -> Tensor:
         return self.net(images)
 
+    def on_train_start(self) -> None:
+        for config in self.trainer.lr_scheduler_configs:
+            ticks = self._steps_per_epoch() if config.interval == "step" else 1
+            schedules.go_to(config.scheduler, self.trainer.current_epoch * ticks)
+
     def on_train_epoch_start(self) -> None:
         self.train_sums = Sums(self.device)
 
@@ -130,16 +135,23 @@ class Classifier(pl.LightningModule):
             return {"optimizer": optimizer, "lr_scheduler": schedule}
         self.plateau = schedule
         if self._plateau_state is not None:
-            schedule["scheduler"].load_state_dict(self._plateau_state)
+            schedule["scheduler"].load_state_dict(resuming.plateau_progress(self._plateau_state))
         return optimizer
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["lightsweep"] = self.description.as_dict()
+        checkpoint["lightsweep"] = self.description.as_dict() | {"optimizer": optimizers.describe(self.optimizer)}
         if self.plateau:
-            checkpoint["plateau"] = self.plateau["scheduler"].state_dict()
+            checkpoint[resuming.PLATEAU] = self.plateau["scheduler"].state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        self._plateau_state = checkpoint.get("plateau")  # the schedule does not exist yet
+        resuming.adapt(
+            checkpoint,
+            weights=self.state_dict(),
+            optimizer=optimizers.describe(self.optimizer),
+            plateau=self.schedule.func is schedules.plateau,
+            trainer=self.trainer,
+        )
+        self._plateau_state = checkpoint.get(resuming.PLATEAU)  # the schedule does not exist yet
 
     def _steps_per_epoch(self) -> int:
         batches = self.trainer.num_training_batches  # known after the loader was set up

@@ -74,6 +74,10 @@ def job(folder: Path, *, fresh: bool) -> Iterator[None]:
         if HydraConfig.get().job.env_set:  # PATH, LD_PRELOAD and others choose what code runs
             raise ConfigError("hydra.job.env_set must be empty: set environment variables in the shell")
         yield
+    except Interrupted:
+        if HydraConfig.get().mode == RunMode.RUN and not run_folder.is_follower():
+            print(f"interrupted: python src/train.py resume={shlex.quote(str(folder))} goes on", file=sys.stderr)
+        raise
     except Exception as error:
         refused = isinstance(error, ConfigError | HydraException | OmegaConfBaseException)
         if fresh and refused and not run_folder.is_follower():

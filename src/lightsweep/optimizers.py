@@ -1,6 +1,7 @@
 """Parameter groups, and a torch optimizer from a Hydra partial with errors that name the key."""
 
 from functools import partial
+from typing import Any
 
 from torch import nn
 from torch.optim import Optimizer
@@ -43,6 +44,11 @@ def make(optimizer: partial, net: nn.Module, *, decay_all: bool, may_fuse: bool 
         return optimizer(parameter_groups(net, decay_all=decay_all))
     except (TypeError, ValueError, LookupError, RuntimeError) as error:
         raise explain(error, "optimizer") from error
+
+
+def describe(optimizer: partial) -> dict[str, Any]:
+    """Its name and arguments, as plain values for a checkpoint."""
+    return {"name": optimizer.func.__name__, **optimizer.keywords}
 
 
 def parameter_groups(net: nn.Module, *, decay_all: bool) -> list[dict]:

@@ -10,7 +10,7 @@ from math import cos, pi
 from typing import Any
 
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
 
 from lightsweep import checks
 
@@ -100,3 +100,12 @@ def _closed_form(
         return multiplier(epoch)
 
     return {"scheduler": LambdaLR(optimizer, rate), "interval": interval, "frequency": 1}
+
+
+def go_to(scheduler: LambdaLR, tick: int) -> None:
+    """Put a closed form at a step or epoch, wherever it was: a resumed run may have another schedule."""
+    scheduler.last_epoch = tick
+    for group, base, rate in zip(
+        scheduler.optimizer.param_groups, scheduler.base_lrs, scheduler.lr_lambdas, strict=True
+    ):
+        group["lr"] = base * rate(tick)

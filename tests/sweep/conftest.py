@@ -21,7 +21,9 @@ class Sweep:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def start(self, *overrides: str, seconds: float = 0.01, fail: str = "", cwd: Path | None = None) -> subprocess.Popen:
+    def start(
+        self, *overrides: str, seconds: float = 0.01, fail: str = "", cwd: Path | None = None
+    ) -> subprocess.Popen:
         command = [sys.executable, str(TOY), "sweep=quick", "hydra.sweeper.preload=[]", *overrides]
         command += [f"hydra.sweep.dir={self.folder}"] * (not any("hydra.sweep.dir=" in line for line in overrides))
         environment = {**os.environ, "TOY_SECONDS": str(seconds), "TOY_FAIL": fail, "OMP_NUM_THREADS": "1"}

@@ -7,7 +7,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 def test_submitit_runs_each_trial_as_a_job(sweep):
-    pytest.importorskip("hydra_plugins.hydra_submitit_launcher", reason="needs the extra: pip install 'lightsweep[slurm]'")
+    pytest.importorskip(
+        "hydra_plugins.hydra_submitit_launcher", reason="needs the extra: pip install 'lightsweep[slurm]'"
+    )
     done = sweep.run("hydra/launcher=submitit_local", "hydra.sweeper.n_trials=4", "hydra.sweeper.n_jobs=2")
     assert done.returncode == 0, done.stderr
     trials = sweep.study().trials

@@ -112,7 +112,7 @@ def test_a_worker_that_dies_costs_its_trial_and_counts(sweep):
     while not (sweep.folder / "trial-0001" / "starts").exists():
         time.sleep(0.05)
     os.kill(_workers(process.pid)[0], signal.SIGKILL)
-    out, errors = process.communicate(timeout=200)
+    _out, errors = process.communicate(timeout=200)
     assert process.returncode == 0, errors
     dead = sweep.study().trials[1]
     assert dead.state == TrialState.FAIL
@@ -149,7 +149,8 @@ def test_retries_are_spent_in_the_end(sweep):
     assert sweep.run(*arguments).returncode == 0
     trials = sweep.study().trials
     assert is_interrupted(trials[0])
-    assert trials[1].state == TrialState.FAIL and trials[1].user_attrs["error"] == "interrupted 2 times"
+    assert trials[1].state == TrialState.FAIL
+    assert trials[1].user_attrs["error"] == "interrupted 2 times"
     _check_books(sweep, 2, retries=1)
 
 

@@ -48,9 +48,7 @@ def test_leaves_a_study_that_can_be_looked_at(sweep, study, tmp_path: Path) -> N
     with (folder / "leaderboard.csv").open() as file:
         board = list(csv.DictReader(file))
     trials = study().trials
-    assert {int(row["trial"]): float(row["value"]) for row in board} == {
-        trial.number: trial.value for trial in trials
-    }
+    assert {int(row["trial"]): float(row["value"]) for row in board} == {trial.number: trial.value for trial in trials}
     best = study().best_trial
     found = yaml.safe_load((folder / "optimization_results.yaml").read_text())
     assert found == {"name": "optuna", "best_params": best.params, "best_value": best.value}

@@ -10,7 +10,8 @@ from filelock import FileLock
 
 from lightsweep.data import cache
 from lightsweep.data.batch_files import damaged, md5, read_batch, read_pickle
-from lightsweep.data.module import ImageArrays, ImageDataModule
+from lightsweep.data.module import ImageArrays, ImageDataModule, Traits
+from lightsweep.data.normalize import symmetric
 from lightsweep.errors import ConfigError
 
 log = logging.getLogger(__name__)
@@ -25,6 +26,8 @@ class CIFAR10DataModule(ImageDataModule):
     Args:
         data_dir: holds, or will hold, the folder cifar-10-batches-py. Further arguments: see `ImageDataModule`.
     """
+
+    known = Traits((3, _SIDE, _SIDE), tuple(map(str, range(_CLASSES))), symmetric())
 
     def __init__(self, *, data_dir: str, **shared) -> None:
         super().__init__(**shared)

@@ -1,6 +1,7 @@
 """The LightningDataModule that all data sets share: split, normalise, and loaders on the device."""
 
 from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import pytorch_lightning as pl
@@ -29,12 +30,25 @@ class ImageArrays:
     class_names: tuple[str, ...]
 
 
+class Traits(NamedTuple):
+    """What a network follows from: an image's shape (C, H, W), the classes, and how pixels become inputs."""
+
+    input_shape: tuple[int, int, int]
+    class_names: tuple[str, ...]
+    normalization: Normalization
+
+
 class ImageDataModule(pl.LightningDataModule):
     """A data set is a subclass with one method, `read`. The arguments are explained in conf/data/_common.yaml.
+
+    `known` is what a subclass can say of its data before reading them, with any names and any normalisation of the
+    right shape; None where that depends on the files.
 
     After `setup`: `input_shape` (C, H, W), `class_names`, `normalization`, and `indices`, which images of the training
     or test arrays belong to train, val and test.
     """
+
+    known: ClassVar[Traits | None] = None
 
     def __init__(
         self,

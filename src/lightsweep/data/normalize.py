@@ -27,6 +27,12 @@ class Normalization(NamedTuple):
         return Normalization(self.mean.to(device), self.std.to(device))
 
 
+def symmetric() -> Normalization:
+    """From 0..255 to [-1, 1], whatever the images."""
+    half = torch.full((1, 1, 1), 127.5)
+    return Normalization(half, half)
+
+
 def fit(method: str, images: np.ndarray, indices: np.ndarray) -> Normalization:
     """Measure a normalisation on some of the images ``uint8 [N, C, H, W]``.
 
@@ -35,8 +41,7 @@ def fit(method: str, images: np.ndarray, indices: np.ndarray) -> Normalization:
             never changes is only centred).
     """
     if method == "symmetric":
-        half = torch.full((1, 1, 1), 127.5)
-        return Normalization(half, half)
+        return symmetric()
     mean, variance = _moments(images, indices)  # [C, H, W]
     if method == "channel":
         overall = mean.mean((1, 2), keepdims=True)

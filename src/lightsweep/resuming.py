@@ -1,0 +1,80 @@
+"""A resumed run may be given other settings. Lightning would restore the old ones from the checkpoint without a word:
+here they are put into what it restores, or refused where a run cannot go on with them."""
+
+from typing import Any
+
+import pytorch_lightning as pl
+from torch import Tensor
+
+from lightsweep.errors import ConfigError
+
+PLATEAU = "plateau"
+_PLATEAU_PROGRESS = ("best", "num_bad_epochs", "cooldown_counter", "last_epoch", "_last_lr")
+
+
+def adapt(
+    checkpoint: dict[str, Any],
+    *,
+    weights: dict[str, Tensor],
+    optimizer: dict[str, Any],
+    plateau: bool,
+    trainer: pl.Trainer,
+) -> None:
+    """Change a Lightning checkpoint in place, before Lightning restores from it.
+
+    Args:
+        checkpoint: with its part ``lightsweep``.
+        weights: of the network as the config has it now, by name.
+        optimizer: its name and arguments as the config has them now.
+        plateau: does the schedule wait for a plateau now?
+        trainer: whose early-stopping callbacks keep their patience as the config has it now.
+
+    Raises:
+        ConfigError: the network, the kind of optimizer or the kind of schedule is another.
+    """
+    _check_weights(checkpoint["state_dict"], weights)
+    before = checkpoint["lightsweep"]["optimizer"]
+    if before["name"] != optimizer["name"]:
+        raise ConfigError(f"optimizer: a resumed run keeps its optimizer, {before['name']}, got {optimizer['name']}")
+    if plateau != (PLATEAU in checkpoint):
+        raise ConfigError("scheduler: a resumed run can change to another schedule, but not to or from plateau")
+    for name, value in optimizer.items():
+        if value != before.get(name):
+            _change(checkpoint, name, value, before.get(name))
+    for callback in trainer.early_stopping_callbacks:
+        if state := checkpoint["callbacks"].get(callback.state_key):
+            state["patience"] = callback.patience
+
+
+def plateau_progress(state: dict[str, Any]) -> dict[str, Any]:
+    """What a plateau schedule has lived through, without its settings."""
+    return {name: state[name] for name in _PLATEAU_PROGRESS}
+
+
+def _check_weights(saved: dict[str, Tensor], weights: dict[str, Tensor]) -> None:
+    for name in saved.keys() | weights.keys():
+        was, now = (list(state[name].shape) if name in state else None for state in (saved, weights))
+        if was != now:
+            raise ConfigError(f"model: a resumed run keeps its network; {name} was {was}, would be {now}")
+
+
+def _change(checkpoint: dict[str, Any], name: str, value: Any, before: Any) -> None:
+    groups = checkpoint["optimizer_states"][0]["param_groups"]
+    if name == "lr":
+        _scale_rate(checkpoint, groups, value / before)
+    elif name == "weight_decay":
+        groups[0][name] = value  # the other group, if there is one, is spared from decay
+    else:
+        for group in groups:
+            group[name] = value
+
+
+def _scale_rate(checkpoint: dict[str, Any], groups: list[dict[str, Any]], factor: float) -> None:
+    """Change the rate that schedules start from; what they made of it so far stays."""
+    for group in groups:
+        group["lr"] *= factor
+        if "initial_lr" in group:
+            group["initial_lr"] *= factor
+    for schedule in checkpoint["lr_schedulers"]:
+        schedule["base_lrs"] = [rate * factor for rate in schedule["base_lrs"]]
+        schedule["_last_lr"] = [rate * factor for rate in schedule["_last_lr"]]
