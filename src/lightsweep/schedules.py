@@ -102,10 +102,10 @@ def _closed_form(
     return {"scheduler": LambdaLR(optimizer, rate), "interval": interval, "frequency": 1}
 
 
-def go_to(scheduler: LambdaLR, tick: int) -> None:
+def go_to(scheduler: LRScheduler | ReduceLROnPlateau, tick: int) -> None:
     """Put a closed form at a step or epoch, wherever it was: a resumed run may have another schedule."""
+    assert isinstance(scheduler, LambdaLR), "a plateau schedule is not Lightning's to step"
     scheduler.last_epoch = tick
-    for group, base, rate in zip(
-        scheduler.optimizer.param_groups, scheduler.base_lrs, scheduler.lr_lambdas, strict=True
-    ):
+    groups = scheduler.optimizer.param_groups
+    for group, base, rate in zip(groups, scheduler.base_lrs, scheduler.lr_lambdas, strict=True):
         group["lr"] = base * rate(tick)
