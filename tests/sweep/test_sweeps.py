@@ -104,9 +104,9 @@ def test_a_trial_that_lags_is_pruned(sweep, study, tmp_path: Path) -> None:
     assert done.code == 0, done.err
     lagging = study().trials[1]
     assert lagging.state == TrialState.PRUNED
-    assert lagging.last_step == 1
+    assert lagging.last_step == 2
     record = result(tmp_path / "study" / "trial-0001")
-    assert (record["status"], record["epochs"]) == ("pruned", 1)
+    assert (record["status"], record["epochs"]) == ("pruned", 2)
 
 
 def test_several_seeds_make_one_value(sweep, study, tmp_path: Path) -> None:

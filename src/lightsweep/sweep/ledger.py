@@ -76,7 +76,8 @@ class Ledger:
                 trial.set_user_attr(name, value)
             if outcome.error:
                 trial.set_user_attr("error", outcome.error)
-            _tell(self.study, trial.number, _STATES[outcome.state], outcome.value)
+            value = outcome.value if outcome.state == "complete" else None  # Optuna takes a pruned trial's last report
+            _tell(self.study, trial.number, _STATES[outcome.state], value)
         return True
 
     def renew(self) -> None:

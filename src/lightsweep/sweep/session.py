@@ -221,11 +221,13 @@ class Session:
             self.settings.seeds,
             allow_change=self.settings.allow_changed_space,
         )
+        self.space = self.space.beside(study.get_trials(deepcopy=False))
         return study, n_trials
 
     def _sampler(self, trials: int) -> tuple[BaseSampler, int]:
         """The sampler, and the number of trials: a grid has no more than its points."""
         node = self.settings.sampler.copy()
+        OmegaConf.set_readonly(node, False)
         if node._target_.endswith("CmaEsSampler") and importlib.util.find_spec("cmaes") is None:
             raise ConfigError("hydra/sweeper/sampler=cmaes needs the package cmaes (pip install cmaes)")
         if node.get("seed") is not None:
@@ -300,10 +302,7 @@ class Session:
             if not complete or complete[0].number == self.best:
                 return
             best = complete[0]
-            parameters = dict(override.split("=", 1) for override in self.space.overrides(best))
-            values = {parameter.name: parameter.key for parameter in self.space.parameters}
-            found = {values.get(name, name): value for name, value in best.params.items()}
-            assert found.keys() == parameters.keys()
+            found = {space.key_of(name): value for name, value in best.params.items()}
             write_whole(
                 self.folder / "optimization_results.yaml",
                 OmegaConf.to_yaml({"name": "optuna", "best_params": found, "best_value": best.value}),

@@ -1,15 +1,21 @@
 """The search space: Hydra's sweep overrides as Optuna distributions, read by the official sweeper's own parser."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from hydra_plugins.hydra_optuna_sweeper._impl import create_params_from_overrides
 from omegaconf import DictConfig, OmegaConf
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.trial import BaseTrial, Trial
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+    check_distribution_compatibility,
+)
+from optuna.trial import BaseTrial, FrozenTrial, Trial
 
 from lightsweep.errors import ConfigError
 
@@ -56,8 +62,15 @@ class Space:
 
     def overrides(self, trial: BaseTrial) -> tuple[str, ...]:
         """The overrides of a trial whose values were drawn before."""
-        keys = {parameter.name: parameter.key for parameter in self.parameters}
-        return tuple(f"{keys.get(name, name)}={value}" for name, value in trial.params.items())
+        return tuple(f"{key_of(name)}={value}" for name, value in trial.params.items())
+
+    def beside(self, trials: Sequence[FrozenTrial]) -> "Space":
+        """This space under names that go with the trials of a study whose space was another.
+
+        Optuna keeps a categorical dimension's choices for ever: one with other choices gets a new name, ``key#2``.
+        """
+        known = {name: dimension for trial in trials for name, dimension in trial.distributions.items()}
+        return replace(self, parameters=tuple(_renamed(parameter, known) for parameter in self.parameters))
 
     def describe(self) -> dict[str, str]:
         """Each dimension in words, to compare two spaces by."""
@@ -135,6 +148,11 @@ def parse(
     return space
 
 
+def key_of(name: str) -> str:
+    """The key that a parameter of Optuna's overrides: its name without condition and version."""
+    return name.rpartition(":")[2].partition("#")[0]
+
+
 def grid_of(space: Space, choices: Callable[[BaseDistribution], Any]) -> dict[str, list]:
     """The values of each dimension for a grid sampler; `choices` is the official sweeper's own conversion."""
     if space.conditions():
@@ -165,6 +183,22 @@ def _check(space: Space, keys: list[str]) -> None:
         raise ConfigError(
             f"model.hidden replaces {together[0]}: both in one search space (~{together[0]} takes it out of the space)"
         )
+
+
+def _renamed(parameter: Parameter, known: Mapping[str, BaseDistribution]) -> Parameter:
+    name, version = parameter.name, 1
+    while name in known and not _compatible(known[name], parameter.distribution):
+        version += 1
+        name = f"{parameter.name}#{version}"
+    return replace(parameter, name=name)
+
+
+def _compatible(one: BaseDistribution, other: BaseDistribution) -> bool:
+    try:
+        check_distribution_compatibility(one, other)
+    except ValueError:
+        return False
+    return True
 
 
 def _key(override: str) -> str:
