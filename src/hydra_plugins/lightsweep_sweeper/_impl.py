@@ -8,7 +8,8 @@ import optuna
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from lightsweep.sweep.session import Session, Settings
+from lightsweep.sweep import plan, session
+from lightsweep.sweep.settings import Settings
 
 
 def run(
@@ -27,4 +28,4 @@ def run(
         else value
         for name, value in settings.items()
     }
-    return Session(Settings(**plain), config, hydra_context, task_function, arguments).run()
+    return session.run(plan.make(Settings(**plain), config, hydra_context, task_function, arguments))

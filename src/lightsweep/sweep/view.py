@@ -37,9 +37,8 @@ class Progress:
 class View:
     """Shows a sweep as it goes on."""
 
-    def __init__(self, *, workers: int) -> None:
+    def __init__(self) -> None:
         self.console = Console()
-        self.workers = max(1, workers)
         self.live: Live | None = None
         self.begun = time.monotonic()
         self.ended_before: int | None = None

@@ -1,0 +1,144 @@
+"""The study of a sweep: checked before it is opened, opened or begun, and with its first trials in the queue."""
+
+import importlib.util
+from collections.abc import Mapping, Sequence
+from functools import partial
+from math import prod
+from typing import Any
+
+import optuna
+from hydra_plugins.hydra_optuna_sweeper._impl import OptunaSweeperImpl
+from omegaconf import OmegaConf
+from optuna.samplers import BaseSampler, GridSampler
+
+from lightsweep import preflight
+from lightsweep.build import build
+from lightsweep.errors import ConfigError
+from lightsweep.sweep import fixed
+from lightsweep.sweep.locks import FileLock, shared_path
+from lightsweep.sweep.plan import Plan
+from lightsweep.sweep.space import Space, grid_of, values_of
+from lightsweep.sweep.storage import connect
+
+_SAMPLERS = ("hydra_plugins.hydra_optuna_sweeper.*", "optuna.samplers.*")
+
+
+def check(plan: Plan) -> None:
+    """See that a trial can be composed: at the baseline, at a point inside, and under each condition.
+
+    Raises:
+        HydraException: a key or a choice does not exist.
+        ConfigError: a fixed value, the metric or the sampler makes no sense.
+    """
+    _check_composes(plan, plan.space.fixed)
+    for condition in plan.space.conditions():
+        _check_composes(plan, (*plan.space.fixed, condition))
+    _sampler(plan, trials=0)
+
+
+def open_study(plan: Plan) -> tuple[Plan, optuna.Study, int]:
+    """Open or begin the study; one process at a time.
+
+    Returns:
+        The plan, whose space may have got other names; the study; and how many trials shall end in it.
+
+    Raises:
+        ConfigError: the study was begun with other settings, or cannot be reached.
+    """
+    plan.folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(shared_path(f"create {plan.address.place} {plan.address.study}")):
+        trials = _count(plan)
+        if trials == 0 and any(plan.folder.glob("trial-*")):
+            raise ConfigError(
+                f"hydra.sweep.dir={plan.folder} holds trials that the study {plan.address.study!r} does not know;"
+                " take another hydra.sweeper.study_name, or move them away"
+            )
+        study, n_trials = _load(plan, trials)
+        plan = plan.in_space(plan.space.beside(study.get_trials(deepcopy=False)))
+        _enqueue_first(plan, study)
+    return plan, study, n_trials
+
+
+def _load(plan: Plan, trials: int) -> tuple[optuna.Study, int]:
+    sampler, n_trials = _sampler(plan, trials)
+    study = optuna.create_study(
+        study_name=plan.address.study,
+        storage=connect(plan.address.place),
+        sampler=sampler,
+        pruner=plan.pruner,
+        direction=plan.direction,
+        load_if_exists=True,
+    )
+    begun = study.direction.name.lower()
+    if begun != plan.direction:
+        raise ConfigError(
+            f"hydra.sweeper.direction must be {begun}, as the study {study.study_name!r} was begun,"
+            f" got {plan.direction!r}"
+        )
+    allow = plan.settings.allow_changed_space
+    fixed.remember(study, plan.space, plan.compose(plan.space.fixed), plan.settings.seeds, allow_change=allow)
+    return study, n_trials
+
+
+def _count(plan: Plan) -> int:
+    storage = connect(plan.address.place)
+    ids = {study.study_name: study._study_id for study in storage.get_all_studies()}
+    return storage.get_n_trials(ids[plan.address.study]) if plan.address.study in ids else 0
+
+
+def _sampler(plan: Plan, trials: int) -> tuple[BaseSampler, int]:
+    """The sampler, and the number of trials: a grid has no more than its points."""
+    node = plan.settings.sampler.copy()
+    OmegaConf.set_readonly(node, False)
+    if node._target_.endswith("CmaEsSampler") and importlib.util.find_spec("cmaes") is None:
+        raise ConfigError("hydra/sweeper/sampler=cmaes needs the package cmaes (pip install cmaes)")
+    if node.get("seed") is not None:
+        node.seed += trials  # a study that is gone on with must not draw its first points again
+    sampler = build(node, "hydra.sweeper.sampler", _SAMPLERS)
+    if not (isinstance(sampler, partial) and sampler.func is GridSampler):
+        return sampler, plan.settings.n_trials
+    grid = grid_of(plan.space, OptunaSweeperImpl._to_grid_sampler_choices)
+    return sampler(grid), min(plan.settings.n_trials, prod(len(values) for values in grid.values()))
+
+
+def _enqueue_first(plan: Plan, study: optuna.Study) -> None:
+    """The config as it stands is the first trial, then come the points that the user named."""
+    if study.user_attrs.get("enqueued"):
+        return
+    if not isinstance(study.sampler, GridSampler):  # which visits its own points and no others
+        point, remarks = plan.space.point(_baseline(plan))
+        note = {"note": "; ".join(remarks)} if remarks else {}
+        study.enqueue_trial(point, user_attrs={"baseline": True, **note}, skip_if_exists=True)
+    for wanted in plan.settings.enqueue or []:
+        study.enqueue_trial(_wanted(plan.space, wanted), user_attrs={"note": "enqueued"}, skip_if_exists=True)
+    study.set_user_attr("enqueued", True)
+
+
+def _baseline(plan: Plan) -> dict[str, Any]:
+    baseline = plan.compose(plan.space.fixed)
+    keys = list(dict.fromkeys(parameter.key for parameter in plan.space.parameters))
+    return values_of(baseline, keys, baseline.hydra.runtime.choices)
+
+
+def _wanted(space: Space, wanted: Mapping[str, Any]) -> dict[str, Any]:
+    unknown = set(wanted) - {parameter.key for parameter in space.parameters}
+    if unknown:
+        raise ConfigError(f"hydra.sweeper.enqueue must name searched keys, got {', '.join(sorted(unknown))}")
+    point, remarks = space.point(wanted)
+    if remarks:
+        raise ConfigError(f"hydra.sweeper.enqueue must lie inside the space: {'; '.join(remarks)}")
+    return point
+
+
+def _check_composes(plan: Plan, overrides: Sequence[str]) -> None:
+    """Every key that applies under these overrides exists, and what is fixed makes sense."""
+    preflight.check(plan.compose(overrides), list(overrides))
+    point = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0)).ask()
+    # A choice of a group that is drawn may not go with a condition's keys: only the condition itself is composed.
+    groups = plan.config.hydra.runtime.choices
+    drawn = [
+        f"{parameter.key}={point._suggest(parameter.name, parameter.distribution)}"
+        for parameter in plan.space.parameters
+        if parameter.key not in groups and (parameter.condition is None or parameter.condition in overrides)
+    ]
+    plan.compose((*overrides, *drawn))

@@ -1,0 +1,111 @@
+"""A sweep as it is meant: settings, search space, folder and study, before anything is opened."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from hydra.errors import HydraException
+from hydra.types import HydraContext, TaskFunction
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+from optuna.pruners import BasePruner, WilcoxonPruner
+from optuna.trial import Trial
+
+from lightsweep.build import build, explain
+from lightsweep.errors import ConfigError
+from lightsweep.sweep.settings import Settings
+from lightsweep.sweep.space import Space, parse
+from lightsweep.sweep.storage import JOURNAL, Address
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that a sweep follows from.
+
+    Args:
+        config: composed, with its ``hydra`` node.
+        context: of Hydra, with the config loader.
+        function: the job's.
+    """
+
+    settings: Settings
+    config: DictConfig
+    context: HydraContext
+    function: TaskFunction
+    space: Space
+    pruner: BasePruner
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.config.hydra.sweep.dir)
+
+    @property
+    def address(self) -> Address:
+        place = self.settings.storage or str(self.folder.absolute() / JOURNAL)
+        return Address(place, self.settings.study_name)
+
+    @property
+    def metric(self) -> str:
+        return str(self.config.monitor.metric)
+
+    @property
+    def direction(self) -> Literal["minimize", "maximize"]:
+        """The one that was set, else that of the monitor."""
+        named = self.settings.direction or {"max": "maximize"}.get(self.config.monitor.mode, "minimize")
+        return "maximize" if named == "maximize" else "minimize"
+
+    @property
+    def seeds(self) -> list[int]:
+        """Those that each trial trains with; none for the config's own."""
+        return self.settings.seeds or []
+
+    def compose(self, overrides: Sequence[str]) -> DictConfig:
+        """The config of a job.
+
+        Raises:
+            HydraException: a key or a choice does not exist.
+            ConfigError: a value cannot be where it is put.
+        """
+        try:
+            return self.context.config_loader.load_sweep_config(self.config, list(overrides))
+        except OmegaConfBaseException as error:
+            raise explain(error, "hydra.sweeper.params") from error
+
+    def in_space(self, space: Space) -> "Plan":
+        return replace(self, space=space)
+
+
+def make(
+    settings: Settings, config: DictConfig, context: HydraContext, function: TaskFunction, arguments: Sequence[str]
+) -> Plan:
+    """Read the search space and the pruner.
+
+    Args:
+        arguments: the command line's overrides of the job.
+
+    Raises:
+        ConfigError: either makes no sense.
+    """
+    extend = _extension(settings.custom_search_space, config)
+    space = parse(settings.params or {}, settings.when or {}, arguments, extend)
+    return Plan(settings, config, context, function, space, _pruner(settings))
+
+
+def _pruner(settings: Settings) -> BasePruner:
+    pruner = build(settings.pruner, "hydra.sweeper.pruner", ("optuna.pruners.*",))
+    if isinstance(pruner, WilcoxonPruner) and len(settings.seeds or []) < 2:
+        raise ConfigError("hydra/sweeper/pruner=wilcoxon needs hydra.sweeper.seeds with at least two seeds")
+    return pruner
+
+
+def _extension(target: str | None, config: DictConfig) -> Callable[[Trial], None] | None:
+    """The user's ``custom_search_space``, called as the official sweeper calls it."""
+    if target is None:
+        return None
+    try:
+        function = instantiate({"_target_": target, "_partial_": True})
+    except HydraException as error:
+        raise explain(error, "hydra.sweeper.custom_search_space") from error
+    return lambda trial: function(config, trial)
