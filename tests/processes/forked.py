@@ -10,6 +10,7 @@ import runpy
 import signal
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,7 +65,8 @@ class Forked:
     def send(self, signum: int) -> None:
         pid = self.process.pid
         assert pid is not None
-        os.kill(pid, signum)
+        with suppress(ProcessLookupError):  # it may have ended by now
+            os.kill(pid, signum)
 
     def wait(self, timeout: float = 120.0) -> Ended:
         self.process.join(timeout)

@@ -53,7 +53,7 @@ def test_other_checksums_are_accepted_with_one_warning(train, tmp_path, files):
     assert epochs(tmp_path / "first") == epochs(tmp_path / "second")
 
 
-@pytest.mark.parametrize("damage", ["cut off", "empty", "other bytes", "meta cut off", "no meta"])
+@pytest.mark.parametrize("damage", ["cut off", "other bytes", "meta cut off"])
 def test_a_damaged_copy_is_rebuilt(train, tmp_path, files, damage):
     assert train(*RUN, *SMALL, f"hydra.run.dir={tmp_path / 'first'}").code == 0
     copy = files / "lightsweep-cache"
@@ -62,14 +62,10 @@ def test_a_damaged_copy_is_rebuilt(train, tmp_path, files, damage):
     match damage:
         case "cut off":
             images.write_bytes(whole[:-1000])
-        case "empty":
-            images.write_bytes(b"")
         case "other bytes":
             images.write_bytes(whole[:5000] + bytes(100) + whole[5100:])
         case "meta cut off":
             meta.write_text(meta.read_text()[:20])
-        case "no meta":
-            meta.unlink()
 
     ended = train(*RUN, *SMALL)
 

@@ -16,7 +16,7 @@ RUN = (
     "data=digits",
     "data.batch_size=32",
     "trainer=cpu",
-    "trainer.max_epochs=12",
+    "trainer.max_epochs=10",
     "logger=none",
     "model.width=128",
     "model.bn=true",
@@ -51,7 +51,7 @@ def test_killed_again_and_again(start, train, tmp_path, schedule):
     moments = random.Random(str(schedule))
     kill(start(*RUN, *schedule, f"hydra.run.dir={killed}"), killed / "config.yaml", moments.uniform(0, 0.6))
     for _ in range(2):
-        kill(start(f"resume={killed}"), killed / "checkpoints" / "last.ckpt", moments.uniform(0.4, 1.2))
+        kill(start(f"resume={killed}"), killed / "checkpoints" / "last.ckpt", moments.uniform(0.3, 0.9))
     ended = train(f"resume={killed}")
 
     assert (ended.code, ended.err) == (0, "")
@@ -90,11 +90,11 @@ def test_moved_meanwhile(start, train, tmp_path):
     worse_later = ("optimizer=sgd", "optimizer.lr=0.05", "scheduler=step", "scheduler.every=1", "scheduler.factor=0.1")
     whole, old, new = tmp_path / "whole", tmp_path / "old", tmp_path / "elsewhere" / "new"
     assert train(*RUN, *worse_later, f"hydra.run.dir={whole}").code == 0
-    assert train(*RUN, *worse_later, "trainer.max_epochs=6", f"hydra.run.dir={old}").code == 0
+    assert train(*RUN, *worse_later, "trainer.max_epochs=4", f"hydra.run.dir={old}").code == 0
     new.parent.mkdir()
     shutil.move(old, new)
 
-    ended = train("resume=new", "trainer.max_epochs=12", cwd=new.parent)
+    ended = train("resume=new", "trainer.max_epochs=10", cwd=new.parent)
 
     assert (ended.code, ended.err) == (0, "")
     assert epochs(new) == epochs(whole)
@@ -121,7 +121,7 @@ def test_of_a_completed_run_changes_nothing(train, tmp_path, end):
     run = tmp_path / "run"
     assert train(*RUN, end).code == 0
     before = result(run)
-    assert before["epochs"] < 12
+    assert before["epochs"] < 10
 
     ended = train(f"resume={run}")
 

