@@ -27,10 +27,10 @@ train: $(STAMP) ## train one classifier (ARGS: config overrides; CIFAR-10 is fet
 	@$(BIN)/python src/train.py $(ARGS)
 
 test: $(STAMP) ## run the fast tests (ARGS: for pytest)
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n auto $(ARGS)
 
 test-slow: $(STAMP) ## run the slow tests: processes, real training
-	@$(BIN)/python -m pytest -m slow $(ARGS)
+	@$(BIN)/python -m pytest -m slow -n auto --dist loadfile $(ARGS)
 
 lint: $(STAMP) ## check style, format and types
 	$(BIN)/ruff check $(SOURCES)

@@ -169,3 +169,18 @@ def test_sqlite_keeps_the_same_books(sweep, tmp_path):
     assert done.returncode == 0, done.stderr
     study = optuna.load_study(study_name="quick", storage=f"sqlite:///{tmp_path}/study.db")
     assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * 6
+
+
+def test_a_second_signal_ends_the_sweep_at_once(sweep):
+    process = sweep.start("hydra.sweeper.n_trials=2", seconds=60.0)
+    while not (sweep.folder / "trial-0000" / "starts").exists():
+        time.sleep(0.05)
+    worker = _workers(process.pid)[0]
+    os.kill(worker, signal.SIGSTOP)  # it cannot end in order
+    process.send_signal(signal.SIGINT)
+    time.sleep(1.0)
+    assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert is_interrupted(sweep.study().trials[0])

@@ -281,3 +281,20 @@ def test_trials_without_their_study_are_not_written_over(sweep, tmp_path: Path) 
 )
 def test_workers_are_dealt_out_over_the_gpus(index: int, gpus: int, visible: str | None, share: str | None) -> None:
     assert share_of_gpus(index, gpus, visible) == share
+
+
+def test_the_official_sweeper_works_unchanged(launch, tmp_path: Path) -> None:
+    small = [line for line in TINY if not line.startswith("hydra.")]
+    done = launch(
+        "-m",
+        "data=digits",
+        *small,
+        "hydra/sweeper=optuna",
+        "hydra.sweeper.n_trials=2",
+        f"hydra.sweep.dir={tmp_path}/official",
+    )
+    assert done.code == 0, done.err
+    found = yaml.safe_load((tmp_path / "official" / "optimization_results.yaml").read_text())
+    records = [result(tmp_path / "official" / str(number)) for number in range(2)]
+    assert found["best_value"] == max(record["best_value"] for record in records)  # it maximises
+    assert all(record["kind"] == "job" and "test/acc" not in record for record in records)

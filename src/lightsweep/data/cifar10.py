@@ -2,7 +2,6 @@
 
 import logging
 import os
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -50,7 +49,8 @@ class CIFAR10DataModule(ImageDataModule):
         if arrays is None:
             arrays = self._parse()
             if cache.save(self._cache_folder, source, arrays):
-                arrays = cache.load(self._cache_folder, source) or arrays  # the map takes less memory
+                del arrays  # before the map comes, so that the set is not in memory twice
+                arrays = cache.load(self._cache_folder, source) or self._parse()
         names = read_pickle(self.folder / "batches.meta").get("label_names")
         if not (isinstance(names, list) and len(names) == _CLASSES):
             raise damaged(self.folder / "batches.meta", f"'label_names' must list {_CLASSES} classes")
@@ -111,6 +111,13 @@ class CIFAR10DataModule(ImageDataModule):
             ) from error
 
 
-def _join(batches: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
-    images, labels = zip(*batches, strict=True)
-    return np.concatenate(images), np.concatenate(labels)
+def _join(batches: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    """All batches as one. The list is used up, so that the images are not in memory twice."""
+    labels = np.concatenate([labels for _, labels in batches])
+    images = np.empty((len(labels), *batches[0][0].shape[1:]), dtype=np.uint8)
+    end = len(images)
+    while batches:
+        part, _ = batches.pop()
+        images[end - len(part) : end] = part
+        end -= len(part)
+    return images, labels
