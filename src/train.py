@@ -1,6 +1,7 @@
 """Train one classifier: python src/train.py optimizer=adamw model.bn=true. With -m, a grid or a sweep."""
 
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -54,8 +55,8 @@ def train(cfg: DictConfig, folder: Path, *, kind: str, overrides: list[str]) -> 
     metrics = MetricsFile(folder / "metrics.csv")
     with results.Record(folder, cfg, metrics, kind=kind, overrides=overrides) as record:
         data = build(cfg.data, "data")
-        if data.known is not None:  # what is wrong with the network is said before a data set is fetched
-            build_classifier(cfg, data.known)
+        if (traits := data.foreseen()) is not None:  # what is wrong with the network is said before data is fetched
+            build_classifier(cfg, traits)
         data.setup()
         seed_everything(cfg.seed)
         classifier = build_classifier(cfg, data)
@@ -106,12 +107,14 @@ def score_parts(record, net, data, fitting, parts: tuple[str, ...]) -> None:
     """Score the trained network on each part, without augmentation and in the precision it was trained in."""
     from lightsweep import scoring
 
+    started = time.perf_counter()
     net.to(record.device)
     for part in parts:
         loader = data.eval_loader(part, record.device)
         precision = fitting.precision_plugin.forward_context()
         score = scoring.score(net, loader, num_classes=data.num_classes, precision=precision)
         record.add_score(part, score, data.class_names)
+    record.add(score_seconds=time.perf_counter() - started)
 
 
 if __name__ == "__main__":

@@ -346,3 +346,9 @@ def test_what_a_resumed_run_cannot_change_is_refused(run, override: str, message
     run("trainer.max_epochs=1")
     with pytest.raises(ConfigError, match=message):
         run("trainer.max_epochs=2", override)
+
+
+def test_plateau_counts_only_epochs_that_were_validated(run) -> None:
+    more = ("scheduler.patience=1", "trainer.check_val_every_n_epoch=2", "trainer.max_epochs=5")
+    rates = [float(row["lr"]) for row in run(*STANDING_STILL[:2], "scheduler=plateau", *more).rows]
+    assert len(set(rates)) == 1  # validated after 2 and 4: one epoch without improvement is borne

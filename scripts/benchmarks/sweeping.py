@@ -117,9 +117,9 @@ def _timed(command: list[str], folder: Path) -> dict[str, Any]:
 
 
 def _bookkeeping(folder: Path) -> float:
-    """Seconds of a warm trial that are not training: from the end of one to the end of the next, less its epochs.
+    """Seconds of a warm trial beside its work: from being asked for to being told, less its epochs and its scoring.
 
-    Only trials that follow another on the same worker; a trial's end is told in the study's journal.
+    Only trials that follow another on the same worker.
     """
     import optuna
     from optuna.storages import JournalStorage
@@ -131,7 +131,8 @@ def _bookkeeping(folder: Path) -> float:
     durations = []
     for trial in trials:
         if trial.duration is not None and "seconds" in trial.user_attrs and trial.number >= _cold(trials):
-            durations.append(trial.duration.total_seconds() - trial.user_attrs["seconds"])
+            work = trial.user_attrs["seconds"] + trial.user_attrs.get("score_seconds", 0.0)
+            durations.append(trial.duration.total_seconds() - work)
     return median(durations) if durations else float("nan")
 
 
@@ -150,7 +151,7 @@ def _table(measured: dict[str, list[dict[str, Any]]], options: Namespace, facts:
         title_justify="left",
         caption_justify="left",
     )
-    for column in ("", "trials a minute", "x template", "best val/acc", "s beside fit"):
+    for column in ("", "trials a minute", "x template", "best val/acc", "s beside fit and scoring"):
         table.add_column(column, justify="right" if column else "left")
     for name, rounds in measured.items():
         rates = [options.trials / each["seconds"] * 60 for each in rounds]

@@ -92,6 +92,7 @@ class Classifier(pl.LightningModule):
 
     def on_train_epoch_start(self) -> None:
         self.train_sums = Sums(self.device)
+        self.validated = False
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         images, targets = batch
@@ -111,6 +112,7 @@ class Classifier(pl.LightningModule):
         self.val_sums.add(self.objective(logits, targets), logits, targets)
 
     def on_validation_epoch_end(self) -> None:
+        self.validated = True
         self.val_means = self.val_sums.means(self._over_processes)
         self.log_dict({f"val/{name}": value for name, value in self.val_means.items()})
         self.log("step", self.trainer.current_epoch + 1.0)  # the loggers' x axis: the epoch
@@ -123,8 +125,11 @@ class Classifier(pl.LightningModule):
     def on_train_epoch_end(self) -> None:
         # Lightning steps a plateau schedule after the checkpoint is written, and a resumed run would miss that step.
         # This hook comes before: the checkpoint holds the schedule as the next epoch will see it.
-        if self.plateau and self.plateau["monitor"] in self.trainer.callback_metrics:
-            self.plateau["scheduler"].step(self.trainer.callback_metrics[self.plateau["monitor"]].item())
+        if self.plateau is None:
+            return
+        metric = self.plateau["monitor"]
+        if self.validated or metric.startswith("train/"):  # the metrics also hold those of an earlier validation
+            self.plateau["scheduler"].step(self.trainer.callback_metrics[metric].item())
 
     def configure_optimizers(self) -> Any:
         # Lightning refuses to clip the gradients of a fused optimizer under mixed precision.

@@ -2,6 +2,7 @@
 
 import logging
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -26,12 +27,13 @@ class CIFAR10DataModule(ImageDataModule):
         data_dir: holds, or will hold, the folder cifar-10-batches-py. Further arguments: see `ImageDataModule`.
     """
 
-    known = Traits((3, _SIDE, _SIDE), tuple(map(str, range(_CLASSES))), symmetric())
-
     def __init__(self, *, data_dir: str, **shared) -> None:
         super().__init__(**shared)
         self.data_dir = Path(data_dir).expanduser()
         self.folder = self.data_dir / _FOLDER
+
+    def foreseen(self) -> Traits | None:
+        return Traits((3, _SIDE, _SIDE), tuple(map(str, range(_CLASSES))), symmetric()) if self._missing() else None
 
     def prepare_data(self) -> None:
         """Download what is missing.
@@ -94,9 +96,11 @@ class CIFAR10DataModule(ImageDataModule):
         from torchvision.datasets.utils import download_and_extract_archive
 
         missing = self._missing()
+        lock = self.data_dir / f".{_FOLDER}.lock"
+        existed = self.data_dir.exists()
         try:
             self.data_dir.mkdir(parents=True, exist_ok=True)
-            with FileLock(self.data_dir / f".{_FOLDER}.lock"):
+            with FileLock(lock):
                 if self._missing():
                     log.info("CIFAR-10 is not in %s; fetching it (170 MB)", self.data_dir)
                     download_and_extract_archive(
@@ -104,6 +108,10 @@ class CIFAR10DataModule(ImageDataModule):
                     )
         except (OSError, RuntimeError, EOFError) as error:
             reason = " ".join(str(error).split())
+            with suppress(OSError):  # leave nothing where the folder was mistyped
+                lock.unlink()
+                if not existed:
+                    self.data_dir.rmdir()
             raise ConfigError(
                 f"data_dir={os.fspath(self.data_dir)} lacks CIFAR-10 ({', '.join(missing)} of {_FOLDER}/) and it cannot"
                 f" be fetched ({reason}): put the files there, set LIGHTSWEEP_DATA to the folder that has them,"

@@ -1,7 +1,7 @@
 """The LightningDataModule that all data sets share: split, normalise, and loaders on the device."""
 
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pytorch_lightning as pl
@@ -41,14 +41,9 @@ class Traits(NamedTuple):
 class ImageDataModule(pl.LightningDataModule):
     """A data set is a subclass with one method, `read`. The arguments are explained in conf/data/_common.yaml.
 
-    `known` is what a subclass can say of its data before reading them, with any names and any normalisation of the
-    right shape; None where that depends on the files.
-
     After `setup`: `input_shape` (C, H, W), `class_names`, `normalization`, and `indices`, which images of the training
     or test arrays belong to train, val and test.
     """
-
-    known: ClassVar[Traits | None] = None
 
     def __init__(
         self,
@@ -79,6 +74,10 @@ class ImageDataModule(pl.LightningDataModule):
         self.normalize, self.limit, self.seed, self.augment = normalize, limit, seed, augment
         self.arrays: ImageArrays | None = None
         self._on_device: dict[tuple[torch.device, str], tuple[Tensor, Tensor]] = {}
+
+    def foreseen(self) -> Traits | None:
+        """Where data must be fetched first: what they will be like, with any names of the right number. Else None."""
+        return None
 
     def read(self) -> ImageArrays:
         """Read the data set; called once."""

@@ -29,6 +29,7 @@ FACTS = (
     "epochs",
     "params",
     "seconds",
+    "score_seconds",
 )
 
 

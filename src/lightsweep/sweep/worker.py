@@ -75,6 +75,7 @@ def serve(connection: Connection, place: Workplace, index: int, threads: int, ou
     Plugins.instance()  # finds the plugins, whose configs a job may name
     JobRuntime.instance().set("name", place.config.hydra.job.name)
     _warm_up(place.preload, index, threads)
+    gc.freeze()  # what is there now stays: the collection after each job need not look at it
     while True:
         try:
             assignment = connection.recv()
