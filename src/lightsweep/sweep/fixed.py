@@ -10,7 +10,7 @@ from lightsweep.errors import ConfigError
 from lightsweep.sweep.space import Space
 
 _SPACE, _CONFIG = "space", "config"
-# Where a run is, what it prints, and what it runs on may change between two sessions of one study.
+# Where a run is, what it prints, and what it runs on may change while a study goes on.
 _FREE = (
     "hydra",
     "run_dir",
