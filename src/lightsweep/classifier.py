@@ -122,13 +122,17 @@ class Classifier(pl.LightningModule):
         means = self.train_sums.means(self._over_processes)
         return {"loss": means["loss"], "acc": means["acc"]}
 
+    def has_measured(self, metric: str) -> bool:
+        """Is this metric of the epoch that just ended? Lightning goes on showing those of an earlier validation."""
+        return self.validated or metric.startswith("train/")
+
     def on_train_epoch_end(self) -> None:
         # Lightning steps a plateau schedule after the checkpoint is written, and a resumed run would miss that step.
         # This hook comes before: the checkpoint holds the schedule as the next epoch will see it.
         if self.plateau is None:
             return
         metric = self.plateau["monitor"]
-        if self.validated or metric.startswith("train/"):  # the metrics also hold those of an earlier validation
+        if self.has_measured(metric):
             self.plateau["scheduler"].step(self.trainer.callback_metrics[metric].item())
 
     def configure_optimizers(self) -> Any:

@@ -40,7 +40,7 @@ class Recorder(Callback):
         # Checkpoints hold no random states: whatever an epoch draws follows from (seed, epoch) instead.
         seed_everything(self.seed, trainer.current_epoch, trainer.global_rank)
         cast(TrainLoader, trainer.train_dataloader).set_epoch(trainer.current_epoch)
-        self.images, self.validated = 0, False
+        self.images = 0
         self.lr = trainer.optimizers[0].param_groups[0]["lr"]
         self.started = time.perf_counter()
 
@@ -49,15 +49,14 @@ class Recorder(Callback):
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._stop_training_clock(pl_module)
-        self.validated = True
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if not self.validated:
-            self._stop_training_clock(pl_module)
         classifier = cast(Classifier, pl_module)
+        if not classifier.validated:
+            self._stop_training_clock(pl_module)
         measured = {f"train/{name}": value for name, value in classifier.train_means().items()}
         pl_module.log_dict(measured)
-        if self.validated:
+        if classifier.validated:
             measured |= {f"val/{name}": value for name, value in classifier.val_means.items()}
         row: Row = {
             "epoch": trainer.current_epoch + 1,

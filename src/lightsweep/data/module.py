@@ -16,8 +16,6 @@ from lightsweep.data.loader import EvalLoader, TrainLoader
 from lightsweep.data.normalize import Normalization
 from lightsweep.errors import ConfigError
 
-PARTS = ("train", "val", "test")
-
 
 @dataclass(frozen=True)
 class ImageArrays:

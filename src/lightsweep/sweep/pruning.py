@@ -1,9 +1,12 @@
 """A trial's epochs reported to its study as they end, and its end where the pruner gives it up."""
 
+from typing import cast
+
 import optuna
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 
+from lightsweep.classifier import Classifier
 from lightsweep.errors import Pruned
 from lightsweep.sweep.assignment import Assignment
 from lightsweep.sweep.storage import follow
@@ -24,7 +27,7 @@ class PruningCallback(Callback):
         self.monitor = monitor
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if self.monitor not in trainer.callback_metrics:
+        if not cast(Classifier, pl_module).has_measured(self.monitor):
             return
         epoch = trainer.current_epoch + 1
         give_up = False

@@ -108,15 +108,10 @@ class WorkerSlot:
         theirs.close()
 
 
-class InlineSlot:
-    """This process, one job after another: for a debugger."""
+class _Kept:
+    """A slot that keeps its job's outcome until it is polled, and wakes nobody."""
 
-    def __init__(self, place: Workplace) -> None:
-        self.place = place
-        self.outcome: Outcome | None = None
-
-    def start(self, assignment: Assignment) -> None:
-        self.outcome = run(self.place, assignment)
+    outcome: Outcome | None = None
 
     def poll(self) -> Outcome | None:
         outcome, self.outcome = self.outcome, None
@@ -124,6 +119,16 @@ class InlineSlot:
 
     def waitables(self) -> list[Any]:
         return []
+
+
+class InlineSlot(_Kept):
+    """This process, one job after another: for a debugger."""
+
+    def __init__(self, place: Workplace) -> None:
+        self.place = place
+
+    def start(self, assignment: Assignment) -> None:
+        self.outcome = run(self.place, assignment)
 
     def stop(self) -> None:
         """Nothing runs while this could be called."""
@@ -135,7 +140,7 @@ class InlineSlot:
         """Nothing to close."""
 
 
-class LauncherSlot:
+class LauncherSlot(_Kept):
     """A job through a launcher of Hydra, such as submitit's: `launch` blocks, so each slot waits in a thread.
 
     Args:
@@ -144,19 +149,11 @@ class LauncherSlot:
 
     def __init__(self, place: Workplace, function: Any) -> None:
         self.place, self.function = place, function
-        self.outcome: Outcome | None = None
         self.thread: threading.Thread | None = None
 
     def start(self, assignment: Assignment) -> None:
         self.thread = threading.Thread(target=self._launch, args=(assignment,), daemon=True)
         self.thread.start()
-
-    def poll(self) -> Outcome | None:
-        outcome, self.outcome = self.outcome, None
-        return outcome
-
-    def waitables(self) -> list[Any]:
-        return []
 
     def stop(self) -> None:
         """The job goes on where it is; its trial is marked as interrupted all the same."""

@@ -26,10 +26,6 @@ class Address:
     place: str
     study: str
 
-    @property
-    def is_journal(self) -> bool:
-        return "://" not in self.place
-
 
 @lru_cache(maxsize=4)
 def connect(place: str) -> BaseStorage:
