@@ -61,7 +61,7 @@ def test_killed_again_and_again(start, train, tmp_path, schedule):
 
 def result(run):
     facts = json.loads((run / "result.json").read_text())
-    for name in ("seconds", "peak_memory", "overrides"):
+    for name in ("seconds", "score_seconds", "peak_memory", "overrides"):
         del facts[name]
     facts["config"] = {**facts["config"], "overrides": None, "run_dir": None}
     return json.loads(json.dumps(facts).replace(str(run), "RUN"))
