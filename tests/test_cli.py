@@ -127,6 +127,12 @@ def test_a_run_is_not_trained_over(launch, tmp_path: Path) -> None:
     assert (tmp_path / "run" / "result.json").read_text() == before
 
 
+def test_hydras_own_job_logging_can_be_chosen(launch, tmp_path: Path) -> None:
+    done = launch(*SMALL, f"hydra.run.dir={tmp_path}/run", "hydra/job_logging=disabled")
+    assert (done.code, done.err) == (0, "")
+    assert "epoch" not in done.out.partition("best epoch")[0]
+
+
 def test_full_error_shows_the_whole_trace(monkeypatch, capsys) -> None:
     monkeypatch.setattr("sys.argv", ["train.py"])
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")

@@ -17,7 +17,7 @@ CONF = Path(__file__).resolve().parents[1] / "conf"
 FILES = sorted(file.relative_to(CONF) for file in CONF.rglob("*.yaml") if file.parent != CONF)
 CHOSEN = [f"{file.parent}={file.stem}" for file in FILES if not file.stem.startswith("_")]
 CHOICES = [choice for choice in CHOSEN if not choice.startswith("hydra/")]
-SWEEPERS = [choice for choice in CHOSEN if choice not in CHOICES]
+SWEEPERS = [choice for choice in CHOSEN if choice.startswith("hydra/sweeper")]
 NO_ACCELERATOR = {"trainer=gpu": ["trainer.accelerator=cpu"]}  # the rest of the file is tested anywhere
 GROUPS = ("model", "optimizer", "scheduler", "data", "callbacks", "logger", "trainer")
 

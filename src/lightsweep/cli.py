@@ -41,6 +41,9 @@ def launch(main: Callable[[], Any]) -> None:
             main()
     except (Interrupted, KeyboardInterrupt) as error:
         sys.exit(128 + getattr(error, "signum", 2))
+    except BrokenPipeError:  # the reader has seen enough, as in --help | head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except Exception as error:
         if whole_trace:
             raise

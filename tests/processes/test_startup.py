@@ -56,6 +56,15 @@ def test_completion_knows_the_choices(tmp_path):
     assert set(ended.stdout.split()) == {"optimizer=adam", "optimizer=adamw"}
 
 
+def test_a_reader_who_has_seen_enough(tmp_path):
+    command = f"{sys.executable} {SCRIPT} --cfg job | true"
+    ended = subprocess.run(
+        command, shell=True, cwd=tmp_path, env=environment(), check=False, capture_output=True, text=True
+    )
+
+    assert ended.stderr == ""
+
+
 def test_within_twice_the_time_of_an_empty_app(tmp_path):
     (tmp_path / "empty.py").write_text(EMPTY)
     empty = [sys.executable, "empty.py"]
