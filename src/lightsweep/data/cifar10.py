@@ -6,6 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
+import torch
 from filelock import FileLock
 
 from lightsweep.data import cache
@@ -34,7 +35,11 @@ class CIFAR10DataModule(ImageDataModule):
 
     def foreseen(self) -> Traits | None:
         names = tuple(map(str, range(_CLASSES)))
-        return Traits((3, _SIDE, _SIDE), names, symmetric(), self.resize) if self._missing() else None
+        return (
+            Traits((3, _SIDE, _SIDE), names, symmetric(), self.resize, torch.ones(_CLASSES))
+            if self._missing()
+            else None
+        )
 
     def prepare_data(self) -> None:
         """Download what is missing.
