@@ -114,7 +114,8 @@ class CIFARDataModule(ImageDataModule):
         """Fetch and unpack the official archive; processes that start together wait for the first."""
         from torchvision.datasets.utils import download_and_extract_archive
 
-        official, missing = self.official(), ", ".join(self._missing())
+        official = self.official()
+        missing = f"{', '.join(self._missing())} of {self.folder_name}/"
         lock = self.data_dir / f".{self.folder_name}.lock"
         existed = self.data_dir.exists()
         try:
@@ -132,7 +133,7 @@ class CIFARDataModule(ImageDataModule):
                 if not existed:
                     self.data_dir.rmdir()
             raise ConfigError(
-                f"data_dir={os.fspath(self.data_dir)} lacks {self.name} ({missing} of {self.folder_name}/) and it cannot be"
+                f"data_dir={os.fspath(self.data_dir)} lacks {self.name} ({missing}) and it cannot be"
                 f" fetched ({reason}): put the files there, set LIGHTSWEEP_DATA to the folder that has them, or train"
                 " on data=digits"
             ) from error
