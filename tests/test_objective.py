@@ -63,6 +63,23 @@ def test_l2_pulls_on_hidden_weights_alone() -> None:
     assert pulled == {"conv.weight", "middle.weight"}
 
 
+@pytest.mark.parametrize("targets", [CLASSES, PROBABILITIES], ids=["classes", "probabilities"])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_class_weights_weigh_the_objective_alone(targets: torch.Tensor, smoothing: float) -> None:
+    weights = torch.arange(1.0, 11)
+    loss = objective(class_weights=weights, label_smoothing=smoothing)(LOGITS, targets)
+    wanted = F.one_hot(targets, 10).float() if targets.ndim == 1 else targets
+    wanted = (1 - smoothing) * wanted + smoothing / 10
+    expected = -(weights * wanted * F.log_softmax(LOGITS, 1)).sum(1).mean()  # a mean over images, not over weights
+    torch.testing.assert_close(loss.objective, expected)
+    torch.testing.assert_close(loss.cross_entropy, F.cross_entropy(LOGITS, targets))
+
+
+def test_class_weights_work_on_half_precision() -> None:
+    loss = objective(class_weights=torch.arange(1.0, 11))(LOGITS.bfloat16(), CLASSES)
+    assert loss.objective.isfinite()
+
+
 def test_cross_entropy_for_the_record_has_no_gradient() -> None:
     loss = objective(label_smoothing=0.1)(LOGITS.clone().requires_grad_(), CLASSES)
     assert loss.objective.requires_grad

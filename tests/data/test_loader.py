@@ -71,7 +71,10 @@ def test_order_follows_from_seed_and_epoch() -> None:
     assert first.tolist() != sorted(first.tolist())
 
 
-@pytest.mark.parametrize("changes", [{"flip": True, "crop": 2}, {"cutout": 2}, {"noise": 0.1}], ids=str)
+CHANGES = [{"flip": True, "crop": 2}, {"cutout": 2}, {"noise": 0.1}, {"rotate": 20.0}, {"contrast": 0.5}, {"mixup": 1}]
+
+
+@pytest.mark.parametrize("changes", CHANGES, ids=str)
 def test_changes_follow_from_seed_and_epoch_whatever_came_before(changes: dict) -> None:
     used = train_loader(changes)
     epoch(used, 0)
@@ -128,3 +131,25 @@ def test_a_share_can_end_in_an_empty_batch() -> None:
     assert sizes == [[6, 6], [6, 5]]
     last = [len(list(eval_loader(batch_size=11, rank=rank, world_size=2))[-1][1]) for rank in range(2)]
     assert last == [1, 0]
+
+
+def test_mixup_gives_probabilities_that_go_with_the_images() -> None:
+    images, targets = epoch(train_loader({"mixup": 0.5}))
+    assert targets.shape == (COUNT, 130)
+    torch.testing.assert_close(images[:, 0, 0, 0], targets @ torch.arange(130.0) - 100, atol=1e-3, rtol=0)
+
+
+def test_a_balanced_epoch_shows_a_rare_class_as_often() -> None:
+    shelf = Shelf(IMAGES, torch.tensor([0] * 27 + [1] * 3))
+    settings = {"batch_size": 5, "drop_last": False, "seed": 1, "classes": 2, "normalization": AS_THEY_ARE}
+    loader = TrainLoader(shelf, INDICES, augment=Augment(**OFF), sampling="balanced", **settings)
+    counts = torch.bincount(epoch(loader)[1])
+    assert sorted(counts.tolist()) == [11, 12]
+    assert len(loader) == 5
+
+
+def test_images_that_lie_elsewhere_are_taken_from_there() -> None:
+    elsewhere = Shelf(IMAGES, TARGETS.to("meta"))
+    images, targets = elsewhere.take(torch.tensor([3, 4]))
+    assert images.device == targets.device == torch.device("meta")
+    assert images.shape == (2, 1, 4, 4)

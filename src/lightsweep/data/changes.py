@@ -66,7 +66,7 @@ def mix(images: Tensor, targets: Tensor, alpha: float, generator: torch.Generato
         alpha: shares are drawn from Beta(alpha, alpha).
     """
     count = len(images)
-    parameters = torch.full((count, 2), alpha, device=images.device)
+    parameters = torch.full((count, 2), float(alpha), device=images.device)
     share = torch._sample_dirichlet(parameters, generator)[:, :1]  # as torch.distributions, which take no generator
     other = torch.randperm(count, generator=generator, device=images.device)
     mixed = torch.lerp(images[other], images, share[:, :, None, None])

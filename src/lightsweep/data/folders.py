@@ -7,8 +7,8 @@ below their class's. Names that begin with a dot are passed over, as is what sys
 import hashlib
 import os
 import unicodedata
-from collections.abc import Iterator
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
@@ -107,50 +107,50 @@ def _check_case(root: Path, names: set[str]) -> None:
 
 def _listing(root: Path, folders: dict[str, dict[str, Path]], class_names: tuple[str, ...], divided: bool) -> Listing:
     files: list[str] = []
-    labels: list[int] = []
-    parts: list[int] = []
+    labels: list[np.ndarray] = []
+    parts: list[np.ndarray] = []
     below = len(str(root))
     digest = hashlib.blake2b(digest_size=16)
     for part, classes in folders.items():
         for name, folder in classes.items():
-            before = len(files)
-            for path, size, changed in _walk(folder, set()):
-                files.append(path)
-                digest.update(os.fsencode(f"{path[below:]}\0{size}\0{changed}\0"))
-            if len(files) == before:
+            found = _walk(folder, set())
+            if not found:
                 raise ConfigError(f"data.root: the class folder {printable(folder)} is empty")
-            labels += [class_names.index(name)] * (len(files) - before)
-            parts += [PARTS.index(part)] * (len(files) - before)
-    arrays = np.array(labels, dtype=np.int64), np.array(parts, dtype=np.int64)
+            files += [path for path, _, _ in found]
+            digest.update(os.fsencode("".join([f"{path[below:]}\0{size}\0{time}\0" for path, size, time in found])))
+            labels.append(np.full(len(found), class_names.index(name)))
+            parts.append(np.full(len(found), PARTS.index(part)))
+    arrays = np.concatenate(labels), np.concatenate(parts)
     return Listing(root, files, *arrays, class_names, divided, digest.hexdigest())
 
 
-def _walk(folder: str | Path, above: set[tuple[int, int]]) -> Iterator[tuple[str, int, int]]:
+def _walk(folder: str | Path, above: set[tuple[int, int]]) -> list[tuple[str, int, int]]:
     """Path, size and time of change of each file, also in folders below; through links, but not in circles."""
     try:
         here = Path(folder).stat()
-        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+        with os.scandir(folder) as entries:
+            visible = sorted([entry for entry in entries if not _is_litter(entry.name)], key=attrgetter("name"))
     except OSError as error:
         raise _unreadable(folder, error) from error
     place = (here.st_dev, here.st_ino)
     if place in above:
-        return
-    for entry in entries:
-        if _is_litter(entry.name):
-            continue
+        return []
+    found = []
+    for entry in visible:
         if entry.is_dir():
-            yield from _walk(entry.path, above | {place})
+            found += _walk(entry.path, above | {place})
             continue
         try:
             stat = entry.stat()
         except OSError:  # a link to nowhere; reading it says so
-            yield entry.path, -1, -1
+            found.append((entry.path, -1, -1))
         else:
-            yield entry.path, stat.st_size, stat.st_mtime_ns
+            found.append((entry.path, stat.st_size, stat.st_mtime_ns))
+    return found
 
 
 def _is_litter(name: str) -> bool:
-    return name.startswith(".") or name.lower() in _LITTER
+    return name[0] == "." or name.lower() in _LITTER
 
 
 def _unreadable(folder: str | Path, error: OSError) -> ConfigError:
