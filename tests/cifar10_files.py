@@ -52,3 +52,17 @@ def write_cifar10(data_dir: Path) -> Path:
     write_python2(folder / "test_batch", cifar10_batch(6))
     write_python2(folder / "batches.meta", {"label_names": list(CLASSES), "num_cases_per_batch": 20, "num_vis": 3072})
     return folder
+
+
+def write_cifar100(data_dir: Path) -> Path:
+    """The folder cifar-100-python with 200 training and 100 test images; fine label i % 100, coarse i % 20."""
+    folder = data_dir / "cifar-100-python"
+    folder.mkdir(parents=True)
+    for number, (name, size) in enumerate({"train": 200, "test": 100}.items(), start=1):
+        batch = cifar10_batch(number, size)
+        del batch["labels"]
+        labels = {"fine_labels": [i % 100 for i in range(size)], "coarse_labels": [i % 20 for i in range(size)]}
+        write_python2(folder / name, batch | labels)
+    names = [f"fine {label}" for label in range(100)]
+    write_python2(folder / "meta", {"fine_label_names": names, "coarse_label_names": names[:20]})
+    return folder

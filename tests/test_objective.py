@@ -23,7 +23,7 @@ class ConvNet(nn.Module):
 
 
 def objective(net: nn.Module | None = None, **values) -> Objective:
-    settings = {"label_smoothing": 0.0, "l2": 0.0, "l2_head": False}
+    settings = {"label_smoothing": 0.0, "l2": 0.0, "l2_head": False, "class_weights": torch.ones(10)}
     return Objective(net or ConvNet(), **settings | values)
 
 
@@ -61,6 +61,23 @@ def test_l2_pulls_on_hidden_weights_alone() -> None:
     torch.testing.assert_close(net.middle.weight.grad, 0.02 * net.middle.weight.detach())
     pulled = {name for name, parameter in net.named_parameters() if parameter.grad is not None}
     assert pulled == {"conv.weight", "middle.weight"}
+
+
+@pytest.mark.parametrize("targets", [CLASSES, PROBABILITIES], ids=["classes", "probabilities"])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_class_weights_weigh_the_objective_alone(targets: torch.Tensor, smoothing: float) -> None:
+    weights = torch.arange(1.0, 11)
+    loss = objective(class_weights=weights, label_smoothing=smoothing)(LOGITS, targets)
+    wanted = F.one_hot(targets, 10).float() if targets.ndim == 1 else targets
+    wanted = (1 - smoothing) * wanted + smoothing / 10
+    expected = -(weights * wanted * F.log_softmax(LOGITS, 1)).sum(1).mean()  # a mean over images, not over weights
+    torch.testing.assert_close(loss.objective, expected)
+    torch.testing.assert_close(loss.cross_entropy, F.cross_entropy(LOGITS, targets))
+
+
+def test_class_weights_work_on_half_precision() -> None:
+    loss = objective(class_weights=torch.arange(1.0, 11))(LOGITS.bfloat16(), CLASSES)
+    assert loss.objective.isfinite()
 
 
 def test_cross_entropy_for_the_record_has_no_gradient() -> None:

@@ -50,9 +50,9 @@ def flip_a_bit(file: Path) -> None:
     "harm",
     [
         lambda folder: (folder / "meta.json").unlink(),
-        lambda folder: (folder / "meta.json").write_text('{"version": 1, "sou'),
+        lambda folder: (folder / "meta.json").write_text('{"version": 2, "sou'),
         lambda folder: (folder / "meta.json").write_text("[]"),
-        lambda folder: (folder / "meta.json").write_text(json.dumps({"version": 1, "source": SOURCE})),
+        lambda folder: (folder / "meta.json").write_text(json.dumps({"version": 2, "source": SOURCE})),
         lambda folder: (folder / "meta.json").write_bytes(b"\xff\xfe"),
         lambda folder: (folder / "images.npy").unlink(),
         lambda folder: (folder / "images.npy").write_bytes((folder / "images.npy").read_bytes()[:-1]),
@@ -66,6 +66,53 @@ def flip_a_bit(file: Path) -> None:
 def test_a_damaged_copy_is_as_if_it_were_not_there(folder: Path, harm) -> None:
     harm(folder)
     assert cache.load(folder, SOURCE) is None
+
+
+LARGE = np.random.default_rng(0).integers(0, 256, (3, 5000), dtype=np.uint8)
+
+
+@pytest.fixture
+def large(tmp_path: Path, monkeypatch) -> Path:
+    monkeypatch.setattr(cache, "_BLOCK", 1024)
+    monkeypatch.setattr(cache, "_SAMPLED", 4)
+    folder = tmp_path / "large"
+    assert cache.save(folder, SOURCE, {"images": LARGE})
+    return folder
+
+
+def test_a_change_between_the_samples_of_a_large_array_shows_in_the_files_time(large: Path) -> None:
+    file = large / "images.npy"
+    times = file.stat().st_atime_ns, file.stat().st_mtime_ns
+    content = bytearray(file.read_bytes())
+    content[128 + 2 * 1024 + 7] ^= 1  # in the third of 15 blocks; the first, fifth, tenth and last are samples
+    file.write_bytes(content)
+    os.utime(file, ns=times)
+    assert cache.load(large, SOURCE) is not None  # nobody could see it
+    os.utime(file, ns=(1, 1))
+    assert cache.load(large, SOURCE) is None
+
+
+def test_samples_are_of_the_beginning_and_the_end(large: Path) -> None:
+    file = large / "images.npy"
+    times = file.stat().st_atime_ns, file.stat().st_mtime_ns
+    for place in (200, -1):
+        content = bytearray(file.read_bytes())
+        content[place] ^= 1
+        file.write_bytes(content)
+        os.utime(file, ns=times)
+        cache._kept.clear()
+        assert cache.load(large, SOURCE) is None
+        content[place] ^= 1
+        file.write_bytes(content)
+
+
+def test_a_file_can_be_filled_by_others_and_counts_once_sealed(tmp_path: Path) -> None:
+    with cache.filling(tmp_path, "images", (2, 3)) as (file, offset), file.open("r+b") as opened:
+        opened.seek(offset)
+        opened.write(bytes(range(6)))
+    assert cache.load(tmp_path, SOURCE) is None
+    cache.seal(tmp_path, SOURCE, ["images"])
+    assert cache.load(tmp_path, SOURCE)["images"].tolist() == [[0, 1, 2], [3, 4, 5]]
 
 
 def test_another_source_finds_nothing(folder: Path) -> None:

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from lightsweep.data.augment import Augment
-from lightsweep.data.loader import EvalLoader, TrainLoader
+from lightsweep.data.loader import EvalLoader, Shelf, TrainLoader
 from lightsweep.data.normalize import Normalization
 
 COUNT = 23
@@ -13,17 +13,26 @@ IMAGES = torch.arange(30, dtype=torch.uint8).reshape(30, 1, 1, 1).expand(30, 1, 
 TARGETS = torch.arange(30) + 100
 INDICES = torch.arange(30)[7:]  # the last 23 of them
 AS_THEY_ARE = Normalization(torch.zeros(1, 1, 1), torch.ones(1, 1, 1))
-OFF = {"flip": False, "crop": 0, "cutout": 0, "noise": 0.0, "noise_redraw": True}
+OFF = {"flip": False, "crop": 0, "cutout": 0, "mixup": 0.0, "noise": 0.0, "noise_redraw": True}
+OFF |= dict.fromkeys(("shift", "scale", "rotate", "brightness", "contrast"), 0.0)
+SHELF = Shelf(IMAGES, TARGETS)
 
 
 def train_loader(augment: dict | None = None, **values) -> TrainLoader:
-    settings = {"batch_size": 5, "drop_last": False, "seed": 1} | values
+    settings = {
+        "normalization": AS_THEY_ARE,
+        "batch_size": 5,
+        "drop_last": False,
+        "seed": 1,
+        "sampling": "shuffle",
+        "classes": 130,
+    } | values
     changes = Augment(**OFF | (augment or {}))
-    return TrainLoader(IMAGES, TARGETS, INDICES, normalization=AS_THEY_ARE, augment=changes, **settings)
+    return TrainLoader(SHELF, INDICES, augment=changes, **settings)
 
 
 def eval_loader(**values) -> EvalLoader:
-    return EvalLoader(IMAGES, TARGETS, INDICES, normalization=AS_THEY_ARE, **{"batch_size": 5} | values)
+    return EvalLoader(SHELF, INDICES, normalization=AS_THEY_ARE, **{"batch_size": 5} | values)
 
 
 def epoch(loader: TrainLoader, number: int = 0) -> tuple[Tensor, Tensor]:
@@ -62,7 +71,10 @@ def test_order_follows_from_seed_and_epoch() -> None:
     assert first.tolist() != sorted(first.tolist())
 
 
-@pytest.mark.parametrize("changes", [{"flip": True, "crop": 2}, {"cutout": 2}, {"noise": 0.1}], ids=str)
+CHANGES = [{"flip": True, "crop": 2}, {"cutout": 2}, {"noise": 0.1}, {"rotate": 20.0}, {"contrast": 0.5}, {"mixup": 1}]
+
+
+@pytest.mark.parametrize("changes", CHANGES, ids=str)
 def test_changes_follow_from_seed_and_epoch_whatever_came_before(changes: dict) -> None:
     used = train_loader(changes)
     epoch(used, 0)
@@ -86,11 +98,7 @@ def test_noise_is_drawn_each_time_or_once_per_image(redrawn: bool) -> None:
 
 def test_normalises_before_it_adds_noise() -> None:
     far = Normalization(torch.full((1, 1, 1), 1000.0), torch.full((1, 1, 1), 1000.0))
-    augment = Augment(**OFF | {"noise": 0.01})
-    loader = TrainLoader(
-        IMAGES, TARGETS, INDICES, normalization=far, augment=augment, batch_size=23, drop_last=False, seed=1
-    )
-    images, targets = epoch(loader)
+    images, targets = epoch(train_loader({"noise": 0.01}, normalization=far, batch_size=23))
     noise = images - (targets.reshape(-1, 1, 1, 1) - 1100) / 1000
     assert noise.std().item() == pytest.approx(0.01, rel=0.2)
 
@@ -123,3 +131,25 @@ def test_a_share_can_end_in_an_empty_batch() -> None:
     assert sizes == [[6, 6], [6, 5]]
     last = [len(list(eval_loader(batch_size=11, rank=rank, world_size=2))[-1][1]) for rank in range(2)]
     assert last == [1, 0]
+
+
+def test_mixup_gives_probabilities_that_go_with_the_images() -> None:
+    images, targets = epoch(train_loader({"mixup": 0.5}))
+    assert targets.shape == (COUNT, 130)
+    torch.testing.assert_close(images[:, 0, 0, 0], targets @ torch.arange(130.0) - 100, atol=1e-3, rtol=0)
+
+
+def test_a_balanced_epoch_shows_a_rare_class_as_often() -> None:
+    shelf = Shelf(IMAGES, torch.tensor([0] * 27 + [1] * 3))
+    settings = {"batch_size": 5, "drop_last": False, "seed": 1, "classes": 2, "normalization": AS_THEY_ARE}
+    loader = TrainLoader(shelf, INDICES, augment=Augment(**OFF), sampling="balanced", **settings)
+    counts = torch.bincount(epoch(loader)[1])
+    assert sorted(counts.tolist()) == [11, 12]
+    assert len(loader) == 5
+
+
+def test_images_that_lie_elsewhere_are_taken_from_there() -> None:
+    elsewhere = Shelf(IMAGES, TARGETS.to("meta"))
+    images, targets = elsewhere.take(torch.tensor([3, 4]))
+    assert images.device == targets.device == torch.device("meta")
+    assert images.shape == (2, 1, 4, 4)

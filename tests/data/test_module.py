@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from lightsweep.build import build
+from lightsweep.data import placement
 from lightsweep.errors import ConfigError
 
 CPU = torch.device("cpu")
@@ -69,12 +70,47 @@ def test_setup_twice_reads_once(digits, monkeypatch) -> None:
 def test_loaders_share_one_tensor_on_the_device(digits) -> None:
     data = digits()
     loaders = [data.train_loader(CPU), data.eval_loader("train", CPU), data.eval_loader("val", CPU)]
-    assert len({loader.images.data_ptr() for loader in loaders}) == 1
+    assert len({loader.shelf.images.data_ptr() for loader in loaders}) == 1
 
 
 def test_drop_last_false_makes_a_large_batch_the_whole_set(digits) -> None:
     data = digits("data.batch_size=100000", "data.drop_last=false")
     assert [len(targets) for _, targets in data.train_loader(CPU)] == [len(data.indices["train"])]
+
+
+def test_few_images_per_class_leave_val_and_test_whole(digits) -> None:
+    whole, few = digits(), digits("data.max_per_class=5", "data.batch_size=64", "data.drop_last=false")
+    assert np.bincount(few.labels("train")).tolist() == [5] * 10
+    assert set(few.indices["train"]) < set(whole.indices["train"])
+    for part in ("val", "test"):
+        np.testing.assert_array_equal(few.indices[part], whole.indices[part])
+    assert [len(targets) for _, targets in few.train_loader(CPU)] == [50]
+
+
+def test_class_weights_are_measured_on_the_training_part(digits) -> None:
+    assert digits().class_weights.tolist() == [1] * 10
+    data = digits("data.class_weights=balanced")
+    counts = np.bincount(data.labels("train"))
+    np.testing.assert_allclose(data.class_weights, counts.sum() / (10 * counts), rtol=1e-6)
+
+
+def test_a_set_that_does_not_fit_on_the_device_stays_where_it_is(digits, monkeypatch) -> None:
+    data, meta = digits(), torch.device("meta")
+    for free, where in ((1e9, "meta"), (data.arrays.train_images.nbytes * 1.9, "cpu")):
+        monkeypatch.setattr(placement, "free_memory", lambda device, free=free: free)
+        data._shelves.clear()
+        shelf = data._shelf("train", meta)
+        assert (shelf.images.device.type, shelf.targets.device.type) == (where, "meta")
+
+
+def test_without_test_images_there_is_no_test_to_score(digits, caplog) -> None:
+    caplog.set_level("INFO")
+    data = digits()
+    assert data.scored_parts(test=True) == ("train", "val", "test")
+    assert data.scored_parts(test=False) == ("train", "val")
+    data.indices["test"] = data.indices["test"][:0]
+    assert data.scored_parts(test=True) == ("train", "val")
+    assert caplog.messages == ["there is no test part, so there will be no test score"]
 
 
 @pytest.mark.parametrize(
@@ -93,6 +129,15 @@ def test_drop_last_false_makes_a_large_batch_the_whole_set(digits) -> None:
         (["data.split=last"], "data.split must be one of first, random, stratified, got 'last'"),
         (["data.split_seed=-1"], "data.split_seed must be a whole number >= 0, got -1"),
         (["data.normalize=foo"], "data.normalize must be one of symmetric, channel, feature, got 'foo'"),
+        (["data.max_per_class=0"], "data.max_per_class must be a whole number >= 1, got 0"),
+        (["data.sampler=fair"], "data.sampler must be one of shuffle, balanced, got 'fair'"),
+        (
+            ["data.class_weights=fair"],
+            "data.class_weights must be null, balanced, or a list with a number > 0 for each",
+        ),
+        (["data.class_weights=[1,0]"], "data.class_weights must be > 0, got 0"),
+        (["data.class_weights=[1,2]"], "data.class_weights must have 10 numbers, one a class, got [1, 2]"),
+        (["data.augment.crop=8"], "data.augment.crop must be smaller than the image's side, 8, got 8"),
         (["data.limit=0"], "data.limit must be a whole number >= 1, got 0"),
         (["data.limit=3"], "data.limit must be at least 20, two images a class, got 3"),
         (
