@@ -195,9 +195,11 @@ def test_scores_the_best_weights_or_the_last_where_asked_for_or_none_were_kept(r
     assert done.value == max(float(row["val/acc"]) for row in done.rows)
 
 
-@pytest.mark.parametrize("metric", ["train/loss", "train/acc", "val/loss", "val/acc", "val/objective"])
+@pytest.mark.parametrize(
+    "metric", ["train/loss", "train/acc", "val/loss", "val/acc", "val/objective", "val/f1", "train/balanced_acc"]
+)
 def test_every_metric_can_be_monitored(run, metric: str) -> None:
-    mode, pick = ("max", max) if metric.endswith("acc") else ("min", min)
+    mode, pick = ("min", min) if metric.endswith(("loss", "objective")) else ("max", max)
     done = run(
         f"monitor.metric={metric}",
         f"monitor.mode={mode}",

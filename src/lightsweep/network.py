@@ -38,7 +38,7 @@ def build_network(model: dict[str, Any], input_shape: tuple[int, int, int], num_
 def _objects(deferred: partial, input_shape: tuple[int, int, int], num_classes: int) -> dict[str, Any]:
     """Of the image's shape and the number of classes what the network takes."""
     try:
-        parameters = signature(deferred).parameters
+        parameters = dict(signature(deferred).parameters)
     except ValueError:  # written in C
         parameters = {}
     any_name = any(parameter.kind == Parameter.VAR_KEYWORD for parameter in parameters.values())

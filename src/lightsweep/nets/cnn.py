@@ -1,5 +1,6 @@
 """A small convolutional network."""
 
+from collections.abc import Callable
 from math import gcd
 
 import torch
@@ -12,7 +13,7 @@ from lightsweep.nets import limits
 from lightsweep.nets.activations import ACTIVATIONS
 
 _GROUPS = 8
-NORMS = {
+NORMS: dict[str, Callable[[int], nn.Module]] = {
     "batch": nn.BatchNorm2d,
     "group": lambda channels: nn.GroupNorm(gcd(_GROUPS, channels), channels),  # Wu & He 2018
     "none": lambda channels: nn.Identity(),
