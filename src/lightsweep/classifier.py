@@ -8,7 +8,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
-from lightsweep import checks, optimizers, resuming, schedules
+from lightsweep import averaging, checks, optimizers, resuming, schedules
 from lightsweep.checkpoints import Description
 from lightsweep.objective import Loss, Objective
 from lightsweep.schedules import Schedule
@@ -158,6 +158,7 @@ class Classifier(pl.LightningModule):
         return optimizer
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        averaging.put_into(checkpoint, self.trainer)
         checkpoint["lightsweep"] = self.description.as_dict() | {"optimizer": optimizers.describe(self.optimizer)}
         if self.plateau:
             checkpoint[resuming.PLATEAU] = self.plateau["scheduler"].state_dict()

@@ -17,6 +17,7 @@ from lightsweep.errors import ConfigError
 from lightsweep.files import write_whole
 
 CONFIG = "config.yaml"
+LR_FIND = "lr_find.csv"  # what a learning-rate range test leaves, which is no run
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -64,14 +65,15 @@ def save_config(config: DictConfig, folder: Path) -> None:
     """Write the run's config, with what depends on the shell it was typed in resolved."""
     own = OmegaConf.masked_copy(config, [str(key) for key in config if key not in ("hydra", "resume")])
     OmegaConf.set_struct(own, False)
-    if isinstance(own.get("data_dir"), str):
-        own.data_dir = os.path.abspath(own.data_dir)  # noqa: PTH100  # resolve() would leave symlinks
+    for key in ("data_dir", "init_from"):
+        if isinstance(own.get(key), str):
+            own[key] = os.path.abspath(own[key])  # noqa: PTH100  # resolve() would leave symlinks
     own.overrides = list(config.hydra.overrides.task)
     write_whole(folder / CONFIG, OmegaConf.to_yaml(own))
 
 
 def is_run(folder: Path) -> bool:
-    return (folder / CONFIG).is_file()
+    return (folder / CONFIG).is_file() and not (folder / LR_FIND).exists()
 
 
 def was_trained(folder: Path) -> bool:
@@ -130,6 +132,8 @@ def with_overrides(own: DictConfig, composed: DictConfig, overrides: list[str], 
         key = override.key_or_group
         if key in ("resume", "run_dir") or key.startswith("hydra"):
             continue
+        if key in ("init_from", "lr_find"):
+            raise ConfigError(f"{override.input_line}: a resumed run goes on with its own weights and rate")
         if override.is_delete() or key in ("experiment", "sweep"):
             raise ConfigError(f"{override.input_line}: a resumed run keeps its own; override single keys instead")
         node = composed._get_node(key) if key in groups else OmegaConf.select(composed, key)

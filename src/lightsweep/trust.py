@@ -34,6 +34,7 @@ WHITELIST = (
     "lightsweep.nets.*",
     "lightsweep.schedules.*",
     "lightsweep.progress.ProgressLine",
+    "lightsweep.averaging.WeightAverage",
     "lightsweep.checkpoints.BestCheckpoint",
     "lightsweep.data.augment.Augment",
     "lightsweep.data.cifar10.CIFAR10DataModule",
