@@ -1,6 +1,7 @@
 """A learning-rate range test (Smith 2017): some steps at a rate that grows from tiny to huge, and what the loss did.
 
-It leaves lr_find.csv, a row a step, and lr_find.png, and suggests the rate at which the loss fell fastest.
+It leaves lr_find.csv, a row a step, and lr_find.png, and suggests a third of the rate at which the smoothed loss was
+least: the paper finds the best rate within a factor of two to four below the largest that still converges.
 """
 
 import csv
@@ -10,6 +11,7 @@ from collections.abc import Sequence
 from functools import partial
 from io import BytesIO, StringIO
 from pathlib import Path
+from statistics import fmean
 from typing import NamedTuple, cast
 
 import numpy as np
@@ -31,8 +33,9 @@ from lightsweep.schedules import Schedule
 from lightsweep.seeds import seed_everything
 
 PLOT = "lr_find.png"
-_DIVERGED = 4.0  # times the least loss so far: larger rates would tell nothing
-_LEAST = 10  # steps to say anything from
+_DIVERGED = 4.0  # times the least loss so far, both over `_WINDOW` steps: larger rates would tell nothing
+_WINDOW = 10  # steps
+_BELOW_LEAST = 3.0  # the suggestion is the rate of the least loss through this
 
 
 class Range(NamedTuple):
@@ -47,7 +50,7 @@ class Range(NamedTuple):
         checks.number("lr_find_range.low", self.low, "(0, inf)")
         checks.number("lr_find_range.high", self.high, "(0, inf)")
         checks.require(self.high > self.low, "lr_find_range.high", f"be above low, {self.low}", self.high)
-        checks.whole("lr_find_range.steps", self.steps, f"[{2 * _LEAST}, inf)")
+        checks.whole("lr_find_range.steps", self.steps, f"[{2 * _WINDOW}, inf)")
         return self
 
     def schedule(self, optimizer: Optimizer, epochs: int, steps_per_epoch: int) -> Schedule:
@@ -64,6 +67,7 @@ class RangeTest(Callback):
         self.seed = seed
         self.rates: list[float] = []
         self.losses: list[float] = []
+        self.least = math.inf
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         seed_everything(self.seed, trainer.current_epoch, trainer.global_rank)
@@ -79,7 +83,9 @@ class RangeTest(Callback):
         loss = classifier.train_means()["loss"]
         classifier.train_sums = Sums(classifier.device, len(classifier.description.class_names))
         self.losses.append(loss)
-        if not math.isfinite(loss) or loss > _DIVERGED * min(self.losses):
+        recent = fmean(self.losses[-_WINDOW:])
+        self.least = min(self.least, recent)
+        if not math.isfinite(loss) or recent > _DIVERGED * self.least:
             trainer.should_stop = True
 
 
@@ -89,17 +95,16 @@ def run(cfg: DictConfig, folder: Path, classifier: Classifier, data: ImageDataMo
     Raises:
         ConfigError: there is no such range, or the loss did nothing to suggest a rate from.
     """
-    rates, losses = _test(cfg, folder, classifier, data)
+    rates, losses = _test(cfg, classifier, data)
     finite = np.isfinite(losses)
     suggestion = suggest(rates[finite], losses[finite])
     if not is_follower():
+        write_whole(folder / LR_FIND, _csv(rates, losses))
         _plot(rates[finite], losses[finite], suggestion, folder / PLOT)
     return suggestion
 
 
-def _test(
-    cfg: DictConfig, folder: Path, classifier: Classifier, data: ImageDataModule
-) -> tuple[np.ndarray, np.ndarray]:
+def _test(cfg: DictConfig, classifier: Classifier, data: ImageDataModule) -> tuple[np.ndarray, np.ndarray]:
     """Rates and losses, one a step."""
     span = Range(**cfg.lr_find_range).check()
     classifier.schedule = partial(span.schedule)
@@ -113,13 +118,10 @@ def _test(
         logger=False,
         enable_checkpointing=False,
         callbacks=[test],
-        default_root_dir=str(folder),
         use_distributed_sampler=False,
     )
     data.check_shares(trainer.world_size)
     trainer.fit(classifier, datamodule=data)
-    if trainer.is_global_zero:
-        write_whole(folder / LR_FIND, _csv(test.rates, test.losses))
     return np.array(test.rates[: len(test.losses)]), np.array(test.losses)
 
 
@@ -128,23 +130,22 @@ def show(rate: float, folder: Path, overrides: Sequence[str]) -> None:
     if is_follower():
         return
     kept = [line for line in overrides if line.partition("=")[0] not in ("lr_find", "optimizer.lr")]
-    print(f"the loss falls fastest at a learning rate of {rate:g}: {folder / PLOT}")
+    print(f"suggested learning rate: {rate:g}, a third of where the loss is least: {folder / PLOT}")
     print(f"train with it: python src/train.py {shlex.join([*kept, f'optimizer.lr={rate:g}'])}")
 
 
 def suggest(rates: np.ndarray, losses: np.ndarray) -> float:
-    """The rate at which the smoothed loss falls fastest over the logarithm of the rate.
+    """A third of the rate at which the smoothed loss is least, to two digits.
 
     Raises:
         ConfigError: too few steps, or the loss never fell.
     """
-    if len(losses) < _LEAST:
+    if len(losses) < _WINDOW:
         raise ConfigError(f"lr_find: the loss diverged after {len(losses)} steps: lower lr_find_range.low")
-    slopes = np.gradient(smooth(losses), np.log(rates))
-    steepest = int(slopes.argmin())
-    if slopes[steepest] >= 0:
-        raise ConfigError("lr_find: the loss never fell: widen lr_find_range.low and lr_find_range.high")
-    return float(f"{rates[steepest]:.2g}")
+    least = int(smooth(losses).argmin())
+    if least == 0:
+        raise ConfigError("lr_find: the loss never fell: lower lr_find_range.low")
+    return float(f"{rates[least] / _BELOW_LEAST:.2g}")
 
 
 def smooth(losses: np.ndarray) -> np.ndarray:
@@ -153,11 +154,11 @@ def smooth(losses: np.ndarray) -> np.ndarray:
     return np.array([losses[max(0, i - reach) : i + reach + 1].mean() for i in range(len(losses))])
 
 
-def _csv(rates: Sequence[float], losses: Sequence[float]) -> str:
+def _csv(rates: np.ndarray, losses: np.ndarray) -> str:
     buffer = StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(["lr", "loss"])
-    writer.writerows(zip(rates, losses, strict=False))
+    writer.writerows(zip(rates.tolist(), losses.tolist(), strict=True))
     return buffer.getvalue()
 
 
@@ -169,12 +170,14 @@ def _plot(rates: np.ndarray, losses: np.ndarray, suggestion: float, path: Path) 
     smoothed = smooth(losses)
     axes.plot(rates, losses, color="0.75", linewidth=1, label="each step")
     axes.plot(rates, smoothed, color="C0", linewidth=2, label="smoothed")
+    least = int(smoothed.argmin())
+    axes.plot([rates[least]], [smoothed[least]], "o", color="C0", markersize=7, label=f"least at {rates[least]:.2g}")
     height = float(np.interp(np.log(suggestion), np.log(rates), smoothed))
-    axes.plot([suggestion], [height], "o", color="C3", markersize=9, label=f"falls fastest at {suggestion:g}")
+    axes.plot([suggestion], [height], "o", color="C3", markersize=9, label=f"suggested: {suggestion:g}")
     axes.axvline(suggestion, color="C3", linewidth=1, linestyle=":")
     axes.set_xscale("log")
     spread = smoothed.max() - smoothed.min()
-    axes.set_ylim(losses.min() - 0.05 * spread, min(losses.max(), 1.5 * losses[:_LEAST].mean()) + 0.05 * spread)
+    axes.set_ylim(losses.min() - 0.05 * spread, min(losses.max(), 1.5 * losses[:_WINDOW].mean()) + 0.05 * spread)
     axes.set_xlabel("learning rate")
     axes.set_ylabel("training loss (cross-entropy)")
     axes.set_title("Learning-rate range test")
