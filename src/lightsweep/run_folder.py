@@ -128,6 +128,8 @@ def with_overrides(own: DictConfig, composed: DictConfig, overrides: list[str], 
     """
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
+    for key in composed.keys() - own.keys() - {"resume"}:  # came with a later version: off unless it is typed
+        own[key] = composed._get_node(key)
     for override in OverridesParser.create().parse_overrides(overrides):
         key = override.key_or_group
         if key in ("resume", "run_dir") or key.startswith("hydra"):
