@@ -36,15 +36,15 @@ def main(cfg: DictConfig) -> float:
             own = run_folder.load_config(folder)
             cfg = run_folder.with_overrides(own, cfg, typed, set(hydra_cfg.runtime.choices))
             typed = list(cfg.overrides)
-        return train(cfg, folder, kind=kind, overrides=typed)
+        do = find_rate if cfg.lr_find else train
+        return do(cfg, folder, kind=kind, overrides=typed)
 
 
 def train(cfg: DictConfig, folder: Path, *, kind: str, overrides: list[str]) -> float:
     """Build, fit, score, save."""
     import torch
 
-    from lightsweep import checkpoints, hparams, preflight, quiet, results, summary, trainer
-    from lightsweep.build import build
+    from lightsweep import checkpoints, hparams, preflight, quiet, results, summary, trainer, warm_start
     from lightsweep.metrics import MetricsFile
     from lightsweep.seeds import seed_everything
 
@@ -52,21 +52,20 @@ def train(cfg: DictConfig, folder: Path, *, kind: str, overrides: list[str]) -> 
     preflight.check(cfg, overrides)
     if cfg.threads is not None:
         torch.set_num_threads(cfg.threads)
+    last = folder / "checkpoints" / checkpoints.LAST
     metrics = MetricsFile(folder / "metrics.csv")
     with results.Record(folder, cfg, metrics, kind=kind, overrides=overrides) as record:
-        data = build(cfg.data, "data")
-        if (traits := data.foreseen()) is not None:  # what is wrong with the network is said before data is fetched
-            build_classifier(cfg, traits)
-        data.setup()
+        data = read_data(cfg)
         seed_everything(cfg.seed)
         classifier = build_classifier(cfg, data)
+        if cfg.init_from is not None and not last.exists():  # a resumed run has weights of its own
+            warm_start.start_from(cfg.init_from, classifier.net)
         record.add(**results.parameters(classifier.net))
 
         fitting = trainer.make(cfg, folder, metrics, assignment.callbacks(cfg.monitor.metric))
         record.device = fitting.strategy.root_device
         parts = data.scored_parts(test=cfg.test)
         hparams.log_start(fitting.loggers, cfg, parts)
-        last = folder / "checkpoints" / checkpoints.LAST
         trainer.fit(fitting, classifier, data, last)
         if not fitting.is_global_zero:  # one of several processes: the first does the rest
             return record.best_value
@@ -77,6 +76,39 @@ def train(cfg: DictConfig, folder: Path, *, kind: str, overrides: list[str]) -> 
         hparams.log_end(fitting.loggers, record.facts)
     summary.show(record.content("completed"), folder)
     return record.best_value
+
+
+def find_rate(cfg: DictConfig, folder: Path, *, kind: str, overrides: list[str]) -> float:
+    """A learning-rate range test instead of training; returns the rate that it suggests."""
+    import torch
+
+    from lightsweep import checks, lr_find, preflight, quiet, warm_start
+    from lightsweep.seeds import seed_everything
+
+    quiet.libraries()
+    checks.require(kind == "run", "lr_find", "be false in a grid or a sweep, since it tests one setting", True)
+    preflight.check(cfg, overrides)
+    if cfg.threads is not None:
+        torch.set_num_threads(cfg.threads)
+    data = read_data(cfg)
+    seed_everything(cfg.seed)
+    classifier = build_classifier(cfg, data)
+    if cfg.init_from is not None:
+        warm_start.start_from(cfg.init_from, classifier.net)
+    rate = lr_find.run(cfg, folder, classifier, data)
+    lr_find.show(rate, folder, overrides)
+    return rate
+
+
+def read_data(cfg: DictConfig):
+    """The data module, set up; what is wrong with the network is said before data is fetched."""
+    from lightsweep.build import build
+
+    data = build(cfg.data, "data")
+    if (traits := data.foreseen()) is not None:
+        build_classifier(cfg, traits)
+    data.setup()
+    return data
 
 
 def build_classifier(cfg: DictConfig, data):

@@ -53,28 +53,32 @@ def test_one_hot_probabilities_are_class_numbers(classifier) -> None:
 
 
 def test_sums_weigh_every_image_the_same() -> None:
-    sums = Sums(CPU)
+    sums = Sums(CPU, 10)
     for size, loss in [(4, 1.0), (1, 6.0)]:
         one = Loss(torch.tensor(loss + 1), torch.tensor(loss))
         sums.add(one, torch.eye(10)[:size], torch.zeros(size, dtype=torch.int64))
     means = sums.means(lambda values: values)
-    assert means == pytest.approx({"objective": 3.0, "loss": 2.0, "acc": 2 / 5})
+    assert means == pytest.approx({"objective": 3.0, "loss": 2.0, "acc": 2 / 5, "f1": 1 / 7, "balanced_acc": 2 / 5})
 
 
 def test_sums_are_added_over_the_processes() -> None:
-    sums = Sums(CPU)
-    sums.add(Loss(torch.tensor(2.0), torch.tensor(1.0)), torch.eye(10)[:2], torch.tensor([0, 0]))
-    everywhere = torch.tensor([12.0, 10.0, 0.0, 2.0])  # another process: 2 images, loss 5, none right
-    assert sums.means(lambda values: values + everywhere) == pytest.approx({"objective": 4, "loss": 3, "acc": 1 / 4})
+    sums = Sums(CPU, 2)
+    sums.add(Loss(torch.tensor(2.0), torch.tensor(1.0)), torch.eye(2), torch.tensor([0, 0]))
+    # Another process: 2 images, loss 5, none right.
+    elsewhere = {1: torch.tensor([12.0, 10.0]), 2: torch.tensor([[0, 1], [1, 0]])}
+    means = sums.means(lambda values: values + elsewhere[values.ndim])
+    expected = {"objective": 4, "loss": 3, "acc": 1 / 4, "f1": 0.2, "balanced_acc": 1 / 6}
+    assert means == pytest.approx(expected)
 
 
 def test_an_empty_share_of_a_batch_changes_nothing(classifier) -> None:
     model = classifier("model.bn=true").eval()
     model.on_validation_epoch_start()
     model.validation_step((IMAGES, CLASSES), 0)
-    before = model.val_sums.values.clone()
+    before = model.val_sums.values.clone(), model.val_sums.confusion.clone()
     model.validation_step((IMAGES[:0], CLASSES[:0]), 1)
-    assert torch.equal(model.val_sums.values, before)
+    assert torch.equal(model.val_sums.values, before[0])
+    assert torch.equal(model.val_sums.confusion, before[1])
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,8 @@ def test_a_resumed_run_works_in_its_own_folder(a_run: Path, quote: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["lr_find=true", "-m"], "lr_find=true tests one setting, it cannot be swept (drop -m and sweep=)"),
+        (["sweep=quick", "lr_find=True"], "lr_find=true tests one setting, it cannot be swept"),
         (["resume={run}", "-m"], "resume goes on with one run, it cannot be swept"),
         (["resume={run}/nothing"], "resume must be a run's folder (one that holds config.yaml) or latest, got "),
         (["hydra.run.dir={run}"], "hydra.run.dir must be a folder without a run, got {run}"),

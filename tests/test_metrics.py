@@ -21,7 +21,10 @@ def file(tmp_path: Path) -> MetricsFile:
 
 
 def test_starts_with_the_names(file: MetricsFile) -> None:
-    names = "epoch,train/loss,train/acc,val/loss,val/acc,val/objective,lr,seconds,images_per_second"
+    names = (
+        "epoch,train/loss,train/acc,val/loss,val/acc,val/objective,train/f1,train/balanced_acc,val/f1,val/balanced_acc,"
+        "lr,seconds,images_per_second"
+    )
     assert file.path.read_text() == names + "\n"
 
 
@@ -54,6 +57,20 @@ def test_a_line_cut_off_by_a_kill_is_dropped(file: MetricsFile, torn: str) -> No
     assert metrics.read(file.path) == [row(1)]
 
 
+def test_a_file_of_before_there_was_f1_is_gone_on_with(tmp_path: Path) -> None:
+    old = tmp_path / "metrics.csv"
+    old.write_text(
+        "epoch,train/loss,train/acc,val/loss,val/acc,val/objective,lr,seconds,images_per_second\n1,2,0.1,2,0.2,2,1,3,4\n"
+    )
+    file = MetricsFile(old)
+    file.reopen(1)
+    file.append(row(2, f1=0.5))
+    first, second = metrics.read(old)
+    assert (first["val/acc"], second["val/f1"]) == (0.2, 0.5)
+    assert "val/f1" not in first
+    assert file.best("val/f1", "max")["epoch"] == 2
+
+
 def test_best_is_the_first_of_equals(file: MetricsFile) -> None:
     for epoch, acc in enumerate([0.3, 0.5, 0.5, 0.4], 1):
         file.append(row(epoch, acc=acc))
@@ -78,8 +95,13 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         (
             "val/accc",
             "max",
-            "monitor.metric must be one of train/loss, train/acc, val/loss, val/acc, val/objective, got 'val/accc'",
+            (
+                "monitor.metric must be one of train/loss, train/acc, val/loss, val/acc, val/objective,"
+                " train/f1, train/balanced_acc, val/f1, val/balanced_acc, got 'val/accc'"
+            ),
         ),
+        ("val/f1", "min", "monitor.mode must be max for val/f1, got 'min'"),
+        ("val/balanced_acc", "min", "monitor.mode must be max for val/balanced_acc, got 'min'"),
         ("test/acc", "max", "monitor.metric must be one of "),
         (3, "max", "monitor.metric must be one of "),
         ("val/acc", "maximum", "monitor.mode must be one of min, max, got 'maximum'"),

@@ -40,6 +40,8 @@ def test_lets_through_what_can_be(check, overrides: list[str]) -> None:
         (["compile=1"], "compile must be true or false, got 1"),
         (["threads=0"], "threads must be a whole number >= 1, got 0"),
         (["monitor.metric=val/accc"], "monitor.metric must be one of train/loss, train/acc, val/loss, val/acc, "),
+        (["trainer.deterministic=foo"], "trainer.deterministic must be true, false or warn, got 'foo'"),
+        (["lr_find=2"], "lr_find must be true or false, got 2"),
         (["monitor.mode=min"], "monitor.mode must be max for val/acc, got 'min'"),
         (
             ["callbacks=early_stopping", "callbacks.early_stopping.monitor=foo"],

@@ -64,6 +64,21 @@ def resumed(compose):
     return put_on_top
 
 
+def test_a_key_that_came_with_a_later_version_is_as_it_is_by_default(compose) -> None:
+    own = OmegaConf.create(OmegaConf.to_yaml(compose("seed=5")))
+    for key in ("init_from", "lr_find", "lr_find_range", "resume"):
+        del own[key]
+    both = run_folder.with_overrides(own, compose(), [], set())
+    assert (both.seed, both.init_from, both.lr_find, both.lr_find_range.steps) == (5, None, False, 200)
+    assert "resume" not in both
+
+
+@pytest.mark.parametrize("typed", ["init_from=elsewhere", "lr_find=true"])
+def test_a_resumed_run_does_not_start_from_another(compose, typed: str) -> None:
+    with pytest.raises(ConfigError, match=rf"^{typed}: a resumed run goes on with its own weights and rate"):
+        run_folder.with_overrides(compose(), compose(), [typed], set())
+
+
 @pytest.mark.parametrize(
     ("overrides", "key", "value"),
     [

@@ -5,10 +5,10 @@ from contextlib import nullcontext
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import accuracy_score, confusion_matrix, log_loss
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, confusion_matrix, f1_score, log_loss
 from torch import nn
 
-from lightsweep.scoring import score
+from lightsweep.scoring import balanced_accuracy, macro_f1, score
 
 INPUTS = torch.randn(50, 4, generator=torch.Generator().manual_seed(0))
 LABELS = torch.randint(0, 3, (50,), generator=torch.Generator().manual_seed(1))
@@ -27,7 +27,25 @@ def test_agrees_with_scikit_learn_whatever_the_batches(batch_size: int) -> None:
     predicted = probabilities.argmax(1)
     assert got.loss == pytest.approx(log_loss(LABELS, probabilities, labels=range(4)), rel=1e-5)
     assert got.acc == accuracy_score(LABELS, predicted)
+    assert got.f1 == pytest.approx(f1_score(LABELS, predicted, average="macro", zero_division=0))
     np.testing.assert_array_equal(got.confusion, confusion_matrix(LABELS, predicted, labels=range(4)))
+
+
+@pytest.mark.parametrize(
+    ("there", "predicted"),
+    [
+        ([0, 1, 2, 2, 1], [0, 1, 2, 1, 1]),
+        ([0, 0, 0, 2], [0, 2, 0, 2]),  # class 1 is neither there nor predicted
+        ([0, 0, 2], [1, 0, 2]),  # class 1 is predicted and not there
+        ([0, 1, 1], [0, 0, 0]),  # class 1 is there and never predicted
+        ([1, 1], [0, 0]),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:y_pred contains classes not in y_true")
+def test_f1_and_balanced_accuracy_are_scikit_learns(there: list[int], predicted: list[int]) -> None:
+    counts = confusion_matrix(there, predicted, labels=range(4))
+    assert macro_f1(counts) == pytest.approx(f1_score(there, predicted, average="macro", zero_division=0))
+    assert balanced_accuracy(counts) == pytest.approx(balanced_accuracy_score(there, predicted))
 
 
 def test_scores_without_dropout_and_leaves_batch_statistics_alone() -> None:

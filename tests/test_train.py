@@ -195,9 +195,11 @@ def test_scores_the_best_weights_or_the_last_where_asked_for_or_none_were_kept(r
     assert done.value == max(float(row["val/acc"]) for row in done.rows)
 
 
-@pytest.mark.parametrize("metric", ["train/loss", "train/acc", "val/loss", "val/acc", "val/objective"])
+@pytest.mark.parametrize(
+    "metric", ["train/loss", "train/acc", "val/loss", "val/acc", "val/objective", "val/f1", "train/balanced_acc"]
+)
 def test_every_metric_can_be_monitored(run, metric: str) -> None:
-    mode, pick = ("max", max) if metric.endswith("acc") else ("min", min)
+    mode, pick = ("min", min) if metric.endswith(("loss", "objective")) else ("max", max)
     done = run(
         f"monitor.metric={metric}",
         f"monitor.mode={mode}",
@@ -297,6 +299,19 @@ def test_plateau_cuts_the_rate_in_the_records(run) -> None:
         ["data.batch_size=100000", "data.drop_last=false"],
         ["optimizer=rmsprop", "decay_all=true"],
         ["trainer.precision=bf16-mixed", "trainer.gradient_clip_val=1"],
+        [
+            "trainer.precision=bf16-mixed",
+            "trainer.gradient_clip_val=1",
+            "trainer.accumulate_grad_batches=2",
+            "model=cnn",
+        ],
+        ["trainer.precision=16-mixed", "trainer.gradient_clip_val=1", "optimizer=adamw", "scheduler=plateau"],
+        ["trainer.precision=bf16-true", "model=resmlp"],
+        [
+            "trainer.gradient_clip_val=1",
+            "+trainer.gradient_clip_algorithm=value",
+            "callbacks.early_stopping.patience=3",
+        ],
         ["trainer.deterministic=true"],
         ["data.normalize=feature", "data.split=random"],
     ],
@@ -305,6 +320,14 @@ def test_plateau_cuts_the_rate_in_the_records(run) -> None:
 def test_runs_to_the_end_with(run, overrides: list[str]) -> None:
     done = run(*overrides, "callbacks=default")
     assert (done.result["status"], len(done.rows)) == ("completed", 2)
+
+
+@pytest.mark.parametrize("model", [["model=cnn", "model.dropout=0.1"], ["model=resmlp", "model.drop_path=0.5"]])
+def test_every_network_resumes_to_the_last_bit(run, model: list[str]) -> None:
+    keys = (*model, "model.depth=2", "optimizer=sgd")
+    whole = run(*keys, "trainer.max_epochs=2", name="whole")
+    run(*keys, "trainer.max_epochs=1")
+    assert run(*keys, "trainer.max_epochs=2").measured == whole.measured
 
 
 def test_trains_on_cifar10_files(run, cifar10: Path) -> None:

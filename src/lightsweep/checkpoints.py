@@ -7,15 +7,14 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from omegaconf import OmegaConf
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch import nn
 
-from lightsweep.build import build
 from lightsweep.data.normalize import Normalization
 from lightsweep.errors import ConfigError
 from lightsweep.files import replacing
+from lightsweep.network import build_network
 
 LAST = "last.ckpt"
 BEST = "best.ckpt"
@@ -44,9 +43,7 @@ class Description:
 
     def build_net(self) -> nn.Module:
         """A fresh network with initial weights, built under the whitelist."""
-        return build(
-            OmegaConf.create(self.model), "model", input_shape=self.input_shape, num_classes=len(self.class_names)
-        )
+        return build_network(self.model, self.input_shape, len(self.class_names))
 
 
 @dataclass(frozen=True)

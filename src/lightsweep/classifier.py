@@ -8,10 +8,11 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
-from lightsweep import checks, optimizers, resuming, schedules
+from lightsweep import averaging, checks, optimizers, resuming, schedules
 from lightsweep.checkpoints import Description
 from lightsweep.objective import Loss, Objective
 from lightsweep.schedules import Schedule
+from lightsweep.scoring import balanced_accuracy, macro_f1
 
 Batch = tuple[Tensor, Tensor]
 
@@ -19,31 +20,40 @@ Batch = tuple[Tensor, Tensor]
 class Sums:
     """Running sums over an epoch, kept on the device: nothing waits for them until `means` is asked for."""
 
-    def __init__(self, device: torch.device) -> None:
-        # objective * B, cross-entropy * B, correct, B
-        self.values = torch.zeros(4, device=device)
+    def __init__(self, device: torch.device, num_classes: int) -> None:
+        self.values = torch.zeros(2, device=device)  # objective * B, cross-entropy * B
+        # int64 [K, K]: images by true class (row) and predicted class (column)
+        self.confusion = torch.zeros(num_classes, num_classes, dtype=torch.int64, device=device)
 
     def add(self, loss: Loss, logits: Tensor, targets: Tensor) -> None:
         """Add a batch: logits ``[B, K]``, targets ``int64 [B]`` or ``float [B, K]``."""
         labels = targets if targets.ndim == 1 else targets.argmax(1)
-        correct = (logits.detach().argmax(1) == labels).sum()
-        count = len(targets)
+        cells = labels * len(self.confusion) + logits.detach().argmax(1)
+        # As a bincount, which would make a GPU wait.
+        self.confusion.view(-1).scatter_add_(0, cells, torch.ones_like(cells))
         means = torch.stack([loss.objective.detach(), loss.cross_entropy])
-        self.values[:2].add_(means, alpha=count)
-        self.values[2] += correct
-        self.values[3] += count
+        self.values.add_(means, alpha=len(targets))
 
     def means(self, reduce: Callable[[Tensor], Tensor]) -> dict[str, float]:
-        """Objective, loss and accuracy, `reduce`d over the processes first."""
-        objective, loss, correct, count = reduce(self.values).tolist()
-        return {"objective": objective / count, "loss": loss / count, "acc": correct / count}
+        """Objective, loss, accuracy, macro F1 and balanced accuracy, `reduce`d over the processes first."""
+        objective, loss = reduce(self.values).tolist()
+        confusion = reduce(self.confusion).cpu().numpy()
+        count = int(confusion.sum())
+        return {
+            "objective": objective / count,
+            "loss": loss / count,
+            "acc": int(confusion.trace()) / count,
+            "f1": macro_f1(confusion),
+            "balanced_acc": balanced_accuracy(confusion),
+        }
 
 
 class Classifier(pl.LightningModule):
     """Trains any network that maps ``float [B, C, H, W]`` to logits ``[B, K]``.
 
     A batch is images and targets: class numbers ``int64 [B]`` or probabilities ``float [B, K]``. It logs val/loss and
-    val/acc, the cross-entropy and accuracy alone, and val/objective, which is what training minimises.
+    val/acc, the cross-entropy and accuracy alone, val/f1 and val/balanced_acc, and val/objective, which is what
+    training minimises.
 
     Args:
         net: the network.
@@ -91,7 +101,7 @@ class Classifier(pl.LightningModule):
             schedules.go_to(config.scheduler, self.trainer.current_epoch * ticks)
 
     def on_train_epoch_start(self) -> None:
-        self.train_sums = Sums(self.device)
+        self.train_sums = Sums(self.device, len(self.description.class_names))
         self.validated = False
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
@@ -102,7 +112,7 @@ class Classifier(pl.LightningModule):
         return loss.objective
 
     def on_validation_epoch_start(self) -> None:
-        self.val_sums = Sums(self.device)
+        self.val_sums = Sums(self.device, len(self.description.class_names))
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         images, targets = batch
@@ -118,9 +128,9 @@ class Classifier(pl.LightningModule):
         self.log("step", self.trainer.current_epoch + 1.0)  # the loggers' x axis: the epoch
 
     def train_means(self) -> dict[str, float]:
-        """Loss and accuracy over the epoch that just ended, with dropout and augmentation."""
+        """Loss and accuracies over the epoch that just ended, with dropout and augmentation."""
         means = self.train_sums.means(self._over_processes)
-        return {"loss": means["loss"], "acc": means["acc"]}
+        return {name: value for name, value in means.items() if name != "objective"}
 
     def has_measured(self, metric: str) -> bool:
         """Is this metric of the epoch that just ended? Lightning goes on showing those of an earlier validation."""
@@ -148,6 +158,7 @@ class Classifier(pl.LightningModule):
         return optimizer
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        averaging.put_into(checkpoint, self.trainer)
         checkpoint["lightsweep"] = self.description.as_dict() | {"optimizer": optimizers.describe(self.optimizer)}
         if self.plateau:
             checkpoint[resuming.PLATEAU] = self.plateau["scheduler"].state_dict()

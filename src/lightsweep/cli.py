@@ -102,6 +102,8 @@ def prepare(arguments: list[str]) -> list[str]:
     resumed = _last_value(arguments, "resume")
     sweep = _last_value(arguments, "sweep")
     multirun = bool({"-m", "--multirun"} & set(arguments))
+    if (multirun or sweep not in (None, "null")) and str(_last_value(arguments, "lr_find")).lower() == "true":
+        raise ConfigError("lr_find=true tests one setting, it cannot be swept (drop -m and sweep=)")
     if resumed in (None, "null"):
         _refuse_to_run_over(arguments)
         # A sweep file cannot say by itself that it is a sweep: Hydra wants that before it composes.

@@ -6,7 +6,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.loggers import Logger, TensorBoardLogger
 
-_METRICS = ("hp/train_acc", "hp/val_acc", "hp/val_loss", "hp/test_acc")
+_METRICS = ("hp/train_acc", "hp/val_acc", "hp/val_loss", "hp/val_f1", "hp/test_acc", "hp/test_f1")
 _KEYS = ("seed", "data.batch_size", "data.normalize", "trainer.max_epochs", "trainer.precision")
 _GROUPS = ("model", "optimizer", "scheduler", "loss", "data.augment")
 

@@ -9,7 +9,8 @@ from lightsweep import checks
 from lightsweep.errors import ConfigError
 from lightsweep.files import write_whole
 
-MONITORED = ("train/loss", "train/acc", "val/loss", "val/acc", "val/objective")
+_UNBALANCED = ("train/f1", "train/balanced_acc", "val/f1", "val/balanced_acc")
+MONITORED = ("train/loss", "train/acc", "val/loss", "val/acc", "val/objective", *_UNBALANCED)
 COLUMNS = ("epoch", *MONITORED, "lr", "seconds", "images_per_second")
 
 Row = dict[str, float]
@@ -23,7 +24,7 @@ def check_monitor(key: str, metric: str, mode: str) -> None:
     """
     checks.choice(f"{key}.metric" if key == "monitor" else f"{key}.monitor", metric, MONITORED)
     checks.choice(f"{key}.mode", mode, ("min", "max"))
-    right = "max" if metric.endswith("acc") else "min"
+    right = "max" if metric.endswith(("acc", "f1")) else "min"
     checks.require(mode == right, f"{key}.mode", f"be {right} for {metric}", mode)
 
 

@@ -2,11 +2,22 @@
 
 from omegaconf import DictConfig
 
-from lightsweep import checks
+from lightsweep import checks, warm_start
 from lightsweep.errors import ConfigError
 from lightsweep.metrics import check_monitor
 
-_NODES = ("monitor", "loss", "data", "model", "optimizer", "scheduler", "callbacks", "logger", "trainer")
+_NODES = (
+    "monitor",
+    "loss",
+    "data",
+    "model",
+    "optimizer",
+    "scheduler",
+    "callbacks",
+    "logger",
+    "trainer",
+    "lr_find_range",
+)
 _INSTEAD_OF_HIDDEN = ("model.width", "model.depth", "model.taper")
 
 
@@ -25,6 +36,9 @@ def check(cfg: DictConfig, overrides: list[str]) -> None:
     checks.choice("score_with", cfg.score_with, ("best", "last"))
     checks.flag("test", cfg.test)
     checks.flag("compile", cfg.compile)
+    checks.flag("lr_find", cfg.lr_find)
+    if cfg.init_from is not None:
+        warm_start.find(cfg.init_from)
     if cfg.threads is not None:
         checks.whole("threads", cfg.threads, "[1, inf)")
     checks.require(isinstance(cfg.data_dir, str) and cfg.data_dir != "", "data_dir", "be a path", cfg.data_dir)
@@ -59,6 +73,12 @@ def _check_trainer(node: DictConfig) -> None:
         checks.whole("trainer.max_epochs", node.max_epochs, "[1, inf)")
     checks.whole("trainer.accumulate_grad_batches", node.accumulate_grad_batches, "[1, inf)")
     checks.whole("trainer.check_val_every_n_epoch", node.check_val_every_n_epoch, "[1, inf)")
+    checks.require(
+        node.deterministic in (True, False, "warn"),
+        "trainer.deterministic",
+        "be true, false or warn",
+        node.deterministic,
+    )
     if node.gradient_clip_val is not None:
         checks.number("trainer.gradient_clip_val", node.gradient_clip_val, "[0, inf)")
     for name in ("limit_train_batches", "limit_val_batches"):

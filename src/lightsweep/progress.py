@@ -59,11 +59,8 @@ class ProgressLine(Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         metrics = {name: value.item() for name, value in trainer.callback_metrics.items()}
-        shown = [
-            f"{name} {metrics[name]:.4f}"
-            for name in ("train/loss", "train/acc", "val/loss", "val/acc")
-            if name in metrics
-        ]
+        names = dict.fromkeys(("train/loss", "train/acc", "val/loss", "val/acc", self.monitor))
+        shown = [f"{name} {metrics[name]:.4f}" for name in names if name in metrics]
         line = "  ".join(shown)
         if self.bar is not None:
             self.bar.update(self.task, scores=line, refresh=True)

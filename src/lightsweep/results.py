@@ -56,8 +56,9 @@ class Record:
         self.facts |= facts
 
     def add_score(self, part: str, score: Score, class_names: tuple[str, ...]) -> None:
-        """Keep a part's loss and accuracy, and for val and test the confusion counts as a CSV file."""
+        """Keep a part's loss and accuracies, and for val and test the confusion counts as a CSV file."""
         self.facts |= {f"{part}/loss": score.loss, f"{part}/acc": score.acc}
+        self.facts |= {f"{part}/f1": score.f1, f"{part}/balanced_acc": score.balanced_acc}
         if part != "train":
             text = confusion_csv(score.confusion, class_names)
             write_whole(self.folder / f"confusion_{part}.csv", text)

@@ -17,6 +17,7 @@ from lightsweep.errors import ConfigError
 from lightsweep.files import write_whole
 
 CONFIG = "config.yaml"
+LR_FIND = "lr_find.csv"  # what a learning-rate range test leaves, which is no run
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -64,7 +65,7 @@ def save_config(config: DictConfig, folder: Path) -> None:
     """Write the run's config, with what depends on the shell it was typed in resolved."""
     own = OmegaConf.masked_copy(config, [str(key) for key in config if key not in ("hydra", "resume")])
     OmegaConf.set_struct(own, False)
-    for node, key in ((own, "data_dir"), (own.get("data"), "root")):
+    for node, key in ((own, "data_dir"), (own, "init_from"), (own.get("data"), "root")):
         if isinstance(node, DictConfig) and isinstance(node.get(key), str):
             node[key] = os.path.abspath(Path(node[key]).expanduser())  # noqa: PTH100  # resolve() would leave symlinks
     own.overrides = list(config.hydra.overrides.task)
@@ -72,7 +73,7 @@ def save_config(config: DictConfig, folder: Path) -> None:
 
 
 def is_run(folder: Path) -> bool:
-    return (folder / CONFIG).is_file()
+    return (folder / CONFIG).is_file() and not (folder / LR_FIND).exists()
 
 
 def was_trained(folder: Path) -> bool:
@@ -127,10 +128,14 @@ def with_overrides(own: DictConfig, composed: DictConfig, overrides: list[str], 
     """
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
+    for key in composed.keys() - own.keys() - {"resume"}:  # came with a later version: off unless it is typed
+        own[key] = composed._get_node(key)
     for override in OverridesParser.create().parse_overrides(overrides):
         key = override.key_or_group
         if key in ("resume", "run_dir") or key.startswith("hydra"):
             continue
+        if key in ("init_from", "lr_find"):
+            raise ConfigError(f"{override.input_line}: a resumed run goes on with its own weights and rate")
         if override.is_delete() or key in ("experiment", "sweep"):
             raise ConfigError(f"{override.input_line}: a resumed run keeps its own; override single keys instead")
         node = composed._get_node(key) if key in groups else OmegaConf.select(composed, key)

@@ -1,4 +1,4 @@
-"""How good is a network on a part of the data: loss, accuracy, and which class it takes for which."""
+"""How good is a network on a part of the data: loss, accuracy, macro F1, and which class it takes for which."""
 
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
@@ -18,6 +18,31 @@ class Score:
     loss: float
     acc: float
     confusion: np.ndarray
+
+    @property
+    def f1(self) -> float:
+        return macro_f1(self.confusion)
+
+    @property
+    def balanced_acc(self) -> float:
+        return balanced_accuracy(self.confusion)
+
+
+def macro_f1(confusion: np.ndarray) -> float:
+    """The mean of the classes' F1 scores, from counts ``[K, K]``, true class by row.
+
+    As in scikit-learn and torchmetrics, a class that is neither there nor predicted does not count, and one that is
+    predicted but not there counts 0.
+    """
+    right, there, predicted = confusion.diagonal(), confusion.sum(1), confusion.sum(0)
+    counted = there + predicted > 0
+    return float(np.mean(2 * right[counted] / (there + predicted)[counted]))
+
+
+def balanced_accuracy(confusion: np.ndarray) -> float:
+    """The mean of the classes' recalls, from counts ``[K, K]``, true class by row; classes not there do not count."""
+    there = confusion.sum(1)
+    return float(np.mean(confusion.diagonal()[there > 0] / there[there > 0]))
 
 
 @torch.inference_mode()

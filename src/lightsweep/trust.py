@@ -8,11 +8,23 @@ read here, before Hydra starts: no config and no override can grant trust.
 """
 
 import os
+import re
 
-_OWN = tuple(entry.strip() for entry in os.environ.get("LIGHTSWEEP_TRUST", "").split(",") if entry.strip())
+_VARIABLE = "LIGHTSWEEP_TRUST"
+_ENTRY = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*(\.\*)?")
+
+
+def own_entries(text: str) -> tuple[str, ...]:
+    """The names that a person trusts, separated by commas: a package's ``mypackage.*``, or exact ones."""
+    entries = tuple(entry.strip() for entry in text.split(",") if entry.strip())
+    for entry in entries:
+        if not _ENTRY.fullmatch(entry) or "." not in entry:
+            raise SystemExit(f"{_VARIABLE} must be names such as mypackage.* or mypackage.Net, got {entry!r}")
+    return entries
+
 
 WHITELIST = (
-    *_OWN,
+    *own_entries(os.environ.get(_VARIABLE, "")),
     "torch.nn.*",
     "torch.optim.*",
     "pytorch_lightning.Trainer",
@@ -22,6 +34,7 @@ WHITELIST = (
     "lightsweep.nets.*",
     "lightsweep.schedules.*",
     "lightsweep.progress.ProgressLine",
+    "lightsweep.averaging.WeightAverage",
     "lightsweep.checkpoints.BestCheckpoint",
     "lightsweep.data.augment.Augment",
     "lightsweep.data.cifar10.CIFAR10DataModule",

@@ -11,6 +11,7 @@ TYPED = {
     "callback of Hydra": ["+hydra.callbacks.evil={_target_:os.system,command:TOUCH}"],
     "environment": ["+hydra.job.env_set.LD_PRELOAD=/evil.so"],
     "path": ["+hydra.job.env_set.PATH=/evil"],
+    "trust": ["+hydra.job.env_set.LIGHTSWEEP_TRUST=os.*", "model={_target_:os.system,command:TOUCH}"],
     "launcher": ["-m", "seed=1,2", "hydra.launcher._target_=os.system"],
     "sweeper": ["-m", "seed=1,2", "hydra.sweeper._target_=os.system"],
     "model": ["model={_target_:os.system,command:TOUCH}"],

@@ -298,3 +298,17 @@ def test_the_official_sweeper_works_unchanged(launch, tmp_path: Path) -> None:
     records = [result(tmp_path / "official" / str(number)) for number in range(2)]
     assert found["best_value"] == max(record["best_value"] for record in records)  # it maximises
     assert all(record["kind"] == "job" and "test/acc" not in record for record in records)
+
+
+def test_f1_can_be_what_is_searched_for_with_averaged_weights_from_an_earlier_run(
+    sweep, study, run, tmp_path: Path
+) -> None:
+    earlier = run("model.width=8", "trainer.max_epochs=1").folder / "checkpoints" / "last.ckpt"
+    how = ("monitor.metric=val/f1", "callbacks=[default,ema]", "callbacks.ema.decay=0.5", f"init_from={earlier}")
+    done = sweep(*how, "model.width=8", "hydra.sweeper.n_trials=2", "hydra.sweeper.confirm=1")
+    assert done.code == 0, done.err
+    for trial in study().trials:
+        record = result(tmp_path / "study" / f"trial-{trial.number:04d}")
+        assert trial.value == record["best_value"] == pytest.approx(record["val/f1"])
+    assert study().direction.name == "MAXIMIZE"
+    assert "best: val/f1 0." in done.out + done.err

@@ -12,7 +12,16 @@ from lightsweep.sweep.seeds import spread
 
 FILE = "confirmation.json"
 _FIRST_SEED = 101
-_SCORES = ("val/acc", "test/acc", "val/loss", "test/loss")
+_SCORES = (
+    "val/acc",
+    "test/acc",
+    "val/f1",
+    "test/f1",
+    "val/balanced_acc",
+    "test/balanced_acc",
+    "val/loss",
+    "test/loss",
+)
 
 
 def fresh_seeds(count: int, used: Sequence[int]) -> list[int]:
@@ -69,14 +78,15 @@ def summarise(folder: Path, configurations: Mapping[str, Sequence[str]], seeds: 
     return summary
 
 
-def lines(summary: Mapping[str, Any], configurations: Mapping[str, Sequence[str]]) -> list[str]:
-    """The summary in words, a line a configuration."""
+def lines(summary: Mapping[str, Any], configurations: Mapping[str, Sequence[str]], metric: str) -> list[str]:
+    """The summary in words, a line a configuration: the metric that was searched for, and accuracy."""
+    shown = dict.fromkeys((metric, f"test/{metric.partition('/')[2]}", "val/acc", "test/acc"))
     said = []
     for name in configurations:
         entry = summary[name]
         scores = ", ".join(
             f"{score} {entry[score]['mean']:.4f}" + ("" if (std := entry[score]["std"]) is None else f" ± {std:.4f}")
-            for score in ("val/acc", "test/acc")
+            for score in shown
             if score in entry
         )
         failed = f", {entry['failed']} failed" if entry["failed"] else ""

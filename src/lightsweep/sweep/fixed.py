@@ -18,6 +18,8 @@ _FREE = (
     "data_dir",
     "threads",
     "test",
+    "lr_find",
+    "lr_find_range",
     "logger",
     "callbacks.progress",
     "callbacks.lr_monitor",

@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 from lightsweep.files import write_whole
 from lightsweep.sweep.space import Space
 
-_FACTS = ("val/acc", "val/loss", "train/acc", "best_epoch", "epochs", "params", "seconds")
+_FACTS = ("val/acc", "val/f1", "val/loss", "train/acc", "best_epoch", "epochs", "params", "seconds")
 
 
 def ranked(trials: Sequence[FrozenTrial], direction: StudyDirection) -> list[FrozenTrial]:

@@ -8,7 +8,8 @@ from typing import Any
 
 from lightsweep.files import write_whole
 
-_AVERAGED = ("train/loss", "train/acc", "val/loss", "val/acc", "test/loss", "test/acc", "best_epoch", "epochs")
+_MEASURES = ("loss", "acc", "f1", "balanced_acc")
+_AVERAGED = (*(f"{part}/{name}" for part in ("train", "val", "test") for name in _MEASURES), "best_epoch", "epochs")
 
 
 def mean_facts(facts: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -102,7 +102,7 @@ class Session:
             confirmation.set_aside(self.plan.folder / job.folder)
         self.controller.run_jobs(missing, self._confirmed)
         summary = confirmation.summarise(self.plan.folder, configurations, seeds, best.number)
-        lines = confirmation.lines(summary, configurations)
+        lines = confirmation.lines(summary, configurations, self.plan.metric)
         for line in lines:
             self.view.say(line)
         with (self.plan.folder / "leaderboard.md").open("a", encoding="utf-8") as file:

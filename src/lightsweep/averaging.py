@@ -1,0 +1,56 @@
+"""An average of the weights along the way, which does better than the last weights alone (Polyak 1992)."""
+
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import EMAWeightAveraging, WeightAveraging
+
+from lightsweep import checks
+
+
+class WeightAverage(EMAWeightAveraging):
+    """Lightning's exponential moving average, which is the weights themselves until it begins. (Lightning's would be
+    the initial weights for so long, and they would be validated.)
+
+    Args:
+        decay: of the average at an update.
+        every: optimizer steps an update.
+        start: optimizer steps before the first.
+        use_buffers: average BatchNorm's statistics too.
+
+    Raises:
+        ConfigError: a value is out of its range.
+    """
+
+    def __init__(self, *, decay: float, every: int, start: int, use_buffers: bool) -> None:
+        checks.number("callbacks.ema.decay", decay, "[0, 1)")
+        checks.whole("callbacks.ema.every", every, "[1, inf)")
+        checks.whole("callbacks.ema.start", start, "[0, inf)")
+        checks.flag("callbacks.ema.use_buffers", use_buffers)
+        super().__init__(
+            decay=decay, update_every_n_steps=every, update_starting_at_step=start, use_buffers=use_buffers
+        )
+
+    def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._follow(pl_module)
+        super().on_validation_epoch_start(trainer, pl_module)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._follow(pl_module)  # before the checkpoints are written
+
+    def _follow(self, pl_module: pl.LightningModule) -> None:
+        average = self._average_model
+        if average is not None and average.n_averaged == 0:
+            average.module.load_state_dict(pl_module.state_dict())
+
+
+def put_into(checkpoint: dict[str, Any], trainer: pl.Trainer) -> None:
+    """Put averaged weights, where there are any, into a checkpoint that holds weights only. (Lightning does so by
+    itself only in checkpoints that hold everything.)"""
+    if "optimizer_states" in checkpoint:
+        return
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        if isinstance(callback, WeightAveraging):
+            callback.on_save_checkpoint(trainer, trainer.lightning_module, checkpoint)
+            checkpoint.pop("current_model_state", None)
+            checkpoint.pop("averaging_state", None)

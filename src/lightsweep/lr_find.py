@@ -1,0 +1,189 @@
+"""A learning-rate range test (Smith 2017): some steps at a rate that grows from tiny to huge, and what the loss did.
+
+It leaves lr_find.csv, a row a step, and lr_find.png, and suggests a third of the rate at which the smoothed loss was
+least: the paper finds the best rate within a factor of two to four below the largest that still converges.
+"""
+
+import csv
+import math
+import shlex
+from collections.abc import Sequence
+from functools import partial
+from io import BytesIO, StringIO
+from pathlib import Path
+from statistics import fmean
+from typing import NamedTuple, cast
+
+import numpy as np
+import pytorch_lightning as pl
+from omegaconf import DictConfig
+from pytorch_lightning.callbacks import Callback
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from lightsweep import checks
+from lightsweep.build import build
+from lightsweep.classifier import Classifier, Sums
+from lightsweep.data.loader import TrainLoader
+from lightsweep.data.module import ImageDataModule
+from lightsweep.errors import ConfigError
+from lightsweep.files import replacing, write_whole
+from lightsweep.run_folder import LR_FIND, is_follower
+from lightsweep.schedules import Schedule
+from lightsweep.seeds import seed_everything
+
+PLOT = "lr_find.png"
+_DIVERGED = 4.0  # times the least loss so far, both over `_WINDOW` steps: larger rates would tell nothing
+_WINDOW = 10  # steps
+_BELOW_LEAST = 3.0  # the suggestion is the rate of the least loss through this
+
+
+class Range(NamedTuple):
+    """Learning rates from `low` to `high`, each the same factor above the one before."""
+
+    low: float
+    high: float
+    steps: int
+
+    def check(self) -> "Range":
+        """Raises: ConfigError: no such range."""
+        checks.number("lr_find_range.low", self.low, "(0, inf)")
+        checks.number("lr_find_range.high", self.high, "(0, inf)")
+        checks.require(self.high > self.low, "lr_find_range.high", f"be above low, {self.low}", self.high)
+        checks.whole("lr_find_range.steps", self.steps, f"[{2 * _WINDOW}, inf)")
+        return self
+
+    def schedule(self, optimizer: Optimizer, epochs: int, steps_per_epoch: int) -> Schedule:
+        """As one of `schedules`."""
+        first, growth = self.low / optimizer.param_groups[0]["lr"], self.high / self.low
+        scheduler = LambdaLR(optimizer, lambda step: first * growth ** (step / (self.steps - 1)))
+        return {"scheduler": scheduler, "interval": "step", "frequency": 1}
+
+
+class RangeTest(Callback):
+    """Keeps the rate and the loss of each optimizer step, and ends the test where the loss diverges."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self.rates: list[float] = []
+        self.losses: list[float] = []
+        self.least = math.inf
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        seed_everything(self.seed, trainer.current_epoch, trainer.global_rank)
+        cast(TrainLoader, trainer.train_dataloader).set_epoch(trainer.current_epoch)
+
+    def on_before_optimizer_step(self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer) -> None:
+        self.rates.append(float(optimizer.param_groups[0]["lr"]))
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs, batch, index) -> None:
+        if len(self.losses) == len(self.rates):  # gradients are still accumulated
+            return
+        classifier = cast(Classifier, pl_module)
+        loss = classifier.train_means()["loss"]
+        classifier.train_sums = Sums(classifier.device, len(classifier.description.class_names))
+        self.losses.append(loss)
+        recent = fmean(self.losses[-_WINDOW:])
+        self.least = min(self.least, recent)
+        if not math.isfinite(loss) or recent > _DIVERGED * self.least:
+            trainer.should_stop = True
+
+
+def run(cfg: DictConfig, folder: Path, classifier: Classifier, data: ImageDataModule) -> float:
+    """Test, write both files, and return the suggestion. The classifier is of no further use.
+
+    Raises:
+        ConfigError: there is no such range, or the loss did nothing to suggest a rate from.
+    """
+    rates, losses = _test(cfg, classifier, data)
+    finite = np.isfinite(losses)
+    suggestion = suggest(rates[finite], losses[finite])
+    if not is_follower():
+        write_whole(folder / LR_FIND, _csv(rates, losses))
+        _plot(rates[finite], losses[finite], suggestion, folder / PLOT)
+    return suggestion
+
+
+def _test(cfg: DictConfig, classifier: Classifier, data: ImageDataModule) -> tuple[np.ndarray, np.ndarray]:
+    """Rates and losses, one a step."""
+    span = Range(**cfg.lr_find_range).check()
+    classifier.schedule = partial(span.schedule)
+    test = RangeTest(cfg.seed)
+    trainer = build(
+        cfg.trainer,
+        "trainer",
+        max_epochs=-1,
+        max_steps=span.steps,
+        limit_val_batches=0,
+        logger=False,
+        enable_checkpointing=False,
+        callbacks=[test],
+        use_distributed_sampler=False,
+    )
+    data.check_shares(trainer.world_size)
+    trainer.fit(classifier, datamodule=data)
+    return np.array(test.rates[: len(test.losses)]), np.array(test.losses)
+
+
+def show(rate: float, folder: Path, overrides: Sequence[str]) -> None:
+    """Print the suggestion, where the picture is, and the command that trains with it."""
+    if is_follower():
+        return
+    kept = [line for line in overrides if line.partition("=")[0] not in ("lr_find", "optimizer.lr")]
+    print(f"suggested learning rate: {rate:g}, a third of where the loss is least: {folder / PLOT}")
+    print(f"train with it: python src/train.py {shlex.join([*kept, f'optimizer.lr={rate:g}'])}")
+
+
+def suggest(rates: np.ndarray, losses: np.ndarray) -> float:
+    """A third of the rate at which the smoothed loss is least, to two digits.
+
+    Raises:
+        ConfigError: too few steps, or the loss never fell.
+    """
+    if len(losses) < _WINDOW:
+        raise ConfigError(f"lr_find: the loss diverged after {len(losses)} steps: lower lr_find_range.low")
+    least = int(smooth(losses).argmin())
+    if least == 0:
+        raise ConfigError("lr_find: the loss never fell: lower lr_find_range.low")
+    return float(f"{rates[least] / _BELOW_LEAST:.2g}")
+
+
+def smooth(losses: np.ndarray) -> np.ndarray:
+    """A moving average that looks ahead as far as back, so that nothing is shifted to larger rates."""
+    reach = max(1, len(losses) // 20)
+    return np.array([losses[max(0, i - reach) : i + reach + 1].mean() for i in range(len(losses))])
+
+
+def _csv(rates: np.ndarray, losses: np.ndarray) -> str:
+    buffer = StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(["lr", "loss"])
+    writer.writerows(zip(rates.tolist(), losses.tolist(), strict=True))
+    return buffer.getvalue()
+
+
+def _plot(rates: np.ndarray, losses: np.ndarray, suggestion: float, path: Path) -> None:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axes = figure.subplots()
+    smoothed = smooth(losses)
+    axes.plot(rates, losses, color="0.75", linewidth=1, label="each step")
+    axes.plot(rates, smoothed, color="C0", linewidth=2, label="smoothed")
+    least = int(smoothed.argmin())
+    axes.plot([rates[least]], [smoothed[least]], "o", color="C0", markersize=7, label=f"least at {rates[least]:.2g}")
+    height = float(np.interp(np.log(suggestion), np.log(rates), smoothed))
+    axes.plot([suggestion], [height], "o", color="C3", markersize=9, label=f"suggested: {suggestion:g}")
+    axes.axvline(suggestion, color="C3", linewidth=1, linestyle=":")
+    axes.set_xscale("log")
+    spread = smoothed.max() - smoothed.min()
+    axes.set_ylim(losses.min() - 0.05 * spread, min(losses.max(), 1.5 * losses[:_WINDOW].mean()) + 0.05 * spread)
+    axes.set_xlabel("learning rate")
+    axes.set_ylabel("training loss (cross-entropy)")
+    axes.set_title("Learning-rate range test")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    image = BytesIO()
+    figure.savefig(image, format="png", dpi=150)
+    with replacing(path) as temporary:
+        temporary.write_bytes(image.getvalue())

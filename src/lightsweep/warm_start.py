@@ -1,0 +1,75 @@
+"""Weights to start from: those of an earlier run, wherever names and shapes are the same."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lightsweep import checkpoints, run_folder
+from lightsweep.errors import ConfigError
+
+log = logging.getLogger(__name__)
+
+_PREFIXES = ("net.", "_orig_mod.")  # of a LightningModule, of a network that was compiled
+
+
+def find(source: Any) -> Path:
+    """The checkpoint file that ``init_from=SOURCE`` means: itself, or the best one of a run's folder.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    path = Path(str(source)).expanduser()
+    if path.is_file():
+        return path
+    if not run_folder.is_run(path):
+        rule = f"a run's folder (one that holds {run_folder.CONFIG}) or a checkpoint file"
+        raise ConfigError(f"init_from must be {rule}, got {str(source)!r}")
+    chosen = checkpoints.choose(path / "checkpoints", "best")
+    if not chosen.is_file():
+        raise ConfigError(f"init_from: no epoch of {path} was finished, it has no checkpoint")
+    return chosen
+
+
+def start_from(source: Any, net: nn.Module) -> None:
+    """Copy what fits into a network, and say what was left out.
+
+    Args:
+        source: a run's folder, or a file: a checkpoint, or a plain state_dict.
+
+    Raises:
+        ConfigError: the file is missing or damaged, or nothing of it fits.
+    """
+    path = find(source)
+    saved, own = _read(path), net.state_dict()
+    fitting = {name: weight for name, weight in saved.items() if name in own and weight.shape == own[name].shape}
+    if not any(name in fitting for name, _ in net.named_parameters()):
+        raise ConfigError(f"init_from: no weight in {path} has the name and the shape of one of this network")
+    net.load_state_dict(fitting, strict=False)
+    if not run_folder.is_follower():
+        log.info("%s", _report(path, saved, own, fitting))
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        weights = content.get("state_dict", content)
+        return {_bare(name): weight for name, weight in weights.items() if isinstance(weight, Tensor)}
+    except Exception as error:  # torch raises whatever a damaged file provokes
+        raise ConfigError(f"init_from: {path} is no checkpoint ({' '.join(str(error).split())[:200]})") from error
+
+
+def _bare(name: str) -> str:
+    for prefix in _PREFIXES:
+        name = name.removeprefix(prefix)
+    return name
+
+
+def _report(path: Path, saved: dict[str, Tensor], own: dict[str, Tensor], fitting: dict[str, Tensor]) -> str:
+    left_out = [f"{name} {list(saved[name].shape)}" for name in saved if name not in fitting]
+    fresh = [f"{name} {list(own[name].shape)}" for name in own if name not in fitting]
+    report = f"init_from: {len(fitting)} of {len(own)} tensors from {path}"
+    report += f"; left out: {', '.join(left_out)}" if left_out else ""
+    return report + (f"; stays fresh: {', '.join(fresh)}" if fresh else "")
