@@ -23,6 +23,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from lightsweep import checks
 from lightsweep.build import build
+from lightsweep.checkpoints import LAST
 from lightsweep.classifier import Classifier, Sums
 from lightsweep.data.loader import TrainLoader
 from lightsweep.data.module import ImageDataModule
@@ -31,6 +32,7 @@ from lightsweep.files import replacing, write_whole
 from lightsweep.run_folder import LR_FIND, is_follower
 from lightsweep.schedules import Schedule
 from lightsweep.seeds import seed_everything
+from lightsweep.trainer import fit
 
 PLOT = "lr_find.png"
 _DIVERGED = 4.0  # times the least loss so far, both over `_WINDOW` steps: larger rates would tell nothing
@@ -95,7 +97,7 @@ def run(cfg: DictConfig, folder: Path, classifier: Classifier, data: ImageDataMo
     Raises:
         ConfigError: there is no such range, or the loss did nothing to suggest a rate from.
     """
-    rates, losses = _test(cfg, classifier, data)
+    rates, losses = _test(cfg, folder, classifier, data)
     finite = np.isfinite(losses)
     suggestion = suggest(rates[finite], losses[finite])
     if not is_follower():
@@ -104,7 +106,9 @@ def run(cfg: DictConfig, folder: Path, classifier: Classifier, data: ImageDataMo
     return suggestion
 
 
-def _test(cfg: DictConfig, classifier: Classifier, data: ImageDataModule) -> tuple[np.ndarray, np.ndarray]:
+def _test(
+    cfg: DictConfig, folder: Path, classifier: Classifier, data: ImageDataModule
+) -> tuple[np.ndarray, np.ndarray]:
     """Rates and losses, one a step."""
     span = Range(**cfg.lr_find_range).check()
     classifier.schedule = partial(span.schedule)
@@ -120,8 +124,7 @@ def _test(cfg: DictConfig, classifier: Classifier, data: ImageDataModule) -> tup
         callbacks=[test],
         use_distributed_sampler=False,
     )
-    data.check_shares(trainer.world_size)
-    trainer.fit(classifier, datamodule=data)
+    fit(trainer, classifier, data, folder / LAST)
     return np.array(test.rates[: len(test.losses)]), np.array(test.losses)
 
 
