@@ -50,12 +50,13 @@ class Description:
 class Trained:
     """A network with its trained weights, in eval mode on the CPU, and what it needs to see images as in training.
 
-    `epoch` counts from 1; 0 means not trained yet.
+    `epoch` counts from 1; 0 means not trained yet. `precision`, as the Trainer names it, is that of its training.
     """
 
     net: nn.Module
     description: Description
     epoch: int
+    precision: str
 
 
 def load(path: Path) -> Trained:
@@ -75,6 +76,7 @@ def load(path: Path) -> Trained:
         )
         weights = {key.removeprefix("net."): value for key, value in content["state_dict"].items()}
         epoch = epochs_finished(content)
+        precision = str(said["precision"])
     except Exception as error:  # torch raises whatever a damaged file provokes
         raise ConfigError(f"{path} is no checkpoint of lightsweep ({' '.join(str(error).split())[:200]})") from error
     net = description.build_net()
@@ -82,7 +84,7 @@ def load(path: Path) -> Trained:
         net.load_state_dict(weights)
     except RuntimeError as error:
         raise ConfigError(f"{path} has weights of another network ({' '.join(str(error).split())[:200]})") from error
-    return Trained(net.eval(), description, epoch)
+    return Trained(net.eval(), description, epoch, precision)
 
 
 def choose(folder: Path, score_with: str) -> Path:

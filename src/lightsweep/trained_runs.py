@@ -1,0 +1,107 @@
+"""Which weights RUN means, on the command line of what uses a trained network."""
+
+import csv
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lightsweep import run_folder
+from lightsweep.errors import ConfigError
+
+_BEST, _LAST = "best.ckpt", "last.ckpt"
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A checkpoint, the folder of its run (None for a file that lies by itself), and why it was chosen."""
+
+    checkpoint: Path
+    run: Path | None
+    reason: str = ""
+
+    @property
+    def config(self):
+        """The run's own config.
+
+        Raises:
+            ConfigError: there is none.
+        """
+        if self.run is None:
+            raise ConfigError(f"{self.checkpoint} lies in no run's folder: nothing says which data it was trained on")
+        return run_folder.load_config(self.run)
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """What the run's result.json says; nothing where there is none."""
+        return _read_result(self.run) if self.run else {}
+
+
+def find(name: str, which: str | None) -> Weights:
+    """The weights that RUN means.
+
+    Args:
+        name: a run's folder, latest, a checkpoint file, or the folder of a sweep or of a trial with several seeds.
+        which: best, last, or None for those that training scored.
+
+    Raises:
+        ConfigError: it means nothing.
+    """
+    path = run_folder.newest() if name == "latest" else Path(name).expanduser().absolute()
+    if path.is_file():
+        run = path.parent.parent
+        return Weights(path, run if run_folder.is_run(run) else None)
+    if run_folder.is_run(path):
+        return _of_run(path, which, "the newest run" if name == "latest" else "")
+    if (path / "leaderboard.csv").is_file():
+        return _of_sweep(path, which)
+    if seeds := sorted(path.glob("seed-*")):
+        return _of_run(_best_of(seeds, path), which, "its best seed by validation")
+    raise ConfigError(f"RUN must be a run's folder, a sweep's folder, a checkpoint file or latest, got {name!r}")
+
+
+def _of_run(folder: Path, which: str | None, reason: str) -> Weights:
+    wanted = which or run_folder.load_config(folder).get("score_with", "best")
+    names = (_LAST,) if wanted == "last" else (_BEST, _LAST)  # a run may keep no best one
+    for name in names:
+        if (folder / "checkpoints" / name).is_file():
+            return Weights(folder / "checkpoints" / name, folder, reason)
+    raise ConfigError(f"{folder} has no checkpoint ({names[0]})")
+
+
+def _of_sweep(folder: Path, which: str | None) -> Weights:
+    """The weights of the best trial, trained anew where a confirmation did so."""
+    with (folder / "leaderboard.csv").open(encoding="utf-8", newline="") as file:
+        best = next(csv.DictReader(file), {})
+    if best.get("rank") != "1":
+        raise ConfigError(f"{folder} is a sweep without a complete trial")
+    trial = f"trial {best['trial']}, the sweep's best"
+    confirmed = sorted(folder.glob("confirm/best-seed-*"))
+    if confirmed and str(_read(folder / "confirmation.json").get("best_trial")) == best["trial"]:
+        run = _best_of(confirmed, folder)
+        return _of_run(run, which, f"{trial}, in its confirmation the best seed by validation")
+    place = folder / best["folder"]
+    if run_folder.is_run(place):
+        return _of_run(place, which, trial)
+    return _of_run(_best_of(sorted(place.glob("seed-*")), place), which, f"{trial}, its best seed by validation")
+
+
+def _best_of(runs: list[Path], folder: Path) -> Path:
+    """The run with the best value of what it watched. Test scores choose nothing."""
+    completed = [(run, result) for run in runs if (result := _read_result(run)).get("status") == "completed"]
+    if not completed:
+        raise ConfigError(f"{folder} has no run that was completed")
+    sign = -1 if completed[0][1]["monitor"].endswith("acc") else 1
+    return min(completed, key=lambda pair: sign * pair[1]["best_value"])[0]
+
+
+def _read_result(run: Path) -> dict[str, Any]:
+    return _read(run / "result.json")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
