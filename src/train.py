@@ -88,7 +88,7 @@ def build_classifier(cfg: DictConfig, data):
     from lightsweep.objective import Objective
 
     model: Any = OmegaConf.to_container(cfg.model, resolve=True)
-    description = Description(model, data.input_shape, data.class_names, data.normalization)
+    description = Description(model, data.input_shape, data.class_names, data.normalization, data.resize)
     net = description.build_net()
     if cfg.compile:
         net.compile()

@@ -39,7 +39,15 @@ def test_network_and_normalisation_are_rebuilt_from_the_file_alone(finished, com
     assert correct / len(data.labels("test")) == finished.result["test/acc"]
     assert trained.description.class_names == tuple("0123456789")
     assert trained.description.input_shape == (1, 8, 8)
+    assert trained.description.resize == "squash"
     assert not trained.net.training
+
+
+def test_an_older_checkpoint_means_squash(finished, tmp_path: Path) -> None:
+    content = finished.checkpoint("best.ckpt")
+    assert content["lightsweep"].pop("resize") == "squash"
+    torch.save(content, tmp_path / "older.ckpt")
+    assert checkpoints.load(tmp_path / "older.ckpt").description.resize == "squash"
 
 
 def test_best_is_the_best_epoch_and_last_the_last(finished) -> None:

@@ -23,12 +23,14 @@ BEST = "best.ckpt"
 
 @dataclass(frozen=True)
 class Description:
-    """What a checkpoint says of itself: the network's config node, the data's shape and classes, the normalisation."""
+    """What a checkpoint says of itself: the network's config node, the data's shape and classes, and how an image of
+    any size becomes an input: `resize` (a name from `data.decode.RESIZES`), then the normalisation."""
 
     model: dict[str, Any]
     input_shape: tuple[int, int, int]
     class_names: tuple[str, ...]
     normalization: Normalization
+    resize: str
 
     def as_dict(self) -> dict[str, Any]:
         return {
@@ -37,6 +39,7 @@ class Description:
             "class_names": list(self.class_names),
             "mean": self.normalization.mean,
             "std": self.normalization.std,
+            "resize": self.resize,
         }
 
     def build_net(self) -> nn.Module:
@@ -73,6 +76,7 @@ def load(path: Path) -> Trained:
             tuple(said["input_shape"]),
             tuple(said["class_names"]),
             Normalization(said["mean"], said["std"]),
+            said.get("resize", "squash"),  # older ones do not say it
         )
         weights = {key.removeprefix("net."): value for key, value in content["state_dict"].items()}
         epoch = epochs_finished(content)

@@ -33,7 +33,8 @@ class CIFAR10DataModule(ImageDataModule):
         self.folder = self.data_dir / _FOLDER
 
     def foreseen(self) -> Traits | None:
-        return Traits((3, _SIDE, _SIDE), tuple(map(str, range(_CLASSES))), symmetric()) if self._missing() else None
+        names = tuple(map(str, range(_CLASSES)))
+        return Traits((3, _SIDE, _SIDE), names, symmetric(), self.resize) if self._missing() else None
 
     def prepare_data(self) -> None:
         """Download what is missing.

@@ -29,19 +29,22 @@ class ImageArrays:
 
 
 class Traits(NamedTuple):
-    """What a network follows from: an image's shape (C, H, W), the classes, and how pixels become inputs."""
+    """What a network follows from: an image's shape (C, H, W), the classes, and how images become inputs."""
 
     input_shape: tuple[int, int, int]
     class_names: tuple[str, ...]
     normalization: Normalization
+    resize: str
 
 
 class ImageDataModule(pl.LightningDataModule):
     """A data set is a subclass with one method, `read`. The arguments are explained in conf/data/_common.yaml.
 
     After `setup`: `input_shape` (C, H, W), `class_names`, `normalization`, and `indices`, which images of the training
-    or test arrays belong to train, val and test.
+    or test arrays belong to train, val and test. `resize` is how an image of another size is brought to that shape.
     """
+
+    resize = "squash"
 
     def __init__(
         self,

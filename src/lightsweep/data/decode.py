@@ -1,0 +1,118 @@
+"""One image file, of any size and kind, as the square of pixels that a network sees. The same in training and after.
+
+Workers of their own import this module: neither torch nor Lightning comes with it.
+"""
+
+import warnings
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+RESIZES = ("squash", "crop", "pad")
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")  # others would open too, some through other programs
+MAX_PIXELS = 100_000_000  # 10,000 x 10,000; what says it is larger is not decoded
+BACKGROUND = "white"  # behind what is transparent, as in a browser
+PADDING = "black"  # as the padding of augmentation
+
+_FILTER = Image.Resampling.BILINEAR  # averages over all pixels when it makes an image smaller
+_GAP = 2  # a JPEG may be decoded at 1/2, 1/4 or 1/8 as long as this times the wanted size is left
+
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # it is refused, not warned of
+
+
+class BadImage(Exception):
+    """A file that is no image, or none that can be used. The message is the reason, in one line, without the name."""
+
+
+def decode(source: Path | bytes, *, image_size: int | tuple[int, int], resize: str, grayscale: bool) -> np.ndarray:
+    """Read an image -> ``uint8 [C, H, W]``, three channels (RGB) or, in grayscale, one.
+
+    It is turned as its EXIF orientation says, laid on white where it is transparent, of 16 bits the upper eight are
+    kept, and of an animation the first picture. An image that has the wanted size already keeps every pixel.
+
+    Args:
+        source: a file or its content.
+        image_size: H = W, or (H, W).
+        resize: squash (sides change by factors of their own), crop (the largest part of the right shape in the
+            middle), or pad (the whole image, with black beside it).
+        grayscale: ITU-R 601 luma of a colour image. Otherwise a gray image gets three equal channels.
+
+    Raises:
+        BadImage: it is no image in one of `FORMATS`, it is damaged or cut off, or has more than `MAX_PIXELS`.
+    """
+    height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
+    try:
+        image = _load(source, _GAP * max(height, width))
+        image = _resized(_plain(image, "L" if grayscale else "RGB"), (width, height), resize)
+    except (BadImage, MemoryError):
+        raise
+    except Exception as error:  # a damaged file can make Pillow raise anything
+        raise BadImage(_reason(error)) from error
+    pixels = np.asarray(image).reshape(height, width, -1)
+    return np.ascontiguousarray(pixels.transpose(2, 0, 1))  # [H, W, C] -> [C, H, W]
+
+
+def _load(source: Path | bytes, enough: int) -> Image.Image:
+    """The image, decoded and upright; of a large JPEG a smaller version whose sides are still `enough`."""
+    if isinstance(source, Path) and not source.is_file():  # reading a pipe would wait for ever
+        raise BadImage("it is no regular file")
+    with Image.open(BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS) as image:
+        if image.width * image.height > MAX_PIXELS:
+            raise BadImage(_too_large(f"{image.width} x {image.height}"))
+        if image.format == "JPEG":
+            image.draft(None, (enough, enough))
+        image.load()
+        return _upright(image)
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        orientation = image.getexif().get(0x0112, 1)
+    except Exception:  # damaged EXIF data say nothing of the pixels
+        return image
+    return ImageOps.exif_transpose(image) if orientation in range(2, 9) else image
+
+
+def _plain(image: Image.Image, mode: str) -> Image.Image:
+    """The image in mode L or RGB, whatever it was."""
+    if image.mode == "F":
+        raise BadImage("it has floating-point pixels, whose range is not known")
+    if image.mode.startswith("I"):
+        image = Image.fromarray(_upper_bits(np.asarray(image)))
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, BACKGROUND), image)
+    return image.convert(mode)
+
+
+def _upper_bits(pixels: np.ndarray) -> np.ndarray:
+    """16-bit gray, also where it comes as 32-bit whole numbers -> ``uint8``, as Pillow does it for 16-bit colours."""
+    if pixels.size and (pixels.min() < 0 or pixels.max() > 0xFFFF):
+        raise BadImage("it has 32-bit pixels, whose range is not known")
+    return (pixels >> 8).astype(np.uint8)
+
+
+def _resized(image: Image.Image, size: tuple[int, int], resize: str) -> Image.Image:
+    if image.size == size:
+        return image
+    if resize == "crop":
+        return ImageOps.fit(image, size, _FILTER)
+    if resize == "pad":
+        return ImageOps.pad(image, size, _FILTER, color=PADDING)
+    return image.resize(size, _FILTER)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, Image.DecompressionBombError):
+        return _too_large("very many")
+    if isinstance(error, Image.UnidentifiedImageError):
+        return f"it is no image in one of the formats {', '.join(FORMATS)}"
+    if isinstance(error, OSError) and error.strerror:
+        return f"it cannot be read: {error.strerror}"
+    return f"it is damaged or cut off: {' '.join(str(error).split()) or type(error).__name__}"
+
+
+def _too_large(pixels: str) -> str:
+    return f"it has {pixels} pixels, more than {MAX_PIXELS:,}"
