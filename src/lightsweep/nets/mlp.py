@@ -1,24 +1,14 @@
-"""Networks: images -> logits. B is the batch, C, H, W an image's channels, height and width, K the classes.
+"""The multilayer perceptron."""
 
-Each takes `input_shape` (C, H, W) and `num_classes` K, which follow from the data, and keyword arguments without
-defaults: conf/model/ has those.
-"""
-
-from math import prod
+from math import log, prod
 
 from torch import Tensor, nn
 
 from lightsweep import checks
 from lightsweep.initializers import NAMES as INITIALIZER_NAMES
 from lightsweep.initializers import initialize
-
-ACTIVATIONS: dict[str, type[nn.Module]] = {
-    "relu": nn.ReLU,
-    "gelu": nn.GELU,
-    "tanh": nn.Tanh,
-    "silu": nn.SiLU,
-    "leaky_relu": nn.LeakyReLU,
-}
+from lightsweep.nets import limits
+from lightsweep.nets.activations import ACTIVATIONS
 
 
 class MLP(nn.Module):
@@ -86,15 +76,18 @@ class MLP(nn.Module):
 
 def hidden_widths(width: int, depth: int, taper: float) -> list[int]:
     """`depth` widths, each the one before times `taper`, rounded, at least 1."""
-    checks.whole("model.width", width, "[1, inf)")
-    checks.whole("model.depth", depth, "[1, inf)")
+    limits.check(width=width, depth=depth)
     checks.number("model.taper", taper, "(0, 4]")
+    narrow = log(width) + (depth - 1) * log(taper) <= log(limits.WIDEST)  # the power itself could overflow
+    checks.require(narrow, "model.taper", f"keep each layer below {limits.WIDEST} units", taper)
     return [max(1, round(width * taper**layer)) for layer in range(depth)]
 
 
 def _checked(hidden: list[int]) -> list[int]:
     whole = isinstance(hidden, list) and all(type(units) is int and units >= 1 for units in hidden)
     checks.require(whole and len(hidden) > 0, "model.hidden", "be a list of whole numbers >= 1, at least one", hidden)
+    for units in hidden:
+        checks.require(units <= limits.WIDEST, "model.hidden", f"hold widths up to {limits.WIDEST}", hidden)
     return hidden
 
 

@@ -100,6 +100,11 @@ def test_width_depth_and_taper_or_a_list_give_the_widths(mlp, overrides: list[st
     assert widths(mlp(*overrides)) == expected
 
 
+def test_a_taper_cannot_grow_beyond_all_bounds(mlp) -> None:
+    with pytest.raises(ConfigError, match=r"^model.taper must keep each layer below 1000000 units, got 4$"):
+        mlp("model.depth=1000", "model.taper=4")
+
+
 def test_a_dropout_for_each_layer(mlp) -> None:
     net = mlp("model.hidden=[8,8,8]", "model.dropout=[0.1,0.2,0.3]")
     assert [layer.p for layer in net.body if isinstance(layer, nn.Dropout)] == [0.1, 0.2, 0.3]
@@ -131,6 +136,9 @@ def test_hidden_layers_and_head_have_their_own_initializers(mlp) -> None:
         ("model.hidden=[1.5]", "model.hidden must be a list of whole numbers >= 1, at least one, got [1.5]"),
         ("model.hidden=64", "model.hidden must be a list of whole numbers >= 1, at least one, got 64"),
         ("model.width=0", "model.width must be a whole number >= 1, got 0"),
+        ("model.depth=1000000", "model.depth must be at most 1000, got 1000000"),
+        ("model.width=1000000000", "model.width must be at most 1000000, got 1000000000"),
+        ("model.hidden=[9999999]", "model.hidden must hold widths up to 1000000, got [9999999]"),
         ("model.depth=0", "model.depth must be a whole number >= 1, got 0"),
         ("model.taper=0", "model.taper must be in (0, 4], got 0"),
         ("model.activation=foo", "model.activation must be one of relu, gelu, tanh, silu, leaky_relu, got 'foo'"),
