@@ -32,6 +32,23 @@ class Description:
     normalization: Normalization
     resize: str
 
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """(H, W)."""
+        return self.input_shape[1:]
+
+    @property
+    def grayscale(self) -> bool:
+        """Whether an input is gray, not coloured.
+
+        Raises:
+            ConfigError: it is neither, and no image file is like that.
+        """
+        channels = self.input_shape[0]
+        if channels not in (1, 3):
+            raise ConfigError(f"the network takes images with {channels} channels; image files have 1 or 3")
+        return channels == 1
+
     def as_dict(self) -> dict[str, Any]:
         return {
             "model": self.model,
@@ -80,7 +97,7 @@ def load(path: Path) -> Trained:
         )
         weights = {key.removeprefix("net."): value for key, value in content["state_dict"].items()}
         epoch = epochs_finished(content)
-        precision = str(said["precision"])
+        precision = str(said.get("precision", "32-true"))  # older ones do not say it
     except Exception as error:  # torch raises whatever a damaged file provokes
         raise ConfigError(f"{path} is no checkpoint of lightsweep ({' '.join(str(error).split())[:200]})") from error
     net = description.build_net()

@@ -69,13 +69,13 @@ class Predictor:
         probabilities = self._probabilities(images)
         if self.flip:
             probabilities = (probabilities + self._probabilities(images.flip(3))) / 2
-        return probabilities.cpu()
+        return probabilities
 
     def _probabilities(self, images: Tensor) -> Tensor:
         with self.place.precision():
             logits = self.net(self.normalization(images))
-        # In double precision no two logits that differ become equal: the largest stays the largest.
-        return torch.softmax(logits.double(), 1)
+        # In double precision, which not every device has, no two logits that differ become equal.
+        return torch.softmax(logits.cpu().double(), 1)
 
 
 def ranked(probabilities: Tensor) -> tuple[Tensor, Tensor]:

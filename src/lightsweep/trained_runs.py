@@ -6,7 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from omegaconf import DictConfig
+
 from lightsweep import run_folder
+from lightsweep.data.names import printable
 from lightsweep.errors import ConfigError
 
 _BEST, _LAST = "best.ckpt", "last.ckpt"
@@ -21,15 +24,32 @@ class Weights:
     reason: str = ""
 
     @property
-    def config(self):
+    def config(self) -> DictConfig:
         """The run's own config.
 
         Raises:
             ConfigError: there is none.
         """
         if self.run is None:
-            raise ConfigError(f"{self.checkpoint} lies in no run's folder: nothing says which data it was trained on")
+            raise ConfigError(
+                f"{self.checkpoint} lies in no run's folder, which would say what data it was trained on;"
+                " --data data=NAME chooses some"
+            )
         return run_folder.load_config(self.run)
+
+    @property
+    def are_scored(self) -> bool:
+        """Whether these are the weights that training scored."""
+        return self.run is not None and self.checkpoint == _of_run(self.run, None, "").checkpoint
+
+    @property
+    def evaluation_folder(self) -> Path:
+        return (self.run or self.checkpoint.parent) / "evaluation"
+
+    def told(self, epoch: int) -> str:
+        """What was taken, in a line."""
+        reason = f" ({self.reason})" if self.reason else ""
+        return f"{printable(self.checkpoint)} of epoch {epoch}{reason}"
 
     @property
     def result(self) -> dict[str, Any]:
