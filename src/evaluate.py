@@ -36,7 +36,7 @@ def main() -> int:
     """Find the weights and the data, score part after part, write and compare."""
     options = arguments()
 
-    from lightsweep import checkpoints, evaluation, inference, quiet, run_data, trained_runs
+    from lightsweep import checkpoints, evaluation, evaluation_folder, inference, quiet, run_data, trained_runs
 
     quiet.libraries()
     weights = trained_runs.find(options.run, options.checkpoint)
@@ -44,7 +44,7 @@ def main() -> int:
     print(weights.told(trained.epoch), file=sys.stderr)
     settings = run_data.settings(weights, options.data or [])
     output = options.output or weights.evaluation_folder / settings.label
-    folders = {part: evaluation.make_folder(output / part) for part in dict.fromkeys(options.split)}
+    folders = {part: evaluation_folder.make_folder(output / part) for part in dict.fromkeys(options.split)}
 
     settings.use_threads()
     place = inference.place(options.device or settings.device, trained.precision)
@@ -55,7 +55,7 @@ def main() -> int:
     evaluations = []
     for part, folder in folders.items():
         evaluations.append(evaluation.evaluate(trained, data, part, place, noted))
-        evaluation.write(folder, evaluations[-1], data, place, facts)
+        evaluation_folder.write(folder, evaluations[-1], data, place, facts)
     evaluation.show(evaluations)
     for line in evaluation.comparison(evaluations, weights.result, place):
         print(line)

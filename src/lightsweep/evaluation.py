@@ -1,11 +1,7 @@
-"""A part of the data scored again: beside what training wrote down, and as a folder of its own."""
+"""A part of the data scored again, beside what training noted of it."""
 
-import errno
-import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -14,15 +10,10 @@ from rich.table import Table
 from lightsweep import environment, scoring
 from lightsweep.checkpoints import Trained
 from lightsweep.data.module import ImageDataModule
-from lightsweep.errors import ConfigError
-from lightsweep.files import write_whole
 from lightsweep.inference import Place
-from lightsweep.results import confusion_csv
-from lightsweep.run_folder import ROOT
 from lightsweep.scoring import Score
 
-FILE = "evaluation.json"
-_METRICS = ("loss", "acc")
+METRICS = ("loss", "acc")
 
 
 @dataclass(frozen=True)
@@ -34,23 +25,12 @@ class Evaluation:
     noted: Mapping[str, float]
 
     @property
+    def images(self) -> int:
+        return int(self.score.confusion.sum())
+
+    @property
     def differs(self) -> bool:
         return any(getattr(self.score, name) != value for name, value in self.noted.items())
-
-
-def make_folder(path: Path) -> Path:
-    """A folder to write to, made before anything is scored.
-
-    Raises:
-        ConfigError: it cannot be written.
-    """
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        if not os.access(path, os.W_OK):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be written ({error.strerror}): --output FOLDER chooses another") from error
-    return path
 
 
 def evaluate(trained: Trained, data: ImageDataModule, part: str, place: Place, noted: Mapping[str, Any]) -> Evaluation:
@@ -64,25 +44,9 @@ def evaluate(trained: Trained, data: ImageDataModule, part: str, place: Place, n
         data.eval_loader(part, place.device),
         num_classes=data.num_classes,
         precision=place.precision(),
+        keep_probabilities=True,
     )
-    return Evaluation(part, score, {name: noted[f"{part}/{name}"] for name in _METRICS if f"{part}/{name}" in noted})
-
-
-def write(folder: Path, evaluation: Evaluation, data: ImageDataModule, place: Place, facts: Mapping[str, Any]) -> None:
-    """Fill a part's folder: evaluation.json, confusion.csv, the report and the figures."""
-    part, score = evaluation.part, evaluation.score
-    content = {
-        "part": part,
-        "images": int(score.confusion.sum()),
-        **{name: getattr(score, name) for name in _METRICS},
-        "noted_in_training": dict(evaluation.noted),
-        **facts,
-        "device": environment.device_name(place.device),
-        "versions": environment.versions(),
-        "git_commit": environment.git_commit(ROOT),
-    }
-    write_whole(folder / "confusion.csv", confusion_csv(score.confusion, data.class_names))
-    write_whole(folder / FILE, json.dumps(content, indent=1) + "\n")
+    return Evaluation(part, score, {name: noted[f"{part}/{name}"] for name in METRICS if f"{part}/{name}" in noted})
 
 
 def show(evaluations: Sequence[Evaluation]) -> None:
@@ -92,9 +56,9 @@ def show(evaluations: Sequence[Evaluation]) -> None:
     for column in ("", "images", "loss", "accuracy", *(("in result.json: loss", "accuracy") if noted else ())):
         table.add_column(column, justify="right" if column else "left")
     for each in evaluations:
-        before = [f"{each.noted[name]:.4f}" if name in each.noted else "" for name in _METRICS] if noted else []
-        now = [f"{getattr(each.score, name):.4f}" for name in _METRICS]
-        table.add_row(each.part, f"{each.score.confusion.sum():,}", *now, *before)
+        before = [f"{each.noted[name]:.4f}" if name in each.noted else "" for name in METRICS] if noted else []
+        now = [f"{getattr(each.score, name):.4f}" for name in METRICS]
+        table.add_row(each.part, f"{each.images:,}", *now, *before)
     Console().print(table)
 
 
