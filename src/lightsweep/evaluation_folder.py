@@ -88,12 +88,14 @@ def _mistakes(evaluation: Evaluation, data: ImageDataModule) -> Figure:
     labels, probabilities = data.labels(evaluation.part), evaluation.score.probabilities
     worst = picking.most_wrong(labels, probabilities, _MISTAKES)
     captions = [_caption(data.class_names, labels[place], probabilities[place]) for place in worst]
-    return samples.grid(data.images(evaluation.part, worst), captions, f"{evaluation.part}: the surest mistakes")
+    return samples.grid(
+        data.images(evaluation.part, worst), captions, f"{evaluation.part}: surest mistakes (true, predicted)"
+    )
 
 
 def _caption(class_names: tuple[str, ...], label: int, probabilities: np.ndarray) -> str:
     predicted = int(probabilities.argmax())
-    return f"{class_names[label]}\nas {class_names[predicted]} {probabilities[predicted]:.2f}"
+    return f"{class_names[label]}\n{class_names[predicted]} {probabilities[predicted]:.2f}"
 
 
 def _json(content: dict[str, Any]) -> str:
