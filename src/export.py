@@ -45,7 +45,7 @@ def main() -> int:
     if not len(real):
         print("the run's own data are not at hand: checked on noise alone", file=sys.stderr)
     batches = [*images, real] if len(real) else images
-    difference = exporting.to_onnx(trained, path, batches, exporting.describe(trained, weights.checkpoint))
+    difference = exporting.to_onnx(trained, path, batches, exporting.describe(trained, weights))
     print(
         f"{path}: {path.stat().st_size:,} bytes; onnxruntime and PyTorch differ by at most {difference:.1e}"
         f" on {sum(map(len, batches))} images ({len(real)} real)"

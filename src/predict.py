@@ -60,10 +60,9 @@ def main() -> int:
     to_pixels = partial(decode, image_size=seen.image_size, resize=seen.resize, grayscale=seen.grayscale)
     top = min(options.top, len(seen.class_names))
 
+    table = TableWriter(top)
     with ExitStack() as files:
-        writers: list[Writer] = []
-        if "-" not in (options.csv, options.json):
-            writers.append(TableWriter(top, hint=not (options.csv or options.json)))
+        writers: list[Writer] = [table]
         if options.csv:
             writers.append(CsvWriter(files.enter_context(opened(options.csv)), top))
         if options.json:
@@ -71,9 +70,12 @@ def main() -> int:
         classification = Classification(predictor, seen.class_names, writers, top=top)
         for batch in decoded(listed(options.places, classification.skip), to_pixels, batch_size=options.batch_size):
             classification.take(batch)
-        facts = {"checkpoint": str(weights.checkpoint), "class_names": seen.class_names}
-        said = classification.end(facts)
-    print("\n".join(said), file=sys.stderr if "-" in (options.csv, options.json) else sys.stdout)
+        said = classification.end({"checkpoint": str(weights.checkpoint), "class_names": seen.class_names})
+    if "-" in (options.csv, options.json):
+        print(*said, sep="\n", file=sys.stderr)
+    else:
+        table.show()
+        print(*said, sep="\n")
     return classification.exit_code
 
 

@@ -9,12 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lightsweep import environment
 from lightsweep.checkpoints import Trained
 from lightsweep.data.normalize import Normalization
 from lightsweep.errors import ConfigError, RunFailed
 from lightsweep.files import replacing
-from lightsweep.run_folder import ROOT
+from lightsweep.trained_runs import Weights
 
 TOLERANCE = 1e-4
 BATCH_SIZES = (1, 2, 7)  # that each export is checked with
@@ -64,7 +63,7 @@ def to_onnx(trained: Trained, path: Path, images: Sequence[np.ndarray], metadata
     return difference
 
 
-def describe(trained: Trained, checkpoint: Path) -> dict[str, Any]:
+def describe(trained: Trained, weights: Weights) -> dict[str, Any]:
     """What a user of the file must know: the classes in the order of the outputs, and how an image becomes an input."""
     from lightsweep import __version__
 
@@ -75,10 +74,11 @@ def describe(trained: Trained, checkpoint: Path) -> dict[str, Any]:
         "colour": "gray" if channels == 1 else "RGB",
         "resize": trained.description.resize,
         "outputs": "logits and probabilities, float32 [batch, classes]",
-        "checkpoint": checkpoint.name,
+        "precision": f"float32 (trained in {trained.precision})",
+        "checkpoint": str(weights.checkpoint),
         "epoch": trained.epoch,
         "lightsweep_version": __version__,
-        "git_commit": environment.git_commit(ROOT) or "",
+        "git_commit": weights.result.get("git_commit") or "",  # that trained it
     }
 
 

@@ -44,11 +44,10 @@ class Writer:
 
 
 class TableWriter(Writer):
-    """The first `ROWS` predictions as a table, printed at the end."""
+    """The first `ROWS` predictions as a table."""
 
-    def __init__(self, top: int, *, hint: bool) -> None:
+    def __init__(self, top: int) -> None:
         self.table = Table(box=None, header_style="bold")
-        self.hint = hint
         self.left_out = 0
         self.table.add_column("file", overflow="fold")
         for _ in range(top):
@@ -63,13 +62,12 @@ class TableWriter(Writer):
         cells = [cell for name, probability in pairs for cell in (printable(name), f"{probability:.4f}")]
         self.table.add_row(*(Text(cell) for cell in (printable(prediction.file), *cells)))  # Text: a name is no markup
 
-    def end(self, facts: dict[str, Any]) -> None:
+    def show(self) -> None:
         # Without a terminal nothing is folded: who reads a pipe wants a file's name whole.
         console = Console(width=None if sys.stdout.isatty() else _NEVER_FOLDED)
         console.print(self.table)
         if self.left_out:
-            more = " (--csv or --json FILE keeps all)" if self.hint else ""
-            console.print(f"… and {self.left_out:,} more{more}", highlight=False)
+            console.print(f"… and {self.left_out:,} more, which --csv and --json would keep", highlight=False)
 
 
 class CsvWriter(Writer):

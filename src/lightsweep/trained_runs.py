@@ -67,7 +67,7 @@ def find(name: str, which: str | None) -> Weights:
     Raises:
         ConfigError: it means nothing.
     """
-    path = run_folder.newest() if name == "latest" else Path(name).expanduser().absolute()
+    path = run_folder.newest() if name == "latest" else Path(name).expanduser().resolve()
     if path.is_file():
         run = path.parent.parent
         return Weights(path, run if run_folder.is_run(run) else None)
