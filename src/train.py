@@ -64,7 +64,8 @@ def train(cfg: DictConfig, folder: Path, *, kind: str, overrides: list[str]) -> 
 
         fitting = trainer.make(cfg, folder, metrics, assignment.callbacks(cfg.monitor.metric))
         record.device = fitting.strategy.root_device
-        hparams.log_start(fitting.loggers, cfg)
+        parts = data.scored_parts(test=cfg.test)
+        hparams.log_start(fitting.loggers, cfg, parts)
         last = folder / "checkpoints" / checkpoints.LAST
         trainer.fit(fitting, classifier, data, last)
         if not fitting.is_global_zero:  # one of several processes: the first does the rest
@@ -72,7 +73,7 @@ def train(cfg: DictConfig, folder: Path, *, kind: str, overrides: list[str]) -> 
 
         trained = checkpoints.load(checkpoints.choose(folder / "checkpoints", cfg.score_with))
         record.best_epoch = trained.epoch
-        score_parts(record, trained.net, data, fitting, ("train", "val", "test") if cfg.test else ("train", "val"))
+        score_parts(record, trained.net, data, fitting, parts)
         hparams.log_end(fitting.loggers, record.facts)
     summary.show(record.content("completed"), folder)
     return record.best_value
@@ -94,7 +95,7 @@ def build_classifier(cfg: DictConfig, data):
         net.compile()
     return Classifier(
         net,
-        objective=Objective(net, **cfg.loss),
+        objective=Objective(net, **cfg.loss, class_weights=data.class_weights),
         optimizer=build(cfg.optimizer, "optimizer"),
         schedule=build(cfg.scheduler, "scheduler"),
         decay_all=cfg.decay_all,

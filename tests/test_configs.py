@@ -18,7 +18,10 @@ FILES = sorted(file.relative_to(CONF) for file in CONF.rglob("*.yaml") if file.p
 CHOSEN = [f"{file.parent}={file.stem}" for file in FILES if not file.stem.startswith("_")]
 CHOICES = [choice for choice in CHOSEN if not choice.startswith("hydra/")]
 SWEEPERS = [choice for choice in CHOSEN if choice not in CHOICES]
-NO_ACCELERATOR = {"trainer=gpu": ["trainer.accelerator=cpu"]}  # the rest of the file is tested anywhere
+NEEDED = {
+    "trainer=gpu": ["trainer.accelerator=cpu"],  # the rest of the file is tested anywhere
+    "data=image_folder": ["data.root=images"],
+}
 GROUPS = ("model", "optimizer", "scheduler", "data", "callbacks", "logger", "trainer")
 
 
@@ -48,7 +51,7 @@ def test_every_group_of_the_design_is_there() -> None:
 
 @pytest.mark.parametrize("choice", CHOICES)
 def test_every_choice_can_be_built(compose, choice: str) -> None:
-    cfg = compose(choice, *NO_ACCELERATOR.get(choice, []))
+    cfg = compose(choice, *NEEDED.get(choice, []))
     group = choice.partition("=")[0]
     built = [build_group(cfg, one) for one in ([group] if group in GROUPS else GROUPS)]
     assert any(built) or choice.endswith("=none")

@@ -1,6 +1,6 @@
 """What a run varies, for the loggers: TensorBoard's HParams tab, one row a run, with the real metrics."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -21,10 +21,12 @@ def flat(cfg: DictConfig) -> dict[str, Any]:
     return {key: _scalar(value) for key, value in params.items() if value is not None}
 
 
-def log_start(loggers: Iterable[Logger], cfg: DictConfig) -> None:
+def log_start(loggers: Iterable[Logger], cfg: DictConfig, parts: Collection[str]) -> None:
+    """Log what the run varies, with placeholders for the metrics of the parts that will be scored."""
+    metrics = [name for name in _METRICS if name.removeprefix("hp/").partition("_")[0] in parts]
     for logger in loggers:
         if isinstance(logger, TensorBoardLogger):
-            logger.log_hyperparams(flat(cfg), dict.fromkeys(_METRICS, 0.0))
+            logger.log_hyperparams(flat(cfg), dict.fromkeys(metrics, 0.0))
         else:
             logger.log_hyperparams(flat(cfg))
 

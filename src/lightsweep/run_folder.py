@@ -64,8 +64,9 @@ def save_config(config: DictConfig, folder: Path) -> None:
     """Write the run's config, with what depends on the shell it was typed in resolved."""
     own = OmegaConf.masked_copy(config, [str(key) for key in config if key not in ("hydra", "resume")])
     OmegaConf.set_struct(own, False)
-    if isinstance(own.get("data_dir"), str):
-        own.data_dir = os.path.abspath(own.data_dir)  # noqa: PTH100  # resolve() would leave symlinks
+    for node, key in ((own, "data_dir"), (own.get("data"), "root")):
+        if isinstance(node, DictConfig) and isinstance(node.get(key), str):
+            node[key] = os.path.abspath(Path(node[key]).expanduser())  # noqa: PTH100  # resolve() would leave symlinks
     own.overrides = list(config.hydra.overrides.task)
     write_whole(folder / CONFIG, OmegaConf.to_yaml(own))
 

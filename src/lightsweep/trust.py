@@ -25,6 +25,9 @@ WHITELIST = (
     "lightsweep.checkpoints.BestCheckpoint",
     "lightsweep.data.augment.Augment",
     "lightsweep.data.cifar10.CIFAR10DataModule",
+    "lightsweep.data.cifar100.CIFAR100DataModule",
     "lightsweep.data.digits.DigitsDataModule",
+    "lightsweep.data.fake.FakeDataModule",
+    "lightsweep.data.image_folder.ImageFolderDataModule",
     "lightsweep.run_folder.ConfigFirst",
 )

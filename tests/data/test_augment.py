@@ -11,13 +11,14 @@ from lightsweep.build import build
 from lightsweep.data.augment import Augment
 from lightsweep.errors import ConfigError
 
+OFF = {"flip": False, "crop": 0, "cutout": 0, "mixup": 0.0, "noise": 0.0, "noise_redraw": True}
+OFF |= dict.fromkeys(("shift", "scale", "rotate", "brightness", "contrast"), 0.0)
 MEAN = torch.tensor([10.0, 20.0, 30.0]).reshape(3, 1, 1)
 IMAGES = torch.randint(100, 256, (64, 3, 6, 6), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
 
 def augment(**values) -> Augment:
-    off = {"flip": False, "crop": 0, "cutout": 0, "noise": 0.0, "noise_redraw": True}
-    return Augment(**off | values)
+    return Augment(**OFF | values)
 
 
 def moved(images: Tensor = IMAGES, seed: int = 1, **values) -> Tensor:

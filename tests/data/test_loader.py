@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from lightsweep.data.augment import Augment
-from lightsweep.data.loader import EvalLoader, TrainLoader
+from lightsweep.data.loader import EvalLoader, Shelf, TrainLoader
 from lightsweep.data.normalize import Normalization
 
 COUNT = 23
@@ -13,17 +13,26 @@ IMAGES = torch.arange(30, dtype=torch.uint8).reshape(30, 1, 1, 1).expand(30, 1, 
 TARGETS = torch.arange(30) + 100
 INDICES = torch.arange(30)[7:]  # the last 23 of them
 AS_THEY_ARE = Normalization(torch.zeros(1, 1, 1), torch.ones(1, 1, 1))
-OFF = {"flip": False, "crop": 0, "cutout": 0, "noise": 0.0, "noise_redraw": True}
+OFF = {"flip": False, "crop": 0, "cutout": 0, "mixup": 0.0, "noise": 0.0, "noise_redraw": True}
+OFF |= dict.fromkeys(("shift", "scale", "rotate", "brightness", "contrast"), 0.0)
+SHELF = Shelf(IMAGES, TARGETS)
 
 
 def train_loader(augment: dict | None = None, **values) -> TrainLoader:
-    settings = {"batch_size": 5, "drop_last": False, "seed": 1} | values
+    settings = {
+        "normalization": AS_THEY_ARE,
+        "batch_size": 5,
+        "drop_last": False,
+        "seed": 1,
+        "sampling": "shuffle",
+        "classes": 130,
+    } | values
     changes = Augment(**OFF | (augment or {}))
-    return TrainLoader(IMAGES, TARGETS, INDICES, normalization=AS_THEY_ARE, augment=changes, **settings)
+    return TrainLoader(SHELF, INDICES, augment=changes, **settings)
 
 
 def eval_loader(**values) -> EvalLoader:
-    return EvalLoader(IMAGES, TARGETS, INDICES, normalization=AS_THEY_ARE, **{"batch_size": 5} | values)
+    return EvalLoader(SHELF, INDICES, normalization=AS_THEY_ARE, **{"batch_size": 5} | values)
 
 
 def epoch(loader: TrainLoader, number: int = 0) -> tuple[Tensor, Tensor]:
@@ -86,11 +95,7 @@ def test_noise_is_drawn_each_time_or_once_per_image(redrawn: bool) -> None:
 
 def test_normalises_before_it_adds_noise() -> None:
     far = Normalization(torch.full((1, 1, 1), 1000.0), torch.full((1, 1, 1), 1000.0))
-    augment = Augment(**OFF | {"noise": 0.01})
-    loader = TrainLoader(
-        IMAGES, TARGETS, INDICES, normalization=far, augment=augment, batch_size=23, drop_last=False, seed=1
-    )
-    images, targets = epoch(loader)
+    images, targets = epoch(train_loader({"noise": 0.01}, normalization=far, batch_size=23))
     noise = images - (targets.reshape(-1, 1, 1, 1) - 1100) / 1000
     assert noise.std().item() == pytest.approx(0.01, rel=0.2)
 

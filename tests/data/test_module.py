@@ -69,7 +69,7 @@ def test_setup_twice_reads_once(digits, monkeypatch) -> None:
 def test_loaders_share_one_tensor_on_the_device(digits) -> None:
     data = digits()
     loaders = [data.train_loader(CPU), data.eval_loader("train", CPU), data.eval_loader("val", CPU)]
-    assert len({loader.images.data_ptr() for loader in loaders}) == 1
+    assert len({loader.shelf.images.data_ptr() for loader in loaders}) == 1
 
 
 def test_drop_last_false_makes_a_large_batch_the_whole_set(digits) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
+VERSION = 1  # another one where the same file gives other pixels: what was kept is then decoded anew
 RESIZES = ("squash", "crop", "pad")
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")  # others would open too, some through other programs
 MAX_PIXELS = 100_000_000  # 10,000 x 10,000; what says it is larger is not decoded

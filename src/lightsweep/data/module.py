@@ -1,6 +1,8 @@
 """The LightningDataModule that all data sets share: split, normalise, and loaders on the device."""
 
-from dataclasses import dataclass
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -9,39 +11,55 @@ import torch
 from torch import Tensor
 
 from lightsweep import checks
+from lightsweep.data import balance, placement
 from lightsweep.data import normalize as normalization_methods
 from lightsweep.data import split as split_methods
 from lightsweep.data.augment import Augment
-from lightsweep.data.loader import EvalLoader, TrainLoader
+from lightsweep.data.loader import EvalLoader, Shelf, TrainLoader
 from lightsweep.data.normalize import Normalization
 from lightsweep.errors import ConfigError
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class ImageArrays:
-    """A data set as it lies on disk: images ``uint8 [N, C, H, W]``, labels ``int64 [N]``."""
+    """A data set as it lies on disk: images ``uint8 [N, C, H, W]``, labels ``int64 [N]``.
+
+    `parts` says which of the images belong to a part: `train` and `val` are places in the training arrays, `test` in
+    the test arrays. A train or test that it does not name has all of its arrays; a val, a share of train.
+    """
 
     train_images: np.ndarray
     train_labels: np.ndarray
     test_images: np.ndarray
     test_labels: np.ndarray
     class_names: tuple[str, ...]
+    parts: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    def of(self, part: str) -> tuple[np.ndarray, np.ndarray]:
+        """The images and labels among which those of train, val or test are."""
+        test = part == "test"
+        return (self.test_images, self.test_labels) if test else (self.train_images, self.train_labels)
 
 
 class Traits(NamedTuple):
-    """What a network follows from: an image's shape (C, H, W), the classes, and how images become inputs."""
+    """What a network and its loss follow from: an image's shape (C, H, W), the classes, how images become inputs, and
+    the loss weights of the classes."""
 
     input_shape: tuple[int, int, int]
     class_names: tuple[str, ...]
     normalization: Normalization
     resize: str
+    class_weights: Tensor
 
 
 class ImageDataModule(pl.LightningDataModule):
     """A data set is a subclass with one method, `read`. The arguments are explained in conf/data/_common.yaml.
 
-    After `setup`: `input_shape` (C, H, W), `class_names`, `normalization`, and `indices`, which images of the training
-    or test arrays belong to train, val and test. `resize` is how an image of another size is brought to that shape.
+    After `setup`: `input_shape` (C, H, W), `class_names`, `normalization`, `class_weights` (``float [K]``), and
+    `indices`, which images of the training or test arrays belong to train, val and test; there may be none for test.
+    `resize` is how an image of another size is brought to that shape.
     """
 
     resize = "squash"
@@ -57,6 +75,9 @@ class ImageDataModule(pl.LightningDataModule):
         split_seed: int,
         normalize: str,
         limit: int | None,
+        max_per_class: int | None,
+        class_weights: str | list[float] | None,
+        sampler: str,
         seed: int,
         augment: Augment,
     ) -> None:
@@ -70,11 +91,16 @@ class ImageDataModule(pl.LightningDataModule):
         checks.choice("data.normalize", normalize, normalization_methods.METHODS)
         if limit is not None:
             checks.whole("data.limit", limit, "[1, inf)")
+        if max_per_class is not None:
+            checks.whole("data.max_per_class", max_per_class, "[1, inf)")
+        balance.check_class_weights(class_weights)
+        checks.choice("data.sampler", sampler, balance.SAMPLERS)
         self.batch_size, self.eval_batch_size, self.drop_last = batch_size, eval_batch_size, drop_last
         self.val_fraction, self.split, self.split_seed = val_fraction, split, split_seed
         self.normalize, self.limit, self.seed, self.augment = normalize, limit, seed, augment
+        self.max_per_class, self.wanted_weights, self.sampler = max_per_class, class_weights, sampler
         self.arrays: ImageArrays | None = None
-        self._on_device: dict[tuple[torch.device, str], tuple[Tensor, Tensor]] = {}
+        self._shelves: dict[tuple[torch.device, int], Shelf] = {}
 
     def foreseen(self) -> Traits | None:
         """Where data must be fetched first: what they will be like, with any names of the right number. Else None."""
@@ -93,20 +119,15 @@ class ImageDataModule(pl.LightningDataModule):
         if self.arrays is not None:
             return
         arrays = self.read()
-        labels = arrays.train_labels[: self.limit]
-        least = 2 * len(arrays.class_names)
-        checks.require(len(labels) >= least, "data.limit", f"be at least {least}, two images a class", self.limit)
-        self._check_sizes(len(labels))
-        try:
-            train, val = split_methods.split(self.split, labels, self.val_fraction, self.split_seed)
-        except ValueError as error:
-            raise ConfigError(
-                f"data.split={self.split} with data.val_fraction={self.val_fraction} and data.limit={self.limit}:"
-                f" {error}"
-            ) from error
-        self.indices = {"train": train, "val": val, "test": np.arange(len(arrays.test_labels))}
         self.input_shape = arrays.train_images.shape[1:]
+        self.augment.check_size(*self.input_shape[1:])
         self.class_names = arrays.class_names
+        train, val = self._train_and_val(arrays)
+        test = arrays.parts.get("test", np.arange(len(arrays.test_labels)))
+        self.indices = {"train": train, "val": val, "test": test}
+        self.class_weights = balance.class_weights(
+            self.wanted_weights, arrays.train_labels[train], len(self.class_names)
+        )
         self.normalization: Normalization = normalization_methods.fit(self.normalize, arrays.train_images, train)
         self.arrays = arrays
 
@@ -114,11 +135,17 @@ class ImageDataModule(pl.LightningDataModule):
     def num_classes(self) -> int:
         return len(self.class_names)
 
+    def scored_parts(self, *, test: bool) -> tuple[str, ...]:
+        """The parts that a run scores at its end, with test data if that is wished and there are any."""
+        if test and not len(self.indices["test"]):
+            log.info("there is no test part, so there will be no test score")
+            return "train", "val"
+        return ("train", "val", "test") if test else ("train", "val")
+
     def labels(self, part: str) -> np.ndarray:
         """Class numbers ``int64`` of train, val or test."""
         assert self.arrays is not None, "call setup first"
-        labels = self.arrays.test_labels if part == "test" else self.arrays.train_labels
-        return labels[self.indices[part]]
+        return self.arrays.of(part)[1][self.indices[part]]
 
     def images(self, part: str, places: np.ndarray) -> np.ndarray:
         """Images ``uint8 [N, C, H, W]`` at these places of a part, in the order of `eval_loader`."""
@@ -129,9 +156,12 @@ class ImageDataModule(pl.LightningDataModule):
     def train_loader(self, device: torch.device, *, rank: int = 0, world_size: int = 1) -> TrainLoader:
         """Shuffled, augmented batches of the training part."""
         return TrainLoader(
-            *self._tensors("train", device),
+            self._shelf("train", device),
+            torch.from_numpy(self.indices["train"]),
             normalization=self.normalization,
             augment=self.augment,
+            sampling=self.sampler,
+            classes=self.num_classes,
             batch_size=min(self.batch_size, len(self.indices["train"])),
             drop_last=self.drop_last,
             seed=self.seed,
@@ -142,7 +172,8 @@ class ImageDataModule(pl.LightningDataModule):
     def eval_loader(self, part: str, device: torch.device, *, rank: int = 0, world_size: int = 1) -> EvalLoader:
         """All images of train, val or test once, in order, without augmentation."""
         return EvalLoader(
-            *self._tensors(part, device),
+            self._shelf(part, device),
+            torch.from_numpy(self.indices[part]),
             normalization=self.normalization,
             batch_size=self.eval_batch_size,
             rank=rank,
@@ -180,21 +211,44 @@ class ImageDataModule(pl.LightningDataModule):
             "world_size": trainer.world_size,
         }
 
-    def _tensors(self, part: str, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-        """Images, targets and this part's indices. Images go to the device once, however many loaders read them."""
+    def _shelf(self, part: str, device: torch.device) -> Shelf:
+        """The images and targets among which a part's are. They go to the device once, however many loaders read."""
         assert self.arrays is not None, "call setup first"
-        source = "test" if part == "test" else "train"
-        if (device, source) not in self._on_device:
-            images, labels = getattr(self.arrays, f"{source}_images"), getattr(self.arrays, f"{source}_labels")
-            pair = torch.from_numpy(images).to(device), torch.from_numpy(labels).to(device)
-            self._on_device[device, source] = pair
-        return *self._on_device[device, source], torch.from_numpy(self.indices[part])
+        images, labels = self.arrays.of(part)
+        key = device, id(images)
+        if key not in self._shelves:
+            self._shelves[key] = Shelf(placement.place(images, device), torch.from_numpy(labels).to(device))
+        return self._shelves[key]
 
-    def _check_sizes(self, count: int) -> None:
-        val = split_methods.validating(count, self.val_fraction)
-        train = count - val
-        rule = f"leave at least one of {count} images to each part"
-        checks.require(val > 0 and train > 0, "data.val_fraction", rule, self.val_fraction)
+    def _train_and_val(self, arrays: ImageArrays) -> tuple[np.ndarray, np.ndarray]:
+        """Places in the training arrays, ascending: limit first, then the split, then at most so many of a class."""
+        pool = arrays.parts.get("train", np.arange(len(arrays.train_labels)))[: self.limit]
+        least = 2 * len(arrays.class_names)
+        if self.limit is not None:
+            checks.require(len(pool) >= least, "data.limit", f"be at least {least}, two images a class", self.limit)
+        if "val" in arrays.parts:
+            train, val = pool, arrays.parts["val"]
+        else:
+            train, val = self._split(pool, arrays.train_labels[pool])
+        if self.max_per_class is not None:
+            train = train[split_methods.first_of_each(arrays.train_labels[train], self.max_per_class)]
+        self._check_batch(len(train))
+        return np.sort(train), np.sort(val)
+
+    def _split(self, pool: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        held_out = split_methods.validating(len(pool), self.val_fraction)
+        rule = f"leave at least one of {len(pool)} images to each part"
+        checks.require(0 < held_out < len(pool), "data.val_fraction", rule, self.val_fraction)
+        try:
+            train, val = split_methods.split(self.split, labels, self.val_fraction, self.split_seed)
+        except ValueError as error:
+            raise ConfigError(
+                f"data.split={self.split} with data.val_fraction={self.val_fraction} and data.limit={self.limit}:"
+                f" {error}"
+            ) from error
+        return pool[train], pool[val]
+
+    def _check_batch(self, train: int) -> None:
         if self.drop_last and self.batch_size > train:
             raise ConfigError(
                 f"data.batch_size must be at most {train}, the number of training images, got {self.batch_size}"

@@ -11,6 +11,12 @@ def validating(count: int, fraction: float) -> int:
     return round(count * fraction)
 
 
+def first_of_each(labels: np.ndarray, most: int) -> np.ndarray:
+    """Places, ascending, of the first `most` images of each class; `labels` ``int64 [N]``."""
+    found = [np.flatnonzero(labels == label)[:most] for label in np.unique(labels)]
+    return np.sort(np.concatenate(found))
+
+
 def split(method: str, labels: np.ndarray, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Indices of the training part and of the validation part, both ``int64`` and ascending.
 

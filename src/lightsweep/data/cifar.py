@@ -1,0 +1,151 @@
+"""CIFAR-10 and CIFAR-100: downloaded and checked by torchvision, parsed once, then read through a memory map."""
+
+import logging
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from filelock import FileLock
+
+from lightsweep.data import cache
+from lightsweep.data.batch_files import damaged, md5, read_batch, read_pickle
+from lightsweep.data.module import ImageArrays, ImageDataModule, Traits
+from lightsweep.data.normalize import symmetric
+from lightsweep.errors import ConfigError
+
+log = logging.getLogger(__name__)
+
+_SIDE = 32
+
+
+class CIFARDataModule(ImageDataModule):
+    """50,000 training and 10,000 test images, ``uint8 [3, 32, 32]``; a subclass says of which set.
+
+    Args:
+        data_dir: holds, or will hold, the set's folder. Further arguments: see `ImageDataModule`.
+    """
+
+    name: str
+    folder_name: str
+    classes: int
+    label_key: str  # in a batch file
+    names_key: str  # in the meta file
+    training: tuple[str, ...]
+    test: str
+    meta: str
+
+    def __init__(self, *, data_dir: str, **shared) -> None:
+        super().__init__(**shared)
+        self.data_dir = Path(data_dir).expanduser()
+        self.folder = self.data_dir / self.folder_name
+
+    def official(self) -> Any:
+        """torchvision's class, which knows the address and the checksums."""
+        raise NotImplementedError
+
+    def foreseen(self) -> Traits | None:
+        names = tuple(map(str, range(self.classes)))
+        return (
+            Traits((3, _SIDE, _SIDE), names, symmetric(), self.resize, torch.ones(self.classes))
+            if self._missing()
+            else None
+        )
+
+    def prepare_data(self) -> None:
+        """Download what is missing.
+
+        Raises:
+            ConfigError: files are missing and cannot be fetched.
+        """
+        if self._missing():
+            self._download()
+
+    def read(self) -> ImageArrays:
+        self.prepare_data()
+        source = cache.fingerprint(self._files())
+        arrays = cache.load(self._cache_folder, source)
+        if arrays is None:
+            arrays = self._parse()
+            if cache.save(self._cache_folder, source, arrays):
+                del arrays  # before the map comes, so that the set is not in memory twice
+                arrays = cache.load(self._cache_folder, source) or self._parse()
+        names = read_pickle(self.folder / self.meta).get(self.names_key)
+        if not (isinstance(names, list) and len(names) == self.classes):
+            raise damaged(self.folder / self.meta, f"'{self.names_key}' must list {self.classes} classes")
+        return ImageArrays(class_names=tuple(map(str, names)), **arrays)  # type: ignore[arg-type]
+
+    @property
+    def _cache_folder(self) -> Path:
+        return self.folder / "lightsweep-cache"
+
+    def _files(self) -> list[Path]:
+        return [self.folder / name for name in (*self.training, self.test, self.meta)]
+
+    def _missing(self) -> list[str]:
+        return [file.name for file in self._files() if not file.is_file()]
+
+    def _parse(self) -> dict[str, np.ndarray]:
+        self._warn_of_other_checksums()
+        *training, test, _ = self._files()
+        train_images, train_labels = _join([self._read_batch(file) for file in training])
+        test_images, test_labels = self._read_batch(test)
+        return {
+            "train_images": train_images,
+            "train_labels": train_labels,
+            "test_images": test_images,
+            "test_labels": test_labels,
+        }
+
+    def _read_batch(self, file: Path) -> tuple[np.ndarray, np.ndarray]:
+        return read_batch(file, self.label_key, self.classes, _SIDE)
+
+    def _warn_of_other_checksums(self) -> None:
+        official = self.official()
+        sums = dict([*official.train_list, *official.test_list])
+        sums[official.meta["filename"]] = official.meta["md5"]
+        other = [file.name for file in self._files() if md5(file) != sums[file.name]]
+        if other:
+            log.warning("%s: not the official md5 of %s; used as they are", self.folder, ", ".join(other))
+
+    def _download(self) -> None:
+        """Fetch and unpack the official archive; processes that start together wait for the first."""
+        from torchvision.datasets.utils import download_and_extract_archive
+
+        official = self.official()
+        missing = f"{', '.join(self._missing())} of {self.folder_name}/"
+        lock = self.data_dir / f".{self.folder_name}.lock"
+        existed = self.data_dir.exists()
+        try:
+            self.data_dir.mkdir(parents=True, exist_ok=True)
+            with FileLock(lock):
+                if self._missing():
+                    log.info("%s is not in %s; fetching it (170 MB)", self.name, self.data_dir)
+                    download_and_extract_archive(
+                        official.url, str(self.data_dir), filename=official.filename, md5=official.tgz_md5
+                    )
+        except (OSError, RuntimeError, EOFError) as error:
+            reason = " ".join(str(error).split())
+            with suppress(OSError):  # leave nothing where the folder was mistyped
+                lock.unlink()
+                if not existed:
+                    self.data_dir.rmdir()
+            raise ConfigError(
+                f"data_dir={os.fspath(self.data_dir)} lacks {self.name} ({missing}) and it cannot be"
+                f" fetched ({reason}): put the files there, set LIGHTSWEEP_DATA to the folder that has them, or train"
+                " on data=digits"
+            ) from error
+
+
+def _join(batches: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    """All batches as one. The list is used up, so that the images are not in memory twice."""
+    labels = np.concatenate([labels for _, labels in batches])
+    images = np.empty((len(labels), *batches[0][0].shape[1:]), dtype=np.uint8)
+    end = len(images)
+    while batches:
+        part, _ = batches.pop()
+        images[end - len(part) : end] = part
+        end -= len(part)
+    return images, labels

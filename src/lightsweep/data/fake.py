@@ -1,0 +1,47 @@
+"""Generated images of any shape and number, for benchmarks and tests."""
+
+import numpy as np
+
+from lightsweep import checks
+from lightsweep.data.module import ImageArrays, ImageDataModule
+
+_PART = 4096  # images drawn at a time
+
+
+class FakeDataModule(ImageDataModule):
+    """Noise under a faint pattern, one a class: a network can learn it, and an untrained one cannot know it.
+
+    Args:
+        shape: (C, H, W) of an image.
+        classes, train_images, test_images: how many.
+        data_seed: draws patterns and noise. Further arguments: see `ImageDataModule`.
+    """
+
+    def __init__(
+        self, *, shape: list[int], classes: int, train_images: int, test_images: int, data_seed: int, **shared
+    ) -> None:
+        super().__init__(**shared)
+        sizes = isinstance(shape, list) and len(shape) == 3 and all(type(size) is int and size >= 1 for size in shape)
+        checks.require(sizes, "data.shape", "be three whole numbers >= 1: channels, height, width", shape)
+        checks.whole("data.classes", classes, "[2, inf)")
+        checks.whole("data.train_images", train_images, f"[{2 * classes}, inf)")
+        checks.whole("data.test_images", test_images, "[0, inf)")
+        checks.whole("data.data_seed", data_seed, "[0, inf)")
+        self.shape, self.classes, self.data_seed = tuple(shape), classes, data_seed
+        self.counts = train_images, test_images
+
+    def read(self) -> ImageArrays:
+        draw = np.random.default_rng(self.data_seed)
+        patterns = draw.integers(0, 256, (self.classes, *self.shape), dtype=np.uint8)
+        train, test = (self._drawn(count, patterns, draw) for count in self.counts)
+        return ImageArrays(*train, *test, tuple(f"class {number}" for number in range(self.classes)))
+
+    def _drawn(self, count: int, patterns: np.ndarray, draw: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """Images ``uint8 [N, C, H, W]``, seven eighths noise, and labels ``int64 [N]`` in turn."""
+        labels = np.arange(count) % self.classes
+        images = np.empty((count, *self.shape), dtype=np.uint8)
+        for first in range(0, count, _PART):
+            chosen = slice(first, first + _PART)
+            noise = draw.integers(0, 256, images[chosen].shape, dtype=np.uint8)
+            images[chosen] = noise - (noise >> 3) + (patterns[labels[chosen]] >> 3)
+        return images, labels

@@ -1,0 +1,157 @@
+"""Class folders: which images there are, of which class, in which part. Nothing is opened here, only listed.
+
+Either ROOT/train/CLASS/..., with ROOT/val and ROOT/test or without, or one ROOT/CLASS/... . Images may lie in folders
+below their class's. Names that begin with a dot are passed over, as is what systems leave behind.
+"""
+
+import hashlib
+import os
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from lightsweep.data.names import printable
+from lightsweep.errors import ConfigError
+
+TRAIN, VAL, TEST = PARTS = ("train", "val", "test")
+_LITTER = {"thumbs.db", "desktop.ini", "__macosx"}
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The files of an image folder, in a fixed order: part by part, class by class, by name.
+
+    `parts` has each file's part as a place in `PARTS`; where they are not `divided`, in one ROOT/CLASS/..., all are in
+    train. `labels` ``int64 [N]``.
+    """
+
+    root: Path
+    files: list[str]
+    labels: np.ndarray
+    parts: np.ndarray
+    class_names: tuple[str, ...]
+    divided: bool
+    fingerprint: str  # of all paths, sizes and times of change
+
+    def has(self, part: str) -> bool:
+        return bool((self.parts == PARTS.index(part)).any())
+
+
+def scan(root: Path) -> Listing:
+    """List the images of a folder, given by its absolute path.
+
+    Raises:
+        ConfigError: it is no folder of class folders, or one whose classes are not those of a data set.
+    """
+    if not root.is_dir():
+        raise ConfigError(f"data.root must be a folder with a folder of images for each class, got {str(root)!r}")
+    folders = {part: _subfolders(root / part) for part in PARTS if (root / part).is_dir()}
+    divided = bool(folders.get(TRAIN))
+    if not divided:  # or a class is called train
+        parts = [part for part in (VAL, TEST) if folders.get(part)]
+        if parts:
+            raise ConfigError(f"data.root: {printable(root)} has {parts[0]}, but no train with class folders beside it")
+        folders = {TRAIN: _subfolders(root)}
+    class_names = _classes(root, folders)
+    return _listing(root, folders, class_names, divided)
+
+
+def _subfolders(folder: Path) -> dict[str, Path]:
+    """The folders in a folder by class name, in the order of the names."""
+    try:
+        paths = [Path(entry.path) for entry in os.scandir(folder) if not _is_litter(entry.name) and entry.is_dir()]
+    except OSError as error:
+        raise _unreadable(folder, error) from error
+    found = {class_name(path): path for path in sorted(paths, key=class_name)}
+    if len(found) < len(paths):
+        raise ConfigError(f"data.root: two class folders in {printable(folder)} have names that look the same")
+    return found
+
+
+def class_name(folder: Path) -> str:
+    """A class is called as its folder, as text that can be shown."""
+    return printable(unicodedata.normalize("NFC", folder.name))
+
+
+def _classes(root: Path, folders: dict[str, dict[str, Path]]) -> tuple[str, ...]:
+    """The names of the classes, which are those of train."""
+    names = tuple(folders[TRAIN])
+    if not names:
+        raise ConfigError(f"data.root must have a folder of images for each class, {printable(root)} has none")
+    if len(names) == 1:
+        raise ConfigError(f"data.root must have at least two classes, {printable(root)} has only {names[0]!r}")
+    _check_case(root, {name for part in folders.values() for name in part})
+    for part in folders:
+        unknown = [name for name in folders[part] if name not in names]
+        if unknown:
+            raise ConfigError(f"data.root: {part} has the class {unknown[0]!r}, which train lacks")
+    missing = [name for name in names if VAL in folders and name not in folders[VAL]]
+    if missing:
+        raise ConfigError(f"data.root: val lacks the class {missing[0]!r}, which train has")
+    return names
+
+
+def _check_case(root: Path, names: set[str]) -> None:
+    seen: dict[str, str] = {}
+    for name in sorted(names):
+        other = seen.setdefault(name.casefold(), name)
+        if other != name:
+            raise ConfigError(
+                f"data.root: the class folders {other!r} and {name!r} in {printable(root)} differ only in case;"
+                " rename one, or put their images together"
+            )
+
+
+def _listing(root: Path, folders: dict[str, dict[str, Path]], class_names: tuple[str, ...], divided: bool) -> Listing:
+    files: list[str] = []
+    labels: list[int] = []
+    parts: list[int] = []
+    below = len(str(root))
+    digest = hashlib.blake2b(digest_size=16)
+    for part, classes in folders.items():
+        for name, folder in classes.items():
+            before = len(files)
+            for path, size, changed in _walk(folder, set()):
+                files.append(path)
+                digest.update(os.fsencode(f"{path[below:]}\0{size}\0{changed}\0"))
+            if len(files) == before:
+                raise ConfigError(f"data.root: the class folder {printable(folder)} is empty")
+            labels += [class_names.index(name)] * (len(files) - before)
+            parts += [PARTS.index(part)] * (len(files) - before)
+    arrays = np.array(labels, dtype=np.int64), np.array(parts, dtype=np.int64)
+    return Listing(root, files, *arrays, class_names, divided, digest.hexdigest())
+
+
+def _walk(folder: str | Path, above: set[tuple[int, int]]) -> Iterator[tuple[str, int, int]]:
+    """Path, size and time of change of each file, also in folders below; through links, but not in circles."""
+    try:
+        here = Path(folder).stat()
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except OSError as error:
+        raise _unreadable(folder, error) from error
+    place = (here.st_dev, here.st_ino)
+    if place in above:
+        return
+    for entry in entries:
+        if _is_litter(entry.name):
+            continue
+        if entry.is_dir():
+            yield from _walk(entry.path, above | {place})
+            continue
+        try:
+            stat = entry.stat()
+        except OSError:  # a link to nowhere; reading it says so
+            yield entry.path, -1, -1
+        else:
+            yield entry.path, stat.st_size, stat.st_mtime_ns
+
+
+def _is_litter(name: str) -> bool:
+    return name.startswith(".") or name.lower() in _LITTER
+
+
+def _unreadable(folder: str | Path, error: OSError) -> ConfigError:
+    return ConfigError(f"data.root: {printable(folder)} cannot be read: {error.strerror}")

@@ -1,0 +1,377 @@
+"""Class folders: every kind of file, every layout, decoded once, and what is wrong said in a line."""
+
+import json
+import logging
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from image_files import CLASSES, picture, write_folder, write_junk, write_oddities
+from lightsweep.build import build
+from lightsweep.data import cache, decoding, image_folder
+from lightsweep.data.decode import decode
+from lightsweep.data.image_folder import ImageFolderDataModule
+from lightsweep.errors import ConfigError
+
+Opener = Callable[..., ImageFolderDataModule]
+
+
+@pytest.fixture
+def open_data(compose, tmp_path: Path) -> Opener:
+    def opened(root: Path, *overrides: str, setup: bool = True) -> ImageFolderDataModule:
+        small = [
+            "data.image_size=8",
+            "data.batch_size=4",
+            "data.val_fraction=0.25",
+            f"data_dir={tmp_path}/data_dir",
+            f"data.root='{root}'",
+        ]
+        data = build(compose("data=image_folder", *small, *overrides).data, "data")
+        if setup:
+            data.setup()
+        return data
+
+    return opened
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return write_folder(tmp_path / "images")
+
+
+@pytest.fixture
+def divided(tmp_path: Path) -> Path:
+    for part, count in (("train", 10), ("val", 4), ("test", 3)):
+        write_folder(tmp_path / "divided" / part, count=count)
+    return tmp_path / "divided"
+
+
+@pytest.fixture
+def never_decoded(monkeypatch) -> Callable[[], None]:
+    return lambda: monkeypatch.setattr(decoding, "decode_all", lambda *_: pytest.fail("decoded again"))
+
+
+def counts(data: ImageFolderDataModule) -> dict[str, list[int]]:
+    return {part: np.bincount(data.labels(part), minlength=data.num_classes).tolist() for part in data.indices}
+
+
+def pixels(data: ImageFolderDataModule, part: str) -> set[bytes]:
+    images, _ = data.arrays.of(part)
+    return {images[place].tobytes() for place in data.indices[part]}
+
+
+def test_shape_and_classes_follow_from_the_folder(open_data: Opener, root: Path) -> None:
+    data = open_data(root)
+    assert (data.input_shape, data.class_names, data.num_classes) == ((3, 8, 8), CLASSES, 3)
+    gray = open_data(root, "data.grayscale=true", "data.image_size=5", "data.resize=pad")
+    assert (gray.input_shape, gray.resize) == ((1, 5, 5), "pad")
+
+
+def test_one_folder_is_split_stratified_and_always_the_same_way(open_data: Opener, root: Path) -> None:
+    data = open_data(root)
+    assert counts(data) == {"train": [6, 6, 6], "val": [2, 2, 2], "test": [2, 2, 2]}
+    test = pixels(data, "test")
+    assert not test & (pixels(data, "train") | pixels(data, "val"))
+    assert pixels(open_data(root, "data.split_seed=5", "seed=3"), "test") == test
+
+
+def test_no_test_fraction_is_no_test_part(open_data: Opener, root: Path) -> None:
+    assert counts(open_data(root, "data.test_fraction=0"))["test"] == [0, 0, 0]
+
+
+def test_parts_with_folders_of_their_own_are_those_parts(open_data: Opener, divided: Path) -> None:
+    data = open_data(divided)
+    assert counts(data) == {"train": [10] * 3, "val": [4] * 3, "test": [3] * 3}
+    expected = decode(divided / "test" / "bee" / "1.png", image_size=8, resize="squash", grayscale=False)
+    assert expected.tobytes() in pixels(data, "test")
+
+
+def test_without_val_train_is_split_and_without_test_there_is_none(open_data: Opener, divided: Path) -> None:
+    shutil.rmtree(divided / "val")
+    half = "data.val_fraction=0.5"
+    assert counts(open_data(divided, half)) == {"train": [5] * 3, "val": [5] * 3, "test": [3] * 3}
+    shutil.rmtree(divided / "test")
+    assert counts(open_data(divided, half)) == {"train": [5] * 3, "val": [5] * 3, "test": [0] * 3}
+
+
+def test_a_class_may_be_called_train(open_data: Opener, tmp_path: Path) -> None:
+    assert open_data(write_folder(tmp_path / "x", ["car", "train"])).class_names == ("car", "train")
+
+
+@pytest.mark.parametrize("resize", ["squash", "crop", "pad"])
+@pytest.mark.parametrize("grayscale", ["true", "false"])
+def test_images_of_every_kind_are_those_that_decode_gives(
+    open_data: Opener, root: Path, resize: str, grayscale: str
+) -> None:
+    expected = write_oddities(root / "bee")
+    options = [f"data.resize={resize}", f"data.grayscale={grayscale}", "data.test_fraction=0", "data.on_bad_file=error"]
+    data = open_data(root, *options)
+    everything = np.concatenate([data.labels("train"), data.labels("val")])
+    assert np.bincount(everything).tolist() == [10, 10 + expected, 10]
+    how = {"image_size": 8, "resize": resize, "grayscale": grayscale == "true"}
+    photo = decode(root / "bee" / "photo.JPG", **how)
+    assert photo.tobytes() in pixels(data, "train") | pixels(data, "val")
+
+
+def test_what_is_no_image_is_named_counted_and_left_out_at_every_start(open_data: Opener, root: Path, caplog) -> None:
+    names = write_junk(root / "ant")
+    for _ in range(2):
+        caplog.clear()
+        data = open_data(root, "data.test_fraction=0")
+        assert sum(counts(data)["train"] + counts(data)["val"]) == 30
+        (said,) = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+        first, *lines = said.split("\n")
+        assert first == "5 of 35 files are left out:"
+        assert [line.split(": ")[0].rpartition("/")[2] for line in lines] == names
+
+
+def test_of_many_bad_files_the_first_are_named(open_data: Opener, root: Path, caplog) -> None:
+    for number in range(25):
+        (root / "ant" / f"x{number:02}.jpg").touch()
+    open_data(root)
+    assert caplog.text.count(".jpg: it is no image") == 10
+    assert "and 15 more" in caplog.text
+
+
+def test_bad_files_can_be_an_error_also_after_a_start_that_skipped_them(open_data: Opener, root: Path) -> None:
+    (root / "ant" / "x.jpg").touch()
+    open_data(root)
+    with pytest.raises(ConfigError, match=r"^data.on_bad_file=error: .*x.jpg: it is no image.*\(1 of 31 files\)$"):
+        open_data(root, "data.on_bad_file=error")
+
+
+def test_a_second_start_maps_what_the_first_decoded(open_data: Opener, root: Path, never_decoded) -> None:
+    first = open_data(root)
+    cache._kept.clear()
+    never_decoded()
+    second = open_data(root)
+    assert isinstance(second.arrays.train_images, np.memmap)
+    np.testing.assert_array_equal(second.arrays.train_images, first.arrays.train_images)
+    loaded = second.train_loader(torch.device("cpu")).shelf.images
+    assert loaded.data_ptr() == second.arrays.train_images.ctypes.data  # no copy
+    assert open_data(root, setup=False).foreseen() is None
+
+
+CHANGES: dict[str, Callable[[Path], object]] = {
+    "new": lambda root: picture(50).save(root / "ant" / "new.png"),
+    "gone": lambda root: (root / "ant" / "3.png").unlink(),
+    "renamed": lambda root: (root / "ant" / "3.png").rename(root / "ant" / "33.png"),
+    "moved": lambda root: (root / "ant" / "3.png").rename(root / "bee" / "x.png"),
+    "touched": lambda root: os.utime(root / "ant" / "3.png", (1, 1)),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_changed_folder_is_decoded_again(open_data: Opener, root: Path, change: str) -> None:
+    before = open_data(root)._listing().fingerprint
+    CHANGES[change](root)
+    data = open_data(root)
+    assert data._listing().fingerprint != before
+    assert len(data.arrays.train_images) == len(list(root.glob("*/*.png")))
+
+
+def test_other_options_have_a_cache_of_their_own(open_data: Opener, root: Path, never_decoded) -> None:
+    open_data(root)
+    open_data(root, "data.image_size=4")
+    assert sorted(folder.name for folder in (root / ".lightsweep-cache").iterdir()) == ["4-squash-rgb", "8-squash-rgb"]
+    never_decoded()
+    assert open_data(root).input_shape == (3, 8, 8)
+
+
+def test_a_root_that_cannot_be_written_has_its_cache_in_data_dir(
+    open_data: Opener, root: Path, tmp_path: Path, never_decoded
+) -> None:
+    (root / ".lightsweep-cache").touch()  # in the way
+    open_data(root)
+    assert list((tmp_path / "data_dir").rglob("images.npy"))
+    never_decoded()
+    open_data(root)
+
+
+def test_without_a_place_for_a_cache_images_are_kept_in_memory(
+    open_data: Opener, root: Path, tmp_path: Path, caplog
+) -> None:
+    expected = open_data(root).arrays.train_images.copy()
+    shutil.rmtree(root / ".lightsweep-cache")
+    for path in (root / ".lightsweep-cache", tmp_path / "data_dir"):
+        path.touch()
+    data = open_data(root)
+    np.testing.assert_array_equal(data.arrays.train_images, expected)
+    assert "decoded images cannot be kept, so every start decodes them" in caplog.text
+    assert "Not a directory" in caplog.text
+
+
+def test_a_full_disk_leaves_no_litter(open_data: Opener, root: Path, monkeypatch, caplog) -> None:
+    def full(*_) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "pwrite", full)
+    data = open_data(root)
+    assert len(data.arrays.train_images) == 30
+    assert "No space left on device" in caplog.text
+    assert [file.name for file in (root / ".lightsweep-cache" / "8-squash-rgb").iterdir()] == ["lock"]
+
+
+def test_an_interruption_leaves_no_litter_and_the_next_start_clears_a_killed_ones(
+    open_data: Opener, root: Path, monkeypatch
+) -> None:
+    place = root / ".lightsweep-cache" / "8-squash-rgb"
+    with monkeypatch.context() as patch:
+        patch.setattr(decoding, "decode_chunk", lambda chunk: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            open_data(root)
+    assert [file.name for file in place.iterdir()] == ["lock"]
+    (place / ".images.npy.abc").touch()
+    open_data(root)
+    assert sorted(file.name for file in place.iterdir()) == [
+        "bad.npy",
+        "bad_files.npy",
+        "images.npy",
+        "lock",
+        "meta.json",
+    ]
+
+
+def test_who_waited_for_another_process_finds_what_it_decoded(open_data: Opener, root: Path, monkeypatch) -> None:
+    waiting = open_data(root, setup=False)
+    listing = waiting._listing()
+    open_data(root)  # meanwhile
+    monkeypatch.setattr(decoding, "decode_all", lambda *_: pytest.fail("decoded twice"))
+    assert len(waiting._decoded(listing)["images"]) == 30
+
+
+def test_many_files_are_decoded_by_processes_to_the_same_pixels(open_data: Opener, root: Path, monkeypatch) -> None:
+    here = open_data(root).arrays.train_images.copy()
+    shutil.rmtree(root / ".lightsweep-cache")
+    monkeypatch.setattr(decoding, "FEW", 5)
+    monkeypatch.setattr(decoding, "_CHUNK", 4)
+    monkeypatch.setattr(decoding, "cores", lambda: 2)
+    np.testing.assert_array_equal(open_data(root).arrays.train_images, here)
+
+
+def test_a_terminal_has_a_bar_and_anything_else_a_line(monkeypatch, caplog, capsys) -> None:
+    caplog.set_level(logging.INFO)
+    with image_folder._progress(5, Path("/x")) as tell:
+        tell(5)
+    assert caplog.messages == ["decoding 5 files of /x, once"]
+    caplog.clear()
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    with image_folder._progress(5, Path("/x")) as tell:
+        tell(5)
+    assert caplog.messages == []
+    assert "decoding images" in capsys.readouterr().err
+
+
+def test_the_first_images_are_of_any_class(open_data: Opener, root: Path) -> None:
+    assert min(counts(open_data(root, "data.limit=24", "data.test_fraction=0", "data.split=first"))["train"]) > 0
+
+
+def test_few_images_per_class(open_data: Opener, divided: Path) -> None:
+    data = open_data(divided, "data.max_per_class=5", "data.batch_size=64", "data.drop_last=false")
+    assert counts(data) == {"train": [5] * 3, "val": [4] * 3, "test": [3] * 3}
+    assert [len(targets) for _, targets in data.train_loader(torch.device("cpu"))] == [15]
+
+
+def replaced(path: str, content: bytes = b"junk") -> Callable[[Path], object]:
+    return lambda root: [file.write_bytes(content) for file in sorted((root / path).iterdir())]
+
+
+MISTAKES = {
+    "no folder": (
+        shutil.rmtree,
+        "data.root must be a folder with a folder of images for each class, got",
+    ),
+    "no class": (lambda root: [shutil.rmtree(root / part) for part in os.listdir(root)], "has none"),
+    "no train": (lambda root: shutil.rmtree(root / "train"), "has val, but no train with class folders beside it"),
+    "one class": (lambda root: [shutil.rmtree(root / "train" / name) for name in CLASSES[1:]], "has only 'ant'"),
+    "empty class": (lambda root: [file.unlink() for file in (root / "val/cat").iterdir()], "val/cat is empty"),
+    "not in val": (
+        lambda root: shutil.rmtree(root / "val/cat"),
+        "data.root: val lacks the class 'cat', which train has",
+    ),
+    "not in train": (
+        lambda root: shutil.rmtree(root / "train/cat"),
+        "data.root: val has the class 'cat', which train lacks",
+    ),
+    "case": (
+        lambda root: (root / "train/bee").rename(root / "train/Ant"),
+        "data.root: the class folders 'Ant' and 'ant' in ",
+    ),
+    "no image": (replaced("val/bee"), "data.root: the class 'bee' has files in val, but none is an image"),
+    "same look": (
+        lambda root: [(root / "train" / name).mkdir() for name in ("\u00e9", "e\u0301")],
+        "have names that look the same",
+    ),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_folder_that_is_no_data_set_is_refused(open_data: Opener, divided: Path, mistake: str) -> None:
+    harm, message = MISTAKES[mistake]
+    harm(divided)
+    with pytest.raises(ConfigError) as refusal:
+        open_data(divided)
+    assert str(refusal.value).startswith("data.root")
+    assert message in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["data.root=null"], "data.root must be a folder with a folder of images for each class, got None"),
+        (["data.image_size=0"], "data.image_size must be a whole number >= 1, got 0"),
+        (["data.resize=fit"], "data.resize must be one of squash, crop, pad, got 'fit'"),
+        (["data.grayscale=1"], "data.grayscale must be true or false, got 1"),
+        (["data.test_fraction=1"], "data.test_fraction must be in [0, 1), got 1"),
+        (["data.on_bad_file=ignore"], "data.on_bad_file must be one of skip, error, got 'ignore'"),
+        (["data.test_fraction=0.05"], "data.test_fraction=0.05: "),
+        (["data.augment.crop=8"], "data.augment.crop must be smaller than the image's side, 8, got 8"),
+        (["data.augment.cutout=9"], "data.augment.cutout must be at most the image's side, 8, got 9"),
+        (["data.split=first", "data.val_fraction=0.05"], "data.root: the class 'ant' has no image in val"),
+    ],
+)
+def test_refuses_what_cannot_be(open_data: Opener, root: Path, overrides: list[str], message: str) -> None:
+    with pytest.raises(ConfigError) as refusal:
+        open_data(root, *overrides)
+    assert str(refusal.value).startswith(message)
+    assert "\n" not in str(refusal.value)
+
+
+def test_what_a_network_follows_from_is_known_before_decoding(open_data: Opener, root: Path, never_decoded) -> None:
+    never_decoded()
+    traits = open_data(root, "data.grayscale=true", setup=False).foreseen()
+    assert (traits.input_shape, traits.class_names, traits.resize) == ((1, 8, 8), CLASSES, "squash")
+
+
+def test_a_run_leaves_the_class_names_and_the_shape_in_its_checkpoint(run, tmp_path: Path, monkeypatch) -> None:
+    odd = ("a,b", "\u00e9", os.fsdecode(b"c\xff[red]"))
+    write_folder(tmp_path / "divided" / "train", odd)
+    write_folder(tmp_path / "divided" / "val", odd, count=3)
+    monkeypatch.chdir(tmp_path)
+    options = ["data.root=divided", "data.image_size=6", "data.resize=crop", "data.batch_size=8"]
+    extras = ["data.class_weights=balanced", "data.sampler=balanced", "data.augment.mixup=0.4", "data.limit=null"]
+    done = run("data=image_folder", "logger=tensorboard", *options, *extras)
+    said = done.checkpoint("best.ckpt")["lightsweep"]
+    assert said["class_names"] == ["a,b", r"c\udcff[red]", "\u00e9"]
+    assert (said["input_shape"], said["resize"]) == ([3, 6, 6], "crop")
+    assert "val/acc" in done.result
+    assert "test/acc" not in done.result  # there is no test part
+    assert json.dumps(done.result["config"]["data"]["root"]) == '"divided"'
+    assert not (done.folder / "confusion_test.csv").exists()
+
+
+def test_pixels_of_a_png_of_the_right_size_are_kept(open_data: Opener, tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (20, 3, 8, 8), dtype=np.uint8)
+    for number, image in enumerate(noise):
+        folder = tmp_path / "x" / str(number % 2)
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image.transpose(1, 2, 0)).save(folder / f"{number}.png")
+    data = open_data(tmp_path / "x")
+    assert pixels(data, "train") | pixels(data, "val") | pixels(data, "test") == {image.tobytes() for image in noise}
