@@ -16,7 +16,7 @@ A folder a part is written, RUN/evaluation/test and so on; the run's own records
 
   python src/evaluate.py outputs/runs/2026-11-21_10-52-37-957b
   python src/evaluate.py latest --split train val test
-  python src/evaluate.py latest --data data=image_folder data.root=photos --output photos-scored
+  python src/evaluate.py latest --split all --data data=image_folder data.root=photos --output photos-scored
 """
 
 
@@ -24,7 +24,11 @@ def arguments():
     parser = command.Parser(__doc__.partition(":")[0] + ".", EPILOG)
     parser.add_run()
     parser.add_argument(
-        "--split", choices=("train", "val", "test"), nargs="+", default=["test"], help="parts to score (default: test)"
+        "--split",
+        choices=("train", "val", "test", "all"),
+        nargs="+",
+        default=["test"],
+        help="parts to score (default: test)",
     )
     parser.add_argument("--data", metavar="KEY=VALUE", nargs="+", help="other data, as on train.py's line: data=NAME …")
     parser.add_argument("--output", type=Path, metavar="FOLDER", help="default: the folder evaluation of the run")
@@ -53,9 +57,9 @@ def main() -> int:
     facts = {"checkpoint": str(weights.checkpoint), "epoch": trained.epoch, "data": settings.data}
 
     evaluations = []
-    for part, folder in folders.items():
-        evaluations.append(evaluation.evaluate(trained, data, part, place, noted))
-        evaluation_folder.write(folder, evaluations[-1], data, place, facts)
+    for name, folder in folders.items():
+        evaluations.append(evaluation.evaluate(trained, evaluation.Part(name, data), place, noted))
+        evaluation_folder.write(folder, evaluations[-1], place, facts)
     evaluation.show(evaluations)
     for line in evaluation.comparison(evaluations, weights.result, place):
         print(line)

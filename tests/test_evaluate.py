@@ -34,7 +34,7 @@ def test_equals_result_json_to_the_last_digit_and_leaves_it_alone(finished, copi
         written = {path.name for path in (copied / "evaluation" / part).iterdir()}
         assert written == {
             *("evaluation.json", "report.txt", "report.json", "confusion.csv"),
-            *("confusion.png", "confusion_normalised.png", "mistakes.png"),
+            *("confusion.png", "confusion_normalised.png", "most_wrong.png"),
         }
     assert (copied / "evaluation/test/confusion.csv").read_text() == (copied / "confusion_test.csv").read_text()
     assert {path: path.read_bytes() for path in before} == before

@@ -148,13 +148,10 @@ class Classifier(pl.LightningModule):
         return optimizer
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["lightsweep"] = {
-            **self.description.as_dict(),
-            "precision": str(self.trainer.precision),
-            "optimizer": optimizers.describe(self.optimizer),
-        }
+        checkpoint["lightsweep"] = self.description.as_dict() | {"optimizer": optimizers.describe(self.optimizer)}
         if self.plateau:
             checkpoint[resuming.PLATEAU] = self.plateau["scheduler"].state_dict()
+        checkpoint["lightsweep"]["precision"] = str(self.trainer.precision)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         resuming.adapt(

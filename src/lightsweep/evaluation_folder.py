@@ -7,11 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from matplotlib.figure import Figure
 
 from lightsweep import classification_report, environment
-from lightsweep.data.module import ImageDataModule
 from lightsweep.errors import ConfigError
 from lightsweep.evaluation import METRICS, Evaluation
 from lightsweep.figures import confusion, picking, samples, style
@@ -21,7 +19,7 @@ from lightsweep.results import confusion_csv
 from lightsweep.run_folder import ROOT
 
 FILE = "evaluation.json"
-_MISTAKES = 32  # images in the picture of the worst ones
+_MISTAKES = 24  # images in the picture of the worst ones
 
 
 def make_folder(path: Path) -> Path:
@@ -39,31 +37,31 @@ def make_folder(path: Path) -> Path:
     return path
 
 
-def write(folder: Path, evaluation: Evaluation, data: ImageDataModule, place: Place, facts: Mapping[str, Any]) -> None:
+def write(folder: Path, evaluation: Evaluation, place: Place, facts: Mapping[str, Any]) -> None:
     """Fill a part's folder.
 
     Args:
         facts: for evaluation.json.
     """
-    report = classification_report.measure(
-        evaluation.part, data.labels(evaluation.part), evaluation.score.probabilities, data.class_names
-    )
+    part, score = evaluation.part, evaluation.score
+    names = part.data.class_names
+    report = classification_report.measure(part.name, part.labels, score.probabilities, names)
     texts = {
         "report.txt": classification_report.as_text(report),
         "report.json": _json(classification_report.as_json(report)),
-        "confusion.csv": confusion_csv(evaluation.score.confusion, data.class_names),
+        "confusion.csv": confusion_csv(score.confusion, names),
         FILE: _json(_content(evaluation, place, facts)),
     }
     for name, text in texts.items():
         write_whole(folder / name, text)
-    for name, figure in _figures(evaluation, data).items():
+    for name, figure in _figures(evaluation).items():
         with replacing(folder / name) as temporary:
             temporary.write_bytes(style.png(figure))
 
 
 def _content(evaluation: Evaluation, place: Place, facts: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        "part": evaluation.part,
+        "part": evaluation.part.name,
         "images": evaluation.images,
         **{name: getattr(evaluation.score, name) for name in METRICS},
         "noted_in_training": dict(evaluation.noted),
@@ -74,28 +72,27 @@ def _content(evaluation: Evaluation, place: Place, facts: Mapping[str, Any]) -> 
     }
 
 
-def _figures(evaluation: Evaluation, data: ImageDataModule) -> dict[str, Figure]:
-    part, counts, names = evaluation.part, evaluation.score.confusion, data.class_names
-    heading = f"{part}: {evaluation.images:,} images, accuracy {evaluation.score.acc:.4f}"
+def _figures(evaluation: Evaluation) -> dict[str, Figure]:
+    counts, names = evaluation.score.confusion, evaluation.part.data.class_names
+    heading = f"{evaluation.part.name}: {evaluation.images:,} images, accuracy {evaluation.score.acc:.4f}"
     return {
         "confusion.png": confusion.counts(counts, names, heading),
         "confusion_normalised.png": confusion.row_normalised(counts, names, heading),
-        "mistakes.png": _mistakes(evaluation, data),
+        "most_wrong.png": _most_wrong(evaluation),
     }
 
 
-def _mistakes(evaluation: Evaluation, data: ImageDataModule) -> Figure:
-    labels, probabilities = data.labels(evaluation.part), evaluation.score.probabilities
-    worst = picking.most_wrong(labels, probabilities, _MISTAKES)
-    captions = [_caption(data.class_names, labels[place], probabilities[place]) for place in worst]
-    return samples.grid(
-        data.images(evaluation.part, worst), captions, f"{evaluation.part}: surest mistakes (true, predicted)"
-    )
-
-
-def _caption(class_names: tuple[str, ...], label: int, probabilities: np.ndarray) -> str:
-    predicted = int(probabilities.argmax())
-    return f"{class_names[label]}\n{class_names[predicted]} {probabilities[predicted]:.2f}"
+def _most_wrong(evaluation: Evaluation) -> Figure:
+    part, probabilities = evaluation.part, evaluation.score.probabilities
+    labels, names = part.labels, part.data.class_names
+    chosen = picking.most_wrong(labels, probabilities, _MISTAKES)
+    captions = [
+        f"true: {names[labels[place]]}\nseen: {names[seen]}\n{100 * probabilities[place, seen]:.1f}% sure"
+        for place, seen in zip(chosen, probabilities[chosen].argmax(1), strict=True)
+    ]
+    wrong = int((probabilities.argmax(1) != labels).sum())
+    heading = f"{part.name}: the {len(chosen)} most confident of {wrong:,} mistakes"
+    return samples.grid(part.images(chosen), captions, heading)
 
 
 def _json(content: dict[str, Any]) -> str:

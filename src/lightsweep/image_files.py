@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from lightsweep.data.decode import FORMATS, BadImage
+from lightsweep.data.folders import class_name
 
 _MOST_THREADS = 8
 Decode = Callable[[Path], np.ndarray]
@@ -19,8 +20,8 @@ Decode = Callable[[Path], np.ndarray]
 
 @dataclass(frozen=True)
 class ImageFile:
-    """A file to classify. `named` says that the user named it, not a folder; `label` is the first folder below that
-    one, "" where there is none."""
+    """A file to classify. `named` says that the user named it, not a folder; `label` is the class that the first
+    folder below that one would be, "" where there is none."""
 
     path: Path
     named: bool
@@ -86,7 +87,7 @@ def _below(folder: Path, skipped: Callable[[Path], None]) -> Iterator[ImageFile]
             if name.startswith("."):
                 continue
             if path.suffix.lower() in suffixes():
-                yield ImageFile(path, named=False, label=inside[0] if inside else "")
+                yield ImageFile(path, named=False, label=class_name(Path(inside[0])) if inside else "")
             else:
                 skipped(path)
 

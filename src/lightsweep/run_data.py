@@ -133,9 +133,10 @@ def _as_in_training(description: Description) -> dict[str, object]:
     """Keys of data sets' configs that a trained network has decided, and what would refuse a small data set."""
     height, width = description.image_size
     return {
-        "image_size": height if height == width else [height, width],
+        "image_size": max(height, width),
         "resize": description.resize,
         "grayscale": description.grayscale,
         "normalize": "symmetric",  # measures nothing; the network's own comes afterwards
         "drop_last": False,
+        "class_weights": None,
     }

@@ -148,7 +148,7 @@ class ImageDataModule(pl.LightningDataModule):
         return self.arrays.of(part)[1][self.indices[part]]
 
     def images(self, part: str, places: np.ndarray) -> np.ndarray:
-        """Images ``uint8 [N, C, H, W]`` at these places of a part, in the order of `eval_loader`."""
+        """Images ``uint8 [n, C, H, W]`` as they lie on disk, at some places of train, val or test."""
         assert self.arrays is not None, "call setup first"
         images = self.arrays.test_images if part == "test" else self.arrays.train_images
         return images[self.indices[part][places]]
