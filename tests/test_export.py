@@ -1,18 +1,20 @@
 """export.py: an ONNX file that gives what PyTorch gives, or none."""
 
+import importlib.util
 import json
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import export
 from lightsweep import checkpoints, exporting
 from lightsweep.data.digits import DigitsDataModule
 
 needs_onnx = pytest.mark.skipif(
-    any(__import__("importlib.util").util.find_spec(name) is None for name in ("onnx", "onnxruntime", "onnxscript")),
+    any(importlib.util.find_spec(name) is None for name in ("onnx", "onnxruntime", "onnxscript")),
     reason="needs onnx, onnxruntime and onnxscript: pip install -e '.[onnx]'",
 )
 
@@ -66,8 +68,6 @@ def test_a_missing_package_is_named_with_what_installs_it(finished, call, monkey
 def test_what_the_graph_holds_is_the_network_with_its_normalisation(finished) -> None:
     trained = checkpoints.load(finished.folder / "checkpoints" / "best.ckpt")
     images = exporting.random_images(trained.description.input_shape)[-1]
-    import torch
-
     with torch.inference_mode():
         logits, probabilities = exporting.Pipeline(trained)(torch.from_numpy(images))
         expected = trained.net(trained.description.normalization(torch.from_numpy(images)))

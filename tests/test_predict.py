@@ -55,7 +55,7 @@ def test_accuracy_on_the_test_images_as_files_is_that_of_result_json(finished, d
     right = [row for row in files if Path(row["file"]).parent.name == row["class"]]
     assert len(right) / len(files) == finished.result["test/acc"]
     assert [entry["predictions"][0]["class"] for entry in content["images"]] == [row["class"] for row in files]
-    assert "… and 259 more\n" in done.out
+    assert "… and 259 more, which --csv and --json would keep\n" in done.out
 
 
 def test_probabilities_are_the_networks_whatever_the_batches(finished, digits: Path, call, tmp_path) -> None:

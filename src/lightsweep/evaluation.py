@@ -14,6 +14,7 @@ from torch import Tensor
 from lightsweep import environment, scoring
 from lightsweep.checkpoints import Trained
 from lightsweep.data.module import ImageDataModule
+from lightsweep.data.names import printable
 from lightsweep.errors import ConfigError
 from lightsweep.inference import Place
 from lightsweep.scoring import Score
@@ -132,5 +133,7 @@ def _changes(result: Mapping[str, Any], place: Place) -> list[str]:
     now = {"device": environment.device_name(place.device), **environment.versions()}
     then = {"device": result.get("device"), **result.get("versions", {})}
     return [
-        f"  {name} was {then[name]}, is {value}" for name, value in now.items() if then.get(name) not in (None, value)
+        f"  {name} was {printable(str(then[name]))}, is {value}"
+        for name, value in now.items()
+        if then.get(name) not in (None, value)
     ]

@@ -75,7 +75,7 @@ def describe(trained: Trained, weights: Weights) -> dict[str, Any]:
         "resize": trained.description.resize,
         "outputs": "logits and probabilities, float32 [batch, classes]",
         "precision": f"float32 (trained in {trained.precision})",
-        "checkpoint": str(weights.checkpoint),
+        "checkpoint": f"{weights.run.name}/{weights.checkpoint.name}" if weights.run else weights.checkpoint.name,
         "epoch": trained.epoch,
         "lightsweep_version": __version__,
         "git_commit": weights.result.get("git_commit") or "",  # that trained it

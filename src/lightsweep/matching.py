@@ -9,7 +9,10 @@ from PIL import Image
 from lightsweep.checkpoints import Description
 from lightsweep.data.decode import fitted
 from lightsweep.data.module import ImageArrays, ImageDataModule
+from lightsweep.data.names import printable
 from lightsweep.errors import ConfigError
+
+_NAMED = 10  # classes in an error
 
 
 def match(data: ImageDataModule, description: Description) -> None:
@@ -30,10 +33,15 @@ def class_numbers(names: Sequence[str], trained: Sequence[str]) -> np.ndarray:
     """The network's class number of each class of the data, ``int64 [K]``."""
     missing, unknown = sorted(set(trained) - set(names)), sorted(set(names) - set(trained))
     if missing or unknown:
-        parts = [f"the network knows {', '.join(missing)}, which the data lack"] if missing else []
-        parts += [f"the data have {', '.join(unknown)}, which it does not know"] if unknown else []
+        parts = [f"the network knows {_listed(missing)}, which the data lack"] if missing else []
+        parts += [f"the data have {_listed(unknown)}, which it does not know"] if unknown else []
         raise ConfigError(f"the data must have the classes of the network: {'; '.join(parts)}")
     return np.array([trained.index(name) for name in names])
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(map(printable, names[:_NAMED])) + more
 
 
 def _renumbered(arrays: ImageArrays, numbers: np.ndarray) -> ImageArrays:

@@ -83,7 +83,8 @@ def settings(weights: Weights, typed: Sequence[str]) -> Settings:
 
 def _composed(weights: Weights, typed: Sequence[str]) -> DictConfig:
     with hydra.initialize_config_dir(str(ROOT / "conf")):
-        cfg = hydra.compose("train", list(typed))
+        # However few the images of a class are: how train and val are cut matters little here.
+        cfg = hydra.compose("train", ["data.split=random", *typed])
     if weights.run is not None:
         cfg.trainer, cfg.threads = weights.config.trainer, weights.config.threads
     return cfg

@@ -49,7 +49,7 @@ class Weights:
     def told(self, epoch: int) -> str:
         """What was taken, in a line."""
         reason = f" ({self.reason})" if self.reason else ""
-        return f"{printable(self.checkpoint)} of epoch {epoch}{reason}"
+        return printable(f"{self.checkpoint} of epoch {epoch}{reason}")
 
     @property
     def result(self) -> dict[str, Any]:
