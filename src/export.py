@@ -2,7 +2,6 @@
 
 import signal
 import sys
-from pathlib import Path
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C during the imports: no traceback
@@ -23,7 +22,9 @@ def arguments():
     parser = command.Parser(__doc__.partition(":")[0] + ".", EPILOG)
     parser.add_run()
     parser.add_argument("--format", choices=("onnx",), default="onnx", help="the only one so far")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="default: beside the checkpoint, best.onnx")
+    parser.add_argument(
+        "--output", type=command.new_file, metavar="FILE", help="default: beside the checkpoint, best.onnx"
+    )
     return parser.parse_args()
 
 

@@ -11,6 +11,7 @@ if __name__ == "__main__":
 
 from lightsweep import command
 
+STDOUT = Path("-")
 EPILOG = """\
 A folder is searched with all its subfolders; hidden files are passed over, and files whose names are no images' are
 counted at the end. Where a folder's direct subfolders are named as classes, the accuracy is told too.
@@ -29,13 +30,15 @@ def arguments():
     parser.add_run()
     parser.add_argument("places", metavar="IMAGE|FOLDER", nargs="+", type=Path, help="image files, or folders of them")
     parser.add_argument("--top", type=command.whole, default=3, metavar="K", help="classes an image (default: 3)")
-    parser.add_argument("--csv", metavar="FILE", help="write all predictions as CSV; -: to the standard output")
-    parser.add_argument("--json", metavar="FILE", help="the same as JSON")
+    parser.add_argument(
+        "--csv", type=command.new_file, metavar="FILE", help="keep all as CSV; -: in the standard output"
+    )
+    parser.add_argument("--json", type=command.new_file, metavar="FILE", help="the same as JSON")
     parser.add_argument("--tta", choices=("flip",), help="average each image's probabilities with its mirror image's")
     parser.add_argument("--batch-size", type=command.whole, default=256, help="images a forward pass (default: 256)")
     parser.add_device("auto")
     options = parser.parse_args()
-    if options.csv == options.json == "-":
+    if options.csv == options.json == STDOUT:
         parser.error("only one of --csv and --json can be -")
     return options
 
@@ -48,7 +51,7 @@ def main() -> int:
     from lightsweep.classifying import Classification
     from lightsweep.data.decode import decode
     from lightsweep.image_files import decoded, listed
-    from lightsweep.predictions import CsvWriter, JsonWriter, TableWriter, Writer, opened
+    from lightsweep.predictions import CsvWriter, JsonWriter, TableWriter, Writer, opened, shown
 
     quiet.libraries()
     weights = trained_runs.find(options.run, options.checkpoint)
@@ -68,10 +71,11 @@ def main() -> int:
         if options.json:
             writers.append(JsonWriter(files.enter_context(opened(options.json))))
         classification = Classification(predictor, seen.class_names, writers, top=top)
-        for batch in decoded(listed(options.places, classification.skip), to_pixels, batch_size=options.batch_size):
+        batches = decoded(listed(options.places, classification.skip), to_pixels, batch_size=options.batch_size)
+        for batch in shown(batches):
             classification.take(batch)
         said = classification.end({"checkpoint": str(weights.checkpoint), "class_names": seen.class_names})
-    if "-" in (options.csv, options.json):
+    if STDOUT in (options.csv, options.json):
         print(*said, sep="\n", file=sys.stderr)
     else:
         table.show()

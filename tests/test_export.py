@@ -65,6 +65,12 @@ def test_a_missing_package_is_named_with_what_installs_it(finished, call, monkey
     )
 
 
+def test_a_folder_that_is_not_there_is_refused_at_once(finished, tmp_path: Path, call) -> None:
+    done = call(export.main, finished.folder, "--output", tmp_path / "no" / "x.onnx")
+    assert done.code == 2
+    assert done.err.startswith("export.py: argument --output: must be a file in a folder that exists, got ")
+
+
 def test_what_the_graph_holds_is_the_network_with_its_normalisation(finished) -> None:
     trained = checkpoints.load(finished.folder / "checkpoints" / "best.ckpt")
     images = exporting.random_images(trained.description.input_shape)[-1]

@@ -33,7 +33,9 @@ def test_of_equal_probabilities_the_first_class_comes_first() -> None:
     assert torch.equal(values, probabilities.gather(1, classes))
 
 
-@pytest.mark.parametrize(("device", "precision"), [("abacus", "32-true"), ("cpu", "31"), ("cpu:x", "32-true")])
+@pytest.mark.parametrize(
+    ("device", "precision"), [("abacus", "32-true"), ("cpu", "31"), ("cpu:x", "32-true"), ("cpu:1", "32-true")]
+)
 def test_what_cannot_be_is_one_line(device: str, precision: str) -> None:
     with pytest.raises(ConfigError, match=rf"^--device {device}: ") as refusal:
         inference.place(device, precision)

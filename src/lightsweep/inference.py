@@ -47,7 +47,7 @@ def place(device: str, precision: str) -> Place:
             enable_model_summary=False,
         )
         return Place(trainer.strategy.root_device, trainer.precision_plugin)
-    except (MisconfigurationException, ValueError, RuntimeError) as error:
+    except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:
         raise ConfigError(f"--device {device}: {' '.join(str(error).split())}") from error
 
 

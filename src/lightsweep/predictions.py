@@ -3,18 +3,21 @@
 import csv
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, TextIO, TypeVar
 
 from rich.console import Console
+from rich.progress import track
 from rich.table import Table
 from rich.text import Text
 
 from lightsweep.data.names import printable
 from lightsweep.files import replacing
+
+T = TypeVar("T")
 
 ROWS = 100  # of the table; files hold any number
 _DIGITS = 6
@@ -107,14 +110,20 @@ class JsonWriter(Writer):
 
 
 @contextmanager
-def opened(name: str) -> Iterator[TextIO]:
+def opened(path: Path) -> Iterator[TextIO]:
     """A file that is there when it is whole, or the standard output for ``-``. Names keep the bytes they have."""
-    if name == "-":
+    if path == Path("-"):
         sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")  # type: ignore[union-attr]
         yield sys.stdout
         return
     with (
-        replacing(Path(name)) as temporary,
+        replacing(path) as temporary,
         temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file,
     ):
         yield file
+
+
+def shown(batches: Iterable[T]) -> Iterable[T]:
+    """The same batches, and on a terminal a sign that they go on."""
+    console = Console(stderr=True)
+    return track(batches, "classifying", total=None, transient=True, console=console, disable=not console.is_terminal)

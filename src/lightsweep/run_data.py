@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import hydra
@@ -13,7 +14,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from lightsweep import cli, matching, resolvers
+from lightsweep import checks, cli, matching, resolvers
 from lightsweep.build import build
 from lightsweep.checkpoints import Description
 from lightsweep.data.module import ImageDataModule
@@ -47,12 +48,14 @@ class Settings:
 
     @property
     def device(self) -> str:
-        return str(self.cfg.trainer.accelerator)
+        return str(OmegaConf.select(self.cfg, "trainer.accelerator", default="auto"))
 
     def use_threads(self) -> None:
         """As many as in training: sums in another order differ in the last digits."""
-        if self.cfg.threads is not None:
-            torch.set_num_threads(self.cfg.threads)
+        threads = OmegaConf.select(self.cfg, "threads")
+        if threads is not None:
+            checks.whole("threads", threads, "[1, inf)")
+            torch.set_num_threads(threads)
 
 
 def settings(weights: Weights, typed: Sequence[str]) -> Settings:
@@ -73,18 +76,25 @@ def settings(weights: Weights, typed: Sequence[str]) -> Settings:
                     f"--data takes data=NAME, data.KEY=VALUE and data_dir=PATH, got {override.input_line}"
                 )
         chosen = [str(override.value()) for override in overrides if override.key_or_group == "data"]
-        if chosen:
-            return Settings(_composed(weights, typed), chosen[-1])
         moved = all(override.key_or_group == "data_dir" for override in overrides)  # the same data in another place
-        return Settings(_changed(weights.config, overrides), "" if moved else "changed")
+        if chosen:
+            return _checked(Settings(_composed(weights, typed), Path(chosen[-1]).name))
+        return _checked(Settings(_changed(weights.config, overrides), "" if moved else "changed"))
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(f"--data: {cli.describe(error)}") from error
 
 
+def _checked(settings: Settings) -> Settings:
+    if not isinstance(settings.cfg.get("data"), DictConfig):
+        raise ConfigError("the run's config.yaml must have a node data with keys of its own; --data data=NAME chooses")
+    _ = settings.data  # what cannot be resolved is said now
+    return settings
+
+
 def _composed(weights: Weights, typed: Sequence[str]) -> DictConfig:
     with hydra.initialize_config_dir(str(ROOT / "conf")):
-        # However few the images of a class are: how train and val are cut matters little here.
-        cfg = hydra.compose("train", ["data.split=random", *typed])
+        # Nothing is trained on train. In halves, each class can be in both parts, however few its images are.
+        cfg = hydra.compose("train", ["data.val_fraction=0.5", *typed])
     if weights.run is not None:
         cfg.trainer, cfg.threads = weights.config.trainer, weights.config.threads
     return cfg
@@ -120,8 +130,7 @@ def few_images(weights: Weights, description: Description) -> np.ndarray:
     if weights.run is None:
         return none
     try:
-        resolvers.register()
-        data = build(weights.config.data, "data")
+        data = build(settings(weights, []).cfg.data, "data")
         if data.foreseen() is not None:  # they would have to be fetched
             return none
         images = data.read().test_images[:_FEW]

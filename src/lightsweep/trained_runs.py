@@ -91,9 +91,9 @@ def _of_run(folder: Path, which: str | None, reason: str) -> Weights:
 
 def _of_sweep(folder: Path, which: str | None) -> Weights:
     """The weights of the best trial, trained anew where a confirmation did so."""
-    with (folder / "leaderboard.csv").open(encoding="utf-8", newline="") as file:
+    with (folder / "leaderboard.csv").open(encoding="utf-8", errors="replace", newline="") as file:
         best = next(csv.DictReader(file), {})
-    if best.get("rank") != "1":
+    if best.get("rank") != "1" or not best.get("trial") or not best.get("folder"):
         raise ConfigError(f"{folder} is a sweep without a complete trial")
     trial = f"trial {best['trial']}, the sweep's best"
     confirmed = sorted(folder.glob("confirm/best-seed-*"))
@@ -108,11 +108,13 @@ def _of_sweep(folder: Path, which: str | None) -> Weights:
 
 def _best_of(runs: list[Path], folder: Path) -> Path:
     """The run with the best value of what it watched. Test scores choose nothing."""
-    completed = [(run, result) for run in runs if (result := _read_result(run)).get("status") == "completed"]
-    if not completed:
+    results = {run: _read_result(run) for run in runs}
+    values = {run: result.get("best_value") for run, result in results.items() if result.get("status") == "completed"}
+    measured = {run: value for run, value in values.items() if isinstance(value, int | float)}
+    if not measured:
         raise ConfigError(f"{folder} has no run that was completed")
-    sign = -1 if completed[0][1]["monitor"].endswith("acc") else 1
-    return min(completed, key=lambda pair: sign * pair[1]["best_value"])[0]
+    smaller = str(results[next(iter(measured))].get("monitor")).endswith(("loss", "objective"))
+    return (min if smaller else max)(measured, key=measured.__getitem__)
 
 
 def _read_result(run: Path) -> dict[str, Any]:
