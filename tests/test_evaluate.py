@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from omegaconf import OmegaConf
 from PIL import Image
 
 import evaluate
@@ -68,6 +69,14 @@ def test_says_where_scores_differ_and_what_else_does(copied: Path, evaluated) ->
     assert f"and {result['test/loss']!r} in result.json" in done.out
     assert "torch was 1.0, is " in done.out
     assert "test/acc is" not in done.out
+
+
+def test_a_run_of_an_earlier_version_lacks_keys_that_came_later(copied: Path, evaluated) -> None:
+    config = OmegaConf.load(copied / "config.yaml")
+    for node, key in ((config.data, "sampler"), (config.data.augment, "mixup")):
+        del node[key]
+    OmegaConf.save(config, copied / "config.yaml")
+    assert "equal to result.json, digit for digit" in evaluated(copied).out
 
 
 def test_last_weights_are_not_compared_with_scores_of_the_best(copied: Path, evaluated) -> None:
