@@ -145,7 +145,9 @@ def score_parts(record, net, data, fitting, parts: tuple[str, ...]) -> None:
     for part in parts:
         loader = data.eval_loader(part, record.device)
         precision = fitting.precision_plugin.forward_context()
-        score = scoring.score(net, loader, num_classes=data.num_classes, precision=precision)
+        score = scoring.score(
+            net, loader, num_classes=data.num_classes, precision=precision, keep_probabilities=part != "train"
+        )
         record.add_score(part, score, data.class_names)
     record.add(score_seconds=time.perf_counter() - started)
 

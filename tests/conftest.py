@@ -20,11 +20,11 @@ import pytest
 import torch
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 import train
 from cifar10_files import write_cifar10
-from lightsweep import cli
+from lightsweep import cli, command, run_folder
 
 torch.set_num_threads(1)
 
@@ -75,7 +75,9 @@ def composed(folder: Path, *overrides: str) -> DictConfig:
 
 def trained(folder: Path, *overrides: str) -> Run:
     folder.mkdir(parents=True, exist_ok=True)
-    value = train.train(composed(folder, "data.limit=300", *overrides), folder, kind="run", overrides=list(overrides))
+    cfg = composed(folder, "data.limit=300", *overrides)
+    OmegaConf.save(cfg, folder / run_folder.CONFIG)  # as the callback `ConfigFirst` does
+    value = train.train(cfg, folder, kind="run", overrides=list(overrides))
     return Run(folder, value)
 
 
@@ -125,6 +127,20 @@ def launch(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> It
     yield launched
     root.handlers[:] = handlers
     root.setLevel(level)
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> Callable[..., Launched]:
+    """Run the `main` of evaluate, predict or export with these arguments in this process."""
+
+    def called(main: Callable[[], int], *arguments: object) -> Launched:
+        capsys.readouterr()
+        monkeypatch.setattr(sys, "argv", [f"{main.__module__}.py", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            command.launch(main)
+        return Launched(end.value.code, *capsys.readouterr())
+
+    return called
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ NET = nn.Linear(4, 4)  # a fourth class that no image has
 
 def scored(batch_size: int, net: nn.Module = NET):
     batches = list(zip(INPUTS.split(batch_size), LABELS.split(batch_size), strict=True))
-    return score(net, batches, num_classes=4, precision=nullcontext())
+    return score(net, batches, num_classes=4, precision=nullcontext(), keep_probabilities=True)
 
 
 @pytest.mark.parametrize("batch_size", [50, 7])
@@ -53,3 +53,12 @@ def test_scores_without_dropout_and_leaves_batch_statistics_alone() -> None:
     running = net[0].running_mean.clone()
     assert scored(50, net).loss == scored(50, net).loss
     assert torch.equal(net[0].running_mean, running)
+
+
+def test_keeps_probabilities_in_the_order_of_the_images_only_where_asked() -> None:
+    expected = torch.softmax(NET(INPUTS), 1).detach().numpy()
+    assert scored(7).probabilities.dtype == np.float32
+    np.testing.assert_allclose(scored(7).probabilities, expected, rtol=1e-5)
+    batches = [(INPUTS, LABELS)]
+    without = score(NET, batches, num_classes=4, precision=nullcontext(), keep_probabilities=False)
+    assert without.probabilities.shape == (0, 4)

@@ -31,6 +31,23 @@ class Description:
     normalization: Normalization
     resize: str
 
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """(H, W)."""
+        return self.input_shape[1:]
+
+    @property
+    def grayscale(self) -> bool:
+        """Whether an input is gray, not coloured.
+
+        Raises:
+            ConfigError: it is neither, and no image file is like that.
+        """
+        channels = self.input_shape[0]
+        if channels not in (1, 3):
+            raise ConfigError(f"the network takes images with {channels} channels; image files have 1 or 3")
+        return channels == 1
+
     def as_dict(self) -> dict[str, Any]:
         return {
             "model": self.model,
@@ -50,12 +67,13 @@ class Description:
 class Trained:
     """A network with its trained weights, in eval mode on the CPU, and what it needs to see images as in training.
 
-    `epoch` counts from 1; 0 means not trained yet.
+    `epoch` counts from 1; 0 means not trained yet. `precision`, as the Trainer names it, is that of its training.
     """
 
     net: nn.Module
     description: Description
     epoch: int
+    precision: str
 
 
 def load(path: Path) -> Trained:
@@ -76,6 +94,7 @@ def load(path: Path) -> Trained:
         )
         weights = {key.removeprefix("net."): value for key, value in content["state_dict"].items()}
         epoch = epochs_finished(content)
+        precision = str(said.get("precision", "32-true"))  # older ones do not say it
     except Exception as error:  # torch raises whatever a damaged file provokes
         raise ConfigError(f"{path} is no checkpoint of lightsweep ({' '.join(str(error).split())[:200]})") from error
     net = description.build_net()
@@ -83,7 +102,7 @@ def load(path: Path) -> Trained:
         net.load_state_dict(weights)
     except RuntimeError as error:
         raise ConfigError(f"{path} has weights of another network ({' '.join(str(error).split())[:200]})") from error
-    return Trained(net.eval(), description, epoch)
+    return Trained(net.eval(), description, epoch, precision)
 
 
 def choose(folder: Path, score_with: str) -> Path:

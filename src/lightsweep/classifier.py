@@ -162,6 +162,7 @@ class Classifier(pl.LightningModule):
         checkpoint["lightsweep"] = self.description.as_dict() | {"optimizer": optimizers.describe(self.optimizer)}
         if self.plateau:
             checkpoint[resuming.PLATEAU] = self.plateau["scheduler"].state_dict()
+        checkpoint["lightsweep"]["precision"] = str(self.trainer.precision)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         resuming.adapt(

@@ -93,14 +93,23 @@ def find(name: str, runs: Path = ROOT / "outputs" / "runs") -> Path:
         ConfigError: there is no such run.
     """
     if name == "latest":
-        folders = [folder for folder in sorted(runs.glob("*"), key=_born) if is_run(folder)]
-        if not folders:
-            raise ConfigError(f"resume=latest found no run in {runs}")
-        return folders[-1]
+        return newest(runs, typed="resume=latest")
     folder = Path(name).expanduser()
     if not is_run(folder):
         raise ConfigError(f"resume must be a run's folder (one that holds {CONFIG}) or latest, got {name!r}")
     return folder.resolve()
+
+
+def newest(runs: Path = ROOT / "outputs" / "runs", *, typed: str = "latest") -> Path:
+    """The newest run below `runs`.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    folders = [folder for folder in sorted(runs.glob("*"), key=_born) if is_run(folder)]
+    if not folders:
+        raise ConfigError(f"{typed} found no run in {runs}")
+    return folders[-1]
 
 
 def load_config(folder: Path) -> DictConfig:

@@ -43,16 +43,25 @@ def decode(source: Path | bytes, *, image_size: int | tuple[int, int], resize: s
     Raises:
         BadImage: it is no image in one of `FORMATS`, it is damaged or cut off, or has more than `MAX_PIXELS`.
     """
-    height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
     try:
-        image = _load(source, _GAP * max(height, width))
-        image = _resized(_plain(image, "L" if grayscale else "RGB"), (width, height), resize)
+        image = _load(source, _GAP * max(_sides(image_size)))
+        return fitted(image, image_size=image_size, resize=resize, grayscale=grayscale)
     except (BadImage, MemoryError):
         raise
     except Exception as error:  # a damaged file can make Pillow raise anything
         raise BadImage(_reason(error)) from error
+
+
+def fitted(image: Image.Image, *, image_size: int | tuple[int, int], resize: str, grayscale: bool) -> np.ndarray:
+    """An image that is decoded already -> ``uint8 [C, H, W]``, as `decode` does it."""
+    height, width = _sides(image_size)
+    image = _resized(_plain(image, "L" if grayscale else "RGB"), (width, height), resize)
     pixels = np.asarray(image).reshape(height, width, -1)
     return np.ascontiguousarray(pixels.transpose(2, 0, 1))  # [H, W, C] -> [C, H, W]
+
+
+def _sides(image_size: int | tuple[int, int]) -> tuple[int, int]:
+    return (image_size, image_size) if isinstance(image_size, int) else image_size
 
 
 def _load(source: Path | bytes, enough: int) -> Image.Image:

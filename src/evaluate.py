@@ -1,0 +1,71 @@
+"""Score a trained network again, on its own data or on other data: python src/evaluate.py RUN."""
+
+import signal
+import sys
+from pathlib import Path
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C during the imports: no traceback
+
+from lightsweep import command
+
+EPILOG = """\
+On a run's own data the scores are those of its result.json, and it is said where they are not. Other data need the
+same classes, in any order; they get the size, the channels and the normalisation that the network was trained with.
+A folder a part is written, RUN/evaluation/test and so on; the run's own records stay as they are.
+
+  python src/evaluate.py outputs/runs/2026-11-21_10-52-37-957b
+  python src/evaluate.py latest --split train val test
+  python src/evaluate.py latest --split all --data data=image_folder data.root=photos --output photos-scored
+"""
+
+
+def arguments():
+    parser = command.Parser(__doc__.partition(":")[0] + ".", EPILOG)
+    parser.add_run()
+    parser.add_argument(
+        "--split",
+        choices=("train", "val", "test", "all"),
+        nargs="+",
+        default=["test"],
+        help="parts to score (default: test)",
+    )
+    parser.add_argument("--data", metavar="KEY=VALUE", nargs="+", help="other data, as on train.py's line: data=NAME …")
+    parser.add_argument("--output", type=Path, metavar="FOLDER", help="default: the folder evaluation of the run")
+    parser.add_device("as in training")
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Find the weights and the data, score part after part, write and compare."""
+    options = arguments()
+
+    from lightsweep import checkpoints, evaluation, evaluation_folder, inference, quiet, run_data, trained_runs
+
+    quiet.libraries()
+    weights = trained_runs.find(options.run, options.checkpoint)
+    trained = checkpoints.load(weights.checkpoint)
+    print(weights.told(trained.epoch), file=sys.stderr)
+    settings = run_data.settings(weights, options.data or [])
+    output = options.output or weights.evaluation_folder / settings.label
+    folders = {part: evaluation_folder.make_folder(output / part) for part in dict.fromkeys(options.split)}
+
+    settings.use_threads()
+    place = inference.place(options.device or settings.device, trained.precision)
+    data = run_data.read(settings, trained.description)
+    noted = weights.result if settings.own and weights.are_scored else {}
+    facts = {"checkpoint": str(weights.checkpoint), "epoch": trained.epoch, "data": settings.data}
+
+    evaluations = []
+    for name, folder in folders.items():
+        evaluations.append(evaluation.evaluate(trained, evaluation.Part(name, data), place, noted))
+        evaluation_folder.write(folder, evaluations[-1], place, facts)
+    evaluation.show(evaluations)
+    for line in evaluation.comparison(evaluations, weights.result, place):
+        print(line)
+    print(f"written to {output}")
+    return 0
+
+
+if __name__ == "__main__":
+    command.launch(main)

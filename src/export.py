@@ -1,0 +1,58 @@
+"""Write a trained network as an ONNX file, checked against PyTorch: python src/export.py RUN."""
+
+import signal
+import sys
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C during the imports: no traceback
+
+from lightsweep import command
+
+EPILOG = """\
+The graph takes uint8 images [batch, channels, height, width] with pixels from 0 to 255, any number of them, and
+normalises them itself. Its outputs are logits and probabilities; the metadata hold the class names in their order.
+It is written only if onnxruntime agrees with PyTorch to 1e-4, on noise and on images of the run's own data.
+
+  python src/export.py latest
+  python src/export.py outputs/sweeps/mlp --output classifier.onnx
+"""
+
+
+def arguments():
+    parser = command.Parser(__doc__.partition(":")[0] + ".", EPILOG)
+    parser.add_run()
+    parser.add_argument("--format", choices=("onnx",), default="onnx", help="the only one so far")
+    parser.add_argument(
+        "--output", type=command.new_file, metavar="FILE", help="default: beside the checkpoint, best.onnx"
+    )
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Find the weights, gather images, write and check."""
+    options = arguments()
+
+    from lightsweep import checkpoints, exporting, quiet, run_data, trained_runs
+
+    quiet.libraries()
+    exporting.require_packages()
+    weights = trained_runs.find(options.run, options.checkpoint)
+    trained = checkpoints.load(weights.checkpoint)
+    print(weights.told(trained.epoch), file=sys.stderr)
+    path = options.output or weights.checkpoint.with_suffix(".onnx")
+
+    images = exporting.random_images(trained.description.input_shape)
+    real = run_data.few_images(weights, trained.description)
+    if not len(real):
+        print("the run's own data are not at hand: checked on noise alone", file=sys.stderr)
+    batches = [*images, real] if len(real) else images
+    difference = exporting.to_onnx(trained, path, batches, exporting.describe(trained, weights))
+    print(
+        f"{path}: {path.stat().st_size:,} bytes; onnxruntime and PyTorch differ by at most {difference:.1e}"
+        f" on {sum(map(len, batches))} images ({len(real)} real)"
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    command.launch(main)

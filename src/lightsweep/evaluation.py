@@ -1,0 +1,139 @@
+"""A part of the data scored again, beside what training noted of it."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+
+from lightsweep import environment, scoring
+from lightsweep.checkpoints import Trained
+from lightsweep.data.module import ImageDataModule
+from lightsweep.data.names import printable
+from lightsweep.errors import ConfigError
+from lightsweep.inference import Place
+from lightsweep.scoring import Score
+
+ALL = "all"
+METRICS = ("loss", "acc")
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of the data, or several as one: each image once.
+
+    Raises:
+        ConfigError: it has no images.
+    """
+
+    name: str
+    data: ImageDataModule
+
+    def __post_init__(self) -> None:
+        if not any(len(self.data.indices[part]) for part in self._parts):
+            raise ConfigError(f"--split {self.name}: the data have no such images")
+
+    @property
+    def _parts(self) -> tuple[str, ...]:
+        return ("train", "val", "test") if self.name == ALL else (self.name,)
+
+    @property
+    def labels(self) -> np.ndarray:
+        """Class numbers ``int64 [N]``."""
+        return np.concatenate([self.data.labels(part) for part in self._parts])
+
+    def batches(self, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
+        """Normalised images and classes, as `scoring.score` wants them."""
+        return chain.from_iterable(
+            self.data.eval_loader(part, device) for part in self._parts if len(self.data.indices[part])
+        )
+
+    def images(self, places: np.ndarray) -> np.ndarray:
+        """Images ``uint8 [n, C, H, W]`` at these of the N places."""
+        chosen = np.empty((len(places), *self.data.input_shape), dtype=np.uint8)
+        first = 0
+        for part in self._parts:
+            here = (places >= first) & (places < first + len(self.data.indices[part]))
+            if here.any():
+                chosen[here] = self.data.images(part, places[here] - first)
+            first += len(self.data.indices[part])
+        return chosen
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The score of a part, and what training noted of it: metrics by name, none where it is other data or weights."""
+
+    part: Part
+    score: Score
+    noted: Mapping[str, float]
+
+    @property
+    def images(self) -> int:
+        return int(self.score.confusion.sum())
+
+    @property
+    def differs(self) -> bool:
+        return any(getattr(self.score, name) != value for name, value in self.noted.items())
+
+
+def evaluate(trained: Trained, part: Part, place: Place, noted: Mapping[str, Any]) -> Evaluation:
+    """Score a part as train.py does it.
+
+    Args:
+        noted: what result.json says, if these are its weights and its data.
+    """
+    score = scoring.score(
+        trained.net.to(place.device),
+        part.batches(place.device),
+        num_classes=part.data.num_classes,
+        precision=place.precision(),
+        keep_probabilities=True,
+    )
+    before = {name: noted.get(f"{part.name}/{name}") for name in METRICS}
+    return Evaluation(part, score, {name: value for name, value in before.items() if value is not None})
+
+
+def show(evaluations: Sequence[Evaluation]) -> None:
+    """A row a part, and beside it what training noted."""
+    table = Table(box=None, header_style="bold")
+    noted = any(evaluation.noted for evaluation in evaluations)
+    for column in ("", "images", "loss", "accuracy", *(("in result.json: loss", "accuracy") if noted else ())):
+        table.add_column(column, justify="right" if column else "left")
+    for each in evaluations:
+        before = [f"{each.noted[name]:.4f}" if name in each.noted else "" for name in METRICS] if noted else []
+        now = [f"{getattr(each.score, name):.4f}" for name in METRICS]
+        table.add_row(each.part.name, f"{each.images:,}", *now, *before)
+    Console().print(table)
+
+
+def comparison(evaluations: Sequence[Evaluation], result: Mapping[str, Any], place: Place) -> list[str]:
+    """Whether the scores are those of result.json, and where they are not, what else is not as it was."""
+    compared = [each for each in evaluations if each.noted]
+    different = [each for each in compared if each.differs]
+    if not compared:
+        return []
+    if not different:
+        return ["equal to result.json, digit for digit"]
+    said = [
+        f"{each.part.name}/{name} is {getattr(each.score, name)!r} here and {value!r} in result.json"
+        for each in different
+        for name, value in each.noted.items()
+        if getattr(each.score, name) != value
+    ]
+    return said + _changes(result, place)
+
+
+def _changes(result: Mapping[str, Any], place: Place) -> list[str]:
+    now = {"device": environment.device_name(place.device), **environment.versions()}
+    then = {"device": result.get("device"), **result.get("versions", {})}
+    return [
+        f"  {name} was {printable(str(then[name]))}, is {value}"
+        for name, value in now.items()
+        if then.get(name) not in (None, value)
+    ]

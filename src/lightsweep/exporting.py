@@ -1,0 +1,142 @@
+"""A trained network as one ONNX file: from pixels to probabilities, with what its user must know in the metadata."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lightsweep.checkpoints import Trained
+from lightsweep.data.normalize import Normalization
+from lightsweep.errors import ConfigError, RunFailed
+from lightsweep.files import replacing
+from lightsweep.trained_runs import Weights
+
+TOLERANCE = 1e-4
+BATCH_SIZES = (1, 2, 7)  # that each export is checked with
+INPUT, OUTPUTS = "images", ("logits", "probabilities")
+
+
+class Pipeline(nn.Module):
+    """Images ``uint8 [N, C, H, W]`` -> logits and probabilities, both ``float32 [N, K]``: normalisation and network."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, trained: Trained) -> None:
+        super().__init__()
+        self.net = trained.net
+        self.register_buffer("mean", trained.description.normalization.mean)
+        self.register_buffer("std", trained.description.normalization.std)
+        self.eval()
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        logits = self.net(Normalization(self.mean, self.std)(images))
+        return logits, torch.softmax(logits, 1)
+
+
+def to_onnx(trained: Trained, path: Path, images: Sequence[np.ndarray], metadata: dict[str, Any]) -> float:
+    """Write the file, if it gives what PyTorch gives; returns the largest difference.
+
+    Args:
+        images: arrays ``uint8 [N, C, H, W]`` that both must agree on.
+        metadata: text, or what JSON can say.
+
+    Raises:
+        RunFailed: they do not agree. No file is left.
+    """
+    import onnx
+
+    pipeline = Pipeline(trained)
+    model = _graph(pipeline, trained.description.input_shape)
+    onnx.helper.set_model_props(model, {key: _text(value) for key, value in metadata.items()})
+    with replacing(path) as temporary:
+        onnx.save(model, temporary)
+        difference = _difference(pipeline, temporary, images)
+        if not difference <= TOLERANCE:  # NaN is no agreement either
+            raise RunFailed(
+                f"the ONNX graph differs from PyTorch by {difference:.1e}, more than {TOLERANCE}: not written"
+            )
+    return difference
+
+
+def describe(trained: Trained, weights: Weights) -> dict[str, Any]:
+    """What a user of the file must know: the classes in the order of the outputs, and how an image becomes an input."""
+    from lightsweep import __version__
+
+    channels, height, width = trained.description.input_shape
+    return {
+        "class_names": list(trained.description.class_names),
+        "input": f"uint8 [batch, {channels}, {height}, {width}], pixels 0 to 255; normalised inside",
+        "colour": "gray" if channels == 1 else "RGB",
+        "resize": trained.description.resize,
+        "outputs": "logits and probabilities, float32 [batch, classes]",
+        "precision": f"float32 (trained in {trained.precision})",
+        "checkpoint": f"{weights.run.name}/{weights.checkpoint.name}" if weights.run else weights.checkpoint.name,
+        "epoch": trained.epoch,
+        "lightsweep_version": __version__,
+        "git_commit": weights.result.get("git_commit") or "",  # that trained it
+    }
+
+
+def random_images(shape: tuple[int, int, int]) -> list[np.ndarray]:
+    """Noise in batches of several sizes, the same at each export."""
+    draw = np.random.default_rng(0)
+    return [draw.integers(0, 256, (size, *shape), dtype=np.uint8) for size in BATCH_SIZES]
+
+
+def require_packages() -> None:
+    """See that what the export needs is installed.
+
+    Raises:
+        ConfigError: it is not.
+    """
+    try:
+        import onnx  # noqa: F401
+        import onnxruntime  # noqa: F401
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise ConfigError(
+            f"--format onnx needs the package {error.name}: pip install onnx onnxruntime onnxscript,"
+            " or pip install -e '.[onnx]' in lightsweep's folder"
+        ) from error
+
+
+def _graph(pipeline: Pipeline, shape: tuple[int, int, int]) -> Any:
+    program = torch.onnx.export(
+        pipeline,
+        (torch.zeros(2, *shape, dtype=torch.uint8),),  # a batch of one would become a constant
+        dynamo=True,
+        input_names=[INPUT],
+        output_names=list(OUTPUTS),
+        dynamic_shapes=({0: torch.export.Dim("batch")},),
+        external_data=False,
+        verbose=False,
+    )
+    assert program is not None
+    return program.model_proto
+
+
+def _difference(pipeline: Pipeline, path: Path, images: Sequence[np.ndarray]) -> float:
+    """The largest difference of an output, in probabilities, and in logits in units of their largest (at least 1)."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # errors
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    worst = 0.0
+    for batch in images:
+        with torch.inference_mode():
+            ours = [output.numpy() for output in pipeline(torch.from_numpy(batch))]
+        theirs = session.run(list(OUTPUTS), {INPUT: batch})
+        for one, other in zip(ours, theirs, strict=True):
+            scale = max(1.0, float(np.abs(one).max()))
+            worst = float(np.maximum(worst, np.abs(one - other).max() / scale))  # keeps a NaN
+    return worst
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)

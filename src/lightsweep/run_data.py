@@ -1,0 +1,155 @@
+"""The data that a trained network is scored on: its own, or others."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import hydra
+import numpy as np
+import torch
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from lightsweep import checks, cli, matching, resolvers
+from lightsweep.build import build
+from lightsweep.checkpoints import Description
+from lightsweep.data.module import ImageDataModule
+from lightsweep.errors import ConfigError
+from lightsweep.run_folder import ROOT
+from lightsweep.trained_runs import Weights
+
+_FEW = 32
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Which data are scored, and on what.
+
+    Args:
+        cfg: whose nodes data, trainer and threads count.
+        label: a short name of other data, "" for the run's own.
+    """
+
+    cfg: DictConfig
+    label: str
+
+    @property
+    def own(self) -> bool:
+        return not self.label
+
+    @property
+    def data(self) -> Any:
+        """The data's node as plain values."""
+        return OmegaConf.to_container(self.cfg.data, resolve=True)
+
+    @property
+    def device(self) -> str:
+        return str(OmegaConf.select(self.cfg, "trainer.accelerator", default="auto"))
+
+    def use_threads(self) -> None:
+        """As many as in training: sums in another order differ in the last digits."""
+        threads = OmegaConf.select(self.cfg, "threads")
+        if threads is not None:
+            checks.whole("threads", threads, "[1, inf)")
+            torch.set_num_threads(threads)
+
+
+def settings(weights: Weights, typed: Sequence[str]) -> Settings:
+    """The run's own data, or what is typed of others.
+
+    Args:
+        typed: ``data=NAME``, ``data.KEY=VALUE``, ``data_dir=PATH``. Without the first they change the run's own.
+
+    Raises:
+        ConfigError: they are not understood.
+    """
+    resolvers.register()
+    try:
+        overrides = OverridesParser.create().parse_overrides(list(typed))
+        for override in overrides:
+            if override.key_or_group.partition(".")[0] not in ("data", "data_dir"):
+                raise ConfigError(
+                    f"--data takes data=NAME, data.KEY=VALUE and data_dir=PATH, got {override.input_line}"
+                )
+        chosen = [str(override.value()) for override in overrides if override.key_or_group == "data"]
+        moved = all(override.key_or_group == "data_dir" for override in overrides)  # the same data in another place
+        if chosen:
+            return _checked(Settings(_composed(weights, typed), Path(chosen[-1]).name))
+        return _checked(Settings(_changed(weights.config, overrides), "" if moved else "changed"))
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(f"--data: {cli.describe(error)}") from error
+
+
+def _checked(settings: Settings) -> Settings:
+    if not isinstance(settings.cfg.get("data"), DictConfig):
+        raise ConfigError("the run's config.yaml must have a node data with keys of its own; --data data=NAME chooses")
+    _ = settings.data  # what cannot be resolved is said now
+    return settings
+
+
+def _composed(weights: Weights, typed: Sequence[str]) -> DictConfig:
+    with hydra.initialize_config_dir(str(ROOT / "conf")):
+        # Nothing is trained on train. In halves, each class can be in both parts, however few its images are.
+        cfg = hydra.compose("train", ["data.val_fraction=0.5", *typed])
+    if weights.run is not None:
+        cfg.trainer, cfg.threads = weights.config.trainer, weights.config.threads
+    return cfg
+
+
+def _changed(cfg: DictConfig, overrides: Sequence[Override]) -> DictConfig:
+    if str(OmegaConf.select(cfg, "data._target_")).startswith("lightsweep."):
+        # A run of an earlier version lacks keys that came later; off, as they are by default, they change nothing.
+        cfg.data = OmegaConf.merge(OmegaConf.load(ROOT / "conf" / "data" / "_common.yaml"), cfg.data)
+    OmegaConf.set_struct(cfg, True)  # a key that is not there is a mistake
+    for override in overrides:
+        OmegaConf.update(cfg, override.key_or_group, override.value())
+    return cfg
+
+
+def read(settings: Settings, description: Description) -> ImageDataModule:
+    """The data, read and cut, with the classes in the network's order, its input's shape and its normalisation.
+
+    Raises:
+        ConfigError: the classes are others.
+    """
+    node = settings.cfg.data
+    if not settings.own:
+        known = {key: value for key, value in _as_in_training(description).items() if key in node}
+        node = OmegaConf.merge(node, known)
+        node._set_parent(settings.cfg)
+    data = build(node, "data")
+    data.setup()
+    matching.match(data, description)
+    return data
+
+
+def few_images(weights: Weights, description: Description) -> np.ndarray:
+    """Some images of the run's own data, ``uint8 [N, C, H, W]``; none (N = 0) where the data are not at hand."""
+    none = np.empty((0, *description.input_shape), dtype=np.uint8)
+    if weights.run is None:
+        return none
+    try:
+        data = build(settings(weights, []).cfg.data, "data")
+        if data.foreseen() is not None:  # they would have to be fetched
+            return none
+        images = data.read().test_images[:_FEW]
+    except (ConfigError, OSError):
+        return none
+    return np.array(images) if images.shape[1:] == description.input_shape else none
+
+
+def _as_in_training(description: Description) -> dict[str, object]:
+    """Keys of data sets' configs that a trained network has decided, and what would refuse a small data set."""
+    height, width = description.image_size
+    return {
+        "image_size": max(height, width),
+        "resize": description.resize,
+        "grayscale": description.grayscale,
+        "normalize": "symmetric",  # measures nothing; the network's own comes afterwards
+        "drop_last": False,
+        "class_weights": None,
+    }

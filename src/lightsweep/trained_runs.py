@@ -1,0 +1,129 @@
+"""Which weights RUN means, on the command line of what uses a trained network."""
+
+import csv
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from lightsweep import run_folder
+from lightsweep.data.names import printable
+from lightsweep.errors import ConfigError
+
+_BEST, _LAST = "best.ckpt", "last.ckpt"
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A checkpoint, the folder of its run (None for a file that lies by itself), and why it was chosen."""
+
+    checkpoint: Path
+    run: Path | None
+    reason: str = ""
+
+    @property
+    def config(self) -> DictConfig:
+        """The run's own config.
+
+        Raises:
+            ConfigError: there is none.
+        """
+        if self.run is None:
+            raise ConfigError(
+                f"{self.checkpoint} lies in no run's folder, which would say what data it was trained on;"
+                " --data data=NAME chooses some"
+            )
+        return run_folder.load_config(self.run)
+
+    @property
+    def are_scored(self) -> bool:
+        """Whether these are the weights that training scored."""
+        return self.run is not None and self.checkpoint == _of_run(self.run, None, "").checkpoint
+
+    @property
+    def evaluation_folder(self) -> Path:
+        return (self.run or self.checkpoint.parent) / "evaluation"
+
+    def told(self, epoch: int) -> str:
+        """What was taken, in a line."""
+        reason = f" ({self.reason})" if self.reason else ""
+        return printable(f"{self.checkpoint} of epoch {epoch}{reason}")
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """What the run's result.json says; nothing where there is none."""
+        return _read_result(self.run) if self.run else {}
+
+
+def find(name: str, which: str | None) -> Weights:
+    """The weights that RUN means.
+
+    Args:
+        name: a run's folder, latest, a checkpoint file, or the folder of a sweep or of a trial with several seeds.
+        which: best, last, or None for those that training scored.
+
+    Raises:
+        ConfigError: it means nothing.
+    """
+    path = run_folder.newest() if name == "latest" else Path(name).expanduser().resolve()
+    if path.is_file():
+        run = path.parent.parent
+        return Weights(path, run if run_folder.is_run(run) else None)
+    if run_folder.is_run(path):
+        return _of_run(path, which, "the newest run" if name == "latest" else "")
+    if (path / "leaderboard.csv").is_file():
+        return _of_sweep(path, which)
+    if seeds := sorted(path.glob("seed-*")):
+        return _of_run(_best_of(seeds, path), which, "its best seed by validation")
+    raise ConfigError(f"RUN must be a run's folder, a sweep's folder, a checkpoint file or latest, got {name!r}")
+
+
+def _of_run(folder: Path, which: str | None, reason: str) -> Weights:
+    wanted = which or run_folder.load_config(folder).get("score_with", "best")
+    names = (_LAST,) if wanted == "last" else (_BEST, _LAST)  # a run may keep no best one
+    for name in names:
+        if (folder / "checkpoints" / name).is_file():
+            return Weights(folder / "checkpoints" / name, folder, reason)
+    raise ConfigError(f"{folder} has no checkpoint ({names[0]})")
+
+
+def _of_sweep(folder: Path, which: str | None) -> Weights:
+    """The weights of the best trial, trained anew where a confirmation did so."""
+    with (folder / "leaderboard.csv").open(encoding="utf-8", errors="replace", newline="") as file:
+        best = next(csv.DictReader(file), {})
+    if best.get("rank") != "1" or not best.get("trial") or not best.get("folder"):
+        raise ConfigError(f"{folder} is a sweep without a complete trial")
+    trial = f"trial {best['trial']}, the sweep's best"
+    confirmed = sorted(folder.glob("confirm/best-seed-*"))
+    if confirmed and str(_read(folder / "confirmation.json").get("best_trial")) == best["trial"]:
+        run = _best_of(confirmed, folder)
+        return _of_run(run, which, f"{trial}, in its confirmation the best seed by validation")
+    place = folder / best["folder"]
+    if run_folder.is_run(place):
+        return _of_run(place, which, trial)
+    return _of_run(_best_of(sorted(place.glob("seed-*")), place), which, f"{trial}, its best seed by validation")
+
+
+def _best_of(runs: list[Path], folder: Path) -> Path:
+    """The run with the best value of what it watched. Test scores choose nothing."""
+    results = {run: _read_result(run) for run in runs}
+    values = {run: result.get("best_value") for run, result in results.items() if result.get("status") == "completed"}
+    measured = {run: value for run, value in values.items() if isinstance(value, int | float)}
+    if not measured:
+        raise ConfigError(f"{folder} has no run that was completed")
+    smaller = str(results[next(iter(measured))].get("monitor")).endswith(("loss", "objective"))
+    return (min if smaller else max)(measured, key=measured.__getitem__)
+
+
+def _read_result(run: Path) -> dict[str, Any]:
+    return _read(run / "result.json")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}

@@ -1,0 +1,87 @@
+"""Classify image files with a trained network: python src/predict.py RUN IMAGE... | FOLDER."""
+
+import signal
+import sys
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C during the imports: no traceback
+
+from lightsweep import command
+
+STDOUT = Path("-")
+EPILOG = """\
+A folder is searched with all its subfolders; hidden files are passed over, and files whose names are no images' are
+counted at the end. Where a folder's direct subfolders are named as classes, the accuracy is told too.
+
+A file that cannot be used is named, and the others go on. The exit code is 1 where a file that was named on the line
+could not be used, or nothing could be classified; bad files inside a folder alone leave it 0.
+
+  python src/predict.py outputs/runs/2026-11-21_10-52-37-957b photo.jpg --top 5
+  python src/predict.py latest photos/ --csv predictions.csv
+  python src/predict.py outputs/sweeps/mlp photos/ --json - | jq '.images[0]'
+"""
+
+
+def arguments():
+    parser = command.Parser(__doc__.partition(":")[0] + ".", EPILOG)
+    parser.add_run()
+    parser.add_argument("places", metavar="IMAGE|FOLDER", nargs="+", type=Path, help="image files, or folders of them")
+    parser.add_argument("--top", type=command.whole, default=3, metavar="K", help="classes an image (default: 3)")
+    parser.add_argument(
+        "--csv", type=command.new_file, metavar="FILE", help="keep all as CSV; -: in the standard output"
+    )
+    parser.add_argument("--json", type=command.new_file, metavar="FILE", help="the same as JSON")
+    parser.add_argument("--tta", choices=("flip",), help="average each image's probabilities with its mirror image's")
+    parser.add_argument("--batch-size", type=command.whole, default=256, help="images a forward pass (default: 256)")
+    parser.add_device("auto")
+    options = parser.parse_args()
+    if options.csv == options.json == STDOUT:
+        parser.error("only one of --csv and --json can be -")
+    return options
+
+
+def main() -> int:
+    """Find the weights, see what the files are, classify them batch by batch, and sum up."""
+    options = arguments()
+
+    from lightsweep import checkpoints, inference, quiet, trained_runs
+    from lightsweep.classifying import Classification
+    from lightsweep.data.decode import decode
+    from lightsweep.image_files import decoded, listed
+    from lightsweep.predictions import CsvWriter, JsonWriter, TableWriter, Writer, opened, shown
+
+    quiet.libraries()
+    weights = trained_runs.find(options.run, options.checkpoint)
+    trained = checkpoints.load(weights.checkpoint)
+    print(weights.told(trained.epoch), file=sys.stderr)
+    place = inference.place(options.device or "auto", trained.precision)
+    predictor = inference.Predictor(trained, place, flip=options.tta == "flip")
+    seen = trained.description
+    to_pixels = partial(decode, image_size=seen.image_size, resize=seen.resize, grayscale=seen.grayscale)
+    top = min(options.top, len(seen.class_names))
+
+    table = TableWriter(top)
+    with ExitStack() as files:
+        writers: list[Writer] = [table]
+        if options.csv:
+            writers.append(CsvWriter(files.enter_context(opened(options.csv)), top))
+        if options.json:
+            writers.append(JsonWriter(files.enter_context(opened(options.json))))
+        classification = Classification(predictor, seen.class_names, writers, top=top)
+        batches = decoded(listed(options.places, classification.skip), to_pixels, batch_size=options.batch_size)
+        for batch in shown(batches):
+            classification.take(batch)
+        said = classification.end({"checkpoint": str(weights.checkpoint), "class_names": seen.class_names})
+    if STDOUT in (options.csv, options.json):
+        print(*said, sep="\n", file=sys.stderr)
+    else:
+        table.show()
+        print(*said, sep="\n")
+    return classification.exit_code
+
+
+if __name__ == "__main__":
+    command.launch(main)

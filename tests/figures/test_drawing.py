@@ -1,0 +1,122 @@
+"""The pictures: every one can be drawn from awkward values, its labels do not lie on each other, and it is small."""
+
+import warnings
+from io import BytesIO
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from PIL import Image
+
+from lightsweep.figures import class_counts, confusion, curves, samples, style
+
+RNG = np.random.default_rng(0)
+AWKWARD = ("$x_{", "a_b^c$", "日本語の名前", "Ünï\ncode\x1b[31m", "a name that is much too long to be shown", "")
+LARGEST = 500_000  # bytes of a picture
+
+
+def names(count: int) -> list[str]:
+    return [f"{number} {AWKWARD[number % len(AWKWARD)]}" for number in range(count)]
+
+
+def rows(epochs: int, validated_every: int = 1) -> list[dict[str, float]]:
+    measured = [
+        {"epoch": epoch, "train/loss": 2 / epoch, "train/acc": 0.5, "lr": 0.1**epoch} for epoch in range(1, epochs + 1)
+    ]
+    for row in measured[validated_every - 1 :: validated_every]:
+        row |= {"val/loss": 3 / row["epoch"], "val/acc": 0.4}
+    return measured
+
+
+def matrix(classes: int) -> np.ndarray:
+    counts = RNG.poisson(1, (classes, classes)) + np.diag(RNG.poisson(50, classes))
+    counts[0] = 0  # a class without images
+    return counts
+
+
+def images(count: int, channels: int = 3, side: int = 8) -> np.ndarray:
+    return RNG.integers(0, 256, (count, channels, side, side), dtype=np.uint8)
+
+
+def counted(classes: int) -> Figure:
+    parts = {"train": RNG.poisson(9, classes), "val": np.zeros(classes, int)}
+    return class_counts.class_counts(parts, names(classes))
+
+
+PICTURES = {
+    "one epoch": lambda: curves.curves(rows(1), 1),
+    "few validations": lambda: curves.curves(rows(30, 7), 14),
+    "never validated": lambda: curves.curves(rows(3, 9), 0),
+    "many epochs": lambda: curves.curves(rows(300), 300),
+    "2 classes": lambda: confusion.row_normalised(matrix(2), names(2), "shares"),
+    "10 classes": lambda: confusion.counts(matrix(10), names(10), "counts"),
+    "25 classes": lambda: confusion.row_normalised(matrix(25), names(25), "shares"),
+    "100 classes": lambda: confusion.counts(matrix(100), names(100), "counts"),
+    "nothing scored": lambda: confusion.row_normalised(np.zeros((3, 3), int), names(3), "empty"),
+    "images of 2 classes": lambda: counted(2),
+    "images of 100 classes": lambda: counted(100),
+    "digits": lambda: samples.grid(images(40, 1), names(40), "grey"),
+    "colours": lambda: samples.grid(images(3, 3, 64), names(3), "colours"),
+    "many channels": lambda: samples.grid(images(9, 5), [f"{name}\nsecond line" for name in names(9)], "channels"),
+    "no images": lambda: samples.grid(images(0), [], "none wrong"),
+}
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_a_picture_is_a_small_png_whose_labels_do_not_overlap(name: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # what matplotlib warns of, a person would see
+        figure = PICTURES[name]()
+        png = style.png(figure)
+    width, height = Image.open(BytesIO(png)).size
+    assert 300 < width < 2000
+    assert 100 < height < 1800
+    assert len(png) < LARGEST
+    if name == "100 classes":
+        assert [len(axis.get_ticklabels()) for axis in (figure.axes[0].xaxis, figure.axes[0].yaxis)] == [100, 100]
+    for labels in label_boxes(figure):
+        assert all(
+            one.y1 <= two.y0 + 1 or two.y1 <= one.y0 + 1 or not one.overlaps(two) for one, two in pairwise(labels)
+        )
+
+
+def label_boxes(figure: Figure) -> list[list]:
+    """Where each axis's tick labels and each panel's own texts lie."""
+    renderer = figure.canvas.get_renderer()
+    groups = [
+        [axis.get_ticklabels() for panel in figure.axes for axis in (panel.xaxis, panel.yaxis)],
+        [panel.texts for panel in figure.axes],
+    ]
+    return [
+        [text.get_window_extent(renderer) for text in texts if text.get_text() and text.get_visible()]
+        for group in groups
+        for texts in group
+    ]
+
+
+def test_nothing_is_left_in_pyplot() -> None:
+    from matplotlib import _pylab_helpers
+
+    PICTURES["digits"]()
+    assert not _pylab_helpers.Gcf.figs
+
+
+def test_the_best_epoch_and_the_learning_rate_are_there() -> None:
+    figure = curves.curves(rows(5), 4)
+    legends = [text.get_text() for axes in figure.axes if axes.get_legend() for text in axes.get_legend().get_texts()]
+    assert legends == ["train", "val", "best: 0.7500", "train", "val", "best: 0.4000"]
+    assert list(figure.axes[2].lines[0].get_ydata()) == [row["lr"] for row in rows(5)]
+
+
+def test_numbers_are_those_of_the_matrix() -> None:
+    figure = confusion.counts(np.array([[5, 1], [0, 1234]]), ["a", "b"], "")
+    assert [text.get_text() for text in figure.axes[0].texts] == ["5", "1", "1234"]
+    shares = confusion.row_normalised(np.array([[3, 1], [1, 499]]), ["a", "b"], "")
+    assert [text.get_text() for text in shares.axes[0].texts] == ["75%", "25%", "<1%", "100%"]
+
+
+def test_an_image_is_drawn_as_it_is() -> None:
+    sent = images(2)
+    drawn = samples.grid(sent, ["a", "b"], "").axes[0].images
+    np.testing.assert_array_equal(drawn[1].get_array(), sent[1].transpose(1, 2, 0))
