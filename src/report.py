@@ -32,9 +32,9 @@ def main(typed: Sequence[str]) -> None:
     parts = [(each, _wanted(each, options, known)) for each in tables]
 
     if options.html is not None:
-        from lightsweep.reporting import page
+        from lightsweep.reporting import overview
 
-        page.write(options.html, found, parts, options.paths or [_outputs()], storage=options.storage)
+        overview.write(options.html, found, parts, options.paths or [_outputs()], storage=options.storage)
     content = {
         "csv": lambda: export.as_csv(tables),
         "markdown": lambda: export.as_markdown(parts),
