@@ -28,8 +28,8 @@ def parser() -> argparse.ArgumentParser:
     told = argparse.ArgumentParser(
         prog="compare.py",
         description=(
-            "Hold runs against the first: which config keys differ, scores, curves, classes. Runs that differ by their seed"
-            " alone are one group, and groups are compared by Welch's t-test."
+            "Hold runs against the first: which config keys differ, scores, curves, classes. Runs that differ by their"
+            " seed alone are one group, and groups are compared by Welch's t-test."
         ),
         epilog="example: python src/compare.py outputs/sweeps/mlp/confirm/best-* outputs/sweeps/mlp/confirm/baseline-*",
     )

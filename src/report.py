@@ -17,9 +17,9 @@ ROOT = Path(__file__).resolve().parents[1]
 def main(typed: Sequence[str]) -> None:
     options = parser().parse_args(typed)
 
-    from lightsweep.reporting import export, filtering, folding, names, runs, table, terminal
+    from lightsweep.reporting import export, filtering, finding, folding, names, table, terminal
 
-    found = runs.find(options.paths or [_outputs()])
+    found = finding.find(options.paths or [_outputs()])
     chosen = folding.fold(found.runs)
     known = table.known_columns(chosen)
     if options.filter is not None:
@@ -53,7 +53,7 @@ def main(typed: Sequence[str]) -> None:
 def parser() -> argparse.ArgumentParser:
     told = argparse.ArgumentParser(
         prog="report.py",
-        description="Read every result.json below the folders, and compare the runs. Ranked by validation, never by test.",
+        description="Read every result.json below some folders and rank the runs, by validation, never by test scores.",
         epilog="example: python src/report.py outputs/sweeps/mlp --filter 'optimizer=adamw and val/acc>0.5' --top 10",
     )
     add = told.add_argument

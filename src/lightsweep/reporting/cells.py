@@ -20,8 +20,7 @@ def leaderboard(table: Table, runs: Sequence[Run]) -> dict[str, Any]:
     shown += ["kind"] if "kind" in table.columns else []
     better = "higher" if table.maximises else "lower"
     columns = [column("rank")] + [
-        column(labels[name], numeric=_is_numeric(runs, name), sortable=not name.startswith("test/"))
-        for name in shown
+        column(labels[name], numeric=_is_numeric(runs, name), sortable=not name.startswith("test/")) for name in shown
     ]
     rows = [[number_cell(ranks.get(run.name)), *(cell_of(run, name) for name in shown)] for run in runs]
     data = plain(table.data or "unknown data")

@@ -1,4 +1,4 @@
-"""Runs side by side: what differs in their configs, in their scores, in their classes, and whether it is more than chance."""
+"""Runs side by side: what differs in their configs, scores and classes, and whether it is more than chance."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,9 +8,9 @@ from statistics import fmean, stdev
 import numpy as np
 
 from lightsweep.errors import ConfigError
-from lightsweep.reporting import folding, records, runs, welch
+from lightsweep.reporting import finding, folding, records, welch
+from lightsweep.reporting.differences import differences
 from lightsweep.reporting.runs import Run
-from lightsweep.reporting.table import differences
 from lightsweep.reporting.text import is_metric, is_number
 
 _PARTS = ("val", "test")
@@ -58,6 +58,8 @@ class Comparison:
     @property
     def tested(self) -> list[str]:
         """The metrics that the groups are tested on."""
+        if "data" in self.differing:
+            return []
         wanted = dict.fromkeys([self.monitor, "test/acc"])
         return [metric for metric in wanted if all(group.values(metric) for group in self.groups)]
 
@@ -89,7 +91,7 @@ def compare(paths: Sequence[Path]) -> Comparison:
     members: dict[Path, Run] = {}
     notes = []
     for path in paths:
-        found = runs.find([path])
+        found = finding.find([path])
         for run in found.runs:
             named = str(path) if run.folder == path else str(path / run.name)
             members.setdefault(run.folder.resolve(), Run(run.folder, named, run.row, run.overrides, (), run.settings))
@@ -106,24 +108,34 @@ def compare(paths: Sequence[Path]) -> Comparison:
 
 def _compared(chosen: Sequence[Run], notes: list[str]) -> Comparison:
     differing = differences(chosen)
+    if len({str(run.row.get("data")) for run in chosen}) > 1:
+        differing = ("data", *differing)
+        notes.append("the runs are of different data sets: their scores cannot be compared")
     parts: dict[tuple[str, ...], list[Run]] = {}
     for run in chosen:
-        key = tuple(str(run.row.get(name)) for name in ("data", *differing))
+        key = tuple(str(run.row.get(name)) for name in differing)
         parts.setdefault(key, []).append(run)
     if len(parts) == 1:  # the same config: each run for itself
         parts = {(str(index),): [run] for index, run in enumerate(chosen)}
         notes.append("the runs differ by their seed alone")
     if len(parts) > len(_NAMES):
-        raise ConfigError(f"compare.py compares at most {len(_NAMES)} settings, got {len(parts)}; report.py has no limit")
-    groups = tuple(Group(_NAMES[index], _name(runs), tuple(runs)) for index, runs in enumerate(parts.values()))
+        raise ConfigError(
+            f"compare.py compares at most {len(_NAMES)} settings, got {len(parts)}; report.py has no limit"
+        )
+    groups = tuple(Group(_NAMES[index], _name(members), tuple(members)) for index, members in enumerate(parts.values()))
     monitors = {run.monitor for run in chosen}
-    if len({str(run.row.get("data")) for run in chosen}) > 1:
-        notes.append("the runs are of different data sets: their scores cannot be compared")
     if len(monitors) > 1:
         notes.append(f"the runs watched different metrics: {', '.join(sorted(monitors))}")
     metrics = dict.fromkeys(key for run in chosen for key in run.row if is_metric(key) and is_number(run.row[key]))
-    order = sorted(metrics, key=lambda name: (("train", "val", "test").index(head) if (head := name.partition("/")[0]) in ("train", "val", "test") else 3))
-    return Comparison(groups, differing, tuple(order), chosen[0].monitor, tuple(dict.fromkeys(notes)))
+    return Comparison(
+        groups, differing, tuple(sorted(metrics, key=_part_first)), chosen[0].monitor, tuple(dict.fromkeys(notes))
+    )
+
+
+def _part_first(metric: str) -> int:
+    parts = ("train", "val", "test")
+    part = metric.partition("/")[0]
+    return parts.index(part) if part in parts else len(parts)
 
 
 def _name(members: Sequence[Run]) -> str:

@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lightsweep.reporting import cells, comparison_terminal, figures, names, page
+from lightsweep.reporting import cells, class_figures, comparison_terminal, figures, names, page
 from lightsweep.reporting.comparing import Comparison
 from lightsweep.reporting.drawing import Drawing
 from lightsweep.reporting.text import cell, plain
@@ -60,17 +61,22 @@ def _scores(comparison: Comparison) -> dict[str, Any]:
 def _table(id_: str, title: str, caption: str, comparison: Comparison, rows: Sequence[Sequence[str]]) -> dict[str, Any]:
     columns = [cells.column("", numeric=False, sortable=False)]
     columns += [cells.column(group.label, sortable=False) for group in comparison.groups]
-    shown = [[cells.text_cell(row[0]), *(cells.text_cell(text) | {"kind": "number"} for text in row[1:])] for row in rows]
+    shown = [
+        [cells.text_cell(row[0]), *(cells.text_cell(text) | {"kind": "number"} for text in row[1:])] for row in rows
+    ]
     return {"id": id_, "title": title, "caption": caption, "columns": columns, "rows": shown, "lines": []}
 
 
 def _drawn(comparison: Comparison) -> Drawing:
     drawing = Drawing()
-    groups = [(f"{group.label} {group.name}" if len(comparison.groups) < 4 else group.label, group.runs) for group in comparison.groups]
+    groups = [
+        (f"{group.label} {group.name}" if len(comparison.groups) < 4 else group.label, group.runs)
+        for group in comparison.groups
+    ]
     wanted = dict.fromkeys([comparison.monitor, "val/loss", "train/acc", "train/loss"])
     drawing.section("curves", "Learning curves")
     for metric in list(wanted)[:_CURVES]:
-        drawing.add(f"{metric} by epoch", lambda metric=metric: figures.overlaid(groups, metric), "A line a run.")
+        drawing.add(f"{metric} by epoch", partial(figures.overlaid, groups, metric), "A line a run.")
     part = comparison.part
     found = comparison.recalls(part) if part else None
     if found is None or part is None:
@@ -78,19 +84,23 @@ def _drawn(comparison: Comparison) -> Drawing:
     classes, recalls = found
     drawing.section("classes", "Classes")
     shares = [(group.label, recall) for group, recall in recalls]
-    drawing.add("Recall by class", lambda: figures.per_class(classes, shares), f"Share of each class of the {part} set that was found.")
+    drawing.add(
+        "Recall by class",
+        lambda: class_figures.per_class(classes, shares),
+        f"Share of each class of the {part} set that was found.",
+    )
     drawing.section("confusion", "Where one confusion matrix beats the other")
     first, *others = comparison.groups
     for group in others[:4]:
         one, other = first.confusion(part), group.confusion(part)
         if one is not None and other is not None:
             note = (
-                f"Percentage points of the true class, {first.label} less {group.label}. Blue: {first.label} has more; good on the"
-                " diagonal, bad beside it."
+                f"Percentage points of the true class, {first.label} less {group.label}. Blue: {first.label} has more;"
+                " good on the diagonal, bad beside it."
             )
             drawing.add(
                 f"Confusion of {first.label} less {group.label}",
-                lambda one=one, other=other: figures.confusion_difference(one[0], one[1], other[1]),
+                partial(class_figures.confusion_difference, one[0], one[1], other[1]),
                 note,
                 "tall",
             )

@@ -85,7 +85,9 @@ def test_lines(comparison: Comparison, metric: str) -> list[str]:
     ]
     ps = [test.p for _, test in tests if test.p is not None]
     if len(ps) > 1:
-        lines.append(f"{metric}: p-values adjusted for {len(ps)} tests (Holm): {', '.join(f'{p:.2g}' for p in welch.holm(ps))}")
+        lines.append(
+            f"{metric}: p-values adjusted for {len(ps)} tests (Holm): {', '.join(f'{p:.2g}' for p in welch.holm(ps))}"
+        )
     return lines
 
 
@@ -116,7 +118,8 @@ def trade_lines(comparison: Comparison, part: str) -> list[str]:
         for true, predicted, points in comparing.trades(one[0], one[1], other[1], most=3):
             better, worse = (group, first) if points > 0 else (first, group)
             lines.append(
-                f"{better.label} beats {worse.label}: {abs(points):.1f} % fewer of {plain(true)} taken for {plain(predicted)}"
+                f"{better.label} beats {worse.label}: it takes {abs(points):.1f} % fewer of the {plain(true)} images"
+                f" for {plain(predicted)}"
             )
     return lines
 

@@ -3,8 +3,6 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import numpy as np
-
 from lightsweep.reporting import records
 from lightsweep.reporting.runs import Run
 from lightsweep.reporting.study import escaped
@@ -27,7 +25,11 @@ SYMBOLS = {
     "diverged": "star",
     "failed": "x",
 }
-SCALE = [[0.0, "#a3adb8"], [0.5, "#3b82f6"], [1.0, "#d6246e"]]  # each end is seen on white and on black
+SCALE: list[list[Any]] = [
+    [0.0, "#a3adb8"],
+    [0.5, "#3b82f6"],
+    [1.0, "#d6246e"],
+]  # each end is seen on white and on black
 LINES = ("#2f81f7", "#d6246e", "#c98a12", "#3fa45b", "#986ee2", "#0f9aa8", "#e5534b", "#8a94a0")
 
 
@@ -40,7 +42,15 @@ def learning_curves(runs: Sequence[Run], metric: str, best: Run | None) -> Figur
     if best is not None:
         traces += [_line(seed, metric, "best", "#d6246e", width=3) for seed in (best.seeds or (best,))[:1]]
     traces = [trace for trace in traces if trace["x"]]
-    return {"data": traces, "layout": axes("epoch", metric)} if traces else None
+    return {"data": traces, "layout": _by_epoch(traces, metric)} if traces else None
+
+
+def _by_epoch(traces: Sequence[dict], metric: str) -> dict[str, Any]:
+    layout = axes("epoch", metric)
+    last = max((epoch for trace in traces for epoch in trace["x"] if epoch is not None), default=0)
+    if last <= 12:
+        layout["xaxis"]["dtick"] = 1  # no halves of epochs
+    return layout
 
 
 def _joined(runs: Iterable[Run], metric: str, status: str) -> list[dict]:
@@ -98,10 +108,18 @@ def one_run(run: Run) -> dict[str, Figure]:
             _line(member, f"train/{end}", f"train/{end}", LINES[7], dash="dot"),
             _line(member, f"val/{end}", f"val/{end}", LINES[0]),
         ]
-        layout = axes("epoch", end)
+        layout = _by_epoch(traces, end)
         if isinstance(epoch := run.row.get("best_epoch"), int):
             layout["shapes"] = [
-                {"type": "line", "x0": epoch, "x1": epoch, "y0": 0, "y1": 1, "yref": "paper", "line": {"dash": "dash", "width": 1, "color": "#8a94a0"}}
+                {
+                    "type": "line",
+                    "x0": epoch,
+                    "x1": epoch,
+                    "y0": 0,
+                    "y1": 1,
+                    "yref": "paper",
+                    "line": {"dash": "dash", "width": 1, "color": "#8a94a0"},
+                }
             ]
         shown[end] = {"data": traces, "layout": layout}
     return shown
@@ -115,76 +133,13 @@ def overlaid(groups: Sequence[tuple[str, Sequence[Run]]], metric: str) -> Figure
             trace = _line(run, metric, name, LINES[index % len(LINES)])
             if trace["x"]:
                 traces.append(trace | {"legendgroup": str(index), "showlegend": run is runs[0]})
-    return {"data": traces, "layout": axes("epoch", metric)} if traces else None
-
-
-def confusion(names: Sequence[str], counts: np.ndarray) -> Figure:
-    """Shares of each true class ``[K, K]`` as colours, counts as numbers."""
-    totals = counts.sum(axis=1, keepdims=True)
-    shares = np.divide(counts, totals, out=np.zeros_like(counts), where=totals > 0)
-    return _matrix(names, shares, counts, scale=[[0.0, "rgba(47,129,247,0)"], [1.0, "#2f81f7"]], limit=(0, 1))
-
-
-def confusion_difference(names: Sequence[str], one: np.ndarray, other: np.ndarray) -> Figure:
-    """Where `one` puts a larger share of a true class than `other`, in percentage points ``[K, K]``."""
-    shares = [100 * each / np.maximum(each.sum(axis=1, keepdims=True), 1) for each in (one, other)]
-    difference = shares[0] - shares[1]
-    most = max(1.0, float(np.abs(difference).max()))
-    scale = [[0.0, "#d6246e"], [0.5, "rgba(128,128,128,0.08)"], [1.0, "#2f81f7"]]
-    return _matrix(names, difference, np.round(difference, 1), scale=scale, limit=(-most, most))
-
-
-def _matrix(names: Sequence[str], colours: np.ndarray, numbers: np.ndarray, *, scale: list, limit: tuple) -> Figure:
-    labels = _distinct([escaped(name) for name in names])
-    trace = {
-        "type": "heatmap",
-        "x": labels,
-        "y": labels,
-        "z": np.round(colours, 4).tolist(),
-        "zmin": limit[0],
-        "zmax": limit[1],
-        "colorscale": scale,
-        "customdata": numbers.tolist(),
-        "hovertemplate": "true %{y}<br>predicted %{x}<br>%{customdata}<extra></extra>",
-        "showscale": False,
-        "xgap": 1,
-        "ygap": 1,
-    }
-    if len(names) <= 20:
-        trace |= {"text": numbers.tolist(), "texttemplate": "%{text}", "textfont": {"size": 11}}
-    layout = axes("predicted", "true")
-    layout["xaxis"] |= {"type": "category", "showgrid": False, "tickangle": -45}
-    layout["yaxis"] |= {"type": "category", "showgrid": False, "autorange": "reversed"}
-    return {"data": [trace], "layout": layout}
-
-
-def _distinct(labels: Sequence[str]) -> list[str]:
-    """Labels that stay apart: plotly puts equal categories into one place."""
-    shown = [label if len(label) <= 24 else f"{label[:23]}…" for label in labels]
-    return [label if shown.count(label) == 1 else f"{label} ({index})" for index, label in enumerate(shown)]
-
-
-def per_class(names: Sequence[str], shares: Sequence[tuple[str, np.ndarray]]) -> Figure:
-    """Recall ``[K]`` of each class in each group of runs, as bars side by side."""
-    labels = _distinct([escaped(name) for name in names])
-    traces = [
-        {
-            "type": "bar",
-            "name": escaped(group),
-            "x": labels,
-            "y": np.round(recall, 4).tolist(),
-            "marker": {"color": LINES[index % len(LINES)]},
-        }
-        for index, (group, recall) in enumerate(shares)
-    ]
-    layout = axes("class", "recall") | {"barmode": "group"}
-    layout["xaxis"]["type"] = "category"
-    return {"data": traces, "layout": layout}
+    return {"data": traces, "layout": _by_epoch(traces, metric)} if traces else None
 
 
 def time_by_status(seconds: dict[str, float], counts: dict[str, int]) -> Figure:
-    """Hours or minutes that runs of each status took."""
-    unit, size = ("hours", 3600) if sum(seconds.values()) > 7200 else ("minutes", 60)
+    """How long runs of each status took in all."""
+    total = sum(seconds.values())
+    unit, size = ("seconds", 1) if total < 120 else ("minutes", 60) if total < 7200 else ("hours", 3600)
     names = list(seconds)
     trace: dict[str, Any] = {
         "type": "bar",

@@ -1,10 +1,10 @@
-"""``--filter 'optimizer=adamw and (val/acc>0.5 or not bn=true)'``: a small grammar, and nothing of it is ever run as code.
+"""``--filter 'optimizer=adamw and (val/acc>0.5 or not bn=true)'``: a small grammar, of which nothing is run as code.
 
-    expression := conjunction { or conjunction }
-    conjunction := term { and term }
-    term := not term | ( expression ) | NAME OPERATOR VALUE
-    OPERATOR := = == != < <= > >=
-    VALUE := a number, true, false, null, a word, or a text in quotes
+expression := conjunction { or conjunction }
+conjunction := term { and term }
+term := not term | ( expression ) | NAME OPERATOR VALUE
+OPERATOR := = == != < <= > >=
+VALUE := a number, true, false, null, a word, or a text in quotes
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Runs that differ by their seed alone, as one: the seeds of a trial, a confirmation's, and what --group-by asks for."""
+"""Runs that differ by their seed alone, as one: a trial's seeds, a confirmation's, and what --group-by asks for."""
 
 import re
 from collections.abc import Iterable, Sequence

@@ -5,13 +5,15 @@ import shlex
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lightsweep.reporting import cells, figures, names, page, records, terminal, welch
+from lightsweep.reporting import cells, class_figures, confirmed, figures, names, page, records, setting, terminal
 from lightsweep.reporting.drawing import Drawing
 from lightsweep.reporting.figures import Figure
-from lightsweep.reporting.runs import Found, Run
+from lightsweep.reporting.finding import Found
+from lightsweep.reporting.runs import Run
 from lightsweep.reporting.study import Study, find
 from lightsweep.reporting.study_figures import StudyFigures
 from lightsweep.reporting.table import Table
@@ -35,7 +37,7 @@ def content(
     main = parts[0][0] if parts else None
     best = _best(main)
     drawn = _drawn(study, main, best)
-    confirmation = _confirmation(main)
+    confirmation = confirmed.of(main)
     return {
         "title": plain(f"Sweep {study.name}" if study else f"Runs in {', '.join(map(str, paths))}"),
         "subtitle": plain(", ".join(str(path.resolve()) for path in paths)),
@@ -47,7 +49,7 @@ def content(
         "errors": [(plain(run.name), plain(run.row["error"])) for run in _failed(runs)],
         "figures": drawn.shown,
         "confirmation": confirmation,
-        "setting": _setting(runs, study),
+        "setting": setting.of(runs, study),
         "sections": [
             *([("best", "Best")] if best else []),
             ("leaderboard", "Leaderboard"),
@@ -93,7 +95,9 @@ def _drawn(study: Study | None, table: Table | None, best: Run | None) -> Drawin
 def _draw_study(drawn: Drawing, study: Study, metric: str) -> None:
     optuna = StudyFigures(study, metric)
     drawn.section("history", "Optimisation history")
-    drawn.add("Optimisation history", optuna.history, "Pruned trials stand at their last value, failed ones at the edge.")
+    drawn.add(
+        "Optimisation history", optuna.history, "Pruned trials stand at their last value, failed ones at the edge."
+    )
     drawn.section("importances", "What mattered")
     drawn.add("Hyperparameter importances", optuna.importance, size="short")
     drawn.section("parallel", "Parallel coordinates")
@@ -111,12 +115,16 @@ def _draw_study(drawn: Drawing, study: Study, metric: str) -> None:
 def _draw_best(drawn: Drawing, best: Run) -> None:
     drawn.section("best-run", f"The best run, {plain(best.name)}")
     for name, figure in figures.one_run(best).items():
-        drawn.add(f"{name} of the best run", lambda figure=figure: figure, "The dashed line is its best epoch." * (name == "acc"))
+        drawn.add(
+            f"{name} of the best run",
+            partial(dict, figure),
+            "The dashed line is its best epoch." * (name == "acc"),
+        )
     part = "val" if records.confusion(best) else "test"
     counts = records.confusion(best, part)
     if counts is not None:
         note = f"Images of the {part} set; the colour is the share of the true class."
-        drawn.add("Confusion matrix of the best run", lambda: figures.confusion(*counts), note, "tall")
+        drawn.add("Confusion matrix of the best run", lambda: class_figures.confusion(*counts), note, "tall")
 
 
 def _unescaped(text: str) -> str:
@@ -151,8 +159,8 @@ def _notes(found: Found, parts: Parts, study: Study | None, drawn: Drawing) -> l
         notes.append("No run has a result yet.")
     if len(parts) > 1:
         notes.append(
-            "Scores of different data sets or metrics cannot be compared: there is a table for each, and the figures are of"
-            " the first."
+            "Scores of different data sets or metrics cannot be compared: there is a table for each, and the figures"
+            " are of the first."
         )
     hidden = sum(len(table.runs) - len(shown) for table, shown in parts)
     if hidden:
@@ -163,7 +171,9 @@ def _notes(found: Found, parts: Parts, study: Study | None, drawn: Drawing) -> l
 
 
 def _best_section(best: Run, table: Table, paths: Sequence[Path], study: Study | None) -> dict[str, Any]:
-    shown = dict.fromkeys([*table.differing, "hidden", "params", "train/acc", "val/acc", "test/acc", "gap", "best_epoch"])
+    shown = dict.fromkeys(
+        [*table.differing, "hidden", "params", "train/acc", "val/acc", "test/acc", "gap", "best_epoch"]
+    )
     labels = names.short(list(shown))
     command, note = _command(best, paths, study)
     return {
@@ -189,83 +199,3 @@ def _command(best: Run, paths: Sequence[Path], study: Study | None) -> tuple[str
     if named is None or f"trial-{int(named[1]):04d}" != best.folder.name:
         return None, "The sweep's best.yaml does not hold this trial."
     return f"python src/train.py --config-dir {shlex.quote(plain(folder.resolve()))} --config-name best", ""
-
-
-def _confirmation(table: Table | None) -> dict[str, Any] | None:
-    runs = [run for run in table.runs if run.row.get("kind") == "confirmation"] if table else []
-    if not runs or table is None:
-        return None
-    scores = [key for key in ("val/acc", "test/acc", "val/loss", "test/loss") if any(key in run.row for run in runs)]
-    columns = [cells.column("configuration", numeric=False), *(cells.column(key) for key in scores), cells.column("n")]
-    ordered = sorted(runs, key=lambda run: run.folder.name != "best")
-    rows = [
-        [cells.text_cell(run.folder.name), *(cells.cell_of(run, key) for key in scores), cells.cell_of(run, "n")]
-        for run in ordered
-    ]
-    by_name = {run.folder.name: run for run in runs}
-    lines = []
-    if {"best", "baseline"} <= by_name.keys():
-        for score in ("val/acc", "test/acc"):
-            lines += _tested(score, by_name["best"], by_name["baseline"])
-    return {"columns": columns, "rows": rows, "lines": lines}
-
-
-def _tested(score: str, best: Run, baseline: Run) -> list[str]:
-    samples = [[seed.row[score] for seed in run.seeds if seed.row.get(score) is not None] for run in (best, baseline)]
-    if not all(samples):
-        return []
-    result = welch.test(*samples)
-    return [f"{score}, best less baseline: {welch.in_words(result, (len(samples[0]), len(samples[1])))}."]
-
-
-def _setting(runs: Sequence[Run], study: Study | None) -> list[tuple[str, list[tuple[str, str]]]]:
-    parts = []
-    if study is not None:
-        if study.space:
-            parts.append(("Search space", [(plain(key), _range(said)) for key, said in study.space.items()]))
-        parts.append(("Search", _search(study)))
-    leaves = [seed for run in runs for seed in (run.seeds or (run,))]
-    facts = [(label, _distinct(leaves, key)) for label, key in (("seeds", "seed"), ("device", "device"), ("git commit", "git_commit"))]
-    versions = sorted({key for run in leaves for key in run.row if key.startswith("versions.")})
-    facts += [(key.removeprefix("versions."), _distinct(leaves, key)) for key in versions]
-    parts.append(("Seeds, machine and versions", [(plain(label), value) for label, value in facts if value]))
-    return parts
-
-
-def _range(distribution: str) -> str:
-    """``FloatDistribution(high=1.0, log=True, low=0.1, step=None)`` as ``0.1 to 1.0, logarithmic``."""
-    bounds = dict(re.findall(r"(\w+)=([^,()]+)", distribution))
-    if "Categorical" in distribution:
-        return plain(distribution.partition("(choices=")[2].removesuffix(")").strip("()") or distribution)
-    if not {"low", "high"} <= bounds.keys():
-        return plain(distribution)
-    step = bounds.get("step", "None")
-    words = [f"{bounds['low']} to {bounds['high']}"]
-    words += ["logarithmic"] * (bounds.get("log") == "True") + [f"in steps of {step}"] * (step not in ("None", "1"))
-    return plain(", ".join(words))
-
-
-def _search(study: Study) -> list[tuple[str, str]]:
-    settings = study.settings
-    pairs = [("study", plain(study.name)), ("direction", study.study.direction.name.lower())]
-    for part in ("sampler", "pruner"):
-        node = settings.get(part)
-        if isinstance(node, dict) and "_target_" in node:
-            rest = ", ".join(f"{key}={value}" for key, value in node.items() if key != "_target_" and _is_said(value))
-            pairs.append((part, plain(f"{str(node['_target_']).rpartition('.')[2]} ({rest})")))
-    for key in ("n_trials", "seeds", "confirm", "timeout"):
-        if settings.get(key) is not None:
-            pairs.append(({"n_trials": "trials asked for", "seeds": "seeds of each trial"}.get(key, key), plain(settings[key])))
-    return pairs
-
-
-def _is_said(value: Any) -> bool:
-    return value is not None and "${" not in str(value)
-
-
-def _distinct(runs: Sequence[Run], key: str) -> str:
-    counts = Counter(plain(run.row[key]) for run in runs if run.row.get(key) is not None)
-    if len(counts) == 1:
-        return next(iter(counts))
-    shown = [f"{value} ({count})" for value, count in counts.most_common(12)]
-    return ", ".join(shown) + (" …" if len(counts) > 12 else "")

@@ -1,26 +1,20 @@
-"""From folders to runs: every result.json below some paths, each as one flat row of facts and config."""
+"""A run from its result.json: one flat row of facts and config."""
 
-import gc
 import json
 import math
-import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from sys import intern
 from typing import Any
 
-from lightsweep.errors import ConfigError
-from lightsweep.reporting.text import is_metric, is_number, plain
+from lightsweep.reporting.text import is_metric, is_number
 
 FILE = "result.json"
 _LARGEST = 32_000_000  # bytes; a result.json has some thousand
-_NOT_RUNS = {"checkpoints", "figures", "lightning_logs", "tensorboard", "mlruns", "wandb", "__pycache__"}
 _NESTED = ("config", "overrides", "versions")
-_SET_ASIDE = re.compile(r"\.earlier-\d+$")  # an earlier best's confirmation
 _LOSSES = ("loss", "objective")
 
 Row = dict[str, Any]
@@ -33,7 +27,7 @@ class Run:
     Args:
         folder: where its files lie.
         name: its path below what was asked for.
-        row: its facts and its config in one flat dict: ``val/acc``, ``status``, ``optimizer.lr``, ``optimizer`` (AdamW).
+        row: its facts and its config in one: ``val/acc``, ``status``, ``optimizer.lr``, ``optimizer`` (AdamW).
         overrides: what was typed for it.
         seeds: the runs that were folded into it.
         settings: those keys of `row` that are the config's.
@@ -72,98 +66,6 @@ class Run:
         """Of `monitor`."""
         value = self.row.get(self.monitor)
         return value if is_number(value) else None
-
-
-@dataclass
-class Found:
-    """What lies below some paths.
-
-    Args:
-        broken: why a result.json could not be read, by its path.
-        unfinished: folders of runs that have none: still running, or killed.
-    """
-
-    runs: list[Run] = field(default_factory=list)
-    broken: dict[str, str] = field(default_factory=dict)
-    unfinished: list[str] = field(default_factory=list)
-
-
-def find(paths: Sequence[Path]) -> Found:
-    """Read every result.json below these folders.
-
-    Raises:
-        ConfigError: a path is no folder, or there is no run at all.
-    """
-    with _without_collector():
-        return _find(paths)
-
-
-def _find(paths: Sequence[Path]) -> Found:
-    found = Found()
-    seen: set[Path] = set()
-    for root in paths:
-        if not root.is_dir():
-            raise ConfigError(f"{root}: there is no such folder")
-        for folder, has_result in _folders(root):
-            if folder in seen:
-                continue
-            seen.add(folder)
-            name = _name(folder, root, several=len(paths) > 1)
-            if has_result:
-                _read(folder, name, found)
-            else:
-                found.unfinished.append(name)
-    if not (found.runs or found.broken or found.unfinished):
-        named = ", ".join(str(path) for path in paths)
-        raise ConfigError(f"{named}: no run lies there (a run's folder holds {FILE})")
-    return found
-
-
-@contextmanager
-def _without_collector() -> Iterator[None]:
-    """Millions of small objects are made and kept; looking for garbage among them takes as long as reading them."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
-
-
-def _folders(root: Path) -> Iterator[tuple[Path, bool]]:
-    """Folders of runs and whether each has its result.json, in the order of their names."""
-    waiting = [str(root)]
-    while waiting:
-        folder = waiting.pop()
-        below, files = [], set()
-        try:
-            with os.scandir(folder) as entries:
-                for entry in entries:
-                    if entry.is_dir(follow_symlinks=False):
-                        if entry.name not in _NOT_RUNS and not entry.name.startswith("."):
-                            below.append(entry.name)
-                    elif entry.name in (FILE, "config.yaml", "metrics.csv"):
-                        files.add(entry.name)
-        except OSError:  # not ours to read, or gone meanwhile
-            continue
-        waiting += [os.path.join(folder, name) for name in sorted(below, reverse=True) if not _SET_ASIDE.search(name)]  # noqa: PTH118  # 10,000 of them
-        if files:
-            yield Path(folder), FILE in files
-
-
-def _name(folder: Path, root: Path, *, several: bool) -> str:
-    if folder == root:
-        return str(folder)
-    return str(folder if several else folder.relative_to(root))
-
-
-def _read(folder: Path, name: str, found: Found) -> None:
-    try:
-        found.runs.append(read(folder, name))
-    except (OSError, ValueError, RecursionError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        found.broken[os.path.join(name, FILE)] = plain(reason or type(error).__name__)  # noqa: PTH118
 
 
 def read(folder: Path, name: str) -> Run:
@@ -219,7 +121,8 @@ def _completed(row: Row) -> Row:
     monitor = row.get("monitor")
     if isinstance(monitor, str) and monitor.startswith("val/") and row.get(monitor) is None:
         row[monitor] = _finite(row.get("best_value"))  # a run that was pruned was never scored
-    train, val = row.get("train/acc"), row.get("val/acc")
+    train: Any = row.get("train/acc")
+    val: Any = row.get("val/acc")
     row["gap"] = train - val if is_number(train) and is_number(val) else None
     row["hidden"] = hidden_layers(row)
     name = row.get("data")

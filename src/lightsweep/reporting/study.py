@@ -117,7 +117,7 @@ def _copy(study: optuna.Study) -> optuna.Study:
     """The study in memory, with names for people and as text that plotly shows as it is."""
     trials = study.get_trials(deepcopy=False)
     labels = _labels(dict.fromkeys(name for trial in trials for name in trial.params))
-    copy = optuna.create_study(study_name=study.study_name, direction=study.direction.name.lower())
+    copy = optuna.create_study(study_name=study.study_name, direction=study.direction)
     for name, value in study.user_attrs.items():
         copy.set_user_attr(name, value)
     for trial in trials:

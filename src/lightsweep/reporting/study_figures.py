@@ -1,6 +1,5 @@
 """Optuna's own figures of a study, in colours that go with light and dark."""
 
-import json
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -9,7 +8,8 @@ import optuna
 from optuna import visualization
 from optuna.trial import FrozenTrial, TrialState
 
-from lightsweep.reporting.figures import COLOURS, SCALE, SYMBOLS, Figure
+from lightsweep.reporting.figures import COLOURS, SYMBOLS, Figure
+from lightsweep.reporting.optuna_style import colour_at, plain_figure
 from lightsweep.reporting.study import Study
 
 _LINES = 200  # trials in parallel coordinates: more lines than that are a blot
@@ -41,7 +41,7 @@ class StudyFigures:
         trials = self.study.get_trials(deepcopy=False)
         if not trials:
             return None
-        figure = _plain(visualization.plot_optimization_history(self.study, target_name=self.metric))
+        figure = plain_figure(visualization.plot_optimization_history(self.study, target_name=self.metric))
         for trace in figure["data"]:
             is_line = trace.get("mode") == "lines"
             trace["name"] = "best so far" if is_line else "completed"
@@ -66,11 +66,11 @@ class StudyFigures:
         chosen = self._some(_LINES)
         with _quiet():
             drawn = visualization.plot_parallel_coordinate(chosen, params=shared, target_name=self.metric)
-        figure = _plain(drawn)
+        figure = plain_figure(drawn)
         for trace in figure["data"]:
             if trace.get("mode") == "lines" and trace.get("y"):
                 share = trace["y"][0] if self._maximises else 1 - trace["y"][0]
-                trace |= {"line": {"color": _colour(share), "width": 1.4}, "opacity": 0.35 + 0.6 * share}
+                trace |= {"line": {"color": colour_at(share), "width": 1.4}, "opacity": 0.35 + 0.6 * share}
         for annotation in figure["layout"].get("annotations", []):
             annotation.get("font", {}).pop("color", None)
         figure["layout"].pop("plot_bgcolor", None)
@@ -87,14 +87,17 @@ class StudyFigures:
         names = list(self.importances)
         for first in names:
             for second in names[names.index(first) + 1 :]:
-                together = sum(first in trial.params and second in trial.params for trial in self.complete)
-                if together >= 4:
+                if self._vary_together(first, second):
                     with _quiet():
                         drawn = visualization.plot_contour(
                             self._some(_POINTS), params=[first, second], target_name=self.metric
                         )
-                    return f"{first} and {second}", _plain(drawn)
+                    return f"{first} and {second}", plain_figure(drawn)
         return None
+
+    def _vary_together(self, first: str, second: str) -> bool:
+        points = [trial.params for trial in self.complete if {first, second} <= trial.params.keys()]
+        return len(points) >= 4 and all(len({point[name] for point in points}) > 1 for name in (first, second))
 
     def timeline(self) -> Figure | None:
         if not self.study.get_trials(deepcopy=False):
@@ -104,7 +107,7 @@ class StudyFigures:
         return figure
 
     def _timeline_in_our_colours(self) -> Figure:
-        figure = _plain(visualization.plot_timeline(self.study))
+        figure = plain_figure(visualization.plot_timeline(self.study))
         for trace in figure["data"]:
             status = {state.name: name for state, name in _STATUS.items()}.get(trace["name"], "unfinished")
             trace |= {"name": status, "marker": {"color": COLOURS[status]}}
@@ -118,7 +121,7 @@ class StudyFigures:
 
     def _of(self, draw: Callable[..., Any], **arguments: Any) -> Figure:
         with _quiet():
-            return _plain(draw(self.study, target_name=self.metric, **arguments))
+            return plain_figure(draw(self.study, target_name=self.metric, **arguments))
 
     def _some(self, most: int) -> optuna.Study:
         """This study, or one with `most` of its complete trials: the best, and others from all ranks."""
@@ -126,13 +129,14 @@ class StudyFigures:
             return self.study
         ranked = sorted(self.complete, key=lambda trial: trial.value or 0.0, reverse=self._maximises)
         step = len(ranked) / most
-        fewer = optuna.create_study(direction=self.study.direction.name.lower())
+        fewer = optuna.create_study(direction=self.study.direction)
         fewer.add_trials([ranked[int(index * step)] for index in range(most)])
         return fewer
 
     def _others(self, trials: Sequence[FrozenTrial]) -> list[dict]:
         values = [value for trial in trials if (value := _seen(trial)) is not None]
-        foot = min(values, default=0.0) if self._maximises else max(values, default=0.0)
+        worst, best = (min, max) if self._maximises else (max, min)
+        foot = worst(values, default=0.0) - 0.05 * (best(values, default=0.0) - worst(values, default=0.0))
         traces = []
         for status in ("pruned", "unfinished", "interrupted", "failed"):
             members = [trial for trial in trials if _status(trial) == status]
@@ -176,40 +180,6 @@ def _importances(study: optuna.Study, complete: Sequence[FrozenTrial]) -> dict[s
         return optuna.importance.get_param_importances(study)
     except (ValueError, RuntimeError, ZeroDivisionError):
         return dict.fromkeys(names, 0.0)
-
-
-def _plain(figure: Any) -> Figure:
-    """Without the template and the title, which the page has, and with our colours for theirs."""
-    content = json.loads(figure.to_json())
-    for name in ("template", "title"):
-        content["layout"].pop(name, None)
-    for trace in content["data"]:
-        if trace.get("type") == "contour":
-            trace["colorscale"] = "Viridis"
-        elif "colorscale" in trace.get("marker", {}):
-            trace["marker"]["colorscale"] = SCALE
-    _label_decades(content)
-    return content
-
-
-def _label_decades(figure: Figure) -> None:
-    """On logarithmic axes of two decades and more: a label a decade, where plotly crowds twos and fives between."""
-    for trace in figure["data"]:
-        for letter in "xy":
-            name = trace.get(f"{letter}axis", letter)
-            axis = figure["layout"].get(name.replace(letter, f"{letter}axis"), {})
-            values = [value for value in trace.get(letter, []) if isinstance(value, int | float) and value > 0]
-            if axis.get("type") == "log" and values and max(values) >= 100 * min(values):
-                axis["dtick"] = 1
-
-
-def _colour(share: float) -> str:
-    """Of `SCALE` at a share in [0, 1]."""
-    low, high = (SCALE[0], SCALE[1]) if share < 0.5 else (SCALE[1], SCALE[2])
-    part = min(1.0, max(0.0, (share - float(low[0])) / 0.5))
-    ends = [[int(str(end[1])[start : start + 2], 16) for start in (1, 3, 5)] for end in (low, high)]
-    mixed = (round(one + (other - one) * part) for one, other in zip(*ends, strict=True))
-    return f"rgb({','.join(map(str, mixed))})"
 
 
 def _quiet() -> warnings.catch_warnings:

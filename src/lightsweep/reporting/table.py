@@ -1,7 +1,7 @@
 """Tables of runs: what belongs together, in which keys the runs differ, and who comes first.
 
-Runs are ranked by the validation metric that they monitored, never by test scores: whoever chooses by those can no longer
-say how good the choice is.
+Runs are ranked by the validation metric that they monitored, never by test scores: whoever chooses by those can no
+longer say how good the choice is.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,24 +9,12 @@ from dataclasses import dataclass
 
 from lightsweep.errors import ConfigError
 from lightsweep.reporting import folding, names
+from lightsweep.reporting.differences import comparable, differences
 from lightsweep.reporting.runs import Row, Run
 from lightsweep.reporting.text import is_metric, is_number
 
 _STATUSES = ("completed", "unfinished", "pruned", "interrupted", "diverged", "failed")
 _SCORES = ("train/acc", "val/acc", "test/acc")
-_NO_DIFFERENCE = ("seed", "data", "data.seed", "data_dir", "data.data_dir", "threads", "test", "logger", "monitor", "sweep")
-_NO_DIFFERENCE_BELOW = (
-    "versions.",
-    "logger.",
-    "monitor.",
-    "hydra.",
-    "callbacks.progress",
-    "callbacks.lr_monitor",
-    "trainer.accelerator",
-    "trainer.devices",
-    "trainer.strategy",
-)
-_NO_DIFFERENCE_AT_END = ("dirpath", "save_dir", ".monitor", ".mode")
 _LESS_IS_BETTER = ("loss", "objective", "gap", "seconds", "params", "params_keras", "peak_memory")
 
 
@@ -65,13 +53,13 @@ def tables(runs: Sequence[Run], *, group_by: Sequence[str] | None = None) -> lis
     """A table for each data set and monitored metric; the largest first.
 
     Args:
-        group_by: columns whose equal values make one row; empty for every key in which the runs differ; None: a row a run.
+        group_by: columns whose equal values make one row; empty: every key in which runs differ; None: a row a run.
     """
     parts: dict[tuple, list[Run]] = {}
     for run in sorted(runs, key=lambda run: "monitor" not in run.row):  # those that know least come last
         parts.setdefault(_part(run, parts), []).append(run)
     ordered = sorted(parts.items(), key=lambda part: -len(part[1]))
-    return [_table(members, *key[1:], group_by) for key, members in ordered]
+    return [_table(members, key[1], key[2], group_by) for key, members in ordered]
 
 
 def _part(run: Run, parts: Mapping[tuple, list[Run]]) -> tuple:
@@ -99,7 +87,7 @@ def _table(runs: Sequence[Run], monitor: str, maximises: bool, group_by: Sequenc
 def _grouped(runs: Sequence[Run], keys: Sequence[str]) -> list[Run]:
     groups: dict[tuple[str, ...], list[Run]] = {}
     for run in runs:
-        groups.setdefault(tuple(_comparable(run.row.get(key)) for key in keys), []).append(run)
+        groups.setdefault(tuple(comparable(run.row.get(key)) for key in keys), []).append(run)
     pooled = []
     for members in groups.values():
         single = [seed for run in members for seed in (run.seeds or (run,))]
@@ -107,35 +95,6 @@ def _grouped(runs: Sequence[Run], keys: Sequence[str]) -> list[Run]:
         name = members[0].name if len(members) == 1 else f"{members[0].name} +{len(members) - 1}"
         pooled.append(Run(members[0].folder, name, row, members[0].overrides, tuple(single), members[0].settings))
     return pooled
-
-
-def differences(runs: Sequence[Run]) -> tuple[str, ...]:
-    """The keys of the config in which runs differ. The seed is none, nor is where a run lies or what it runs on.
-
-    A part that some runs lack (momentum, of Adam) counts only where those that have it differ; another class counts.
-    """
-    rows = [run.row for run in runs]
-    keys = [key for key in _settings(runs) if is_difference(key)]
-    return tuple(key for key in keys if _differs([row[key] for row in rows if key in row]))
-
-
-def _settings(runs: Iterable[Run]) -> list[str]:
-    """The keys of the runs' configs, in their order."""
-    some_of_each = {run.settings: run for run in runs}
-    return list(dict.fromkeys(key for run in some_of_each.values() for key in run.row if key in run.settings))
-
-
-def _differs(values: Sequence[object]) -> bool:
-    if all(value == values[0] and type(value) is type(values[0]) for value in values):
-        return False
-    return len({_comparable(value) for value in values}) > 1
-
-
-def is_difference(key: str) -> bool:
-    """Whether two runs with different values of this key of the config are different runs."""
-    if key in _NO_DIFFERENCE or key.startswith(_NO_DIFFERENCE_BELOW):
-        return False
-    return not key.endswith(_NO_DIFFERENCE_AT_END)
 
 
 def ordered(table: Table, column: str, *, reverse: bool) -> list[Run]:
@@ -212,10 +171,6 @@ def rows(table: Table) -> list[Row]:
         }
         for run in table.runs
     ]
-
-
-def _comparable(value: object) -> str:
-    return str(float(value)) if is_number(value) else str(value).casefold()  # type: ignore[arg-type]
 
 
 def _sortable(value: object) -> tuple[int, float, str]:

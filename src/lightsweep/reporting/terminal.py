@@ -7,8 +7,9 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from lightsweep.reporting import names
+from lightsweep.reporting.finding import Found
 from lightsweep.reporting.folding import SD
-from lightsweep.reporting.runs import Found, Run
+from lightsweep.reporting.runs import Run
 from lightsweep.reporting.table import Table, value_of
 from lightsweep.reporting.text import cell, is_metric, is_number, plain
 

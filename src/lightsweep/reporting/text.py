@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 _FRACTIONS = ("acc", "gap", "loss", "f1", "auc", "balanced_acc", "objective")
+_COUNTS = ("params", "params_keras")
 
 
 def plain(value: Any) -> str:
@@ -21,7 +22,8 @@ def cell(column: str, value: Any, spread: Any = None) -> str:
     if not is_number(value):
         return plain(str(value).lower() if isinstance(value, bool) else value)
     shown = _number(column, value)
-    return f"{shown} ± {_number(column, spread)}" if is_number(spread) else shown
+    varies = is_number(spread) and not (spread == 0 and column in _COUNTS)
+    return f"{shown} ± {_number(column, spread)}" if varies else shown
 
 
 def is_number(value: Any) -> bool:
@@ -38,6 +40,6 @@ def _number(column: str, value: float) -> str:
         return f"{value:z.4f}"
     if column == "seconds":
         return f"{value:.1f}" if value < 100 else f"{value:,.0f}"
-    if column in ("params", "params_keras"):
+    if column in _COUNTS:
         return f"{value:,.0f}"
     return f"{value:.4g}" if value != int(value) or abs(value) >= 1e15 else str(int(value))

@@ -18,8 +18,8 @@ class Test:
         difference: of their means, the first less the second.
         p: of Welch's t-test, two-sided; None where it cannot be made.
         interval: 95 % confidence interval of the difference.
-        seeds: how many a group find such a difference in 4 of 5 experiments at the 5 % level; None for more than 1,000, or
-            where nothing can be said.
+        seeds: how many a group find such a difference in 4 of 5 experiments at the 5 % level; None for more than
+            1,000, or where nothing can be said.
     """
 
     difference: float
@@ -34,7 +34,7 @@ def test(one: Sequence[float], other: Sequence[float]) -> Test:
     if min(len(one), len(other)) < 2:
         return Test(difference)
     deviations = stdev(one), stdev(other)
-    if max(deviations) == 0.0:  # no spread at all: t is infinite, or 0/0
+    if max(deviations) < 1e-9 * max(1e-9, abs(fmean(one)), abs(fmean(other))):  # no spread: t is infinite, or 0/0
         return Test(difference)
     from scipy import stats
 

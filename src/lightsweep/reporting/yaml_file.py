@@ -16,6 +16,6 @@ class _PlainLoader(yaml.SafeLoader):
 def load(path: Path) -> Any:
     """Its content; None where it is missing or damaged."""
     try:
-        return yaml.load(path.read_text(encoding="utf-8"), _PlainLoader)  # noqa: S506  # a SafeLoader
+        return yaml.load(path.read_text(encoding="utf-8"), _PlainLoader)  # a SafeLoader
     except (OSError, ValueError, yaml.YAMLError, RecursionError):
         return None

@@ -1,7 +1,7 @@
 """One self-contained HTML page: opens offline in any browser, asks nobody for anything.
 
-Its content security policy allows the page's own scripts, by their hashes, and no request. Values from run folders are escaped
-by Jinja2, and the figures' data by `embedded`.
+Its content security policy allows the page's own scripts, by their hashes, and no request. Values from run folders are
+escaped by Jinja2, and the figures' data by `embedded`.
 """
 
 import base64
