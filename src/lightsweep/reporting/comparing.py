@@ -78,7 +78,9 @@ class Comparison:
 
     @property
     def part(self) -> str | None:
-        """Of which data the confusion counts are there for all: val, else test."""
+        """Of which images of one data set the confusion counts are there for all: val, else test."""
+        if "data" in self.differing:
+            return None
         return next((part for part in _PARTS if self.recalls(part) is not None), None)
 
 

@@ -88,7 +88,7 @@ def in_words(result: Test, sizes: tuple[int, int]) -> str:
         few = "two seeds a group at least" if min(sizes) < 2 else "runs that differ"
         return f"{said} (n = {sizes[0]}, {sizes[1]}); a Welch t-test needs {few}"
     low, high = result.interval or (math.nan, math.nan)
-    said += f" (95 % interval {low:+.4f} to {high:+.4f}), Welch p = {_p(result.p)}, n = {sizes[0]}, {sizes[1]}"
+    said += f" (95 % interval {low:+.4f} to {high:+.4f}), Welch p {_p(result.p)}, n = {sizes[0]}, {sizes[1]}"
     verdict = "more than chance would give" if result.p < _LEVEL else "chance alone may give that"
     if result.seeds is None:
         return f"{said}: {verdict}. No number of seeds up to {_MOST:,} would settle a difference so small"
@@ -96,4 +96,4 @@ def in_words(result: Test, sizes: tuple[int, int]) -> str:
 
 
 def _p(value: float) -> str:
-    return "< 0.0001" if value < 1e-4 else f"{value:.2g}"
+    return "< 0.0001" if value < 1e-4 else f"= {value:.2g}"
