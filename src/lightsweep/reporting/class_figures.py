@@ -25,7 +25,7 @@ def confusion_difference(names: Sequence[str], one: np.ndarray, other: np.ndarra
 
 
 def _matrix(names: Sequence[str], colours: np.ndarray, numbers: np.ndarray, *, scale: list, limit: tuple) -> Figure:
-    labels = _distinct([escaped(name) for name in names])
+    labels = _distinct(names)
     trace = {
         "type": "heatmap",
         "x": labels,
@@ -48,15 +48,15 @@ def _matrix(names: Sequence[str], colours: np.ndarray, numbers: np.ndarray, *, s
     return {"data": [trace], "layout": layout}
 
 
-def _distinct(labels: Sequence[str]) -> list[str]:
+def _distinct(names: Sequence[str]) -> list[str]:
     """Labels that stay apart: plotly puts equal categories into one place."""
-    shown = [label if len(label) <= 24 else f"{label[:23]}…" for label in labels]
-    return [label if shown.count(label) == 1 else f"{label} ({index})" for index, label in enumerate(shown)]
+    short = [escaped(name if len(name) <= 32 else f"{name[:31]}…") for name in names]
+    return [label if short.count(label) == 1 else f"{label} ({index})" for index, label in enumerate(short)]
 
 
 def per_class(names: Sequence[str], shares: Sequence[tuple[str, np.ndarray]]) -> Figure:
     """Recall ``[K]`` of each class in each group of runs, as bars side by side."""
-    labels = _distinct([escaped(name) for name in names])
+    labels = _distinct(names)
     traces = [
         {
             "type": "bar",

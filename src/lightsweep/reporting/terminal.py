@@ -19,10 +19,15 @@ _LEFT = ("run", "kind", "status", "hidden")
 _LONGEST = 40  # characters of a value before it is folded
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError  # `commandline.launch` ends as other programs do
+
+
 def console() -> Console:
     """Standard output: without a terminal there are no colours, and lines as long as they need to be."""
-    found = Console(highlight=False)
-    return found if found.is_terminal else Console(highlight=False, width=10_000)
+    found = _Console(highlight=False)
+    return found if found.is_terminal else _Console(highlight=False, width=10_000)
 
 
 def show(screen: Console, table: Table, runs: Sequence[Run]) -> None:
