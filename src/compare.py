@@ -1,0 +1,42 @@
+"""Runs side by side: python src/compare.py RUN RUN ... prints what differs; --html FILE writes a page."""
+
+import argparse
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C during the imports: no traceback
+
+from lightsweep.reporting import commandline
+
+
+def main(typed: Sequence[str]) -> None:
+    options = parser().parse_args(typed)
+
+    from lightsweep.reporting import comparing, comparison_terminal
+
+    comparison = comparing.compare(options.runs)
+    if options.html is not None:
+        from lightsweep.reporting import comparison_page
+
+        comparison_page.write(options.html, comparison)
+    comparison_terminal.show(comparison)
+
+
+def parser() -> argparse.ArgumentParser:
+    told = argparse.ArgumentParser(
+        prog="compare.py",
+        description=(
+            "Hold runs against the first: which config keys differ, scores, curves, classes. Runs that differ by their"
+            " seed alone are one group, and groups are compared by Welch's t-test."
+        ),
+        epilog="example: python src/compare.py outputs/sweeps/mlp/confirm/best-* outputs/sweeps/mlp/confirm/baseline-*",
+    )
+    told.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="a run's folder, or one with several runs")
+    told.add_argument("--html", type=Path, metavar="FILE", help="write one page that opens offline in any browser")
+    return told
+
+
+if __name__ == "__main__":
+    commandline.launch(main)

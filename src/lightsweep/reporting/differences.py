@@ -1,0 +1,65 @@
+"""In which keys of their configs runs differ."""
+
+from collections.abc import Iterable, Sequence
+
+from lightsweep.reporting.runs import Run
+from lightsweep.reporting.text import is_number
+
+_NO_DIFFERENCE = (
+    "seed",
+    "data",
+    "data.seed",
+    "data_dir",
+    "data.data_dir",
+    "threads",
+    "test",
+    "logger",
+    "monitor",
+    "sweep",
+)
+_NO_DIFFERENCE_BELOW = (
+    "versions.",
+    "logger.",
+    "monitor.",
+    "hydra.",
+    "callbacks.progress",
+    "callbacks.lr_monitor",
+    "trainer.accelerator",
+    "trainer.devices",
+    "trainer.strategy",
+)
+_NO_DIFFERENCE_AT_END = ("dirpath", "save_dir", ".monitor", ".mode")
+
+
+def differences(runs: Sequence[Run]) -> tuple[str, ...]:
+    """The keys of the config in which runs differ. The seed is none, nor is where a run lies or what it runs on.
+
+    A part that some runs lack (momentum, of Adam) counts only where those that have it differ; another class counts.
+    """
+    rows = [run.row for run in runs]
+    keys = [key for key in _settings(runs) if is_difference(key)]
+    return tuple(key for key in keys if _differs([row[key] for row in rows if key in row]))
+
+
+def _settings(runs: Iterable[Run]) -> list[str]:
+    """The keys of the runs' configs, in their order."""
+    some_of_each = {run.settings: run for run in runs}
+    return list(dict.fromkeys(key for run in some_of_each.values() for key in run.row if key in run.settings))
+
+
+def _differs(values: Sequence[object]) -> bool:
+    if all(value == values[0] and type(value) is type(values[0]) for value in values):
+        return False
+    return len({comparable(value) for value in values}) > 1
+
+
+def is_difference(key: str) -> bool:
+    """Whether two runs with different values of this key of the config are different runs."""
+    if key in _NO_DIFFERENCE or key.startswith(_NO_DIFFERENCE_BELOW):
+        return False
+    return not key.endswith(_NO_DIFFERENCE_AT_END)
+
+
+def comparable(value: object) -> str:
+    """Equal texts for values that mean the same."""
+    return str(float(value)) if is_number(value) else str(value).casefold()  # type: ignore[arg-type]

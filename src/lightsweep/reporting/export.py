@@ -1,0 +1,85 @@
+"""Tables as CSV, Markdown and JSON."""
+
+import csv
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from io import StringIO
+from typing import Any
+
+from lightsweep.reporting import names
+from lightsweep.reporting.folding import SD
+from lightsweep.reporting.runs import Run
+from lightsweep.reporting.table import Table, rows, value_of
+from lightsweep.reporting.text import cell, plain
+
+_MARKUP = re.compile(r"([\\`*\[\]<>|#~&]|(?<!\w)_|_(?!\w))")
+
+
+def as_csv(tables: Sequence[Table]) -> str:
+    """Every row and every column. A text that a spreadsheet would take for a formula begins with an apostrophe."""
+    content = [row for table in tables for row in rows(table)]
+    columns = list(dict.fromkeys(column for row in content for column in row))
+    buffer = StringIO()
+    writer = csv.DictWriter(buffer, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({column: _csv_cell(value) for column, value in row.items()} for row in content)
+    return buffer.getvalue()
+
+
+def as_json(tables: Sequence[Table], problems: Mapping[str, str]) -> str:
+    """The tables with their rows, and the files that could not be read."""
+    content = {
+        "tables": [
+            {
+                "data": table.data,
+                "monitor": table.monitor,
+                "mode": "max" if table.maximises else "min",
+                "differing": table.differing,
+                "rows": rows(table),
+            }
+            for table in tables
+        ],
+        "skipped": problems,
+    }
+    return json.dumps(_plain(content), indent=1, allow_nan=False) + "\n"
+
+
+def as_markdown(parts: Sequence[tuple[Table, Sequence[Run]]]) -> str:
+    """The tables as they are shown."""
+    return "\n".join(_markdown(table, runs) for table, runs in parts)
+
+
+def _markdown(table: Table, runs: Sequence[Run]) -> str:
+    labels, ranks = names.short(table.columns), table.ranks
+    better = "higher" if table.maximises else "lower"
+    lines = [f"{_escaped(table.data or 'unknown data')}, ranked by {table.monitor} ({better} is better)", ""]
+    lines += [_line(["rank", *(_escaped(labels[column]) for column in table.columns)])]
+    lines += [_line(["---"] * (len(table.columns) + 1))]
+    for run in runs:
+        shown = [_escaped(cell(column, value_of(run, column), run.row.get(column + SD))) for column in table.columns]
+        lines.append(_line([str(ranks.get(run.name, "")), *shown]))
+    return "\n".join(lines) + "\n"
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def _escaped(text: str) -> str:
+    return _MARKUP.sub(r"\\\1", plain(text))
+
+
+def _csv_cell(value: Any) -> Any:
+    if isinstance(value, str):
+        return "'" + plain(value) if value.startswith(("=", "+", "-", "@", "\t")) else plain(value)
+    return "" if value is None else value
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,108 @@
+"""Every result.json below some folders."""
+
+import gc
+import os
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lightsweep.errors import ConfigError
+from lightsweep.reporting.runs import FILE, Run, read
+from lightsweep.reporting.text import plain
+
+_NOT_RUNS = {"checkpoints", "figures", "lightning_logs", "tensorboard", "mlruns", "wandb", "__pycache__"}
+_SET_ASIDE = re.compile(r"\.earlier-\d+$")  # an earlier best's confirmation
+
+
+@dataclass
+class Found:
+    """What lies below some paths.
+
+    Args:
+        broken: why a result.json could not be read, by its path.
+        unfinished: folders of runs that have none: still running, or killed.
+    """
+
+    runs: list[Run] = field(default_factory=list)
+    broken: dict[str, str] = field(default_factory=dict)
+    unfinished: list[str] = field(default_factory=list)
+
+
+def find(paths: Sequence[Path]) -> Found:
+    """Read every result.json below these folders.
+
+    Raises:
+        ConfigError: a path is no folder, or there is no run at all.
+    """
+    with _without_collector():
+        return _find(paths)
+
+
+def _find(paths: Sequence[Path]) -> Found:
+    found = Found()
+    seen: set[Path] = set()
+    for root in paths:
+        if not root.is_dir():
+            raise ConfigError(f"{root}: there is no such folder")
+        for folder, has_result in _folders(root):
+            if folder in seen:
+                continue
+            seen.add(folder)
+            name = _name(folder, root, several=len(paths) > 1)
+            if has_result:
+                _read(folder, name, found)
+            else:
+                found.unfinished.append(name)
+    if not (found.runs or found.broken or found.unfinished):
+        named = ", ".join(str(path) for path in paths)
+        raise ConfigError(f"{named}: no run lies there (a run's folder holds {FILE})")
+    return found
+
+
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    """Millions of small objects are made and kept; looking for garbage among them takes as long as reading them."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+def _folders(root: Path) -> Iterator[tuple[Path, bool]]:
+    """Folders of runs and whether each has its result.json, in the order of their names."""
+    waiting = [str(root)]
+    while waiting:
+        folder = waiting.pop()
+        below, files = [], set()
+        try:
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        if entry.name not in _NOT_RUNS and not entry.name.startswith("."):
+                            below.append(entry.name)
+                    elif entry.name in (FILE, "config.yaml", "metrics.csv"):
+                        files.add(entry.name)
+        except OSError:  # not ours to read, or gone meanwhile
+            continue
+        waiting += [os.path.join(folder, name) for name in sorted(below, reverse=True) if not _SET_ASIDE.search(name)]  # noqa: PTH118  # 10,000 of them
+        if files:
+            yield Path(folder), FILE in files
+
+
+def _name(folder: Path, root: Path, *, several: bool) -> str:
+    if folder == root:
+        return str(folder)
+    return str(folder if several else folder.relative_to(root))
+
+
+def _read(folder: Path, name: str, found: Found) -> None:
+    try:
+        found.runs.append(read(folder, name))
+    except (OSError, ValueError, RecursionError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        found.broken[os.path.join(name, FILE)] = plain(reason or type(error).__name__)  # noqa: PTH118

@@ -1,0 +1,201 @@
+"""The page of many runs: from tables, study and records to what the template shows."""
+
+import re
+import shlex
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from lightsweep.reporting import cells, class_figures, confirmed, figures, names, page, records, setting, terminal
+from lightsweep.reporting.drawing import Drawing
+from lightsweep.reporting.figures import Figure
+from lightsweep.reporting.finding import Found
+from lightsweep.reporting.runs import Run
+from lightsweep.reporting.study import Study, find
+from lightsweep.reporting.study_figures import StudyFigures
+from lightsweep.reporting.table import Table
+from lightsweep.reporting.text import cell, plain
+
+Parts = Sequence[tuple[Table, Sequence[Run]]]
+_BEST = re.compile(r"# trial (\d+) of the sweep")
+
+
+def write(path: Path, found: Found, parts: Parts, paths: Sequence[Path], *, storage: str | None) -> None:
+    """Write the report of what was found below `paths`."""
+    study = find(paths[0], storage) if len(paths) == 1 else None
+    page.write(path, "report.html.j2", *content(found, parts, paths, study))
+
+
+def content(
+    found: Found, parts: Parts, paths: Sequence[Path], study: Study | None
+) -> tuple[dict[str, Any], dict[str, Figure]]:
+    """What the template shows, and the figures' data."""
+    runs = [run for table, _ in parts for run in table.runs]
+    main = parts[0][0] if parts else None
+    best = _best(main)
+    drawn = _drawn(study, main, best)
+    confirmation = confirmed.of(main)
+    return {
+        "title": plain(f"Sweep {study.name}" if study else f"Runs in {', '.join(map(str, paths))}"),
+        "subtitle": plain(", ".join(str(path.resolve()) for path in paths)),
+        "written": datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
+        "summary": _summary(runs, main, best),
+        "notes": _notes(found, parts, study, drawn),
+        "best": _best_section(best, main, paths, study) if best and main else None,
+        "tables": [cells.leaderboard(table, wanted) for table, wanted in parts],
+        "errors": [(plain(run.name), plain(run.row["error"])) for run in _failed(runs)],
+        "figures": drawn.shown,
+        "confirmation": confirmation,
+        "setting": setting.of(runs, study),
+        "sections": [
+            *([("best", "Best")] if best else []),
+            ("leaderboard", "Leaderboard"),
+            *drawn.links,
+            *([("confirmation", "Confirmation")] if confirmation else []),
+            ("setting", "How this was made"),
+        ],
+    }, drawn.data
+
+
+def _failed(runs: Sequence[Run]) -> list[Run]:
+    return [run for run in runs if run.status in ("failed", "diverged") and run.row.get("error")]
+
+
+def _best(table: Table | None) -> Run | None:
+    """The first that is no confirmation, which trains a trial's configuration again."""
+    if table is None:
+        return None
+    ranks = table.ranks
+    ranked = [run for run in table.runs if run.name in ranks]
+    trials = [run for run in ranked if run.row.get("kind") != "confirmation"] or ranked
+    return min(trials, key=lambda run: ranks[run.name], default=None)
+
+
+def _drawn(study: Study | None, table: Table | None, best: Run | None) -> Drawing:
+    drawn = Drawing()
+    trials = [run for run in (table.runs if table else ()) if run.row.get("kind") != "confirmation"]
+    if study is not None:
+        _draw_study(drawn, study, table.monitor if table else "value")
+    if table is not None:
+        drawn.section("curves", "Learning curves")
+        note = "A run that was pruned or cut off ends where it ended, at its mark. The best one is the thick line."
+        drawn.add("Learning curves", lambda: figures.learning_curves(trials, table.monitor, best), note)
+        drawn.section("time", "Time spent")
+        drawn.add("Time by status", lambda: _time(trials), size="short")
+    if study is not None:
+        drawn.add("Timeline of the trials", StudyFigures(study, "").timeline, "When each trial ran.")
+    if best is not None:
+        _draw_best(drawn, best)
+    return drawn
+
+
+def _draw_study(drawn: Drawing, study: Study, metric: str) -> None:
+    optuna = StudyFigures(study, metric)
+    drawn.section("history", "Optimisation history")
+    drawn.add(
+        "Optimisation history", optuna.history, "Pruned trials stand at their last value, failed ones at the edge."
+    )
+    drawn.section("importances", "What mattered")
+    drawn.add("Hyperparameter importances", optuna.importance, size="short")
+    drawn.section("parallel", "Parallel coordinates")
+    note = "A line a completed trial; the strongest colour is the best."
+    drawn.add("Parallel coordinates", optuna.parallel, note, "wide")
+    drawn.section("slices", "Slices")
+    drawn.add("Slices", optuna.slices, "The colour is the trial's number: late trials stand out.", "wide")
+    contour = optuna.contour()
+    if contour is not None:
+        drawn.section("contour", f"Contour of {contour[0]}")
+        drawn.sections[-1]["title"] = f"Contour of {_unescaped(contour[0])}"
+        drawn.add("Contour of the two most important", lambda: contour[1], "Dots are completed trials.", "tall")
+
+
+def _draw_best(drawn: Drawing, best: Run) -> None:
+    drawn.section("best-run", f"The best run, {plain(best.name)}")
+    for name, figure in figures.one_run(best).items():
+        drawn.add(
+            f"{name} of the best run",
+            partial(dict, figure),
+            "The dashed line is its best epoch." * (name == "acc"),
+        )
+    part = "val" if records.confusion(best) else "test"
+    counts = records.confusion(best, part)
+    if counts is not None:
+        note = f"Images of the {part} set; the colour is the share of the true class."
+        drawn.add("Confusion matrix of the best run", lambda: class_figures.confusion(*counts), note, "tall")
+
+
+def _unescaped(text: str) -> str:
+    return text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
+
+
+def _time(runs: Sequence[Run]) -> Figure | None:
+    seconds: dict[str, float] = {}
+    for run in runs:
+        seconds[run.status] = seconds.get(run.status, 0.0) + (run.row.get("seconds") or 0.0)
+    return figures.time_by_status(seconds, Counter(run.status for run in runs)) if any(seconds.values()) else None
+
+
+def _summary(runs: Sequence[Run], main: Table | None, best: Run | None) -> list[tuple[str, str]]:
+    counts = Counter(run.status for run in runs if run.row.get("kind") != "confirmation")
+    seconds = sum(run.row.get("seconds") or 0.0 for run in runs)
+    tiles = [("runs", str(sum(counts.values()))), *((status, str(count)) for status, count in counts.most_common())]
+    if best is not None and main is not None:
+        tiles.insert(0, (f"best {main.monitor}", f"{best.value:.4f}"))
+    return [(plain(label), value) for label, value in tiles] + [("training", _duration(seconds))]
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def _notes(found: Found, parts: Parts, study: Study | None, drawn: Drawing) -> list[str]:
+    notes = [*terminal.problems(found), *drawn.remarks]
+    if not parts:
+        notes.append("No run has a result yet.")
+    if len(parts) > 1:
+        notes.append(
+            "Scores of different data sets or metrics cannot be compared: there is a table for each, and the figures"
+            " are of the first."
+        )
+    hidden = sum(len(table.runs) - len(shown) for table, shown in parts)
+    if hidden:
+        notes.append(f"{hidden} more rows are not shown (--top).")
+    if study is not None and not study.complete:
+        notes.append("No trial is complete yet.")
+    return notes
+
+
+def _best_section(best: Run, table: Table, paths: Sequence[Path], study: Study | None) -> dict[str, Any]:
+    shown = dict.fromkeys(
+        [*table.differing, "hidden", "params", "train/acc", "val/acc", "test/acc", "gap", "best_epoch"]
+    )
+    labels = names.short(list(shown))
+    command, note = _command(best, paths, study)
+    return {
+        "title": f"Best: {plain(best.name)}",
+        "metric": table.monitor + (f", mean and sd of {best.row['n']} seeds" if best.seeds else ""),
+        "score": cell(table.monitor, best.value, best.row.get(f"{table.monitor} sd")),
+        "facts": [(labels[key], cell(key, best.row[key])) for key in shown if best.row.get(key) is not None],
+        "command": command,
+        "note": note,
+    }
+
+
+def _command(best: Run, paths: Sequence[Path], study: Study | None) -> tuple[str | None, str]:
+    """What to type to train it; or why that cannot be said."""
+    if best.row.get("kind") != "trial":
+        kept = [line for line in best.overrides if not line.startswith(("run_dir=", "hydra.", "resume="))]
+        return "python src/train.py " + shlex.join(plain(line) for line in kept), ""
+    folder = best.folder.parent
+    try:
+        named = _BEST.match((folder / "best.yaml").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        named = None
+    if named is None or f"trial-{int(named[1]):04d}" != best.folder.name:
+        return None, "The sweep's best.yaml does not hold this trial."
+    return f"python src/train.py --config-dir {shlex.quote(plain(folder.resolve()))} --config-name best", ""

@@ -1,0 +1,99 @@
+"""Is a difference between two groups of runs more than chance, and how many seeds would tell?"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean, stdev
+
+_LEVEL = 0.05
+_POWER = 0.8
+_MOST = 1000
+
+
+@dataclass(frozen=True)
+class Test:
+    """Two samples compared.
+
+    Args:
+        difference: of their means, the first less the second.
+        p: of Welch's t-test, two-sided; None where it cannot be made.
+        interval: 95 % confidence interval of the difference.
+        seeds: how many a group find such a difference in 4 of 5 experiments at the 5 % level; None for more than
+            1,000, or where nothing can be said.
+    """
+
+    difference: float
+    p: float | None = None
+    interval: tuple[float, float] | None = None
+    seeds: int | None = None
+
+
+def test(one: Sequence[float], other: Sequence[float]) -> Test:
+    """Welch's t-test, which lets the groups' variances differ (Welch 1947)."""
+    difference = fmean(one) - fmean(other)
+    if min(len(one), len(other)) < 2:
+        return Test(difference)
+    deviations = stdev(one), stdev(other)
+    if max(deviations) < 1e-9 * max(1e-9, abs(fmean(one)), abs(fmean(other))):  # no spread: t is infinite, or 0/0
+        return Test(difference)
+    from scipy import stats
+
+    result = stats.ttest_ind(one, other, equal_var=False)
+    low, high = result.confidence_interval()
+    return Test(difference, float(result.pvalue), (float(low), float(high)), seeds_needed(difference, *deviations))
+
+
+def seeds_needed(difference: float, one: float, other: float) -> int | None:
+    """The smallest n a group with which Welch's test sees `difference` in 80 % of experiments at the 5 % level.
+
+    The power is that of the noncentral t distribution (Cohen 1988, chapter 2), with Welch's degrees of freedom.
+
+    Args:
+        one, other: standard deviations of the groups.
+    """
+    if difference == 0.0 or _power(difference, one, other, _MOST) < _POWER:
+        return None
+    few, enough = 1, _MOST
+    while enough - few > 1:
+        middle = (few + enough) // 2
+        few, enough = (few, middle) if _power(difference, one, other, middle) >= _POWER else (middle, enough)
+    return enough
+
+
+def holm(ps: Sequence[float]) -> list[float]:
+    """p-values of several tests, adjusted (Holm 1979)."""
+    order = sorted(range(len(ps)), key=lambda index: ps[index])
+    adjusted, highest = [0.0] * len(ps), 0.0
+    for place, index in enumerate(order):
+        highest = max(highest, min(1.0, ps[index] * (len(ps) - place)))
+        adjusted[index] = highest
+    return adjusted
+
+
+def _power(difference: float, one: float, other: float, n: int) -> float:
+    from scipy import stats
+
+    variances = one**2 / n, other**2 / n
+    freedom = sum(variances) ** 2 * (n - 1) / sum(variance**2 for variance in variances)
+    shift = abs(difference) / math.sqrt(sum(variances))
+    critical = stats.t.ppf(1 - _LEVEL / 2, freedom)
+    below = stats.nct.cdf(critical, freedom, shift)
+    return 1.0 if math.isnan(below) else float(1 - below)  # scipy gives up only far above the critical value
+
+
+def in_words(result: Test, sizes: tuple[int, int]) -> str:
+    """One sentence or two."""
+    said = f"difference {result.difference:+.4f}"
+    if result.p is None:
+        few = "two seeds a group at least" if min(sizes) < 2 else "runs that differ"
+        return f"{said} (n = {sizes[0]}, {sizes[1]}); a Welch t-test needs {few}"
+    low, high = result.interval or (math.nan, math.nan)
+    said += f" (95 % interval {low:+.4f} to {high:+.4f}), Welch p {_p(result.p)}, n = {sizes[0]}, {sizes[1]}"
+    verdict = "more than chance would give" if result.p < _LEVEL else "chance alone may give that"
+    if result.seeds is None:
+        return f"{said}: {verdict}. No number of seeds up to {_MOST:,} would settle a difference so small"
+    return f"{said}: {verdict}. A difference of that size needs {result.seeds} seeds a group (80 % power, 5 % level)"
+
+
+def _p(value: float) -> str:
+    return "< 0.0001" if value < 1e-4 else f"= {value:.2g}"

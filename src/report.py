@@ -1,0 +1,120 @@
+"""Compare many runs: python src/report.py [PATHS ...] prints a leaderboard; --html FILE writes a page."""
+
+import argparse
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C during the imports: no traceback
+
+from lightsweep.reporting import commandline
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def main(typed: Sequence[str]) -> None:
+    options = parser().parse_args(typed)
+
+    from lightsweep.reporting import export, filtering, finding, folding, names, table, terminal
+
+    found = finding.find(options.paths or [_outputs()])
+    chosen = folding.fold(found.runs)
+    known = table.known_columns(chosen)
+    if options.filter is not None:
+        fits = filtering.parse(options.filter, known)
+        chosen = [run for run in chosen if fits(run)]
+    group_by = options.group_by
+    if group_by is not None:
+        group_by = [names.resolve(name, known, option="--group-by") for name in group_by.split(",") if name]
+    tables = table.tables(chosen, group_by=group_by)
+    parts = [(each, _wanted(each, options, known)) for each in tables]
+
+    if options.html is not None:
+        from lightsweep.reporting import overview
+
+        overview.write(options.html, found, parts, options.paths or [_outputs()], storage=options.storage)
+    content = {
+        "csv": lambda: export.as_csv(tables),
+        "markdown": lambda: export.as_markdown(parts),
+        "json": lambda: export.as_json(tables, found.broken),
+    }
+    wanted = {name: make for name, make in content.items() if getattr(options, name) is not None}
+    for name, make in wanted.items():
+        _write(getattr(options, name), make())
+    if "-" in [getattr(options, name) for name in wanted]:
+        for line in terminal.problems(found):
+            print(line, file=sys.stderr)
+        return
+    terminal.report(found, parts)
+
+
+def parser() -> argparse.ArgumentParser:
+    told = argparse.ArgumentParser(
+        prog="report.py",
+        description="Read every result.json below some folders and rank the runs, by validation, never by test scores.",
+        epilog="example: python src/report.py outputs/sweeps/mlp --filter 'optimizer=adamw and val/acc>0.5' --top 10",
+    )
+    add = told.add_argument
+    add("paths", nargs="*", type=Path, action=commandline.Paths, metavar="PATHS", help="folders (default: outputs)")
+    add("--sort", metavar="COLUMN", help="order by another column; not by test scores")
+    add("--reverse", action="store_true", help="the other way round")
+    add("--top", type=_positive, metavar="N", help="only the first N rows of each table")
+    add("--filter", metavar="EXPRESSION", help="= != < <= > >= with and, or, not and parentheses")
+    add(
+        "--group-by",
+        nargs="?",
+        const="",
+        action=commandline.FileOrStandardOutput,
+        metavar="KEYS",
+        help="mean, standard deviation and n over seeds; of runs equal in KEYS (a,b), or in all but the seed",
+    )
+    for name in ("csv", "markdown", "json"):
+        add(
+            f"--{name}",
+            nargs="?",
+            const="-",
+            action=commandline.FileOrStandardOutput,
+            metavar="FILE",
+            help=f"write {name.upper() if name != 'markdown' else 'Markdown'}, to standard output without FILE",
+        )
+    add("--html", type=Path, metavar="FILE", help="write one page that opens offline in any browser")
+    add("--storage", metavar="URL", help="the study's database, where it is not in its folder (with --html)")
+    return told
+
+
+def _wanted(table, options: argparse.Namespace, known: Sequence[str]):
+    from lightsweep.reporting import names
+    from lightsweep.reporting.table import ordered
+
+    rows = list(table.runs)
+    if options.sort is not None:
+        rows = ordered(table, names.resolve(options.sort, known, option="--sort"), reverse=options.reverse)
+    elif options.reverse:
+        rows.reverse()
+    return rows[: options.top]
+
+
+def _outputs() -> Path:
+    here = Path("outputs")
+    return here if here.is_dir() else ROOT / "outputs"
+
+
+def _write(name: str, text: str) -> None:
+    from lightsweep.files import write_whole
+
+    if name == "-":
+        sys.stdout.write(text)
+    else:
+        write_whole(Path(name), text)
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number >= 1, got {text!r}")
+    return int(text)
+
+
+if __name__ == "__main__":
+    commandline.launch(main)

@@ -1,0 +1,200 @@
+"""report.py and compare.py as they are typed."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from io import StringIO
+from pathlib import Path
+
+import pytest
+
+import compare
+import report
+from lightsweep.errors import ConfigError
+from lightsweep.reporting import commandline
+
+SRC = Path(report.__file__).parent
+
+
+@pytest.fixture
+def runs(make_run, tmp_path: Path) -> Path:
+    for seed in (1, 2, 3):
+        make_run(f"adam-{seed}", 0.7 + seed / 100, seed=seed, facts={"test/acc": 0.6 + seed / 100})
+        make_run(f"sgd-{seed}", 0.5 + seed / 100, seed=seed, optimizer__lr=0.1, facts={"test/acc": 0.4 + seed / 100})
+    return tmp_path / "runs"
+
+
+def test_prints_a_leaderboard(runs: Path, capsys) -> None:
+    report.main([str(runs), "--top", "2"])
+    lines = capsys.readouterr().out.splitlines()
+    head = "rank run lr hidden params train/acc val/acc test/acc gap best_epoch seconds status"
+    assert " ".join(lines[0].split()) == head
+    assert lines[1].split()[:3] == ["1", "adam-3", "0.001"]
+    assert lines[3:] == [
+        "ranked by val/acc (higher is better), never by test scores",
+        "4 more rows are not shown (--top)",
+    ]
+
+
+def test_narrow_terminals_get_the_columns_that_fit(runs: Path, capsys, monkeypatch) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    report.main([str(runs)])
+    out = capsys.readouterr().out
+    assert "val/acc" in out.splitlines()[0]
+    assert "status" in out.splitlines()[0]
+    assert "left out for want of room: best_epoch, hidden" in out
+
+
+def test_filter_sort_and_group(runs: Path, capsys) -> None:
+    report.main([str(runs), "--filter", "lr=0.1 and val/acc>0.51", "--sort", "val/acc", "--reverse", "--csv"])
+    rows = list(csv.DictReader(StringIO(capsys.readouterr().out)))
+    assert [row["run"] for row in rows] == ["sgd-3", "sgd-2"]
+    report.main([str(runs), "--group-by", "--json"])
+    (table,) = json.loads(capsys.readouterr().out)["tables"]
+    assert [(row["optimizer.lr"], row["n"]) for row in table["rows"]] == [(0.001, 3), (0.1, 3)]
+    assert table["differing"] == ["optimizer.lr"]
+
+
+def test_an_option_does_not_take_a_folder_for_its_file(runs: Path, capsys) -> None:
+    report.main(["--csv", str(runs)])
+    assert len(capsys.readouterr().out.splitlines()) == 7
+
+
+def test_writes_files(runs: Path, tmp_path: Path, capsys) -> None:
+    report.main(
+        [
+            str(runs),
+            "--csv",
+            str(tmp_path / "t.csv"),
+            "--markdown",
+            str(tmp_path / "t.md"),
+            "--json",
+            str(tmp_path / "t.json"),
+        ]
+    )
+    assert "ranked by" in capsys.readouterr().out
+    assert len((tmp_path / "t.csv").read_text().splitlines()) == 7
+    assert "| 1 | adam-3 | 0.001 |" in (tmp_path / "t.md").read_text()
+    assert json.loads((tmp_path / "t.json").read_text())["skipped"] == {}
+
+
+def test_names_are_text_everywhere(make_run, tmp_path: Path, capsys) -> None:
+    make_run("[bold]x[/bold]", facts={"error": "\x1b[31mred\x07 <b>|\nline"}, status="failed")
+    make_run("=cmd|' /C calc'!A0")
+    make_run("\x1b]0;title\x07", optimizer__lr="[link=http://x]y[/link]")
+    report.main([str(tmp_path)])
+    out = capsys.readouterr().out
+    assert "\x1b" not in out
+    assert "\x07" not in out
+    assert "[bold]x[/bold]" in out
+    assert "[link=http://x]y[/link]" in out
+    assert "\\x1b[31mred\\x07 <b>| line" in out
+    report.main([str(tmp_path / "runs"), "--csv"])
+    assert "'=cmd|" in capsys.readouterr().out
+    report.main([str(tmp_path / "runs"), "--markdown"])
+    assert "\\[bold\\]x\\[/bold\\]" in capsys.readouterr().out
+
+
+def test_what_is_mixed_or_missing_is_said(runs: Path, make_run, capsys) -> None:
+    make_run("cifar", data={"_target_": "lightsweep.data.cifar10.CIFAR10DataModule"})
+    (make_run("broken") / "result.json").write_text("{")
+    (make_run("killed") / "result.json").unlink()
+    report.main([str(runs)])
+    out = capsys.readouterr().out
+    assert "scores of different data sets or metrics cannot be compared: a table for each" in out
+    assert "CIFAR10, val/acc: 1 row" in out
+    assert "skipped broken/result.json: Expecting property name" in out
+    assert "without a result.json, so still running or killed: killed" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--sort", "test/acc"], "--sort must not be a test score"),
+        (["--sort", "speed"], "--sort: there is no column speed"),
+        (["--group-by", "optimiser"], "did you mean optimizer?"),
+        (["--html", "/nowhere/x.html"], "--html must be a file in a folder that is there"),
+    ],
+)
+def test_mistakes_are_one_line(runs: Path, arguments: list[str], message: str) -> None:
+    with pytest.raises(ConfigError) as refusal:
+        report.main([str(runs), *arguments])
+    assert message in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (ConfigError("no \x1b[31m"), 1, "no \\x1b[31m\n"),
+        (PermissionError(13, "Permission denied", "x.csv"), 1, "x.csv: Permission denied\n"),
+        (KeyboardInterrupt(), 130, ""),
+    ],
+)
+def test_how_a_command_ends(error: BaseException, code: int, said: str, capsys, monkeypatch) -> None:
+    def fails(arguments) -> None:
+        raise error
+
+    monkeypatch.setattr(sys, "argv", ["report.py"])
+    with pytest.raises(SystemExit) as end:
+        commandline.launch(fails)
+    assert (end.value.code, capsys.readouterr().err) == (code, said)
+
+
+def test_compares_settings_over_seeds(runs: Path, capsys) -> None:
+    compare.main([str(runs)])
+    out = capsys.readouterr().out
+    assert "A  " in out
+    assert "(n = 3)" in out
+    assert [line.split() for line in out.splitlines() if line.startswith("lr")] == [["lr", "0.001", "0.1"]]
+    assert "val/acc, A less B: difference +0.2000" in out
+    assert "test/acc, A less B: difference +0.2000" in out
+    assert "Welch p < 0.0001, n = 3, 3" in out
+    assert "A beats B: it takes 20.0 % fewer of the <script>alert(1)</script> images for cat" in out
+
+
+def test_compares_runs_that_differ_by_their_seed_alone(runs: Path, capsys) -> None:
+    compare.main([str(runs / "adam-1"), str(runs / "adam-2")])
+    out = capsys.readouterr().out
+    assert "the runs differ by their seed alone" in out
+    assert "a Welch t-test needs two seeds a group at least" in out
+
+
+def test_compares_no_scores_of_different_data_sets(runs: Path, make_run, capsys) -> None:
+    other = make_run("cifar", data={"_target_": "lightsweep.data.cifar10.CIFAR10DataModule"})
+    compare.main([str(runs / "adam-1"), str(other)])
+    out = capsys.readouterr().out
+    assert "the runs are of different data sets: their scores cannot be compared" in out
+    assert "difference" not in out
+
+
+def test_one_run_cannot_be_compared(runs: Path) -> None:
+    with pytest.raises(ConfigError, match="compare.py needs two runs at least, got 1"):
+        compare.main([str(runs / "adam-1")])
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_answers_before_heavy_imports_and_survives_a_closed_pipe(runs: Path) -> None:
+    def imported(script: str, *arguments: str) -> set[str]:
+        command = [sys.executable, "-X", "importtime", str(SRC / script), *arguments]
+        ended = subprocess.run(command, check=True, capture_output=True, text=True)
+        return {line.rpartition("|")[2].strip().partition(".")[0] for line in ended.stderr.splitlines()}
+
+    heavy = {"torch", "numpy", "optuna", "plotly", "scipy", "pytorch_lightning", "sklearn"}
+    assert not imported("report.py", "--help") & {*heavy, "rich"}
+    assert not imported("compare.py", "--help") & {*heavy, "rich"}
+    assert not imported("report.py", str(runs)) & heavy
+    assert not imported("compare.py", str(runs)) & {"torch", "optuna", "plotly"}
+
+    reading, writing = os.pipe()
+    os.close(reading)
+    ended = subprocess.run(
+        [sys.executable, str(SRC / "report.py"), str(runs)], check=False, stdout=writing, stderr=subprocess.PIPE
+    )
+    os.close(writing)
+    assert (ended.returncode, ended.stderr) == (141, b"")

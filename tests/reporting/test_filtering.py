@@ -1,0 +1,85 @@
+"""The grammar of --filter, by what each sentence means."""
+
+from pathlib import Path
+
+import pytest
+
+from lightsweep.errors import ConfigError
+from lightsweep.reporting import filtering
+from lightsweep.reporting.runs import Run
+
+ROW = {
+    "val/acc": 0.6,
+    "optimizer": "AdamW",
+    "optimizer.lr": 0.003,
+    "scheduler.warmup": None,
+    "model.bn": True,
+    "model.hidden": "[512, 256]",
+    "params": 1000,
+    "status": "completed",
+    "run": "a b",
+}
+RUN = Run(Path("a"), "a", ROW, ("scheduler=cosine_slow", "optimizer=adamw_tuned"))
+COLUMNS = [*ROW, "optimizer.momentum", "scheduler"]
+
+
+@pytest.mark.parametrize(
+    ("text", "meaning"),
+    [
+        ("optimizer=adamw", True),
+        ("optimizer==AdamW and val/acc>0.5", True),
+        ("optimizer=adamw_tuned", True),
+        ("scheduler=cosine_slow", True),
+        ("optimizer!=adamw", False),
+        ("optimizer=sgd or val/acc<0.5", False),
+        ("not optimizer=sgd", True),
+        ("not (optimizer=adamw or params=1)", False),
+        ("optimizer=sgd and params=1 or bn=true", True),
+        ("optimizer=sgd and (params=1 or bn=true)", False),
+        ("lr>=3e-3 AND lr<=.003", True),
+        ("LR<0.003", False),
+        ("bn=1", False),
+        ("warmup=null", True),
+        ("warmup!=null", False),
+        ("momentum=null", True),
+        ("momentum>0", False),
+        ("momentum!=0.9", True),
+        ("model.hidden='[512,256]'", True),
+        ('run="a b"', True),
+        ("params=1000.0", True),
+        ("status='completed'and(bn=true)", True),
+        ("run='or'", False),
+    ],
+)
+def test_means(text: str, meaning: bool) -> None:
+    assert filtering.parse(text, COLUMNS)(RUN) is meaning
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "an expression is missing"),
+        ("lr", "expected = != < <= > or >=, at the end of 'lr'"),
+        ("lr<", "expected a value, at the end of 'lr<'"),
+        ("lr<1 lr>2", "expected and, or, or the end, got 'lr' at character 6"),
+        ("(lr<1", "expected ), at the end"),
+        ("lr<1)", "got ')' at character 5"),
+        ("=1", "expected a column, got '=' at character 1"),
+        ("lr=)", "expected a value, got ')' at character 4"),
+        ("lr<fast", "< needs a number, got 'fast' at character 4"),
+        ("lr='x", "cannot be read, at character 4"),
+        ("optimiser=adam", "there is no column optimiser; did you mean optimizer? Known are model.bn, model.hidden"),
+        ("(" * 60 + "lr<1", "nested too deeply"),
+        ("__import__('os').system('true')=1", "there is no column __import__"),
+    ],
+)
+def test_says_where_it_fails(text: str, message: str) -> None:
+    with pytest.raises(ConfigError) as refusal:
+        filtering.parse(text, COLUMNS)(RUN)
+    assert message in str(refusal.value)
+    assert str(refusal.value).startswith("--filter: ")
+
+
+def test_a_name_that_may_be_two_is_refused() -> None:
+    with pytest.raises(ConfigError, match="lr may be optimizer.lr, scheduler.lr; write more of it"):
+        filtering.parse("lr<1", ["optimizer.lr", "scheduler.lr"])

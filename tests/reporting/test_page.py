@@ -1,0 +1,206 @@
+"""The pages: what is in them, and how they behave in a browser."""
+
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import compare
+import report
+from lightsweep.reporting import page
+
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+BROWSER = next(
+    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
+)
+
+
+@pytest.mark.parametrize("text", ["</script>", "<!--", "<script>", "\u2028", "&lt;"])
+def test_embedded_data_cannot_end_its_element(text: str) -> None:
+    embedded = page.embedded({"a": [text, float("nan")]})
+    assert not re.search("[<>&\u2028]", embedded)
+    assert json.loads(embedded) == {"a": [text, None]}
+
+
+@pytest.fixture(scope="session")
+def sweep_page(sweep_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("page") / "report.html"
+    report.main([str(sweep_folder), "--html", str(path)])
+    return path
+
+
+def titles(path: Path) -> list[str]:
+    return re.findall(r"<h2[^>]*>(.*?)</h2>", path.read_text())
+
+
+def test_a_sweeps_page_has_every_part(sweep_page: Path) -> None:
+    text = sweep_page.read_text()
+    assert [title.partition(" of ")[0].partition(",")[0] for title in titles(sweep_page)][1:] == [
+        "Leaderboard",
+        "Optimisation history",
+        "What mattered",
+        "Parallel coordinates",
+        "Slices",
+        "Contour",
+        "Learning curves",
+        "Time spent",
+        "The best run",
+        "Confirmation",
+        "How this was made",
+    ]
+    assert "--config-name best" in text
+    assert "Welch p" in text
+    assert "RandomSampler" in text
+    assert "0.0001 to 0.1, logarithmic" in text
+    assert len(text) < 6_000_000
+
+
+def test_figures_show_pruned_and_failed_trials(sweep_page: Path) -> None:
+    figures = embedded_figures(sweep_page)
+    history = {trace["name"]: trace["x"] for trace in figures["figure-0"]["data"]}
+    assert (history["pruned"], history["failed"]) == ([3], [5])
+    curves = next(figure for figure in figures.values() if figure["layout"]["xaxis"].get("title") == {"text": "epoch"})
+    assert {trace["name"] for trace in curves["data"]} == {"completed", "pruned", "best"}
+
+
+def embedded_figures(path: Path) -> dict[str, Any]:
+    found = re.search(r'<script type="application/json" id="figures">(.*?)</script>', path.read_text())
+    assert found
+    return json.loads(found[1])
+
+
+def test_without_a_study_the_page_shows_what_applies(finished, tmp_path: Path, capsys) -> None:
+    report.main([str(finished.folder), "--html", str(tmp_path / "run.html")])
+    shown = [title.partition(",")[0] for title in titles(tmp_path / "run.html")][1:]
+    assert shown == ["Leaderboard", "Learning curves", "Time spent", "The best run", "How this was made"]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    playwright = pytest.importorskip(
+        "playwright.sync_api", reason="playwright is not installed (pip install -e .[dev])"
+    )
+    if BROWSER is None:
+        pytest.skip("no Chromium is installed (apt-get install chromium)")
+    with playwright.sync_playwright() as driver:
+        opened = driver.chromium.launch(executable_path=BROWSER, args=FLAGS)
+        yield opened
+        opened.close()
+
+
+class Visit:
+    """A page in the browser, and whatever it said or asked for."""
+
+    def __init__(self, browser: Any, path: Path, **options: Any) -> None:
+        self.said: list[str] = []
+        self.asked: list[str] = []
+        self.page = browser.new_context(**options).new_page()
+        self.page.on("console", lambda message: self.said.append(message.text))
+        self.page.on("pageerror", lambda error: self.said.append(str(error)))
+        self.page.on("dialog", lambda dialog: (self.said.append(f"dialog {dialog.message}"), dialog.dismiss()))
+        self.page.on("request", lambda request: self.asked.append(request.url))
+        self.page.goto(path.as_uri())
+
+    def draw_all(self) -> int:
+        """Draw what waits to be scrolled to; the number of figures drawn."""
+        self.page.evaluate("dispatchEvent(new Event('beforeprint'))")
+        self.wait_until("document.querySelectorAll('.chart:not(.js-plotly-plot)').length === 0")
+        return self.page.locator(".js-plotly-plot").count()
+
+    def wait_until(self, condition: str) -> None:
+        """Asked from here: the page's policy forbids Playwright's own way, which evaluates a text inside the page."""
+        for _ in range(100):
+            if self.page.evaluate(condition):
+                return
+            self.page.wait_for_timeout(100)
+        pytest.fail(f"never became true: {condition}")
+
+    @property
+    def requests(self) -> list[str]:
+        return [url for url in self.asked if not url.startswith(("file:", "data:", "blob:"))]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("look", ["light", "dark", "phone"])
+def test_in_a_browser(browser, sweep_page: Path, tmp_path: Path, look: str) -> None:
+    size = {"width": 390, "height": 844} if look == "phone" else {"width": 1280, "height": 900}
+    visit = Visit(browser, sweep_page, viewport=size, color_scheme="dark" if look == "dark" else "light")
+    assert visit.draw_all() == len(embedded_figures(sweep_page))
+    assert (visit.said, visit.requests, len(visit.asked)) == ([], [], 1)
+    assert visit.page.evaluate("document.documentElement.scrollWidth") <= size["width"]
+
+    heading = visit.page.locator("#leaderboard th", has_text="lr")
+    rates = visit.page.locator("#leaderboard tbody tr").evaluate_all("rows => rows.map(row => row.cells.length)")
+    assert len(set(rates)) == 1
+    heading.get_by_role("button").focus()
+    visit.page.keyboard.press("Enter")
+    assert heading.get_attribute("aria-sort") == "ascending"
+    values = sorted_values(visit, heading)
+    assert values == sorted(values)
+    visit.page.keyboard.press("Enter")
+    assert heading.get_attribute("aria-sort") == "descending"
+    assert sorted_values(visit, heading) == values[::-1]
+
+    picture = tmp_path / f"{look}.png"
+    visit.page.screenshot(path=picture, full_page=True)
+    assert picture.stat().st_size > 50_000
+
+
+def sorted_values(visit: Visit, heading: Any) -> list[float]:
+    index = heading.evaluate("cell => cell.cellIndex")
+    texts = visit.page.locator(f"#leaderboard tbody td:nth-child({index + 1})").evaluate_all(
+        "cells => cells.map(cell => cell.dataset.value)"
+    )
+    return [float(text) for text in texts if text]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+def test_names_are_text_in_a_browser(browser, sweep_page: Path, sweep_folder: Path) -> None:
+    visit = Visit(browser, sweep_page)
+    visit.draw_all()
+    assert visit.page.locator("h1").inner_text() == "Sweep toy"
+    assert "<script>alert(3)</script>" in visit.page.locator("header").inner_text()
+    assert "<img src=x onerror=alert(2)>" in visit.page.locator("#leaderboard").text_content()
+    assert "<script>alert(1)</script>" in visit.page.locator("#best-run-section").text_content()
+    assert "<b>relu</b>" in visit.page.locator("main").text_content()
+    assert visit.page.locator("main img, main b").count() == 0
+    assert visit.said == []
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+def test_colours_follow_the_system(browser, sweep_page: Path) -> None:
+    visit = Visit(browser, sweep_page, color_scheme="light")
+    visit.draw_all()
+    ink = "document.querySelector('.js-plotly-plot')._fullLayout.font.color"
+    light = visit.page.evaluate(ink)
+    visit.page.emulate_media(color_scheme="dark")
+    visit.wait_until(f"{ink} !== '{light}'")
+    assert visit.said == []
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+def test_the_comparison_in_a_browser(browser, sweep_folder: Path, tmp_path: Path) -> None:
+    confirm = sweep_folder / "confirm"
+    runs = [str(folder) for name in ("best", "baseline") for folder in sorted(confirm.glob(f"{name}-*"))]
+    compare.main([*runs, str(sweep_folder / "trial-0000"), "--html", str(tmp_path / "c.html")])
+    visit = Visit(browser, tmp_path / "c.html", viewport={"width": 390, "height": 844})
+    assert visit.draw_all() == len(embedded_figures(tmp_path / "c.html"))
+    assert (visit.said, visit.requests) == ([], [])
+    assert visit.page.evaluate("document.documentElement.scrollWidth") <= 390

@@ -1,0 +1,84 @@
+"""A study is read while it may be written, and nothing in its folder changes."""
+
+import shutil
+from pathlib import Path
+
+import optuna
+import pytest
+
+from lightsweep.errors import ConfigError
+from lightsweep.reporting import study
+
+
+def state(folder: Path) -> dict[str, tuple[int, int]]:
+    return {str(path): (path.stat().st_mtime_ns, path.stat().st_size) for path in sorted(folder.rglob("*"))}
+
+
+def test_reads_a_journal_and_changes_nothing(sweep_folder: Path) -> None:
+    before = state(sweep_folder)
+    found = study.find(sweep_folder, None)
+    assert found is not None
+    assert (found.name, len(found.study.trials), len(found.complete)) == ("toy", 12, 10)
+    assert found.settings["sampler"]["_target_"] == "optuna.samplers.RandomSampler"
+    assert state(sweep_folder) == before
+
+
+def test_names_are_short_and_text(sweep_folder: Path) -> None:
+    found = study.find(sweep_folder, None)
+    assert found is not None
+    assert found.study.trials[0].params.keys() == {"lr", "width", "activation"}
+    assert {trial.params["activation"] for trial in found.study.trials} == {"&lt;b&gt;relu&lt;/b&gt;", "gelu"}
+
+
+def test_a_line_that_is_being_written_is_left_alone(sweep_folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(sweep_folder, tmp_path / "copy")
+    with (tmp_path / "copy" / "study.journal").open("a") as file:
+        file.write('{"op_code": 4, "wor')
+    before = state(tmp_path)
+    found = study.find(tmp_path / "copy", None)
+    assert found is not None
+    assert len(found.study.trials) == 12
+    assert state(tmp_path) == before
+
+
+def test_a_folder_without_a_study(tmp_path: Path) -> None:
+    assert study.find(tmp_path, None) is None
+
+
+def test_a_broken_journal(tmp_path: Path) -> None:
+    (tmp_path / "study.journal").write_text("no json\n")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        study.find(tmp_path, None)
+
+
+def named_storage(folder: Path, url: str) -> Path:
+    hydra = folder / "trial-0000" / ".hydra"
+    hydra.mkdir(parents=True)
+    (hydra / "hydra.yaml").write_text(f"hydra: {{sweeper: {{storage: '{url}', study_name: db}}}}")
+    return folder
+
+
+def test_an_sqlite_file_of_the_records_is_read_only(tmp_path: Path) -> None:
+    database = tmp_path / "study.db"
+    made = optuna.create_study(storage=f"sqlite:///{database}", study_name="db")
+    made.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=3)
+    before = state(tmp_path)
+    folder = named_storage(tmp_path / "sweep", f"sqlite:///{database}")
+    found = study.find(folder, None)
+    assert found is not None
+    assert len(found.complete) == 3
+    assert {name: when for name, when in state(tmp_path).items() if "sweep" not in name} == before
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("postgresql://user:secret@elsewhere/db", "the study lies in a database: name it, --storage"),
+        ("sqlite:////nowhere/x.db", "the study's database /nowhere/x.db is not there"),
+    ],
+)
+def test_a_folder_does_not_choose_whom_we_connect_to(tmp_path: Path, url: str, message: str) -> None:
+    with pytest.raises(ConfigError) as refusal:
+        study.find(named_storage(tmp_path, url), None)
+    assert message in str(refusal.value)
+    assert "secret" not in str(refusal.value)

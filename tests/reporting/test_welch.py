@@ -1,0 +1,44 @@
+"""Welch's test and the number of seeds, against values from the literature."""
+
+import pytest
+from scipy import stats
+
+from lightsweep.reporting import welch
+
+
+@pytest.mark.parametrize(("effect", "n"), [(0.5, 64), (0.8, 26), (1.0, 17), (1.2, 12)])
+def test_seeds_needed_are_those_of_cohens_tables(effect: float, n: int) -> None:
+    assert welch.seeds_needed(effect, 1.0, 1.0) == n
+
+
+def test_p_is_that_of_scipy() -> None:
+    one, other = [0.61, 0.60, 0.62, 0.59], [0.57, 0.58, 0.55]
+    result = welch.test(one, other)
+    assert result.p == stats.ttest_ind(one, other, equal_var=False).pvalue
+    assert result.interval is not None
+    assert result.interval[0] < result.difference < result.interval[1]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "said"),
+    [
+        ([0.5], [0.4, 0.3], "two seeds a group at least"),
+        ([0.5, 0.5], [0.4, 0.4], "needs runs that differ"),
+        ([0.5, 0.6], [0.5, 0.6], "chance alone may give that. No number of seeds up to 1,000"),
+        (
+            [0.50, 0.51, 0.52],
+            [0.40, 0.41, 0.42],
+            "more than chance would give. A difference of that size needs 2 seeds",
+        ),
+    ],
+)
+def test_in_words(one, other, said: str) -> None:
+    assert said in welch.in_words(welch.test(one, other), (len(one), len(other)))
+
+
+def test_a_difference_that_is_far_off_needs_no_more_than_two() -> None:
+    assert welch.seeds_needed(1.0, 1e-6, 0.0) == 2
+
+
+def test_holm() -> None:
+    assert welch.holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
