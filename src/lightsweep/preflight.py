@@ -24,6 +24,7 @@ def check(cfg: DictConfig, overrides: list[str]) -> None:
     checks.whole("seed", cfg.seed, "[0, inf)")
     checks.choice("score_with", cfg.score_with, ("best", "last"))
     checks.flag("test", cfg.test)
+    checks.flag("report", cfg.report)
     checks.flag("compile", cfg.compile)
     if cfg.threads is not None:
         checks.whole("threads", cfg.threads, "[1, inf)")

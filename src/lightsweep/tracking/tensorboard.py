@@ -1,0 +1,69 @@
+"""TensorBoard: HParams with the run's real end, pictures as they were drawn, histograms, the graph."""
+
+import time
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from textwrap import indent
+from typing import Any
+
+import torch
+from pytorch_lightning.loggers import TensorBoardLogger
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
+from torch import Tensor, nn
+from torch.utils.tensorboard.summary import hparams
+
+from lightsweep.tracking.tracker import SCORES, Tracker, finite_values, outcome
+
+_BINS = 60  # of a histogram; TensorBoard shows 30
+_STATUS = {
+    "success": api_pb2.STATUS_SUCCESS,
+    "stopped": api_pb2.STATUS_UNKNOWN,
+    "failure": api_pb2.STATUS_FAILURE,
+}
+
+
+class TensorBoardTracker(Tracker):
+    """A run is one row in the HParams tab from its start on, and has no scores there before it was scored."""
+
+    logger: TensorBoardLogger
+
+    def start(self, params: Mapping[str, Any]) -> None:
+        self.logger.log_hyperparams(dict(params))  # without metrics: into hparams.yaml only
+        experiment, session_start, _ = hparams(dict(params), dict.fromkeys(SCORES, 0.0))
+        self._add(experiment)
+        self._add(session_start)
+
+    def figure(self, name: str, path: Path, epoch: int) -> None:
+        width, height = _size(png := path.read_bytes())
+        image = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=png)
+        self._add(Summary(value=[Summary.Value(tag=name, image=image)]), epoch)
+
+    def text(self, name: str, path: Path, epoch: int) -> None:
+        verbatim = indent(path.read_text(encoding="utf-8"), "    ")  # the text is Markdown to TensorBoard
+        self.logger.experiment.add_text(name, verbatim, epoch)
+
+    def histogram(self, name: str, values: Tensor, epoch: int) -> None:
+        if len(finite := finite_values(values)):
+            self.logger.experiment.add_histogram(name, finite, epoch, bins=_BINS)
+
+    def graph(self, net: nn.Module, images: Tensor) -> None:
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", category=FutureWarning)  # of torch.jit.trace, which torch's writer uses
+            self.logger.experiment.add_graph(net, images)
+
+    def close(self, status: str) -> None:
+        ended = plugin_data_pb2.SessionEndInfo(status=_STATUS[outcome(status)], end_time_secs=time.time())
+        content = plugin_data_pb2.HParamsPluginData(session_end_info=ended, version=metadata.PLUGIN_DATA_VERSION)
+        end = metadata.create_summary_metadata(content)
+        self._add(Summary(value=[Summary.Value(tag=metadata.SESSION_END_INFO_TAG, metadata=end)]))
+        super().close(status)
+
+    def _add(self, summary: Summary, step: int | None = None) -> None:
+        self.logger.experiment._get_file_writer().add_summary(summary, step)
+
+
+def _size(png: bytes) -> tuple[int, int]:
+    """Width and height, as the head of a PNG file says."""
+    return int.from_bytes(png[16:20], "big"), int.from_bytes(png[20:24], "big")
