@@ -65,7 +65,9 @@ def train(cfg: DictConfig, folder: Path, *, kind: str, overrides: list[str]) -> 
         in_trial = kind in ("trial", "seed")
         fitting = trainer.make(cfg, folder, metrics, assignment.callbacks(cfg.monitor.metric), in_trial=in_trial)
         record.device = fitting.strategy.root_device
-        with tracking.following(fitting.loggers if fitting.is_global_zero else (), hparams.flat(cfg)) as trackers:
+        params = hparams.flat(cfg, overrides)
+        loggers = fitting.loggers if fitting.is_global_zero else []
+        with tracking.following(loggers, params, hparams.columns(params, overrides)) as trackers:
             last = folder / "checkpoints" / checkpoints.LAST
             trainer.fit(fitting, classifier, data, last)
             if not fitting.is_global_zero:  # one of several processes: the first does the rest

@@ -73,9 +73,9 @@ def composed(folder: Path, *overrides: str) -> DictConfig:
     return cfg
 
 
-def trained(folder: Path, *overrides: str) -> Run:
+def trained(folder: Path, *overrides: str, kind: str = "run") -> Run:
     folder.mkdir(parents=True, exist_ok=True)
-    value = train.train(composed(folder, "data.limit=300", *overrides), folder, kind="run", overrides=list(overrides))
+    value = train.train(composed(folder, "data.limit=300", *overrides), folder, kind=kind, overrides=list(overrides))
     return Run(folder, value)
 
 

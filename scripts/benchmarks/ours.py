@@ -36,7 +36,7 @@ def epoch(setting: Setting, data: ImageDataModule) -> float:
     fitting = trainer.make(cfg, folder, MetricsFile(folder / "metrics.csv"))
     clock = EpochClock(setting.device)
     fitting.callbacks.insert(0, clock)  # type: ignore[attr-defined]  # Lightning sets it without declaring it
-    tracking.Trackers(fitting.loggers).start(hparams.flat(cfg))
+    tracking.Trackers(fitting.loggers).start(hparams.flat(cfg, []), {})
     fitting.fit(train.build_classifier(cfg, data), datamodule=data)
     return clock.seconds
 

@@ -1,21 +1,48 @@
 """What a run varies, for the loggers: the keys that matter, flat, as plain values."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 _KEYS = ("seed", "data.batch_size", "data.normalize", "trainer.max_epochs", "trainer.precision")
 _GROUPS = ("model", "optimizer", "scheduler", "loss", "data.augment")
+_TYPED = ("data.", "callbacks.", "trainer.", "monitor.", "decay_all")
+
+# TensorBoard takes the columns of its table from one run for all: they are the same for every run, whatever its
+# optimizer or network, and what was typed or searched comes on top.
+_NUMBERS = (
+    *("optimizer.lr", "optimizer.weight_decay", "optimizer.momentum", "scheduler.warmup"),
+    *("model.width", "model.depth", "model.taper", "model.bn", "model.dropout"),
+    *("data.batch_size", "data.augment.flip", "data.augment.crop", "data.augment.cutout", "data.augment.noise"),
+    *("loss.label_smoothing", "loss.l2", "trainer.max_epochs", "seed"),
+)
+_TEXTS = ("data", "model", "optimizer", "scheduler", "model.hidden", "model.activation", "model.init", "data.normalize")
 
 
-def flat(cfg: DictConfig) -> dict[str, Any]:
-    """The keys that matter, as numbers, booleans and short texts."""
-    params = {"optimizer": _name(cfg.optimizer), "scheduler": _name(cfg.scheduler)}
-    params |= {key: OmegaConf.select(cfg, key) for key in _KEYS}
+def flat(cfg: DictConfig, overrides: Sequence[str]) -> dict[str, Any]:
+    """The keys that matter, as numbers, booleans and short texts.
+
+    Args:
+        overrides: what was typed or searched, ``key=value`` each: it matters to whoever typed it.
+    """
+    params = {group: _name(cfg[group]) for group in ("data", "model", "optimizer", "scheduler")}
+    params |= {key: OmegaConf.select(cfg, key) for key in (*_KEYS, *_typed(overrides))}
     for group in _GROUPS:
         node: Any = OmegaConf.to_container(OmegaConf.select(cfg, group), resolve=True)
         params |= {f"{group}.{key}": value for key, value in node.items() if not str(key).startswith("_")}
     return {key: _scalar(value) for key, value in params.items() if value is not None}
+
+
+def columns(params: dict[str, Any], overrides: Sequence[str]) -> dict[str, type]:
+    """The columns of a table of runs, and whether numbers or texts are in them."""
+    typed = {key: type(params[key]) for key in _typed(overrides) if key in params}
+    return dict.fromkeys(_TEXTS, str) | dict.fromkeys(_NUMBERS, float) | typed
+
+
+def _typed(overrides: Sequence[str]) -> list[str]:
+    keys = (override.partition("=")[0].lstrip("+") for override in overrides if "=" in override)
+    return [key for key in keys if "." in key and key.startswith((*_GROUPS, *_TYPED))]
 
 
 def _name(node: DictConfig) -> str:

@@ -24,8 +24,13 @@ class Histograms(Callback):
         checks.flag("callbacks.histograms.in_trials", in_trials)
         self.every, self.in_trials = every, in_trials
 
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if not trainer.is_global_zero or trainer.current_epoch % self.every:
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs, batch, index) -> None:
+        # The epoch's last step: when the epoch ends, Lightning has cleared the gradients for the validation.
+        if (
+            index + 1 != trainer.num_training_batches
+            or trainer.current_epoch % self.every
+            or not trainer.is_global_zero
+        ):
             return
         trackers = Trackers(trainer.loggers)
         epoch = trainer.current_epoch + 1

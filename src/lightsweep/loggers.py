@@ -65,7 +65,9 @@ def wandb(*, project: str, group: str, name: str, run_dir: str, offline: bool) -
     from pytorch_lightning.loggers import WandbLogger
 
     identity = _identity(run_dir)
-    return WandbLogger(name, save_dir=run_dir, offline=offline, id=identity, project=project, group=group)
+    logger = WandbLogger(name, save_dir=run_dir, offline=offline, id=identity, project=project, group=group)
+    logger._wandb_init.pop("anonymous", None)  # Lightning always hands it on, and W&B warns of it
+    return logger
 
 
 def _identity(run_dir: str) -> str:

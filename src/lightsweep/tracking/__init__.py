@@ -25,9 +25,10 @@ class Trackers:
     def __init__(self, loggers: Iterable[Logger]) -> None:
         self.each = [_tracker(logger) for logger in loggers]
 
-    def start(self, params: Mapping[str, Any]) -> None:
+    def start(self, params: Mapping[str, Any], columns: Mapping[str, type]) -> None:
+        """Hand on the settings, and which of them are columns of a table of runs."""
         for tracker in self.each:
-            tracker.start(params)
+            tracker.start(params, columns)
 
     def scores(self, facts: Mapping[str, Any]) -> None:
         """Hand on the final scores among the facts of a result.json."""
@@ -60,10 +61,10 @@ class Trackers:
 
 
 @contextmanager
-def following(loggers: Iterable[Logger], params: Mapping[str, Any]) -> Iterator[Trackers]:
+def following(loggers: Iterable[Logger], params: Mapping[str, Any], columns: Mapping[str, type]) -> Iterator[Trackers]:
     """Tell the loggers of a run that begins, and how it ended when the block ends."""
     trackers = Trackers(loggers)
-    trackers.start(params)
+    trackers.start(params, columns)
     try:
         yield trackers
     except BaseException as error:

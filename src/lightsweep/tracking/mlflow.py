@@ -16,7 +16,7 @@ class MLFlowTracker(Tracker):
 
     logger: MLFlowLogger
 
-    def start(self, params: Mapping[str, Any]) -> None:
+    def start(self, params: Mapping[str, Any], columns: Mapping[str, type]) -> None:
         client, run = self.logger.experiment, self.logger.run_id
         client.update_run(run, status="RUNNING")
         before = client.get_run(run).data.params

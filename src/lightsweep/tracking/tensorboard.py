@@ -14,6 +14,7 @@ from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 from torch import Tensor, nn
 from torch.utils.tensorboard.summary import hparams
 
+from lightsweep.tracking.event_files import forget_settings
 from lightsweep.tracking.tracker import SCORES, Tracker, finite_values, outcome
 
 _BINS = 60  # of a histogram; TensorBoard shows 30
@@ -29,10 +30,11 @@ class TensorBoardTracker(Tracker):
 
     logger: TensorBoardLogger
 
-    def start(self, params: Mapping[str, Any]) -> None:
+    def start(self, params: Mapping[str, Any], columns: Mapping[str, type]) -> None:
+        forget_settings(Path(self.logger.log_dir))
         self.logger.log_hyperparams(dict(params))  # without metrics: into hparams.yaml only
-        experiment, session_start, _ = hparams(dict(params), dict.fromkeys(SCORES, 0.0))
-        self._add(experiment)
+        _, session_start, _ = hparams(dict(params), {})
+        self._add(_tagged(metadata.EXPERIMENT_TAG, experiment=_experiment(columns)))
         self._add(session_start)
 
     def figure(self, name: str, path: Path, epoch: int) -> None:
@@ -55,13 +57,26 @@ class TensorBoardTracker(Tracker):
 
     def close(self, status: str) -> None:
         ended = plugin_data_pb2.SessionEndInfo(status=_STATUS[outcome(status)], end_time_secs=time.time())
-        content = plugin_data_pb2.HParamsPluginData(session_end_info=ended, version=metadata.PLUGIN_DATA_VERSION)
-        end = metadata.create_summary_metadata(content)
-        self._add(Summary(value=[Summary.Value(tag=metadata.SESSION_END_INFO_TAG, metadata=end)]))
+        self._add(_tagged(metadata.SESSION_END_INFO_TAG, session_end_info=ended))
         super().close(status)
 
     def _add(self, summary: Summary, step: int | None = None) -> None:
         self.logger.experiment._get_file_writer().add_summary(summary, step)
+
+
+def _experiment(columns: Mapping[str, type]) -> api_pb2.Experiment:
+    settings = [
+        api_pb2.HParamInfo(name=key, type=api_pb2.DATA_TYPE_STRING if kind is str else api_pb2.DATA_TYPE_FLOAT64)
+        for key, kind in columns.items()
+    ]
+    scores = [api_pb2.MetricInfo(name=api_pb2.MetricName(tag=tag)) for tag in SCORES]
+    return api_pb2.Experiment(hparam_infos=settings, metric_infos=scores)
+
+
+def _tagged(tag: str, **content: Any) -> Summary:
+    """What the HParams tab is told, by the field of its message."""
+    data = plugin_data_pb2.HParamsPluginData(**content, version=metadata.PLUGIN_DATA_VERSION)
+    return Summary(value=[Summary.Value(tag=tag, metadata=metadata.create_summary_metadata(data))])
 
 
 def _size(png: bytes) -> tuple[int, int]:

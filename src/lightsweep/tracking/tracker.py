@@ -31,7 +31,7 @@ class Tracker:
     def __init__(self, logger: Any) -> None:
         self.logger: Any = logger
 
-    def start(self, params: Mapping[str, Any]) -> None:
+    def start(self, params: Mapping[str, Any], columns: Mapping[str, type]) -> None:
         self.logger.log_hyperparams(dict(params))
 
     def scores(self, facts: Mapping[str, Any]) -> None:
