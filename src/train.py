@@ -43,7 +43,7 @@ def train(cfg: DictConfig, folder: Path, *, kind: str, overrides: list[str]) -> 
     """Build, fit, score, save."""
     import torch
 
-    from lightsweep import checkpoints, hparams, preflight, quiet, results, scored, summary, tracking, trainer
+    from lightsweep import checkpoints, preflight, quiet, results, scored, summary, tracking, trainer
     from lightsweep.build import build
     from lightsweep.metrics import MetricsFile
     from lightsweep.seeds import seed_everything
@@ -65,9 +65,8 @@ def train(cfg: DictConfig, folder: Path, *, kind: str, overrides: list[str]) -> 
         in_trial = kind in ("trial", "seed")
         fitting = trainer.make(cfg, folder, metrics, assignment.callbacks(cfg.monitor.metric), in_trial=in_trial)
         record.device = fitting.strategy.root_device
-        params = hparams.flat(cfg, overrides)
         loggers = fitting.loggers if fitting.is_global_zero else []
-        with tracking.following(loggers, params, hparams.columns(params, overrides)) as trackers:
+        with tracking.following(loggers, cfg, overrides) as trackers:
             last = folder / "checkpoints" / checkpoints.LAST
             trainer.fit(fitting, classifier, data, last)
             if not fitting.is_global_zero:  # one of several processes: the first does the rest

@@ -1,13 +1,14 @@
 """What a run varies, for the loggers: the keys that matter, flat, as plain values."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from omegaconf import DictConfig, OmegaConf
 
 _KEYS = ("seed", "data.batch_size", "data.normalize", "trainer.max_epochs", "trainer.precision")
 _GROUPS = ("model", "optimizer", "scheduler", "loss", "data.augment")
-_TYPED = ("data.", "callbacks.", "trainer.", "monitor.", "decay_all")
+_NAMED = ("data", "model", "optimizer", "scheduler")
+_TYPED = ("data.", "model.", "optimizer.", "scheduler.", "loss.", "callbacks.", "trainer.", "monitor.", "decay_all")
 
 # TensorBoard takes the columns of its table from one run for all: they are the same for every run, whatever its
 # optimizer or network, and what was typed or searched comes on top.
@@ -17,6 +18,7 @@ _NUMBERS = (
     *("data.batch_size", "data.augment.flip", "data.augment.crop", "data.augment.cutout", "data.augment.noise"),
     *("loss.label_smoothing", "loss.l2", "trainer.max_epochs", "seed"),
 )
+_FIRST = ("model", "model.dropout", "model.width", "optimizer", "optimizer.lr")
 _TEXTS = ("data", "model", "optimizer", "scheduler", "model.hidden", "model.activation", "model.init", "data.normalize")
 
 
@@ -26,23 +28,34 @@ def flat(cfg: DictConfig, overrides: Sequence[str]) -> dict[str, Any]:
     Args:
         overrides: what was typed or searched, ``key=value`` each: it matters to whoever typed it.
     """
-    params = {group: _name(cfg[group]) for group in ("data", "model", "optimizer", "scheduler")}
-    params |= {key: OmegaConf.select(cfg, key) for key in (*_KEYS, *_typed(overrides))}
+    params = {group: _name(cfg[group]) for group in _NAMED}
+    typed = (key for key in _typed(overrides) if key not in _NAMED)
+    params |= {key: OmegaConf.select(cfg, key) for key in (*_KEYS, *typed)}
     for group in _GROUPS:
         node: Any = OmegaConf.to_container(OmegaConf.select(cfg, group), resolve=True)
         params |= {f"{group}.{key}": value for key, value in node.items() if not str(key).startswith("_")}
     return {key: _scalar(value) for key, value in params.items() if value is not None}
 
 
-def columns(params: dict[str, Any], overrides: Sequence[str]) -> dict[str, type]:
-    """The columns of a table of runs, and whether numbers or texts are in them."""
-    typed = {key: type(params[key]) for key in _typed(overrides) if key in params}
-    return dict.fromkeys(_TEXTS, str) | dict.fromkeys(_NUMBERS, float) | typed
+class Column(NamedTuple):
+    """A column of a table of runs: are texts in it or numbers, and is it shown before the others?"""
+
+    text: bool
+    first: bool
+
+
+def columns(params: dict[str, Any], overrides: Sequence[str]) -> dict[str, Column]:
+    """The columns of a table of runs by key; what was typed or searched comes first."""
+    typed = [key for key in _typed(overrides) if key in params]
+    kinds = dict.fromkeys(_TEXTS, True) | dict.fromkeys(_NUMBERS, False)
+    kinds |= {key: isinstance(params[key], str) for key in typed}
+    first = typed or _FIRST
+    return {key: Column(text, key in first) for key, text in kinds.items()}
 
 
 def _typed(overrides: Sequence[str]) -> list[str]:
     keys = (override.partition("=")[0].lstrip("+") for override in overrides if "=" in override)
-    return [key for key in keys if "." in key and key.startswith((*_GROUPS, *_TYPED))]
+    return [key for key in keys if key in _NAMED or key.startswith(_TYPED)]
 
 
 def _name(node: DictConfig) -> str:

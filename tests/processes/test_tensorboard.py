@@ -28,15 +28,15 @@ Ask = Callable[..., Any]
 
 @pytest.fixture(scope="module")
 def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run; one that failed and was gone on with under another setting; one whose loss became infinite; a trial of a sweep."""
+    """A run; one that failed and was gone on with under another setting; one that diverged; a sweep's trial."""
     folder = tmp_path_factory.mktemp("outputs")
-    trained(folder / FIRST, *SMALL)
+    trained(folder / FIRST, *SMALL, shown=True)
     with pytest.MonkeyPatch.context() as failing:
         failing.setattr("lightsweep.scoring.score", None)
         with pytest.raises(TypeError):
             trained(folder / RESUMED, *SMALL, "trainer.max_epochs=1", "callbacks=none")
     trained(folder / RESUMED, *SMALL, "optimizer.lr=2e-3", "callbacks=none")
-    trained(folder / TRIAL, *SMALL, "optimizer.lr=0.5", "test=false", kind="trial")
+    trained(folder / TRIAL, *SMALL, "optimizer.lr=0.5", "test=false", kind="trial", shown=True)
     with pytest.raises(Diverged):
         trained(folder / BROKEN, *SMALL, "optimizer=sgd", "optimizer.lr=1e30")
     return folder

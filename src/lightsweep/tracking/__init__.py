@@ -5,14 +5,17 @@ own way.
 """
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from omegaconf import DictConfig
 from pytorch_lightning.loggers import Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 from torch import Tensor, nn
 
+from lightsweep import hparams
+from lightsweep.hparams import Column
 from lightsweep.results import status_of
 from lightsweep.tracking.tracker import Tracker
 
@@ -25,7 +28,7 @@ class Trackers:
     def __init__(self, loggers: Iterable[Logger]) -> None:
         self.each = [_tracker(logger) for logger in loggers]
 
-    def start(self, params: Mapping[str, Any], columns: Mapping[str, type]) -> None:
+    def start(self, params: Mapping[str, Any], columns: Mapping[str, Column]) -> None:
         """Hand on the settings, and which of them are columns of a table of runs."""
         for tracker in self.each:
             tracker.start(params, columns)
@@ -61,10 +64,15 @@ class Trackers:
 
 
 @contextmanager
-def following(loggers: Iterable[Logger], params: Mapping[str, Any], columns: Mapping[str, type]) -> Iterator[Trackers]:
-    """Tell the loggers of a run that begins, and how it ended when the block ends."""
+def following(loggers: Iterable[Logger], cfg: DictConfig, overrides: Sequence[str]) -> Iterator[Trackers]:
+    """Tell the loggers of a run that begins, and how it ended when the block ends.
+
+    Args:
+        overrides: what was typed or searched, ``key=value`` each.
+    """
+    params = hparams.flat(cfg, overrides)
     trackers = Trackers(loggers)
-    trackers.start(params, columns)
+    trackers.start(params, hparams.columns(params, overrides))
     try:
         yield trackers
     except BaseException as error:

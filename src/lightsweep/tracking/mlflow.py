@@ -6,6 +6,7 @@ from typing import Any
 
 from pytorch_lightning.loggers import MLFlowLogger
 
+from lightsweep.hparams import Column
 from lightsweep.tracking.tracker import Tracker, outcome
 
 _STATUS = {"success": "FINISHED", "stopped": "KILLED", "failure": "FAILED"}
@@ -16,7 +17,7 @@ class MLFlowTracker(Tracker):
 
     logger: MLFlowLogger
 
-    def start(self, params: Mapping[str, Any], columns: Mapping[str, type]) -> None:
+    def start(self, params: Mapping[str, Any], columns: Mapping[str, Column]) -> None:
         client, run = self.logger.experiment, self.logger.run_id
         client.update_run(run, status="RUNNING")
         before = client.get_run(run).data.params

@@ -14,6 +14,7 @@ from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 from torch import Tensor, nn
 from torch.utils.tensorboard.summary import hparams
 
+from lightsweep.hparams import Column
 from lightsweep.tracking.event_files import forget_settings
 from lightsweep.tracking.tracker import SCORES, Tracker, finite_values, outcome
 
@@ -30,7 +31,7 @@ class TensorBoardTracker(Tracker):
 
     logger: TensorBoardLogger
 
-    def start(self, params: Mapping[str, Any], columns: Mapping[str, type]) -> None:
+    def start(self, params: Mapping[str, Any], columns: Mapping[str, Column]) -> None:
         forget_settings(Path(self.logger.log_dir))
         self.logger.log_hyperparams(dict(params))  # without metrics: into hparams.yaml only
         _, session_start, _ = hparams(dict(params), {})
@@ -64,10 +65,14 @@ class TensorBoardTracker(Tracker):
         self.logger.experiment._get_file_writer().add_summary(summary, step)
 
 
-def _experiment(columns: Mapping[str, type]) -> api_pb2.Experiment:
+def _experiment(columns: Mapping[str, Column]) -> api_pb2.Experiment:
     settings = [
-        api_pb2.HParamInfo(name=key, type=api_pb2.DATA_TYPE_STRING if kind is str else api_pb2.DATA_TYPE_FLOAT64)
-        for key, kind in columns.items()
+        api_pb2.HParamInfo(
+            name=key,
+            type=api_pb2.DATA_TYPE_STRING if column.text else api_pb2.DATA_TYPE_FLOAT64,
+            differs=column.first,  # sorts them: the tab opens with the first five
+        )
+        for key, column in columns.items()
     ]
     scores = [api_pb2.MetricInfo(name=api_pb2.MetricName(tag=tag)) for tag in SCORES]
     return api_pb2.Experiment(hparam_infos=settings, metric_infos=scores)

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
+from lightsweep.hparams import Column
+
 # What a run is compared by, and where its result.json has it.
 SCORES = {
     "hp/train_acc": "train/acc",
@@ -31,7 +33,7 @@ class Tracker:
     def __init__(self, logger: Any) -> None:
         self.logger: Any = logger
 
-    def start(self, params: Mapping[str, Any], columns: Mapping[str, type]) -> None:
+    def start(self, params: Mapping[str, Any], columns: Mapping[str, Column]) -> None:
         self.logger.log_hyperparams(dict(params))
 
     def scores(self, facts: Mapping[str, Any]) -> None:
