@@ -19,6 +19,8 @@ CHOSEN = [f"{file.parent}={file.stem}" for file in FILES if not file.stem.starts
 CHOICES = [choice for choice in CHOSEN if not choice.startswith("hydra/")]
 SWEEPERS = [choice for choice in CHOSEN if choice not in CHOICES]
 NO_ACCELERATOR = {"trainer=gpu": ["trainer.accelerator=cpu"]}  # the rest of the file is tested anywhere
+TRAINING = ("early_stopping", "lr_monitor", "checkpoint", "progress")
+EXTRAS = ("logger=mlflow", "logger=wandb")  # built, and used, by tests/test_tracking.py
 GROUPS = ("model", "optimizer", "scheduler", "data", "callbacks", "logger", "trainer")
 
 
@@ -46,7 +48,7 @@ def test_every_group_of_the_design_is_there() -> None:
     assert {str(file.parent).split("/")[0] for file in FILES} >= set(GROUPS)
 
 
-@pytest.mark.parametrize("choice", CHOICES)
+@pytest.mark.parametrize("choice", [choice for choice in CHOICES if choice not in EXTRAS])
 def test_every_choice_can_be_built(compose, choice: str) -> None:
     cfg = compose(choice, *NO_ACCELERATOR.get(choice, []))
     group = choice.partition("=")[0]
@@ -80,7 +82,8 @@ def test_our_own_targets_have_no_default_beside_the_yaml(compose, choice: str) -
 @pytest.mark.parametrize(
     ("choice", "names"),
     [
-        ("callbacks=default", ["early_stopping", "lr_monitor", "checkpoint", "progress"]),
+        ("callbacks=default", [*TRAINING, "figures", "histograms", "graph"]),
+        ("callbacks=[default,figures]", [*TRAINING, "figures", "histograms", "graph"]),
         ("callbacks=early_stopping", ["early_stopping"]),
         ("callbacks=none", []),
         ("callbacks=[checkpoint,progress]", ["checkpoint", "progress"]),

@@ -121,7 +121,7 @@ def test_a_mixed_target_names_the_classes_in_it() -> None:
         ),
         ("callbacks.figures.in_trials=1", "callbacks.figures.in_trials must be true or false, got 1"),
         ("callbacks.histograms.every=0", "callbacks.histograms.every must be a whole number >= 1, got 0"),
-        ("callbacks.graph.in_trials=no!", "callbacks.graph.in_trials must be true or false, got 'no!'"),
+        ("callbacks.graph.in_trials=0.5", "callbacks.graph.in_trials must be true or false, got 0.5"),
         ("report=1", "report must be true or false, got 1"),
     ],
 )

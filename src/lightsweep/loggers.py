@@ -94,4 +94,4 @@ def _need(package: str) -> None:
     except ImportError as error:
         raise ConfigError(
             f"logger={package} needs the package {package} ({error}): pip install -e '.[{package}]'"
-        ) from error
+        ) from None
