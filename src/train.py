@@ -44,7 +44,7 @@ def train(cfg: DictConfig, folder: Path, *, kind: str, overrides: list[str]) -> 
     """Build, fit, score, save."""
     import torch
 
-    from lightsweep import checkpoints, hparams, preflight, quiet, results, summary, trainer, warm_start
+    from lightsweep import checkpoints, preflight, quiet, results, scored, summary, tracking, trainer, warm_start
     from lightsweep.metrics import MetricsFile
     from lightsweep.seeds import seed_everything
 
@@ -62,19 +62,25 @@ def train(cfg: DictConfig, folder: Path, *, kind: str, overrides: list[str]) -> 
             warm_start.start_from(cfg.init_from, classifier.net)
         record.add(**results.parameters(classifier.net))
 
-        fitting = trainer.make(cfg, folder, metrics, assignment.callbacks(cfg.monitor.metric))
+        in_trial = kind in ("trial", "seed")
+        fitting = trainer.make(cfg, folder, metrics, assignment.callbacks(cfg.monitor.metric), in_trial=in_trial)
         record.device = fitting.strategy.root_device
-        parts = data.scored_parts(test=cfg.test)
-        hparams.log_start(fitting.loggers, cfg, parts)
-        trainer.fit(fitting, classifier, data, last)
-        if not fitting.is_global_zero:  # one of several processes: the first does the rest
-            return record.best_value
+        loggers = fitting.loggers if fitting.is_global_zero else []
+        with tracking.following(loggers, cfg, overrides) as trackers:
+            trainer.fit(fitting, classifier, data, last)
+            if not fitting.is_global_zero:  # one of several processes: the first does the rest
+                return record.best_value
 
-        trained = checkpoints.load(checkpoints.choose(folder / "checkpoints", cfg.score_with))
-        record.best_epoch = trained.epoch
-        score_parts(record, trained.net, data, fitting, parts)
-        hparams.log_end(fitting.loggers, record.facts)
-    summary.show(record.content("completed"), folder)
+            trained = checkpoints.load(checkpoints.choose(folder / "checkpoints", cfg.score_with))
+            record.best_epoch = trained.epoch
+            scores = score_parts(record, trained.net, data, fitting, data.scored_parts(test=cfg.test))
+            record.complete()  # before anything is shown: no picture may cost a result
+            trackers.scores(record.facts)
+            summary.show(record.content("completed"), folder)
+            best = metrics.best(cfg.monitor.metric, cfg.monitor.mode) or {"epoch": 0}
+            loader = fitting.train_dataloader
+            run = scored.ScoredRun(folder, metrics.rows, best["epoch"], scores, data, loader, trackers)
+            scored.show(run, fitting.callbacks, report=cfg.report)  # type: ignore[attr-defined]
     return record.best_value
 
 
@@ -136,20 +142,22 @@ def build_classifier(cfg: DictConfig, data):
     )
 
 
-def score_parts(record, net, data, fitting, parts: tuple[str, ...]) -> None:
+def score_parts(record, net, data, fitting, parts: tuple[str, ...]) -> dict:
     """Score the trained network on each part, without augmentation and in the precision it was trained in."""
     from lightsweep import scoring
 
     started = time.perf_counter()
+    scores = {}
     net.to(record.device)
     for part in parts:
         loader = data.eval_loader(part, record.device)
         precision = fitting.precision_plugin.forward_context()
-        score = scoring.score(
+        scores[part] = scoring.score(
             net, loader, num_classes=data.num_classes, precision=precision, keep_probabilities=part != "train"
         )
-        record.add_score(part, score, data.class_names)
+        record.add_score(part, scores[part], data.class_names)
     record.add(score_seconds=time.perf_counter() - started)
+    return scores
 
 
 if __name__ == "__main__":

@@ -73,12 +73,15 @@ def composed(folder: Path, *overrides: str) -> DictConfig:
     return cfg
 
 
-def trained(folder: Path, *overrides: str) -> Run:
+def trained(folder: Path, *overrides: str, kind: str = "run", shown: bool = False) -> Run:
+    """Train in this process; without the callbacks that show a run, which cost seconds, unless they are `shown`."""
     folder.mkdir(parents=True, exist_ok=True)
     cfg = composed(folder, "data.limit=300", *overrides)
+    OmegaConf.set_struct(cfg.callbacks, False)
+    for name in () if shown else ("figures", "histograms", "graph"):
+        cfg.callbacks.pop(name, None)
     OmegaConf.save(cfg, folder / run_folder.CONFIG)  # as the callback `ConfigFirst` does
-    value = train.train(cfg, folder, kind="run", overrides=list(overrides))
-    return Run(folder, value)
+    return Run(folder, train.train(cfg, folder, kind=kind, overrides=list(overrides)))
 
 
 @pytest.fixture
@@ -95,9 +98,11 @@ def run(tmp_path: Path) -> Callable[..., Run]:
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A whole run of three epochs with every logger and BatchNorm. Tests only read it."""
+    """A whole run of three epochs with BatchNorm, our own loggers and all that is shown of it. Tests only read it."""
     folder = tmp_path_factory.mktemp("finished")
-    return trained(folder, "trainer.max_epochs=3", "logger=[tensorboard,csv]", "model.bn=true", "model.dropout=0.1")
+    return trained(
+        folder, "trainer.max_epochs=3", "logger=[tensorboard,csv]", "model.bn=true", "model.dropout=0.1", shown=True
+    )
 
 
 @dataclass(frozen=True)

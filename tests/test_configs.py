@@ -22,6 +22,8 @@ NEEDED = {
     "trainer=gpu": ["trainer.accelerator=cpu"],  # the rest of the file is tested anywhere
     "data=image_folder": ["data.root=images"],
 }
+TRAINING = ("early_stopping", "lr_monitor", "checkpoint", "progress")
+EXTRAS = ("logger=mlflow", "logger=wandb")  # built, and used, by tests/test_tracking.py
 GROUPS = ("model", "optimizer", "scheduler", "data", "callbacks", "logger", "trainer")
 
 
@@ -49,7 +51,7 @@ def test_every_group_of_the_design_is_there() -> None:
     assert {str(file.parent).split("/")[0] for file in FILES} >= set(GROUPS)
 
 
-@pytest.mark.parametrize("choice", CHOICES)
+@pytest.mark.parametrize("choice", [choice for choice in CHOICES if choice not in EXTRAS])
 def test_every_choice_can_be_built(compose, choice: str) -> None:
     cfg = compose(choice, *NEEDED.get(choice, []))
     group = choice.partition("=")[0]
@@ -83,7 +85,8 @@ def test_our_own_targets_have_no_default_beside_the_yaml(compose, choice: str) -
 @pytest.mark.parametrize(
     ("choice", "names"),
     [
-        ("callbacks=default", ["early_stopping", "lr_monitor", "checkpoint", "progress"]),
+        ("callbacks=default", [*TRAINING, "figures", "histograms", "graph"]),
+        ("callbacks=[default,figures]", [*TRAINING, "figures", "histograms", "graph"]),
         ("callbacks=early_stopping", ["early_stopping"]),
         ("callbacks=none", []),
         ("callbacks=[checkpoint,progress]", ["checkpoint", "progress"]),

@@ -63,7 +63,7 @@ def test_the_csv_logger_has_the_same_epochs(finished) -> None:
 
 
 def test_keeps_short_names_and_plain_values(compose) -> None:
-    params = hparams.flat(compose("model.hidden=[8,4]", "optimizer=adamw", "scheduler=cosine"))
+    params = hparams.flat(compose("model.hidden=[8,4]", "optimizer=adamw", "scheduler=cosine"), [])
     assert (params["optimizer"], params["scheduler"]) == ("AdamW", "cosine")
     assert params["model.hidden"] == "[8, 4]"
     assert {type(value) for value in params.values()} <= {int, float, str, bool}

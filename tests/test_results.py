@@ -69,8 +69,16 @@ def test_status_tells_how_a_run_ended(record, tmp_path: Path, error, status: str
     with suppress(BaseException), record:
         if error is not None:
             raise error
+        record.complete()
     result = json.loads((tmp_path / "result.json").read_text())
     assert (result["status"], result.get("error")) == (status, said)
+
+
+def test_what_fails_after_the_result_was_written_leaves_it_as_it_is(record, tmp_path: Path) -> None:
+    with suppress(KeyboardInterrupt), record:
+        record.complete()
+        raise KeyboardInterrupt
+    assert json.loads((tmp_path / "result.json").read_text())["status"] == "completed"
 
 
 def test_a_run_that_was_refused_leaves_no_result(record, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 import train
 from benchmarks.clock import EpochClock
 from benchmarks.setting import BATCH_SIZE, DROPOUT, HIDDEN, LEARNING_RATE, VAL_FRACTION, Setting
-from lightsweep import hparams, trainer
+from lightsweep import hparams, tracking, trainer
 from lightsweep.build import build
 from lightsweep.data.module import ImageDataModule
 from lightsweep.metrics import MetricsFile
@@ -36,7 +36,7 @@ def epoch(setting: Setting, data: ImageDataModule) -> float:
     fitting = trainer.make(cfg, folder, MetricsFile(folder / "metrics.csv"))
     clock = EpochClock(setting.device)
     fitting.callbacks.insert(0, clock)  # type: ignore[attr-defined]  # Lightning sets it without declaring it
-    hparams.log_start(fitting.loggers, cfg, ("train", "val"))
+    tracking.Trackers(fitting.loggers).start(hparams.flat(cfg, []), {})
     fitting.fit(train.build_classifier(cfg, data), datamodule=data)
     return clock.seconds
 

@@ -63,7 +63,9 @@ def measure(part: str, labels: np.ndarray, probabilities: np.ndarray, class_name
         scores[absent] = math.nan
     columns = (precision, recall, f1, roc_auc)
     rows = zip(class_names, *columns, support, strict=True)
-    classes = tuple(Line(name, *map(float, scores), support=int(images)) for name, *scores, images in rows)
+    classes = tuple(
+        Line(name, float(p), float(r), float(f), float(auc), int(images)) for name, p, r, f, auc, images in rows
+    )
     averages = (
         _average("macro average", columns, support, np.ones(len(support))),
         _average("weighted average", columns, support, support),
@@ -132,7 +134,8 @@ def _average(name: str, columns: Sequence[np.ndarray], support: np.ndarray, weig
         known = np.isfinite(scores)
         return float(np.average(scores[known], weights=weights[known])) if known.any() else math.nan
 
-    return Line(name, *map(mean, columns), support=int(support.sum()))
+    scores = dict(zip(_FIELDS, map(mean, columns), strict=True))
+    return Line(name, support=int(support.sum()), **scores)
 
 
 def _notes(classes: Sequence[Line], probabilities: np.ndarray) -> tuple[str, ...]:

@@ -1,42 +1,61 @@
-"""What a run varies, for the loggers: TensorBoard's HParams tab, one row a run, with the real metrics."""
+"""What a run varies, for the loggers: the keys that matter, flat, as plain values."""
 
-from collections.abc import Collection, Iterable
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from omegaconf import DictConfig, OmegaConf
-from pytorch_lightning.loggers import Logger, TensorBoardLogger
 
-_METRICS = ("hp/train_acc", "hp/val_acc", "hp/val_loss", "hp/val_f1", "hp/test_acc", "hp/test_f1")
 _KEYS = ("seed", "data.batch_size", "data.normalize", "trainer.max_epochs", "trainer.precision")
 _GROUPS = ("model", "optimizer", "scheduler", "loss", "data.augment")
+_NAMED = ("data", "model", "optimizer", "scheduler")
+_TYPED = ("data.", "model.", "optimizer.", "scheduler.", "loss.", "callbacks.", "trainer.", "monitor.", "decay_all")
+
+# TensorBoard takes the columns of its table from one run for all: they are the same for every run, whatever its
+# optimizer or network, and what was typed or searched comes on top.
+_NUMBERS = (
+    *("optimizer.lr", "optimizer.weight_decay", "optimizer.momentum", "scheduler.warmup"),
+    *("model.width", "model.depth", "model.taper", "model.bn", "model.dropout"),
+    *("data.batch_size", "data.augment.flip", "data.augment.crop", "data.augment.cutout", "data.augment.noise"),
+    *("loss.label_smoothing", "loss.l2", "trainer.max_epochs", "seed"),
+)
+_FIRST = ("model", "model.dropout", "model.width", "optimizer", "optimizer.lr")
+_TEXTS = ("data", "model", "optimizer", "scheduler", "model.hidden", "model.activation", "model.init", "data.normalize")
 
 
-def flat(cfg: DictConfig) -> dict[str, Any]:
-    """The keys that matter, as numbers, booleans and short texts."""
-    params = {"optimizer": _name(cfg.optimizer), "scheduler": _name(cfg.scheduler)}
-    params |= {key: OmegaConf.select(cfg, key) for key in _KEYS}
+def flat(cfg: DictConfig, overrides: Sequence[str]) -> dict[str, Any]:
+    """The keys that matter, as numbers, booleans and short texts.
+
+    Args:
+        overrides: what was typed or searched, ``key=value`` each: it matters to whoever typed it.
+    """
+    params = {group: _name(cfg[group]) for group in _NAMED}
+    typed = (key for key in _typed(overrides) if key not in _NAMED)
+    params |= {key: OmegaConf.select(cfg, key) for key in (*_KEYS, *typed)}
     for group in _GROUPS:
         node: Any = OmegaConf.to_container(OmegaConf.select(cfg, group), resolve=True)
         params |= {f"{group}.{key}": value for key, value in node.items() if not str(key).startswith("_")}
     return {key: _scalar(value) for key, value in params.items() if value is not None}
 
 
-def log_start(loggers: Iterable[Logger], cfg: DictConfig, parts: Collection[str]) -> None:
-    """Log what the run varies, with placeholders for the metrics of the parts that will be scored."""
-    metrics = [name for name in _METRICS if name.removeprefix("hp/").partition("_")[0] in parts]
-    for logger in loggers:
-        if isinstance(logger, TensorBoardLogger):
-            logger.log_hyperparams(flat(cfg), dict.fromkeys(metrics, 0.0))
-        else:
-            logger.log_hyperparams(flat(cfg))
+class Column(NamedTuple):
+    """A column of a table of runs: are texts in it or numbers, and is it shown before the others?"""
+
+    text: bool
+    first: bool
 
 
-def log_end(loggers: Iterable[Logger], facts: dict[str, Any]) -> None:
-    """Replace the metrics' placeholders by what was scored: ``val/acc`` as ``hp/val_acc``."""
-    scored = {name: facts.get(name.removeprefix("hp/").replace("_", "/", 1)) for name in _METRICS}
-    for logger in loggers:
-        logger.log_metrics({name: value for name, value in scored.items() if value is not None}, step=1)
-        logger.finalize("success")
+def columns(params: dict[str, Any], overrides: Sequence[str]) -> dict[str, Column]:
+    """The columns of a table of runs by key; what was typed or searched comes first."""
+    typed = [key for key in _typed(overrides) if key in params]
+    kinds = dict.fromkeys(_TEXTS, True) | dict.fromkeys(_NUMBERS, False)
+    kinds |= {key: isinstance(params[key], str) for key in typed}
+    first = typed or _FIRST
+    return {key: Column(text, key in first) for key, text in kinds.items()}
+
+
+def _typed(overrides: Sequence[str]) -> list[str]:
+    keys = (override.partition("=")[0].lstrip("+") for override in overrides if "=" in override)
+    return [key for key in keys if key in _NAMED or key.startswith(_TYPED)]
 
 
 def _name(node: DictConfig) -> str:

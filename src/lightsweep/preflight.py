@@ -35,6 +35,7 @@ def check(cfg: DictConfig, overrides: list[str]) -> None:
     checks.whole("seed", cfg.seed, "[0, inf)")
     checks.choice("score_with", cfg.score_with, ("best", "last"))
     checks.flag("test", cfg.test)
+    checks.flag("report", cfg.report)
     checks.flag("compile", cfg.compile)
     checks.flag("lr_find", cfg.lr_find)
     if cfg.init_from is not None:

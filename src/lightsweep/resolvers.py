@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from omegaconf import OmegaConf
 
-from lightsweep.run_folder import ROOT
+from lightsweep.run_folder import ROOT, place
 
 
 def register() -> None:
@@ -14,9 +14,12 @@ def register() -> None:
 
     ``root:outputs`` is a path in the project's root, ``run_id:`` a few random letters. ``steps:EPOCHS,SEEDS`` is how
     many steps a trial has for its pruner, ``warmup_steps:EPOCHS,SEEDS`` how many of them it is safe from the pruner.
+    ``group:FOLDER`` and ``name:FOLDER`` are what a tracker calls a run.
     """
     OmegaConf.register_resolver("lightsweep.root", lambda name: str(ROOT / name), replace=True)
     OmegaConf.register_resolver("lightsweep.run_id", lambda: secrets.token_hex(2), use_cache=True, replace=True)
+    OmegaConf.register_resolver("lightsweep.group", lambda folder: place(folder)[0], replace=True)
+    OmegaConf.register_resolver("lightsweep.name", lambda folder: place(folder)[1], replace=True)
     OmegaConf.register_resolver("lightsweep.steps", steps, replace=True, annotation_validation="off")
     OmegaConf.register_resolver("lightsweep.warmup_steps", warmup_steps, replace=True, annotation_validation="off")
 

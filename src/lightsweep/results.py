@@ -25,7 +25,7 @@ FILE = "result.json"
 
 
 class Record:
-    """Gathers the facts of a run while its block runs, and writes them when it ends, however it ends.
+    """Gathers the facts of a run while its block runs; writes them when it is complete, and when its block fails.
 
     Nothing is written where the run was refused (`ConfigError`): it never began.
 
@@ -41,6 +41,7 @@ class Record:
         self.folder, self.metrics, self.monitor = folder, metrics, cfg.monitor
         self.device = torch.device("cpu")
         self.best_epoch: int | None = None
+        self.completed = False
         self.facts: dict[str, Any] = {
             "kind": kind,
             "seed": cfg.seed,
@@ -91,16 +92,20 @@ class Record:
     def write(self, status: str) -> None:
         write_whole(self.folder / FILE, json.dumps(_plain(self.content(status)), indent=1, allow_nan=False) + "\n")
 
+    def complete(self) -> None:
+        """Write the result of a run that has all its scores. Whatever happens after that leaves it as it is."""
+        self.write("completed")
+        self.completed = True
+
     def __enter__(self) -> "Record":
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if error is None:
-            self.write("completed")
-        elif not isinstance(error, ConfigError):
-            self.add(error=_last_line(error))
-            with suppress(OSError):  # a full disk: the first error says so
-                self.write(_status(error))
+        if error is None or self.completed or isinstance(error, ConfigError):
+            return
+        self.add(error=_last_line(error))
+        with suppress(OSError):  # a full disk: the first error says so
+            self.write(status_of(error))
 
 
 def parameters(net: nn.Module) -> dict[str, int]:
@@ -123,7 +128,8 @@ def confusion_csv(confusion: np.ndarray, class_names: tuple[str, ...]) -> str:
     return buffer.getvalue()
 
 
-def _status(error: BaseException) -> str:
+def status_of(error: BaseException) -> str:
+    """The status of a run that ended so."""
     if isinstance(error, Diverged):
         return "diverged"
     if isinstance(error, Pruned):

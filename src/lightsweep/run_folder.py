@@ -4,6 +4,7 @@ This module is imported at every start, so it imports neither torch nor Lightnin
 """
 
 import os
+import re
 import shutil
 from contextlib import suppress
 from pathlib import Path
@@ -154,6 +155,15 @@ def with_overrides(own: DictConfig, composed: DictConfig, overrides: list[str], 
             raise ConfigError(f"{override.input_line}: {' '.join(str(error).split())}") from error
     own.overrides = [*own.get("overrides", []), *(line for line in overrides if not line.startswith("resume="))]
     return own
+
+
+def place(folder: str) -> tuple[str, str]:
+    """The name of the sweep or grid that a run's folder belongs to, or runs, and the run's name in it."""
+    parts = Path(folder).parts
+    for index, part in enumerate(parts[1:], start=1):
+        if re.fullmatch(r"trial-\d+|confirm", part):
+            return parts[index - 1], "/".join(parts[index:])
+    return (parts[-2], parts[-1]) if len(parts) > 1 and parts[-1].isdecimal() else ("runs", parts[-1])
 
 
 def discard(folder: Path) -> None:

@@ -15,10 +15,18 @@ from lightsweep.metrics import MetricsFile
 from lightsweep.recorder import Recorder
 
 
-def make(cfg: DictConfig, folder: Path, metrics: MetricsFile, further: Sequence[Callback] = ()) -> pl.Trainer:
-    """The Trainer of a run whose records lie in `folder`, with further callbacks that no config names."""
+def make(
+    cfg: DictConfig, folder: Path, metrics: MetricsFile, further: Sequence[Callback] = (), *, in_trial: bool = False
+) -> pl.Trainer:
+    """The Trainer of a run whose records lie in `folder`, with further callbacks that no config names.
+
+    Args:
+        in_trial: leave out the callbacks that say `in_trials: false`.
+    """
     loggers = [build(node, f"logger.{name}") for name, node in cfg.logger.items()]
     chosen = [build(node, f"callbacks.{name}") for name, node in cfg.callbacks.items()]
+    if in_trial:
+        chosen = [callback for callback in chosen if getattr(callback, "in_trials", True)]
     if not loggers:
         chosen = [callback for callback in chosen if not isinstance(callback, LearningRateMonitor)]
     first = Recorder(metrics, seed=cfg.seed)

@@ -12,7 +12,7 @@ from lightsweep.figures import style
 _FEW = 40  # epochs; as many dots can be told apart
 
 
-def curves(rows: Sequence[Mapping[str, float]], best_epoch: int) -> Figure:
+def curves(rows: Sequence[Mapping[str, float]], best_epoch: float) -> Figure:
     """Draw the rows of metrics.csv; an epoch without a validation has no val/loss. Epochs count from 1.
 
     Args:
@@ -31,7 +31,7 @@ def curves(rows: Sequence[Mapping[str, float]], best_epoch: int) -> Figure:
     return figure
 
 
-def _compare(axes: Axes, rows: Sequence[Mapping[str, float]], metric: str, best_epoch: int) -> None:
+def _compare(axes: Axes, rows: Sequence[Mapping[str, float]], metric: str, best_epoch: float) -> None:
     for part in ("train", "val"):
         epochs, values = _column(rows, f"{part}/{metric}")
         axes.plot(epochs, values, color=style.PARTS[part], label=part, **_line(epochs))
@@ -43,7 +43,7 @@ def _compare(axes: Axes, rows: Sequence[Mapping[str, float]], metric: str, best_
     axes.legend(frameon=False, fontsize=9)
 
 
-def _rate(axes: Axes, rows: Sequence[Mapping[str, float]], best_epoch: int) -> None:
+def _rate(axes: Axes, rows: Sequence[Mapping[str, float]], best_epoch: float) -> None:
     epochs, rates = _column(rows, "lr")
     axes.plot(epochs, rates, color=style.PURPLE, drawstyle="steps-mid", **_line(epochs))
     positive = rates[rates > 0]
@@ -53,11 +53,11 @@ def _rate(axes: Axes, rows: Sequence[Mapping[str, float]], best_epoch: int) -> N
         axes.set_ylim(bottom=0)
         axes.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))
     style.title(axes, "learning rate")
-    axes.set_xlabel("epoch" + (f" (dashed: best epoch, {best_epoch})" if best_epoch else ""))
+    axes.set_xlabel("epoch" + (f" (dashed: best epoch, {best_epoch:g})" if best_epoch else ""))
     _mark(axes, best_epoch)
 
 
-def _mark(axes: Axes, best_epoch: int) -> None:
+def _mark(axes: Axes, best_epoch: float) -> None:
     if best_epoch:
         axes.axvline(best_epoch, color=style.VERMILION, linestyle="--", linewidth=1.2, zorder=1)
 

@@ -12,7 +12,7 @@ from lightsweep.labels import shorten
 _COLUMNS = 8
 _CELL = 1.2  # inches
 _GAP = 0.06  # of a cell, between images
-_LETTERS = 15  # that fit above an image
+_LETTERS = 19  # that fit above an image
 _SIZE = 7.5  # points of a caption
 
 

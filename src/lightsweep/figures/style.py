@@ -14,6 +14,7 @@ from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from PIL import Image
 
 from lightsweep.labels import shorten
 
@@ -40,10 +41,13 @@ def figure(width: float, height: float) -> Figure:
 
 def png(drawn: Figure) -> bytes:
     """The figure as a PNG file."""
-    buffer = BytesIO()
+    canvas = drawn.canvas
+    assert isinstance(canvas, FigureCanvasAgg)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # a box stands for it
-        drawn.savefig(buffer, format="png", metadata={"Software": None})
+        canvas.draw()  # savefig would draw twice
+    buffer = BytesIO()
+    Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3]).save(buffer, "png")
     return buffer.getvalue()
 
 
@@ -66,7 +70,7 @@ def label_classes(
     pitch = inches * POINTS_PER_INCH / len(class_names)
     size = float(np.clip(pitch / _LINE, SMALLEST, _LARGEST))
     every = ceil(size * _LINE / pitch - 0.05)
-    ticks = np.arange(0, len(class_names), every)
+    ticks = range(0, len(class_names), every)
     names = [shorten(class_names[tick], most) for tick in ticks]
     axis.set_ticks(ticks, labels=names, rotation=rotation, size=size, **plain())
 
