@@ -21,6 +21,7 @@ WHITELIST = (
     "pytorch_lightning.loggers.*",
     "lightsweep.nets.*",
     "lightsweep.schedules.*",
+    "lightsweep.keras_rmsprop.KerasRMSprop",
     "lightsweep.progress.ProgressLine",
     "lightsweep.checkpoints.BestCheckpoint",
     "lightsweep.data.augment.Augment",
