@@ -26,10 +26,10 @@ class Row:
     name: str
     experiment: str
     title: str
-    reported: dict[str, float] = field(default_factory=dict)
-    assumed: str = ""
-    note: str = ""
-    seeds: int = 1
+    reported: dict[str, float] = field(hash=False)
+    assumed: str
+    note: str
+    seeds: int
 
     @property
     def family(self) -> str:
