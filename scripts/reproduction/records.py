@@ -17,6 +17,7 @@ _KEPT = (
     *("status", "error", "seed", "train/loss", "train/acc", "val/loss", "val/acc", "test/loss", "test/acc"),
     *("params", "params_keras", "best_epoch", "epochs", "seconds", "last_lr", "device", "versions", "git_commit"),
 )
+_BY_EPOCH = ("val/acc", "val/objective", "lr")
 
 Record = dict[str, Any]
 
@@ -35,7 +36,8 @@ def write(row: Row, folder: Path, jobs: int, results: Path = RESULTS) -> Record:
     record = {"row": row.name} | {key: result[key] for key in _KEPT if key in result}
     record |= {"cores": os.cpu_count(), "jobs": jobs}
     if (folder / "metrics.csv").is_file():
-        record["val/acc of epochs"] = [round(epoch["val/acc"], 4) for epoch in read_metrics(folder / "metrics.csv")]
+        epochs = read_metrics(folder / "metrics.csv")
+        record["by epoch"] = {name: [float(f"{epoch[name]:.4g}") for epoch in epochs] for name in _BY_EPOCH}
     results.mkdir(exist_ok=True)
     write_whole(path(row, result["seed"], results), json.dumps(record, indent=1) + "\n")
     return record
