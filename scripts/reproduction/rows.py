@@ -19,7 +19,7 @@ class Row:
         experiment: as it is typed behind ``experiment=``.
         title: in words.
         reported: the report's numbers, under the names that `result.json` has for them.
-        assumed, note: what the report does not state; what is odd about it.
+        assumed: what the report does not state.
         seeds: how many runs the table wants.
     """
 
@@ -28,8 +28,12 @@ class Row:
     title: str
     reported: dict[str, float] = field(hash=False)
     assumed: str
-    note: str
     seeds: int
+
+    @property
+    def label(self) -> str:
+        """The name as the reports write it: A1."""
+        return self.name[0].upper() + self.name[1:] if self.experiment.startswith("reference/") else self.name
 
     @property
     def family(self) -> str:
@@ -45,17 +49,16 @@ def read_all(configs: Path = CONFIGS) -> list[Row]:
 
 
 def read(file: Path) -> Row:
-    """The row of a config: the comment's title, then ``reported:``, ``assumed:``, ``note:``, ``seeds:``."""
+    """The row of a config: the comment's title, then ``reported:``, ``assumed:``, ``seeds:``."""
     comments = [line[2:] for line in file.read_text(encoding="utf-8").splitlines() if line.startswith("# ")]
     title, *others = (comment for comment in comments if not comment.startswith("@package"))
-    said = dict(line.split(": ", 1) for line in others if re.match(r"(reported|assumed|note|seeds): ", line))
+    said = dict(line.split(": ", 1) for line in others if re.match(r"(reported|assumed|seeds): ", line))
     return Row(
         name=file.stem,
         experiment=f"{file.parent.name}/{file.stem}",
         title=title.partition(": ")[2].rstrip("."),
         reported=_numbers(said.get("reported", "")),
         assumed=said.get("assumed", ""),
-        note=said.get("note", ""),
         seeds=int(said.get("seeds", 1)),
     )
 
