@@ -42,8 +42,8 @@ def _nearness(rows: list[Row], found: dict[str, list[Record]], noise: Noise) -> 
     near = sum(abs(ours.mean - theirs) <= noise.limit(ours, Sample((theirs,))) for ours, theirs in pairs)
     return (
         f"**Are the reports' numbers found again?** Of {len(pairs)} rows with a reported test accuracy {near} are"
-        f" within the noise of it; ours less theirs is {fmean(differences):+.4f} on average, from {min(differences):+.4f} to"
-        f" {max(differences):+.4f}."
+        f" within the noise of it; ours less theirs is {fmean(differences):+.4f} on average, from"
+        f" {min(differences):+.4f} to {max(differences):+.4f}."
     )
 
 
