@@ -7,6 +7,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # the package, installed or not
 
+import write_photos
 from lightsweep.files import write_whole
 from lightsweep.run_folder import ROOT
 from reproduction import records, rows, runs, table
@@ -53,6 +54,8 @@ def parse(every: list[rows.Row]) -> Namespace:
 def train(chosen: list[rows.Row], every: list[rows.Row], options: Namespace) -> None:
     """Run what is missing; after each run write its record and the table."""
     outputs = options.outputs.resolve()
+    if any(row.family == "e" for row in chosen):
+        write_photos.once()
     tasks = runs.missing(runs.plan(chosen, options.seeds, outputs), options.results)
     left = len(tasks)
     print(f"{left} runs to do, {options.jobs} at a time; their folders and logs are in {outputs}", flush=True)

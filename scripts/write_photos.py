@@ -36,6 +36,14 @@ def default_data_dir() -> Path:
     return Path(os.environ.get("LIGHTSWEEP_DATA") or ROOT / "data")
 
 
+def once() -> None:
+    """Write it where conf/experiment/reference/ looks for it, unless it is there."""
+    folder = default_data_dir() / NAME
+    if not folder.exists():
+        print(f"writing {folder}", flush=True)
+        write(folder, default_data_dir())
+
+
 def write(folder: Path, data_dir: Path) -> int:
     """Write all of it, or nothing; how many files that are."""
     data = _read(data_dir)

@@ -12,8 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 import train
 from lightsweep import preflight
 from lightsweep.build import build
-from lightsweep.data.module import Traits
-from lightsweep.data.normalize import symmetric
+from lightsweep.classifier import Classifier
 from lightsweep.results import parameters
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
@@ -21,7 +20,6 @@ EXPERIMENTS = sorted(
     str(file.relative_to(CONF / "experiment").with_suffix("")) for file in CONF.glob("experiment/*/[!_]*.yaml")
 )
 KERAS = [name for name in EXPERIMENTS if name.startswith("reference/") and not name.startswith("reference/e_")]
-CIFAR10 = Traits((3, 32, 32), tuple("abcdefghij"), symmetric())
 
 # Keras's count_params(); the last two are what plain layers of those widths have, and the report gives others.
 COUNTS = {
@@ -41,7 +39,15 @@ COUNTS = {
 @cache
 def composed(name: str) -> DictConfig:
     with hydra.initialize_config_dir(str(CONF)):
-        return hydra.compose("train", [f"experiment={name}", "run_dir=/nowhere"])
+        return hydra.compose("train", [f"experiment={name}", "run_dir=/nowhere", "data_dir=/nowhere"])
+
+
+@cache
+def built(name: str) -> Classifier:
+    """What it trains, without memory for its weights."""
+    cifar10 = build(composed("reference/d1").data, "data").foreseen()
+    with torch.device("meta"):
+        return train.build_classifier(composed(name), cifar10)
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
@@ -49,19 +55,15 @@ def test_every_experiment_can_be_built(name: str) -> None:
     cfg = composed(name)
     preflight.check(cfg, [])
     build(cfg.data, "data")
-    with torch.device("meta"):
-        classifier = train.build_classifier(cfg, CIFAR10)
     for key, node in cfg.callbacks.items():
         build(node, f"callbacks.{key}")
     build(cfg.trainer, "trainer", logger=False)
-    assert classifier.max_epochs == cfg.trainer.max_epochs > 0
+    assert built(name).max_epochs == cfg.trainer.max_epochs > 0
 
 
 @pytest.mark.parametrize(("count", "name"), [(count, name) for count, names in COUNTS.items() for name in names])
 def test_has_as_many_parameters_as_keras_counts(count: str, name: str) -> None:
-    with torch.device("meta"):
-        net = train.build_classifier(composed(f"reference/{name}"), CIFAR10).net
-    assert f"{parameters(net)['params_keras']:,}" == count
+    assert f"{parameters(built(f'reference/{name}').net)['params_keras']:,}" == count
 
 
 @pytest.mark.parametrize("name", KERAS)

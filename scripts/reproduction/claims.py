@@ -42,4 +42,10 @@ CLAIMS = (
         tuple((f"{row}_{schedule}", row) for row in ("a2", "a3", "a4") for schedule in ("cosine", "step")),
     ),
     Claim("Next: is a CNN of the same size better than an MLP?", (("cnn", "mlp"),), seconds=True),
+    Claim("E: does dropout help?", (("e_mlp", "e_no_dropout"),)),
+    Claim("E: does colour help?", (("e_mlp", "e_gray"),)),
+    Claim("E: do all images beat five of each class?", (("e_mlp", "e_few"),)),
+    Claim("E: is a small CNN better than the MLP?", (("e_cnn", "e_mlp"),), seconds=True),
+    Claim("E: is He-normal better than Xavier-uniform?", (("e_init_he", "e_init_xavier"),), seconds=True),
+    Claim("E: is Xavier-uniform better than uniform [0, 1)?", (("e_init_xavier", "e_init_uniform"),), seconds=True),
 )

@@ -13,9 +13,10 @@ from .rows import Row
 
 RESULTS = ROOT / "results"
 FINISHED = ("completed", "diverged")  # a loss that became NaN is a result too
+_PARTS = ("train/", "val/", "test/")  # every score of a part is kept
 _KEPT = (
-    *("status", "error", "seed", "train/loss", "train/acc", "val/loss", "val/acc", "test/loss", "test/acc"),
-    *("params", "params_keras", "best_epoch", "epochs", "seconds", "last_lr", "device", "versions", "git_commit"),
+    *("status", "error", "seed", "params", "params_keras", "best_epoch", "epochs", "seconds", "last_lr"),
+    *("device", "versions", "git_commit"),
 )
 _BY_EPOCH = ("val/acc", "val/objective", "lr")
 
@@ -33,7 +34,7 @@ def finished(record: Record) -> bool:
 def write(row: Row, folder: Path, jobs: int, results: Path = RESULTS) -> Record:
     """Take from a run's folder what the table needs. `jobs` says how many runs shared the machine."""
     result = json.loads((folder / "result.json").read_text())
-    record = {"row": row.name} | {key: result[key] for key in _KEPT if key in result}
+    record = {"row": row.name} | {key: value for key, value in result.items() if key in _KEPT or key.startswith(_PARTS)}
     record |= {"cores": os.cpu_count(), "jobs": jobs}
     if (folder / "metrics.csv").is_file():
         epochs = read_metrics(folder / "metrics.csv")
