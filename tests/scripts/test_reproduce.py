@@ -12,6 +12,7 @@ from reproduction.noise import Noise, Sample, pooled
 from reproduction.rows import Row
 
 EVERY = rows.read_all()
+NOTHING: dict[str, list] = {each.name: [] for each in EVERY}
 BY_NAME = {row.name: row for row in EVERY}
 PLACE = {"device": "a processor", "cores": 2, "jobs": 2, "versions": {"torch": "2"}, "git_commit": "abc"}
 
@@ -124,9 +125,9 @@ def cells(text: str, label: str) -> list[str]:
 
 
 def test_a_row_of_the_table_sets_theirs_beside_ours() -> None:
-    found = {"a1": [record("a1", 0.50, 42), record("a1", 0.52, 43)]}
-    reported = {"val/acc": 0.53, "test/acc": 0.515, "params": 11, "epochs": 4}
-    assert cells(table.text([row(**reported)], found), "A1")[2:] == [
+    a1 = row(**{"val/acc": 0.53, "test/acc": 0.515, "params": 11, "epochs": 4})
+    found = NOTHING | {"a1": [record("a1", 0.50, 42), record("a1", 0.52, 43)]}
+    assert cells(table.text([a1, *EVERY[1:]], found), "A1")[2:] == [
         *("0.53", "0.5100 ± 0.0141", "0.515", "0.5100 ± 0.0141", "2", "-0.0050"),
         *("11", "10", "**no**", "3 / 4", "60", "0.001"),
     ]
@@ -182,8 +183,7 @@ def test_a_verdict_follows_from_the_numbers_whichever_way_they_fall(d21: float, 
 
 @pytest.mark.parametrize(("short", "cause"), [(0.50, "The epochs"), (0.54, "Noise explains it as well")])
 def test_one_configuration_with_two_results_is_explained(short: float, cause: str) -> None:
-    found = {each.name: [] for each in EVERY}
-    found |= {name: [record(name, acc + 0.002 * seed, 42 + seed) for seed in (0, 1)] for name, acc in
+    found = NOTHING | {name: [record(name, acc + 0.002 * seed, 42 + seed) for seed in (0, 1)] for name, acc in
               (("d11", short), ("d13", 0.541), ("d20", 0.541))}  # fmt: skip
     (told,) = (each for each in conclusions.text(EVERY, found) if "one configuration" in each)
     assert cause in told
