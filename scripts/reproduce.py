@@ -41,7 +41,7 @@ def parse(every: list[rows.Row]) -> Namespace:
     parser.add_argument("--results", type=Path, default=records.RESULTS, help="folder of the records")
     parser.add_argument("--outputs", type=Path, default=runs.OUTPUTS, help="folder of the runs")
     parser.add_argument("--table", type=Path, default=TABLE, help="the file that is written")
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()
     if unknown := sorted(set(options.chosen) - known):
         parser.error(f"FAMILY must be one of {', '.join(families)}, or a row's name, got {', '.join(unknown)}")
     for name in ("seeds", "jobs"):
@@ -54,28 +54,27 @@ def parse(every: list[rows.Row]) -> Namespace:
 def train(chosen: list[rows.Row], every: list[rows.Row], options: Namespace) -> None:
     """Run what is missing; after each run write its record and the table."""
     outputs = options.outputs.resolve()
-    if any(row.family == "e" for row in chosen):
-        write_photos.once()
     tasks = runs.missing(runs.plan(chosen, options.seeds, outputs), options.results)
+    if any(task.row.family == "e" for task in tasks):
+        write_photos.once()
     left = len(tasks)
     print(f"{left} runs to do, {options.jobs} at a time; their folders and logs are in {outputs}", flush=True)
 
     def ended(task: runs.Task) -> None:
         nonlocal left
         left -= 1
-        print(f"{tell(task, options)} ({left} left)", flush=True)
+        record = records.take(task.row, task.seed, task.folder, task.log, options.jobs)
+        records.write(record, records.path(task.row, task.seed, options.results))
+        print(f"{tell(task, record)} ({left} left)", flush=True)
         publish(every, options)
 
     runs.run_all(tasks, options.jobs, ended)
 
 
-def tell(task: runs.Task, options: Namespace) -> str:
-    """Keep the record of a run that ended, and say in a line what it is."""
-    if task.status is None:
-        return f"FAILED  {task}: see {task.log}"
-    record = records.write(task.row, task.folder, options.jobs, options.results)
+def tell(task: runs.Task, record: records.Record) -> str:
+    """What became of a run, in a line."""
     if record["status"] != "completed":
-        return f"{record['status']} {task}: {record['error']}"
+        return f"{record['status']} {task}: {record.get('error', '')}"
     reported = task.row.reported.get("test/acc", "no number")
     return (
         f"ended   {task}: test/acc {record['test/acc']:.4f} (reported: {reported}),"

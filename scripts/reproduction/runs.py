@@ -53,12 +53,6 @@ class Task:
             *small,
         ]
 
-    @property
-    def status(self) -> str | None:
-        """What the run's own record says; None where there is none."""
-        file = self.folder / "result.json"
-        return json.loads(file.read_text())["status"] if file.is_file() else None
-
     def __str__(self) -> str:
         return f"{self.row.name} seed {self.seed}"
 

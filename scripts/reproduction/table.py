@@ -38,7 +38,7 @@ def text(rows: list[Row], found: Found) -> str:
 
 
 def _head(rows: list[Row], found: Found) -> str:
-    records = [record for row in rows for record in found[row.name]]
+    records = [record for row in rows for record in found[row.name] if "versions" in record]  # it was begun
     done = sum(any(finished(record) for record in found[row.name]) for row in rows)
     if not records:
         return "No run has ended yet."

@@ -26,7 +26,7 @@ def command(tmp_path: Path):
     return {"args": script, "env": environment, "cwd": tmp_path, "text": True}
 
 
-def test_is_cut_off_resumes_and_repeats_nothing(command, tmp_path: Path) -> None:
+def test_is_cut_off_resumes_tells_failures_and_repeats_nothing(command, tmp_path: Path) -> None:
     cut_off = subprocess.Popen(**command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     config = tmp_path / "outputs" / "b0" / "seed-42" / "config.yaml"
     while not config.exists():
@@ -37,21 +37,16 @@ def test_is_cut_off_resumes_and_repeats_nothing(command, tmp_path: Path) -> None
     assert said.splitlines()[-1] == "interrupted: the same command goes on"
     assert not (tmp_path / "results").exists()
 
-    resumed = subprocess.run(**command, capture_output=True, check=True)
+    (tmp_path / "outputs" / "b1" / "seed-42" / "leftover").mkdir(parents=True)  # a run will not run over it
+    resumed = subprocess.run(**{**command, "args": [*command["args"], "b1"]}, capture_output=True, check=True)
     assert "resumed b0 seed 42" in resumed.stdout
     assert "ended   b0 seed 42: test/acc 0." in resumed.stdout
+    assert "failed b1 seed 42: hydra.run.dir must be a new or an empty folder" in resumed.stdout
     record = json.loads((tmp_path / "results" / "b0-s42.json").read_text())
     assert (record["status"], record["epochs"], record["params_keras"]) == ("completed", 5, 99_722)
-    assert "| B0 | the baseline, without callbacks |" in (tmp_path / "table").read_text()
+    table = (tmp_path / "table").read_text()
+    assert "| B0 | the baseline, without callbacks |" in table
+    assert "failed: hydra.run.dir must be" in table
 
     again = subprocess.run(**command, capture_output=True, check=True)
     assert again.stdout.startswith("0 runs to do")
-
-
-def test_a_failed_run_is_told_and_the_rest_goes_on(command, tmp_path: Path) -> None:
-    (tmp_path / "outputs" / "b0" / "seed-42" / "leftover").mkdir(parents=True)  # the run will not run over it
-    args = [*command["args"], "--jobs=1", "b1"]
-    done = subprocess.run(**{**command, "args": args}, capture_output=True, check=True)
-    assert f"FAILED  b0 seed 42: see {tmp_path}/outputs/b0/seed-42.log" in done.stdout
-    assert "ended   b1 seed 42: test/acc 0." in done.stdout
-    assert "hydra.run.dir must be a new or an empty folder" in (tmp_path / "outputs" / "b0" / "seed-42.log").read_text()

@@ -93,12 +93,23 @@ def test_a_run_that_was_cut_off_is_resumed(tmp_path: Path) -> None:
 
 
 def test_a_record_is_what_the_table_needs_and_no_more(finished, tmp_path: Path) -> None:
-    kept = records.write(row(), finished.folder, 2, tmp_path)
+    kept = records.take(row(), 42, finished.folder, tmp_path / "log", 2)
+    records.write(kept, records.path(row(), 42, tmp_path))
     assert records.read_all([row()], tmp_path) == {"a1": [kept]}
     assert kept["test/acc"] == finished.result["test/acc"]
     assert {"git_commit", "versions", "params_keras", "last_lr", "cores"} <= set(kept)
     assert "config" not in kept
     assert kept["by epoch"]["val/acc"] == pytest.approx([float(each["val/acc"]) for each in finished.rows], rel=1e-3)
+
+
+def test_a_run_that_never_began_is_a_record_with_its_last_word(tmp_path: Path) -> None:
+    (tmp_path / "log").write_text("a line\nmodel.dropout must be in [0, 1), got 2\n\n")
+    said = records.take(row(), 42, tmp_path / "nothing", tmp_path / "log", 2)
+    assert said == {"row": "a1", "seed": 42, "status": "failed", "error": "model.dropout must be in [0, 1), got 2"}
+    assert not records.finished(said)
+    assert (
+        cells(table.text(EVERY, NOTHING | {"a1": [said]}), "A1")[3] == "failed: model.dropout must be in [0, 1), got 2"
+    )
 
 
 @pytest.mark.parametrize(
