@@ -9,6 +9,13 @@ BatchNorm's running mean and variance. Behind a slash stands what the report say
 and the last learning rate. Best or last weights are scored, as in the report; the best are those of the epoch that did
 best on the metric that early stopping watches."""
 
+ABOUT = {
+    "e": """\
+Not the report's photographs, but CIFAR-10 written as 5,721 JPEG files of 64x64 pixels, unbalanced ten to one
+(`scripts/write_photos.py`): 4,085 to train on, a tenth of them for validation, and 1,636 to test. The report's data is
+another, so there is nothing to compare with but its rows among each other.""",
+}
+
 KERAS = """\
 Honoured: the first tenth as validation, the last partial batch, initializers and zero biases, BatchNorm's momentum and
 epsilon, the epsilon of Adam, AdamW and RMSprop (RMSprop's inside the root, `optimizer=rmsprop_keras`), AdamW's decay of

@@ -31,7 +31,8 @@ def text(rows: list[Row], found: Found) -> str:
     for family, title in FAMILIES.items():
         members = [row for row in rows if row.family == family]
         if members:
-            parts += [f"## {title}", _table(members, found), _assumed(members)]
+            parts += [f"## {title}", prose.ABOUT.get(family, ""), _table(members, found), _assumed(members)]
+            parts += [_unbalanced(members, found)] if family == "e" else []
     parts += ["## What the reports concluded, and whether it holds here", *conclusions.text(rows, found)]
     parts += ["## Keras's ways", prose.KERAS]
     return "\n\n".join(part.strip() for part in parts if part.strip()) + "\n"
@@ -80,8 +81,22 @@ def _cells(row: Row, records: list[Record]) -> list[str]:
         ("yes" if params[0] == theirs["params"] else "**no**") if params and "params" in theirs else "",
         _beside(done, theirs, "epochs", ".3g"),
         _beside(done, theirs, "seconds", ".0f"),
-        _beside(done, theirs, "last_lr", ".2g"),
+        _beside(done, theirs, "last_lr", ".3g"),
     ]
+
+
+def _unbalanced(rows: list[Row], found: Found) -> str:
+    """Scores on the test set beside accuracy and loss, for classes of different sizes; nothing where there are none."""
+    scored = {key for row in rows for record in found[row.name] for key in record if key.startswith("test/")}
+    names = sorted(scored - {"test/acc", "test/loss"})
+    if not names:
+        return ""
+    head = ["row", "test/acc", *names]
+    lines = [head, ["---"] + ["--:"] * (len(head) - 1)]
+    for row in rows:
+        samples = [sample(found[row.name], name) for name in ("test/acc", *names)]
+        lines.append([row.label, *(str(each) if each.values else "" for each in samples)])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _state(records: list[Record]) -> str:
