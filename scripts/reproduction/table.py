@@ -51,7 +51,7 @@ def _head(rows: list[Row], found: Found) -> str:
             f"- {done} of {len(rows)} rows, {len(records)} runs, {hours:.1f} hours of training",
             f"- machine: {_listed(places)}",
             f"- versions: {_listed(versions)}",
-            f"- commit: {_listed(str(record['git_commit'])[:12] for record in records)}",
+            f"- commit: {_listed(_commit(record) for record in records)}",
         ]
     )
 
@@ -125,6 +125,12 @@ def _assumed(rows: list[Row]) -> str:
         + "; ".join(f"{part} ({', '.join(who)})" for part, who in said.items())
         + "."
     )
+
+
+def _commit(record: Record) -> str:
+    """Twelve digits, and whether files differed from it."""
+    said = str(record["git_commit"])
+    return said[:12] + ("-dirty" if said.endswith("-dirty") else "")
 
 
 def _number(value: float | None, form: str) -> str:
