@@ -1,7 +1,7 @@
 # Each target brings its own environment: .venv is built on first use, and again only when pyproject.toml changes.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo train test test-slow lint format bench tensorboard dashboard
+.PHONY: help setup demo train test test-slow lint format bench reproduce tensorboard dashboard
 
 STAMP := .venv/.set-up
 BIN := .venv/bin
@@ -43,6 +43,9 @@ format: $(STAMP) ## put the code into its format and fix what ruff can fix
 
 bench: $(STAMP) ## measure the speed of training beside a plain loop and the usual template (ARGS: options)
 	@$(BIN)/python scripts/benchmark.py train $(ARGS)
+
+reproduce: $(STAMP) ## train what is missing of the reference experiments, write RESULTS.md (ARGS: families, options)
+	@$(BIN)/python scripts/reproduce.py $(ARGS)
 
 tensorboard: $(STAMP) ## look at all runs in a browser (ARGS: for tensorboard)
 	@$(BIN)/tensorboard --logdir outputs $(ARGS)

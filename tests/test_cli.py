@@ -59,6 +59,8 @@ BAD_INPUT: list[tuple[list[str], list[str]]] = [
     (["model.activation=foo"], ["model.activation must be one of relu, gelu, tanh, silu, leaky_relu, got 'foo'"]),
     (["model.init=foo"], ["model.init must be one of torch, he_normal, ", "got 'foo'"]),
     (["optimizer=foo"], ["optimizer=foo", "adam", "adamw", "rmsprop", "sgd"]),
+    (["experiment=foo"], ["experiment=foo: there is no such choice; there is ", "reference/a1, "]),
+    (["experiment=reference/a9"], ["experiment=reference/a9: there is no such choice; there is ", "reference/a1, "]),
     (["optimizer.lrr=1"], ["Did you mean", "lr"]),
     (["optimizer.lr=-1"], ["optimizer.lr must be > 0, got -1"]),
     (["data.batch_size=0"], ["data.batch_size must be a whole number >= 1, got 0"]),

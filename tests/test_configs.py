@@ -15,6 +15,7 @@ from lightsweep.build import build
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 FILES = sorted(file.relative_to(CONF) for file in CONF.rglob("*.yaml") if file.parent != CONF)
+FILES = [file for file in FILES if file.parts[0] != "experiment"]  # tests/test_experiments.py has those
 CHOSEN = [f"{file.parent}={file.stem}" for file in FILES if not file.stem.startswith("_")]
 CHOICES = [choice for choice in CHOSEN if not choice.startswith("hydra/")]
 SWEEPERS = [choice for choice in CHOSEN if choice.startswith("hydra/sweeper")]

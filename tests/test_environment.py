@@ -16,15 +16,18 @@ CPU = torch.device("cpu")
 def repository(tmp_path: Path, monkeypatch) -> Path:
     for key in [key for key in os.environ if key.startswith("GIT_")]:
         monkeypatch.delenv(key)
-    (tmp_path / "file").write_text("1")
+    for name in ("file", "RESULTS.md"):
+        (tmp_path / name).write_text("1")
     who = ["-c", "user.name=x", "-c", "user.email=x@x"]
-    for command in (["init", "-q"], ["add", "file"], [*who, "commit", "-q", "-m", "one"]):
+    for command in (["init", "-q"], ["add", "."], [*who, "commit", "-q", "-m", "one"]):
         subprocess.run(["git", *command], cwd=tmp_path, check=True)
     return tmp_path
 
 
 def test_commit_is_the_whole_hash(repository: Path) -> None:
     head = subprocess.check_output(["git", "rev-parse", "HEAD"], cwd=repository, text=True).strip()
+    assert environment.git_commit(repository) == head
+    (repository / "RESULTS.md").write_text("2")
     assert environment.git_commit(repository) == head
     (repository / "file").write_text("2")
     assert environment.git_commit(repository) == head + "-dirty"

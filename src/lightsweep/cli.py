@@ -9,7 +9,7 @@ import shlex
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 from typing import Any, TextIO
@@ -121,9 +121,7 @@ def describe(error: BaseException) -> str | None:
     if isinstance(error, ConfigError | Diverged | RunFailed):
         return str(error)
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options is not None:
-        group, _, name = error.missing_cfg_file.rpartition("/")
-        options = [option for option in error.options if not option.startswith("_")]
-        return f"{group}={name}: there is no such choice; there is {', '.join(options) or 'none'}"
+        return _no_such_choice(error.missing_cfg_file, error.options)
     if isinstance(error, OSError) and error.errno in _DISK:
         where = f" ({error.filename})" if error.filename else ""
         return f"the run's folder (hydra.run.dir) cannot be written: {error.strerror}{where}"
@@ -132,6 +130,17 @@ def describe(error: BaseException) -> str | None:
         key = getattr(error, "full_key", None)
         return f"{key}: {text}" if key and key not in text else text
     return _one_line(error) if _raised_by_hydra(error) else None
+
+
+def _no_such_choice(file: str, options: Sequence[str]) -> str:
+    """The line for a choice that is not there. `options` are those of its group, less what lies in folders of it."""
+    group, _, name = file.rpartition("/")
+    choices = [option for option in options if not option.startswith("_")]
+    if not choices:  # as experiment=reference/a1 has it
+        group, _, name = file.partition("/")
+        folder = run_folder.ROOT / "conf" / group
+        choices = [str(path.relative_to(folder).with_suffix("")) for path in sorted(folder.rglob("[!_]*.yaml"))]
+    return f"{group}={name}: there is no such choice; there is {', '.join(choices) or 'none'}"
 
 
 def _raised_by_hydra(error: BaseException) -> bool:

@@ -15,6 +15,7 @@ _RANGES = {
     "eps": "[0, inf)",
     "momentum": "[0, inf)",
     "alpha": "[0, 1]",
+    "rho": "[0, 1)",
     "min_lr": "[0, inf)",
 }
 

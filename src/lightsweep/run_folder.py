@@ -6,6 +6,7 @@ This module is imported at every start, so it imports neither torch nor Lightnin
 import os
 import re
 import shutil
+import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,17 @@ class ConfigFirst(Callback):
         folder = Path(config.hydra.sweep.dir)
         if [file.name for file in folder.glob("*")] == ["multirun.yaml"]:  # not a single job was worth its folder
             shutil.rmtree(folder)
+            _refuse_no_job()
+
+
+def _refuse_no_job() -> None:
+    """End the process where a grid came to nothing without an error: Hydra itself would call that a success."""
+    if sys.exc_info()[1] is None:
+        print(
+            "no job was run: a glob found no choice; it enters no folder, '+experiment/reference=glob(a*)' names one",
+            file=sys.stderr,
+        )
+        sys.exit(1)  # an exception in a callback would be no more than a warning
 
 
 def save_config(config: DictConfig, folder: Path) -> None:

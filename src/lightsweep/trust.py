@@ -33,6 +33,7 @@ WHITELIST = (
     "pytorch_lightning.loggers.*",
     "lightsweep.nets.*",
     "lightsweep.schedules.*",
+    "lightsweep.keras_rmsprop.KerasRMSprop",
     "lightsweep.progress.ProgressLine",
     "lightsweep.averaging.WeightAverage",
     "lightsweep.checkpoints.BestCheckpoint",

@@ -1,0 +1,94 @@
+"""Write a part of CIFAR-10 as 64x64 JPEG files in class folders, unbalanced: python scripts/write_photos.py [FOLDER].
+
+FOLDER/train/CLASS and FOLDER/test/CLASS: the first class has the most images, each further one fewer than the last.
+The same images, and the same bytes with one version of Pillow, every time.
+"""
+
+import os
+import sys
+from argparse import ArgumentParser
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # the package, installed or not
+
+from lightsweep.run_folder import ROOT
+
+NAME = "cifar10-photos"
+SIDE = 64  # pixels
+QUALITY = 90  # of the JPEG, at most 95
+LARGEST = {"train": 1000, "test": 400}  # images of the first class
+SMALLEST = 0.1  # the last class has this share of the first one's
+
+
+def main() -> None:
+    parser = ArgumentParser(description=str(__doc__).splitlines()[0])
+    data_dir = default_data_dir()
+    parser.add_argument("folder", metavar="FOLDER", nargs="?", type=Path, default=data_dir / NAME, help="(%(default)s)")
+    parser.add_argument("--data-dir", type=Path, default=data_dir, help="where CIFAR-10 lies (%(default)s)")
+    options = parser.parse_args()
+    if options.folder.exists():
+        parser.error(f"FOLDER must not be there yet, got {options.folder}")
+    print(f"{write(options.folder, options.data_dir):,} images in {options.folder}")
+
+
+def default_data_dir() -> Path:
+    """As conf/train.yaml has it."""
+    return Path(os.environ.get("LIGHTSWEEP_DATA") or ROOT / "data")
+
+
+def once() -> None:
+    """Write it where conf/experiment/reference/ looks for it, unless it is there."""
+    folder = default_data_dir() / NAME
+    if not folder.exists():
+        print(f"writing {folder}", flush=True)
+        write(folder, default_data_dir())
+
+
+def write(folder: Path, data_dir: Path) -> int:
+    """Write all of it, or nothing; how many files that are."""
+    data = _read(data_dir)
+    unfinished = folder.with_name(f".{folder.name}.{os.getpid()}")
+    written = 0
+    for part, images, labels in (
+        ("train", data.train_images, data.train_labels),
+        ("test", data.test_images, data.test_labels),
+    ):
+        counts = sizes(LARGEST[part], len(data.class_names))
+        for label, (name, count) in enumerate(zip(data.class_names, counts, strict=True)):
+            written += _write_class(unfinished / part / name, images[labels == label][:count])
+    unfinished.rename(folder)
+    return written
+
+
+def sizes(largest: int, classes: int) -> list[int]:
+    """Images of each class, from the largest down to a tenth of it in equal ratios."""
+    ratio = SMALLEST ** (1 / max(1, classes - 1))
+    return [round(largest * ratio**place) for place in range(classes)]
+
+
+def _read(data_dir: Path):
+    """CIFAR-10 as `data=cifar10` reads it, images ``uint8 [N, 3, 32, 32]``."""
+    import hydra
+
+    from lightsweep import resolvers
+    from lightsweep.build import build
+
+    resolvers.register()
+    with hydra.initialize_config_dir(str(ROOT / "conf")):
+        cfg = hydra.compose("train", ["data=cifar10"])
+    cfg.data_dir = str(data_dir)
+    return build(cfg.data, "data").read()
+
+
+def _write_class(folder: Path, images) -> int:
+    from PIL import Image
+
+    folder.mkdir(parents=True)
+    for number, pixels in enumerate(images.transpose(0, 2, 3, 1)):
+        enlarged = Image.fromarray(pixels).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
+        enlarged.save(folder / f"{number:04d}.jpg", quality=QUALITY)
+    return len(images)
+
+
+if __name__ == "__main__":
+    main()

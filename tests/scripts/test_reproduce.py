@@ -1,0 +1,209 @@
+"""The reproduction of the reference experiments: rows from configs, what is run, the table, and what it concludes."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+import reproduce
+from reproduction import conclusions, records, rows, runs, table
+from reproduction.claims import CLAIMS
+from reproduction.noise import Noise, Sample, pooled
+from reproduction.rows import Row
+
+EVERY = rows.read_all()
+NOTHING: dict[str, list] = {each.name: [] for each in EVERY}
+BY_NAME = {row.name: row for row in EVERY}
+PLACE = {"device": "a processor", "cores": 2, "jobs": 2, "versions": {"torch": "2"}, "git_commit": "abc"}
+
+
+def row(name: str = "a1", **reported: float) -> Row:
+    return Row(name, f"reference/{name}", "a title", reported, "", 1)
+
+
+def record(name: str, acc: float, seed: int = 42, **facts) -> dict:
+    scores = {"val/acc": acc, "test/acc": acc, "params_keras": 10, "epochs": 3, "seconds": 60.0, "last_lr": 1e-3}
+    return {"row": name, "seed": seed, "status": "completed", **scores, **PLACE, **facts}
+
+
+def files(folder: Path, *content: dict) -> Path:
+    folder.mkdir(exist_ok=True)
+    for each in content:
+        (folder / f"{each['row']}-s{each['seed']}.json").write_text(json.dumps(each))
+    return folder
+
+
+# Rows
+
+
+def test_a_row_is_read_from_its_config() -> None:
+    assert BY_NAME["a4"] == Row(
+        name="a4",
+        experiment="reference/a4",
+        title="GELU, BatchNorm and dropout with AdamW",
+        reported={
+            "train/acc": 0.8904,
+            "val/acc": 0.5948,
+            "test/acc": 0.5796,
+            "params": 1_975_050,
+            "last_lr": 6.3e-5,
+        },
+        assumed="at most 100 epochs",
+        seeds=3,
+    )
+
+
+def test_families_come_in_order_and_by_number() -> None:
+    assert list(dict.fromkeys(each.family for each in EVERY)) == ["a", "b", "c", "d", "e", "next"]
+    assert [each.name for each in EVERY if each.family == "d"] == [f"d{number}" for number in range(1, 26)]
+
+
+def test_several_seeds_are_wanted_where_the_noise_matters() -> None:
+    assert {each.name for each in EVERY if each.seeds == 3} >= {"a1", "a2", "a3", "a4", "c8", "d11", "d24", "d25"}
+
+
+def test_every_question_is_about_rows_that_are_there() -> None:
+    assert {name for claim in CLAIMS for pair in claim.pairs for name in pair} <= set(BY_NAME)
+
+
+# What is run
+
+
+def test_first_one_seed_of_every_row_then_the_others(tmp_path: Path) -> None:
+    tasks = runs.plan([BY_NAME["a1"], BY_NAME["b0"], BY_NAME["d11"]], None, tmp_path)
+    assert list(map(str, tasks)) == [
+        *("a1 seed 42", "b0 seed 42", "d11 seed 42"),
+        *("a1 seed 43", "d11 seed 43", "a1 seed 44", "d11 seed 44"),
+    ]
+    assert len(runs.plan([BY_NAME["a1"], BY_NAME["b0"]], 2, tmp_path)) == 4
+
+
+@pytest.mark.parametrize(("status", "runs_again"), [("completed", False), ("diverged", False), ("failed", True)])
+def test_what_has_a_record_of_its_end_is_not_run_again(tmp_path: Path, status: str, runs_again: bool) -> None:
+    results = files(tmp_path / "results", record("a1", 0.5, status=status))
+    assert bool(runs.missing(runs.plan([row()], 1, tmp_path), results)) == runs_again
+
+
+def test_a_run_that_was_cut_off_is_resumed(tmp_path: Path) -> None:
+    (task,) = runs.plan([row()], 1, tmp_path)
+    assert task.command[2:5] == ["experiment=reference/a1", "seed=42", f"hydra.run.dir={tmp_path}/a1/seed-42"]
+    task.folder.mkdir(parents=True)
+    (task.folder / "config.yaml").touch()
+    assert task.command[2:] == [f"resume={tmp_path}/a1/seed-42"]
+
+
+def test_a_record_is_what_the_table_needs_and_no_more(finished, tmp_path: Path) -> None:
+    kept = records.take(row(), 42, finished.folder, tmp_path / "log", 2)
+    records.write(kept, records.path(row(), 42, tmp_path))
+    assert records.read_all([row()], tmp_path) == {"a1": [kept]}
+    assert kept["test/acc"] == finished.result["test/acc"]
+    assert {"git_commit", "versions", "params_keras", "last_lr", "cores"} <= set(kept)
+    assert "config" not in kept
+    assert kept["by epoch"]["val/acc"] == pytest.approx([float(each["val/acc"]) for each in finished.rows], rel=1e-3)
+
+
+def test_a_run_that_never_began_is_a_record_with_its_last_word(tmp_path: Path) -> None:
+    (tmp_path / "log").write_text("a line\nmodel.dropout must be in [0, 1), got 2\n\n")
+    said = records.take(row(), 42, tmp_path / "nothing", tmp_path / "log", 2)
+    assert said == {"row": "a1", "seed": 42, "status": "failed", "error": "model.dropout must be in [0, 1), got 2"}
+    assert not records.finished(said)
+    assert (
+        cells(table.text(EVERY, NOTHING | {"a1": [said]}), "A1")[3] == "failed: model.dropout must be in [0, 1), got 2"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["z"], "FAMILY must be one of a, b, c, d, e, next, or a row's name, got z"),
+        (["--jobs", "0"], "--jobs must be >= 1, got 0"),
+        (["--seeds", "-1"], "--seeds must be >= 1, got -1"),
+    ],
+)
+def test_what_is_typed_wrong_is_said(monkeypatch, capsys, arguments: list[str], message: str) -> None:
+    monkeypatch.setattr("sys.argv", ["reproduce.py", *arguments])
+    with pytest.raises(SystemExit):
+        reproduce.main()
+    assert message in capsys.readouterr().err
+
+
+# The table
+
+
+def cells(text: str, label: str) -> list[str]:
+    (line,) = (line for line in text.splitlines() if line.startswith(f"| {label} |"))
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def test_a_row_of_the_table_sets_theirs_beside_ours() -> None:
+    a1 = row(**{"val/acc": 0.53, "test/acc": 0.515, "params": 11, "epochs": 4})
+    found = NOTHING | {"a1": [record("a1", 0.50, 42), record("a1", 0.52, 43)]}
+    assert cells(table.text([a1, *EVERY[1:]], found), "A1")[2:] == [
+        *("0.53", "0.5100 ± 0.0141", "0.515", "0.5100 ± 0.0141", "2", "-0.0050"),
+        *("11", "10", "**no**", "3 / 4", "60", "0.001"),
+    ]
+
+
+def test_a_row_that_diverged_or_failed_says_so_and_one_without_a_run_too() -> None:
+    bare = {key: value for key, value in record("a1", 0.0).items() if "/" not in key}
+    failed = bare | {"status": "diverged", "error": "train/loss became nan in epoch 1"}
+    text = table.text([row("a1"), row("a2")], {"a1": [failed], "a2": []})
+    assert cells(text, "A1")[3] == "diverged: train/loss became nan in epoch 1"
+    assert cells(text, "A2")[3] == "not run yet"
+
+
+def test_the_committed_table_is_the_one_that_the_records_give(monkeypatch, tmp_path: Path) -> None:
+    if not reproduce.TABLE.is_file():
+        pytest.skip("RESULTS.md is not there yet")
+    monkeypatch.setattr("sys.argv", ["reproduce.py", "--table-only", "--table", str(tmp_path / "R.md")])
+    reproduce.main()
+    assert (tmp_path / "R.md").read_text() == reproduce.TABLE.read_text()
+
+
+# What is concluded
+
+
+def test_the_noise_is_pooled_over_rows_with_several_seeds() -> None:
+    noise = pooled([Sample((0.50, 0.52)), Sample((0.60, 0.61, 0.62)), Sample((0.9,)), Sample(())])
+    assert noise == Noise(pytest.approx(((0.0002 + 0.0002) / 3) ** 0.5), 3)
+    assert pooled([Sample((0.9,))]) is None
+    assert noise.limit(Sample((0.0,)), Sample((0.0,))) == pytest.approx(3.1824 * noise.sd * 2**0.5, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("d21", "answer", "word"),
+    [
+        (0.56, "Yes, in the one comparison.", "better by more than the noise"),
+        (0.52, "No, the opposite, in the one comparison.", "worse by more than the noise"),
+        (0.541, "It cannot be told from the noise in the one comparison.", "within the noise"),
+    ],
+)
+def test_a_verdict_follows_from_the_numbers_whichever_way_they_fall(d21: float, answer: str, word: str) -> None:
+    noisy = [record("d24", 0.54 + 0.002 * seed, seed) for seed in (-1, 0, 1)]
+    found = {each.name: [] for each in EVERY} | {
+        "d20": [record("d20", 0.54)],
+        "d21": [record("d21", d21)],
+        "d24": noisy,
+    }
+    (told,) = (each for each in conclusions.text(EVERY, found) if "batch 128 beat 64" in each)
+    assert answer in told
+    assert word in told
+    assert f"D21 {d21:.4f} (n = 1) against D20 0.5400 (n = 1): {d21 - 0.54:+.4f}" in told
+    assert "reported +0.007" in told
+
+
+@pytest.mark.parametrize(("short", "cause"), [(0.50, "The epochs"), (0.54, "Noise explains it as well")])
+def test_one_configuration_with_two_results_is_explained(short: float, cause: str) -> None:
+    found = NOTHING | {name: [record(name, acc + 0.002 * seed, 42 + seed) for seed in (0, 1)] for name, acc in
+              (("d11", short), ("d13", 0.541), ("d20", 0.541))}  # fmt: skip
+    (told,) = (each for each in conclusions.text(EVERY, found) if "one configuration" in each)
+    assert cause in told
+    assert "equal to the last digit" in told
+
+
+def test_parameter_counts_that_cannot_be_are_named() -> None:
+    found = {each.name: [] for each in EVERY} | {
+        "d2": [record("d2", 0.5, seed, params_keras=209802) for seed in (1, 2)]
+    }
+    (told,) = (each for each in conclusions.text(EVERY, found) if "cannot be.**" in each)
+    assert "D2: the report prints 222,986, layers of its widths have 209,802." in told
