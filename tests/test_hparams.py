@@ -72,3 +72,12 @@ def test_keeps_short_names_and_plain_values(compose) -> None:
 
 def test_folder_is_one_tensorboard_run(finished) -> None:
     assert {Path(file).parent for file in finished.folder.rglob("events.out.tfevents.*")} == {finished.folder}
+
+
+def test_what_was_typed_is_a_column_that_comes_first_and_all_runs_have_the_same_others(compose) -> None:
+    typed = ["callbacks.early_stopping.patience=3", "optimizer=sgd"]
+    table = hparams.columns(hparams.flat(compose("callbacks=default", *typed), typed), typed)
+    other = hparams.columns(hparams.flat(compose(), []), [])
+    assert table.keys() - other.keys() == {"callbacks.early_stopping.patience"}
+    assert other.keys() <= table.keys()
+    assert {key for key, column in table.items() if column.first} >= {"callbacks.early_stopping.patience", "optimizer"}

@@ -49,7 +49,7 @@ def columns(params: dict[str, Any], overrides: Sequence[str]) -> dict[str, Colum
     typed = [key for key in _typed(overrides) if key in params]
     kinds = dict.fromkeys(_TEXTS, True) | dict.fromkeys(_NUMBERS, False)
     kinds |= {key: isinstance(params[key], str) for key in typed}
-    first = typed or _FIRST
+    first = (*typed, *_FIRST)[:5]  # as many as the tab opens with
     return {key: Column(text, key in first) for key, text in kinds.items()}
 
 
