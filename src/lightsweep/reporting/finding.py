@@ -42,17 +42,17 @@ def find(paths: Sequence[Path]) -> Found:
 
 def _find(paths: Sequence[Path]) -> Found:
     found = Found()
-    seen: set[Path] = set()
+    seen: set[str] = set()
     for root in paths:
         if not root.is_dir():
             raise ConfigError(f"{root}: there is no such folder")
-        for folder, has_result in _folders(root):
+        for folder, has_result in _folders(str(root)):
             if folder in seen:
                 continue
             seen.add(folder)
-            name = _name(folder, root, several=len(paths) > 1)
+            name = _name(folder, str(root), several=len(paths) > 1)
             if has_result:
-                _read(folder, name, found)
+                _read(Path(folder), name, found)
             else:
                 found.unfinished.append(name)
     if not (found.runs or found.broken or found.unfinished):
@@ -73,9 +73,9 @@ def _without_collector() -> Iterator[None]:
             gc.enable()
 
 
-def _folders(root: Path) -> Iterator[tuple[Path, bool]]:
+def _folders(root: str) -> Iterator[tuple[str, bool]]:
     """Folders of runs and whether each has its result.json, in the order of their names."""
-    waiting = [str(root)]
+    waiting = [root]
     while waiting:
         folder = waiting.pop()
         below, files = [], set()
@@ -91,13 +91,11 @@ def _folders(root: Path) -> Iterator[tuple[Path, bool]]:
             continue
         waiting += [os.path.join(folder, name) for name in sorted(below, reverse=True) if not _SET_ASIDE.search(name)]  # noqa: PTH118  # 10,000 of them
         if files:
-            yield Path(folder), FILE in files
+            yield folder, FILE in files
 
 
-def _name(folder: Path, root: Path, *, several: bool) -> str:
-    if folder == root:
-        return str(folder)
-    return str(folder if several else folder.relative_to(root))
+def _name(folder: str, root: str, *, several: bool) -> str:
+    return folder if several or folder == root else folder[len(root) :].lstrip(os.sep)
 
 
 def _read(folder: Path, name: str, found: Found) -> None:
