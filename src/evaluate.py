@@ -40,7 +40,8 @@ def main() -> int:
     """Find the weights and the data, score part after part, write and compare."""
     options = arguments()
 
-    from lightsweep import checkpoints, evaluation, evaluation_folder, inference, quiet, run_data, trained_runs
+    from lightsweep import checkpoints, quiet
+    from lightsweep.inference import evaluation, evaluation_folder, predictor, run_data, trained_runs
 
     quiet.libraries()
     weights = trained_runs.find(options.run, options.checkpoint)
@@ -51,7 +52,7 @@ def main() -> int:
     folders = {part: evaluation_folder.make_folder(output / part) for part in dict.fromkeys(options.split)}
 
     settings.use_threads()
-    place = inference.place(options.device or settings.device, trained.precision)
+    place = predictor.place(options.device or settings.device, trained.precision)
     data = run_data.read(settings, trained.description)
     noted = weights.result if settings.own and weights.are_scored else {}
     facts = {"checkpoint": str(weights.checkpoint), "epoch": trained.epoch, "data": settings.data}

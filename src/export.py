@@ -32,7 +32,8 @@ def main() -> int:
     """Find the weights, gather images, write and check."""
     options = arguments()
 
-    from lightsweep import checkpoints, exporting, quiet, run_data, trained_runs
+    from lightsweep import checkpoints, quiet
+    from lightsweep.inference import exporting, run_data, trained_runs
 
     quiet.libraries()
     exporting.require_packages()

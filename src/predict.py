@@ -47,18 +47,20 @@ def main() -> int:
     """Find the weights, see what the files are, classify them batch by batch, and sum up."""
     options = arguments()
 
-    from lightsweep import checkpoints, inference, quiet, trained_runs
-    from lightsweep.classifying import Classification
+    from lightsweep import checkpoints, quiet
     from lightsweep.data.decode import decode
-    from lightsweep.image_files import decoded, listed
-    from lightsweep.predictions import CsvWriter, JsonWriter, TableWriter, Writer, opened, shown
+    from lightsweep.inference import trained_runs
+    from lightsweep.inference.classifying import Classification
+    from lightsweep.inference.image_files import decoded, listed
+    from lightsweep.inference.predictions import CsvWriter, JsonWriter, TableWriter, Writer, opened, shown
+    from lightsweep.inference.predictor import Predictor, place
 
     quiet.libraries()
     weights = trained_runs.find(options.run, options.checkpoint)
     trained = checkpoints.load(weights.checkpoint)
     print(weights.told(trained.epoch), file=sys.stderr)
-    place = inference.place(options.device or "auto", trained.precision)
-    predictor = inference.Predictor(trained, place, flip=options.tta == "flip")
+    where = place(options.device or "auto", trained.precision)
+    predictor = Predictor(trained, where, flip=options.tta == "flip")
     seen = trained.description
     to_pixels = partial(decode, image_size=seen.image_size, resize=seen.resize, grayscale=seen.grayscale)
     top = min(options.top, len(seen.class_names))

@@ -44,7 +44,8 @@ def train(cfg: DictConfig, folder: Path, *, kind: str, overrides: list[str]) -> 
     """Build, fit, score, save."""
     import torch
 
-    from lightsweep import checkpoints, preflight, quiet, results, scored, summary, tracking, trainer, warm_start
+    from lightsweep import checkpoints, preflight, quiet, results, summary, tracking, trainer, warm_start
+    from lightsweep.insight import scored
     from lightsweep.metrics import MetricsFile
     from lightsweep.seeds import seed_everything
 

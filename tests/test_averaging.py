@@ -15,7 +15,7 @@ def weights(run, name: str, part: str = "state_dict") -> dict[str, torch.Tensor]
 
 @pytest.fixture(scope="module")
 def averaged(tmp_path_factory):
-    from conftest import trained
+    from digits_runs import trained
 
     return trained(tmp_path_factory.mktemp("averaged"), *EMA, "trainer.max_epochs=3")
 

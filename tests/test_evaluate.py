@@ -14,9 +14,9 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 import evaluate
-from lightsweep import evaluation_folder
 from lightsweep.build import build
-from lightsweep.evaluation import Part
+from lightsweep.inference import evaluation_folder
+from lightsweep.inference.evaluation import Part
 
 OTHER = ("--data", "data=digits", "data.split_seed=3")
 

@@ -10,8 +10,9 @@ import pytest
 import torch
 
 import export
-from lightsweep import checkpoints, exporting
+from lightsweep import checkpoints
 from lightsweep.data.digits import DigitsDataModule
+from lightsweep.inference import exporting
 
 needs_onnx = pytest.mark.skipif(
     any(importlib.util.find_spec(name) is None for name in ("onnx", "onnxruntime", "onnxscript")),

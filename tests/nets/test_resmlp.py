@@ -51,7 +51,7 @@ def test_hidden_layers_and_head_have_their_own_initializers(resmlp) -> None:
 
 def test_the_l2_term_leaves_out_the_head(resmlp) -> None:
     net = resmlp()
-    penalty = Objective(net, label_smoothing=0.0, l2=0.5, l2_head=False).penalty()
+    penalty = Objective(net, label_smoothing=0.0, l2=0.5, l2_head=False, class_weights=torch.ones(10)).penalty()
     torch.testing.assert_close(penalty, 0.5 * sum(layer.weight.square().sum() for layer in linears(net)[:-1]))
 
 

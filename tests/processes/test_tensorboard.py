@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from conftest import trained
+from digits_runs import trained
 from lightsweep.errors import Diverged
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from lightsweep import nets
 from lightsweep.errors import ConfigError
+from lightsweep.nets.mlp import hidden_widths
 from lightsweep.reporting import finding
 from lightsweep.reporting.runs import hidden_layers
 
@@ -91,7 +91,7 @@ def test_no_folder_and_no_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("width", "depth", "taper"), [(512, 3, 0.5), (100, 4, 0.33), (7, 1, 1.0), (10, 3, 1.7)])
 def test_hidden_layers_are_those_of_the_network(width: int, depth: int, taper: float) -> None:
     row = {"model.hidden": None, "model.width": width, "model.depth": depth, "model.taper": taper}
-    assert hidden_layers(row) == "-".join(map(str, nets.hidden_widths(width, depth, taper)))
+    assert hidden_layers(row) == "-".join(map(str, hidden_widths(width, depth, taper)))
 
 
 def test_hidden_layers_as_a_list() -> None:

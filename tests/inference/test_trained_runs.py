@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from lightsweep import run_folder, trained_runs
+from lightsweep import run_folder
 from lightsweep.errors import ConfigError
+from lightsweep.inference import trained_runs
 
 
 def a_run(folder: Path, *names: str, score_with: str = "best", value: float = 0.5, monitor: str = "val/acc") -> Path:

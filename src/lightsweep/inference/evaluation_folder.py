@@ -9,12 +9,13 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from lightsweep import classification_report, environment
+from lightsweep import environment
 from lightsweep.errors import ConfigError
-from lightsweep.evaluation import METRICS, Evaluation
-from lightsweep.figures import confusion, picking, samples, style
+from lightsweep.figures import confusion, mistakes, style
 from lightsweep.files import replacing, write_whole
-from lightsweep.inference import Place
+from lightsweep.inference.evaluation import METRICS, Evaluation
+from lightsweep.inference.predictor import Place
+from lightsweep.insight import classification_report
 from lightsweep.results import confusion_csv
 from lightsweep.run_folder import ROOT
 
@@ -73,26 +74,16 @@ def _content(evaluation: Evaluation, place: Place, facts: Mapping[str, Any]) -> 
 
 
 def _figures(evaluation: Evaluation) -> dict[str, Figure]:
-    counts, names = evaluation.score.confusion, evaluation.part.data.class_names
-    heading = f"{evaluation.part.name}: {evaluation.images:,} images, accuracy {evaluation.score.acc:.4f}"
+    part, counts = evaluation.part, evaluation.score.confusion
+    names = part.data.class_names
+    heading = f"{part.name}: {evaluation.images:,} images, accuracy {evaluation.score.acc:.4f}"
     return {
         "confusion.png": confusion.counts(counts, names, heading),
         "confusion_normalised.png": confusion.row_normalised(counts, names, heading),
-        "most_wrong.png": _most_wrong(evaluation),
+        "most_wrong.png": mistakes.most_wrong(
+            part.name, part.labels, evaluation.score.probabilities, names, part.images, _MISTAKES
+        ),
     }
-
-
-def _most_wrong(evaluation: Evaluation) -> Figure:
-    part, probabilities = evaluation.part, evaluation.score.probabilities
-    labels, names = part.labels, part.data.class_names
-    chosen = picking.most_wrong(labels, probabilities, _MISTAKES)
-    captions = [
-        f"true: {names[labels[place]]}\nseen: {names[seen]}\n{100 * probabilities[place, seen]:.1f}% sure"
-        for place, seen in zip(chosen, probabilities[chosen].argmax(1), strict=True)
-    ]
-    wrong = int((probabilities.argmax(1) != labels).sum())
-    heading = f"{part.name}: the {len(chosen)} most confident of {wrong:,} mistakes"
-    return samples.grid(part.images(chosen), captions, heading)
 
 
 def _json(content: dict[str, Any]) -> str:

@@ -14,13 +14,14 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from lightsweep import checks, cli, matching, resolvers
+from lightsweep import checks, cli, resolvers
 from lightsweep.build import build
 from lightsweep.checkpoints import Description
 from lightsweep.data.module import ImageDataModule
 from lightsweep.errors import ConfigError
+from lightsweep.inference import matching
+from lightsweep.inference.trained_runs import Weights
 from lightsweep.run_folder import ROOT
-from lightsweep.trained_runs import Weights
 
 _FEW = 32
 

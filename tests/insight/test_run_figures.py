@@ -9,9 +9,9 @@ import pytest
 import torch
 from PIL import Image
 
-from conftest import trained
-from lightsweep import run_pictures
+from digits_runs import trained
 from lightsweep.errors import ConfigError
+from lightsweep.insight import run_pictures
 
 PICTURES = {
     "curves",

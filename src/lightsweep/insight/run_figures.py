@@ -7,9 +7,10 @@ from functools import partial
 
 from pytorch_lightning.callbacks import Callback
 
-from lightsweep import checks, classification_report
+from lightsweep import checks
 from lightsweep.files import replacing, write_whole
-from lightsweep.scored import AfterScoring, ScoredRun
+from lightsweep.insight import classification_report
+from lightsweep.insight.scored import AfterScoring, ScoredRun
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +33,7 @@ class RunFigures(Callback, AfterScoring):
         self.samples, self.mistakes, self.in_trials = samples, mistakes, in_trials
 
     def on_scored(self, run: ScoredRun) -> None:
-        from lightsweep.run_pictures import pictures  # matplotlib waits until something is drawn
+        from lightsweep.insight.run_pictures import pictures  # matplotlib waits until something is drawn
 
         _attempt(f"report_{run.part}.txt", partial(_keep_report, run))
         for name, draw in pictures(run, samples=self.samples, mistakes=self.mistakes).items():

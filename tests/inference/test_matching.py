@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from lightsweep import matching
 from lightsweep.checkpoints import Description
 from lightsweep.data.digits import DigitsDataModule
 from lightsweep.data.module import ImageArrays
 from lightsweep.data.normalize import symmetric
 from lightsweep.errors import ConfigError
+from lightsweep.inference import matching
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from lightsweep.figures import class_counts, confusion, curves, picking, samples, style
-from lightsweep.scored import ScoredRun
+from lightsweep.figures import class_counts, confusion, curves, mistakes, picking, samples, style
+from lightsweep.insight.scored import ScoredRun
 
 _MIXED = 0.05  # share from which a class of a mixed image is named
 
@@ -43,15 +43,8 @@ def _class_counts(run: ScoredRun) -> Figure:
 
 def _most_wrong(run: ScoredRun, count: int) -> Figure:
     labels, probabilities = run.data.labels(run.part), run.scores[run.part].probabilities
-    chosen = picking.most_wrong(labels, probabilities, count)
-    names = run.data.class_names
-    captions = [
-        f"true: {names[labels[place]]}\nseen: {names[seen]}\n{100 * probabilities[place, seen]:.1f}% sure"
-        for place, seen in zip(chosen, probabilities[chosen].argmax(1), strict=True)
-    ]
-    wrong = int((probabilities.argmax(1) != labels).sum())
-    heading = f"{run.part}: the {len(chosen)} most confident of {wrong:,} mistakes"
-    return samples.grid(run.data.images(run.part, chosen), captions, heading)
+    images = partial(run.data.images, run.part)
+    return mistakes.most_wrong(run.part, labels, probabilities, run.data.class_names, images, count)
 
 
 def _train_images(run: ScoredRun, count: int) -> Figure:

@@ -13,7 +13,7 @@ from lightsweep.checkpoints import Trained
 from lightsweep.data.normalize import Normalization
 from lightsweep.errors import ConfigError, RunFailed
 from lightsweep.files import replacing
-from lightsweep.trained_runs import Weights
+from lightsweep.inference.trained_runs import Weights
 
 TOLERANCE = 1e-4
 BATCH_SIZES = (1, 2, 7)  # that each export is checked with

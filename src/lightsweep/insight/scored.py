@@ -8,9 +8,9 @@ from typing import Any
 from pytorch_lightning.callbacks import Callback
 from rich.console import Console
 
-from lightsweep import classification_report
-from lightsweep.classification_report import Report, measure
 from lightsweep.data.module import ImageDataModule
+from lightsweep.insight import classification_report
+from lightsweep.insight.classification_report import Report, measure
 from lightsweep.metrics import Row
 from lightsweep.scoring import Score
 from lightsweep.tracking import Trackers

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from lightsweep.data.decode import BadImage
-from lightsweep.image_files import ImageFile, decoded, listed
+from lightsweep.inference.image_files import ImageFile, decoded, listed
 
 
 def found(*places: Path) -> tuple[list[tuple[str, str]], list[str]]:

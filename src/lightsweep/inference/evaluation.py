@@ -16,7 +16,7 @@ from lightsweep.checkpoints import Trained
 from lightsweep.data.module import ImageDataModule
 from lightsweep.data.names import printable
 from lightsweep.errors import ConfigError
-from lightsweep.inference import Place
+from lightsweep.inference.predictor import Place
 from lightsweep.scoring import Score
 
 ALL = "all"

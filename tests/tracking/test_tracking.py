@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from conftest import trained
-from lightsweep import loggers, run_folder, tracking
+from digits_runs import trained
+from lightsweep import run_folder, tracking
 from lightsweep.errors import ConfigError, Diverged
+from lightsweep.tracking import loggers
 
 SHORT = ("trainer.max_epochs=1", "callbacks=[figures,histograms]", "callbacks.figures.samples=1")
 
