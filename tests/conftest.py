@@ -69,6 +69,9 @@ def launch(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> It
     yield launched
     root.handlers[:] = handlers
     root.setLevel(level)
+    for logger in root.manager.loggerDict.values():  # Hydra's job_logging=disabled switches off every one there is
+        if isinstance(logger, logging.Logger):
+            logger.disabled = False
 
 
 @pytest.fixture
