@@ -14,6 +14,8 @@ from .forked import SCRIPT, Ended, Forked
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before the server of forked.py imports torch
 
+TRAINING = "[early_stopping,lr_monitor,checkpoint,progress]"  # the default callbacks that do not only show
+
 
 @pytest.fixture
 def start(tmp_path: Path):  # largest_file=-1: no limit
@@ -61,12 +63,15 @@ def python(tmp_path: Path):
 
 
 def placed(arguments, folder: Path) -> list[str]:
-    """The arguments, and where the run or the grid lies: `folder`/run, `folder`/grid."""
-    chosen = {argument.partition("=")[0] for argument in arguments}
-    default = {"hydra.run.dir": folder / "run", "hydra.sweep.dir": folder / "grid"}
+    """The arguments, and where the run or the grid lies: `folder`/run, `folder`/grid. Pictures cost seconds a run, so
+    they are drawn only where the arguments name them."""
+    chosen = {argument.partition("=")[0].lstrip("~") for argument in arguments}
+    default = {"hydra.run.dir": folder / "run", "hydra.sweep.dir": folder / "grid", "callbacks": TRAINING}
     if "resume" in chosen:
         return list(arguments)
-    return [*arguments, *(f"{key}={path}" for key, path in default.items() if key not in chosen)]
+    if "callbacks.figures" in chosen:
+        del default["callbacks"]
+    return [*arguments, *(f"{key}={value}" for key, value in default.items() if key not in chosen)]
 
 
 def epochs(run: Path) -> list[dict[str, str]]:
