@@ -55,7 +55,8 @@ class StudyFigures:
             return None
         figure = self._of(visualization.plot_param_importances)
         figure["data"][0]["marker"] = {"color": COLOURS["completed"]}
-        figure["layout"]["xaxis"] = {"title": {"text": "importance (PED-ANOVA)"}}
+        room = 1.25 * max(self.importances.values())  # for the numbers at the bars
+        figure["layout"]["xaxis"] = {"title": {"text": "importance (PED-ANOVA)"}, "range": [0, room]}
         figure["layout"]["yaxis"] = {"title": {"text": ""}, "type": "category"}
         return figure
 
