@@ -172,6 +172,16 @@ def test_compares_no_scores_of_different_data_sets(runs: Path, make_run, capsys)
     assert "difference" not in out
 
 
+def test_the_first_that_was_typed_is_what_others_are_held_against(make_run, capsys) -> None:
+    seeded = [
+        make_run(f"confirm/best-seed-{n}", seed=seed, facts={"kind": "confirmation"}) for n, seed in ((1, 1), (2, 1))
+    ]
+    compare.main([*map(str, seeded), str(make_run("single", optimizer__lr=0.1))])
+    out = capsys.readouterr().out
+    assert out.startswith(f"A  {seeded[0]} and 1 more (n = 2)\nB  ")
+    assert "A has runs of the same seed (1): its spread and n say too much" in out
+
+
 def test_one_run_cannot_be_compared(runs: Path) -> None:
     with pytest.raises(ConfigError, match="compare.py needs two runs at least, got 1"):
         compare.main([str(runs / "adam-1")])
