@@ -1,7 +1,7 @@
 # Each target brings its own environment: .venv is built on first use, and again only when pyproject.toml changes.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo train test test-slow lint format bench reproduce tensorboard dashboard
+.PHONY: help setup demo train test test-slow lint format bench reproduce report tensorboard dashboard
 
 STAMP := .venv/.set-up
 BIN := .venv/bin
@@ -46,6 +46,9 @@ bench: $(STAMP) ## measure the speed of training beside a plain loop and the usu
 
 reproduce: $(STAMP) ## train what is missing of the reference experiments, write RESULTS.md (ARGS: families, options)
 	@$(BIN)/python scripts/reproduce.py $(ARGS)
+
+report: $(STAMP) ## rank all runs by validation, in the terminal (ARGS: folders, options, as --html report.html)
+	@$(BIN)/python src/report.py $(ARGS)
 
 tensorboard: $(STAMP) ## look at all runs in a browser (ARGS: for tensorboard)
 	@$(BIN)/tensorboard --logdir outputs $(ARGS)

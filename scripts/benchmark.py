@@ -1,4 +1,4 @@
-"""How fast is it: python scripts/benchmark.py train|sweep|data [--help]."""
+"""How fast is it: python scripts/benchmark.py train|sweep|data|report [--help]."""
 
 import sys
 from argparse import ArgumentDefaultsHelpFormatter, ArgumentParser
@@ -6,12 +6,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # train.py and the package, installed or not
 
-from benchmarks import reading, sweeping, training
+from benchmarks import reading, reporting, sweeping, training
 
 COMMANDS = {
     "train": training,
     "sweep": sweeping,
     "data": reading,
+    "report": reporting,
 }  # each module: a docstring, add_options(parser), run(options)
 
 

@@ -36,9 +36,9 @@ def main(typed: Sequence[str]) -> None:
 
         overview.write(options.html, found, parts, options.paths or [_outputs()], storage=options.storage)
     content = {
-        "csv": lambda: export.as_csv(tables),
+        "csv": lambda: export.as_csv(parts),
         "markdown": lambda: export.as_markdown(parts),
-        "json": lambda: export.as_json(tables, found.broken),
+        "json": lambda: export.as_json(parts, found.broken),
     }
     wanted = {name: make for name, make in content.items() if getattr(options, name) is not None}
     for name, make in wanted.items():
@@ -47,7 +47,7 @@ def main(typed: Sequence[str]) -> None:
         for line in terminal.problems(found):
             print(line, file=sys.stderr)
         return
-    terminal.report(found, parts)
+    terminal.report(found, parts, most=options.top)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -60,7 +60,7 @@ def parser() -> argparse.ArgumentParser:
     add("paths", nargs="*", type=Path, action=commandline.Paths, metavar="PATHS", help="folders (default: outputs)")
     add("--sort", metavar="COLUMN", help="order by another column; not by test scores")
     add("--reverse", action="store_true", help="the other way round")
-    add("--top", type=_positive, metavar="N", help="only the first N rows of each table")
+    add("--top", type=_positive, metavar="N", help="only the first N rows of each table (500 on the terminal)")
     add("--filter", metavar="EXPRESSION", help="= != < <= > >= with and, or, not and parentheses")
     add(
         "--group-by",

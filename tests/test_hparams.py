@@ -51,7 +51,7 @@ def test_hparams_are_numbers_where_they_are_numbers(events) -> None:
     assert info["model.bn"].number_value == 1
 
 
-@pytest.mark.parametrize("name", ["train/acc", "val/acc", "val/loss", "test/acc"])
+@pytest.mark.parametrize("name", ["train/acc", "val/acc", "val/f1", "val/loss", "test/acc", "test/f1"])
 def test_hparams_end_with_the_real_metrics(finished, scalars, name: str) -> None:
     assert scalars[f"hp/{name.replace('/', '_')}"][-1][1] == pytest.approx(finished.result[name])
 

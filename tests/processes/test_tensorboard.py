@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 SMALL = ("logger=tensorboard", "callbacks=default", "model.bn=true")
 FIRST, RESUMED, BROKEN, TRIAL = "runs/first", "runs/resumed", "runs/broken", "sweeps/small/trial-0000"
-KEYS = ("train/acc", "val/acc", "val/loss", "test/acc")
+KEYS = ("train/acc", "val/acc", "val/f1", "val/loss", "test/acc", "test/f1")
 JSON = {"Content-Type": "application/json"}
 Ask = Callable[..., Any]
 

@@ -34,7 +34,7 @@ def test_prints_a_leaderboard(runs: Path, capsys) -> None:
     assert lines[1].split()[:3] == ["1", "adam-3", "0.001"]
     assert lines[3:] == [
         "ranked by val/acc (higher is better), never by test scores",
-        "4 more rows are not shown (--top)",
+        "4 more rows are not shown (--top shows more): 4 completed",
     ]
 
 
@@ -52,7 +52,7 @@ def test_narrow_terminals_get_the_columns_that_fit(runs: Path, capsys, monkeypat
 def test_filter_sort_and_group(runs: Path, capsys) -> None:
     report.main([str(runs), "--filter", "lr=0.1 and val/acc>0.51", "--sort", "val/acc", "--reverse", "--csv"])
     rows = list(csv.DictReader(StringIO(capsys.readouterr().out)))
-    assert [row["run"] for row in rows] == ["sgd-3", "sgd-2"]
+    assert [row["run"] for row in rows] == ["sgd-2", "sgd-3"]
     report.main([str(runs), "--group-by", "--json"])
     (table,) = json.loads(capsys.readouterr().out)["tables"]
     assert [(row["optimizer.lr"], row["n"]) for row in table["rows"]] == [(0.001, 3), (0.1, 3)]
@@ -170,6 +170,16 @@ def test_compares_no_scores_of_different_data_sets(runs: Path, make_run, capsys)
     out = capsys.readouterr().out
     assert "the runs are of different data sets: their scores cannot be compared" in out
     assert "difference" not in out
+
+
+def test_the_first_that_was_typed_is_what_others_are_held_against(make_run, capsys) -> None:
+    seeded = [
+        make_run(f"confirm/best-seed-{n}", seed=seed, facts={"kind": "confirmation"}) for n, seed in ((1, 1), (2, 1))
+    ]
+    compare.main([*map(str, seeded), str(make_run("single", optimizer__lr=0.1))])
+    out = capsys.readouterr().out
+    assert out.startswith(f"A  {seeded[0]} and 1 more (n = 2)\nB  ")
+    assert "A has runs of the same seed (1): its spread and n say too much" in out
 
 
 def test_one_run_cannot_be_compared(runs: Path) -> None:

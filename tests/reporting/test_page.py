@@ -28,6 +28,12 @@ BROWSER = next(
 )
 
 
+def test_a_page_of_runs_that_all_failed(make_run, tmp_path: Path) -> None:
+    make_run("a", None, status="failed", facts={"error": "ValueError: no"})
+    report.main([str(tmp_path / "runs"), "--html", str(tmp_path / "page.html")])
+    assert "ValueError: no" in (tmp_path / "page.html").read_text()
+
+
 @pytest.mark.parametrize("text", ["</script>", "<!--", "<script>", "\u2028", "&lt;"])
 def test_embedded_data_cannot_end_its_element(text: str) -> None:
     embedded = page.embedded({"a": [text, float("nan")]})

@@ -8,6 +8,7 @@ import pytest
 
 from lightsweep.errors import ConfigError
 from lightsweep.reporting import study
+from lightsweep.reporting.study_figures import StudyFigures
 
 
 def state(folder: Path) -> dict[str, tuple[int, int]]:
@@ -82,3 +83,17 @@ def test_a_folder_does_not_choose_whom_we_connect_to(tmp_path: Path, url: str, m
         study.find(named_storage(tmp_path, url), None)
     assert message in str(refusal.value)
     assert "secret" not in str(refusal.value)
+
+
+def test_slices_share_one_scale_and_stand_in_rows_that_do_not_overlap() -> None:
+    made = optuna.create_study(direction="maximize", sampler=optuna.samplers.RandomSampler(seed=0))
+    for number in range(6):
+        trial = made.ask()
+        own = [trial.suggest_float(f"group={number % 2}:{name}", 0, 1) for name in "abc"]
+        made.tell(trial, sum(own))
+    figure = StudyFigures(study.Study(made), "val/acc").slices()
+    assert {(trace["marker"]["cmin"], trace["marker"]["cmax"]) for trace in figure["data"]} == {(0, 5)}
+    layout = figure["layout"]
+    places = {(*layout[f"xaxis{n}"]["domain"], *layout[f"yaxis{n}"]["domain"]) for n in ("", *range(2, 7))}
+    assert len(places) == 6
+    assert layout["yaxis5"]["domain"][1] < layout["yaxis"]["domain"][0]

@@ -50,6 +50,17 @@ def test_differences_leave_out_the_seed_and_the_place(make_run, tmp_path: Path) 
     assert found.differing == ("optimizer.lr",)
 
 
+@pytest.mark.parametrize(
+    "shown", [{"report": True}, {"callbacks": {"histograms": {"_target_": "x.Histograms", "every": 1}}}]
+)
+def test_what_a_run_shows_of_itself_is_no_difference(make_run, tmp_path: Path, shown: dict) -> None:
+    shared = {"report": False, "callbacks": {"histograms": {"_target_": "x.Histograms", "every": 5}}}
+    make_run("a", **shared)
+    make_run("b", **(shared | shown))
+    (found,) = table.tables(runs_of(tmp_path))
+    assert found.differing == ()
+
+
 def test_another_class_differs_but_not_all_that_comes_with_it(make_run, tmp_path: Path) -> None:
     make_run("a")
     make_run("b", optimizer={"_target_": "torch.optim.SGD", "lr": 0.001, "momentum": 0.9})

@@ -15,7 +15,7 @@ _STATUSES = ("completed", "unfinished", "pruned", "interrupted", "diverged", "fa
 def leaderboard(table: Table, runs: Sequence[Run]) -> dict[str, Any]:
     """Caption, columns and rows. Columns with test scores have no button: nobody should choose by them."""
     labels, ranks = names.short(table.columns), table.ranks
-    first = ("run", "status", table.monitor)
+    first = [name for name in ("run", "status", table.monitor) if name in table.columns]  # all may have failed
     shown = [*first, *(name for name in table.columns if name not in (*first, "kind"))]
     shown += ["kind"] if "kind" in table.columns else []
     better = "higher" if table.maximises else "lower"

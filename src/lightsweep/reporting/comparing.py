@@ -1,5 +1,6 @@
 """Runs side by side: what differs in their configs, scores and classes, and whether it is more than chance."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from lightsweep.errors import ConfigError
 from lightsweep.reporting import finding, folding, records, welch
 from lightsweep.reporting.differences import differences
 from lightsweep.reporting.runs import Run
-from lightsweep.reporting.text import is_metric, is_number
+from lightsweep.reporting.text import is_metric, is_number, plain
 
 _PARTS = ("val", "test")
 _NAMES = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -100,6 +101,8 @@ def compare(paths: Sequence[Path]) -> Comparison:
         notes += [f"skipped {name}: {reason}" for name, reason in found.broken.items()]
         notes += [f"{name} has no result.json yet" for name in found.unfinished]
     leaves = [seed for run in folding.fold(members.values()) for seed in (run.seeds or (run,))]
+    typed = {folder: place for place, folder in enumerate(members)}
+    leaves.sort(key=lambda run: typed[run.folder.resolve()])  # folding has moved seeds behind single runs
     complete = [run for run in leaves if run.is_complete]
     notes += [f"{run.name} is {run.status}" for run in leaves if not run.is_complete]
     chosen = complete if len(complete) > 1 else leaves
@@ -125,6 +128,7 @@ def _compared(chosen: Sequence[Run], notes: list[str]) -> Comparison:
             f"compare.py compares at most {len(_NAMES)} settings, got {len(parts)}; report.py has no limit"
         )
     groups = tuple(Group(_NAMES[index], _name(members), tuple(members)) for index, members in enumerate(parts.values()))
+    notes += [line for group in groups for line in _repeated(group)]
     monitors = {run.monitor for run in chosen}
     if len(monitors) > 1:
         notes.append(f"the runs watched different metrics: {', '.join(sorted(monitors))}")
@@ -132,6 +136,15 @@ def _compared(chosen: Sequence[Run], notes: list[str]) -> Comparison:
     return Comparison(
         groups, differing, tuple(sorted(metrics, key=_part_first)), chosen[0].monitor, tuple(dict.fromkeys(notes))
     )
+
+
+def _repeated(group: Group) -> list[str]:
+    """A seed that a group has twice gives the same run twice, which is no second witness."""
+    seeds = Counter(str(run.row["seed"]) for run in group.runs if run.row.get("seed") is not None)
+    twice = [seed for seed, count in seeds.items() if count > 1]
+    if not twice:
+        return []
+    return [f"{group.label} has runs of the same seed ({', '.join(map(plain, twice))}): its spread and n say too much"]
 
 
 def _part_first(metric: str) -> int:

@@ -15,6 +15,7 @@ _NO_DIFFERENCE = (
     "test",
     "logger",
     "monitor",
+    "report",
     "sweep",
 )
 _NO_DIFFERENCE_BELOW = (
@@ -24,6 +25,10 @@ _NO_DIFFERENCE_BELOW = (
     "hydra.",
     "callbacks.progress",
     "callbacks.lr_monitor",
+    "callbacks.figures",
+    "callbacks.histograms",
+    "callbacks.graph",
+    "lr_find_range.",
     "trainer.accelerator",
     "trainer.devices",
     "trainer.strategy",

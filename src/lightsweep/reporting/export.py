@@ -14,12 +14,17 @@ from lightsweep.reporting.runs import Run
 from lightsweep.reporting.table import Table, rows, value_of
 from lightsweep.reporting.text import cell, plain
 
+Parts = Sequence[tuple[Table, Sequence[Run]]]  # tables, each with the rows that are wanted, in order
+
 _MARKUP = re.compile(r"([\\`*\[\]<>|#~&]|(?<!\w)_|_(?!\w))")
 
 
-def as_csv(tables: Sequence[Table]) -> str:
-    """Every row and every column. A text that a spreadsheet would take for a formula begins with an apostrophe."""
-    content = [row for table in tables for row in rows(table)]
+def as_csv(parts: Parts) -> str:
+    """The rows that are wanted, with every column.
+
+    A text that a spreadsheet would take for a formula begins with an apostrophe.
+    """
+    content = [row for table, runs in parts for row in rows(table, runs)]
     columns = list(dict.fromkeys(column for row in content for column in row))
     buffer = StringIO()
     writer = csv.DictWriter(buffer, columns, restval="", lineterminator="\n")
@@ -28,8 +33,8 @@ def as_csv(tables: Sequence[Table]) -> str:
     return buffer.getvalue()
 
 
-def as_json(tables: Sequence[Table], problems: Mapping[str, str]) -> str:
-    """The tables with their rows, and the files that could not be read."""
+def as_json(parts: Parts, problems: Mapping[str, str]) -> str:
+    """The tables with the rows that are wanted, and the files that could not be read."""
     content = {
         "tables": [
             {
@@ -37,16 +42,16 @@ def as_json(tables: Sequence[Table], problems: Mapping[str, str]) -> str:
                 "monitor": table.monitor,
                 "mode": "max" if table.maximises else "min",
                 "differing": table.differing,
-                "rows": rows(table),
+                "rows": rows(table, runs),
             }
-            for table in tables
+            for table, runs in parts
         ],
         "skipped": problems,
     }
     return json.dumps(_plain(content), indent=1, allow_nan=False) + "\n"
 
 
-def as_markdown(parts: Sequence[tuple[Table, Sequence[Run]]]) -> str:
+def as_markdown(parts: Parts) -> str:
     """The tables as they are shown."""
     return "\n".join(_markdown(table, runs) for table, runs in parts)
 

@@ -102,7 +102,7 @@ def one_run(run: Run) -> dict[str, Figure]:
     columns = dict.fromkeys(name for row in records.epochs(folder) for name in row)
     ends = [name.partition("/")[2] for name in columns if name.startswith("val/") and f"train/{name[4:]}" in columns]
     shown = {}
-    for end in sorted(ends, key=lambda name: (name != "acc", name))[:4]:
+    for end in sorted(ends, key=lambda name: (name != "acc", name != "loss", name))[:4]:
         member = Run(folder, run.name, run.row)
         traces = [
             _line(member, f"train/{end}", f"train/{end}", LINES[7], dash="dot"),
@@ -144,16 +144,16 @@ def time_by_status(seconds: dict[str, float], counts: dict[str, int]) -> Figure:
     trace: dict[str, Any] = {
         "type": "bar",
         "orientation": "h",
-        "y": [escaped(name) for name in names],
+        "y": [f"{escaped(name)}, {_runs(counts[name])}" for name in names],
         "x": [seconds[name] / size for name in names],
-        "text": [f"{seconds[name] / size:.1f} {unit} in {_runs(counts[name])}" for name in names],
+        "text": [f"{seconds[name] / size:.1f}" for name in names],
         "textposition": "outside",
         "cliponaxis": False,
         "marker": {"color": [COLOURS.get(name, "#8a94a0") for name in names]},
-        "hovertemplate": "%{y}: %{text}<extra></extra>",
+        "hovertemplate": f"%{{y}}: %{{text}} {unit}<extra></extra>",
     }
     layout = axes(unit, "") | {"showlegend": False}
-    layout["xaxis"]["range"] = [0, 1.6 * max(trace["x"])]  # with room for the text
+    layout["xaxis"]["range"] = [0, 1.25 * max(trace["x"])]  # with room for the text, on a phone too
     return {"data": [trace], "layout": layout}
 
 

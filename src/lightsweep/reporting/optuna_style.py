@@ -37,6 +37,31 @@ def _label_decades(figure: Figure) -> None:
             )
 
 
+def one_scale(figure: Figure) -> None:
+    """Colours that mean the same in all traces: plotly would give each its own scale, and show the first one's."""
+    markers = [trace["marker"] for trace in figure["data"] if isinstance(trace["marker"].get("color"), list)]
+    numbers = [number for marker in markers for number in marker["color"]]
+    for marker in markers:
+        marker |= {"cmin": min(numbers), "cmax": max(numbers)}
+
+
+def in_rows(figure: Figure, most: int) -> None:
+    """Lay subplots that stand in one row out in rows of at most so many, where there are more."""
+    layout = figure["layout"]
+    count = sum(name.startswith("xaxis") for name in layout)
+    rows = -(-count // most)
+    if rows < 2:
+        return
+    for index in range(count):
+        row, column = divmod(index, most)
+        number = str(index + 1) if index else ""
+        top, bottom = 1 - row / rows, 1 - (row + 1) / rows
+        layout[f"xaxis{number}"]["domain"] = [column / most, (column + 0.85) / most]
+        layout[f"yaxis{number}"] |= {"domain": [bottom + 0.3 / rows, top], "showticklabels": column == 0}
+        if column == 0:
+            layout[f"yaxis{number}"]["title"] = layout["yaxis"]["title"]
+
+
 def colour_at(share: float) -> str:
     """Of `SCALE` at a share in [0, 1]."""
     low, high = (SCALE[0], SCALE[1]) if share < 0.5 else (SCALE[1], SCALE[2])

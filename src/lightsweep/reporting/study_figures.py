@@ -9,12 +9,12 @@ from optuna import visualization
 from optuna.trial import FrozenTrial, TrialState
 
 from lightsweep.reporting.figures import COLOURS, SYMBOLS, Figure
-from lightsweep.reporting.optuna_style import colour_at, plain_figure
+from lightsweep.reporting.optuna_style import colour_at, in_rows, one_scale, plain_figure
 from lightsweep.reporting.study import Study
 
 _LINES = 200  # trials in parallel coordinates: more lines than that are a blot
 _POINTS = 150  # trials in a contour, whose grid grows with their square
-_SLICES = 8
+_SLICES, _SLICES_IN_A_ROW = 8, 4
 _STATUS = {
     TrialState.COMPLETE: "completed",
     TrialState.PRUNED: "pruned",
@@ -55,7 +55,8 @@ class StudyFigures:
             return None
         figure = self._of(visualization.plot_param_importances)
         figure["data"][0]["marker"] = {"color": COLOURS["completed"]}
-        figure["layout"]["xaxis"] = {"title": {"text": "importance (PED-ANOVA)"}}
+        room = 1.25 * max(self.importances.values())  # for the numbers at the bars
+        figure["layout"]["xaxis"] = {"title": {"text": "importance (PED-ANOVA)"}, "range": [0, room]}
         figure["layout"]["yaxis"] = {"title": {"text": ""}, "type": "category"}
         return figure
 
@@ -80,7 +81,10 @@ class StudyFigures:
         if not self.importances or len(self.complete) < 2:
             return None
         names = list(self.importances)[:_SLICES]
-        return self._of(visualization.plot_slice, params=names)
+        figure = self._of(visualization.plot_slice, params=names)
+        one_scale(figure)
+        in_rows(figure, _SLICES_IN_A_ROW)
+        return figure
 
     def contour(self) -> tuple[str, Figure] | None:
         """Of the two most important parameters that some trials have together, and their names."""

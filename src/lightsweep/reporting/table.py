@@ -156,8 +156,8 @@ def value_of(run: Run, column: str) -> object:
     return run.name if column == "run" else run.row.get(column)
 
 
-def rows(table: Table) -> list[Row]:
-    """The table as plain rows, with every metric and key, for files."""
+def rows(table: Table, runs: Sequence[Run]) -> list[Row]:
+    """Those of the table's runs as plain rows, with every metric and key, for files."""
     metrics = dict.fromkeys(key for run in table.runs for key in run.row if is_metric(key))
     more = ["data", "monitor", *metrics, "last_lr", "epochs", "error", "folder"]
     columns = dict.fromkeys(["rank", *table.columns, *more])
@@ -169,7 +169,7 @@ def rows(table: Table) -> list[Row]:
             )
             for column in columns
         }
-        for run in table.runs
+        for run in runs
     ]
 
 

@@ -1,5 +1,6 @@
 """Tables on a terminal: as many columns as fit, and a word on those that do not."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 from rich.console import Console
@@ -17,6 +18,7 @@ _STYLES = {"completed": "green", "pruned": "yellow", "interrupted": "magenta", "
 _FIRST_TO_GO = ("kind", "best_epoch", "hidden", "params", "seconds", "train/acc", "gap", "test/acc", "n")
 _LEFT = ("run", "kind", "status", "hidden")
 _LONGEST = 40  # characters of a value before it is folded
+_MOST = 500  # rows where --top does not say; ten thousand take longer to lay out than to read
 
 
 class _Console(Console):
@@ -49,9 +51,14 @@ def show(screen: Console, table: Table, runs: Sequence[Run]) -> None:
         _say(screen, f"left out for want of room: {listed} (--csv has all columns)")
 
 
-def report(found: Found, parts: Sequence[tuple[Table, Sequence[Run]]]) -> None:
-    """Print the tables, each with the rows that are wanted, and what is to be known of them."""
+def report(found: Found, parts: Sequence[tuple[Table, Sequence[Run]]], *, most: int | None) -> None:
+    """Print the tables, each with the rows that are wanted, and what is to be known of them.
+
+    Args:
+        most: rows of a table; None: 500.
+    """
     screen = console()
+    parts = [(table, runs[: most or _MOST]) for table, runs in parts]
     if len(parts) > 1:
         _say(screen, "scores of different data sets or metrics cannot be compared: a table for each")
     for table, runs in parts:
@@ -63,10 +70,20 @@ def report(found: Found, parts: Sequence[tuple[Table, Sequence[Run]]]) -> None:
         _say(screen, "no run fits" if found.runs else "no run has a result yet")
     else:
         _say(screen, f"ranked by {_ranking([table for table, _ in parts])}, never by test scores")
-    if hidden := sum(len(table.runs) - len(runs) for table, runs in parts):
-        _say(screen, f"{hidden} more rows are not shown (--top)")
+    if hidden := _hidden(parts):
+        _say(screen, f"{sum(hidden.values()):,} more rows are not shown (--top shows more): {_counts(hidden)}")
     for line in problems(found):
         _say(screen, line)
+
+
+def _hidden(parts: Sequence[tuple[Table, Sequence[Run]]]) -> Counter[str]:
+    """How many rows of each status the tables have beyond those that are shown."""
+    every = Counter(run.status for table, _ in parts for run in table.runs)
+    return every - Counter(run.status for _, runs in parts for run in runs)
+
+
+def _counts(statuses: Counter[str]) -> str:
+    return ", ".join(f"{count:,} {plain(status)}" for status, count in statuses.most_common())
 
 
 def _ranking(tables: Sequence[Table]) -> str:

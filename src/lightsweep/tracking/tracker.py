@@ -13,8 +13,10 @@ from lightsweep.hparams import Column
 SCORES = {
     "hp/train_acc": "train/acc",
     "hp/val_acc": "val/acc",
+    "hp/val_f1": "val/f1",
     "hp/val_loss": "val/loss",
     "hp/test_acc": "test/acc",
+    "hp/test_f1": "test/f1",
 }
 
 
