@@ -16,7 +16,7 @@ from PIL import Image
 import evaluate
 from lightsweep.build import build
 from lightsweep.inference import evaluation_folder
-from lightsweep.inference.evaluation import Part
+from lightsweep.inference.evaluation import METRICS, Part
 
 OTHER = ("--data", "data=digits", "data.split_seed=3")
 
@@ -47,7 +47,7 @@ def test_equals_result_json_to_the_last_digit_and_leaves_it_alone(finished, copi
     assert "equal to result.json, digit for digit" in done.out
     for part in ("train", "val", "test"):
         content = evaluation(copied / "evaluation", part)
-        assert {f"{part}/{name}": content[name] for name in ("loss", "acc")}.items() <= finished.result.items()
+        assert {f"{part}/{name}": content[name] for name in METRICS}.items() <= finished.result.items()
         written = {path.name for path in (copied / "evaluation" / part).iterdir()}
         assert written == {
             *("evaluation.json", "report.txt", "report.json", "confusion.csv"),
