@@ -128,7 +128,7 @@ def test_a_part_without_images_is_refused(finished, tmp_path: Path, evaluated) -
             Image.new("L", (3, 5), 20 * number).save(tmp_path / "root" / name / f"{number}.png")
     folder = ("--data", "data=image_folder", f"data.root={tmp_path}/root", "data.test_fraction=0")
     done = evaluated(finished.folder, *folder, "--output", tmp_path / "out")
-    assert (done.code, done.err.splitlines()[-1]) == (1, "--split test: the data have no such images")
+    assert (done.code, done.err.splitlines()[-1]) == (1, "--split test: the data have no such images, only train, val")
     assert evaluated(finished.folder, *folder, "--output", tmp_path / "out", "--split", "all").code == 0
     assert evaluation(tmp_path / "out", "all")["images"] == 40
 

@@ -36,8 +36,9 @@ class Part:
     data: ImageDataModule
 
     def __post_init__(self) -> None:
-        if not any(len(self.data.indices[part]) for part in self._parts):
-            raise ConfigError(f"--split {self.name}: the data have no such images")
+        there = [part for part, indices in self.data.indices.items() if len(indices)]
+        if not set(self._parts) & set(there):
+            raise ConfigError(f"--split {self.name}: the data have no such images, only {', '.join(there)}")
 
     @property
     def _parts(self) -> tuple[str, ...]:
