@@ -23,7 +23,10 @@ resolvers.register()
 @hydra.main(config_path="../conf", config_name="train", execution_whitelist=list(WHITELIST))
 def main(cfg: DictConfig) -> float:
     """One run in its folder; returns the best value of the monitored metric, which is what a sweep optimises."""
-    from lightsweep import earlier_versions, signals  # torch and Lightning wait until Hydra has understood the command line
+    from lightsweep import (
+        earlier_versions,
+        signals,
+    )  # torch and Lightning wait until Hydra has understood the command line
 
     hydra_cfg = HydraConfig.get()
     folder = Path(hydra_cfg.runtime.output_dir)

@@ -8,7 +8,9 @@ from PIL import Image
 import write_photos
 
 
-def test_classes_are_unbalanced_and_images_large_and_of_unequal_sizes(cifar10: Path, tmp_path: Path, monkeypatch) -> None:
+def test_classes_are_unbalanced_and_images_large_and_of_unequal_sizes(
+    cifar10: Path, tmp_path: Path, monkeypatch
+) -> None:
     monkeypatch.setattr(write_photos, "LARGEST", {"train": 10, "test": 2})
     folder = tmp_path / "photos"
     written = write_photos.write(folder, cifar10)
