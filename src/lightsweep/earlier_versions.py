@@ -14,7 +14,7 @@ _SHARED = "_common.yaml"
 def fill_up_data(config: DictConfig) -> None:
     """Give a run's own node data, in place, what it lacks of the keys that its file in conf/data has now.
 
-    They are off, or as it always was, by default, so the data stay the same. A data set of somebody else's is left alone.
+    By default such keys change nothing. A data set of somebody else's is left alone.
     """
     node = config.get("data")
     if not isinstance(node, DictConfig):

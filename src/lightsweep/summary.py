@@ -7,7 +7,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-
 _COLUMNS = {"loss": "loss", "acc": "accuracy"}
 _IF_WATCHED = {"f1": "macro F1", "balanced_acc": "balanced acc."}
 
