@@ -1,6 +1,7 @@
-"""Write a part of CIFAR-10 as 64x64 JPEG files in class folders, unbalanced: python scripts/write_photos.py [FOLDER].
+"""Write a part of CIFAR-10 as photographs of all sizes in class folders: python scripts/write_photos.py [FOLDER].
 
 FOLDER/train/CLASS and FOLDER/test/CLASS: the first class has the most images, each further one fewer than the last.
+Sides of 48 to 96 pixels are drawn for each JPEG file by itself.
 The same images, and the same bytes with one version of Pillow, every time.
 """
 
@@ -14,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # the pack
 from lightsweep.run_folder import ROOT
 
 NAME = "cifar10-photos"
-SIDE = 64  # pixels
+SIDES = (48, 96)  # pixels, of the width and of the height
 QUALITY = 90  # of the JPEG, at most 95
 LARGEST = {"train": 1000, "test": 400}  # images of the first class
 SMALLEST = 0.1  # the last class has this share of the first one's
@@ -81,11 +82,14 @@ def _read(data_dir: Path):
 
 
 def _write_class(folder: Path, images) -> int:
+    import numpy as np
     from PIL import Image
 
     folder.mkdir(parents=True)
+    draw = np.random.default_rng(len(images))
     for number, pixels in enumerate(images.transpose(0, 2, 3, 1)):
-        enlarged = Image.fromarray(pixels).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
+        width, height = draw.integers(*SIDES, 2, endpoint=True).tolist()
+        enlarged = Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC)
         enlarged.save(folder / f"{number:04d}.jpg", quality=QUALITY)
     return len(images)
 

@@ -16,7 +16,7 @@ from PIL import Image
 import evaluate
 from lightsweep.build import build
 from lightsweep.inference import evaluation_folder
-from lightsweep.inference.evaluation import Part
+from lightsweep.inference.evaluation import METRICS, Part
 
 OTHER = ("--data", "data=digits", "data.split_seed=3")
 
@@ -47,7 +47,7 @@ def test_equals_result_json_to_the_last_digit_and_leaves_it_alone(finished, copi
     assert "equal to result.json, digit for digit" in done.out
     for part in ("train", "val", "test"):
         content = evaluation(copied / "evaluation", part)
-        assert {f"{part}/{name}": content[name] for name in ("loss", "acc")}.items() <= finished.result.items()
+        assert {f"{part}/{name}": content[name] for name in METRICS}.items() <= finished.result.items()
         written = {path.name for path in (copied / "evaluation" / part).iterdir()}
         assert written == {
             *("evaluation.json", "report.txt", "report.json", "confusion.csv"),
@@ -128,7 +128,7 @@ def test_a_part_without_images_is_refused(finished, tmp_path: Path, evaluated) -
             Image.new("L", (3, 5), 20 * number).save(tmp_path / "root" / name / f"{number}.png")
     folder = ("--data", "data=image_folder", f"data.root={tmp_path}/root", "data.test_fraction=0")
     done = evaluated(finished.folder, *folder, "--output", tmp_path / "out")
-    assert (done.code, done.err.splitlines()[-1]) == (1, "--split test: the data have no such images")
+    assert (done.code, done.err.splitlines()[-1]) == (1, "--split test: the data have no such images, only train, val")
     assert evaluated(finished.folder, *folder, "--output", tmp_path / "out", "--split", "all").code == 0
     assert evaluation(tmp_path / "out", "all")["images"] == 40
 

@@ -112,7 +112,7 @@ def test_a_bad_file_is_named_and_the_others_go_on(finished, some: Path, call, tm
 def test_a_bad_file_that_was_named_makes_the_exit_code_1(finished, some: Path, call) -> None:
     done = call(predict.main, finished.folder, some / "gone.png", some / "a.png")
     assert done.code == 1
-    assert "gone.png: it is no regular file" in done.err
+    assert "gone.png: there is no such file" in done.err
     assert "1 images classified" in done.out
 
 

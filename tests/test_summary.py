@@ -17,6 +17,7 @@ FACTS = {
     "epochs": 5,
     "params": 1710346,
     "seconds": 12.4,
+    "monitor": "val/acc",
 }
 
 
@@ -36,3 +37,11 @@ def test_shows_scores_size_time_and_where_the_run_lies(capsys: pytest.CaptureFix
 def test_leaves_out_what_was_not_scored(capsys: pytest.CaptureFixture) -> None:
     summary.show({key: value for key, value in FACTS.items() if not key.startswith("test/")}, Path("/run"))
     assert "test" not in capsys.readouterr().out
+
+
+def test_has_a_column_for_a_score_of_unequal_classes_that_was_watched(capsys: pytest.CaptureFixture) -> None:
+    f1 = {f"{part}/f1": value for part, value in (("train", 0.7), ("val", 0.6), ("test", 0.5))}
+    summary.show({**FACTS, **f1, "monitor": "val/f1"}, Path("/run"))
+    header, _, _, test = capsys.readouterr().out.splitlines()[:4]
+    assert header.split() == ["loss", "accuracy", "macro", "F1"]
+    assert test.split() == ["test", "0.6000", "0.8000", "0.5000"]

@@ -11,7 +11,7 @@ best on the metric that early stopping watches."""
 
 ABOUT = {
     "e": """\
-Not the report's photographs, but CIFAR-10 written as 5,721 JPEG files of 64x64 pixels, unbalanced ten to one
+Not the report's photographs, but CIFAR-10 written as 5,721 JPEG files of 48 to 96 pixels a side, ten to one
 (`scripts/write_photos.py`): 4,085 to train on, a tenth of them for validation, and 1,636 to test. The report's data is
 another, so there is nothing to compare with but its rows among each other.""",
 }

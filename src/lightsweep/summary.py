@@ -7,15 +7,20 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+_COLUMNS = {"loss": "loss", "acc": "accuracy"}
+_IF_WATCHED = {"f1": "macro F1", "balanced_acc": "balanced acc."}
+
 
 def show(facts: dict[str, Any], folder: Path) -> None:
     """Print scores, size, time and the folder of a run whose `result.json` holds these facts."""
+    watched = facts["monitor"].partition("/")[2]
+    columns = _COLUMNS | {name: title for name, title in _IF_WATCHED.items() if name == watched}
     table = Table(box=None, header_style="bold")
-    for column in ("", "loss", "accuracy"):
+    for column in ("", *columns.values()):
         table.add_column(column, justify="left" if not column else "right")
     for part in ("train", "val", "test"):
         if f"{part}/acc" in facts:
-            table.add_row(part, f"{facts[f'{part}/loss']:.4f}", f"{facts[f'{part}/acc']:.4f}")
+            table.add_row(part, *(f"{facts[f'{part}/{name}']:.4f}" for name in columns))
     console = Console()
     console.print(table)
     console.print(

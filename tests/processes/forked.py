@@ -102,5 +102,5 @@ def _run(arguments: list[str], cwd: str, said: str, environment: dict[str, str |
             os.environ[name] = value
     os.chdir(cwd)
     sys.argv = [str(SCRIPT), *arguments]
-    sys.path.insert(0, str(SCRIPT.parent))
+    sys.path[:0] = [str(SCRIPT.parent), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     runpy.run_path(str(SCRIPT), run_name="__main__")

@@ -67,7 +67,7 @@ def _sides(image_size: int | tuple[int, int]) -> tuple[int, int]:
 def _load(source: Path | bytes, enough: int) -> Image.Image:
     """The image, decoded and upright; of a large JPEG a smaller version whose sides are still `enough`."""
     if isinstance(source, Path) and not source.is_file():  # reading a pipe would wait for ever
-        raise BadImage("it is no regular file")
+        raise BadImage("it is no regular file" if source.exists() else "there is no such file")
     with Image.open(BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS) as image:
         if image.width * image.height > MAX_PIXELS:
             raise BadImage(_too_large(f"{image.width} x {image.height}"))

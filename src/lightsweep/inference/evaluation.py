@@ -20,7 +20,8 @@ from lightsweep.inference.predictor import Place
 from lightsweep.scoring import Score
 
 ALL = "all"
-METRICS = ("loss", "acc")
+# As result.json has them, and their titles.
+METRICS = {"loss": "loss", "acc": "accuracy", "f1": "macro F1", "balanced_acc": "balanced acc."}
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,9 @@ class Part:
     data: ImageDataModule
 
     def __post_init__(self) -> None:
-        if not any(len(self.data.indices[part]) for part in self._parts):
-            raise ConfigError(f"--split {self.name}: the data have no such images")
+        there = [part for part, indices in self.data.indices.items() if len(indices)]
+        if not set(self._parts) & set(there):
+            raise ConfigError(f"--split {self.name}: the data have no such images, only {', '.join(there)}")
 
     @property
     def _parts(self) -> tuple[str, ...]:
@@ -100,15 +102,13 @@ def evaluate(trained: Trained, part: Part, place: Place, noted: Mapping[str, Any
 
 
 def show(evaluations: Sequence[Evaluation]) -> None:
-    """A row a part, and beside it what training noted."""
+    """A row a part."""
     table = Table(box=None, header_style="bold")
-    noted = any(evaluation.noted for evaluation in evaluations)
-    for column in ("", "images", "loss", "accuracy", *(("in result.json: loss", "accuracy") if noted else ())):
+    for column in ("", "images", *METRICS.values()):
         table.add_column(column, justify="right" if column else "left")
     for each in evaluations:
-        before = [f"{each.noted[name]:.4f}" if name in each.noted else "" for name in METRICS] if noted else []
-        now = [f"{getattr(each.score, name):.4f}" for name in METRICS]
-        table.add_row(each.part.name, f"{each.images:,}", *now, *before)
+        values = [f"{getattr(each.score, name):.4f}" for name in METRICS]
+        table.add_row(each.part.name, f"{each.images:,}", *values)
     Console().print(table)
 
 

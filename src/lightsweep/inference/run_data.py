@@ -14,7 +14,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from lightsweep import checks, cli, resolvers
+from lightsweep import checks, cli, earlier_versions, resolvers
 from lightsweep.build import build
 from lightsweep.checkpoints import Description
 from lightsweep.data.module import ImageDataModule
@@ -102,9 +102,7 @@ def _composed(weights: Weights, typed: Sequence[str]) -> DictConfig:
 
 
 def _changed(cfg: DictConfig, overrides: Sequence[Override]) -> DictConfig:
-    if str(OmegaConf.select(cfg, "data._target_")).startswith("lightsweep."):
-        # A run of an earlier version lacks keys that came later; off, as they are by default, they change nothing.
-        cfg.data = OmegaConf.merge(OmegaConf.load(ROOT / "conf" / "data" / "_common.yaml"), cfg.data)
+    earlier_versions.fill_up_data(cfg)
     OmegaConf.set_struct(cfg, True)  # a key that is not there is a mistake
     for override in overrides:
         OmegaConf.update(cfg, override.key_or_group, override.value())

@@ -1,5 +1,6 @@
 """Callbacks that let one look into the network: histograms of its weights and gradients, and its graph."""
 
+from copy import deepcopy
 from typing import cast
 
 import pytorch_lightning as pl
@@ -55,7 +56,6 @@ class Graph(Callback):
         if not trainer.is_global_zero:
             return
         classifier = cast(Classifier, pl_module)
-        training = classifier.net.training
         images = torch.zeros((1, *classifier.description.input_shape), device=classifier.device)
-        Trackers(trainer.loggers).graph(classifier.net.eval(), images)
-        classifier.net.train(training)
+        net = deepcopy(classifier.net)  # a copy is not compiled: what is compiled cannot be traced
+        Trackers(trainer.loggers).graph(net.eval(), images)

@@ -1,0 +1,48 @@
+"""Runs of earlier versions: what their configs lack has its default, what they have stays."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from digits_runs import CONF
+from lightsweep import earlier_versions
+
+DATA = sorted(path.stem for path in (CONF / "data").glob("[!_]*.yaml"))
+
+
+@pytest.mark.parametrize("name", DATA)
+def test_what_is_missing_is_as_the_data_sets_file_has_it(compose, name: str) -> None:
+    today = compose(f"data={name}").data
+    cfg = OmegaConf.create({"data": {"_target_": today._target_, "augment": {"flip": True}}})
+    earlier_versions.fill_up_data(cfg)
+    assert cfg.data.augment.flip is True
+    cfg.data.augment.flip = False
+    assert cfg.data == today
+
+
+def test_what_is_there_stays(compose) -> None:
+    cfg = compose("data=digits", "data.batch_size=7", "data.split=random", "data.augment.noise=0.5")
+    before = OmegaConf.to_container(cfg.data)
+    earlier_versions.fill_up_data(cfg)
+    assert OmegaConf.to_container(cfg.data) == before
+
+
+@pytest.mark.parametrize("node", [{"_target_": "mine.Data", "a": 1}, {"_target_": 3}, None, "text", []])
+def test_data_of_somebody_elses_and_what_is_no_node_are_left_alone(node) -> None:
+    cfg = OmegaConf.create({"data": node})
+    earlier_versions.fill_up_data(cfg)
+    assert OmegaConf.to_container(cfg) == {"data": node}
+
+
+def test_such_a_run_is_resumed(finished, launch, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(finished.folder, tmp_path / "run"))
+    config = OmegaConf.load(run / "config.yaml")
+    config.run_dir = str(run)
+    for node, key in ((config.data, "sampler"), (config.data, "max_per_class"), (config.data.augment, "mixup")):
+        del node[key]
+    OmegaConf.save(config, run / "config.yaml")
+    resumed = launch(f"resume={run}", "trainer.max_epochs=4", "callbacks=none", "logger=none", "data.augment.flip=true")
+    assert resumed.code == 0, resumed.err
+    assert len((run / "metrics.csv").read_text().splitlines()) == 5
