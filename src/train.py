@@ -23,10 +23,7 @@ resolvers.register()
 @hydra.main(config_path="../conf", config_name="train", execution_whitelist=list(WHITELIST))
 def main(cfg: DictConfig) -> float:
     """One run in its folder; returns the best value of the monitored metric, which is what a sweep optimises."""
-    from lightsweep import (
-        earlier_versions,
-        signals,
-    )  # torch and Lightning wait until Hydra has understood the command line
+    from lightsweep import earlier_versions, signals  # torch and Lightning wait until Hydra understood the command line
 
     hydra_cfg = HydraConfig.get()
     folder = Path(hydra_cfg.runtime.output_dir)
@@ -37,7 +34,7 @@ def main(cfg: DictConfig) -> float:
     with cli.job(folder, fresh=fresh), signals.as_exceptions():
         if resumed:
             own = run_folder.load_config(folder)
-            earlier_versions.fill_up_data(own)
+            earlier_versions.fill_up(own, cfg)
             cfg = run_folder.with_overrides(own, cfg, typed, set(hydra_cfg.runtime.choices))
             typed = list(cfg.overrides)
         do = find_rate if cfg.lr_find else train

@@ -46,3 +46,22 @@ def test_such_a_run_is_resumed(finished, launch, tmp_path: Path) -> None:
     resumed = launch(f"resume={run}", "trainer.max_epochs=4", "callbacks=none", "logger=none", "data.augment.flip=true")
     assert resumed.code == 0, resumed.err
     assert len((run / "metrics.csv").read_text().splitlines()) == 5
+
+
+def test_a_key_that_came_with_a_later_version_is_as_it_is_by_default(compose) -> None:
+    own = OmegaConf.create(OmegaConf.to_yaml(compose("seed=5")))
+    for key in ("init_from", "lr_find", "lr_find_range", "report", "resume"):
+        del own[key]
+    earlier_versions.fill_up(own, compose())
+    assert (own.seed, own.init_from, own.lr_find, own.lr_find_range.steps) == (5, None, False, 200)
+    assert own.report is False
+    assert "resume" not in own
+
+
+def test_an_argument_that_came_with_a_later_version_is_as_it_is_by_default(compose) -> None:
+    own = OmegaConf.create(OmegaConf.to_yaml(compose("data.augment.flip=true", "+trainer.profiler=null")))
+    del own.data.augment.mixup
+    del own.optimizer.weight_decay
+    earlier_versions.fill_up(own, compose("optimizer.weight_decay=0.5", "logger=csv"))
+    assert (own.data.augment.flip, own.data.augment.mixup) == (True, compose().data.augment.mixup)
+    assert "weight_decay" not in own.optimizer  # torch has its own default

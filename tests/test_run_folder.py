@@ -64,25 +64,6 @@ def resumed(compose):
     return put_on_top
 
 
-def test_a_key_that_came_with_a_later_version_is_as_it_is_by_default(compose) -> None:
-    own = OmegaConf.create(OmegaConf.to_yaml(compose("seed=5")))
-    for key in ("init_from", "lr_find", "lr_find_range", "report", "resume"):
-        del own[key]
-    both = run_folder.with_overrides(own, compose(), [], set())
-    assert (both.seed, both.init_from, both.lr_find, both.lr_find_range.steps) == (5, None, False, 200)
-    assert both.report is False
-    assert "resume" not in both
-
-
-def test_an_argument_that_came_with_a_later_version_is_as_it_is_by_default(compose) -> None:
-    own = OmegaConf.create(OmegaConf.to_yaml(compose("data.augment.flip=true", "+trainer.profiler=null")))
-    del own.data.augment.mixup
-    del own.optimizer.weight_decay
-    both = run_folder.with_overrides(own, compose("optimizer.weight_decay=0.5", "logger=csv"), [], set())
-    assert (both.data.augment.flip, both.data.augment.mixup) == (True, compose().data.augment.mixup)
-    assert "weight_decay" not in both.optimizer  # torch has its own default
-
-
 @pytest.mark.parametrize("typed", ["init_from=elsewhere", "lr_find=true"])
 def test_a_resumed_run_does_not_start_from_another(compose, typed: str) -> None:
     with pytest.raises(ConfigError, match=rf"^{typed}: a resumed run goes on with its own weights and rate"):

@@ -11,6 +11,18 @@ _DATA = ROOT / "conf" / "data"
 _SHARED = "_common.yaml"
 
 
+def fill_up(own: DictConfig, composed: DictConfig) -> None:
+    """Give a run's own config, in place, the keys that came with a later version.
+
+    Args:
+        composed: today's config, as Hydra composes it, where those keys have their defaults.
+    """
+    for key in composed.keys() - own.keys() - {"resume"}:
+        own[key] = composed._get_node(key)
+    fill_up_data(own)
+    _fill_up_classes(own, composed)
+
+
 def fill_up_data(config: DictConfig) -> None:
     """Give a run's own node data, in place, what it lacks of the keys that its file in conf/data has now.
 
@@ -35,3 +47,18 @@ def _files(target: Any) -> Iterator[DictConfig]:
             yield own
             yield shared
             return
+
+
+def _fill_up_classes(own: DictConfig, composed: DictConfig) -> None:
+    """Give our own classes the arguments that came with a later version: they have no defaults of their own.
+
+    torch's and Lightning's have, so that a key which a run left out is left out.
+    """
+    target = own["_target_"] if "_target_" in own else None  # noqa: SIM401  # a node may be null
+    if str(target).startswith("lightsweep.") and target == composed.get("_target_"):
+        for key in composed.keys() - own.keys():
+            own[key] = composed._get_node(key)
+    for key in own.keys() & composed.keys():
+        mine, theirs = own._get_node(key), composed._get_node(key)
+        if isinstance(mine, DictConfig) and isinstance(theirs, DictConfig):
+            _fill_up_classes(mine, theirs)

@@ -150,9 +150,6 @@ def with_overrides(own: DictConfig, composed: DictConfig, overrides: list[str], 
     """
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
-    for key in composed.keys() - own.keys() - {"resume"}:  # came with a later version: off unless it is typed
-        own[key] = composed._get_node(key)
-    _complete(own, composed)
     for override in OverridesParser.create().parse_overrides(overrides):
         key = override.key_or_group
         if key in ("resume", "run_dir") or key.startswith("hydra"):
@@ -168,21 +165,6 @@ def with_overrides(own: DictConfig, composed: DictConfig, overrides: list[str], 
             raise ConfigError(f"{override.input_line}: {' '.join(str(error).split())}") from error
     own.overrides = [*own.get("overrides", []), *(line for line in overrides if not line.startswith("resume="))]
     return own
-
-
-def _complete(own: DictConfig, composed: DictConfig) -> None:
-    """Give our own classes the arguments that came with a later version: they have no defaults of their own.
-
-    torch's and Lightning's have, so that a key which a run left out is left out.
-    """
-    target = own["_target_"] if "_target_" in own else None  # noqa: SIM401  # a node may be null
-    if str(target).startswith("lightsweep.") and target == composed.get("_target_"):
-        for key in composed.keys() - own.keys():
-            own[key] = composed._get_node(key)
-    for key in own.keys() & composed.keys():
-        mine, theirs = own._get_node(key), composed._get_node(key)
-        if isinstance(mine, DictConfig) and isinstance(theirs, DictConfig):
-            _complete(mine, theirs)
 
 
 def place(folder: str) -> tuple[str, str]:
