@@ -8,10 +8,10 @@ from pathlib import Path
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C during the imports: no traceback
 
-from lightsweep.reporting import commandline
+from lightsweep import command
 
 
-def main(typed: Sequence[str]) -> None:
+def main(typed: Sequence[str] | None = None) -> int:
     options = parser().parse_args(typed)
 
     from lightsweep.reporting import comparing, comparison_terminal
@@ -22,6 +22,7 @@ def main(typed: Sequence[str]) -> None:
 
         comparison_page.write(options.html, comparison)
     comparison_terminal.show(comparison)
+    return 0
 
 
 def parser() -> argparse.ArgumentParser:
@@ -39,4 +40,4 @@ def parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    commandline.launch(main)
+    command.launch(main)

@@ -9,12 +9,13 @@ from pathlib import Path
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C during the imports: no traceback
 
+from lightsweep import command
 from lightsweep.reporting import commandline
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def main(typed: Sequence[str]) -> None:
+def main(typed: Sequence[str] | None = None) -> int:
     options = parser().parse_args(typed)
 
     from lightsweep.reporting import export, filtering, finding, folding, names, table, terminal
@@ -46,8 +47,9 @@ def main(typed: Sequence[str]) -> None:
     if "-" in [getattr(options, name) for name in wanted]:
         for line in terminal.problems(found):
             print(line, file=sys.stderr)
-        return
+        return 0
     terminal.report(found, parts, most=options.top)
+    return 0
 
 
 def parser() -> argparse.ArgumentParser:
@@ -117,4 +119,4 @@ def _positive(text: str) -> int:
 
 
 if __name__ == "__main__":
-    commandline.launch(main)
+    command.launch(main)

@@ -18,7 +18,7 @@ def started(*arguments: str, code: str | None = None) -> subprocess.Popen[str]:
     return subprocess.Popen([sys.executable, *program], env=environment, text=True, **pipes)
 
 
-@pytest.mark.parametrize("name", ["evaluate", "predict", "export"])
+@pytest.mark.parametrize("name", ["evaluate", "predict", "export", "report", "compare"])
 def test_help_does_not_wait_for_torch(name: str) -> None:
     out, err = started("-X", "importtime", str(SRC / f"{name}.py"), "--help").communicate()
     imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in err.splitlines()}
@@ -50,7 +50,7 @@ def test_a_signal_ends_without_a_trace(signum: signal.Signals) -> None:
     ("error", "line"),
     [
         ("OSError(28, 'No space left on device', 'a\\x1bb.csv')", r"a\x1bb.csv: No space left on device"),
-        ("__import__('lightsweep.errors').errors.ConfigError('so it is')", "so it is"),
+        ("__import__('lightsweep.errors').errors.ConfigError('so \\x1b[31m it is')", r"so \x1b[31m it is"),
     ],
 )
 def test_an_error_is_one_line(error: str, line: str) -> None:

@@ -65,6 +65,8 @@ def launch(main: Callable[[], int]) -> None:
 
     ``HYDRA_FULL_ERROR=1`` shows the whole trace instead, as for train.py.
     """
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # a terminal without UTF-8
     try:
         with signals.as_exceptions():
             code = main()
@@ -77,7 +79,7 @@ def launch(main: Callable[[], int]) -> None:
     except (ConfigError, RunFailed, OSError) as error:
         if os.environ.get("HYDRA_FULL_ERROR", "0") == "1":
             raise
-        print(describe(error), file=sys.stderr)
+        print(printable(describe(error)), file=sys.stderr)  # it may quote a name that no terminal should obey
         code = 1
     sys.exit(code)
 
@@ -86,5 +88,5 @@ def describe(error: Exception) -> str:
     """An error as one line."""
     if not isinstance(error, OSError):
         return str(error)
-    where = f"{printable(str(error.filename))}: " if error.filename else ""
+    where = f"{error.filename}: " if error.filename else ""
     return f"{where}{error.strerror or ' '.join(str(error).split())}"

@@ -13,7 +13,6 @@ import pytest
 import compare
 import report
 from lightsweep.errors import ConfigError
-from lightsweep.reporting import commandline
 
 SRC = Path(report.__file__).parent
 
@@ -125,24 +124,6 @@ def test_mistakes_are_one_line(runs: Path, arguments: list[str], message: str) -
         report.main([str(runs), *arguments])
     assert message in str(refusal.value)
     assert "\n" not in str(refusal.value)
-
-
-@pytest.mark.parametrize(
-    ("error", "code", "said"),
-    [
-        (ConfigError("no \x1b[31m"), 1, "no \\x1b[31m\n"),
-        (PermissionError(13, "Permission denied", "x.csv"), 1, "x.csv: Permission denied\n"),
-        (KeyboardInterrupt(), 130, ""),
-    ],
-)
-def test_how_a_command_ends(error: BaseException, code: int, said: str, capsys, monkeypatch) -> None:
-    def fails(arguments) -> None:
-        raise error
-
-    monkeypatch.setattr(sys, "argv", ["report.py"])
-    with pytest.raises(SystemExit) as end:
-        commandline.launch(fails)
-    assert (end.value.code, capsys.readouterr().err) == (code, said)
 
 
 def test_compares_settings_over_seeds(runs: Path, capsys) -> None:

@@ -150,8 +150,7 @@ class ImageDataModule(pl.LightningDataModule):
     def images(self, part: str, places: np.ndarray) -> np.ndarray:
         """Images ``uint8 [n, C, H, W]`` as they lie on disk, at some places of train, val or test."""
         assert self.arrays is not None, "call setup first"
-        images = self.arrays.test_images if part == "test" else self.arrays.train_images
-        return images[self.indices[part][places]]
+        return self.arrays.of(part)[0][self.indices[part][places]]
 
     def train_loader(self, device: torch.device, *, rank: int = 0, world_size: int = 1) -> TrainLoader:
         """Shuffled, augmented batches of the training part."""

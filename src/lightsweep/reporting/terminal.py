@@ -23,7 +23,7 @@ _MOST = 500  # rows where --top does not say; ten thousand take longer to lay ou
 
 class _Console(Console):
     def on_broken_pipe(self) -> None:
-        raise BrokenPipeError  # `commandline.launch` ends as other programs do
+        raise BrokenPipeError  # `command.launch` ends as other programs do
 
 
 def console() -> Console:
