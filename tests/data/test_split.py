@@ -37,3 +37,9 @@ def test_stratified_gives_each_class_its_share() -> None:
 def test_stratified_refuses_a_class_with_one_image() -> None:
     with pytest.raises(ValueError, match="least populated class"):
         split("stratified", np.array([0] * 9 + [1]), 0.3, seed=0)
+
+
+@pytest.mark.parametrize(("fraction", "sizes"), [(0.1, "1 and 11"), (0.9, "11 and 1")])
+def test_stratified_says_where_a_part_is_smaller_than_there_are_classes(fraction: float, sizes: str) -> None:
+    with pytest.raises(ValueError, match=f"^{sizes} images cannot both have one of each of 3 classes$"):
+        split("stratified", np.arange(12) % 3, fraction, 0)

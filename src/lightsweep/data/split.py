@@ -33,7 +33,14 @@ def split(method: str, labels: np.ndarray, fraction: float, seed: int) -> tuple[
     held_out = validating(len(labels), fraction)
     if method == "first":
         return everything[held_out:], everything[:held_out]
+    if method == "stratified":
+        _check_share(held_out, len(labels), len(np.unique(labels)))
     train, val = train_test_split(
         everything, test_size=held_out, random_state=seed, stratify=labels if method == "stratified" else None
     )
     return np.sort(train), np.sort(val)
+
+
+def _check_share(held_out: int, count: int, classes: int) -> None:
+    if min(held_out, count - held_out) < classes:
+        raise ValueError(f"{held_out} and {count - held_out} images cannot both have one of each of {classes} classes")
