@@ -45,7 +45,17 @@ def train(cfg: DictConfig, folder: Path, *, kind: str, overrides: list[str]) -> 
     """Build, fit, score, save."""
     import torch
 
-    from lightsweep import checkpoints, preflight, quiet, results, summary, tracking, trainer, warm_start
+    from lightsweep import (
+        checkpoint_files,
+        checkpoints,
+        preflight,
+        quiet,
+        results,
+        summary,
+        tracking,
+        trainer,
+        warm_start,
+    )
     from lightsweep.insight import scored
     from lightsweep.metrics import MetricsFile
     from lightsweep.seeds import seed_everything
@@ -54,7 +64,7 @@ def train(cfg: DictConfig, folder: Path, *, kind: str, overrides: list[str]) -> 
     preflight.check(cfg, overrides)
     if cfg.threads is not None:
         torch.set_num_threads(cfg.threads)
-    last = folder / "checkpoints" / checkpoints.LAST
+    last = folder / "checkpoints" / checkpoint_files.LAST
     metrics = MetricsFile(folder / "metrics.csv")
     with results.Record(folder, cfg, metrics, kind=kind, overrides=overrides) as record:
         data = read_data(cfg)
@@ -73,7 +83,7 @@ def train(cfg: DictConfig, folder: Path, *, kind: str, overrides: list[str]) -> 
             if not fitting.is_global_zero:  # one of several processes: the first does the rest
                 return record.best_value
 
-            trained = checkpoints.load(checkpoints.choose(folder / "checkpoints", cfg.score_with))
+            trained = checkpoints.load(checkpoint_files.choose(folder / "checkpoints", cfg.score_with))
             record.best_epoch = trained.epoch
             scores = score_parts(record, trained.net, data, fitting, data.scored_parts(test=cfg.test))
             record.complete()  # before anything is shown: no picture may cost a result

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from lightsweep import checkpoints
+from lightsweep import checkpoint_files, checkpoints
 from lightsweep.build import build
 from lightsweep.checkpoints import AtomicCheckpointIO, BestCheckpoint
 from lightsweep.errors import ConfigError
@@ -95,7 +95,7 @@ def test_weights_of_another_network_are_refused(finished, tmp_path: Path) -> Non
 def test_chooses_what_is_scored(tmp_path: Path, there: list[str], score_with: str, chosen: str) -> None:
     for name in there:
         (tmp_path / name).touch()
-    assert checkpoints.choose(tmp_path, score_with).name == chosen
+    assert checkpoint_files.choose(tmp_path, score_with).name == chosen
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_no_litter(tmp_path: Path, monkeypatch) -> None:

@@ -11,13 +11,11 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch import nn
 
+from lightsweep.checkpoint_files import BEST, LAST
 from lightsweep.data.normalize import Normalization
 from lightsweep.errors import ConfigError
 from lightsweep.files import replacing
 from lightsweep.network import build_network
-
-LAST = "last.ckpt"
-BEST = "best.ckpt"
 
 
 @dataclass(frozen=True)
@@ -103,12 +101,6 @@ def load(path: Path) -> Trained:
     except RuntimeError as error:
         raise ConfigError(f"{path} has weights of another network ({' '.join(str(error).split())[:200]})") from error
     return Trained(net.eval(), description, epoch, precision)
-
-
-def choose(folder: Path, score_with: str) -> Path:
-    """Which checkpoint of a run is scored: the best one, or the last where that is asked for or no best was kept."""
-    best = folder / BEST
-    return best if score_with == "best" and best.exists() else folder / LAST
 
 
 def epochs_finished(checkpoint: dict[str, Any]) -> int:

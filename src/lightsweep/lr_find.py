@@ -23,7 +23,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from lightsweep import checks
 from lightsweep.build import build
-from lightsweep.checkpoints import LAST
+from lightsweep.checkpoint_files import LAST
 from lightsweep.classifier import Classifier, Sums
 from lightsweep.data.loader import TrainLoader
 from lightsweep.data.module import ImageDataModule

@@ -2,7 +2,7 @@
 
 from omegaconf import DictConfig
 
-from lightsweep import checks, warm_start
+from lightsweep import checkpoint_files, checks
 from lightsweep.errors import ConfigError
 from lightsweep.metrics import check_monitor
 
@@ -39,7 +39,7 @@ def check(cfg: DictConfig, overrides: list[str]) -> None:
     checks.flag("compile", cfg.compile)
     checks.flag("lr_find", cfg.lr_find)
     if cfg.init_from is not None:
-        warm_start.find(cfg.init_from)
+        checkpoint_files.to_start_from(cfg.init_from)
     if cfg.threads is not None:
         checks.whole("threads", cfg.threads, "[1, inf)")
     checks.require(isinstance(cfg.data_dir, str) and cfg.data_dir != "", "data_dir", "be a path", cfg.data_dir)

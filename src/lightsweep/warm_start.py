@@ -7,30 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lightsweep import checkpoints, run_folder
+from lightsweep import run_folder
+from lightsweep.checkpoint_files import to_start_from
 from lightsweep.errors import ConfigError
 
 log = logging.getLogger(__name__)
 
 _PREFIXES = ("net.", "_orig_mod.")  # of a LightningModule, of a network that was compiled
-
-
-def find(source: Any) -> Path:
-    """The checkpoint file that ``init_from=SOURCE`` means: itself, or the best one of a run's folder.
-
-    Raises:
-        ConfigError: there is none.
-    """
-    path = Path(str(source)).expanduser()
-    if path.is_file():
-        return path
-    if not run_folder.is_run(path):
-        rule = f"a run's folder (one that holds {run_folder.CONFIG}) or a checkpoint file"
-        raise ConfigError(f"init_from must be {rule}, got {str(source)!r}")
-    chosen = checkpoints.choose(path / "checkpoints", "best")
-    if not chosen.is_file():
-        raise ConfigError(f"init_from: no epoch of {path} was finished, it has no checkpoint")
-    return chosen
 
 
 def start_from(source: Any, net: nn.Module) -> None:
@@ -42,7 +25,7 @@ def start_from(source: Any, net: nn.Module) -> None:
     Raises:
         ConfigError: the file is missing or damaged, or nothing of it fits.
     """
-    path = find(source)
+    path = to_start_from(source)
     saved, own = _read(path), net.state_dict()
     fitting = {name: weight for name, weight in saved.items() if name in own and weight.shape == own[name].shape}
     if not any(name in fitting for name, _ in net.named_parameters()):

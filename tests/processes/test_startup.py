@@ -49,6 +49,16 @@ def test_without_torch(tmp_path, arguments):
     assert not imported & {"torch", "pytorch_lightning", "torchvision", "torchmetrics", "optuna", "sklearn", "numpy"}
 
 
+def test_a_sweeps_own_process_is_light():
+    """It waits for its workers; torch in it would cost ten seconds and a worker's memory."""
+    code = "import sys, lightsweep.sweep.session; print(*sys.modules)"
+    ended = subprocess.run([sys.executable, "-c", code], cwd=SCRIPT.parent, check=True, capture_output=True, text=True)
+
+    modules = set(ended.stdout.split())
+    assert "optuna" in modules
+    assert not modules & {"torch", "pytorch_lightning", "torchvision", "torchmetrics", "sklearn", "matplotlib"}
+
+
 def test_completion_knows_the_choices(tmp_path):
     command = [sys.executable, str(SCRIPT), "-sc", "query=bash"]
     ended = subprocess.run(command, cwd=tmp_path, env=environment(), check=True, capture_output=True, text=True)

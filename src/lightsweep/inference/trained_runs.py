@@ -9,10 +9,9 @@ from typing import Any
 from omegaconf import DictConfig
 
 from lightsweep import run_folder
+from lightsweep.checkpoint_files import BEST, LAST
 from lightsweep.data.names import printable
 from lightsweep.errors import ConfigError
-
-_BEST, _LAST = "best.ckpt", "last.ckpt"
 
 
 @dataclass(frozen=True)
@@ -82,7 +81,7 @@ def find(name: str, which: str | None) -> Weights:
 
 def _of_run(folder: Path, which: str | None, reason: str) -> Weights:
     wanted = which or run_folder.load_config(folder).get("score_with", "best")
-    names = (_LAST,) if wanted == "last" else (_BEST, _LAST)  # a run may keep no best one
+    names = (LAST,) if wanted == "last" else (BEST, LAST)  # a run may keep no best one
     for name in names:
         if (folder / "checkpoints" / name).is_file():
             return Weights(folder / "checkpoints" / name, folder, reason)
