@@ -45,7 +45,7 @@ def _check_books(sweep, n_trials: int, retries: int = 3) -> None:
     for trial in trials:
         assert trial.user_attrs.get("retries", 0) <= retries
         if "retry_of" in trial.user_attrs:
-            first = trials[trial.user_attrs["retry_of"]].params  # some or none where it was killed while it was asked for
+            first = trials[trial.user_attrs["retry_of"]].params  # not all where it was killed while being asked
             assert first.items() <= trial.params.items()
 
     for trial in trials:
