@@ -43,35 +43,16 @@ def main(cfg: DictConfig) -> float:
 
 def train(cfg: DictConfig, folder: Path, *, kind: str, overrides: list[str]) -> float:
     """Build, fit, score, save."""
-    import torch
-
-    from lightsweep import (
-        checkpoint_files,
-        checkpoints,
-        preflight,
-        quiet,
-        results,
-        summary,
-        tracking,
-        trainer,
-        warm_start,
-    )
+    from lightsweep import checkpoint_files, checkpoints, results, summary, tracking, trainer
     from lightsweep.insight import scored
     from lightsweep.metrics import MetricsFile
-    from lightsweep.seeds import seed_everything
 
-    quiet.libraries()
-    preflight.check(cfg, overrides)
-    if cfg.threads is not None:
-        torch.set_num_threads(cfg.threads)
+    check(cfg, overrides)
     last = folder / "checkpoints" / checkpoint_files.LAST
     metrics = MetricsFile(folder / "metrics.csv")
     with results.Record(folder, cfg, metrics, kind=kind, overrides=overrides) as record:
         data = read_data(cfg)
-        seed_everything(cfg.seed)
-        classifier = build_classifier(cfg, data)
-        if cfg.init_from is not None and not last.exists():  # a resumed run has weights of its own
-            warm_start.start_from(cfg.init_from, classifier.net)
+        classifier = initial_classifier(cfg, data, warm=not last.exists())  # a resumed run has weights of its own
         record.add(**results.parameters(classifier.net))
 
         in_trial = kind in ("trial", "seed")
@@ -98,24 +79,26 @@ def train(cfg: DictConfig, folder: Path, *, kind: str, overrides: list[str]) -> 
 
 def find_rate(cfg: DictConfig, folder: Path, *, kind: str, overrides: list[str]) -> float:
     """A learning-rate range test instead of training; returns the rate that it suggests."""
+    from lightsweep import checks, lr_find
+
+    checks.require(kind == "run", "lr_find", "be false in a grid or a sweep, since it tests one setting", True)
+    check(cfg, overrides)
+    data = read_data(cfg)
+    rate = lr_find.run(cfg, folder, initial_classifier(cfg, data, warm=True), data)
+    lr_find.show(rate, folder, overrides)
+    return rate
+
+
+def check(cfg: DictConfig, overrides: list[str]) -> None:
+    """Refuse what can be seen to be wrong, and set the process up for what is right."""
     import torch
 
-    from lightsweep import checks, lr_find, preflight, quiet, warm_start
-    from lightsweep.seeds import seed_everything
+    from lightsweep import preflight, quiet
 
     quiet.libraries()
-    checks.require(kind == "run", "lr_find", "be false in a grid or a sweep, since it tests one setting", True)
     preflight.check(cfg, overrides)
     if cfg.threads is not None:
         torch.set_num_threads(cfg.threads)
-    data = read_data(cfg)
-    seed_everything(cfg.seed)
-    classifier = build_classifier(cfg, data)
-    if cfg.init_from is not None:
-        warm_start.start_from(cfg.init_from, classifier.net)
-    rate = lr_find.run(cfg, folder, classifier, data)
-    lr_find.show(rate, folder, overrides)
-    return rate
 
 
 def read_data(cfg: DictConfig):
@@ -127,6 +110,18 @@ def read_data(cfg: DictConfig):
         build_classifier(cfg, traits)
     data.setup()
     return data
+
+
+def initial_classifier(cfg: DictConfig, data, *, warm: bool):
+    """The classifier as training begins with it: with weights that follow from the seed, or, if `warm`, `init_from`."""
+    from lightsweep import warm_start
+    from lightsweep.seeds import seed_everything
+
+    seed_everything(cfg.seed)
+    classifier = build_classifier(cfg, data)
+    if warm and cfg.init_from is not None:
+        warm_start.start_from(cfg.init_from, classifier.net)
+    return classifier
 
 
 def build_classifier(cfg: DictConfig, data):
