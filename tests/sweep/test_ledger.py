@@ -62,6 +62,18 @@ def test_an_interrupted_trial_does_not_count_and_is_asked_for_again(open_ledger)
     assert ledger.trials()[1].user_attrs["retry_of"] == 0
 
 
+def test_a_retry_that_was_cut_off_before_it_had_its_parameters_keeps_them(open_ledger) -> None:
+    ledger = open_ledger(n_trials=1)
+    first = ledger.claim()
+    wanted = {name: first.suggest_float(name, 0, 1) for name in ("x", "y")}
+    ledger.tell(first, Outcome("interrupted"))
+    second = ledger.claim()
+    second.suggest_float("x", 0, 1)
+    ledger.tell(second, Outcome("interrupted"))
+    third = ledger.claim()
+    assert {name: third.suggest_float(name, 0, 1) for name in ("x", "y")} == wanted
+
+
 def test_the_trials_of_a_dead_sweeper_are_found_once(open_ledger) -> None:
     dead = open_ledger(n_trials=2)
     dead.claim()

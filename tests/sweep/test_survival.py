@@ -28,6 +28,15 @@ def _command(pid: str) -> bytes:
         return b""
 
 
+def _wanted(trial, trials) -> dict[str, object]:
+    """The parameters of all trials that this one is asked again for; each may have been killed while being asked."""
+    wanted: dict[str, object] = {}
+    while "retry_of" in trial.user_attrs:
+        trial = trials[trial.user_attrs["retry_of"]]
+        wanted |= trial.params
+    return wanted
+
+
 def _check_books(sweep, n_trials: int, retries: int = 3) -> None:
     """Leaderboard = storage = folders; each number once; each interrupted trial with one successor."""
     trials = sweep.study().trials
@@ -44,9 +53,10 @@ def _check_books(sweep, n_trials: int, retries: int = 3) -> None:
     assert sorted(successors) == [trial.number for trial in trials if is_interrupted(trial)]
     for trial in trials:
         assert trial.user_attrs.get("retries", 0) <= retries
-        if "retry_of" in trial.user_attrs:
-            first = trials[trial.user_attrs["retry_of"]].params  # not all where it was killed while being asked
-            assert first.items() <= trial.params.items()
+        wanted = _wanted(trial, trials)
+        had = wanted.keys() & trial.params.keys()  # not all where it was killed itself while being asked
+        assert {name: trial.params[name] for name in had} == {name: wanted[name] for name in had}
+        assert had == wanted.keys() or trial.state == TrialState.FAIL
 
     for trial in trials:
         starts = sweep.folder / f"trial-{trial.number:04d}" / "starts"

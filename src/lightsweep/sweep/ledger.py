@@ -137,7 +137,7 @@ class Ledger:
         succeeded = {trial.user_attrs.get("retry_of") for trial in trials}
         for trial in trials:
             if is_interrupted(trial) and trial.number not in succeeded:
-                self.study.enqueue_trial(trial.params, user_attrs=_inherited(trial))
+                self.study.enqueue_trial(_wanted(trial), user_attrs=_inherited(trial))
 
 
 def ended(trials: Sequence[FrozenTrial]) -> int:
@@ -148,6 +148,12 @@ def ended(trials: Sequence[FrozenTrial]) -> int:
 def is_interrupted(trial: FrozenTrial) -> bool:
     """Cut off with its sweeper, and to be asked for again."""
     return trial.state == TrialState.FAIL and bool(trial.user_attrs.get("interrupted"))
+
+
+def _wanted(trial: FrozenTrial) -> dict[str, Any]:
+    """The parameters that a trial has, and those it was asked for and did not get before it was cut off."""
+    asked: dict[str, Any] = trial.system_attrs.get("fixed_params", {})
+    return {**asked, **trial.params}
 
 
 def _inherited(trial: FrozenTrial) -> dict[str, Any]:
