@@ -9,6 +9,7 @@ from lightsweep.initializers import NAMES as INITIALIZER_NAMES
 from lightsweep.initializers import initialize
 from lightsweep.nets import limits
 from lightsweep.nets.activations import ACTIVATIONS
+from lightsweep.nets.dropout import Dropout
 
 
 class MLP(nn.Module):
@@ -63,7 +64,7 @@ class MLP(nn.Module):
             act = ACTIVATIONS[activation]()
             norm = nn.BatchNorm1d(units, eps=bn_eps, momentum=bn_momentum) if bn else nn.Identity()
             middle = [norm, act] if bn_position == "before" else [act, norm]
-            layers += [linear, *middle, nn.Dropout(drop) if drop else nn.Identity()]  # [B, inputs] -> [B, units]
+            layers += [linear, *middle, Dropout(drop) if drop else nn.Identity()]  # [B, inputs] -> [B, units]
             inputs = units
         self.body = nn.Sequential(*layers)
         self.head = nn.Linear(inputs, num_classes)

@@ -11,6 +11,7 @@ from lightsweep.initializers import NAMES as INITIALIZER_NAMES
 from lightsweep.initializers import initialize
 from lightsweep.nets import limits
 from lightsweep.nets.activations import ACTIVATIONS
+from lightsweep.nets.dropout import Dropout
 
 
 class ResMLP(nn.Module):
@@ -83,7 +84,7 @@ class _Block(nn.Module):
                 widen=nn.Linear(thin, wide),
                 activation=activation,
                 narrow=nn.Linear(wide, thin),
-                dropout=nn.Dropout(dropout) if dropout else nn.Identity(),
+                dropout=Dropout(dropout) if dropout else nn.Identity(),
                 skip=StochasticDepth(skip, "row") if skip else nn.Identity(),
             )
         )
