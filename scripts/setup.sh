@@ -31,4 +31,5 @@ elif uv=$venv/bin/uv && [[ ! -x $uv ]]; then
     }
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check uv
 fi
-"$uv" pip install --quiet --python "$venv/bin/python" --editable '.[dev]'
+# Compiled now, the first command need not: without it every start takes seconds longer where Python may not write.
+"$uv" pip install --quiet --compile-bytecode --python "$venv/bin/python" --editable '.[dev]'

@@ -50,6 +50,13 @@ def test_an_older_checkpoint_means_squash(finished, tmp_path: Path) -> None:
     assert checkpoints.load(tmp_path / "older.ckpt").description.resize == "squash"
 
 
+def test_an_older_checkpoint_lacks_what_networks_have_learnt_since(finished, tmp_path: Path) -> None:
+    content = finished.checkpoint("best.ckpt")
+    del content["lightsweep"]["model"]["dct"]
+    torch.save(content, tmp_path / "older.ckpt")
+    assert checkpoints.load(tmp_path / "older.ckpt").description.model["dct"] is None
+
+
 def test_best_is_the_best_epoch_and_last_the_last(finished) -> None:
     folder = finished.folder / "checkpoints"
     best = max(finished.rows, key=lambda row: float(row["val/acc"]))

@@ -65,3 +65,17 @@ def test_an_argument_that_came_with_a_later_version_is_as_it_is_by_default(compo
     earlier_versions.fill_up(own, compose("optimizer.weight_decay=0.5", "logger=csv"))
     assert (own.data.augment.flip, own.data.augment.mixup) == (True, compose().data.augment.mixup)
     assert "weight_decay" not in own.optimizer  # torch has its own default
+
+
+@pytest.mark.parametrize("name", ["mlp", "cnn", "resmlp"])
+def test_a_network_gets_the_keys_that_its_file_has_now(compose, name: str) -> None:
+    today = OmegaConf.load(CONF / "model" / f"{name}.yaml")
+    own = compose()
+    own.model = {"_target_": today._target_, "width": 7}
+    earlier_versions.fill_up(own, compose("model=mlp"))
+    assert own.model == {**today, "width": 7}
+
+
+def test_a_network_of_somebody_elses_is_left_alone() -> None:
+    node = OmegaConf.create({"_target_": "mine.Net", "a": 1})
+    assert earlier_versions.whole_model(node) == node

@@ -7,10 +7,12 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from omegaconf import OmegaConf
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch import nn
 
+from lightsweep import earlier_versions
 from lightsweep.checkpoint_files import BEST, LAST
 from lightsweep.data.normalize import Normalization
 from lightsweep.errors import ConfigError
@@ -84,7 +86,7 @@ def load(path: Path) -> Trained:
         content = torch.load(path, map_location="cpu", weights_only=True)
         said = content["lightsweep"]
         description = Description(
-            said["model"],
+            _whole(said["model"]),
             tuple(said["input_shape"]),
             tuple(said["class_names"]),
             Normalization(said["mean"], said["std"]),
@@ -101,6 +103,12 @@ def load(path: Path) -> Trained:
     except RuntimeError as error:
         raise ConfigError(f"{path} has weights of another network ({' '.join(str(error).split())[:200]})") from error
     return Trained(net.eval(), description, epoch, precision)
+
+
+def _whole(model: dict[str, Any]) -> dict[str, Any]:
+    """A checkpoint's own node model, with the keys that came with a later version."""
+    whole = earlier_versions.whole_model(OmegaConf.create(model))
+    return dict(OmegaConf.to_container(whole))  # type: ignore[arg-type]
 
 
 def epochs_finished(checkpoint: dict[str, Any]) -> int:

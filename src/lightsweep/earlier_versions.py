@@ -1,6 +1,7 @@
 """Runs of earlier versions, whose config.yaml lacks keys that came later."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -8,6 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from lightsweep.run_folder import ROOT
 
 _DATA = ROOT / "conf" / "data"
+_MODELS = ROOT / "conf" / "model"
 _SHARED = "_common.yaml"
 
 
@@ -20,6 +22,8 @@ def fill_up(own: DictConfig, composed: DictConfig) -> None:
     for key in composed.keys() - own.keys() - {"resume"}:
         own[key] = composed._get_node(key)
     fill_up_data(own)
+    if isinstance(model := own.get("model"), DictConfig):
+        own.model = whole_model(model)
     _fill_up_classes(own, composed)
 
 
@@ -31,21 +35,29 @@ def fill_up_data(config: DictConfig) -> None:
     node = config.get("data")
     if not isinstance(node, DictConfig):
         return
-    for defaults in _files(node.get("_target_")):
+    for defaults in _files(_DATA, node.get("_target_")):
         node = OmegaConf.merge(defaults, node)
         config.data = node
 
 
-def _files(target: Any) -> Iterator[DictConfig]:
-    """The defaults of the data set with this ``_target_``: first its own, then those that all share."""
-    for path in sorted(_DATA.glob("[!_]*.yaml")):
+def whole_model(node: DictConfig) -> DictConfig:
+    """A node model with what it lacks of the keys that its file in conf/model has now; as it is where no file does."""
+    for defaults in _files(_MODELS, node.get("_target_")):
+        return OmegaConf.merge(defaults, node)  # type: ignore[return-value]
+    return node
+
+
+def _files(group: Path, target: Any) -> Iterator[DictConfig]:
+    """The defaults of what has this ``_target_``: first its own, then those that its group shares."""
+    for path in sorted(group.glob("[!_]*.yaml")):
         own = OmegaConf.load(path)
         if isinstance(own, DictConfig) and own.get("_target_") == target:
             own.pop("defaults", None)
-            shared = OmegaConf.load(_DATA / _SHARED)
-            assert isinstance(shared, DictConfig)
             yield own
-            yield shared
+            if (group / _SHARED).is_file():
+                shared = OmegaConf.load(group / _SHARED)
+                assert isinstance(shared, DictConfig)
+                yield shared
             return
 
 

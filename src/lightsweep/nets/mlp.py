@@ -1,6 +1,6 @@
 """The multilayer perceptron."""
 
-from math import log, prod
+from math import log
 
 from torch import Tensor, nn
 
@@ -10,6 +10,7 @@ from lightsweep.initializers import initialize
 from lightsweep.nets import limits
 from lightsweep.nets.activations import ACTIVATIONS
 from lightsweep.nets.dropout import Dropout
+from lightsweep.nets.spectrum import flat
 
 
 class MLP(nn.Module):
@@ -22,6 +23,7 @@ class MLP(nn.Module):
         bn: BatchNorm1d in each hidden layer, before or after the activation (`bn_position`).
         dropout: one number, or one a hidden layer.
         init, head_init: names from `initializers.NAMES`.
+        dct, dct_eps: see `spectrum.flat`.
 
     Raises:
         ConfigError: a value is out of its range.
@@ -44,6 +46,8 @@ class MLP(nn.Module):
         dropout: float | list[float],
         init: str,
         head_init: str,
+        dct: int | list[int] | None,
+        dct_eps: float,
     ) -> None:
         super().__init__()
         checks.choice("model.activation", activation, ACTIVATIONS)
@@ -56,8 +60,8 @@ class MLP(nn.Module):
         widths = hidden_widths(width, depth, taper) if hidden is None else _checked(hidden)
         drops = _per_layer(dropout, len(widths))
 
-        layers: list[nn.Module] = [nn.Flatten()]  # [B, C, H, W] -> [B, C * H * W]
-        inputs = prod(input_shape)
+        first, inputs = flat(input_shape, dct, dct_eps)  # [B, C, H, W] -> [B, inputs]
+        layers = [first]
         for units, drop in zip(widths, drops, strict=True):
             linear = nn.Linear(inputs, units)
             initialize(linear, init)

@@ -1,7 +1,6 @@
 """An MLP of residual inverted bottlenecks."""
 
 from collections import OrderedDict
-from math import prod
 
 from torch import Tensor, nn
 from torchvision.ops import StochasticDepth
@@ -12,6 +11,7 @@ from lightsweep.initializers import initialize
 from lightsweep.nets import limits
 from lightsweep.nets.activations import ACTIVATIONS
 from lightsweep.nets.dropout import Dropout
+from lightsweep.nets.spectrum import flat
 
 
 class ResMLP(nn.Module):
@@ -27,6 +27,7 @@ class ResMLP(nn.Module):
         drop_path: how often the last block is passed over, for each image by itself; for the blocks before it less,
             in equal steps from 0 (stochastic depth, Huang et al. 2016).
         init, head_init: names from `initializers.NAMES`.
+        dct, dct_eps: see `spectrum.flat`.
 
     Raises:
         ConfigError: a value is out of its range.
@@ -45,6 +46,8 @@ class ResMLP(nn.Module):
         drop_path: float,
         init: str,
         head_init: str,
+        dct: int | list[int] | None,
+        dct_eps: float,
     ) -> None:
         super().__init__()
         limits.check(width=width, depth=depth)
@@ -55,8 +58,8 @@ class ResMLP(nn.Module):
         checks.choice("model.init", init, INITIALIZER_NAMES)
         checks.choice("model.head_init", head_init, INITIALIZER_NAMES)
 
-        # [B, C, H, W] -> [B, C * H * W] -> [B, width]
-        self.stem = nn.Sequential(nn.Flatten(), nn.Linear(prod(input_shape), width))
+        first, inputs = flat(input_shape, dct, dct_eps)
+        self.stem = nn.Sequential(first, nn.Linear(inputs, width))  # [B, C, H, W] -> [B, inputs] -> [B, width]
         skips = [drop_path * block / max(1, depth - 1) for block in range(depth)]
         self.blocks = nn.Sequential(
             *(_Block(width, expansion * width, ACTIVATIONS[activation](), dropout, skip) for skip in skips)
