@@ -4,9 +4,16 @@ import pytest
 import torch
 
 from lightsweep import checkpoints
+from lightsweep.averaging import WeightAverage
 from lightsweep.errors import ConfigError
 
-EMA = ("callbacks=[default,ema]", "callbacks.ema.decay=0.9", "model.bn=true")
+EMA = (
+    "callbacks=[default,ema]",
+    "callbacks.ema.decay=0.9",
+    "model.bn=true",
+    "monitor.metric=val/loss",
+    "monitor.mode=min",
+)
 
 
 def weights(run, name: str, part: str = "state_dict") -> dict[str, torch.Tensor]:
@@ -44,13 +51,26 @@ def test_the_best_checkpoint_holds_averaged_weights_alone(averaged) -> None:
 
 
 def test_is_what_the_formula_says(run) -> None:
-    """One batch an epoch: after two steps the average is 0.9 of the first weights and 0.1 of the second."""
+    """One batch an epoch: the average of two steps is 2/11 of the first weights and 9/11 of the second."""
     batch = (*EMA, "data.batch_size=100000", "data.drop_last=false")
     first = weights(run(*batch, "trainer.max_epochs=1", name="one"), "last.ckpt", "current_model_state")
     two = run(*batch, "trainer.max_epochs=2", name="two")
     second = weights(two, "last.ckpt", "current_model_state")
-    expected = 0.9 * first["net.head.weight"] + 0.1 * second["net.head.weight"]
+    expected = (2 * first["net.head.weight"] + 9 * second["net.head.weight"]) / 11
     torch.testing.assert_close(weights(two, "last.ckpt")["net.head.weight"], expected)
+
+
+def test_decay_grows_to_what_was_asked() -> None:
+    average = WeightAverage(decay=0.9, every=2, start=3, use_buffers=True)
+    decays = []
+    for step in range(200):
+        if average.should_update(step_idx=step):
+            kept, fresh = [torch.ones(1)], [torch.zeros(1)]
+            average._average(kept, fresh, 0)
+            decays.append(kept[0].item())
+    assert decays[1:4] == pytest.approx([2 / 11, 3 / 12, 4 / 13])
+    assert len(decays) == 99
+    assert decays[-1] == pytest.approx(0.9)
 
 
 def test_a_resumed_run_is_the_same_to_the_last_bit(averaged, run) -> None:

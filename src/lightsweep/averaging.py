@@ -3,17 +3,22 @@
 from typing import Any
 
 import pytorch_lightning as pl
-from pytorch_lightning.callbacks import EMAWeightAveraging, WeightAveraging
+from pytorch_lightning.callbacks import WeightAveraging
+from torch import Tensor
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from lightsweep import checks
 
 
-class WeightAverage(EMAWeightAveraging):
-    """Lightning's exponential moving average, which is the weights themselves until it begins. (Lightning's would be
-    the initial weights for so long, and they would be validated.)
+class WeightAverage(WeightAveraging):
+    """An exponential moving average, which is the weights themselves until it begins. (Lightning's would be the
+    initial weights for so long, and they would be validated.)
+
+    Its n-th update has the decay (1 + n) / (10 + n) while that is less than `decay`: the first weights, far from where
+    training leads, are soon forgotten, in short runs too (as `num_updates` of TensorFlow's ExponentialMovingAverage).
 
     Args:
-        decay: of the average at an update.
+        decay: of the average at an update, at most.
         every: optimizer steps an update.
         start: optimizer steps before the first.
         use_buffers: average BatchNorm's statistics too.
@@ -27,9 +32,20 @@ class WeightAverage(EMAWeightAveraging):
         checks.whole("callbacks.ema.every", every, "[1, inf)")
         checks.whole("callbacks.ema.start", start, "[0, inf)")
         checks.flag("callbacks.ema.use_buffers", use_buffers)
-        super().__init__(
-            decay=decay, update_every_n_steps=every, update_starting_at_step=start, use_buffers=use_buffers
-        )
+        self.decay, self.every, self.start = decay, every, start
+        self.updates = 0  # before the one that is due
+        super().__init__(use_buffers=use_buffers, multi_avg_fn=self._average)
+
+    def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:
+        if step_idx is None or step_idx < self.start:
+            return False
+        self.updates, steps_over = divmod(step_idx - self.start, self.every)  # also right in a run that was resumed
+        return steps_over == 0
+
+    def _average(self, averages: list[Tensor], weights: list[Tensor], _updates: Tensor | int) -> None:
+        """Move averages towards weights. (torch's own count lies on the device, and would have to be waited for.)"""
+        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
+        get_ema_multi_avg_fn(decay)(averages, weights, self.updates)
 
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._follow(pl_module)
