@@ -54,6 +54,9 @@ def parse(every: list[rows.Row]) -> Namespace:
 def train(chosen: list[rows.Row], every: list[rows.Row], options: Namespace) -> None:
     """Run what is missing; after each run write its record and the table."""
     outputs = options.outputs.resolve()
+    for row in [row for row in chosen if row.gpu and not has_gpu()]:
+        print(f"left out: {row.name} needs a GPU", flush=True)
+        chosen.remove(row)
     tasks = runs.missing(runs.plan(chosen, options.seeds, outputs), options.results)
     if any(task.row.family == "e" for task in tasks):
         write_photos.once()
@@ -63,12 +66,18 @@ def train(chosen: list[rows.Row], every: list[rows.Row], options: Namespace) -> 
     def ended(task: runs.Task) -> None:
         nonlocal left
         left -= 1
-        record = records.take(task.row, task.seed, task.folder, task.log, options.jobs)
+        record = records.take(task.row, task.seed, task.folder, task.log, max(1, options.jobs // task.row.threads))
         records.write(record, records.path(task.row, task.seed, options.results))
         print(f"{tell(task, record)} ({left} left)", flush=True)
         publish(every, options)
 
     runs.run_all(tasks, options.jobs, ended)
+
+
+def has_gpu() -> bool:
+    import torch  # takes seconds
+
+    return torch.cuda.is_available()
 
 
 def tell(task: runs.Task, record: records.Record) -> str:

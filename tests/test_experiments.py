@@ -17,7 +17,7 @@ from lightsweep.results import parameters
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 EXPERIMENTS = sorted(
-    str(file.relative_to(CONF / "experiment").with_suffix("")) for file in CONF.glob("experiment/*/[!_]*.yaml")
+    str(file.relative_to(CONF / "experiment").with_suffix("")) for file in CONF.glob("experiment/**/[!_]*.yaml")
 )
 KERAS = [name for name in EXPERIMENTS if name.startswith("reference/") and not name.startswith("reference/e_")]
 
@@ -40,7 +40,8 @@ COUNT_OF = {name: count for count, names in COUNTS.items() for name in names}
 @cache
 def composed(name: str) -> DictConfig:
     with hydra.initialize_config_dir(str(CONF)):
-        return hydra.compose("train", [f"experiment={name}", "run_dir=/nowhere", "data_dir=/nowhere"])
+        gpu = ["trainer.accelerator=auto"] if name.endswith("_gpu") else []  # nothing is built without one
+        return hydra.compose("train", [f"experiment={name}", "run_dir=/nowhere", "data_dir=/nowhere", *gpu])
 
 
 @cache

@@ -7,7 +7,7 @@ from pathlib import Path
 from lightsweep.run_folder import ROOT
 
 CONFIGS = ROOT / "conf" / "experiment"
-FOLDERS = ("reference", "next")
+FOLDERS = ("reference", "next", ".")
 
 
 @dataclass(frozen=True)
@@ -15,12 +15,14 @@ class Row:
     """One configuration, and what its report says of it.
 
     Args:
-        name: of the config, without its folder.
+        name: of the config, without its folder if it has one.
         experiment: as it is typed behind ``experiment=``.
         title: in words.
         reported: the report's numbers, under the names that `result.json` has for them.
         assumed: what the report does not state.
         seeds: how many runs the table wants.
+        threads: of a run, which then takes the places of so many.
+        gpu: does it need one?
     """
 
     name: str
@@ -29,6 +31,8 @@ class Row:
     reported: dict[str, float] = field(hash=False)
     assumed: str
     seeds: int
+    threads: int = 1
+    gpu: bool = False
 
     @property
     def label(self) -> str:
@@ -37,29 +41,31 @@ class Row:
 
     @property
     def family(self) -> str:
-        folder = self.experiment.partition("/")[0]
-        return self.name[0] if folder == "reference" else folder
+        folder = self.experiment.rpartition("/")[0]
+        return self.name[0] if folder == "reference" else folder or "best"
 
 
 def read_all(configs: Path = CONFIGS) -> list[Row]:
     """Every row, families in order and each family by number: a1, a2, ..., d2, d10."""
     files = [file for folder in FOLDERS for file in (configs / folder).glob("[!_]*.yaml")]
-    rows = [read(file) for file in files]
-    return sorted(rows, key=lambda row: (FOLDERS.index(row.experiment.partition("/")[0]), _by_number(row.name)))
+    rows = [read(file, configs) for file in files]
+    return sorted(rows, key=lambda row: (FOLDERS.index(row.experiment.rpartition("/")[0] or "."), _by_number(row.name)))
 
 
-def read(file: Path) -> Row:
-    """The row of a config: the comment's title, then ``reported:``, ``assumed:``, ``seeds:``."""
+def read(file: Path, configs: Path = CONFIGS) -> Row:
+    """The row of a config: the comment's title, then ``reported:``, ``assumed:`` and the like."""
     comments = [line[2:] for line in file.read_text(encoding="utf-8").splitlines() if line.startswith("# ")]
     title, *others = (comment for comment in comments if not comment.startswith("@package"))
-    said = dict(line.split(": ", 1) for line in others if re.match(r"(reported|assumed|seeds): ", line))
+    said = dict(line.split(": ", 1) for line in others if re.match(r"(reported|assumed|seeds|threads|gpu): ", line))
     return Row(
         name=file.stem,
-        experiment=f"{file.parent.name}/{file.stem}",
+        experiment=str(file.relative_to(configs).with_suffix("")),
         title=title.partition(": ")[2].rstrip("."),
         reported=_numbers(said.get("reported", "")),
         assumed=said.get("assumed", ""),
         seeds=int(said.get("seeds", 1)),
+        threads=int(said.get("threads", 1)),
+        gpu="gpu" in said,
     )
 
 

@@ -44,7 +44,7 @@ class Task:
         script = [sys.executable, str(ROOT / "src" / "train.py")]
         if is_run(self.folder):
             return [*script, f"resume={self.folder}"]
-        small = ["threads=1", "logger=none"]
+        small = [f"threads={self.row.threads}", "logger=none"]
         return [
             *script,
             f"experiment={self.row.experiment}",
@@ -74,18 +74,23 @@ def missing(tasks: Iterable[Task], results: Path) -> list[Task]:
 
 
 def run_all(tasks: Iterable[Task], jobs: int, ended: Callable[[Task], None]) -> None:
-    """Run tasks, `jobs` at a time, and call `ended` after each. Ctrl-C and SIGTERM stop them in order."""
+    """Run tasks, `jobs` at a time, and call `ended` after each. One with several threads counts as so many, or runs
+    alone. Ctrl-C and SIGTERM stop them in order."""
     waiting = deque(tasks)
     running: dict[Task, subprocess.Popen] = {}
     with _stopping(running):
         while waiting or running:
-            while waiting and len(running) < jobs:
+            while waiting and (not running or _places([*running, waiting[0]]) <= jobs):
                 task = waiting.popleft()
                 running[task] = _start(task)
             time.sleep(_POLL)
             for task in [task for task, process in running.items() if process.poll() is not None]:
                 del running[task]
                 ended(task)
+
+
+def _places(tasks: list[Task]) -> int:
+    return sum(task.row.threads for task in tasks)
 
 
 def _start(task: Task) -> subprocess.Popen:

@@ -15,6 +15,7 @@ FAMILIES = {
     "d": "D. Controlled experiments",
     "e": "E. Image folders",
     "next": "Next steps that report A names, and what its questions need",
+    "best": "Better than the references",
 }
 _HEADS = (
     *("row", "", "val reported", "val here", "test reported", "test here", "n", "difference"),
@@ -44,7 +45,7 @@ def _head(rows: list[Row], found: Found) -> str:
     if not records:
         return "No run has ended yet."
     versions = {f"{name} {number}" for record in records for name, number in record["versions"].items()}
-    places = {f"{record['device']}, {record['cores']} cores, {record['jobs']} runs at a time" for record in records}
+    places = {_place(record) for record in records}
     hours = sum(record["seconds"] for record in records) / 3600
     return "\n".join(
         [
@@ -54,6 +55,12 @@ def _head(rows: list[Row], found: Found) -> str:
             f"- commit: {_listed(_commit(record) for record in records)}",
         ]
     )
+
+
+def _place(record: Record) -> str:
+    runs, threads = record["jobs"], record.get("threads", 1)
+    said = f"{runs} runs at a time" if runs > 1 else "one run at a time"
+    return f"{record['device']}, {record['cores']} cores, {said}" + (f" on {threads} threads" if threads > 1 else "")
 
 
 def _table(rows: list[Row], found: Found) -> str:

@@ -54,7 +54,7 @@ def test_a_row_is_read_from_its_config() -> None:
 
 
 def test_families_come_in_order_and_by_number() -> None:
-    assert list(dict.fromkeys(each.family for each in EVERY)) == ["a", "b", "c", "d", "e", "next"]
+    assert list(dict.fromkeys(each.family for each in EVERY)) == ["a", "b", "c", "d", "e", "next", "best"]
     assert [each.name for each in EVERY if each.family == "d"] == [f"d{number}" for number in range(1, 26)]
 
 
@@ -76,6 +76,34 @@ def test_first_one_seed_of_every_row_then_the_others(tmp_path: Path) -> None:
         *("a1 seed 43", "d11 seed 43", "a1 seed 44", "d11 seed 44"),
     ]
     assert len(runs.plan([BY_NAME["a1"], BY_NAME["b0"]], 2, tmp_path)) == 4
+
+
+def test_a_run_on_two_threads_takes_two_places(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    class Done:
+        def poll(self) -> int | None:
+            events.append(len(begun))
+            return 0 if len(events) > 2 else None
+
+    begun: list[str] = []
+    events: list[int] = []
+    monkeypatch.setattr(runs, "_start", lambda task: begun.append(str(task)) or Done())
+    monkeypatch.setattr(runs, "_POLL", 0.0)
+    tasks = [runs.Task(each, 42, tmp_path) for each in (BY_NAME["a1"], BY_NAME["best_mlp"], BY_NAME["a2"])]
+    runs.run_all(tasks, 2, lambda task: None)
+    assert begun == ["a1 seed 42", "best_mlp seed 42", "a2 seed 42"]
+    assert events[:3] == [1, 1, 1]  # best_mlp waits until a1 has ended, although a place is free
+    assert "threads=2" in tasks[1].command
+
+
+def test_without_a_gpu_what_needs_one_is_left_out(monkeypatch, tmp_path: Path, capsys) -> None:
+    monkeypatch.setattr(reproduce, "has_gpu", lambda: False)
+    monkeypatch.setattr(runs, "run_all", lambda tasks, jobs, ended: begun.extend(tasks))
+    begun: list[runs.Task] = []
+    places = [f"--{name}={tmp_path / name}" for name in ("results", "outputs", "table")]
+    monkeypatch.setattr("sys.argv", ["reproduce.py", "best", "--nice=0", *places])
+    reproduce.main()
+    assert "left out: best_mlp_gpu needs a GPU" in capsys.readouterr().out
+    assert {task.row.name for task in begun} == {"best_mlp", "best_mlp_pixels"}
 
 
 @pytest.mark.parametrize(("status", "runs_again"), [("completed", False), ("diverged", False), ("failed", True)])
@@ -115,7 +143,7 @@ def test_a_run_that_never_began_is_a_record_with_its_last_word(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["z"], "FAMILY must be one of a, b, c, d, e, next, or a row's name, got z"),
+        (["z"], "FAMILY must be one of a, b, c, d, e, next, best, or a row's name, got z"),
         (["--jobs", "0"], "--jobs must be >= 1, got 0"),
         (["--seeds", "-1"], "--seeds must be >= 1, got -1"),
     ],
