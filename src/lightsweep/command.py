@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from lightsweep import signals
-from lightsweep.data.names import printable
 from lightsweep.errors import ConfigError, Interrupted, RunFailed
+from lightsweep.names import printable
 
 RUN_HELP = "a run's folder, latest (the newest one), a checkpoint file, or a sweep's folder (then its best trial)"
 _BROKEN_PIPE = 141  # as of a program that SIGPIPE ended

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from lightsweep.data.names import printable
 from lightsweep.errors import ConfigError
+from lightsweep.names import printable
 
 TRAIN, VAL, TEST = PARTS = ("train", "val", "test")
 _LITTER = {"thumbs.db", "desktop.ini", "__macosx"}

@@ -17,10 +17,10 @@ from lightsweep import checks
 from lightsweep.data import cache, decoding, folders
 from lightsweep.data.decode import RESIZES, VERSION
 from lightsweep.data.module import ImageArrays, ImageDataModule, Traits
-from lightsweep.data.names import printable
 from lightsweep.data.normalize import symmetric
 from lightsweep.data.split import split
 from lightsweep.errors import ConfigError
+from lightsweep.names import printable
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from lightsweep.figures import style
-from lightsweep.insight.labels import shorten
+from lightsweep.names import shorten
 
 _COLUMNS = 8
 _CELL = 1.2  # inches

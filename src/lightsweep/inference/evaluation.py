@@ -14,9 +14,9 @@ from torch import Tensor
 from lightsweep import environment, scoring
 from lightsweep.checkpoints import Trained
 from lightsweep.data.module import ImageDataModule
-from lightsweep.data.names import printable
 from lightsweep.errors import ConfigError
 from lightsweep.inference.predictor import Place
+from lightsweep.names import printable
 from lightsweep.scoring import Score
 
 ALL = "all"

@@ -9,8 +9,8 @@ from PIL import Image
 from lightsweep.checkpoints import Description
 from lightsweep.data.decode import fitted
 from lightsweep.data.module import ImageArrays, ImageDataModule
-from lightsweep.data.names import printable
 from lightsweep.errors import ConfigError
+from lightsweep.names import printable
 
 _NAMED = 10  # classes in an error
 

@@ -14,8 +14,8 @@ from rich.progress import track
 from rich.table import Table
 from rich.text import Text
 
-from lightsweep.data.names import printable
 from lightsweep.files import replacing
+from lightsweep.names import printable
 
 T = TypeVar("T")
 

@@ -10,8 +10,8 @@ from omegaconf import DictConfig
 
 from lightsweep import run_folder
 from lightsweep.checkpoint_files import BEST, LAST
-from lightsweep.data.names import printable
 from lightsweep.errors import ConfigError
+from lightsweep.names import printable
 
 
 @dataclass(frozen=True)

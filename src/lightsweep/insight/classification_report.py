@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from lightsweep.insight.labels import one_line
+from lightsweep.names import one_line
 
 _FIELDS = ("precision", "recall", "f1", "roc_auc")
 _WIDTH = 100  # columns of the text file

@@ -3,16 +3,15 @@
 import math
 from typing import Any
 
+from lightsweep.names import printable
+
 _FRACTIONS = ("acc", "gap", "loss", "f1", "auc", "balanced_acc", "objective")
 _COUNTS = ("params", "params_keras")
 
 
 def plain(value: Any) -> str:
     """One line that no terminal takes for a command: whatever does not print is written as an escape."""
-    text = " ".join(str(value).split())
-    if text.isprintable():
-        return text
-    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
+    return printable(" ".join(str(value).split()))
 
 
 def cell(column: str, value: Any, spread: Any = None) -> str:
