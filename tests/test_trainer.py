@@ -1,11 +1,14 @@
 """The Trainer of a run: what the config chose, and what every run has."""
 
+import re
+
 import pytest
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import EarlyStopping, LearningRateMonitor
 
 from lightsweep import trainer
 from lightsweep.checkpoints import AtomicCheckpointIO, BestCheckpoint, LastCheckpoint
+from lightsweep.errors import ConfigError
 from lightsweep.metrics import MetricsFile
 from lightsweep.progress import ProgressLine
 from lightsweep.recorder import Recorder
@@ -61,3 +64,22 @@ def test_writes_checkpoints_atomically_and_shares_no_data_out_itself(make) -> No
 
 def test_takes_any_argument_of_lightnings(make) -> None:
     assert make("+trainer.max_steps=7").max_steps == 7
+
+
+def test_keys_of_a_callback_that_was_not_chosen_are_left_out_and_named(make, caplog) -> None:
+    with caplog.at_level("INFO"):
+        made = make("experiment=reference/a4", "callbacks=none", "data=digits")
+    assert not kinds(made, EarlyStopping)
+    assert "callbacks.early_stopping is not among the chosen: left out" in caplog.messages
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("+callbacks.mine._target_=torch.nn.ReLU", "callbacks.mine must be a callback of Lightning's, got 'ReLU'"),
+        ("+logger.mine._target_=torch.nn.ReLU", "logger.mine must be a logger of Lightning's, got 'ReLU'"),
+    ],
+)
+def test_what_is_no_callback_and_no_logger_is_refused(make, override: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        make(override)

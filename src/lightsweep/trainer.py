@@ -1,18 +1,25 @@
 """Lightning's Trainer from the config, with what every run has whatever its config says."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import pytorch_lightning as pl
 from omegaconf import DictConfig
 from pytorch_lightning.callbacks import Callback, LearningRateMonitor
+from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
+from lightsweep import checks
 from lightsweep.build import build, explain
 from lightsweep.checkpoints import AtomicCheckpointIO, LastCheckpoint
 from lightsweep.data.module import ImageDataModule
 from lightsweep.metrics import MetricsFile
 from lightsweep.recorder import Recorder
+
+log = logging.getLogger(__name__)
+_Part = TypeVar("_Part")
 
 
 def make(
@@ -23,8 +30,8 @@ def make(
     Args:
         in_trial: leave out the callbacks that say `in_trials: false`.
     """
-    loggers = [build(node, f"logger.{name}") for name, node in cfg.logger.items()]
-    chosen = [build(node, f"callbacks.{name}") for name, node in cfg.callbacks.items()]
+    loggers = _built(cfg.logger, "logger", Logger)  # type: ignore[type-abstract]
+    chosen = _built(cfg.callbacks, "callbacks", Callback)
     if in_trial:
         chosen = [callback for callback in chosen if getattr(callback, "in_trials", True)]
     if not loggers:
@@ -40,6 +47,21 @@ def make(
         default_root_dir=str(folder),
         use_distributed_sampler=False,  # the loader shares the data out itself
     )
+
+
+def _built(nodes: DictConfig, group: str, kind: type[_Part]) -> list[_Part]:
+    """What the nodes of a group name. One that names nothing sets keys of a choice that another choice replaced, as
+    ``experiment=reference/a4 callbacks=none`` leaves the patience that A4 asks for."""
+    parts = []
+    for name, node in nodes.items():
+        if "_target_" not in node:
+            log.info("%s.%s is not among the chosen: left out", group, name)
+            continue
+        part = build(node, f"{group}.{name}")
+        rule = f"be a {kind.__name__.lower()} of Lightning's"
+        checks.require(isinstance(part, kind), f"{group}.{name}", rule, type(part).__name__)
+        parts.append(part)
+    return parts
 
 
 def fit(trainer: pl.Trainer, classifier: pl.LightningModule, data: ImageDataModule, last: Path) -> None:

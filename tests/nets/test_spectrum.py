@@ -13,7 +13,7 @@ from lightsweep.nets.spectrum import Spectrum, flat
 
 def test_is_scipys_transform_of_a_grey_image() -> None:
     images = torch.randn(4, 1, 12, 10)
-    expected = dctn(images.numpy(), axes=(2, 3), norm="ortho")[:, 0, :5, :5].reshape(4, 25)
+    expected = dctn(images.numpy(), axes=(3, 2), norm="ortho")[:, 0, :5, :5].swapaxes(1, 2).reshape(4, 25)
     np.testing.assert_allclose(Spectrum((1, 12, 10), 5, 2)(images), expected, atol=1e-5)
 
 
