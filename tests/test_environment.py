@@ -53,4 +53,11 @@ def test_peak_memory_is_in_bytes() -> None:
 
 
 def test_device_is_the_processor_with_its_threads() -> None:
-    assert environment.device_name(CPU).endswith(f", {torch.get_num_threads()} threads")
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        assert environment.device_name(CPU).endswith(", 1 thread")
+        torch.set_num_threads(2)
+        assert environment.device_name(CPU).endswith(", 2 threads")
+    finally:
+        torch.set_num_threads(threads)

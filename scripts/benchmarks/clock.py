@@ -15,17 +15,19 @@ def now(device: str) -> float:
 
 
 class EpochClock(Callback):
-    """`seconds` from the start of a fit of one epoch to its end, without validation.
+    """`seconds` from the start of the first epoch of a fit to the fit's end, without validation.
 
     Must come first among the callbacks, so that the others' work is inside.
     """
 
     def __init__(self, device: str) -> None:
         self.device = device
+        self.started: float | None = None
+        self.validation = 0.0
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.validation = 0.0
-        self.started = now(self.device)
+        if self.started is None:
+            self.started = now(self.device)
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.validation_started = now(self.device)
@@ -34,4 +36,5 @@ class EpochClock(Callback):
         self.validation += now(self.device) - self.validation_started
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert self.started is not None
         self.seconds = now(self.device) - self.started - self.validation

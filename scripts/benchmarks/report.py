@@ -72,8 +72,8 @@ def _summary(rates: list[float], base: list[float]) -> dict[str, float]:
 def _table(summary: dict[str, dict[str, float]], base: str, facts: dict[str, Any], repeats: int) -> Table:
     place = facts["machine"]
     table = Table(
-        title="images per second in training, median of n = "
-        f"{repeats} epochs of {facts['images']:,} images ({facts['data']}), {facts['precision']}",
+        title=f"images per second in training, {facts['precision']}, median of n = {repeats} rounds of"
+        f" {facts['epochs']} epochs of {facts['images']:,} images ({facts['data']})",
         caption=f"{place['device']}, {place['cores']} cores, torch {place['versions']['torch']}",
         title_justify="left",
         caption_justify="left",

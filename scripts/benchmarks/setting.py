@@ -12,13 +12,15 @@ VAL_FRACTION = 0.1  # CIFAR-10's first tenth, as in our default
 
 @dataclass(frozen=True)
 class Setting:
-    """Where the batch files lie, how many of their images make an epoch, in which arithmetic and on which device.
+    """Where the batch files lie, how many of their images make an epoch, how many epochs a fresh network is trained in
+    a round, in which arithmetic and on which device.
 
     `scratch` is a folder for what a contender writes.
     """
 
     data_dir: Path
     images: int
+    epochs: int
     precision: str
     device: str
     scratch: Path

@@ -1,8 +1,8 @@
 """Images per second of a training epoch: our Trainer, a bare PyTorch loop, the usual Lightning template.
 
 All train the same MLP (3072-512-256-10, BatchNorm, dropout 0.3) on the same images, batch 128, with AdamW, in one
-process and in turns: a round measures one epoch of each, and each is compared with the others of its round. What is
-timed is a whole epoch with its callbacks, loggers and checkpoints; not imports, setting up, reading the data set, or
+process and in turns: in a round each trains a fresh network, and is compared with the others of its round. What is
+timed are whole epochs with their callbacks, loggers and checkpoints; not imports, setting up, reading the data set, or
 validation.
 """
 
@@ -21,7 +21,8 @@ TEMPLATES = {"template, 0 workers": 0, "template, 2 workers": 2}
 def add_options(parser: ArgumentParser) -> None:
     parser.add_argument("--precision", default="32-true", choices=("32-true", "bf16-mixed"), help="arithmetic")
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"), help="where all of them train")
-    parser.add_argument("--repeats", type=int, default=7, help="rounds that are measured; one more goes before them")
+    parser.add_argument("--epochs", type=int, default=5, help="of a round; some callbacks work in each fifth only")
+    parser.add_argument("--repeats", type=int, default=3, help="rounds that are measured; one more goes before them")
     parser.add_argument("--images", type=int, default=45_000, help="in an epoch; CIFAR-10's training part has 45,000")
     parser.add_argument("--threads", type=int, help="torch's threads (default: torch's own, one per core)")
     parser.add_argument("--out", type=Path, help="JSON file (default: outputs/benchmarks/train-TIME.json)")
@@ -42,18 +43,19 @@ def run(options: Namespace) -> None:
     with tempfile.TemporaryDirectory(prefix="lightsweep-benchmark-") as scratch:
         real = os.environ.get("LIGHTSWEEP_DATA")
         data_dir = Path(real) if real else generated.write(Path(scratch), options.images)
-        setting = Setting(data_dir, options.images, options.precision, options.device, Path(scratch))
+        setting = Setting(data_dir, options.images, options.epochs, options.precision, options.device, Path(scratch))
         data = ours.read(setting)
         contenders: dict[str, Callable[[], float]] = {
-            OURS: partial(ours.epoch, setting, data),
-            PLAIN: partial(plain.epoch, setting, data),
+            OURS: partial(ours.an_epoch, setting, data),
+            PLAIN: partial(plain.an_epoch, setting, data),
         }
-        contenders |= {name: partial(template.epoch, setting, workers) for name, workers in TEMPLATES.items()}
+        contenders |= {name: partial(template.an_epoch, setting, workers) for name, workers in TEMPLATES.items()}
         seconds = report.in_turns(contenders, options.repeats)
     images = ours.images_in_an_epoch(data)
     rates = {name: [images / each for each in times] for name, times in seconds.items()}
     facts = {
         "images": images,
+        "epochs": options.epochs,
         "data": "CIFAR-10" if real else "generated",
         "precision": options.precision,
         "machine": report.machine(options.device),

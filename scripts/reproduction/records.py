@@ -39,7 +39,7 @@ def take(row: Row, seed: int, folder: Path, log: Path, jobs: int) -> Record:
         return record | {"status": "failed", "error": _last_line(log)}
     result = json.loads((folder / "result.json").read_text())
     record |= {key: value for key, value in result.items() if key in _KEPT or key.startswith(_PARTS)}
-    record |= {"cores": os.cpu_count(), "jobs": jobs, "threads": row.threads}
+    record |= {"cores": os.cpu_count(), "jobs": jobs}
     if (folder / "metrics.csv").is_file():
         epochs = read_metrics(folder / "metrics.csv")
         record["by epoch"] = {name: [_short(epoch.get(name)) for epoch in epochs] for name in _BY_EPOCH}

@@ -58,9 +58,9 @@ def _head(rows: list[Row], found: Found) -> str:
 
 
 def _place(record: Record) -> str:
-    runs, threads = record["jobs"], record.get("threads", 1)
-    said = f"{runs} runs at a time" if runs > 1 else "one run at a time"
-    return f"{record['device']}, {record['cores']} cores, {said}" + (f" on {threads} threads" if threads > 1 else "")
+    said = "one run at a time" if record["jobs"] == 1 else f"{record['jobs']} runs at a time"
+    device = record["device"].replace(", 1 threads", ", 1 thread")  # as it was once written
+    return f"{device}, {record['cores']} cores, {said}"
 
 
 def _table(rows: list[Row], found: Found) -> str:

@@ -1,5 +1,7 @@
 """The benchmarks' own parts that could measure the wrong thing."""
 
+import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +10,7 @@ import pytest
 
 from benchmarks import reporting
 from lightsweep.reporting import finding, table
+from lightsweep.run_folder import ROOT
 
 
 def test_made_up_runs_are_read_like_real_ones(tmp_path: Path) -> None:
@@ -22,3 +25,27 @@ def test_made_up_runs_are_read_like_real_ones(tmp_path: Path) -> None:
 def test_a_command_that_fails_is_no_measurement() -> None:
     with pytest.raises(subprocess.CalledProcessError):
         reporting._measured([sys.executable, "-c", "raise SystemExit(1)"])
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_training_is_measured_beside_the_others(tmp_path: Path) -> None:
+    options = [
+        "--images",
+        "450",
+        "--epochs",
+        "2",
+        "--repeats",
+        "1",
+        "--threads",
+        "1",
+        "--out",
+        str(tmp_path / "out.json"),
+    ]
+    command = [sys.executable, str(ROOT / "scripts" / "benchmark.py"), "train", *options]
+    environment = {name: value for name, value in os.environ.items() if name != "LIGHTSWEEP_DATA"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
+    assert "n = 1 rounds of 2 epochs of 384 images (generated)" in " ".join(done.stdout.split())
+    rates = json.loads((tmp_path / "out.json").read_text())["images_per_second"]
+    assert set(rates) == {"lightsweep", "plain loop", "template, 0 workers", "template, 2 workers"}
+    assert all(len(each) == 1 and each[0] > 0 for each in rates.values())
