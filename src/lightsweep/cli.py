@@ -136,10 +136,11 @@ def _no_such_choice(file: str, options: Sequence[str]) -> str:
     """The line for a choice that is not there. `options` are those of its group, less what lies in folders of it."""
     group, _, name = file.rpartition("/")
     choices = [option for option in options if not option.startswith("_")]
-    if not choices:  # as experiment=reference/a1 has it
-        group, _, name = file.partition("/")
-        folder = run_folder.ROOT / "conf" / group
-        choices = [str(path.relative_to(folder).with_suffix("")) for path in sorted(folder.rglob("[!_]*.yaml"))]
+    top, _, below = file.partition("/")
+    folder = run_folder.ROOT / "conf" / top
+    nested = [str(path.relative_to(folder).with_suffix("")) for path in sorted(folder.rglob("[!_]*.yaml"))]
+    if top != "hydra" and any("/" in each for each in nested):  # as experiment=reference/a1 has it
+        group, name, choices = top, below, nested
     return f"{group}={name}: there is no such choice; there is {', '.join(choices) or 'none'}"
 
 
