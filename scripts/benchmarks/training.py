@@ -11,6 +11,7 @@ import os
 import tempfile
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -20,6 +21,9 @@ TEMPLATES = {"template, 0 workers": 0, "template, 2 workers": 2}
 
 def add_options(parser: ArgumentParser) -> None:
     parser.add_argument("--precision", default="32-true", choices=("32-true", "bf16-mixed"), help="arithmetic")
+    parser.add_argument(
+        "--bf16", action="store_true", help="measure ours in bf16-mixed too, beside the others' arithmetic"
+    )
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"), help="where all of them train")
     parser.add_argument("--epochs", type=int, default=5, help="of a round; some callbacks work in each fifth only")
     parser.add_argument("--repeats", type=int, default=3, help="rounds that are measured; one more goes before them")
@@ -49,6 +53,8 @@ def run(options: Namespace) -> None:
             OURS: partial(ours.an_epoch, setting, data),
             PLAIN: partial(plain.an_epoch, setting, data),
         }
+        if options.bf16:
+            contenders[f"{OURS}, bf16"] = partial(ours.an_epoch, replace(setting, precision="bf16-mixed"), data)
         contenders |= {name: partial(template.an_epoch, setting, workers) for name, workers in TEMPLATES.items()}
         seconds = report.in_turns(contenders, options.repeats)
     images = ours.images_in_an_epoch(data)
