@@ -41,6 +41,7 @@ CLAIMS = (
         "Next: is a fixed schedule with warm-up better than the plateau?",
         tuple((f"{row}_{schedule}", row) for row in ("a2", "a3", "a4") for schedule in ("cosine", "step")),
     ),
+    Claim("Next: is it L2 that holds D12, Adam at 1e-2, down?", (("d12_no_l2", "d12"),)),
     Claim("Next: is a CNN of the same size better than an MLP?", (("cnn", "mlp"),), seconds=True),
     Claim("Best: how far is it above the reports' best network?", (("best_mlp", "a4"),), seconds=True),
     Claim("Best: are whitened frequencies better than pixels?", (("best_mlp", "best_mlp_pixels"),), seconds=True),

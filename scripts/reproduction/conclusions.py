@@ -9,26 +9,33 @@ from .records import Record
 from .rows import Row
 from .special import impossible_counts, one_configuration, rates
 
+PHOTOS = "e"  # its images and its test set are others, so its noise is
 _WORDS = {1: "better by more than the noise", -1: "worse by more than the noise", 0: "within the noise"}
 
 
 def text(rows: list[Row], found: dict[str, list[Record]]) -> list[str]:
     """Paragraphs of Markdown."""
-    noise = pooled([sample(records) for records in found.values()])
+    photos, noise = (
+        pooled([sample(found[row.name]) for row in rows if (row.family == PHOTOS) is wanted])
+        for wanted in (True, False)
+    )
     if noise is None:
         return ["No row has several seeds yet, so nothing can be said of noise."]
     known = {row.name: row for row in rows}
-    parts = [_about(noise), _nearness(rows, found, noise)]
-    parts += [_claim(claim, known, found, noise) for claim in CLAIMS]
+    parts = [_about(noise, photos), _nearness(rows, found, noise)]
+    for claim in CLAIMS:
+        family = known[claim.pairs[0][0]].family
+        parts.append(_claim(claim, known, found, photos if family == PHOTOS else noise))
     return [*parts, rates(found, noise), one_configuration(found, noise), impossible_counts(rows, found)]
 
 
-def _about(noise: Noise) -> str:
+def _about(noise: Noise, photos: Noise | None) -> str:
+    other = f"; on E's photographs {photos.sd:.4f} with {photos.freedom}" if photos else ""
     return (
         "All of it is accuracy on the test set. Noise is the standard deviation over seeds, pooled over the rows that"
-        f" have several: {noise.sd:.4f} with {noise.freedom} degrees of freedom. A difference exceeds it where it is"
-        " larger than the limit in parentheses, the two-sided 95 % bound of Student's t for the two n; of so many"
-        " comparisons one in twenty would exceed it by chance."
+        f" have several: {noise.sd:.4f} with {noise.freedom} degrees of freedom{other}. A difference exceeds it"
+        " where it is larger than the limit in parentheses, the two-sided 95 % bound of Student's t for the two n; of"
+        " so many comparisons one in twenty would exceed it by chance."
     )
 
 
@@ -94,7 +101,9 @@ def _compare(one: Row, other: Row, found: dict[str, list[Record]], noise: Noise)
     )
 
 
-def _claim(claim: Claim, known: dict[str, Row], found: dict[str, list[Record]], noise: Noise) -> str:
+def _claim(claim: Claim, known: dict[str, Row], found: dict[str, list[Record]], noise: Noise | None) -> str:
+    if noise is None:
+        return f"**{claim.question}** Not run with several seeds yet."
     compared = [_compare(known[one], known[other], found, noise) for one, other in claim.pairs]
     told = [each for each in compared if each is not None]
     missing = f" ({len(compared) - len(told)} of {len(compared)} comparisons lack a score.)"

@@ -220,6 +220,20 @@ def test_a_verdict_follows_from_the_numbers_whichever_way_they_fall(d21: float, 
     assert "reported +0.007" in told
 
 
+def test_photographs_have_a_noise_of_their_own() -> None:
+    quiet = [record("d24", 0.54 + 0.001 * seed, seed) for seed in (-1, 0, 1)]
+    loud = [record("e_mlp", 0.40 + 0.1 * seed, seed) for seed in (-1, 0, 1)]
+    others = {name: [record(name, acc)] for name, acc in (("d20", 0.50), ("d21", 0.55), ("e_no_dropout", 0.35))}
+    told = conclusions.text(EVERY, NOTHING | others | {"d24": quiet, "e_mlp": loud})
+    assert "0.0010 with 2 degrees of freedom; on E's photographs 0.1000 with 2" in told[0]
+    (batch,) = (each for each in told if "batch 128 beat 64" in each)
+    (dropout,) = (each for each in told if "E: does dropout help?" in each)
+    assert "Yes, in the one comparison." in batch
+    assert "It cannot be told from the noise in the one comparison." in dropout
+    (unknown,) = (each for each in conclusions.text(EVERY, NOTHING | {"d24": quiet}) if "E: does dropout" in each)
+    assert "Not run with several seeds yet." in unknown
+
+
 @pytest.mark.parametrize(("short", "cause"), [(0.50, "The epochs"), (0.54, "Noise explains it as well")])
 def test_one_configuration_with_two_results_is_explained(short: float, cause: str) -> None:
     found = NOTHING | {name: [record(name, acc + 0.002 * seed, 42 + seed) for seed in (0, 1)] for name, acc in
