@@ -15,25 +15,22 @@ DATA = sorted(path.stem for path in (CONF / "data").glob("[!_]*.yaml"))
 @pytest.mark.parametrize("name", DATA)
 def test_what_is_missing_is_as_the_data_sets_file_has_it(compose, name: str) -> None:
     today = compose(f"data={name}").data
-    cfg = OmegaConf.create({"data": {"_target_": today._target_, "augment": {"flip": True}}})
-    earlier_versions.fill_up_data(cfg)
-    assert cfg.data.augment.flip is True
-    cfg.data.augment.flip = False
-    assert cfg.data == today
+    own = earlier_versions.whole("data", OmegaConf.create({"_target_": today._target_, "augment": {"flip": True}}))
+    assert own.augment.flip is True
+    own.augment.flip = False
+    assert own == today
 
 
 def test_what_is_there_stays(compose) -> None:
-    cfg = compose("data=digits", "data.batch_size=7", "data.split=random", "data.augment.noise=0.5")
-    before = OmegaConf.to_container(cfg.data)
-    earlier_versions.fill_up_data(cfg)
-    assert OmegaConf.to_container(cfg.data) == before
+    data = compose("data=digits", "data.batch_size=7", "data.split=random", "data.augment.noise=0.5").data
+    assert earlier_versions.whole("data", data) == data
 
 
 @pytest.mark.parametrize("node", [{"_target_": "mine.Data", "a": 1}, {"_target_": 3}, None, "text", []])
-def test_data_of_somebody_elses_and_what_is_no_node_are_left_alone(node) -> None:
-    cfg = OmegaConf.create({"data": node})
-    earlier_versions.fill_up_data(cfg)
-    assert OmegaConf.to_container(cfg) == {"data": node}
+@pytest.mark.parametrize("group", ["data", "model"])
+def test_what_is_somebody_elses_and_what_is_no_node_are_left_alone(group, node) -> None:
+    cfg = OmegaConf.create({"key": node})
+    assert earlier_versions.whole(group, cfg.key) == node
 
 
 def test_such_a_run_is_resumed(finished, launch, tmp_path: Path) -> None:
@@ -74,8 +71,3 @@ def test_a_network_gets_the_keys_that_its_file_has_now(compose, name: str) -> No
     own.model = {"_target_": today._target_, "width": 7}
     earlier_versions.fill_up(own, compose("model=mlp"))
     assert own.model == {**today, "width": 7}
-
-
-def test_a_network_of_somebody_elses_is_left_alone() -> None:
-    node = OmegaConf.create({"_target_": "mine.Net", "a": 1})
-    assert earlier_versions.whole_model(node) == node

@@ -36,6 +36,7 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument("--epochs", type=int, default=8, help="of each trial")
     parser.add_argument("--images", type=int, default=10_000, help="training images, a tenth of which validate")
     parser.add_argument("--jobs", type=int, default=2, help="workers of the parallel sweep")
+    parser.add_argument("--pruner", default="median", help="of the parallel sweep, as in hydra/sweeper/pruner")
     parser.add_argument("--precision", default="32-true", choices=("32-true", "bf16-mixed"), help="of our sweeps")
     parser.add_argument("--template-workers", type=int, default=0, help="of the template's DataLoader")
     parser.add_argument("--out", type=Path, help="JSON file (default: outputs/benchmarks/sweep-TIME.json)")
@@ -67,7 +68,7 @@ def run(options: Namespace) -> None:
 
 def _ours(options: Namespace, folder: Path, name: str) -> dict[str, Any]:
     alone = ("hydra.sweeper.n_jobs=1", "hydra/sweeper/pruner=none")
-    jobs = (f"hydra.sweeper.n_jobs={options.jobs}",) if name == PARALLEL else alone
+    parallel = (f"hydra.sweeper.n_jobs={options.jobs}", f"hydra/sweeper/pruner={options.pruner}")
     command = [
         str(_SCRIPTS.parent / "src" / "train.py"),
         "sweep=custom",
@@ -80,7 +81,7 @@ def _ours(options: Namespace, folder: Path, name: str) -> dict[str, Any]:
         f"trainer.precision={options.precision}",
         f"hydra.sweeper.n_trials={options.trials}",
         f"hydra.sweep.dir={folder}",
-        *jobs,
+        *(parallel if name == PARALLEL else alone),
         *_SPACE,
     ]
     result = _timed(command, folder)
@@ -147,7 +148,7 @@ def _table(measured: dict[str, list[dict[str, Any]]], options: Namespace, facts:
     table = Table(
         title=f"{options.trials} trials of {options.epochs} epochs on {options.images:,} images, n = {options.repeats}",
         caption=f"{place['device']}, {place['cores']} cores, torch {place['versions']['torch']};"
-        f" ours {options.precision}",
+        f" ours {options.precision}, pruned by {options.pruner}",
         title_justify="left",
         caption_justify="left",
     )

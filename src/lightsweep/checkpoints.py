@@ -107,8 +107,7 @@ def load(path: Path) -> Trained:
 
 def _whole(model: dict[str, Any]) -> dict[str, Any]:
     """A checkpoint's own node model, with the keys that came with a later version."""
-    whole = earlier_versions.whole_model(OmegaConf.create(model))
-    return dict(OmegaConf.to_container(whole))  # type: ignore[arg-type]
+    return dict(OmegaConf.to_container(earlier_versions.whole("model", OmegaConf.create(model))))  # type: ignore[arg-type]
 
 
 def epochs_finished(checkpoint: dict[str, Any]) -> int:

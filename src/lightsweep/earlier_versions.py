@@ -8,8 +8,6 @@ from omegaconf import DictConfig, OmegaConf
 
 from lightsweep.run_folder import ROOT
 
-_DATA = ROOT / "conf" / "data"
-_MODELS = ROOT / "conf" / "model"
 _SHARED = "_common.yaml"
 
 
@@ -21,29 +19,19 @@ def fill_up(own: DictConfig, composed: DictConfig) -> None:
     """
     for key in composed.keys() - own.keys() - {"resume"}:
         own[key] = composed._get_node(key)
-    fill_up_data(own)
-    if isinstance(model := own.get("model"), DictConfig):
-        own.model = whole_model(model)
+    for group in ("data", "model"):
+        own[group] = whole(group, own.get(group))
     _fill_up_classes(own, composed)
 
 
-def fill_up_data(config: DictConfig) -> None:
-    """Give a run's own node data, in place, what it lacks of the keys that its file in conf/data has now.
+def whole(group: str, node: Any) -> Any:
+    """A run's own node data or model, with what it lacks of the keys that its file in conf/ has now.
 
-    By default such keys change nothing. A data set of somebody else's is left alone.
+    By default such keys change nothing. A class of somebody else's, and what is no node, is as it was.
     """
-    node = config.get("data")
-    if not isinstance(node, DictConfig):
-        return
-    for defaults in _files(_DATA, node.get("_target_")):
-        node = OmegaConf.merge(defaults, node)
-        config.data = node
-
-
-def whole_model(node: DictConfig) -> DictConfig:
-    """A node model with what it lacks of the keys that its file in conf/model has now; as it is where no file does."""
-    for defaults in _files(_MODELS, node.get("_target_")):
-        return OmegaConf.merge(defaults, node)  # type: ignore[return-value]
+    if isinstance(node, DictConfig):
+        for defaults in _files(ROOT / "conf" / group, node.get("_target_")):
+            node = OmegaConf.merge(defaults, node)
     return node
 
 

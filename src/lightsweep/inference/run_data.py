@@ -102,7 +102,7 @@ def _composed(weights: Weights, typed: Sequence[str]) -> DictConfig:
 
 
 def _changed(cfg: DictConfig, overrides: Sequence[Override]) -> DictConfig:
-    earlier_versions.fill_up_data(cfg)
+    cfg.data = earlier_versions.whole("data", cfg.get("data"))
     OmegaConf.set_struct(cfg, True)  # a key that is not there is a mistake
     for override in overrides:
         OmegaConf.update(cfg, override.key_or_group, override.value())
