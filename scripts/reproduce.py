@@ -20,7 +20,7 @@ def main() -> None:
     options = parse(every)
     if not options.table_only:
         os.nice(options.nice)  # the runs inherit it
-        train([row for row in every if {row.family, row.name} & options.chosen], every, options)
+        train(in_order(every, options.chosen), every, options)
     publish(every, options)
 
 
@@ -32,7 +32,7 @@ def parse(every: list[rows.Row]) -> Namespace:
         "chosen",
         metavar="FAMILY",
         nargs="*",
-        help=f"of {', '.join(families)}, or a row's name; all where none is given",
+        help=f"of {', '.join(families)}, or a row's name, in the order to run them; all where none is given",
     )
     parser.add_argument("--seeds", type=int, help="runs of each row; otherwise as many as its config says")
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time, each on one thread (2)")
@@ -47,8 +47,15 @@ def parse(every: list[rows.Row]) -> Namespace:
     for name in ("seeds", "jobs"):
         if (number := getattr(options, name)) is not None and number < 1:
             parser.error(f"--{name} must be >= 1, got {number}")
-    options.chosen = set(options.chosen) or known
+    options.chosen = options.chosen or families
     return options
+
+
+def in_order(every: list[rows.Row], chosen: list[str]) -> list[rows.Row]:
+    """The rows that families and names choose, in the order in which they are named."""
+    names = dict.fromkeys(row.name for each in chosen for row in every if each in (row.family, row.name))
+    by_name = {row.name: row for row in every}
+    return [by_name[name] for name in names]
 
 
 def train(chosen: list[rows.Row], every: list[rows.Row], options: Namespace) -> None:

@@ -78,6 +78,11 @@ def test_first_one_seed_of_every_row_then_the_others(tmp_path: Path) -> None:
     assert len(runs.plan([BY_NAME["a1"], BY_NAME["b0"]], 2, tmp_path)) == 4
 
 
+def test_rows_run_in_the_order_in_which_they_are_named() -> None:
+    chosen = [row.name for row in reproduce.in_order(EVERY, ["b2", "b", "a4", "a4"])]
+    assert chosen == ["b2", "b0", "b1", "b3", "a4"]
+
+
 def test_a_run_on_two_threads_takes_two_places(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     class Done:
         def poll(self) -> int | None:
