@@ -29,7 +29,8 @@ def main(cfg: DictConfig) -> float:
     folder = Path(hydra_cfg.runtime.output_dir)
     typed = list(hydra_cfg.overrides.task)
     resumed = cfg.resume is not None
-    kind = assignment.kind(otherwise="job" if hydra_cfg.mode == RunMode.MULTIRUN else "run")
+    began_as = run_folder.kind(folder) if resumed else "job" if hydra_cfg.mode == RunMode.MULTIRUN else "run"
+    kind = assignment.kind(otherwise=began_as)
     fresh = not resumed and kind in ("run", "job")
     with cli.job(folder, fresh=fresh), signals.as_exceptions():
         if resumed:
@@ -43,6 +44,8 @@ def main(cfg: DictConfig) -> float:
 
 def train(cfg: DictConfig, folder: Path, *, kind: str, overrides: list[str]) -> float:
     """Build, fit, score, save."""
+    from pytorch_lightning.callbacks import LambdaCallback
+
     from lightsweep import checkpoint_files, checkpoints, results, summary, tracking, trainer
     from lightsweep.insight import scored
     from lightsweep.metrics import MetricsFile
@@ -56,11 +59,14 @@ def train(cfg: DictConfig, folder: Path, *, kind: str, overrides: list[str]) -> 
         record.add(**results.parameters(classifier.net))
 
         in_trial = kind in ("trial", "seed")
-        fitting = trainer.make(cfg, folder, metrics, assignment.callbacks(cfg.monitor.metric), in_trial=in_trial)
+        begun = LambdaCallback(on_train_start=lambda *_: run_folder.keep_changes(cfg, folder))
+        further = [begun, *assignment.callbacks(cfg.monitor.metric)]
+        fitting = trainer.make(cfg, folder, metrics, further, in_trial=in_trial)
         record.device = fitting.strategy.root_device
         loggers = fitting.loggers if fitting.is_global_zero else []
         with tracking.following(loggers, cfg, overrides) as trackers:
             trainer.fit(fitting, classifier, data, last)
+            run_folder.keep_changes(cfg, folder)  # of a run that had only scores to gather
             if not fitting.is_global_zero:  # one of several processes: the first does the rest
                 return record.best_value
 

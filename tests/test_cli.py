@@ -30,8 +30,15 @@ def test_ordinary_arguments_go_to_hydra_as_they_are(arguments: list[str]) -> Non
 
 @pytest.mark.parametrize("quote", ["", "'", '"'])
 def test_a_resumed_run_works_in_its_own_folder(a_run: Path, quote: str) -> None:
-    given = ["seed=2", f"resume={quote}{a_run}{quote}", "hydra.run.dir=elsewhere"]
-    assert cli.prepare(given) == ["seed=2", f"resume='{a_run}'", f"hydra.run.dir='{a_run}'"]
+    given = ["test=false", f"resume={quote}{a_run}{quote}", "hydra.run.dir=elsewhere"]
+    assert cli.prepare(given) == ["test=false", f"resume='{a_run}'", f"hydra.run.dir='{a_run}'"]
+
+
+def test_what_a_resumed_runs_own_config_has_hydra_takes_although_the_defaults_may_lack_it(a_run: Path) -> None:
+    (a_run / "config.yaml").write_text("scheduler: {patience: 3}\noptimizer: {lr: null}\ndata_dir: ${nothing}\n")
+    given = ["scheduler.patience=5", "optimizer.lr=1", "data_dir=x", "optimizer.lrr=1", "optimizer=sgd", "+a=1", "-c"]
+    forced = ["++scheduler.patience=5", "++optimizer.lr=1", "++data_dir=x"]
+    assert cli.prepare([*given, f"resume={a_run}"])[:-2] == [*forced, *given[3:]]
 
 
 @pytest.mark.parametrize(

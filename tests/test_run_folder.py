@@ -94,6 +94,50 @@ def test_remembers_what_was_typed_then_and_now(resumed) -> None:
     assert resumed("trainer.max_epochs=40", "resume=latest").overrides == ["seed=5", "trainer.max_epochs=40"]
 
 
+@pytest.mark.parametrize("typed", ["++optimizer.lr=0.1", "++run_dir=x", "logger=csv", "++trainer.profiler=simple"])
+def test_remembers_it_as_it_was_typed(resumed, typed: str) -> None:
+    kept = {"++optimizer.lr=0.1": ["optimizer.lr=0.1"], "++run_dir=x": []}
+    assert resumed(typed).overrides == ["seed=5", *kept.get(typed, [typed])]
+
+
+def test_a_key_that_only_the_defaults_have_is_refused(resumed) -> None:
+    with pytest.raises(ConfigError, match=r"^optimizer.betas=.*: the run's config has no key optimizer.betas; \+"):
+        resumed("optimizer.betas=[0.8,0.9]")
+    assert resumed("optimizer.betas=[0.8,0.9]", "optimizer=adam").optimizer.betas == [0.8, 0.9]
+
+
+def test_what_was_typed_at_a_resume_is_kept_and_the_run_is_no_newer_for_it(resumed, compose, tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", born=10)
+    run_folder.keep_changes(compose("seed=7"), run)
+    assert (run / "config.yaml").read_text() == "seed: 1\n"  # no resumed run's: what was written at its birth stands
+    run_folder.keep_changes(resumed("trainer.max_epochs=40", "data_dir=images"), run)
+    kept = run_folder.load_config(run)
+    assert (kept.seed, kept.trainer.max_epochs, kept.overrides) == (
+        5,
+        40,
+        ["seed=5", "trainer.max_epochs=40", "data_dir=images"],
+    )
+    assert kept.data_dir == str(Path.cwd() / "images")
+    assert (run / "config.yaml").stat().st_mtime == 10
+
+
+@pytest.mark.parametrize(
+    ("place", "kind"),
+    [
+        ("runs/2026-11-21", "run"),
+        ("grid/3", "job"),
+        ("sweep/trial-0003", "trial"),
+        ("sweep/trial-0003/seed-1", "seed"),
+        ("sweep/confirm/best-seed-1", "confirmation"),
+    ],
+)
+def test_a_run_is_resumed_as_what_it_was(tmp_path: Path, place: str, kind: str) -> None:
+    (tmp_path / place).mkdir(parents=True)
+    if kind != "run":
+        (tmp_path / place.partition("/")[0] / "multirun.yaml").touch()
+    assert run_folder.kind(tmp_path / place) == kind
+
+
 @pytest.mark.parametrize("override", ["~logger", "experiment=best", "sweep=mlp"])
 def test_refuses_what_would_change_the_run_as_a_whole(compose, override: str) -> None:
     with pytest.raises(ConfigError, match=rf"^{override}: a resumed run keeps its own"):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 from pytorch_lightning import Callback
 
 from lightsweep.errors import ConfigError, Diverged
@@ -166,6 +167,30 @@ def test_the_command_line_resumes_with_the_runs_own_config(launch, tmp_path: Pat
     assert len(rows[0]) == 3
     result = json.loads((tmp_path / "a" / "result.json").read_text())
     assert result["overrides"] == [*small, "trainer.max_epochs=2", "trainer.max_epochs=3"]
+
+
+def test_what_was_typed_at_a_resume_holds_for_the_next_one(launch, tmp_path: Path) -> None:
+    run = tmp_path / "grid" / "0"
+    small = ["data=digits", "trainer=cpu", "model.width=8", "logger=none", "callbacks=none", "optimizer=sgd"]
+    small += ["scheduler=plateau", "trainer.max_epochs=1"]
+    assert launch("-m", *small, f"hydra.sweep.dir={run.parent}").code == 0
+    config = (run / "config.yaml").read_bytes()
+
+    refused = launch(f"resume={run}", "trainer.max_epochs=3", "optimizer.momentum=-1")
+    assert refused.code == 1
+    assert (run / "config.yaml").read_bytes() == config
+
+    changes = ["trainer.max_epochs=3", "optimizer.momentum=0.8", "scheduler.patience=7"]  # adam, constant have no such
+    assert launch(f"resume={run}", *changes).code == 0
+    assert launch(f"resume={run}").code == 0
+    result = json.loads((run / "result.json").read_text())
+    assert (result["kind"], result["epochs"]) == ("job", 3)
+    assert result["overrides"] == [*small, *changes]
+    assert (result["config"]["optimizer"]["momentum"], result["config"]["scheduler"]["patience"]) == (0.8, 7)
+
+    assert launch(f"resume={run}", "score_with=last").code == 0  # there is nothing left to train
+    kept = OmegaConf.to_container(OmegaConf.load(run / "config.yaml"))
+    assert (kept["score_with"], kept["run_dir"]) == ("last", "${hydra:runtime.output_dir}")
 
 
 CALLBACKS = ("none", "default", "early_stopping", "lr_monitor", "checkpoint", "progress", "[progress,checkpoint]")

@@ -18,6 +18,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.errors import HydraException, MissingConfigException
 from hydra.types import RunMode
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from lightsweep import run_folder
@@ -112,8 +113,17 @@ def prepare(arguments: list[str]) -> list[str]:
         raise ConfigError("resume goes on with one run, it cannot be swept (drop -m)")
     folder = run_folder.find(resumed.strip("'\""))
     quoted = QuotedString(str(folder), Quote.single).with_quotes()
+    own = run_folder.load_config(folder)
     others = [argument for argument in arguments if _key(argument) not in ("resume", "hydra.run.dir")]
-    return [*others, f"resume={quoted}", f"hydra.run.dir={quoted}"]
+    return [*(_known(argument, own) for argument in others), f"resume={quoted}", f"hydra.run.dir={quoted}"]
+
+
+def _known(argument: str, own: DictConfig) -> str:
+    """An argument as Hydra takes it although it composes the defaults, which may lack a key that the run's own config
+    has: ``scheduler.patience=5`` of a run with ``scheduler=plateau``."""
+    key, is_value, _ = argument.partition("=")
+    is_group = (run_folder.ROOT / "conf" / key).is_dir()
+    return f"++{argument}" if is_value and not is_group and run_folder.has(own, key) else argument
 
 
 def describe(error: BaseException) -> str | None:

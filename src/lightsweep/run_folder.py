@@ -19,6 +19,7 @@ from lightsweep.errors import ConfigError
 from lightsweep.files import write_whole
 
 CONFIG = "config.yaml"
+OVERRIDES = "overrides"  # its extra key: what was typed
 LR_FIND = "lr_find.csv"  # what a learning-rate range test leaves, which is no run
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -76,13 +77,36 @@ def _refuse_no_job() -> None:
 
 def save_config(config: DictConfig, folder: Path) -> None:
     """Write the run's config, with what depends on the shell it was typed in resolved."""
+    own = _own(config)
+    own.overrides = list(config.hydra.overrides.task)
+    write_whole(folder / CONFIG, OmegaConf.to_yaml(own))
+
+
+def keep_changes(config: DictConfig, folder: Path) -> None:
+    """Write what was typed when a run was resumed into its config, so that whatever goes on with it again has it too.
+
+    Only once it is sure that the run goes on so: a value that is refused changes nothing.
+
+    Args:
+        config: of a resumed run, as `with_overrides` made it; any other's stays as it was written at its birth.
+    """
+    if OVERRIDES not in config or is_follower():
+        return
+    file = folder / CONFIG
+    text = OmegaConf.to_yaml(_own(config))
+    if text != file.read_text(encoding="utf-8"):
+        born = file.stat()
+        write_whole(file, text)
+        os.utime(file, ns=(born.st_atime_ns, born.st_mtime_ns))  # `newest` goes by it
+
+
+def _own(config: DictConfig) -> DictConfig:
     own = OmegaConf.masked_copy(config, [str(key) for key in config if key not in ("hydra", "resume")])
     OmegaConf.set_struct(own, False)
     for node, key in ((own, "data_dir"), (own, "init_from"), (own.get("data"), "root")):
         if isinstance(node, DictConfig) and isinstance(node.get(key), str):
             node[key] = os.path.abspath(Path(node[key]).expanduser())  # noqa: PTH100  # resolve() would leave symlinks
-    own.overrides = list(config.hydra.overrides.task)
-    write_whole(folder / CONFIG, OmegaConf.to_yaml(own))
+    return own
 
 
 def is_run(folder: Path) -> bool:
@@ -140,6 +164,16 @@ def load_config(folder: Path) -> DictConfig:
     return config
 
 
+def has(config: DictConfig, key: str) -> bool:
+    """Is there such a key, ``optimizer.lr``, whatever its value?"""
+    node: Any = config
+    for part in key.split("."):
+        if not isinstance(node, DictConfig) or part not in node.keys():  # noqa: SIM118  # in itself resolves the value
+            return False
+        node = node._get_node(part)
+    return True
+
+
 def with_overrides(own: DictConfig, composed: DictConfig, overrides: list[str], groups: set[str]) -> DictConfig:
     """A resumed run's own config with what was typed now on top.
 
@@ -150,21 +184,38 @@ def with_overrides(own: DictConfig, composed: DictConfig, overrides: list[str], 
     """
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
-    for override in OverridesParser.create().parse_overrides(overrides):
-        key = override.key_or_group
+    typed: dict[str, str] = {}  # as Hydra got it, as it was typed
+    parsed = OverridesParser.create().parse_overrides(overrides)
+    for override in sorted(parsed, key=lambda each: each.key_or_group not in groups):  # choices first, as in Hydra
+        key, line = override.key_or_group, str(override.input_line)
         if key in ("resume", "run_dir") or key.startswith("hydra"):
             continue
+        if has(own, key):
+            line = line.removeprefix("++")  # which `cli.prepare` may have put there
         if key in ("init_from", "lr_find"):
-            raise ConfigError(f"{override.input_line}: a resumed run goes on with its own weights and rate")
+            raise ConfigError(f"{line}: a resumed run goes on with its own weights and rate")
         if override.is_delete() or key in ("experiment", "sweep"):
-            raise ConfigError(f"{override.input_line}: a resumed run keeps its own; override single keys instead")
+            raise ConfigError(f"{line}: a resumed run keeps its own; override single keys instead")
+        if not (has(own, key) or key in groups or line.startswith("+")):
+            raise ConfigError(f"{line}: the run's config has no key {key}; +{line} adds it")
         node = composed._get_node(key) if key in groups else OmegaConf.select(composed, key)
         try:
             OmegaConf.update(own, key, node, merge=False, force_add=True)
         except OmegaConfBaseException as error:
-            raise ConfigError(f"{override.input_line}: {' '.join(str(error).split())}") from error
-    own.overrides = [*own.get("overrides", []), *(line for line in overrides if not line.startswith("resume="))]
+            raise ConfigError(f"{line}: {' '.join(str(error).split())}") from error
+        typed[str(override.input_line)] = line
+    own[OVERRIDES] = [*own.get(OVERRIDES, []), *(typed[line] for line in overrides if line in typed)]
     return own
+
+
+def kind(folder: Path) -> str:
+    """What a run that lies there was started as: run, job (of a grid), trial, seed (of a trial) or confirmation."""
+    if folder.parent.name == "confirm":
+        return "confirmation"
+    for name, meaning in ((folder.name, "trial"), (folder.parent.name, "seed")):
+        if re.fullmatch(r"trial-\d+", name):
+            return meaning
+    return "job" if (folder.parent / "multirun.yaml").is_file() else "run"
 
 
 def place(folder: str) -> tuple[str, str]:

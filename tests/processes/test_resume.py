@@ -135,6 +135,7 @@ def test_a_bad_value_leaves_the_run_as_it_was(train, tmp_path):
     before = {
         file: file.read_bytes() for file in run.rglob("*") if file.is_file() and file.suffix in (".ckpt", ".json")
     }
+    before[run / "config.yaml"] = (run / "config.yaml").read_bytes()
 
     ended = train(f"resume={run}", "model.dropout=1.5")
 
