@@ -54,5 +54,5 @@ tensorboard: $(STAMP) ## look at all runs in a browser (ARGS: for tensorboard)
 	@$(BIN)/tensorboard --logdir outputs $(ARGS)
 
 dashboard: $(STAMP) ## look at a sweep with optuna-dashboard (SWEEP: its name; STORAGE: its URL, if it has one)
-	@$(BIN)/python -c 'import optuna_dashboard' 2>/dev/null || $(BIN)/python -m pip install --quiet '.[dashboard]'
+	@$(BIN)/python -c 'import optuna_dashboard' 2>/dev/null || $(BIN)/python -m pip install --quiet --editable '.[dashboard]'
 	@$(BIN)/optuna-dashboard $(or $(STORAGE),outputs/sweeps/$(or $(SWEEP),mlp)/study.journal)

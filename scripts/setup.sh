@@ -22,7 +22,7 @@ usable "$venv/bin/python" || rm -rf "$venv" # it is too old, or its Python is go
 
 if uv=$(command -v uv); then
     # Where there is no fitting Python, uv fetches one.
-    [[ -d $venv ]] || "$uv" venv --quiet --no-project --python "${PYTHON:->=3.11}" "$venv"
+    [[ -d $venv ]] || "$uv" venv --quiet --no-project --seed --python "${PYTHON:->=3.11}" "$venv"
 elif uv=$venv/bin/uv && [[ ! -x $uv ]]; then
     python=${PYTHON:-$(find_python)}
     "$python" -m venv "$venv" || {

@@ -137,6 +137,21 @@ def test_a_download_with_another_md5_is_refused(open_data, server: Path, tmp_pat
     assert not (tmp_path / "data" / "cifar-10-batches-py").exists()
 
 
+def test_a_folder_that_may_not_be_entered_is_named(open_data, cifar10: Path, monkeypatch) -> None:
+    seen = Path.is_file
+
+    def refuse(path: Path) -> bool:
+        if path.is_relative_to(cifar10):
+            raise PermissionError(13, "Permission denied", str(path))
+        return seen(path)
+
+    monkeypatch.setattr(Path, "is_file", refuse)
+    with pytest.raises(
+        ConfigError, match=rf"^data_dir: {cifar10}/cifar-10-batches-py cannot be read \(Permission denied"
+    ):
+        open_data(cifar10)
+
+
 def test_missing_data_without_network_tells_the_three_ways_out(open_data, tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as refusal:
         open_data(tmp_path / "nowhere")

@@ -98,6 +98,29 @@ def test_names_are_text_everywhere(make_run, tmp_path: Path, capsys) -> None:
     assert "\\[bold\\]x\\[/bold\\]" in capsys.readouterr().out
 
 
+def test_what_a_run_watches_and_the_name_of_its_data_are_text_too(make_run, tmp_path: Path, capsys) -> None:
+    odd = {"monitor": "val/\x1b[31m<b>", "val/\x1b[31m<b>": 0.5}
+    make_run("a", facts=odd)
+    make_run("b", facts=odd)
+    make_run("c", data={"_target_": "x.\x1b]0;taken\x07DataModule"})
+    runs = str(tmp_path / "runs")
+    report.main([runs])
+    said = capsys.readouterr().out
+    assert "ranked by val/\\x1b[31m<b> (" in said
+    assert "\\x1b]0;taken\\x07" in said
+    for main, arguments in (
+        (report.main, [runs, "--csv"]),
+        (report.main, [runs, "--markdown"]),
+        (compare.main, [f"{runs}/a", f"{runs}/b"]),
+    ):
+        main(arguments)
+        said += capsys.readouterr().out
+    assert "\x1b" not in said
+    assert "\x07" not in said
+    assert "ranked by val/\\\\x1b\\[31m\\<b\\>" in said  # Markdown
+    assert "scores" in said
+
+
 def test_what_is_mixed_or_missing_is_said(runs: Path, make_run, capsys) -> None:
     make_run("cifar", data={"_target_": "lightsweep.data.cifar10.CIFAR10DataModule"})
     (make_run("broken") / "result.json").write_text("{")

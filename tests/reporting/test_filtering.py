@@ -70,7 +70,7 @@ def test_means(text: str, meaning: bool) -> None:
         ("lr='x", "cannot be read, at character 4"),
         ("optimiser=adam", "there is no column optimiser; did you mean optimizer? Known are model.bn, model.hidden"),
         ("(" * 60 + "lr<1", "nested too deeply"),
-        ("__import__('os').system('true')=1", "there is no column __import__"),
+        ("__import__('os').system('true')=1", "there is no column __import__. Known are model.bn"),
     ],
 )
 def test_says_where_it_fails(text: str, message: str) -> None:

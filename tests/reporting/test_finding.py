@@ -56,6 +56,18 @@ def test_checkpoints_and_figures_hold_no_runs(make_run, tmp_path: Path) -> None:
     assert [run.name for run in finding.find([tmp_path]).runs] == ["runs/a"]
 
 
+def test_what_a_logger_or_a_rate_test_wrote_is_no_run_that_was_killed(make_run, tmp_path: Path) -> None:
+    (make_run("a") / "csv").mkdir()
+    (tmp_path / "runs/a/csv/metrics.csv").touch()
+    make_run("csv")  # as somebody may call a run
+    (tmp_path / "runs/rate").mkdir()
+    for name in ("config.yaml", "lr_find.csv"):
+        (tmp_path / "runs/rate" / name).touch()
+    found = finding.find([tmp_path])
+    assert [run.name for run in found.runs] == ["runs/a", "runs/csv"]
+    assert found.unfinished == []
+
+
 def test_a_run_that_was_killed_is_told(make_run, tmp_path: Path) -> None:
     folder = make_run("killed")
     (folder / "result.json").unlink()

@@ -1,5 +1,6 @@
 """A study is read while it may be written, and nothing in its folder changes."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import optuna
 import pytest
 
 from lightsweep.errors import ConfigError
-from lightsweep.reporting import study
+from lightsweep.reporting import drawing, overview, study
 from lightsweep.reporting.study_figures import StudyFigures
 
 
@@ -97,3 +98,15 @@ def test_slices_share_one_scale_and_stand_in_rows_that_do_not_overlap() -> None:
     places = {(*layout[f"xaxis{n}"]["domain"], *layout[f"yaxis{n}"]["domain"]) for n in ("", *range(2, 7))}
     assert len(places) == 6
     assert layout["yaxis5"]["domain"][1] < layout["yaxis"]["domain"][0]
+
+
+def test_a_metrics_name_is_no_link_in_a_figure() -> None:
+    made = optuna.create_study(direction="maximize", sampler=optuna.samplers.RandomSampler(seed=0))
+    for _ in range(3):
+        trial = made.ask()
+        made.tell(trial, trial.suggest_float("lr", 0, 1) + trial.suggest_float("wd", 0, 1))
+    drawn = drawing.Drawing()
+    overview._draw_study(drawn, study.Study(made), 'val/<a href="http://e">l</a>')
+    text = json.dumps(drawn.data, default=str)
+    assert "&lt;a href" in text
+    assert "<a href" not in text

@@ -61,8 +61,18 @@ def read_batch(path: Path, label_key: str, classes: int, side: int) -> tuple[np.
 
 
 def md5(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "md5").hexdigest()
+    """Raises:
+    ConfigError: the file cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "md5").hexdigest()
+    except OSError as error:
+        raise unreadable(path, error) from error
+
+
+def unreadable(path: Path, error: OSError) -> ConfigError:
+    return ConfigError(f"data_dir: {path} cannot be read ({error.strerror})")
 
 
 def damaged(path: Path, reason: str) -> ConfigError:

@@ -11,7 +11,7 @@ import torch
 from filelock import FileLock
 
 from lightsweep.data import cache
-from lightsweep.data.batch_files import damaged, md5, read_batch, read_pickle
+from lightsweep.data.batch_files import damaged, md5, read_batch, read_pickle, unreadable
 from lightsweep.data.module import ImageArrays, ImageDataModule, Traits
 from lightsweep.data.normalize import symmetric
 from lightsweep.errors import ConfigError
@@ -85,7 +85,10 @@ class CIFARDataModule(ImageDataModule):
         return [self.folder / name for name in (*self.training, self.test, self.meta)]
 
     def _missing(self) -> list[str]:
-        return [file.name for file in self._files() if not file.is_file()]
+        try:
+            return [file.name for file in self._files() if not file.is_file()]
+        except OSError as error:  # the folder may not be entered
+            raise unreadable(self.folder, error) from error
 
     def _parse(self) -> dict[str, np.ndarray]:
         self._warn_of_other_checksums()

@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
 
+from lightsweep.names import printable
 from lightsweep.reporting import comparing, names, records, terminal, welch
 from lightsweep.reporting.comparing import Comparison, Group
 from lightsweep.reporting.text import cell, plain
@@ -127,13 +128,13 @@ def trade_lines(comparison: Comparison, part: str) -> list[str]:
 def _table(screen: Console, title: str, groups: Sequence[Group], rows: Sequence[Sequence[str]]) -> None:
     _say(screen, "")
     grid = Grid(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
-    grid.add_column(Text(title), overflow="fold")
+    grid.add_column(Text(printable(title)), overflow="fold")
     for group in groups:
         grid.add_column(group.label, justify="right", overflow="fold")
     for row in rows:
-        grid.add_row(*(Text(text) for text in row))
+        grid.add_row(*(Text(printable(text)) for text in row))
     screen.print(grid)
 
 
 def _say(screen: Console, line: str) -> None:
-    screen.print(Text(line), soft_wrap=True)
+    screen.print(Text(printable(line)), soft_wrap=True)

@@ -28,7 +28,7 @@ def as_csv(parts: Parts) -> str:
     columns = list(dict.fromkeys(column for row in content for column in row))
     buffer = StringIO()
     writer = csv.DictWriter(buffer, columns, restval="", lineterminator="\n")
-    writer.writeheader()
+    writer.writerow({column: _csv_cell(column) for column in columns})
     writer.writerows({column: _csv_cell(value) for column, value in row.items()} for row in content)
     return buffer.getvalue()
 
@@ -59,7 +59,7 @@ def as_markdown(parts: Parts) -> str:
 def _markdown(table: Table, runs: Sequence[Run]) -> str:
     labels, ranks = names.short(table.columns), table.ranks
     better = "higher" if table.maximises else "lower"
-    lines = [f"{_escaped(table.data or 'unknown data')}, ranked by {table.monitor} ({better} is better)", ""]
+    lines = [f"{_escaped(table.data or 'unknown data')}, ranked by {_escaped(table.monitor)} ({better} is better)", ""]
     lines += [_line(["rank", *(_escaped(labels[column]) for column in table.columns)])]
     lines += [_line(["---"] * (len(table.columns) + 1))]
     for run in runs:

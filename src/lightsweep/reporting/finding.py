@@ -11,8 +11,10 @@ from pathlib import Path
 from lightsweep.errors import ConfigError
 from lightsweep.reporting.runs import FILE, Run, read
 from lightsweep.reporting.text import plain
+from lightsweep.run_folder import LR_FIND
 
 _NOT_RUNS = {"checkpoints", "figures", "lightning_logs", "tensorboard", "mlruns", "wandb", "__pycache__"}
+_OF_A_RUN = "csv"  # below a run what a logger wrote, elsewhere a name like any other
 _SET_ASIDE = re.compile(r"\.earlier-\d+$")  # an earlier best's confirmation
 
 
@@ -85,12 +87,14 @@ def _folders(root: str) -> Iterator[tuple[str, bool]]:
                     if entry.is_dir(follow_symlinks=False):
                         if entry.name not in _NOT_RUNS and not entry.name.startswith("."):
                             below.append(entry.name)
-                    elif entry.name in (FILE, "config.yaml", "metrics.csv"):
+                    elif entry.name in (FILE, "config.yaml", "metrics.csv", LR_FIND):
                         files.add(entry.name)
         except OSError:  # not ours to read, or gone meanwhile
             continue
+        if files and _OF_A_RUN in below:
+            below.remove(_OF_A_RUN)
         waiting += [os.path.join(folder, name) for name in sorted(below, reverse=True) if not _SET_ASIDE.search(name)]  # noqa: PTH118  # 10,000 of them
-        if files:
+        if files and (LR_FIND not in files or FILE in files):  # a learning-rate range test is no run
             yield folder, FILE in files
 
 

@@ -33,8 +33,8 @@ def resolve(name: str, columns: Collection[str], *, option: str) -> str:
     if matches:
         raise ConfigError(f"{option}: {plain(name)} may be {_listed(matches)}; write more of it")
     near = difflib.get_close_matches(lowered, [*columns, *(_last(column) for column in columns)], n=1)
-    guess = f"; did you mean {plain(near[0])}?" if near else ""
-    raise ConfigError(f"{option}: there is no column {plain(name)}{guess} Known are {_listed(sorted(columns))}".strip())
+    guess = f"; did you mean {plain(near[0])}?" if near else "."
+    raise ConfigError(f"{option}: there is no column {plain(name)}{guess} Known are {_listed(sorted(columns))}")
 
 
 def short(columns: Sequence[str]) -> dict[str, str]:

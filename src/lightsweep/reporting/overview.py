@@ -14,7 +14,7 @@ from lightsweep.reporting.drawing import Drawing
 from lightsweep.reporting.figures import Figure
 from lightsweep.reporting.finding import Found
 from lightsweep.reporting.runs import Run
-from lightsweep.reporting.study import Study, find
+from lightsweep.reporting.study import Study, escaped, find
 from lightsweep.reporting.study_figures import StudyFigures
 from lightsweep.reporting.table import Table
 from lightsweep.reporting.text import cell, plain
@@ -93,7 +93,7 @@ def _drawn(study: Study | None, table: Table | None, best: Run | None) -> Drawin
 
 
 def _draw_study(drawn: Drawing, study: Study, metric: str) -> None:
-    optuna = StudyFigures(study, metric)
+    optuna = StudyFigures(study, escaped(metric))
     drawn.section("history", "Optimisation history")
     drawn.add(
         "Optimisation history", optuna.history, "Pruned trials stand at their last value, failed ones at the edge."

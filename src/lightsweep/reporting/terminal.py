@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
 
+from lightsweep.names import printable
 from lightsweep.reporting import names
 from lightsweep.reporting.finding import Found
 from lightsweep.reporting.folding import SD
@@ -105,7 +106,8 @@ def problems(found: Found) -> list[str]:
 def _title(screen: Console, table: Table) -> None:
     """The heading of one of several tables."""
     count = len(table.runs)
-    _say(screen, f"\n{table.data or 'unknown data'}, {table.monitor}: {count} row{'s' * (count != 1)}", "bold")
+    screen.print()
+    _say(screen, f"{table.data or 'unknown data'}, {table.monitor}: {count} row{'s' * (count != 1)}", "bold")
 
 
 def _errors(screen: Console, runs: Sequence[Run]) -> None:
@@ -116,7 +118,7 @@ def _errors(screen: Console, runs: Sequence[Run]) -> None:
 
 
 def _say(screen: Console, line: str, style: str = "") -> None:
-    screen.print(Text(line, style=style), soft_wrap=True)
+    screen.print(Text(printable(line), style=style), soft_wrap=True)
 
 
 def _cell(run: Run, column: str) -> str:
