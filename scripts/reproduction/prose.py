@@ -11,9 +11,10 @@ best on the metric that early stopping watches."""
 
 ABOUT = {
     "e": """\
-Not the report's photographs, but CIFAR-10 written as 5,721 JPEG files of 48 to 96 pixels a side, ten to one
-(`scripts/write_photos.py`): 4,085 to train on, a tenth of them for validation, and 1,636 to test. The report's data is
-another, so there is nothing to compare with but its rows among each other.""",
+Not the report's photographs, but CIFAR-10 written as 5,721 JPEG files of 48 to 96 pixels a side, unequal as those of
+photographs, and ten to one by class (`scripts/write_photos.py`); they are read as 64 x 64. 4,085 to train on, a tenth
+of them for validation, and 1,636 to test. The report's data is another, so there is nothing to compare with but its
+rows among each other.""",
 }
 
 KERAS = """\
@@ -21,7 +22,7 @@ Honoured: the first tenth as validation, the last partial batch, initializers an
 epsilon, the epsilon of Adam, AdamW and RMSprop (RMSprop's inside the root, `optimizer=rmsprop_keras`), AdamW's decay of
 all variables, L2 on hidden kernels only and in the watched loss (`val/objective`), the plateau's patience and
 threshold, the order of layers, the scored weights. `conf/experiment/reference/_keras.yaml` has what all rows share.
-That pixels go to [-1, 1] is said by D only, that the first tenth validates by B and C only; both are assumed elsewhere.
+That pixels go to [-1, 1] is assumed for D, that the first tenth validates for A and D.
 
 Left as torch has it, because more would bend the program for less than seeds differ by:
 

@@ -218,6 +218,11 @@ def kind(folder: Path) -> str:
     return "job" if (folder.parent / "multirun.yaml").is_file() else "run"
 
 
+def is_set_aside(name: str) -> bool:
+    """Is a folder of this name a confirmation's run that made room for a later one?"""
+    return re.search(r"\.earlier-\d+$", name) is not None
+
+
 def place(folder: str) -> tuple[str, str]:
     """The name of the sweep or grid that a run's folder belongs to, or runs, and the run's name in it."""
     parts = Path(folder).parts

@@ -74,6 +74,7 @@ def test_of_a_confirmed_sweep_the_best_confirmed_seed(tmp_path: Path, monitor: s
     a_run(sweep / "trial-0007", monitor=monitor)
     for seed, value in ((101, 0.6), (102, 0.4)):
         a_run(sweep / "confirm" / f"best-seed-{seed}", value=value, monitor=monitor)
+    a_run(sweep / "confirm" / "best-seed-101.earlier-1", value=99.0 if best == 102 else -99.0, monitor=monitor)
     (sweep / "confirmation.json").write_text('{"best_trial": 7}')
     assert trained_runs.find(str(sweep), None).run == sweep / "confirm" / f"best-seed-{best}"
 

@@ -64,6 +64,23 @@ def test_a_value_typed_for_a_conditional_key_holds_under_every_condition() -> No
     assert [parameter.name for parameter in space.parameters] == ["optimizer", "optimizer=sgd:optimizer.momentum"]
 
 
+def test_a_conditional_key_that_is_deleted_leaves_the_space_not_the_config() -> None:
+    space = parse({"optimizer": "choice(adam, sgd)"}, WHEN, ["~optimizer.lr"])
+    assert [parameter.name for parameter in space.parameters] == ["optimizer", "optimizer=sgd:optimizer.momentum"]
+    assert space.fixed == ()
+
+
+def test_conditions_on_what_is_fixed_are_decided_by_it() -> None:
+    space = parse({"optimizer": "choice(adam, sgd)"}, WHEN, ["optimizer=sgd"])
+    assert space.undecided() == ["optimizer"]
+    settled = space.settled({"optimizer": "sgd"})
+    assert settled.undecided() == settled.conditions() == []
+    trial = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1)).ask()
+    assert [line.partition("=")[0] for line in settled.suggest(trial)] == ["optimizer.lr", "optimizer.momentum"]
+    with pytest.raises(ConfigError, match=r"hydra\.sweeper\.params must hold at least one range or choice"):
+        space.settled({"optimizer": "rmsprop"})
+
+
 @pytest.mark.parametrize(
     ("line", "value", "nearest"),
     [
@@ -74,12 +91,15 @@ def test_a_value_typed_for_a_conditional_key_holds_under_every_condition() -> No
         ("choice(relu, gelu)", "tanh", "relu"),
         ("choice(true, false)", False, False),
         ("range(1, 5)", 9, 4),
+        ("range(32, 545, 64)", 90, 96),
+        ("range(32, 545, 64)", 544, 544),
+        ("choice([512,256], [256,128])", [256, 128], "[256,128]"),
     ],
 )
 def test_the_nearest_point_inside_and_a_remark_if_it_is_another(line: str, value, nearest) -> None:
     point, remarks = parse({"model.x": line}, {}, []).point({"model.x": value})
     assert point == {"model.x": nearest}
-    assert bool(remarks) == (nearest != value)
+    assert bool(remarks) == (nearest not in (value, str(value).replace(" ", "")))
 
 
 def test_the_point_of_a_conditional_space_has_its_own_condition_only() -> None:

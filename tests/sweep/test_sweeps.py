@@ -66,15 +66,24 @@ def test_leaves_a_study_that_can_be_looked_at(sweep, study, tmp_path: Path) -> N
     assert (confirmation["kind"], confirmation["seed"]) == ("confirmation", 101)
     assert confirmation["test/acc"] == confirmed["best"]["test/acc"]["mean"]
     assert f"--config-dir {folder} --config-name best" in done.out
+    head = f"Confirmation of trial {best.number} and the baseline on test data, seeds 101:"
+    assert head in (folder / "leaderboard.md").read_text()
+    assert sweep("hydra.sweeper.n_trials=3").code == 0
+    assert head in (folder / "leaderboard.md").read_text()  # it stays, with the trial that it is about
 
 
 def test_the_first_trial_is_the_config_as_it_stands(sweep, study) -> None:
-    assert sweep("hydra.sweeper.n_trials=1", "model.dropout=interval(0.2,0.5)").code == 0
+    done = sweep("hydra.sweeper.n_trials=1", "model.dropout=interval(0.2,0.5)")
+    assert done.code == 0
     first = study().trials[0]
     assert first.user_attrs["baseline"] is True
     assert first.params["optimizer.lr"] == 1e-3
     assert first.params["model.dropout"] == 0.2
-    assert "model.dropout=0.0 lies outside the space, 0.2 is searched from" in first.user_attrs["note"]
+    outside = "model.dropout=0.0 lies outside the space, 0.2 is searched from"
+    assert outside in first.user_attrs["note"]
+    (line,) = (line for line in done.out.splitlines() if line.startswith("trial 0 "))
+    assert "(baseline; " in line
+    assert outside in line
 
 
 def test_points_that_the_user_names_come_next(sweep, study) -> None:
@@ -94,6 +103,39 @@ def test_the_best_config_trains_with_one_command(sweep, launch, tmp_path: Path) 
     assert again["best_value"] == found["best_value"]  # the same seed on the same machine
     assert again["config"]["optimizer"]["lr"] == found["best_params"]["optimizer.lr"]
     assert "test/acc" in again
+
+
+def test_the_best_config_lacks_what_the_sweep_took_away(sweep, launch, tmp_path: Path) -> None:
+    typed = ("callbacks=[checkpoint,progress]", "~trainer.log_every_n_steps")
+    assert sweep("hydra.sweeper.n_trials=1", *typed).code == 0
+    where = ["--config-dir", f"{tmp_path}/study", "--config-name", "best", f"hydra.run.dir={tmp_path}/again"]
+    done = launch(*where)
+    assert done.code == 0, done.err
+    trial, again = (result(tmp_path / place)["config"] for place in ("study/trial-0000", "again"))
+    assert list(again["callbacks"]) == ["checkpoint", "progress"]
+    assert again["trainer"] == trial["trainer"]
+
+
+def test_the_best_config_finds_a_choice_of_ones_own(launch, tmp_path: Path) -> None:
+    own = tmp_path / "own" / "model"
+    own.mkdir(parents=True)
+    (own / "small.yaml").write_text("defaults: [mlp, _self_]\nwidth: 8\n")
+    study = ("sweep=quick", f"hydra.sweep.dir={tmp_path}/study", *TINY, "hydra.sweeper.n_trials=1", "~model.width")
+    assert launch("--config-dir", str(own.parent), *study, "model=small").code == 0
+    done = launch("--config-dir", f"{tmp_path}/study", "--config-name", "best", f"hydra.run.dir={tmp_path}/again")
+    assert done.code == 0, done.err
+    assert result(tmp_path / "again")["config"]["model"]["width"] == 8
+
+
+def test_a_sweep_over_optimizers_with_one_of_them_searches_what_goes_with_it(launch, study, tmp_path: Path) -> None:
+    tiny = [line for line in TINY if not line.startswith("optimizer")]
+    done = launch(
+        *("sweep=optimizers", "optimizer=sgd", "data=digits", "hydra.sweeper.n_trials=2"),
+        *(f"hydra.sweep.dir={tmp_path}/study", *tiny),
+    )
+    assert done.code == 0, done.err
+    for trial in study("optimizers").trials:
+        assert set(trial.params) >= {"optimizer=sgd:optimizer.lr", "optimizer=sgd:optimizer.momentum"}
 
 
 def test_a_trial_that_lags_is_pruned(sweep, study, tmp_path: Path) -> None:
@@ -206,6 +248,14 @@ def test_a_changed_study_is_refused_with_the_difference(sweep, study, override: 
     assert len(done.err.strip().splitlines()) == 1
     assert len(study().trials) == 1
     assert sweep("hydra.sweeper.n_trials=2", override, "hydra.sweeper.allow_changed_space=true").code == 0
+
+
+def test_what_is_fixed_below_a_searched_group_may_not_change_either(sweep) -> None:
+    searched = ("optimizer=choice(adam,adamw)", "hydra.sweeper.n_trials=1")
+    assert sweep(*searched, "optimizer.weight_decay=0.1").code == 0
+    done = sweep(*searched, "optimizer.weight_decay=0.9")
+    assert done.code == 1
+    assert "optimizer.weight_decay was 0.1, is 0.9" in done.err
 
 
 @pytest.mark.parametrize("pruner", ["none", "median", "percentile", "successive_halving", "hyperband", "patient"])

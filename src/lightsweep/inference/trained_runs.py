@@ -95,7 +95,7 @@ def _of_sweep(folder: Path, which: str | None) -> Weights:
     if best.get("rank") != "1" or not best.get("trial") or not best.get("folder"):
         raise ConfigError(f"{folder} is a sweep without a complete trial")
     trial = f"trial {best['trial']}, the sweep's best"
-    confirmed = sorted(folder.glob("confirm/best-seed-*"))
+    confirmed = sorted(run for run in folder.glob("confirm/best-seed-*") if not run_folder.is_set_aside(run.name))
     if confirmed and str(_read(folder / "confirmation.json").get("best_trial")) == best["trial"]:
         run = _best_of(confirmed, folder)
         return _of_run(run, which, f"{trial}, in its confirmation the best seed by validation")

@@ -2,7 +2,6 @@
 
 import gc
 import os
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -11,11 +10,10 @@ from pathlib import Path
 from lightsweep.errors import ConfigError
 from lightsweep.reporting.runs import FILE, Run, read
 from lightsweep.reporting.text import plain
-from lightsweep.run_folder import LR_FIND
+from lightsweep.run_folder import LR_FIND, is_set_aside
 
 _NOT_RUNS = {"checkpoints", "figures", "lightning_logs", "tensorboard", "mlruns", "wandb", "__pycache__"}
 _OF_A_RUN = "csv"  # below a run what a logger wrote, elsewhere a name like any other
-_SET_ASIDE = re.compile(r"\.earlier-\d+$")  # an earlier best's confirmation
 
 
 @dataclass
@@ -93,7 +91,7 @@ def _folders(root: str) -> Iterator[tuple[str, bool]]:
             continue
         if files and _OF_A_RUN in below:
             below.remove(_OF_A_RUN)
-        waiting += [os.path.join(folder, name) for name in sorted(below, reverse=True) if not _SET_ASIDE.search(name)]  # noqa: PTH118  # 10,000 of them
+        waiting += [os.path.join(folder, name) for name in sorted(below, reverse=True) if not is_set_aside(name)]  # noqa: PTH118  # 10,000 of them
         if files and (LR_FIND not in files or FILE in files):  # a learning-rate range test is no run
             yield folder, FILE in files
 

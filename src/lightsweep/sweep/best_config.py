@@ -24,18 +24,41 @@ def write(folder: Path, loader: ConfigLoader, config: DictConfig, overrides: Seq
     """
     best = loader.load_sweep_config(config, list(overrides))
     name = str(config.hydra.job.config_name)
-    choices = {
-        group: choice
+    choices: dict[str, str | None] = {
+        str(group): choice
         for group, choice in best.hydra.runtime.choices.items()
         if choice and not str(group).startswith("hydra/") and "@" not in str(group) and group not in _NOT_OF_THE_RUN
     }
     plain = loader.load_configuration(
         config_name=name, overrides=[f"{group}={choice}" for group, choice in choices.items()], run_mode=RunMode.RUN
     )
-    body = _difference(_contents(best), _contents(plain))
+    mine, theirs = _contents(best), _contents(plain)
+    for group in [group for group in plain.hydra.runtime.choices if group in theirs]:
+        if _lacks(mine.get(group), theirs[group]):
+            choices[group] = None  # a config can add to a choice, not take away from it: here comes the whole
+            del theirs[group]
+    body = _difference(mine, theirs)
     defaults: list[Any] = [name, *({f"override {group}": choice} for group, choice in choices.items()), "_self_"]
-    text = OmegaConf.to_yaml(OmegaConf.create({"defaults": defaults, **body}))
+    text = OmegaConf.to_yaml(OmegaConf.create({"defaults": defaults, **_elsewhere(config), **body}))
     write_whole(folder / FILE, f"# {comment}\n{text}")
+
+
+def _elsewhere(config: DictConfig) -> dict[str, Any]:
+    """Where else the sweep found its choices: folders that ``--config-dir`` or ``hydra.searchpath`` named."""
+    sources = config.hydra.runtime.config_sources
+    paths = [
+        f"{source.schema}://{source.path}"
+        for source in sources
+        if source.provider == "command-line" or source.provider.startswith("hydra.searchpath")
+    ]
+    return {"hydra": {"searchpath": paths}} if paths else {}
+
+
+def _lacks(one: Any, other: Any) -> bool:
+    """Is there a key in the other that the one has not?"""
+    if not isinstance(one, dict) or not isinstance(other, dict):
+        return isinstance(other, dict) and bool(other)
+    return any(key not in one or _lacks(one[key], value) for key, value in other.items())
 
 
 def _contents(config: DictConfig) -> dict[str, Any]:

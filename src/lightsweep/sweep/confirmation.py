@@ -49,7 +49,10 @@ def jobs(
 
 
 def set_aside(path: Path) -> None:
-    """Make room for a run in a folder's place: one that was cut off, or an earlier best's. Nothing is deleted."""
+    """Make room for a run in a folder's place: one that was cut off, or an earlier best's. Nothing is deleted.
+
+    `run_folder.is_set_aside` knows the new name.
+    """
     if not path.exists():
         return
     number = 1
@@ -78,12 +81,24 @@ def summarise(folder: Path, configurations: Mapping[str, Sequence[str]], seeds: 
     return summary
 
 
-def lines(summary: Mapping[str, Any], configurations: Mapping[str, Sequence[str]], metric: str) -> list[str]:
+def told(folder: Path, metric: str) -> list[str]:
+    """A study's confirmation in words, nothing where there is none yet."""
+    summary = _read(folder / FILE)
+    try:
+        seeds = ", ".join(map(str, summary["seeds"]))
+        head = f"Confirmation of trial {summary['best_trial']} and the baseline on test data, seeds {seeds}:"
+        return [head, *lines(summary, metric)]
+    except (KeyError, TypeError):
+        return []
+
+
+def lines(summary: Mapping[str, Any], metric: str) -> list[str]:
     """The summary in words, a line a configuration: the metric that was searched for, and accuracy."""
     shown = dict.fromkeys((metric, f"test/{metric.partition('/')[2]}", "val/acc", "test/acc"))
     said = []
-    for name in configurations:
-        entry = summary[name]
+    for name, entry in summary.items():
+        if not isinstance(entry, dict):
+            continue
         scores = ", ".join(
             f"{score} {entry[score]['mean']:.4f}" + ("" if (std := entry[score]["std"]) is None else f" ± {std:.4f}")
             for score in shown
@@ -100,7 +115,12 @@ def _is_finished(folder: Path, assignment: Assignment) -> bool:
 
 
 def _result(folder: Path) -> dict[str, Any]:
+    return _read(folder / "result.json")
+
+
+def _read(file: Path) -> dict[str, Any]:
     try:
-        return json.loads((folder / "result.json").read_text())
+        content = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
+    return content if isinstance(content, dict) else {}

@@ -41,7 +41,11 @@ def remember(
     Raises:
         ConfigError: something differs, and `allow_change` is false. Names what was, and what is.
     """
-    now = {_SPACE: space.describe(), _CONFIG: _fixed(config, space) | {"hydra.sweeper.seeds": seeds and list(seeds)}}
+    asked = {
+        "hydra.sweeper.seeds": seeds and list(seeds),
+        "hydra.sweeper.custom_search_space": OmegaConf.select(config, "hydra.sweeper.custom_search_space"),
+    }
+    now = {_SPACE: space.describe(), _CONFIG: _fixed(config, space) | asked}
     before: dict[str, Any] = {name: study.user_attrs.get(name) for name in now}
     changes = [change for name in now if before[name] is not None for change in _changes(before[name], now[name])]
     if changes and not allow_change:
@@ -65,7 +69,10 @@ def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 
 def _fixed(config: DictConfig, space: Space) -> dict[str, Any]:
     searched = tuple(parameter.key.lstrip("+") for parameter in space.parameters)
-    return {key: value for key, value in _flat("", config) if not _below(key, (*_FREE, *searched))}
+    fixed = {key: value for key, value in _flat("", config) if not _below(key, (*_FREE, *searched))}
+    # Below a group that is searched, as the optimizer, what is fixed is what was typed: the rest is the choice's own.
+    typed = (line.lstrip("+").partition("=") for line in space.fixed)
+    return fixed | {key: value for key, _, value in typed if _below(key, searched)}
 
 
 def _flat(prefix: str, node: Any) -> list[tuple[str, Any]]:

@@ -53,15 +53,15 @@ def rows(trials: Sequence[FrozenTrial], space: Space, direction: StudyDirection)
     return table
 
 
-def write(folder: Path, table: Sequence[dict[str, Any]], *, title: str) -> None:
-    """Replace both files."""
+def write(folder: Path, table: Sequence[dict[str, Any]], *, title: str, below: Sequence[str] = ()) -> None:
+    """Replace both files; `below` are paragraphs that follow the table in the Markdown."""
     columns = _columns(table)
     buffer = StringIO()
     writer = csv.DictWriter(buffer, columns, restval="", lineterminator="\n")
     writer.writeheader()
     writer.writerows(table)
     write_whole(folder / "leaderboard.csv", buffer.getvalue())
-    write_whole(folder / "leaderboard.md", markdown(table, title=title))
+    write_whole(folder / "leaderboard.md", "\n".join([markdown(table, title=title), *(f"{line}\n" for line in below)]))
 
 
 def markdown(table: Sequence[dict[str, Any]], *, title: str) -> str:

@@ -16,7 +16,7 @@ from optuna.trial import Trial
 from lightsweep.build import build, explain
 from lightsweep.errors import ConfigError
 from lightsweep.sweep.settings import Settings
-from lightsweep.sweep.space import Space, parse
+from lightsweep.sweep.space import Space, parse, values_of
 from lightsweep.sweep.storage import JOURNAL, Address
 
 
@@ -90,7 +90,11 @@ def make(
     """
     extend = _extension(settings.custom_search_space, config)
     space = parse(settings.params or {}, settings.when or {}, arguments, extend)
-    return Plan(settings, config, context, function, space, _pruner(settings))
+    plan = Plan(settings, config, context, function, space, _pruner(settings))
+    if undecided := space.undecided():  # sweep=optimizers optimizer=sgd: only what goes with SGD is searched
+        baseline = plan.compose(space.fixed)
+        return plan.in_space(space.settled(values_of(baseline, undecided, baseline.hydra.runtime.choices)))
+    return plan
 
 
 def _pruner(settings: Settings) -> BasePruner:

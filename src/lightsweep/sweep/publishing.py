@@ -4,7 +4,7 @@ from omegaconf import OmegaConf
 from optuna.trial import FrozenTrial, TrialState
 
 from lightsweep.files import write_whole
-from lightsweep.sweep import best_config, leaderboard
+from lightsweep.sweep import best_config, confirmation, leaderboard
 from lightsweep.sweep.ledger import Ledger
 from lightsweep.sweep.plan import Plan
 from lightsweep.sweep.space import key_of
@@ -21,7 +21,8 @@ class Publisher:
         with self.ledger.writing():
             table = leaderboard.rows(self.ledger.trials(), self.plan.space, self.ledger.study.direction)
             title = f"{self.plan.address.study}: {self.plan.metric}"
-            leaderboard.write(self.plan.folder, table, title=title)
+            confirmed = confirmation.told(self.plan.folder, self.plan.metric)
+            leaderboard.write(self.plan.folder, table, title=title, below=confirmed)
             complete = self.complete()
             if complete and complete[0].number != self._best:
                 self._write_best(complete[0])

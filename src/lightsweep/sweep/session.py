@@ -102,11 +102,9 @@ class Session:
             confirmation.set_aside(self.plan.folder / job.folder)
         self.controller.run_jobs(missing, self._confirmed)
         summary = confirmation.summarise(self.plan.folder, configurations, seeds, best.number)
-        lines = confirmation.lines(summary, configurations, self.plan.metric)
-        for line in lines:
+        self.publisher.publish()
+        for line in confirmation.lines(summary, self.plan.metric):
             self.view.say(line)
-        with (self.plan.folder / "leaderboard.md").open("a", encoding="utf-8") as file:
-            file.write("\n" + "\n\n".join(lines) + "\n")
 
     def _confirmed(self, job: Assignment, outcome: Outcome) -> None:
         self.view.say(f"{job.folder} {outcome.state} {outcome.error or ''}".strip())

@@ -1,5 +1,6 @@
 """The search space: Hydra's sweep overrides as Optuna distributions, read by the official sweeper's own parser."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -79,6 +80,31 @@ class Space:
     def conditions(self) -> list[str]:
         return sorted({parameter.condition for parameter in self.parameters if parameter.condition})
 
+    def settled(self, values: Mapping[str, Any]) -> "Space":
+        """This space where some conditions are decided: what they let in is searched always, the rest not at all.
+
+        Args:
+            values: of the keys that conditions are about and that are not searched themselves.
+
+        Raises:
+            ConfigError: nothing is left.
+        """
+        parameters = []
+        for parameter in self.parameters:
+            key, _, wanted = (parameter.condition or "").partition("=")
+            if key not in values:
+                parameters.append(parameter)
+            elif _same(wanted, values[key]):
+                parameters.append(replace(parameter, condition=None))
+        space = replace(self, parameters=tuple(parameters))
+        _check_not_empty(space)
+        return space
+
+    def undecided(self) -> list[str]:
+        """The keys that conditions are about and that are not searched themselves."""
+        searched = {parameter.key for parameter in self.parameters}
+        return sorted({condition.partition("=")[0] for condition in self.conditions()} - searched)
+
     def point(self, values: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
         """The nearest point inside, as Optuna's parameters, and a remark on each value that lay outside.
 
@@ -122,11 +148,12 @@ def parse(
         ConfigError: an impossible range, an unknown grammar, or keys that exclude each other.
     """
     entries = {str(key): f"{key}={value}" for key, value in params.items()}
+    conditional = {key for further in (when or {}).values() for key in further}
     removed = set()
     for argument in arguments:
         key = _key(argument)
-        if argument.startswith("~") and key in entries:
-            del entries[key]
+        if argument.startswith("~") and (key in entries or key in conditional):
+            entries.pop(key, None)
             removed.add(key)
         else:
             entries[key] = argument
@@ -176,13 +203,17 @@ def _parsed(line: str) -> tuple[dict[str, BaseDistribution], dict[str, Any], lis
 
 
 def _check(space: Space, keys: list[str]) -> None:
-    if not space.parameters and space.extend is None:
-        raise ConfigError("hydra.sweeper.params must hold at least one range or choice, got none")
+    _check_not_empty(space)
     together = [key for key in _SHAPE if key in keys]
     if "model.hidden" in keys and together and not any(line == "model.hidden=null" for line in space.fixed):
         raise ConfigError(
             f"model.hidden replaces {together[0]}: both in one search space (~{together[0]} takes it out of the space)"
         )
+
+
+def _check_not_empty(space: Space) -> None:
+    if not space.parameters and space.extend is None:
+        raise ConfigError("hydra.sweeper.params must hold at least one range or choice, got none")
 
 
 def _renamed(parameter: Parameter, known: Mapping[str, BaseDistribution]) -> Parameter:
@@ -216,7 +247,8 @@ def _nearest(distribution: BaseDistribution, value: Any) -> Any:
         return distribution.low  # type: ignore[attr-defined]
     if isinstance(distribution, IntDistribution):
         clipped = min(max(round(value), distribution.low), distribution.high)
-        return distribution.low + (clipped - distribution.low) // distribution.step * distribution.step
+        steps = round((clipped - distribution.low) / distribution.step)
+        return min(distribution.low + steps * distribution.step, distribution.high)
     assert isinstance(distribution, FloatDistribution)
     clipped_float = min(max(float(value), distribution.low), distribution.high)
     if distribution.step is None:
@@ -235,4 +267,9 @@ def _nearest_choice(choices: Sequence[Any], value: Any) -> Any:
 
 
 def _same(one: Any, other: Any) -> bool:
-    return one == other or str(one).strip("'\"").lower() == str(other).lower()
+    return one == other or _plain(one) == _plain(other)
+
+
+def _plain(value: Any) -> str:
+    """As text in which ``[512,256]``, a choice, is what ``[512, 256]``, a config's value, is."""
+    return re.sub(r"[\s'\"]", "", str(value)).lower()

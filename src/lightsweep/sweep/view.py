@@ -68,9 +68,10 @@ class View:
             return
         value = "" if trial.value is None else f" {progress.metric} {trial.value:.4f}"
         error = f" ({trial.user_attrs['error']})" if "error" in trial.user_attrs else ""
+        first = _about(trial)
         seconds = trial.duration.total_seconds() if trial.duration else 0.0
         self.say(
-            f"trial {trial.number} {trial.state.name.lower()}{value}{error}  {parameters(trial, progress.space)}"
+            f"trial {trial.number} {trial.state.name.lower()}{value}{error}  {parameters(trial, progress.space)}{first}"
             f"  {seconds:.1f} s  [{ended(progress.trials)}/{progress.n_trials}] {_best(progress)}"
         )
 
@@ -116,15 +117,22 @@ def ten_best(progress: Progress) -> Table:
     complete = [trial for trial in progress.trials if trial.state == TrialState.COMPLETE]
     for rank, trial in enumerate(ranked(complete, progress.direction)[:10], start=1):
         std = trial.user_attrs.get("std")
-        baseline = " (baseline)" if trial.user_attrs.get("baseline") else ""
         table.add_row(
             str(rank),
             str(trial.number),
             f"{trial.value:.4f}",
             "" if std is None else f"{std:.4f}",
-            Text(parameters(trial, progress.space) + baseline),
+            Text(parameters(trial, progress.space) + _about(trial)),
         )
     return table
+
+
+def _about(trial: FrozenTrial) -> str:
+    """Is it the baseline, and is it so only nearly?"""
+    if not trial.user_attrs.get("baseline"):
+        return ""
+    note = trial.user_attrs.get("note")
+    return f" (baseline; {note})" if note else " (baseline)"
 
 
 def _best(progress: Progress) -> str:
