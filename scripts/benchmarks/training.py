@@ -26,7 +26,7 @@ def add_options(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"), help="where all of them train")
     parser.add_argument("--epochs", type=int, default=5, help="of a round; some callbacks work in each fifth only")
-    parser.add_argument("--repeats", type=int, default=3, help="rounds that are measured; one more goes before them")
+    parser.add_argument("--repeats", type=int, default=5, help="rounds that are measured; one more goes before them")
     parser.add_argument("--images", type=int, default=45_000, help="in an epoch; CIFAR-10's training part has 45,000")
     parser.add_argument("--threads", type=int, help="torch's threads (default: torch's own, one per core)")
     parser.add_argument("--out", type=Path, help="JSON file (default: outputs/benchmarks/train-TIME.json)")

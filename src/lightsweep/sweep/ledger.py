@@ -3,7 +3,8 @@
 A trial counts when it ended by itself: complete, pruned or failed. One that was cut off with its sweeper is told as
 failed with the mark *interrupted*, does not count, and is asked for again under a new number, `retries` times.
 
-Marks on a trial (user attributes): ``lightsweep`` (owner, host, seen), ``interrupted``, ``retry_of``, ``retries``.
+Marks on a trial (user attributes): ``lightsweep`` (owner, host, seen), ``folder``, ``interrupted``, ``retry_of``,
+``retries``.
 """
 
 import time
@@ -15,12 +16,13 @@ import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from lightsweep.sweep.assignment import Outcome
+from lightsweep.sweep.leaderboard import folder_of
 from lightsweep.sweep.liveness import RENEW_EVERY, Owner, is_alive
-from lightsweep.sweep.locks import FileLock, shared_path
-from lightsweep.sweep.storage import Address
+from lightsweep.sweep.locks import FileLock
+from lightsweep.sweep.office import Office
+from lightsweep.sweep.storage import Address, turns_at
 
 _OWNER = "lightsweep"
-_CONFIRMER = "confirmer"
 _STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
 
 
@@ -38,7 +40,8 @@ class Ledger:
         self.study = study
         self.n_trials, self.retries = n_trials, retries
         self.owner = Owner()
-        self._claims = FileLock(shared_path(f"{address.place} {address.study}"))
+        self._claims = FileLock(turns_at(address))
+        self._confirmation = Office(study, "confirmation", self.owner)
         self._mine: dict[int, Trial] = {}
         self._renewed = time.monotonic()
 
@@ -55,6 +58,7 @@ class Ledger:
                 return None
             trial = self.study.ask()
             trial.set_user_attr(_OWNER, self.owner.mark())
+            trial.set_user_attr("folder", folder_of(trial.number))
         self._mine[trial.number] = trial
         return trial
 
@@ -65,29 +69,22 @@ class Ledger:
 
     def tell(self, trial: Trial, outcome: Outcome) -> bool:
         """Close a trial; False where it was lost meanwhile, and the result comes too late."""
-        self._mine.pop(trial.number, None)
         with self._claims:
-            if self._state(trial) != TrialState.RUNNING:
-                return False
-            if outcome.state == "interrupted":
-                self._interrupt(self.study._storage.get_trial(trial._trial_id))
-                return True
-            for name, value in outcome.facts.items():
-                trial.set_user_attr(name, value)
-            if outcome.error:
-                trial.set_user_attr("error", outcome.error)
-            value = outcome.value if outcome.state == "complete" else None  # Optuna takes a pruned trial's last report
-            _tell(self.study, trial.number, _STATES[outcome.state], value)
-        return True
+            in_time = self._state(trial) == TrialState.RUNNING
+            if in_time:
+                self._close(trial, outcome)
+        self._mine.pop(trial.number, None)
+        return in_time
 
     def renew(self) -> None:
-        """Say that this sweeper's trials live, each few seconds; other machines have no other way to know."""
+        """Say that this sweeper lives, each few seconds, on what it has: other machines have no other way to know."""
         if time.monotonic() - self._renewed < RENEW_EVERY:
             return
         self._renewed = time.monotonic()
         for trial in list(self._mine.values()):
             if self._state(trial) == TrialState.RUNNING:
                 trial.set_user_attr(_OWNER, self.owner.mark())
+        self._confirmation.renew()
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -97,15 +94,23 @@ class Ledger:
 
     def may_confirm(self) -> bool:
         """Take the confirmation upon us; False where another sweeper that lives has it."""
-        with self._claims:
-            mark = self.study.user_attrs.get(_CONFIRMER)
-            if mark and not self.owner.is_mine(mark) and is_alive(mark):
-                return False
-            self.study.set_user_attr(_CONFIRMER, self.owner.mark())
-        return self.owner.is_mine(self.study.user_attrs[_CONFIRMER])
+        return self._confirmation.take()
 
     def close(self) -> None:
-        self.owner.resign()
+        """Be no owner any more. Trials that an error has left running are found by the next sweeper."""
+        self._confirmation.leave()
+        self.owner.resign(trials_left=bool(self._mine))
+
+    def _close(self, trial: Trial, outcome: Outcome) -> None:
+        if outcome.state == "interrupted":
+            self._interrupt(self.study._storage.get_trial(trial._trial_id))
+            return
+        for name, value in outcome.facts.items():
+            trial.set_user_attr(name, value)
+        if outcome.error:
+            trial.set_user_attr("error", outcome.error)
+        value = outcome.value if outcome.state == "complete" else None  # Optuna takes a pruned trial's last report
+        _tell(self.study, trial.number, _STATES[outcome.state], value)
 
     def _state(self, trial: Trial) -> TrialState:
         return self.study._storage.get_trial(trial._trial_id).state

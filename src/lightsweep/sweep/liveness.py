@@ -1,4 +1,4 @@
-"""Does the sweeper that started a trial still live? On its own machine a lock says so, elsewhere a lease."""
+"""Does the sweeper that started a trial still live? Where its lock can be seen, that says so, elsewhere a lease."""
 
 import platform
 import secrets
@@ -27,23 +27,23 @@ class Owner:
     def is_mine(self, mark: dict[str, Any]) -> bool:
         return mark.get("owner") == self.name
 
-    def resign(self) -> None:
+    def resign(self, *, trials_left: bool) -> None:
+        """Let the lock go. Its file stays where trials are left that say they run: it shows that their owner is dead."""
         self._lock.release()
-        self._lock.path.unlink(missing_ok=True)
+        if not trials_left:
+            self._lock.path.unlink(missing_ok=True)
 
 
 def is_alive(mark: dict[str, Any] | None) -> bool:
     """Whether the owner that left this mark lives, as far as can be known from here."""
     if not mark:
         return False
-    if mark["host"] != platform.node():
-        return time.time() - mark["seen"] < LOST_AFTER
     path = shared_path(mark["owner"])
-    if not path.exists():
-        return False
+    # An owner of this host whose lock is not here has another temporary folder, as cluster jobs and containers have.
+    if mark["host"] != platform.node() or not path.exists():
+        return time.time() - mark["seen"] < LOST_AFTER
     lock = FileLock(path)
     if not lock.acquire(wait=False):
         return True
-    lock.release()
-    path.unlink(missing_ok=True)
+    lock.release()  # the file stays: without it the owner's other trials would be left to their lease
     return False

@@ -72,9 +72,9 @@ def shared_path(name: str) -> Path:
 
 def _cut_torn_line(journal: Path) -> None:
     with journal.open("rb+") as file:
-        end = file.seek(0, os.SEEK_END)
-        if end == 0:
+        if file.read(1) != b"{":  # empty, or no journal at all: nothing of ours to mend
             return
+        end = file.seek(0, os.SEEK_END)
         file.seek(end - 1)
         if file.read(1) == b"\n":
             return

@@ -1,9 +1,12 @@
 """The study of a sweep: checked before it is opened, opened or begun, and with its first trials in the queue."""
 
 import importlib.util
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
 from functools import partial
 from math import prod
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -15,7 +18,9 @@ from lightsweep import preflight
 from lightsweep.build import build
 from lightsweep.errors import ConfigError
 from lightsweep.sweep import fixed
+from lightsweep.sweep.liveness import Owner
 from lightsweep.sweep.locks import FileLock, shared_path
+from lightsweep.sweep.office import Office
 from lightsweep.sweep.plan import Plan
 from lightsweep.sweep.space import Space, grid_of, values_of
 from lightsweep.sweep.storage import connect
@@ -28,16 +33,17 @@ def check(plan: Plan) -> None:
 
     Raises:
         HydraException: a key or a choice does not exist.
-        ConfigError: a fixed value, the metric or the sampler makes no sense.
+        ConfigError: a fixed value, the metric, the sampler or the pruner makes no sense.
     """
     _check_composes(plan, plan.space.fixed)
     for condition in plan.space.conditions():
         _check_composes(plan, (*plan.space.fixed, condition))
     _sampler(plan, trials=0)
+    _check_pruner(plan)
 
 
 def open_study(plan: Plan) -> tuple[Plan, optuna.Study, int]:
-    """Open or begin the study; one process at a time.
+    """Open or begin the study; one sweeper at a time.
 
     Returns:
         The plan, whose space may have got other names; the study; and how many trials shall end in it.
@@ -45,7 +51,8 @@ def open_study(plan: Plan) -> tuple[Plan, optuna.Study, int]:
     Raises:
         ConfigError: the study was begun with other settings, or cannot be reached.
     """
-    plan.folder.mkdir(parents=True, exist_ok=True)
+    with _writing("hydra.sweep.dir", plan.folder):
+        plan.folder.mkdir(parents=True, exist_ok=True)
     with FileLock(shared_path(f"create {plan.address.place} {plan.address.study}")):
         trials = _count(plan)
         if trials == 0 and any(plan.folder.glob("trial-*")):
@@ -54,9 +61,36 @@ def open_study(plan: Plan) -> tuple[Plan, optuna.Study, int]:
                 " take another hydra.sweeper.study_name, or move them away"
             )
         study, n_trials = _load(plan, trials)
-        plan = plan.in_space(plan.space.beside(study.get_trials(deepcopy=False)))
-        _enqueue_first(plan, study)
+        with _alone(study):
+            allow = plan.settings.allow_changed_space
+            fixed.remember(
+                study, plan.space, plan.compose(plan.space.fixed), plan.settings.seeds, allow_change=allow
+            )
+            plan = plan.in_space(plan.space.beside(study.get_trials(deepcopy=False)))
+            _enqueue_first(plan, study)
     return plan, study, n_trials
+
+
+@contextmanager
+def _alone(study: optuna.Study) -> Iterator[None]:
+    """One sweeper at a time, of all machines: what a study is begun with is written once."""
+    owner = Owner()
+    office = Office(study, "opening", owner)
+    try:
+        office.wait()
+        yield
+    finally:
+        office.leave()
+        owner.resign(trials_left=False)
+
+
+@contextmanager
+def _writing(key: str, path: str | Path) -> Iterator[None]:
+    """Name the key that the path came from where it cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        raise ConfigError(f"{key}: {path} cannot be written ({error.strerror or error})") from error
 
 
 def _load(plan: Plan, trials: int) -> tuple[optuna.Study, int]:
@@ -75,13 +109,13 @@ def _load(plan: Plan, trials: int) -> tuple[optuna.Study, int]:
             f"hydra.sweeper.direction must be {begun}, as the study {study.study_name!r} was begun,"
             f" got {plan.direction!r}"
         )
-    allow = plan.settings.allow_changed_space
-    fixed.remember(study, plan.space, plan.compose(plan.space.fixed), plan.settings.seeds, allow_change=allow)
     return study, n_trials
 
 
 def _count(plan: Plan) -> int:
-    storage = connect(plan.address.place)
+    chosen = plan.settings.storage
+    with _writing("hydra.sweeper.storage" if chosen else "hydra.sweep.dir", chosen or plan.folder):
+        storage = connect(plan.address.place)
     ids = {study.study_name: study._study_id for study in storage.get_all_studies()}
     return storage.get_n_trials(ids[plan.address.study]) if plan.address.study in ids else 0
 
@@ -102,16 +136,17 @@ def _sampler(plan: Plan, trials: int) -> tuple[BaseSampler, int]:
 
 
 def _enqueue_first(plan: Plan, study: optuna.Study) -> None:
-    """The config as it stands is the first trial, then come the points that the user named."""
-    if study.user_attrs.get("enqueued"):
-        return
-    if not isinstance(study.sampler, GridSampler):  # which visits its own points and no others
+    """The config as it stands is the first trial, then come the points that the user named, also for a study that is
+    gone on with. None that is there already, in whatever state, is asked for again."""
+    named = [_wanted(plan.space, wanted) for wanted in plan.settings.enqueue or []]
+    # The baseline comes once, and to a grid never, which visits its own points and no others.
+    if not study.user_attrs.get("enqueued") and not isinstance(study.sampler, GridSampler):
         point, remarks = plan.space.point(_baseline(plan))
         note = {"note": "; ".join(remarks)} if remarks else {}
         study.enqueue_trial(point, user_attrs={"baseline": True, **note}, skip_if_exists=True)
-    for wanted in plan.settings.enqueue or []:
-        study.enqueue_trial(_wanted(plan.space, wanted), user_attrs={"note": "enqueued"}, skip_if_exists=True)
-    study.set_user_attr("enqueued", True)
+        study.set_user_attr("enqueued", True)
+    for point in named:
+        study.enqueue_trial(point, user_attrs={"note": "enqueued"}, skip_if_exists=True)
 
 
 def _baseline(plan: Plan) -> dict[str, Any]:
@@ -128,6 +163,18 @@ def _wanted(space: Space, wanted: Mapping[str, Any]) -> dict[str, Any]:
     if remarks:
         raise ConfigError(f"hydra.sweeper.enqueue must lie inside the space: {'; '.join(remarks)}")
     return point
+
+
+def _check_pruner(plan: Plan) -> None:
+    """Let the pruner judge a made-up trial: some look at their settings only then."""
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0), direction=plan.direction)
+    trial = study.ask()
+    trial.report(0.5, step=1)
+    try:
+        deepcopy(plan.pruner).prune(study, study.trials[0])  # a copy: pruners keep what they have seen
+    except Exception as error:  # whatever its arithmetic comes to
+        pruner = type(plan.pruner).__name__
+        raise ConfigError(f"hydra.sweeper.pruner: {pruner} cannot judge a trial as it is set ({error})") from error
 
 
 def _check_composes(plan: Plan, overrides: Sequence[str]) -> None:

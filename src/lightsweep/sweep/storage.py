@@ -1,5 +1,7 @@
 """Where a study is kept: a journal file in its folder, or any database that Optuna can reach."""
 
+import random
+import time
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -7,11 +9,13 @@ from pathlib import Path
 import optuna
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
+from sqlalchemy.exc import DBAPIError, IntegrityError, ProgrammingError
 
 from lightsweep.errors import ConfigError
-from lightsweep.sweep.locks import JournalLock
+from lightsweep.sweep.locks import JournalLock, shared_path
 
 JOURNAL = "study.journal"
+_TRIES = 6  # to make a database's tables beside others who make them
 
 
 @dataclass(frozen=True)
@@ -33,21 +37,13 @@ def connect(place: str) -> BaseStorage:
 
     Raises:
         ConfigError: it cannot be reached or read.
+        OSError: the journal's folder or file cannot be written.
     """
     try:
-        if "://" not in place:
-            path = Path(place)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.touch()
-            lock = JournalLock(path)
-            lock.acquire()  # cuts off what a killed writer left unfinished, before anybody reads it
-            lock.release()
-            return JournalStorage(JournalFileBackend(place, lock_obj=lock))
-        wait = {"connect_args": {"timeout": 60}} if place.startswith("sqlite") else {"pool_pre_ping": True}
-        return RDBStorage(place, engine_kwargs=wait)
-    except OSError:
-        raise
+        return _database(place) if "://" in place else _journal(Path(place))
     except Exception as error:  # each database driver has its own
+        if isinstance(error, OSError) and "://" not in place:
+            raise
         reason = " ".join(str(error).split())[:300]
         raise ConfigError(f"hydra.sweeper.storage: {_without_password(place)} cannot be used ({reason})") from error
 
@@ -58,6 +54,46 @@ def follow(address: Address) -> optuna.Study:
     return optuna.load_study(
         study_name=address.study, storage=connect(address.place), sampler=optuna.samplers.RandomSampler()
     )
+
+
+def turns_at(address: Address) -> Path:
+    """The lock file by which the sweepers of one machine take turns at a study's books.
+
+    It lies beside the study's file: jobs of one machine may each have a temporary folder of their own, and would hand
+    out more than the total. A database server has no place that all who use it know; there they take turns as far as
+    they share the temporary folder, and are as several machines otherwise.
+    """
+    place = address.place.removeprefix("sqlite:///").partition("?")[0]
+    if "://" in place or place in ("", ":memory:"):
+        return shared_path(f"{address.place} {address.study}")
+    return Path(f"{place}.claims")
+
+
+def _journal(path: Path) -> JournalStorage:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+    lock = JournalLock(path)
+    lock.acquire()  # cuts off what a killed writer left unfinished, before anybody reads it
+    lock.release()
+    return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
+
+
+def _database(url: str) -> RDBStorage:
+    """Open a database; machines that begin together all make its tables, and all but one are told that they exist."""
+    wait = {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {"pool_pre_ping": True}
+    for _ in range(_TRIES - 1):
+        try:
+            return RDBStorage(url, engine_kwargs=wait)
+        except DBAPIError as error:
+            if not _made_by_another(error):
+                raise
+            time.sleep(random.uniform(0.1, 0.5))
+    return RDBStorage(url, engine_kwargs=wait)
+
+
+def _made_by_another(error: DBAPIError) -> bool:
+    # Each database has its own error for it; that of a server that cannot be reached is an OperationalError too.
+    return isinstance(error, IntegrityError | ProgrammingError) or "already exists" in str(error)
 
 
 def _without_password(url: str) -> str:
