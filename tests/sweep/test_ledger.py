@@ -1,5 +1,7 @@
 """The books of a study: totals, interruptions, retries, late results."""
 
+import tempfile
+import time
 from pathlib import Path
 
 import optuna
@@ -77,7 +79,7 @@ def test_a_retry_that_was_cut_off_before_it_had_its_parameters_keeps_them(open_l
 def test_the_trials_of_a_dead_sweeper_are_found_once(open_ledger) -> None:
     dead = open_ledger(n_trials=2)
     dead.claim()
-    dead.owner.resign()  # as its death would
+    dead.owner.resign(trials_left=True)  # as its death would
     one, other = open_ledger(n_trials=2), open_ledger(n_trials=2)
     claimed = [one.claim(), other.claim()]
     assert [trial.number for trial in claimed] == [1, 2]
@@ -86,10 +88,59 @@ def test_the_trials_of_a_dead_sweeper_are_found_once(open_ledger) -> None:
     assert one.trials()[0].state == TrialState.FAIL
 
 
+def test_all_trials_of_a_dead_sweeper_are_found_at_once(open_ledger) -> None:
+    dead = open_ledger(n_trials=3)
+    for _ in range(3):
+        dead.claim()
+    dead.close()  # an error ended it: its trials still say that they run
+    again = open_ledger(n_trials=3)
+    again.claim()
+    assert [is_interrupted(trial) for trial in again.trials()[:3]] == [True] * 3
+
+
+def test_a_sweeper_with_another_temporary_folder_lives_by_its_lease(
+    open_ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As jobs of a cluster and containers have; the total is exact between them all the same."""
+    one = open_ledger(n_trials=2)
+    one.claim()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    other = open_ledger(n_trials=2)
+    assert other._claims.path == one._claims.path
+    assert other.claim().number == 1
+    assert other.claim() is None
+    assert one.trials()[0].state == TrialState.RUNNING
+    late = time.time() + LOST_AFTER + 1
+    monkeypatch.setattr("time.time", lambda: late)
+    assert other.claim().user_attrs["retry_of"] == 0
+
+
+def test_a_trial_says_where_its_folder_is(open_ledger) -> None:
+    assert open_ledger().claim().user_attrs["folder"] == "trial-0000"
+
+
+def test_a_confirmation_is_renewed_while_it_runs_and_taken_over_when_its_sweeper_is_gone(
+    open_ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = time.time()
+    monkeypatch.setattr("time.time", lambda: now)
+    one, other = open_ledger(), open_ledger()
+    assert one.may_confirm()
+    assert not other.may_confirm()
+    monkeypatch.setattr("platform.node", lambda: "another machine")
+    now += LOST_AFTER - 1
+    one._renewed = float("-inf")
+    one.renew()
+    now += LOST_AFTER - 1
+    assert not other.may_confirm()
+    now += LOST_AFTER
+    assert other.may_confirm()
+
+
 def test_a_result_that_comes_too_late_is_refused(open_ledger) -> None:
     slow = open_ledger(n_trials=2)
     trial = slow.claim()
-    slow.owner.resign()
+    slow.owner.resign(trials_left=True)
     open_ledger(n_trials=2).claim()
     assert not slow.tell(trial, Outcome("complete", 1.0))
     assert slow.trials()[0].state == TrialState.FAIL

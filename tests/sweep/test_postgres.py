@@ -1,16 +1,21 @@
-"""Two sweepers on one real PostgreSQL: what several machines with one storage do."""
+"""Several sweepers on one real PostgreSQL: what machines with one storage do."""
 
 import os
 import shutil
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from threading import Barrier, Thread
 
 import optuna
 import pytest
 from optuna.trial import TrialState
+
+from lightsweep.sweep import opening
+from lightsweep.sweep.ledger import Ledger
+from lightsweep.sweep.storage import Address, connect
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(200)]
 
@@ -55,6 +60,20 @@ def database() -> Iterator[str]:
         shutil.rmtree(folder)
 
 
+@pytest.fixture
+def fresh(database: str) -> Callable[[str], str]:
+    """A database of that name in which nothing is yet; gives its URL."""
+
+    def create(name: str) -> str:
+        import psycopg  # of the extra
+
+        with psycopg.connect(database, autocommit=True) as connection:
+            connection.execute(f"create database {name}")
+        return f"{database.rpartition('/')[0]}/{name}"
+
+    return create
+
+
 def test_two_sweepers_share_a_study(sweeps, database):
     arguments = (f"hydra.sweeper.storage={database}", "hydra.sweeper.n_trials=16", "hydra.sweeper.n_jobs=2")
     pair = [sweeps(name).start(*arguments, seconds=0.2) for name in ("one", "two")]
@@ -82,3 +101,56 @@ def test_a_lease_that_was_lost_is_taken_over_and_a_late_result_refused(sweeps, d
     with pytest.raises(ValueError, match=r"finished trial|already|Cannot tell"):
         study.tell(orphan, 1.0)
     assert sum(trial.state == TrialState.COMPLETE for trial in study.trials) == 3
+
+
+def test_machines_that_begin_together_on_a_fresh_database(sweeps, fresh, tmp_path, monkeypatch):
+    """Each has a temporary folder of its own, so that no lock of one reaches another."""
+    url = fresh("together")
+    arguments = (f"hydra.sweeper.storage={url}", "hydra.sweeper.n_trials=9", "hydra.sweeper.n_jobs=1")
+    machines = []
+    for name in ("one", "two", "three"):
+        (tmp_path / f"temporary-{name}").mkdir()
+        monkeypatch.setenv("TMPDIR", str(tmp_path / f"temporary-{name}"))
+        machines.append(sweeps(name).start(*arguments, seconds=0.3))
+    for process in machines:
+        _, errors = process.communicate(timeout=150)
+        assert process.returncode == 0, errors
+    trials = optuna.load_study(study_name="quick", storage=url).trials
+    assert {trial.state for trial in trials} == {TrialState.COMPLETE}  # nobody took another's trial for dead
+    assert sum(trial.user_attrs.get("baseline", False) for trial in trials) == 1
+    assert 9 <= len(trials) <= 11  # with as many more as were under way when the total was reached
+
+
+@pytest.mark.parametrize("attempt", range(5))
+def test_one_of_many_begins_the_study_and_one_confirms_it(fresh, attempt: int):
+    url = fresh(f"race{attempt}")
+    together = Barrier(4)
+    ledgers, confirms, errors = [], [], []
+
+    def machine() -> None:
+        try:
+            together.wait()
+            storage = connect.__wrapped__(url)  # a connection of its own
+            study = optuna.create_study(study_name="study", storage=storage, load_if_exists=True)
+            with opening._alone(study):
+                if not study.user_attrs.get("begun"):
+                    study.enqueue_trial({"x": 1})
+                    study.set_user_attr("begun", True)
+            ledger = Ledger(study, Address(url, "study"), n_trials=1, retries=0)
+            ledgers.append(ledger)
+            together.wait()
+            confirms.append(ledger.may_confirm())
+        except Exception as error:
+            together.abort()
+            errors.append(error)
+
+    threads = [Thread(target=machine, daemon=True) for _ in range(together.parties)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+    assert not errors
+    assert sorted(confirms) == [False, False, False, True]
+    assert len(ledgers[0].trials()) == 1
+    for ledger in ledgers:
+        ledger.close()

@@ -188,6 +188,8 @@ def test_a_second_signal_ends_the_sweep_at_once(sweep):
         time.sleep(0.05)
     worker = _workers(process.pid)[0]
     os.kill(worker, signal.SIGSTOP)  # it cannot end in order
+    while Path(f"/proc/{worker}/stat").read_text().rpartition(")")[2].split()[0] != "T":
+        time.sleep(0.01)  # a signal that comes before it has stopped would still reach it
     process.send_signal(signal.SIGINT)
     time.sleep(1.0)
     assert process.poll() is None

@@ -28,7 +28,7 @@ class Owner:
         return mark.get("owner") == self.name
 
     def resign(self, *, trials_left: bool) -> None:
-        """Let the lock go. Its file stays where trials are left that say they run: it shows that their owner is dead."""
+        """Let the lock go. Where trials are left that say they run, its file stays: it shows that they do not."""
         self._lock.release()
         if not trials_left:
             self._lock.path.unlink(missing_ok=True)

@@ -63,9 +63,7 @@ def open_study(plan: Plan) -> tuple[Plan, optuna.Study, int]:
         study, n_trials = _load(plan, trials)
         with _alone(study):
             allow = plan.settings.allow_changed_space
-            fixed.remember(
-                study, plan.space, plan.compose(plan.space.fixed), plan.settings.seeds, allow_change=allow
-            )
+            fixed.remember(study, plan.space, plan.compose(plan.space.fixed), plan.settings.seeds, allow_change=allow)
             plan = plan.in_space(plan.space.beside(study.get_trials(deepcopy=False)))
             _enqueue_first(plan, study)
     return plan, study, n_trials

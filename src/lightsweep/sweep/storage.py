@@ -9,7 +9,6 @@ from pathlib import Path
 import optuna
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
-from sqlalchemy.exc import DBAPIError, IntegrityError, ProgrammingError
 
 from lightsweep.errors import ConfigError
 from lightsweep.sweep.locks import JournalLock, shared_path
@@ -79,21 +78,19 @@ def _journal(path: Path) -> JournalStorage:
 
 
 def _database(url: str) -> RDBStorage:
-    """Open a database; machines that begin together all make its tables, and all but one are told that they exist."""
+    """Open a database. Machines that begin together all make its tables; all but one are told that they exist."""
+    from sqlalchemy.exc import DBAPIError, IntegrityError, ProgrammingError  # not for a journal: it takes its time
+
     wait = {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {"pool_pre_ping": True}
     for _ in range(_TRIES - 1):
         try:
             return RDBStorage(url, engine_kwargs=wait)
         except DBAPIError as error:
-            if not _made_by_another(error):
+            # Each database has its own error for it; a server that cannot be reached is an OperationalError too.
+            if not (isinstance(error, IntegrityError | ProgrammingError) or "already exists" in str(error)):
                 raise
-            time.sleep(random.uniform(0.1, 0.5))
+        time.sleep(random.uniform(0.1, 0.5))
     return RDBStorage(url, engine_kwargs=wait)
-
-
-def _made_by_another(error: DBAPIError) -> bool:
-    # Each database has its own error for it; that of a server that cannot be reached is an OperationalError too.
-    return isinstance(error, IntegrityError | ProgrammingError) or "already exists" in str(error)
 
 
 def _without_password(url: str) -> str:
