@@ -35,10 +35,21 @@ def test_a_resumed_run_works_in_its_own_folder(a_run: Path, quote: str) -> None:
 
 
 def test_what_a_resumed_runs_own_config_has_hydra_takes_although_the_defaults_may_lack_it(a_run: Path) -> None:
-    (a_run / "config.yaml").write_text("scheduler: {patience: 3}\noptimizer: {lr: null}\ndata_dir: ${nothing}\n")
-    given = ["scheduler.patience=5", "optimizer.lr=1", "data_dir=x", "optimizer.lrr=1", "optimizer=sgd", "+a=1", "-c"]
-    forced = ["++scheduler.patience=5", "++optimizer.lr=1", "++data_dir=x"]
-    assert cli.prepare([*given, f"resume={a_run}"])[:-2] == [*forced, *given[3:]]
+    (a_run / "config.yaml").write_text(
+        "scheduler: {patience: 3}\noptimizer: {lr: null}\ndata_dir: ${no}\nmodel: {hidden: [1, 2]}\noverrides: []\n"
+    )
+    given = [
+        "scheduler.patience=5",
+        "optimizer.lr=1",
+        "data_dir=x",
+        "model.hidden.1=3",
+        "optimizer.lrr=1",
+        "optimizer=sgd",
+        "+a=1",
+        "-c",
+    ]
+    forced = ["++scheduler.patience=5", "++optimizer.lr=1", "++data_dir=x", "++model.hidden.1=3"]
+    assert cli.prepare([*given, "overrides=[]", f"resume={a_run}"])[:-2] == [*forced, *given[4:], "overrides=[]"]
 
 
 @pytest.mark.parametrize(

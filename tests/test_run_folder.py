@@ -57,7 +57,9 @@ def resumed(compose):
     """A run's own config, started with seed 5 and SGD, with what is typed now on top."""
 
     def put_on_top(*overrides: str) -> DictConfig:
-        own = OmegaConf.create(OmegaConf.to_yaml(compose("seed=5", "optimizer=sgd", "optimizer.lr=0.5")))
+        own = OmegaConf.create(
+            OmegaConf.to_yaml(compose("seed=5", "optimizer=sgd", "optimizer.lr=0.5", "data.augment.crop=3"))
+        )
         own.overrides = ["seed=5"]
         return run_folder.with_overrides(own, compose(*overrides), list(overrides), {"optimizer", "logger", "data"})
 
@@ -83,6 +85,10 @@ def test_a_resumed_run_does_not_start_from_another(compose, typed: str) -> None:
         (["optimizer=adam", "optimizer.lr=0.2"], "optimizer.lr", 0.2),
         (["+trainer.profiler=simple"], "trainer.profiler", "simple"),
         (["model.hidden=[4,2]"], "model.hidden", [4, 2]),
+        (["data.augment={flip:true}"], "data.augment.flip", True),
+        (["data.augment={flip:true}"], "data.augment.crop", 3),
+        (["optimizer={lr:0.1}"], "optimizer.lr", 0.1),
+        (["optimizer={lr:0.1}"], "optimizer._target_", "torch.optim.SGD"),
     ],
 )
 def test_keeps_its_own_config_with_what_is_typed_on_top(resumed, overrides: list[str], key: str, value) -> None:
@@ -92,6 +98,7 @@ def test_keeps_its_own_config_with_what_is_typed_on_top(resumed, overrides: list
 
 def test_remembers_what_was_typed_then_and_now(resumed) -> None:
     assert resumed("trainer.max_epochs=40", "resume=latest").overrides == ["seed=5", "trainer.max_epochs=40"]
+    assert resumed("trainer.max_epochs=40", "seed=5").overrides == ["trainer.max_epochs=40", "seed=5"]  # once each
 
 
 @pytest.mark.parametrize("typed", ["++optimizer.lr=0.1", "++run_dir=x", "logger=csv", "++trainer.profiler=simple"])
@@ -101,8 +108,9 @@ def test_remembers_it_as_it_was_typed(resumed, typed: str) -> None:
 
 
 def test_a_key_that_only_the_defaults_have_is_refused(resumed) -> None:
-    with pytest.raises(ConfigError, match=r"^optimizer.betas=.*: the run's config has no key optimizer.betas; \+"):
-        resumed("optimizer.betas=[0.8,0.9]")
+    with pytest.raises(ConfigError, match=r"^optimizer.eps=0.1: the run's config has no key optimizer.eps; \+\+opt"):
+        resumed("optimizer.eps=0.1")
+    assert resumed("++optimizer.eps=0.1").optimizer.eps == 0.1  # as it says
     assert resumed("optimizer.betas=[0.8,0.9]", "optimizer=adam").optimizer.betas == [0.8, 0.9]
 
 
@@ -126,6 +134,7 @@ def test_what_was_typed_at_a_resume_is_kept_and_the_run_is_no_newer_for_it(resum
     [
         ("runs/2026-11-21", "run"),
         ("grid/3", "job"),
+        ("official/3", "job"),
         ("sweep/trial-0003", "trial"),
         ("sweep/trial-0003/seed-1", "seed"),
         ("sweep/confirm/best-seed-1", "confirmation"),
@@ -133,7 +142,7 @@ def test_what_was_typed_at_a_resume_is_kept_and_the_run_is_no_newer_for_it(resum
 )
 def test_a_run_is_resumed_as_what_it_was(tmp_path: Path, place: str, kind: str) -> None:
     (tmp_path / place).mkdir(parents=True)
-    if kind != "run":
+    if not place.startswith(("runs", "official")):
         (tmp_path / place.partition("/")[0] / "multirun.yaml").touch()
     assert run_folder.kind(tmp_path / place) == kind
 

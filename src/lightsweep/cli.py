@@ -123,7 +123,8 @@ def _known(argument: str, own: DictConfig) -> str:
     has: ``scheduler.patience=5`` of a run with ``scheduler=plateau``."""
     key, is_value, _ = argument.partition("=")
     is_group = (run_folder.ROOT / "conf" / key).is_dir()
-    return f"++{argument}" if is_value and not is_group and run_folder.has(own, key) else argument
+    of_the_run = key != run_folder.OVERRIDES and run_folder.has(own, key)
+    return f"++{argument}" if is_value and not is_group and of_the_run else argument
 
 
 def describe(error: BaseException) -> str | None:

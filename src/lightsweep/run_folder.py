@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from lightsweep.errors import ConfigError
@@ -83,7 +83,8 @@ def save_config(config: DictConfig, folder: Path) -> None:
 
 
 def keep_changes(config: DictConfig, folder: Path) -> None:
-    """Write what was typed when a run was resumed into its config, so that whatever goes on with it again has it too.
+    """Write what was typed when a run was resumed into its config, so that whatever goes on with it again has it too;
+    also the keys that a later version of the program brought.
 
     Only once it is sure that the run goes on so: a value that is refused changes nothing.
 
@@ -150,7 +151,7 @@ def newest(runs: Path = ROOT / "outputs" / "runs", *, typed: str = "latest") -> 
 
 
 def load_config(folder: Path) -> DictConfig:
-    """The config that a run was started with; its extra key `overrides` lists what was typed then.
+    """A run's own config, as it was started or last resumed; its extra key `overrides` lists what was typed.
 
     Raises:
         ConfigError: the file is damaged.
@@ -168,9 +169,12 @@ def has(config: DictConfig, key: str) -> bool:
     """Is there such a key, ``optimizer.lr``, whatever its value?"""
     node: Any = config
     for part in key.split("."):
-        if not isinstance(node, DictConfig) or part not in node.keys():  # noqa: SIM118  # in itself resolves the value
+        if isinstance(node, ListConfig) and part.isdecimal() and int(part) < len(node):
+            node = node._get_node(int(part))
+        elif isinstance(node, DictConfig) and part in node.keys():  # noqa: SIM118  # in itself resolves the value
+            node = node._get_node(part)
+        else:
             return False
-        node = node._get_node(part)
     return True
 
 
@@ -197,14 +201,17 @@ def with_overrides(own: DictConfig, composed: DictConfig, overrides: list[str], 
         if override.is_delete() or key in ("experiment", "sweep"):
             raise ConfigError(f"{line}: a resumed run keeps its own; override single keys instead")
         if not (has(own, key) or key in groups or line.startswith("+")):
-            raise ConfigError(f"{line}: the run's config has no key {key}; +{line} adds it")
+            raise ConfigError(f"{line}: the run's config has no key {key}; ++{line} adds it")
         node = composed._get_node(key) if key in groups else OmegaConf.select(composed, key)
+        value = override.value()
+        partly = isinstance(value, dict)  # loss={l2:0.1} leaves the others of its keys as they are, as in Hydra
         try:
-            OmegaConf.update(own, key, node, merge=False, force_add=True)
+            OmegaConf.update(own, key, value if partly else node, merge=partly, force_add=True)
         except OmegaConfBaseException as error:
             raise ConfigError(f"{line}: {' '.join(str(error).split())}") from error
         typed[str(override.input_line)] = line
-    own[OVERRIDES] = [*own.get(OVERRIDES, []), *(typed[line] for line in overrides if line in typed)]
+    every = [*own.get(OVERRIDES, []), *(typed[line] for line in overrides if line in typed)]
+    own[OVERRIDES] = list(dict.fromkeys(reversed(every)))[::-1]  # of equal lines the last
     return own
 
 
@@ -215,7 +222,8 @@ def kind(folder: Path) -> str:
     for name, meaning in ((folder.name, "trial"), (folder.parent.name, "seed")):
         if re.fullmatch(r"trial-\d+", name):
             return meaning
-    return "job" if (folder.parent / "multirun.yaml").is_file() else "run"
+    # Hydra's grid leaves a multirun.yaml, the official Optuna sweeper does not; both number their jobs.
+    return "job" if (folder.parent / "multirun.yaml").is_file() or folder.name.isdecimal() else "run"
 
 
 def is_set_aside(name: str) -> bool:

@@ -72,13 +72,24 @@ def test_a_conditional_key_that_is_deleted_leaves_the_space_not_the_config() -> 
 
 def test_conditions_on_what_is_fixed_are_decided_by_it() -> None:
     space = parse({"optimizer": "choice(adam, sgd)"}, WHEN, ["optimizer=sgd"])
-    assert space.undecided() == ["optimizer"]
-    settled = space.settled({"optimizer": "sgd"})
+    assert space.undecided() == ["optimizer=adam", "optimizer=sgd"]
+    settled = space.settled({"optimizer=adam": False, "optimizer=sgd": True})
     assert settled.undecided() == settled.conditions() == []
     trial = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1)).ask()
     assert [line.partition("=")[0] for line in settled.suggest(trial)] == ["optimizer.lr", "optimizer.momentum"]
     with pytest.raises(ConfigError, match=r"hydra\.sweeper\.params must hold at least one range or choice"):
-        space.settled({"optimizer": "rmsprop"})
+        space.settled({"optimizer=adam": False, "optimizer=sgd": False})
+    with pytest.raises(ConfigError, match=r"hydra\.sweeper\.when lets in optimizer\.lr twice"):
+        space.settled({"optimizer=adam": True, "optimizer=sgd": True})
+
+
+def test_what_a_decided_condition_lets_in_is_drawn_before_what_depends_on_it() -> None:
+    when = {"a.b=1": {"a.c": "choice(5, 6)"}, "a.a=1": {"a.b": "choice(1, 1)"}}
+    space = parse({}, when, ["a.a=1"])
+    assert space.undecided() == ["a.a=1"]
+    trial = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1)).ask()
+    drawn = space.settled({"a.a=1": True}).suggest(trial)
+    assert [line.partition("=")[0] for line in drawn] == ["a.b", "a.c"]
 
 
 @pytest.mark.parametrize(

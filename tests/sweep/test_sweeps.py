@@ -116,12 +116,15 @@ def test_the_best_config_lacks_what_the_sweep_took_away(sweep, launch, tmp_path:
     assert again["trainer"] == trial["trainer"]
 
 
-def test_the_best_config_finds_a_choice_of_ones_own(launch, tmp_path: Path) -> None:
+@pytest.mark.parametrize("way", ["folder", "path"])
+def test_the_best_config_finds_a_choice_of_ones_own(launch, tmp_path: Path, way: str) -> None:
     own = tmp_path / "own" / "model"
     own.mkdir(parents=True)
     (own / "small.yaml").write_text("defaults: [mlp, _self_]\nwidth: 8\n")
     study = ("sweep=quick", f"hydra.sweep.dir={tmp_path}/study", *TINY, "hydra.sweeper.n_trials=1", "~model.width")
-    assert launch("--config-dir", str(own.parent), *study, "model=small").code == 0
+    where = {"folder": ["--config-dir", str(own.parent)], "path": [f"hydra.searchpath=['file://{own.parent}']"]}[way]
+    found = launch(*where, *study, "model=small")
+    assert found.code == 0, found.err
     done = launch("--config-dir", f"{tmp_path}/study", "--config-name", "best", f"hydra.run.dir={tmp_path}/again")
     assert done.code == 0, done.err
     assert result(tmp_path / "again")["config"]["model"]["width"] == 8
@@ -136,6 +139,39 @@ def test_a_sweep_over_optimizers_with_one_of_them_searches_what_goes_with_it(lau
     assert done.code == 0, done.err
     for trial in study("optimizers").trials:
         assert set(trial.params) >= {"optimizer=sgd:optimizer.lr", "optimizer=sgd:optimizer.momentum"}
+
+
+@pytest.fixture
+def sweep_when(launch, tmp_path: Path):
+    """Run one trial of ``sweep=quick`` with conditions of its own, from a file: the command line has no way to."""
+
+    def run(conditions: str):
+        own = tmp_path / "own" / "sweep"
+        own.mkdir(parents=True)
+        head = "# @package _global_\ndefaults: [quick, _self_]\n"
+        (own / "mine.yaml").write_text(f"{head}hydra: {{sweeper: {{n_trials: 1, when: {conditions}}}}}\n")
+        return launch("--config-dir", str(own.parent), "sweep=mine", f"hydra.sweep.dir={tmp_path}/study", *TINY)
+
+    return run
+
+
+@pytest.mark.parametrize("condition", ["loss.l2=0", "model.hidden=null", "optimizer=adamw"])
+def test_a_condition_holds_as_the_config_has_it(sweep_when, study, condition: str) -> None:
+    conditions = f"{{{condition}: {{optimizer.eps: 'interval(1e-8,1e-7)'}}, loss.l2=1: {{seed: 'choice(1,2)'}}}}"
+    done = sweep_when(conditions)
+    assert done.code == 0, done.err
+    (trial,) = study().trials
+    assert f"{condition}:optimizer.eps" in trial.params
+    assert "loss.l2=1:seed" not in trial.params
+
+
+@pytest.mark.parametrize("condition", ["optimiser=sgd", "optimizer=sgdd", "loss.l3=1"])
+def test_a_condition_that_is_misspelt_is_refused(sweep_when, tmp_path: Path, condition: str) -> None:
+    done = sweep_when(f"{{{condition}: {{optimizer.lr: 'interval(0.1,0.2)'}}}}")
+    assert done.code == 1
+    assert len(done.err.strip().splitlines()) == 1
+    assert condition.partition("=")[0] in done.err
+    assert not (tmp_path / "study" / "trial-0000").exists()
 
 
 def test_a_trial_that_lags_is_pruned(sweep, study, tmp_path: Path) -> None:

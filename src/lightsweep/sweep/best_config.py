@@ -29,9 +29,10 @@ def write(folder: Path, loader: ConfigLoader, config: DictConfig, overrides: Seq
         for group, choice in best.hydra.runtime.choices.items()
         if choice and not str(group).startswith("hydra/") and "@" not in str(group) and group not in _NOT_OF_THE_RUN
     }
-    plain = loader.load_configuration(
-        config_name=name, overrides=[f"{group}={choice}" for group, choice in choices.items()], run_mode=RunMode.RUN
-    )
+    chosen = [f"{group}={choice}" for group, choice in choices.items()]
+    if config.hydra.searchpath:
+        chosen.append(f"hydra.searchpath={list(config.hydra.searchpath)}")
+    plain = loader.load_configuration(config_name=name, overrides=chosen, run_mode=RunMode.RUN)
     mine, theirs = _contents(best), _contents(plain)
     for group in [group for group in plain.hydra.runtime.choices if group in theirs]:
         if _lacks(mine.get(group), theirs[group]):

@@ -4,12 +4,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import optuna
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
 from lightsweep.errors import ConfigError
 from lightsweep.sweep.space import Space
 
-_SPACE, _CONFIG = "space", "config"
+_SPACE, _CONFIG, _BESIDE = "space", "config", "beside"
 # Where a run is, what it prints, and what it runs on may change while a study goes on.
 _FREE = (
     "hydra",
@@ -41,11 +42,11 @@ def remember(
     Raises:
         ConfigError: something differs, and `allow_change` is false. Names what was, and what is.
     """
-    asked = {
-        "hydra.sweeper.seeds": seeds and list(seeds),
-        "hydra.sweeper.custom_search_space": OmegaConf.select(config, "hydra.sweeper.custom_search_space"),
+    now = {
+        _SPACE: space.describe(),
+        _CONFIG: _fixed(config, space) | {"hydra.sweeper.seeds": seeds and list(seeds)},
+        _BESIDE: _beside(config, space),  # apart: a study that was begun before it was kept has none
     }
-    now = {_SPACE: space.describe(), _CONFIG: _fixed(config, space) | asked}
     before: dict[str, Any] = {name: study.user_attrs.get(name) for name in now}
     changes = [change for name in now if before[name] is not None for change in _changes(before[name], now[name])]
     if changes and not allow_change:
@@ -69,10 +70,23 @@ def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 
 def _fixed(config: DictConfig, space: Space) -> dict[str, Any]:
     searched = tuple(parameter.key.lstrip("+") for parameter in space.parameters)
-    fixed = {key: value for key, value in _flat("", config) if not _below(key, (*_FREE, *searched))}
-    # Below a group that is searched, as the optimizer, what is fixed is what was typed: the rest is the choice's own.
-    typed = (line.lstrip("+").partition("=") for line in space.fixed)
-    return fixed | {key: value for key, _, value in typed if _below(key, searched)}
+    return {key: value for key, value in _flat("", config) if not _below(key, (*_FREE, *searched))}
+
+
+def _beside(config: DictConfig, space: Space) -> dict[str, Any]:
+    """What is fixed beside what is searched: the user's own function, and below a group that is searched, as the
+    optimizer, what was typed; the rest there is each choice's own."""
+    searched = [parameter.key for parameter in space.parameters]
+    typed = OverridesParser.create().parse_overrides(list(space.fixed))
+    below = {
+        each.key_or_group: "deleted" if each.is_delete() else each.value()
+        for each in typed
+        if _below(each.key_or_group, searched)
+    }
+    return {
+        "hydra.sweeper.custom_search_space": OmegaConf.select(config, "hydra.sweeper.custom_search_space"),
+        **below,
+    }
 
 
 def _flat(prefix: str, node: Any) -> list[tuple[str, Any]]:

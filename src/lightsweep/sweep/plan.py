@@ -91,10 +91,17 @@ def make(
     extend = _extension(settings.custom_search_space, config)
     space = parse(settings.params or {}, settings.when or {}, arguments, extend)
     plan = Plan(settings, config, context, function, space, _pruner(settings))
-    if undecided := space.undecided():  # sweep=optimizers optimizer=sgd: only what goes with SGD is searched
-        baseline = plan.compose(space.fixed)
-        return plan.in_space(space.settled(values_of(baseline, undecided, baseline.hydra.runtime.choices)))
+    while conditions := plan.space.undecided():  # deciding one may take away what another is about
+        plan = plan.in_space(plan.space.settled({condition: _holds(condition, plan) for condition in conditions}))
     return plan
+
+
+def _holds(condition: str, plan: Plan) -> bool:
+    """Does a condition hold in every trial? With ``sweep=optimizers optimizer=sgd`` only ``optimizer=sgd`` does."""
+    key = condition.partition("=")[0]
+    fixed, under = (plan.compose(overrides) for overrides in (plan.space.fixed, (*plan.space.fixed, condition)))
+    stands, wanted = (values_of(config, [key], config.hydra.runtime.choices) for config in (fixed, under))
+    return stands == wanted
 
 
 def _pruner(settings: Settings) -> BasePruner:

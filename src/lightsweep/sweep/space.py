@@ -80,30 +80,25 @@ class Space:
     def conditions(self) -> list[str]:
         return sorted({parameter.condition for parameter in self.parameters if parameter.condition})
 
-    def settled(self, values: Mapping[str, Any]) -> "Space":
+    def undecided(self) -> list[str]:
+        """The conditions on keys that are not searched themselves."""
+        searched = {parameter.key for parameter in self.parameters}
+        return [condition for condition in self.conditions() if condition.partition("=")[0] not in searched]
+
+    def settled(self, holds: Mapping[str, bool]) -> "Space":
         """This space where some conditions are decided: what they let in is searched always, the rest not at all.
 
-        Args:
-            values: of the keys that conditions are about and that are not searched themselves.
-
         Raises:
-            ConfigError: nothing is left.
+            ConfigError: nothing is left, or two conditions let in one key.
         """
-        parameters = []
-        for parameter in self.parameters:
-            key, _, wanted = (parameter.condition or "").partition("=")
-            if key not in values:
-                parameters.append(parameter)
-            elif _same(wanted, values[key]):
-                parameters.append(replace(parameter, condition=None))
-        space = replace(self, parameters=tuple(parameters))
+        parameters = [parameter for parameter in self.parameters if holds.get(parameter.condition or "", True)]
+        parameters = [replace(each, condition=None) if each.condition in holds else each for each in parameters]
+        always = [parameter.key for parameter in parameters if parameter.condition is None]
+        if twice := sorted({key for key in always if always.count(key) > 1}):
+            raise ConfigError(f"hydra.sweeper.when lets in {', '.join(twice)} twice")
+        space = replace(self, parameters=tuple(sorted(parameters, key=lambda each: each.condition is not None)))
         _check_not_empty(space)
         return space
-
-    def undecided(self) -> list[str]:
-        """The keys that conditions are about and that are not searched themselves."""
-        searched = {parameter.key for parameter in self.parameters}
-        return sorted({condition.partition("=")[0] for condition in self.conditions()} - searched)
 
     def point(self, values: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
         """The nearest point inside, as Optuna's parameters, and a remark on each value that lay outside.
