@@ -123,4 +123,6 @@ def _answer(verdicts: list[int]) -> str:
         return f"No, the opposite, in {whole}."
     if not better and not worse:
         return f"It cannot be told from the noise in {whole}."
-    return f"Of {all_of_them} comparisons yes in {better}, the opposite in {worse}, within the noise in the rest."
+    rest = all_of_them - better - worse
+    counts = (("yes", better), ("the opposite", worse), ("within the noise", rest))
+    return f"Of {all_of_them} comparisons {', '.join(f'{word} in {count}' for word, count in counts if count)}."
