@@ -15,6 +15,9 @@ Not the report's photographs, but CIFAR-10 written as 5,721 JPEG files of 48 to 
 photographs, and ten to one by class (`scripts/write_photos.py`); they are read as 64 x 64. 4,085 to train on, a tenth
 of them for validation, and 1,636 to test. The report's data is another, so there is nothing to compare with but its
 rows among each other.""",
+    "best": """\
+Two threads on two cores, one run at a time. Short tests ran beside best_mlp's second seed, and longer ones beside
+best_mlp_pixels: their seconds are longer for it, the others' are those of a machine that does nothing else.""",
 }
 
 KERAS = """\
