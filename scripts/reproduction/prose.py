@@ -6,8 +6,8 @@ in `results/`. Each row is a config: `python src/train.py experiment=reference/a
 `python src/train.py -m '+experiment/reference=glob(a*)'`. Accuracies are means over n seeds, ± their standard
 deviation; the difference is ours less the report's, on the test set. Parameters are counted as Keras does, with
 BatchNorm's running mean and variance. Behind a slash stands what the report says of epochs, seconds (on its machine)
-and the last learning rate. Best or last weights are scored, as in the report; the best are those of the epoch that did
-best on the metric that early stopping watches."""
+and the last learning rate; short tests ran beside some of ours. Best or last weights are scored, as in the report; the
+best are those of the epoch that did best on the metric that early stopping watches."""
 
 ABOUT = {
     "e": """\
