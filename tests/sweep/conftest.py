@@ -1,4 +1,4 @@
-"""Sweeps in processes of their own, of runs that take milliseconds."""
+"""Sweeps in processes of their own, of runs that take milliseconds, and tiny ones in this process."""
 
 import csv
 import os
@@ -11,6 +11,7 @@ import optuna
 import pytest
 
 from lightsweep.sweep.storage import JOURNAL, connect
+from tiny import TINY
 
 TOY = Path(__file__).parent / "toy.py"
 
@@ -53,3 +54,15 @@ def sweep(tmp_path: Path) -> Sweep:
 @pytest.fixture
 def sweeps(tmp_path: Path) -> Callable[[str], Sweep]:
     return lambda name: Sweep(tmp_path / name)
+
+
+@pytest.fixture
+def tiny_sweep(launch, tmp_path: Path):
+    """Run ``sweep=quick``, made tiny, in this process, in tmp_path/study."""
+    return lambda *overrides: launch("sweep=quick", f"hydra.sweep.dir={tmp_path}/study", *TINY, *overrides)
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Callable[..., optuna.Study]:
+    """The study in tmp_path/study, read anew."""
+    return lambda name="quick": Sweep(tmp_path / "study").study(name)

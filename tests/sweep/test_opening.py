@@ -11,25 +11,10 @@ from optuna.trial import TrialState
 from lightsweep.sweep import opening
 from lightsweep.sweep.storage import JOURNAL, connect
 
-TINY = (
-    "hydra.sweeper.n_jobs=0",
-    "trainer=cpu",
-    "trainer.max_epochs=1",
-    "data.limit=200",
-    "model.width=choice(8,16)",
-    "logger=none",
-)
-
 
 @pytest.fixture
-def sweep(launch, tmp_path: Path):
-    """Run ``sweep=quick``, made tiny, in tmp_path/study."""
-    return lambda *overrides: launch("sweep=quick", f"hydra.sweep.dir={tmp_path}/study", *TINY, *overrides)
-
-
-def trials(folder: Path) -> list[optuna.trial.FrozenTrial]:
-    connect.cache_clear()
-    return optuna.load_study(study_name="quick", storage=connect(str(folder / "study" / JOURNAL))).trials
+def sweep(tiny_sweep):
+    return tiny_sweep
 
 
 @pytest.mark.parametrize(
@@ -50,22 +35,22 @@ def test_what_is_wrong_names_its_key_before_the_first_trial(sweep, tmp_path: Pat
     assert not list((tmp_path / "study").glob("trial-*"))
 
 
-def test_points_are_enqueued_once_also_for_a_study_that_is_gone_on_with(sweep, tmp_path: Path) -> None:
+def test_points_are_enqueued_once_also_for_a_study_that_is_gone_on_with(sweep, study) -> None:
     assert sweep("hydra.sweeper.n_trials=1").code == 0
     points = "hydra.sweeper.enqueue=[{model.width:8,model.dropout:0},{model.width:16}]"
     for _ in range(2):
         assert sweep("hydra.sweeper.n_trials=3", points).code == 0
-    wanted = [trial.system_attrs["fixed_params"] for trial in trials(tmp_path)[1:]]
+    wanted = [trial.system_attrs["fixed_params"] for trial in study().trials[1:]]
     assert wanted == [{"model.width": 8, "model.dropout": 0.0}, {"model.width": 16}]
-    assert {trial.state for trial in trials(tmp_path)} == {TrialState.COMPLETE}
-    assert [trial.user_attrs.get("baseline", False) for trial in trials(tmp_path)] == [True, False, False]
+    assert {trial.state for trial in study().trials} == {TrialState.COMPLETE}
+    assert [trial.user_attrs.get("baseline", False) for trial in study().trials] == [True, False, False]
 
 
-def test_the_baseline_comes_once_also_where_the_space_has_changed(sweep, tmp_path: Path) -> None:
+def test_the_baseline_comes_once_also_where_the_space_has_changed(sweep, study) -> None:
     assert sweep("hydra.sweeper.n_trials=1").code == 0
     changed = ("hydra.sweeper.allow_changed_space=true", "model.width=choice(4,8)")
     assert sweep("hydra.sweeper.n_trials=2", *changed).code == 0
-    assert [trial.user_attrs.get("baseline", False) for trial in trials(tmp_path)] == [True, False]
+    assert [trial.user_attrs.get("baseline", False) for trial in study().trials] == [True, False]
 
 
 def test_a_study_is_begun_by_one_sweeper_at_a_time(tmp_path: Path) -> None:

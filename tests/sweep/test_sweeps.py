@@ -4,37 +4,17 @@ import csv
 import json
 from pathlib import Path
 
-import optuna
 import pytest
 import yaml
 from optuna.trial import TrialState
 
-from lightsweep.sweep.storage import JOURNAL, connect
 from lightsweep.sweep.worker import share_of_gpus
-
-TINY = (
-    "hydra.sweeper.n_jobs=0",
-    "trainer=cpu",
-    "trainer.max_epochs=2",
-    "data.limit=200",
-    "model.width=choice(8,16)",
-    "logger=none",
-)
+from tiny import TINY
 
 
 @pytest.fixture
-def sweep(launch, tmp_path: Path):
-    """Run ``sweep=quick``, made tiny, in tmp_path/study."""
-    return lambda *overrides: launch("sweep=quick", f"hydra.sweep.dir={tmp_path}/study", *TINY, *overrides)
-
-
-@pytest.fixture
-def study(tmp_path: Path):
-    def load(name: str = "quick") -> optuna.Study:
-        connect.cache_clear()
-        return optuna.load_study(study_name=name, storage=connect(str(tmp_path / "study" / JOURNAL)))
-
-    return load
+def sweep(tiny_sweep):
+    return tiny_sweep
 
 
 def result(folder: Path) -> dict:

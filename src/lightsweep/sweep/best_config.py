@@ -57,8 +57,10 @@ def _elsewhere(config: DictConfig) -> dict[str, Any]:
 
 def _lacks(one: Any, other: Any) -> bool:
     """Is there a key in the other that the one has not?"""
-    if not isinstance(one, dict) or not isinstance(other, dict):
-        return isinstance(other, dict) and bool(other)
+    if not isinstance(other, dict):
+        return False
+    if not isinstance(one, dict):
+        return bool(other)
     return any(key not in one or _lacks(one[key], value) for key, value in other.items())
 
 
