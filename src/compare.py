@@ -1,12 +1,13 @@
 """Runs side by side: python src/compare.py RUN RUN ... prints what differs; --html FILE writes a page."""
 
-import argparse
 import signal
-from collections.abc import Sequence
-from pathlib import Path
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C during the imports: no traceback
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
 
 from lightsweep import command
 

@@ -1,11 +1,12 @@
 """Score a trained network again, on its own data or on other data: python src/evaluate.py RUN."""
 
 import signal
-import sys
-from pathlib import Path
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C during the imports: no traceback
+
+import sys
+from pathlib import Path
 
 from lightsweep import command
 

@@ -1,10 +1,11 @@
 """Write a trained network as an ONNX file, checked against PyTorch: python src/export.py RUN."""
 
 import signal
-import sys
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C during the imports: no traceback
+
+import sys
 
 from lightsweep import command
 

@@ -1,13 +1,14 @@
 """Classify image files with a trained network: python src/predict.py RUN IMAGE... | FOLDER."""
 
 import signal
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C during the imports: no traceback
+
 import sys
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-
-if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C during the imports: no traceback
 
 from lightsweep import command
 

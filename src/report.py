@@ -1,13 +1,14 @@
 """Compare many runs: python src/report.py [PATHS ...] prints a leaderboard; --html FILE writes a page."""
 
-import argparse
 import signal
-import sys
-from collections.abc import Sequence
-from pathlib import Path
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C during the imports: no traceback
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
 
 from lightsweep import command
 from lightsweep.reporting import commandline

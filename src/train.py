@@ -1,12 +1,13 @@
 """Train one classifier: python src/train.py optimizer=adamw model.bn=true. With -m, a grid or a sweep."""
 
 import signal
-import time
-from pathlib import Path
-from typing import Any
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C during the imports: no traceback
+
+import time
+from pathlib import Path
+from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -32,7 +33,7 @@ def main(cfg: DictConfig) -> float:
     began_as = run_folder.kind(folder) if resumed else "job" if hydra_cfg.mode == RunMode.MULTIRUN else "run"
     kind = assignment.kind(otherwise=began_as)
     fresh = not resumed and kind in ("run", "job")
-    with cli.job(folder, fresh=fresh), signals.as_exceptions():
+    with signals.as_exceptions(), cli.job(folder, fresh=fresh):
         if resumed:
             own = run_folder.load_config(folder)
             earlier_versions.fill_up(own, cfg)

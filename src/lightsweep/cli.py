@@ -6,7 +6,6 @@ Imported before Hydra has parsed anything, so it imports neither torch nor Light
 import errno
 import os
 import shlex
-import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -21,7 +20,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from lightsweep import run_folder
+from lightsweep import run_folder, signals
 from lightsweep.errors import ConfigError, Diverged, Interrupted, RunFailed
 
 _NAMES = ("ENOSPC", "EDQUOT", "EFBIG", "EIO", "EROFS", "EACCES", "EPERM", "ENOENT", "ENOTDIR", "EEXIST", "ENAMETOOLONG")
@@ -35,13 +34,14 @@ def launch(main: Callable[[], Any]) -> None:
     """
     whole_trace = os.environ.get("HYDRA_FULL_ERROR", "0") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise, not print
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    shown = sys.stderr if whole_trace else _WithoutHydrasLine(sys.stderr)
     try:
-        sys.argv[1:] = prepare(sys.argv[1:])
-        with redirect_stderr(sys.stderr if whole_trace else _WithoutHydrasLine(sys.stderr)):
-            main()
-    except (Interrupted, KeyboardInterrupt) as error:
-        sys.exit(128 + getattr(error, "signum", 2))
+        with signals.as_exceptions(to_the_end=True):
+            sys.argv[1:] = prepare(sys.argv[1:])
+            with redirect_stderr(shown):
+                main()
+    except Interrupted as error:
+        sys.exit(128 + error.signum)
     except BrokenPipeError:  # the reader has seen enough, as in --help | head
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)

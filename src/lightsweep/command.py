@@ -68,11 +68,11 @@ def launch(main: Callable[[], int]) -> None:
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # a terminal without UTF-8
     try:
-        with signals.as_exceptions():
+        with signals.as_exceptions(to_the_end=True):
             code = main()
             sys.stdout.flush()
-    except (Interrupted, KeyboardInterrupt) as error:
-        code = 128 + getattr(error, "signum", 2)
+    except Interrupted as error:
+        code = 128 + error.signum
     except BrokenPipeError:  # the reader, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = _BROKEN_PIPE

@@ -1,6 +1,7 @@
 """Ctrl-C and SIGTERM end a run in order, whatever it is doing, and it can be resumed."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -26,6 +27,19 @@ RUN = (
     "scheduler.patience=0",
 )
 
+STOPS_ITSELF = """
+import os, signal, sys
+
+class Finder:
+    def find_spec(self, name, *_):
+        begun = signal.getsignal(signal.SIGINT) is not signal.default_int_handler
+        if begun and name.startswith(os.environ["STOP_AT"]):
+            sys.meta_path.remove(self)
+            os.kill(os.getpid(), int(os.environ["STOP_WITH"]))
+
+sys.meta_path.insert(0, Finder())
+"""
+
 
 def advice(run: Path) -> str:
     return f"interrupted: python src/train.py resume={run} goes on\n"
@@ -50,11 +64,14 @@ def test_in_training(start, train, tmp_path, signum):
     assert json.loads((stopped / "result.json").read_text())["status"] == "completed"
 
 
-def test_a_second_one_does_no_harm(start, tmp_path):
+@pytest.mark.parametrize("pause", [0.0, 0.001, 0.02])
+def test_however_often_it_is_pressed(start, tmp_path, pause):
+    """While the first is served, while the process ends, until it has ended."""
     running = start(*RUN)
     running.wait_for(tmp_path / "run" / "checkpoints" / "last.ckpt")
-    for _ in range(3):
+    while running.process.is_alive():
         running.send(signal.SIGINT)
+        time.sleep(pause)
     ended = running.wait()
 
     assert (ended.code, ended.err) == (130, advice(tmp_path / "run"))
@@ -73,16 +90,22 @@ def test_stops_a_whole_grid(start, tmp_path):
     assert not (tmp_path / "grid" / "2").exists()
 
 
-@pytest.mark.parametrize(("signum", "after"), [(signal.SIGINT, 0.1), (signal.SIGINT, 1.5), (signal.SIGTERM, 1.5)])
-def test_during_the_imports(tmp_path, signum, after):
-    """Without a traceback, also in the middle of the imports of Hydra and of torch."""
-    command = [sys.executable, str(SCRIPT), *RUN, f"hydra.run.dir={tmp_path / 'run'}"]
-    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    time.sleep(after)
-    process.send_signal(signum)
-    _, err = process.communicate(timeout=60)
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("module", ["", "hydra", "omegaconf.nodes", "torch", "pytorch_lightning.trainer"])
+def test_during_the_imports(tmp_path, module, signum):
+    """Without a traceback, from the first import on."""
+    (tmp_path / "sitecustomize.py").write_text(STOPS_ITSELF)
+    process = subprocess.run(
+        [sys.executable, str(SCRIPT), *RUN, f"hydra.run.dir={tmp_path / 'run'}"],
+        env={**os.environ, "PYTHONPATH": str(tmp_path), "STOP_AT": module, "STOP_WITH": str(int(signum))},
+        cwd=tmp_path,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
 
-    assert err in ("", advice(tmp_path / "run"))
+    assert process.stderr in ("", advice(tmp_path / "run"))
     assert process.returncode in (128 + signum, -signum)
 
 
