@@ -7,7 +7,7 @@ import pytest
 from omegaconf import DictConfig, OmegaConf
 
 from lightsweep import run_folder
-from lightsweep.errors import ConfigError
+from lightsweep.errors import ConfigError, Interrupted
 
 
 def make_run(folder: Path, born: int = 0) -> Path:
@@ -175,3 +175,24 @@ def test_discard_keeps_what_is_the_users(tmp_path: Path) -> None:
     (folder / "notes.txt").touch()
     run_folder.discard(folder)
     assert [file.name for file in folder.iterdir()] == ["notes.txt"]
+
+
+@pytest.mark.parametrize(("error", "stays"), [(Interrupted(15), True), (ValueError("of Hydra's"), False)])
+def test_stays_where_a_signal_came_before_the_job(tmp_path: Path, monkeypatch, capsys, error, stays: bool) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = OmegaConf.create({"seed": 1, "hydra": {"run": {"dir": "a run"}, "overrides": {"task": ["seed=1"]}}})
+    birth = run_folder.ConfigFirst()
+
+    def hydra_runs() -> None:
+        birth.on_run_start(config)
+        try:
+            raise error
+        finally:
+            birth.on_run_end(config)
+
+    with pytest.raises(type(error)):
+        hydra_runs()
+    folder = tmp_path / "a run"
+    assert run_folder.is_run(folder) == folder.exists() == stays
+    line = f"interrupted: python src/train.py resume='{folder}' goes on\n"
+    assert capsys.readouterr().err == (line if stays else "")

@@ -80,7 +80,7 @@ def job(folder: Path, *, fresh: bool) -> Iterator[None]:
         yield
     except Interrupted:
         if HydraConfig.get().mode == RunMode.RUN and not run_folder.is_follower():
-            print(f"interrupted: python src/train.py resume={shlex.quote(str(folder))} goes on", file=sys.stderr)
+            run_folder.say_how_to_go_on(folder)
         raise
     except Exception as error:
         refused = isinstance(error, ConfigError | HydraException | OmegaConfBaseException)

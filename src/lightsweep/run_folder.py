@@ -5,6 +5,7 @@ This module is imported at every start, so it imports neither torch nor Lightnin
 
 import os
 import re
+import shlex
 import shutil
 import sys
 from contextlib import suppress
@@ -15,7 +16,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from lightsweep.errors import ConfigError
+from lightsweep.errors import ConfigError, Interrupted
 from lightsweep.files import write_whole
 
 CONFIG = "config.yaml"
@@ -43,7 +44,7 @@ class ConfigFirst(Callback):
             unborn.mkdir(parents=True)
             save_config(config, unborn)
             unborn.rename(folder)
-            self.unused = folder
+            self.unused = folder.absolute()
         except (OSError, OmegaConfBaseException):
             shutil.rmtree(unborn, ignore_errors=True)  # what is wrong comes up again, and is reported, in the run
 
@@ -55,7 +56,11 @@ class ConfigFirst(Callback):
                 save_config(config, folder)
 
     def on_run_end(self, config: DictConfig, **kwargs: Any) -> None:
-        if self.unused is not None:  # Hydra itself failed
+        if self.unused is None:
+            return
+        if isinstance(sys.exception(), Interrupted):
+            say_how_to_go_on(self.unused)
+        else:  # Hydra itself failed
             discard(self.unused)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
@@ -238,6 +243,11 @@ def place(folder: str) -> tuple[str, str]:
         if re.fullmatch(r"trial-\d+|confirm", part):
             return parts[index - 1], "/".join(parts[index:])
     return (parts[-2], parts[-1]) if len(parts) > 1 and parts[-1].isdecimal() else ("runs", parts[-1])
+
+
+def say_how_to_go_on(folder: Path) -> None:
+    """The one line at the end of a run that was interrupted."""
+    print(f"interrupted: python src/train.py resume={shlex.quote(str(folder))} goes on", file=sys.stderr)
 
 
 def discard(folder: Path) -> None:
