@@ -2,7 +2,7 @@
 # One study on many nodes of a Slurm cluster: a job array whose tasks all run the same sweep, each taking trials from the
 # same study until the total is reached.
 #
-#   sbatch --array=1-8 scripts/slurm_sweep.sh postgresql://user@host/db sweep=mlp hydra.sweeper.n_trials=200
+#   mkdir -p outputs; sbatch --array=1-8 scripts/slurm_sweep.sh postgresql://user@host/db sweep=mlp hydra.sweeper.n_trials=200
 #
 # The first argument is a database that all nodes reach; the rest goes to src/train.py. A task that is killed or runs out
 # of time loses nothing: its trial is asked for again by another task, 60 seconds later. The outputs folder must be on a

@@ -135,7 +135,9 @@ def describe(error: BaseException) -> str | None:
         return _no_such_choice(error.missing_cfg_file, error.options)
     if isinstance(error, OSError) and error.errno in _DISK:
         where = f" ({error.filename})" if error.filename else ""
-        return f"the run's folder (hydra.run.dir) cannot be written: {error.strerror}{where}"
+        sweeping = {"-m", "--multirun", "hydra.mode=MULTIRUN"} & set(sys.argv)
+        folder = "sweep's folder (hydra.sweep.dir)" if sweeping else "run's folder (hydra.run.dir)"
+        return f"the {folder} cannot be written: {error.strerror}{where}"
     if isinstance(error, HydraException | OmegaConfBaseException):
         text = _one_line(error)
         key = getattr(error, "full_key", None)

@@ -86,6 +86,7 @@ def test_killed_at_random_moments_ends_with_exactly_its_trials(sweep):
     assert done.returncode == 0, done.stderr
     _check_books(sweep, 40)
     killed = [trial for trial in sweep.study().trials if "SIGKILL" in str(trial.user_attrs.get("error"))]
+    assert killed
     assert all(trial.state == TrialState.FAIL and not is_interrupted(trial) for trial in killed)
 
 

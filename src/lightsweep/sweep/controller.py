@@ -111,7 +111,7 @@ class Controller:
                 for place, slot in enumerate(self.slots):
                     if queue and not self.stop and place not in under_way:
                         under_way[place] = queue.pop(0)
-                        slot.start(under_way[place])
+                        self._start(slot, under_way[place])
                 self._pause()
                 for place in list(under_way):
                     if (outcome := self.slots[place].poll()) is not None:
@@ -138,7 +138,12 @@ class Controller:
                 self.next_claim = time.monotonic() + _CLAIM_AGAIN
                 return
             self.running[place] = self.begin(trial)
-            slot.start(self.running[place].next_job())
+            self._start(slot, self.running[place].next_job())
+
+    def _start(self, slot: Slot, job: Assignment) -> None:
+        slot.start(job)
+        if self.stop:  # a signal came since we looked, and stopped only what was running
+            slot.stop()
 
     def _collect(self) -> None:
         for place in list(self.running):
@@ -148,7 +153,7 @@ class Controller:
             run = self.running[place]
             outcome = run.take(self._heed(place, outcome))
             if outcome is None and not self.stop:
-                self.slots[place].start(run.next_job())  # the next seed
+                self._start(self.slots[place], run.next_job())  # the next seed
                 continue
             del self.running[place]
             self._tell(run, outcome or Outcome("interrupted"))

@@ -84,6 +84,12 @@ def folder_of(number: int) -> str:
     return f"trial-{number:04d}"
 
 
+def number_of(folder: Path) -> int:
+    """The trial whose folder this is; -1 where its name is no trial's."""
+    digits = folder.name.removeprefix("trial-")
+    return int(digits) if digits.isdecimal() else -1
+
+
 def _columns(table: Sequence[dict[str, Any]]) -> list[str]:
     """The columns of all rows; parameters that only some trials have stay beside the others."""
     if not table:

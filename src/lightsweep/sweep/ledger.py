@@ -9,18 +9,19 @@ Marks on a trial (user attributes): ``lightsweep`` (owner, host, seen), ``folder
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import optuna
-from optuna.trial import FrozenTrial, Trial, TrialState
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from lightsweep.sweep.assignment import Outcome
 from lightsweep.sweep.leaderboard import folder_of
-from lightsweep.sweep.liveness import RENEW_EVERY, Owner, is_alive
+from lightsweep.sweep.liveness import LOST_AFTER, RENEW_EVERY, Owner, is_alive
 from lightsweep.sweep.locks import FileLock
 from lightsweep.sweep.office import Office
-from lightsweep.sweep.storage import Address, turns_at
+from lightsweep.sweep.storage import Address, is_server, turns_at
 
 _OWNER = "lightsweep"
 _STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
@@ -41,7 +42,10 @@ class Ledger:
         self.n_trials, self.retries = n_trials, retries
         self.owner = Owner()
         self._claims = FileLock(turns_at(address))
+        self._alone = not is_server(address)  # whoever takes turns with us here is everybody
         self._confirmation = Office(study, "confirmation", self.owner)
+        self._burial = Office(study, "burial", self.owner)
+        self._unmarked: dict[int, float] = {}  # running trials without an owner, and when each was first seen
         self._mine: dict[int, Trial] = {}
         self._renewed = time.monotonic()
 
@@ -70,9 +74,12 @@ class Ledger:
     def tell(self, trial: Trial, outcome: Outcome) -> bool:
         """Close a trial; False where it was lost meanwhile, and the result comes too late."""
         with self._claims:
-            in_time = self._state(trial) == TrialState.RUNNING
-            if in_time:
-                self._close(trial, outcome)
+            try:
+                in_time = self._state(trial) == TrialState.RUNNING
+                if in_time:
+                    self._close(trial, outcome)
+            except UpdateFinishedTrialError:  # lost at this very moment, to a sweeper of another machine
+                in_time = False
         self._mine.pop(trial.number, None)
         return in_time
 
@@ -82,7 +89,7 @@ class Ledger:
             return
         self._renewed = time.monotonic()
         for trial in list(self._mine.values()):
-            if self._state(trial) == TrialState.RUNNING:
+            with suppress(UpdateFinishedTrialError):  # `tell` says so
                 trial.set_user_attr(_OWNER, self.owner.mark())
         self._confirmation.renew()
 
@@ -104,6 +111,7 @@ class Ledger:
     def _close(self, trial: Trial, outcome: Outcome) -> None:
         if outcome.state == "interrupted":
             self._interrupt(self.study._storage.get_trial(trial._trial_id))
+            self._bury_the_dead()
             return
         for name, value in outcome.facts.items():
             trial.set_user_attr(name, value)
@@ -116,33 +124,45 @@ class Ledger:
         return self.study._storage.get_trial(trial._trial_id).state
 
     def _bury_the_dead(self) -> None:
-        for trial in self.trials():
-            if trial.state == TrialState.RUNNING and not self._lives(trial):
-                self._interrupt(trial)
-        self._ask_again()
+        """Tell what was cut off, and give each interrupted trial its one successor."""
+        if not (self._dead() or self._without_successor()) or not self._burial.take():
+            return  # where another sweeper is at it, it does the whole of it
+        try:
+            for trial in self._dead():
+                with suppress(UpdateFinishedTrialError):  # its sweeper was only late
+                    self._interrupt(trial)
+            for trial in self._without_successor():
+                self.study.add_trial(_successor(trial))
+        finally:
+            self._burial.leave()
+
+    def _dead(self) -> list[FrozenTrial]:
+        return [trial for trial in self.trials() if trial.state == TrialState.RUNNING and not self._lives(trial)]
 
     def _lives(self, trial: FrozenTrial) -> bool:
-        # Claims are made under the lock that we hold: a running trial without an owner lost it in mid-claim.
         mark: Any = trial.user_attrs.get(_OWNER)
-        return bool(mark) and (trial.number in self._mine if self.owner.is_mine(mark) else is_alive(mark))
+        if not mark and self._alone:  # claims are made under the lock that we hold: its sweeper died in mid-claim
+            return False
+        if not mark:  # a sweeper of another machine claims it just now, or died at it
+            seen = self._unmarked.setdefault(trial.number, time.monotonic())
+            return time.monotonic() - seen < LOST_AFTER
+        return trial.number in self._mine if self.owner.is_mine(mark) else is_alive(mark)
+
+    def _without_successor(self) -> list[FrozenTrial]:
+        """Interrupted trials that nobody has asked for again, such as those whose sweeper died between the two steps."""
+        trials = self.trials()
+        succeeded = {trial.user_attrs.get("retry_of") for trial in trials}
+        return [trial for trial in trials if is_interrupted(trial) and trial.number not in succeeded]
 
     def _interrupt(self, trial: FrozenTrial) -> None:
         """Tell a trial as failed: with the mark, or, when its retries are spent, as a failure that counts."""
-        spent = trial.user_attrs.get("retries", 0) >= self.retries
-        note = f"interrupted {self.retries + 1} times" if spent else "interrupted"
+        retries = trial.user_attrs.get("retries", 0)
+        spent = retries >= self.retries
+        note = f"interrupted {retries + 1} times" if spent else "interrupted"
         storage = self.study._storage
         storage.set_trial_user_attr(trial._trial_id, "error", note)
         storage.set_trial_user_attr(trial._trial_id, "interrupted", not spent)
         _tell(self.study, trial.number, TrialState.FAIL, None)
-        self._ask_again()
-
-    def _ask_again(self) -> None:
-        """Give each interrupted trial its one successor. Also for those whose sweeper died between the two steps."""
-        trials = self.trials()
-        succeeded = {trial.user_attrs.get("retry_of") for trial in trials}
-        for trial in trials:
-            if is_interrupted(trial) and trial.number not in succeeded:
-                self.study.enqueue_trial(_wanted(trial), user_attrs=_inherited(trial))
 
 
 def ended(trials: Sequence[FrozenTrial]) -> int:
@@ -155,15 +175,19 @@ def is_interrupted(trial: FrozenTrial) -> bool:
     return trial.state == TrialState.FAIL and bool(trial.user_attrs.get("interrupted"))
 
 
-def _wanted(trial: FrozenTrial) -> dict[str, Any]:
-    """The parameters that a trial has, and those it was asked for and did not get before it was cut off."""
+def _successor(trial: FrozenTrial) -> FrozenTrial:
+    """What ``Study.enqueue_trial`` would add, and the grid sampler's note of the trial's place, which it wants back.
+
+    Its parameters are those that the trial has, and those it was asked for and did not get before it was cut off.
+    """
     asked: dict[str, Any] = trial.system_attrs.get("fixed_params", {})
-    return {**asked, **trial.params}
-
-
-def _inherited(trial: FrozenTrial) -> dict[str, Any]:
-    kept: dict[str, Any] = {name: trial.user_attrs[name] for name in ("baseline", "note") if name in trial.user_attrs}
-    return {**kept, "retry_of": trial.number, "retries": trial.user_attrs.get("retries", 0) + 1}
+    system = {name: trial.system_attrs[name] for name in ("grid_id", "search_space") if name in trial.system_attrs}
+    kept = {name: trial.user_attrs[name] for name in ("baseline", "note") if name in trial.user_attrs}
+    return create_trial(
+        state=TrialState.WAITING,
+        system_attrs={"fixed_params": {**asked, **trial.params}, **system},
+        user_attrs={**kept, "retry_of": trial.number, "retries": trial.user_attrs.get("retries", 0) + 1},
+    )
 
 
 def _tell(study: optuna.Study, number: int, state: TrialState, value: float | None) -> None:

@@ -18,22 +18,22 @@ class FileLock:
 
     def acquire(self, *, wait: bool = True) -> bool:
         """Take the lock; False where somebody else holds it and `wait` is false."""
-        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
+        self.release()  # what a signal left behind, between the taking and the block: nobody could take it any more
+        self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            os.close(descriptor)
+            self.release()
             return False
         except BaseException:
-            os.close(descriptor)
+            self.release()
             raise
-        self._descriptor = descriptor
         return True
 
     def release(self) -> None:
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)
 
     def __enter__(self) -> "FileLock":
         self.acquire()
@@ -56,7 +56,11 @@ class JournalLock(BaseJournalFileLock):
 
     def acquire(self) -> bool:
         taken = self._lock.acquire()
-        _cut_torn_line(self.journal)
+        try:
+            _cut_torn_line(self.journal)
+        except BaseException:  # Optuna calls this before the block that releases
+            self._lock.release()
+            raise
         return taken
 
     def release(self) -> None:

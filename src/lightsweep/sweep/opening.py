@@ -18,6 +18,7 @@ from lightsweep import preflight
 from lightsweep.build import build
 from lightsweep.errors import ConfigError
 from lightsweep.sweep import fixed
+from lightsweep.sweep.leaderboard import number_of
 from lightsweep.sweep.liveness import Owner
 from lightsweep.sweep.locks import FileLock, shared_path
 from lightsweep.sweep.office import Office
@@ -38,7 +39,7 @@ def check(plan: Plan) -> None:
     _check_composes(plan, plan.space.fixed)
     for condition in plan.space.conditions():
         _check_composes(plan, (*plan.space.fixed, condition))
-    _sampler(plan, trials=0)
+    _sampler(plan, shift=0)
     _check_pruner(plan)
 
 
@@ -54,14 +55,16 @@ def open_study(plan: Plan) -> tuple[Plan, optuna.Study, int]:
     with _writing("hydra.sweep.dir", plan.folder):
         plan.folder.mkdir(parents=True, exist_ok=True)
     with FileLock(shared_path(f"create {plan.address.place} {plan.address.study}")):
-        trials = _count(plan)
-        if trials == 0 and any(plan.folder.glob("trial-*")):
+        last = max((number_of(folder) for folder in plan.folder.glob("trial-*")), default=-1)
+        trials = _count(plan)  # after the folders: a trial is in the study before it has its own
+        if last >= trials:
             raise ConfigError(
                 f"hydra.sweep.dir={plan.folder} holds trials that the study {plan.address.study!r} does not know;"
                 " take another hydra.sweeper.study_name, or move them away"
             )
-        study, n_trials = _load(plan, trials)
+        study = _load(plan)
         with _alone(study):
+            study.sampler, n_trials = _sampler(plan, trials + _openings(study))
             allow = plan.settings.allow_changed_space
             fixed.remember(study, plan.space, plan.compose(plan.space.fixed), plan.settings.seeds, allow_change=allow)
             plan = plan.in_space(plan.space.beside(study.get_trials(deepcopy=False)))
@@ -91,12 +94,10 @@ def _writing(key: str, path: str | Path) -> Iterator[None]:
         raise ConfigError(f"{key}: {path} cannot be written ({error.strerror or error})") from error
 
 
-def _load(plan: Plan, trials: int) -> tuple[optuna.Study, int]:
-    sampler, n_trials = _sampler(plan, trials)
+def _load(plan: Plan) -> optuna.Study:
     study = optuna.create_study(
         study_name=plan.address.study,
         storage=connect(plan.address.place),
-        sampler=sampler,
         pruner=plan.pruner,
         direction=plan.direction,
         load_if_exists=True,
@@ -107,7 +108,15 @@ def _load(plan: Plan, trials: int) -> tuple[optuna.Study, int]:
             f"hydra.sweeper.direction must be {begun}, as the study {study.study_name!r} was begun,"
             f" got {plan.direction!r}"
         )
-    return study, n_trials
+    return study
+
+
+def _openings(study: optuna.Study) -> int:
+    """How often the study was opened before; this time counts from now on."""
+    attributes = study._storage.get_study_system_attrs(study._study_id)
+    before = int(attributes.get("lightsweep:openings", 0))
+    study._storage.set_study_system_attr(study._study_id, "lightsweep:openings", before + 1)
+    return before
 
 
 def _count(plan: Plan) -> int:
@@ -118,14 +127,20 @@ def _count(plan: Plan) -> int:
     return storage.get_n_trials(ids[plan.address.study]) if plan.address.study in ids else 0
 
 
-def _sampler(plan: Plan, trials: int) -> tuple[BaseSampler, int]:
-    """The sampler, and the number of trials: a grid has no more than its points."""
+def _sampler(plan: Plan, shift: int) -> tuple[BaseSampler, int]:
+    """The sampler, and the number of trials: a grid has no more than its points.
+
+    Args:
+        shift: of its seed, if it has one. A study that is gone on with, or that several sweepers begin together, must
+            not draw its first points again. A grid's points are known by their order, which the seed shuffles: it keeps
+            its seed.
+    """
     node = plan.settings.sampler.copy()
     OmegaConf.set_readonly(node, False)
     if node._target_.endswith("CmaEsSampler") and importlib.util.find_spec("cmaes") is None:
         raise ConfigError("hydra/sweeper/sampler=cmaes needs the package cmaes (pip install cmaes)")
-    if node.get("seed") is not None:
-        node.seed += trials  # a study that is gone on with must not draw its first points again
+    if node.get("seed") is not None and not node._target_.endswith("GridSampler"):
+        node.seed += shift
     sampler = build(node, "hydra.sweeper.sampler", _SAMPLERS)
     if not (isinstance(sampler, partial) and sampler.func is GridSampler):
         return sampler, plan.settings.n_trials

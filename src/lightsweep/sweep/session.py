@@ -1,6 +1,7 @@
 """A sweep from the first check to the last line: open the study, run its trials, publish, confirm."""
 
 import os
+import shlex
 from collections.abc import Mapping
 from typing import cast
 
@@ -69,7 +70,8 @@ class Session:
         self.view.console.print(view.ten_best(self._progress({})))
         if self.plan.settings.confirm:
             self._confirm()
-        self.view.say(f"train the best one: python src/train.py --config-dir {self.plan.folder} --config-name best")
+        folder = shlex.quote(str(self.plan.folder))
+        self.view.say(f"train the best one: python src/train.py --config-dir {folder} --config-name best")
         return cast(float, complete[0].value)
 
     def _begin(self, trial: Trial) -> TrialRun:

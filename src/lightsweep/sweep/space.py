@@ -55,7 +55,7 @@ class Space:
         """Draw a trial's values; returns its overrides, ``key=value`` each, without the fixed ones."""
         chosen: dict[str, str] = {}
         for parameter in self.parameters:
-            if parameter.condition is None or parameter.condition in _texts(chosen):
+            if _applies(parameter, chosen):
                 chosen[parameter.key] = str(trial._suggest(parameter.name, parameter.distribution))
         if self.extend is not None:
             self.extend(trial)
@@ -104,16 +104,15 @@ class Space:
         """The nearest point inside, as Optuna's parameters, and a remark on each value that lay outside.
 
         Args:
-            values: by key; those that are missing, or None, are left to the sampler.
+            values: by key; those that are missing are left to the sampler.
         """
         inside: dict[str, Any] = {}
         remarks = []
         chosen: dict[str, Any] = {}
         for parameter in self.parameters:
-            value = values.get(parameter.key)
-            applies = parameter.condition is None or parameter.condition in _texts(chosen)
-            if value is None or not applies:
+            if parameter.key not in values or not _applies(parameter, chosen):
                 continue
+            value = values[parameter.key]
             nearest = _nearest(parameter.distribution, value)
             inside[parameter.name] = chosen[parameter.key] = nearest
             if not _same(nearest, value):
@@ -186,8 +185,10 @@ def grid_of(space: Space, choices: Callable[[BaseDistribution], Any]) -> dict[st
 
 
 def values_of(config: DictConfig, keys: Sequence[str], choices: Mapping[str, str]) -> dict[str, Any]:
-    """The values that a composed config holds for these keys; a config group's is the name of its choice."""
-    return {key: choices[key] if key in choices else OmegaConf.select(config, key) for key in keys}
+    """The values that a composed config holds for these keys, without those that it lacks; a config group's is the name
+    of its choice, none is ``null``, as it is typed."""
+    values = {key: choices[key] if key in choices else OmegaConf.select(config, key, default=...) for key in keys}
+    return {key: "null" if value is None else value for key, value in values.items() if value is not ...}
 
 
 def _parsed(line: str) -> tuple[dict[str, BaseDistribution], dict[str, Any], list[str]]:
@@ -231,6 +232,14 @@ def _key(override: str) -> str:
     return str(OverridesParser.create().parse_override(override).key_or_group)
 
 
+def _applies(parameter: Parameter, chosen: Mapping[str, Any]) -> bool:
+    """Is a parameter searched where these values are chosen? ``model.bn=true`` holds where it is True."""
+    if parameter.condition is None:
+        return True
+    key, _, wanted = parameter.condition.partition("=")
+    return key in chosen and _same(chosen[key], wanted)
+
+
 def _texts(chosen: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(f"{key}={value}" for key, value in chosen.items())
 
@@ -262,9 +271,14 @@ def _nearest_choice(choices: Sequence[Any], value: Any) -> Any:
 
 
 def _same(one: Any, other: Any) -> bool:
-    return one == other or _plain(one) == _plain(other)
+    """Are two values the same when they are typed? ``[512,256]``, a choice, is ``[512, 256]``, a config's value."""
+    if one == other or _plain(one) == _plain(other):
+        return True
+    try:
+        return float(one) == float(other)  # 1e-4 and 0.0001
+    except (TypeError, ValueError):
+        return False
 
 
 def _plain(value: Any) -> str:
-    """As text in which ``[512,256]``, a choice, is what ``[512, 256]``, a config's value, is."""
     return re.sub(r"[\s'\"]", "", str(value)).lower()

@@ -55,6 +55,12 @@ def follow(address: Address) -> optuna.Study:
     )
 
 
+def is_server(address: Address) -> bool:
+    """Whether the study is in a database that has no file here: a server's, or one in memory."""
+    place = address.place.removeprefix("sqlite:///").partition("?")[0]
+    return "://" in place or place in ("", ":memory:")
+
+
 def turns_at(address: Address) -> Path:
     """The lock file by which the sweepers of one machine take turns at a study's books.
 
@@ -62,18 +68,19 @@ def turns_at(address: Address) -> Path:
     out more than the total. A database server has no place that all who use it know; there they take turns as far as
     they share the temporary folder, and are as several machines otherwise.
     """
-    place = address.place.removeprefix("sqlite:///").partition("?")[0]
-    if "://" in place or place in ("", ":memory:"):
+    if is_server(address):
         return shared_path(f"{address.place} {address.study}")
-    return Path(f"{place}.claims")
+    return Path(f"{address.place.removeprefix('sqlite:///').partition('?')[0]}.claims")
 
 
 def _journal(path: Path) -> JournalStorage:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.touch()
     lock = JournalLock(path)
-    lock.acquire()  # cuts off what a killed writer left unfinished, before anybody reads it
-    lock.release()
+    try:
+        lock.acquire()  # cuts off what a killed writer left unfinished, before anybody reads it
+    finally:
+        lock.release()
     return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.pruners import BasePruner, WilcoxonPruner
 from optuna.trial import Trial
 
@@ -72,7 +73,10 @@ class TrialRun:
         step = len(self.values)
         # Wilcoxon's pruner compares seed by seed; the others compare how good a trial looks so far.
         seen = self.values[-1] if isinstance(self.pruner, WilcoxonPruner) else fmean(self.values)
-        self.trial.report(seen, step)
+        try:
+            self.trial.report(seen, step)
+        except UpdateFinishedTrialError:  # somebody else has given the trial up: the ledger says so when it is told
+            return True
         return self.pruner.prune(self.trial.study, self.trial.study._storage.get_trial(self.trial._trial_id))
 
     def _sum_up(self, outcome: Outcome) -> Outcome:

@@ -70,6 +70,7 @@ def serve(connection: Connection, place: Workplace, index: int, threads: int, ou
     """The life of a worker: jobs come through the connection, outcomes go back. It ends with its parent."""
     os.setpgid(0, 0)  # Ctrl-C on the terminal is for the sweeper, which passes it on
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # it was started with it blocked
     threading.Thread(target=_end_with_parent, daemon=True).start()
     _redirect(output)
     Plugins.instance()  # finds the plugins, whose configs a job may name
