@@ -6,6 +6,7 @@ if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C during the imports: no traceback
 
 import time
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -104,8 +105,16 @@ def check(cfg: DictConfig, overrides: list[str]) -> None:
 
     quiet.libraries()
     preflight.check(cfg, overrides)
-    if cfg.threads is not None:
-        torch.set_num_threads(cfg.threads)
+    own = threads_at_start()
+    torch.set_num_threads(own if cfg.threads is None else cfg.threads)
+
+
+@cache
+def threads_at_start() -> int:
+    """How many torch takes by itself, or a worker was given: a job before this one may have had others."""
+    import torch
+
+    return torch.get_num_threads()
 
 
 def read_data(cfg: DictConfig):

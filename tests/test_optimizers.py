@@ -78,7 +78,7 @@ def test_is_fused_where_torch_has_it_and_where_it_may(partial, net: nn.Module, n
         (["optimizer.lr=null"], "optimizer.lr must be > 0, got None"),
         (["optimizer.weight_decay=-0.1"], "optimizer.weight_decay must be >= 0, got -0.1"),
         (["optimizer.eps=-1"], "optimizer.eps must be >= 0, got -1"),
-        (["optimizer=sgd", "optimizer.momentum=-1"], "optimizer.momentum must be >= 0, got -1"),
+        (["optimizer=sgd", "optimizer.momentum=-1"], "optimizer.momentum must be in [0, 1), got -1"),
         (["optimizer=rmsprop", "optimizer.alpha=2"], "optimizer.alpha must be in [0, 1], got 2"),
         (["optimizer.fused=1"], "optimizer.fused must be true or false, got 1"),
     ],

@@ -58,6 +58,7 @@ def test_lets_through_what_can_be(check, overrides: list[str]) -> None:
             ["model.hidden=[8]", "model.width=16"],
             "model.width must not be set beside model.hidden, which replaces it (model.hidden=null makes room",
         ),
+        (["model={hidden:[8],width:16}"], "model.width must not be set beside model.hidden"),
         (["model.hidden=[8]", "model.depth=2"], "model.depth must not be set beside model.hidden"),
         (["model.taper=0.5", "model.hidden=[8]"], "model.taper must not be set beside model.hidden"),
         (["model.hidden=[8]", "++model.depth=2"], "model.depth must not be set beside model.hidden"),

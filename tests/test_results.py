@@ -87,6 +87,13 @@ def test_a_run_that_was_refused_leaves_no_result(record, tmp_path: Path) -> None
     assert list(tmp_path.iterdir()) == []
 
 
+def test_of_several_processes_the_first_writes(record, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    with pytest.raises(Diverged), record:
+        raise Diverged("train/loss became nan in epoch 2")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_error_survives_a_disk_that_is_full(record, monkeypatch) -> None:
     def full(path: Path, text: str) -> None:
         raise OSError(28, "No space left on device")

@@ -24,6 +24,11 @@ def test_finds_a_run_by_its_path(tmp_path: Path, monkeypatch) -> None:
     assert run_folder.find(str(folder)) == folder
 
 
+def test_a_path_that_cannot_be_looked_at_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"^resume: .*xxx cannot be read \(File name too long\)"):
+        run_folder.find(str(tmp_path / ("x" * 300)))
+
+
 def test_latest_is_the_newest_run(tmp_path: Path) -> None:
     make_run(tmp_path / "c", born=10)
     newest = make_run(tmp_path / "a", born=30)

@@ -332,6 +332,7 @@ def test_plateau_cuts_the_rate_in_the_records(run) -> None:
         ],
         ["trainer.precision=16-mixed", "trainer.gradient_clip_val=1", "optimizer=adamw", "scheduler=plateau"],
         ["trainer.precision=bf16-true", "model=resmlp"],
+        ["trainer.precision=bf16-true", "callbacks=[default,ema]", "callbacks.ema.start=0"],
         [
             "trainer.gradient_clip_val=1",
             "+trainer.gradient_clip_algorithm=value",
@@ -343,7 +344,7 @@ def test_plateau_cuts_the_rate_in_the_records(run) -> None:
     ids=" ".join,
 )
 def test_runs_to_the_end_with(run, overrides: list[str]) -> None:
-    done = run(*overrides, "callbacks=default")
+    done = run("callbacks=default", *overrides)
     assert (done.result["status"], len(done.rows)) == ("completed", 2)
 
 
@@ -388,12 +389,40 @@ def test_a_resumed_run_takes_another_schedule_and_patience(run) -> None:
         ("model.width=32", r"model: a resumed run keeps its network; net\.\S+ was \[.*\], would be \[.*\]"),
         ("optimizer=sgd", "optimizer: a resumed run keeps its optimizer, Adam, got SGD"),
         ("scheduler=plateau", "scheduler: a resumed run can change to another schedule, but not to or from plateau"),
+        ("decay_all=true", "decay_all: a resumed run decays the weights that it decayed before, it cannot change this"),
+        ("+optimizer.amsgrad=true", "optimizer.amsgrad: a resumed run cannot begin with it, since Adam gathers what"),
     ],
 )
 def test_what_a_resumed_run_cannot_change_is_refused(run, override: str, message: str) -> None:
     run("trainer.max_epochs=1")
     with pytest.raises(ConfigError, match=message):
         run("trainer.max_epochs=2", override)
+
+
+def test_momentum_begins_in_a_resumed_run_where_it_can(run) -> None:
+    run("optimizer=rmsprop", "trainer.max_epochs=1", name="rmsprop")
+    with pytest.raises(ConfigError, match=r"^optimizer.momentum: a resumed run cannot begin with it, since RMSprop"):
+        run("optimizer=rmsprop", "optimizer.momentum=0.9", "trainer.max_epochs=2", name="rmsprop")
+    sgd = ("optimizer=sgd", "optimizer.nesterov=false")
+    run(*sgd, "optimizer.momentum=0", "trainer.max_epochs=1", name="sgd")
+    assert run(*sgd, "optimizer.momentum=0.9", "trainer.max_epochs=2", name="sgd").result["epochs"] == 2
+
+
+@pytest.mark.parametrize("overrides", [["data.drop_last=false", "data.batch_size=29"], ["data.batch_size=1"]])
+def test_a_batch_of_one_image_is_refused_where_batchnorm_would_see_it(run, tmp_path: Path, overrides) -> None:
+    size = ["data.limit=162", "data.split=first", *overrides]
+    assert run(*size, "trainer.max_epochs=1").result["status"] == "completed"
+    with pytest.raises(ConfigError, match=r"^data.batch_size=\d+ makes a batch of one image of 146 for training"):
+        run(*size, "model.bn=true", name="bn")
+    assert not (tmp_path / "bn" / "metrics.csv").exists()
+
+
+def test_a_job_has_no_threads_of_the_one_before(run) -> None:
+    own = torch.get_num_threads()
+    run("threads=3", "trainer.max_epochs=1", name="three")
+    assert torch.get_num_threads() == 3
+    run("threads=null", "trainer.max_epochs=1", name="own")
+    assert torch.get_num_threads() == own
 
 
 def test_plateau_counts_only_epochs_that_were_validated(run) -> None:

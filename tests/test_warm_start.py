@@ -84,6 +84,8 @@ def test_no_such_run_is_seen_before_anything_is_read(run, tmp_path: Path) -> Non
         ConfigError, match=r"^init_from must be a run's folder \(one that holds config.yaml\) or a chec"
     ):
         run(f"init_from={tmp_path}/nothing")
+    with pytest.raises(ConfigError, match=r"^init_from: .*xxx cannot be read \(File name too long\)"):
+        run(f"init_from={tmp_path}/{'x' * 300}")
     (tmp_path / CONFIG).touch()
     with pytest.raises(ConfigError, match=r"^init_from: no epoch of .* was finished, it has no checkpoint"):
         run(f"init_from={tmp_path}")

@@ -45,7 +45,8 @@ class WeightAverage(WeightAveraging):
     def _average(self, averages: list[Tensor], weights: list[Tensor], _updates: Tensor | int) -> None:
         """Move averages towards weights. (torch's own count lies on the device, and would have to be waited for.)"""
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        get_ema_multi_avg_fn(decay)(averages, weights, self.updates)
+        like = [weight.to(average.dtype) for average, weight in zip(averages, weights, strict=True)]  # bf16-true's
+        get_ema_multi_avg_fn(decay)(averages, like, self.updates)
 
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._follow(pl_module)

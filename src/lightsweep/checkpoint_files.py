@@ -23,11 +23,18 @@ def to_start_from(source: Any) -> Path:
         ConfigError: there is none.
     """
     path = Path(str(source)).expanduser()
+    try:
+        return _to_start_from(path)
+    except OSError as error:
+        raise ConfigError(f"init_from: {path} cannot be read ({error.strerror})") from error
+
+
+def _to_start_from(path: Path) -> Path:
     if path.is_file():
         return path
     if not run_folder.is_run(path):
         rule = f"a run's folder (one that holds {run_folder.CONFIG}) or a checkpoint file"
-        raise ConfigError(f"init_from must be {rule}, got {str(source)!r}")
+        raise ConfigError(f"init_from must be {rule}, got {str(path)!r}")
     chosen = choose(path / "checkpoints", "best")
     if not chosen.is_file():
         raise ConfigError(f"init_from: no epoch of {path} was finished, it has no checkpoint")

@@ -169,6 +169,7 @@ class Classifier(pl.LightningModule):
             checkpoint,
             weights=self.state_dict(),
             optimizer=optimizers.describe(self.optimizer),
+            groups=len(optimizers.parameter_groups(self.net, decay_all=self.decay_all)),
             plateau=self.schedule.func is schedules.plateau,
             trainer=self.trainer,
         )

@@ -51,7 +51,8 @@ def launch(main: Callable[[], Any]) -> None:
         line = describe(error)
         if line is None:
             raise
-        if not getattr(error, "told", False):
+        everywhere = isinstance(error, Diverged)  # in each process of distributed training: the first one says so
+        if not getattr(error, "told", False) and not (everywhere and run_folder.is_follower()):
             print(line, file=sys.stderr)
         sys.exit(1)
 

@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch.optim import Optimizer
 
+from lightsweep import checks
+
 
 class KerasRMSprop(Optimizer):
     """v = rho * v + (1 - rho) * g^2;  w = w - lr * g / sqrt(v + eps).
@@ -18,9 +20,13 @@ class KerasRMSprop(Optimizer):
         rho: smoothing of the squared gradient.
         eps: keeps the root away from 0; a squared gradient's unit.
         weight_decay: each step takes lr * weight_decay of a weight off it, apart from the gradient.
+
+    Raises:
+        ConfigError: `eps` is not above 0.
     """
 
     def __init__(self, params: Iterable[Any], *, lr: float, rho: float, eps: float, weight_decay: float) -> None:
+        checks.number("optimizer.eps", eps, "(0, inf)")
         super().__init__(params, {"lr": lr, "rho": rho, "eps": eps, "weight_decay": weight_decay})
 
     @torch.no_grad()

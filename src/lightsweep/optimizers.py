@@ -13,7 +13,7 @@ _RANGES = {
     "lr": "(0, inf)",
     "weight_decay": "[0, inf)",
     "eps": "[0, inf)",
-    "momentum": "[0, inf)",
+    "momentum": "[0, 1)",
     "alpha": "[0, 1]",
     "rho": "[0, 1)",
     "min_lr": "[0, inf)",

@@ -1,5 +1,6 @@
 """What can be seen to be wrong with a config before anything is built from it."""
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig
 
 from lightsweep import checkpoint_files, checks
@@ -101,8 +102,16 @@ def _check_shape(model: DictConfig, overrides: list[str]) -> None:
         return
     for override in overrides:
         key = override.partition("=")[0].lstrip("+~")
-        if key in _INSTEAD_OF_HIDDEN:
-            raise ConfigError(
-                f"{key} must not be set beside model.hidden, which replaces it"
-                f" (model.hidden=null makes room for it), got {override}"
-            )
+        keys = [f"model.{name}" for name in _keys(override)] if key == "model" and "{" in override else [key]
+        for beside in keys:
+            if beside in _INSTEAD_OF_HIDDEN:
+                raise ConfigError(
+                    f"{beside} must not be set beside model.hidden, which replaces it"
+                    f" (model.hidden=null makes room for it), got {override}"
+                )
+
+
+def _keys(override: str) -> list[str]:
+    """The keys of ``model={width:16}``."""
+    value = OverridesParser.create().parse_override(override).value()
+    return list(value) if isinstance(value, dict) else []

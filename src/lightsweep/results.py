@@ -18,7 +18,7 @@ from lightsweep import environment
 from lightsweep.errors import ConfigError, Diverged, Interrupted, Pruned
 from lightsweep.files import write_whole
 from lightsweep.metrics import MetricsFile
-from lightsweep.run_folder import ROOT
+from lightsweep.run_folder import ROOT, is_follower
 from lightsweep.scoring import Score
 
 FILE = "result.json"
@@ -101,7 +101,7 @@ class Record:
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if error is None or self.completed or isinstance(error, ConfigError):
+        if error is None or self.completed or isinstance(error, ConfigError) or is_follower():
             return
         self.add(error=_last_line(error))
         with suppress(OSError):  # a full disk: the first error says so

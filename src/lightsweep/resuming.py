@@ -9,6 +9,7 @@ from torch import Tensor
 from lightsweep.errors import ConfigError
 
 PLATEAU = "plateau"
+_GATHERS = ("momentum", "centered", "amsgrad")  # SGD's momentum alone begins whenever it is switched on
 _PLATEAU_PROGRESS = ("best", "num_bad_epochs", "cooldown_counter", "last_epoch", "_last_lr")
 
 
@@ -17,6 +18,7 @@ def adapt(
     *,
     weights: dict[str, Tensor],
     optimizer: dict[str, Any],
+    groups: int,
     plateau: bool,
     trainer: pl.Trainer,
 ) -> None:
@@ -26,16 +28,26 @@ def adapt(
         checkpoint: with its part ``lightsweep``.
         weights: of the network as the config has it now, by name.
         optimizer: its name and arguments as the config has them now.
+        groups: how many groups of parameters it has now.
         plateau: does the schedule wait for a plateau now?
         trainer: whose early-stopping callbacks keep their patience as the config has it now.
 
     Raises:
-        ConfigError: the network, the kind of optimizer or the kind of schedule is another.
+        ConfigError: the network, the kind of optimizer or the kind of schedule is another, or the optimizer would need
+            what it has not gathered.
     """
     _check_weights(checkpoint["state_dict"], weights)
     before = checkpoint["lightsweep"]["optimizer"]
     if before["name"] != optimizer["name"]:
         raise ConfigError(f"optimizer: a resumed run keeps its optimizer, {before['name']}, got {optimizer['name']}")
+    if len(checkpoint["optimizer_states"][0]["param_groups"]) != groups:
+        raise ConfigError("decay_all: a resumed run decays the weights that it decayed before, it cannot change this")
+    for name in _GATHERS:
+        if optimizer["name"] != "SGD" and optimizer.get(name) and not before.get(name):
+            raise ConfigError(
+                f"optimizer.{name}: a resumed run cannot begin with it, since {before['name']} gathers what it needs"
+                f" from the first step on, got {optimizer[name]}"
+            )
     if plateau != (PLATEAU in checkpoint):
         raise ConfigError("scheduler: a resumed run can change to another schedule, but not to or from plateau")
     for name, value in optimizer.items():

@@ -138,7 +138,11 @@ def find(name: str, runs: Path = ROOT / "outputs" / "runs") -> Path:
     if name == "latest":
         return newest(runs, typed="resume=latest")
     folder = Path(name).expanduser()
-    if not is_run(folder):
+    try:
+        is_there = is_run(folder)
+    except OSError as error:
+        raise ConfigError(f"resume: {folder} cannot be read ({error.strerror})") from error
+    if not is_there:
         raise ConfigError(f"resume must be a run's folder (one that holds {CONFIG}) or latest, got {name!r}")
     return folder.resolve()
 

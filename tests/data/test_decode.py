@@ -18,7 +18,12 @@ NOISE = np.random.default_rng(0).integers(0, 256, (6, 6, 3), dtype=np.uint8)
 CORNERS = np.zeros((24, 24, 3), dtype=np.uint8)  # red top left, green top right, blue bottom left
 CORNERS[:12, :12, 0] = CORNERS[:12, 12:, 1] = CORNERS[12:, :12, 2] = 255
 TURNED = {1: lambda a: a, 3: lambda a: np.rot90(a, 2), 6: lambda a: np.rot90(a, -1), 8: np.rot90}
-MIRRORED = {2: lambda a: a[:, ::-1], 4: lambda a: a[::-1], 5: lambda a: a.swapaxes(0, 1)}
+MIRRORED = {
+    2: lambda a: a[:, ::-1],
+    4: lambda a: a[::-1],
+    5: lambda a: a.swapaxes(0, 1),
+    7: lambda a: np.rot90(a, 2).swapaxes(0, 1),
+}
 
 
 def content(image: Image.Image, kind: str = "PNG", **options) -> bytes:
@@ -126,6 +131,14 @@ def test_damaged_exif_data_turn_nothing(exif: bytes) -> None:
         warnings.simplefilter("ignore")
         seen = decoded(content(Image.fromarray(CORNERS), "JPEG", exif=exif), 24)
     np.testing.assert_allclose(seen[3::6, 3::6], CORNERS[3::6, 3::6], atol=40)
+
+
+def test_exif_data_that_cannot_be_written_back_are_no_damage(monkeypatch: pytest.MonkeyPatch) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    file = content(Image.fromarray(CORNERS), "JPEG", exif=exif)
+    monkeypatch.setattr(Image.Exif, "tobytes", lambda *_: (_ for _ in ()).throw(struct.error("required")))
+    np.testing.assert_allclose(decoded(file, 24)[3::6, 3::6], TURNED[3](CORNERS)[3::6, 3::6], atol=40)
 
 
 STRIPES = np.zeros((12, 24, 3), np.uint8)  # red, white, white, blue from left to right

@@ -375,3 +375,14 @@ def test_pixels_of_a_png_of_the_right_size_are_kept(open_data: Opener, tmp_path:
         Image.fromarray(image.transpose(1, 2, 0)).save(folder / f"{number}.png")
     data = open_data(tmp_path / "x")
     assert pixels(data, "train") | pixels(data, "val") | pixels(data, "test") == {image.tobytes() for image in noise}
+
+
+def test_a_folder_that_cannot_be_looked_at_is_named(open_data: Opener, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"^data.root: .*xxx cannot be read: File name too long$"):
+        open_data(tmp_path / ("x" * 300))
+
+
+def test_a_link_to_itself_is_a_bad_file(open_data: Opener, divided: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (divided / "train" / "ant" / "circle").symlink_to("circle")
+    open_data(divided)
+    assert "train/ant/circle: there is no such file" in caplog.text

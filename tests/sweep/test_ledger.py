@@ -171,3 +171,67 @@ def test_a_torn_line_is_cut_off_before_the_next_is_written(open_ledger, tmp_path
     trial = ledger.claim()  # the same process appends: the torn line must not swallow what it writes
     assert trial.number == 1
     assert len(open_ledger().trials()) == 2
+
+
+@pytest.fixture
+def on_a_server(open_ledger, monkeypatch: pytest.MonkeyPatch):
+    """The same ledgers, as if their journal were a database that other machines reach."""
+    monkeypatch.setattr("lightsweep.sweep.ledger.is_server", lambda address: True)
+    return open_ledger
+
+
+def test_a_trial_that_another_machine_claims_just_now_is_no_dead_one(on_a_server, monkeypatch) -> None:
+    ledger = on_a_server(n_trials=2)
+    ledger.study.ask()  # as the other's claim does, before its mark
+    assert ledger.claim().number == 1
+    assert ledger.trials()[0].state == TrialState.RUNNING
+    later = time.monotonic() + LOST_AFTER
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+    assert ledger.claim().number == 2
+    assert is_interrupted(ledger.trials()[0])
+
+
+def test_the_dead_are_left_to_the_sweeper_that_is_at_it(open_ledger, tmp_path: Path) -> None:
+    dead = open_ledger(n_trials=1)
+    dead.claim()
+    dead.owner.resign(trials_left=True)
+    at_it, other = open_ledger(n_trials=1), open_ledger(n_trials=1)
+    assert at_it._burial.take()
+    assert other.claim() is None
+    assert other.trials()[0].state == TrialState.RUNNING
+    at_it._burial.leave()
+    assert other.claim().user_attrs["retry_of"] == 0
+
+
+def test_a_trial_that_is_lost_while_it_is_told_is_refused(open_ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    late, other = open_ledger(n_trials=1), open_ledger(n_trials=1)
+    trial = late.claim()
+    monkeypatch.setattr(late, "_state", lambda trial: TrialState.RUNNING)  # it was, when it was asked
+    other.study.tell(trial.number, state=TrialState.FAIL)
+    assert not late.tell(trial, Outcome("complete", 1.0, facts={"epochs": 3}))
+    late._mine[trial.number] = trial
+    late._renewed = -1e9
+    late.renew()
+
+
+def test_a_grid_is_finished_after_an_interruption(tmp_path: Path) -> None:
+    grid = {"x": [1, 2, 3], "y": [0.1, 0.2]}
+    address = Address(str(tmp_path / JOURNAL), "study")
+    connect.cache_clear()
+    study = optuna.create_study(
+        study_name="study", storage=connect(address.place), sampler=optuna.samplers.GridSampler(grid, seed=1)
+    )
+    ledger = Ledger(study, address, n_trials=6, retries=3)
+    interrupted = 0
+    while (trial := ledger.claim()) is not None:
+        trial.suggest_categorical("x", grid["x"])
+        if trial.number in (1, 5, 6):  # before it has all of its parameters, also the last of all
+            interrupted += 1
+            ledger.tell(trial, Outcome("interrupted"))
+            continue
+        trial.suggest_categorical("y", grid["y"])
+        ledger.tell(trial, Outcome("complete", 1.0))
+    ledger.close()
+    visited = [tuple(trial.params.values()) for trial in ledger.trials() if trial.state == TrialState.COMPLETE]
+    assert interrupted == 3
+    assert sorted(visited) == [(x, y) for x in grid["x"] for y in grid["y"]]

@@ -76,3 +76,23 @@ def test_a_study_is_begun_by_one_sweeper_at_a_time(tmp_path: Path) -> None:
     for thread in threads:
         thread.join(timeout=30)
     assert most == [1, 1, 1]
+
+
+@pytest.mark.parametrize(("sampler", "shifted"), [("random", [5, 8]), ("grid", [5, 5])])
+def test_a_seeded_sampler_draws_no_point_twice_and_a_grid_keeps_its_order(
+    sweep, monkeypatch: pytest.MonkeyPatch, sampler: str, shifted: list[int]
+) -> None:
+    seeds = []
+    built = opening.build
+
+    def watched(node, *arguments):
+        seeds.append(node.seed)
+        return built(node, *arguments)
+
+    monkeypatch.setattr(opening, "build", watched)
+    where = (f"hydra/sweeper/sampler={sampler}", "hydra.sweeper.sampler.seed=5")
+    space = ("~optimizer.lr", "~optimizer.weight_decay", "model.dropout=choice(0.0,0.2)") if sampler == "grid" else ()
+    for n_trials in (2, 3):
+        done = sweep(*where, *space, f"hydra.sweeper.n_trials={n_trials}")
+        assert done.code == 0, done.err
+    assert seeds[1::2] == shifted  # each opening checks one before

@@ -2,10 +2,11 @@
 
 import optuna
 import pytest
+from omegaconf import OmegaConf
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from lightsweep.errors import ConfigError
-from lightsweep.sweep.space import grid_of, parse
+from lightsweep.sweep.space import grid_of, parse, values_of
 
 WHEN = {
     "optimizer=sgd": {"optimizer.lr": "tag(log, interval(1e-3, 1e-1))", "optimizer.momentum": "choice(0.8, 0.9)"},
@@ -141,3 +142,24 @@ def test_hidden_may_be_searched_when_the_width_is_taken_out() -> None:
 def test_a_grid_knows_no_conditions() -> None:
     with pytest.raises(ConfigError, match=r"sampler=grid knows no conditions"):
         grid_of(parse({"optimizer": "choice(adam, sgd)"}, WHEN, []), list)
+
+
+@pytest.mark.parametrize(("line", "condition"), [("choice(true, false)", "true"), ("choice(0.0, 0.5)", "0")])
+def test_a_condition_on_what_is_no_text_holds_too(line: str, condition: str) -> None:
+    space = parse({"model.x": line}, {f"model.x={condition}": {"model.y": "choice(1, 2)"}}, [])
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    drawn = [space.suggest(study.ask()) for _ in range(20)]
+    with_y = {overrides[0] for overrides in drawn if len(overrides) == 2}
+    assert len({overrides[0] for overrides in drawn}) == 2
+    assert [line.lower() for line in with_y] in (["model.x=true"], ["model.x=0.0"])
+    value = space.parameters[0].distribution.choices[0]
+    assert space.point({"model.x": value, "model.y": 2})[0] == {"model.x": value, f"model.x={condition}:model.y": 2}
+
+
+def test_a_value_that_is_null_is_a_value() -> None:
+    space = parse({"model.hidden": "choice('null',[64,32])", "model.dropout": "interval(0.1, 0.5)"}, {}, [])
+    config = OmegaConf.create({"model": {"hidden": None, "dropout": None}})
+    values = values_of(config, ["model.hidden", "model.dropout", "model.absent"], {})
+    point, remarks = space.point(values)
+    assert point == {"model.hidden": "null", "model.dropout": 0.1}
+    assert remarks == ["model.dropout=null lies outside the space, 0.1 is searched from"]

@@ -341,6 +341,14 @@ def test_trials_without_their_study_are_not_written_over(sweep, tmp_path: Path) 
     assert "holds trials that the study 'quick' does not know" in done.err
 
 
+def test_nor_are_those_of_another_study_that_has_more_of_them(sweep, tmp_path: Path) -> None:
+    assert sweep("hydra.sweeper.n_trials=1").code == 0
+    (tmp_path / "study" / "trial-0003").mkdir()
+    done = sweep("hydra.sweeper.n_trials=2")
+    assert done.code == 1
+    assert "holds trials that the study 'quick' does not know" in done.err
+
+
 @pytest.mark.parametrize(
     ("index", "gpus", "visible", "share"),
     [(0, 0, None, None), (0, 2, None, "0"), (3, 2, None, "1"), (1, 2, "4,7", "7"), (2, 2, "4,7", "4")],

@@ -18,6 +18,16 @@ BACKGROUND = "white"  # behind what is transparent, as in a browser
 PADDING = "black"  # as the padding of augmentation
 
 _FILTER = Image.Resampling.BILINEAR  # averages over all pixels when it makes an image smaller
+# By EXIF's orientation. Not Pillow's own function: it writes the EXIF data anew, which fails on data that some have.
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 _GAP = 2  # a JPEG may be decoded at 1/2, 1/4 or 1/8 as long as this times the wanted size is left
 
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # it is refused, not warned of
@@ -82,7 +92,7 @@ def _upright(image: Image.Image) -> Image.Image:
         orientation = image.getexif().get(0x0112, 1)
     except Exception:  # damaged EXIF data say nothing of the pixels
         return image
-    return ImageOps.exif_transpose(image) if orientation in range(2, 9) else image
+    return image.transpose(_TURNS[orientation]) if orientation in _TURNS else image
 
 
 def _plain(image: Image.Image, mode: str) -> Image.Image:

@@ -46,6 +46,13 @@ def scan(root: Path) -> Listing:
     Raises:
         ConfigError: it is no folder of class folders, or one whose classes are not those of a data set.
     """
+    try:
+        return _scan(root)
+    except OSError as error:
+        raise _unreadable(error.filename or root, error) from error
+
+
+def _scan(root: Path) -> Listing:
     if not root.is_dir():
         raise ConfigError(f"data.root must be a folder with a folder of images for each class, got {str(root)!r}")
     folders = {part: _subfolders(root / part) for part in PARTS if (root / part).is_dir()}
@@ -61,10 +68,7 @@ def scan(root: Path) -> Listing:
 
 def _subfolders(folder: Path) -> dict[str, Path]:
     """The folders in a folder by class name, in the order of the names."""
-    try:
-        paths = [Path(entry.path) for entry in os.scandir(folder) if not _is_litter(entry.name) and entry.is_dir()]
-    except OSError as error:
-        raise _unreadable(folder, error) from error
+    paths = [Path(entry.path) for entry in os.scandir(folder) if not _is_litter(entry.name) and entry.is_dir()]
     found = {class_name(path): path for path in sorted(paths, key=class_name)}
     if len(found) < len(paths):
         raise ConfigError(f"data.root: two class folders in {printable(folder)} have names that look the same")
@@ -126,24 +130,21 @@ def _listing(root: Path, folders: dict[str, dict[str, Path]], class_names: tuple
 
 def _walk(folder: str | Path, above: set[tuple[int, int]]) -> list[tuple[str, int, int]]:
     """Path, size and time of change of each file, also in folders below; through links, but not in circles."""
-    try:
-        here = Path(folder).stat()
-        with os.scandir(folder) as entries:
-            visible = sorted([entry for entry in entries if not _is_litter(entry.name)], key=attrgetter("name"))
-    except OSError as error:
-        raise _unreadable(folder, error) from error
+    here = Path(folder).stat()
+    with os.scandir(folder) as entries:
+        visible = sorted([entry for entry in entries if not _is_litter(entry.name)], key=attrgetter("name"))
     place = (here.st_dev, here.st_ino)
     if place in above:
         return []
     found = []
     for entry in visible:
-        if entry.is_dir():
-            found += _walk(entry.path, above | {place})
-            continue
         try:
-            stat = entry.stat()
-        except OSError:  # a link to nowhere; reading it says so
+            is_folder, stat = entry.is_dir(), entry.stat()
+        except OSError:  # a link to nowhere or to itself; reading it says so
             found.append((entry.path, -1, -1))
+            continue
+        if is_folder:
+            found += _walk(entry.path, above | {place})
         else:
             found.append((entry.path, stat.st_size, stat.st_mtime_ns))
     return found

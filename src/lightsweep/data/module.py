@@ -95,6 +95,8 @@ class ImageDataModule(pl.LightningDataModule):
             checks.whole("data.max_per_class", max_per_class, "[1, inf)")
         balance.check_class_weights(class_weights)
         checks.choice("data.sampler", sampler, balance.SAMPLERS)
+        checks.whole("data.seed", seed, "[0, inf)")
+        checks.require(isinstance(augment, Augment), "data.augment", "have keys of its own", augment)
         self.batch_size, self.eval_batch_size, self.drop_last = batch_size, eval_batch_size, drop_last
         self.val_fraction, self.split, self.split_seed = val_fraction, split, split_seed
         self.normalize, self.limit, self.seed, self.augment = normalize, limit, seed, augment
@@ -187,6 +189,20 @@ class ImageDataModule(pl.LightningDataModule):
 
     def test_dataloader(self) -> EvalLoader:
         return self.eval_loader("test", **self._place())
+
+    def check_batches_of_one(self, processes: int) -> None:
+        """See that BatchNorm, which cannot train on a single image, gets none.
+
+        Raises:
+            ConfigError: it would.
+        """
+        share = len(self.indices["train"]) // processes
+        last = 0 if self.drop_last else share % self.batch_size
+        if 1 in (self.batch_size, last):
+            raise ConfigError(
+                f"data.batch_size={self.batch_size} makes a batch of one image of {share} for training, from which"
+                " BatchNorm learns nothing: choose another, or data.drop_last=true"
+            )
 
     def check_shares(self, processes: int) -> None:
         """See that each of several processes has a batch to train on.

@@ -1,6 +1,5 @@
 """Callbacks that let one look into the network: histograms of its weights and gradients, and its graph."""
 
-from copy import deepcopy
 from typing import cast
 
 import pytorch_lightning as pl
@@ -57,5 +56,4 @@ class Graph(Callback):
             return
         classifier = cast(Classifier, pl_module)
         images = torch.zeros((1, *classifier.description.input_shape), device=classifier.device)
-        net = deepcopy(classifier.net)  # a copy is not compiled: what is compiled cannot be traced
-        Trackers(trainer.loggers).graph(net.eval(), images)
+        Trackers(trainer.loggers).graph(classifier.net, images)

@@ -149,7 +149,7 @@ class Ledger:
         return trial.number in self._mine if self.owner.is_mine(mark) else is_alive(mark)
 
     def _without_successor(self) -> list[FrozenTrial]:
-        """Interrupted trials that nobody has asked for again, such as those whose sweeper died between the two steps."""
+        """Interrupted trials that nobody has asked for again, as where a sweeper died between the two steps."""
         trials = self.trials()
         succeeded = {trial.user_attrs.get("retry_of") for trial in trials}
         return [trial for trial in trials if is_interrupted(trial) and trial.number not in succeeded]
@@ -181,8 +181,10 @@ def _successor(trial: FrozenTrial) -> FrozenTrial:
     Its parameters are those that the trial has, and those it was asked for and did not get before it was cut off.
     """
     asked: dict[str, Any] = trial.system_attrs.get("fixed_params", {})
-    system = {name: trial.system_attrs[name] for name in ("grid_id", "search_space") if name in trial.system_attrs}
-    kept = {name: trial.user_attrs[name] for name in ("baseline", "note") if name in trial.user_attrs}
+    system: dict[str, Any] = {
+        name: trial.system_attrs[name] for name in ("grid_id", "search_space") if name in trial.system_attrs
+    }
+    kept: dict[str, Any] = {name: trial.user_attrs[name] for name in ("baseline", "note") if name in trial.user_attrs}
     return create_trial(
         state=TrialState.WAITING,
         system_attrs={"fixed_params": {**asked, **trial.params}, **system},

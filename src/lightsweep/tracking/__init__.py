@@ -7,6 +7,7 @@ own way.
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,9 @@ class Trackers:
         self._all(name, lambda tracker: tracker.histogram(name, values, epoch))
 
     def graph(self, net: nn.Module, images: Tensor) -> None:
-        self._all("the graph", lambda tracker: tracker.graph(net, images))
+        """Hand on a network as it evaluates such images; it stays as it is."""
+        # A copy is not compiled: what is compiled cannot be traced.
+        self._all("the graph", lambda tracker: tracker.graph(deepcopy(net).eval(), images))
 
     def close(self, status: str) -> None:
         self._all("the end", lambda tracker: tracker.close(status))

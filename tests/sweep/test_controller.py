@@ -1,0 +1,83 @@
+"""The sweep's loop: a signal that comes while a trial is handed out stops that trial too."""
+
+import signal
+from types import SimpleNamespace
+
+import pytest
+
+from lightsweep.errors import Interrupted
+from lightsweep.sweep.assignment import Assignment, Outcome
+from lightsweep.sweep.controller import Controller, Limits
+
+
+class Slot:
+    """Runs until it is stopped."""
+
+    def __init__(self) -> None:
+        self.running = False
+        self.outcome: Outcome | None = None
+
+    def start(self, assignment: Assignment) -> None:
+        self.running = True
+
+    def poll(self) -> Outcome | None:
+        outcome, self.outcome = self.outcome, None
+        return outcome
+
+    def waitables(self) -> list:
+        return []
+
+    def stop(self) -> None:
+        if self.running:
+            self.running, self.outcome = False, Outcome("interrupted")
+
+    def kill(self) -> None:
+        raise AssertionError("one signal kills nothing")
+
+
+class Books:
+    """Hands out one trial, and is interrupted as it does."""
+
+    def __init__(self) -> None:
+        self.told: list[Outcome] = []
+
+    def claim(self) -> SimpleNamespace:
+        signal.raise_signal(signal.SIGTERM)
+        return SimpleNamespace(number=0)
+
+    def tell(self, trial: SimpleNamespace, outcome: Outcome) -> bool:
+        self.told.append(outcome)
+        return True
+
+    def renew(self) -> None: ...
+
+    def is_done(self) -> bool:
+        return False
+
+
+class Run(SimpleNamespace):
+    number, started = 0, 0.0
+
+    def next_job(self) -> Assignment:
+        return Assignment("trial", (), "trial-0000", 0)
+
+    def take(self, outcome: Outcome) -> Outcome:
+        return outcome
+
+
+@pytest.mark.timeout(10)
+def test_a_trial_that_is_claimed_while_a_signal_comes_is_stopped() -> None:
+    books, slot = Books(), Slot()
+    controller = Controller(
+        books,
+        [slot],
+        begin=lambda trial: Run(trial=trial),
+        limits=Limits(None, 3),
+        changed=lambda number: None,
+        look=lambda running: None,
+        say=lambda line: None,
+    )
+    with pytest.raises(Interrupted):
+        controller.run_trials()
+    assert [outcome.state for outcome in books.told] == ["interrupted"]
+    assert not slot.running
