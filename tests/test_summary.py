@@ -18,6 +18,7 @@ FACTS = {
     "params": 1710346,
     "seconds": 12.4,
     "monitor": "val/acc",
+    "config": {"score_with": "best"},
 }
 
 
@@ -32,6 +33,11 @@ def test_shows_scores_size_time_and_where_the_run_lies(capsys: pytest.CaptureFix
     ]
     assert "best epoch 3 of 5, 1,710,346 parameters, 12 s of training" in out
     assert f"run folder: {folder}\n" in out
+
+
+def test_the_last_epoch_is_not_called_the_best(capsys: pytest.CaptureFixture) -> None:
+    summary.show({**FACTS, "best_epoch": 5, "config": {"score_with": "last"}}, Path("/run"))
+    assert "scored epoch 5 of 5, " in capsys.readouterr().out
 
 
 def test_leaves_out_what_was_not_scored(capsys: pytest.CaptureFixture) -> None:

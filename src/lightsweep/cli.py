@@ -32,7 +32,8 @@ def launch(main: Callable[[], Any]) -> None:
 
     ``HYDRA_FULL_ERROR=1`` shows the whole trace instead.
     """
-    whole_trace = os.environ.get("HYDRA_FULL_ERROR", "0") == "1"
+    # What distributed training starts further inherits the next line's setting, which is not the user's.
+    whole_trace = os.environ.get("HYDRA_FULL_ERROR", "0") == "1" and not run_folder.is_follower()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise, not print
     shown = sys.stderr if whole_trace else _WithoutHydrasLine(sys.stderr)
     try:

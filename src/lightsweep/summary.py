@@ -23,8 +23,9 @@ def show(facts: dict[str, Any], folder: Path) -> None:
             table.add_row(part, *(f"{facts[f'{part}/{name}']:.4f}" for name in columns))
     console = Console()
     console.print(table)
+    which = "best" if facts["config"]["score_with"] == "best" else "scored"
     console.print(
-        f"best epoch {facts['best_epoch']} of {facts['epochs']}, {facts['params']:,} parameters,"
+        f"{which} epoch {facts['best_epoch']} of {facts['epochs']}, {facts['params']:,} parameters,"
         f" {facts['seconds']:.0f} s of training",
         highlight=False,
     )

@@ -35,3 +35,14 @@ def test_too_large_a_batch_for_a_share(train, tmp_path):
         " (data.drop_last=false makes such a batch the whole share)\n"
     )
     assert not (tmp_path / "run").exists()
+
+
+def test_a_divergence_is_told_and_recorded_once(python, tmp_path):
+    ended = python(*RUN, "optimizer=sgd", "optimizer.lr=1e30", "callbacks=none", timeout=170)
+
+    told = "train/loss became nan in epoch 1 at a learning rate of 1e+30"
+    assert ended.returncode == 1
+    assert ended.stderr.count(told) == 1
+    assert "Traceback" not in ended.stderr
+    facts = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert (facts["status"], facts["epochs"], facts["error"]) == ("diverged", 1, told)

@@ -168,6 +168,42 @@ def test_compares_runs_that_differ_by_their_seed_alone(runs: Path, capsys) -> No
     assert "a Welch t-test needs two seeds a group at least" in out
 
 
+def test_a_config_group_is_no_folder_to_group_by(runs: Path, tmp_path: Path, monkeypatch, capsys) -> None:
+    (tmp_path / "data").mkdir()
+    monkeypatch.chdir(tmp_path)
+    report.main(["runs", "--group-by", "data", "--json"])
+    (table,) = json.loads(capsys.readouterr().out)["tables"]
+    assert [(row["data"], row["n"]) for row in table["rows"]] == [("Digits", 6)]
+    report.main(["--group-by", "runs", "--json"])
+    (table,) = json.loads(capsys.readouterr().out)["tables"]
+    assert [row["n"] for row in table["rows"]] == [3, 3]
+
+
+def test_no_cell_of_a_csv_file_is_a_formula(make_run, tmp_path: Path, capsys) -> None:
+    for name, harm in (("a", "=1+1"), ("b", " =1+1"), ("c", "\n@SUM(1)")):
+        make_run(name, model__activation=harm)
+    report.main([str(tmp_path), "--csv"])
+    cells = [row["model.activation"] for row in csv.DictReader(StringIO(capsys.readouterr().out))]
+    assert sorted(cells) == ["'=1+1", "'=1+1", "'@SUM(1)"]
+
+
+def test_a_number_is_the_same_however_it_is_typed(make_run, tmp_path: Path, capsys) -> None:
+    for seed, width in ((1, 8), (2, 8.0), (3, 16)):
+        make_run(f"run-{seed}", 0.7 + seed / 100, seed=seed, model__width=width)
+    compare.main([str(tmp_path)])
+    out = capsys.readouterr().out
+    assert "run-1 and 1 more" in out
+
+
+def test_compares_no_scores_of_two_image_folders(make_run, tmp_path: Path, capsys) -> None:
+    data = {"_target_": "lightsweep.data.image_folder.ImageFolderDataModule"}
+    for name in ("photos", "drawings"):
+        for seed in (1, 2):
+            make_run(f"{name}-{seed}", seed=seed, data=data | {"root": f"/{name}"})
+    compare.main([str(tmp_path)])
+    assert "the runs are of different data sets: their scores cannot be compared" in capsys.readouterr().out
+
+
 def test_compares_no_scores_of_different_data_sets(runs: Path, make_run, capsys) -> None:
     other = make_run("cifar", data={"_target_": "lightsweep.data.cifar10.CIFAR10DataModule"})
     compare.main([str(runs / "adam-1"), str(other)])

@@ -17,10 +17,11 @@ ROW = {
     "model.hidden": "[512, 256]",
     "params": 1000,
     "status": "completed",
-    "run": "a b",
+    "trainer.max_epochs": 20,
 }
-RUN = Run(Path("a"), "a", ROW, ("scheduler=cosine_slow", "optimizer=adamw_tuned"))
-COLUMNS = [*ROW, "optimizer.momentum", "scheduler"]
+TYPED = ("scheduler=cosine_slow", "optimizer=adamw_tuned", "trainer.max_epochs=10", "trainer.max_epochs=20")
+RUN = Run(Path("a"), "a b", ROW, TYPED)
+COLUMNS = ["run", *ROW, "optimizer.momentum", "scheduler"]
 
 
 @pytest.mark.parametrize(
@@ -49,6 +50,9 @@ COLUMNS = [*ROW, "optimizer.momentum", "scheduler"]
         ("params=1000.0", True),
         ("status='completed'and(bn=true)", True),
         ("run='or'", False),
+        ("run!='a b'", False),
+        ("max_epochs=20", True),
+        ("max_epochs=10", False),  # as it was typed first, and replaced when the run was resumed
     ],
 )
 def test_means(text: str, meaning: bool) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+import report
 from lightsweep.errors import ConfigError
 from lightsweep.nets.mlp import hidden_widths
 from lightsweep.reporting import finding
@@ -46,6 +47,15 @@ def test_values_of_wrong_types_break_nothing(make_run, tmp_path: Path) -> None:
     make_run("odd", facts=facts, model=[1, 2], optimizer=None)
     (run,) = finding.find([tmp_path]).runs
     assert (run.value, run.row["hidden"]) == (None, None)
+
+
+def test_numbers_beyond_all_measure_break_nothing(make_run, tmp_path: Path) -> None:
+    make_run("a", model__taper=1e300, model__width=8, model__depth=9)
+    make_run("b", facts={"val/acc": 10**400, "params": 10**400, "seconds": "long", "kind": [1]})
+    make_run("c")
+    report.main([str(tmp_path), "--html", str(tmp_path / "page.html"), "--csv", str(tmp_path / "runs.csv")])
+    assert finding.find([tmp_path]).broken == {}
+    assert "runs/b" in (tmp_path / "page.html").read_text()
 
 
 def test_checkpoints_and_figures_hold_no_runs(make_run, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The pages: what is in them, and how they behave in a browser."""
 
+import html
 import json
 import re
 import shutil
@@ -210,3 +211,28 @@ def test_the_comparison_in_a_browser(browser, sweep_folder: Path, tmp_path: Path
     assert visit.draw_all() == len(embedded_figures(tmp_path / "c.html"))
     assert (visit.said, visit.requests) == ([], [])
     assert visit.page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_the_command_has_the_config_that_the_run_was_started_with(make_run, tmp_path: Path) -> None:
+    folder = make_run("mine", facts={"overrides": ["model.width=8"]})
+    (folder / ".hydra").mkdir()
+    place = "{path: /a b/conf, provider: command-line}"
+    noted = (
+        f"hydra: {{job: {{config_name: best}}, runtime: {{config_sources: [{{path: x, provider: main}}, {place}]}}}}"
+    )
+    (folder / ".hydra" / "hydra.yaml").write_text(noted)
+    report.main([str(folder), "--html", str(tmp_path / "page.html")])
+    text = html.unescape((tmp_path / "page.html").read_text())
+    assert "python src/train.py --config-dir '/a b/conf' --config-name best model.width=8" in text
+
+
+def test_the_line_is_at_the_best_epoch_also_where_the_last_was_scored(make_run, tmp_path: Path) -> None:
+    folder = make_run("last", facts={"best_epoch": 3})
+    (folder / "metrics.csv").write_text("epoch,train/acc,val/acc\n1,0.1,0.2\n2,0.3,0.9\n3,0.4,0.5\n")
+    report.main([str(folder), "--html", str(tmp_path / "page.html")])
+    lines = [
+        figure["layout"]["shapes"]
+        for figure in embedded_figures(tmp_path / "page.html").values()
+        if "shapes" in figure["layout"]
+    ]
+    assert [shape["x0"] for (shape,) in lines] == [2]

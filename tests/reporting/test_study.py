@@ -6,9 +6,11 @@ from pathlib import Path
 
 import optuna
 import pytest
+from optuna.trial import TrialState
 
 from lightsweep.errors import ConfigError
 from lightsweep.reporting import drawing, overview, study
+from lightsweep.reporting.study import Study
 from lightsweep.reporting.study_figures import StudyFigures
 
 
@@ -110,3 +112,18 @@ def test_a_metrics_name_is_no_link_in_a_figure() -> None:
     text = json.dumps(drawn.data, default=str)
     assert "&lt;a href" in text
     assert "<a href" not in text
+
+
+def test_the_timeline_tells_what_was_cut_off_from_what_failed() -> None:
+    study = optuna.create_study()
+    for interrupted in (True, False, True):
+        trial = study.ask()
+        trial.set_user_attr("interrupted", interrupted)
+        study.tell(trial, state=TrialState.FAIL)
+    study.tell(study.ask(), 1.0)
+    timeline = StudyFigures(Study(study), "value").timeline()
+    assert {trace["name"]: trace["y"] for trace in timeline["data"]} == {
+        "completed": [3],
+        "failed": [1],
+        "interrupted": [0, 2],
+    }

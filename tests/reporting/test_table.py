@@ -1,5 +1,6 @@
 """What stands in a table, and in which order."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -82,6 +83,26 @@ def test_data_sets_and_metrics_get_tables_of_their_own(make_run, tmp_path: Path)
     }
 
 
+def test_image_folders_are_data_sets_of_their_own(make_run, tmp_path: Path) -> None:
+    data = {"_target_": "lightsweep.data.image_folder.ImageFolderDataModule"}
+    for name, root in (("a", "/photos"), ("b", "/photos"), ("c", "/drawings")):
+        make_run(name, data=data | {"root": root})
+    typed = {"overrides": ["data=image_folder"]}
+    (make_run("d") / "result.json").write_text(json.dumps({"status": "failed", "error": "no", **typed}))
+    found = table.tables(runs_of(tmp_path))
+    assert {each.data: names(each.runs) for each in found} == {
+        "ImageFolder in /photos": ["a", "b", "d"],
+        "ImageFolder in /drawings": ["c"],
+    }
+
+
+def test_what_a_schedule_watches_is_a_difference_where_it_is_not_the_roots(make_run, tmp_path: Path) -> None:
+    make_run("a", scheduler={"monitor": "val/acc", "mode": "max"})
+    make_run("b", scheduler={"monitor": "val/loss", "mode": "min"})
+    (found,) = table.tables(runs_of(tmp_path))
+    assert found.differing == ("scheduler.monitor", "scheduler.mode")
+
+
 def test_a_run_that_failed_before_it_knew_stays_with_the_others(make_run, tmp_path: Path) -> None:
     make_run("a", facts={"monitor": "val/loss"}, monitor={"metric": "val/loss", "mode": "min"})
     (make_run("b") / "result.json").write_text('{"status": "failed", "error": "no"}')
@@ -112,6 +133,8 @@ def test_group_by_pools_seeds(make_run, tmp_path: Path) -> None:
     assert "val/acc sd" not in second.row
     (found,) = table.tables(runs_of(tmp_path), group_by=["model.width"])
     assert [run.row["n"] for run in found.runs] == [3]
+    (found,) = table.tables(runs_of(tmp_path), group_by=["run"])
+    assert len(found.runs) == 4
 
 
 def test_sorting(make_run, tmp_path: Path) -> None:
@@ -121,5 +144,6 @@ def test_sorting(make_run, tmp_path: Path) -> None:
     assert names(table.ordered(found, "seconds", reverse=False)) == ["a", "b", "c"]
     assert names(table.ordered(found, "seconds", reverse=True)) == ["b", "a", "c"]
     assert names(table.ordered(found, "val/acc", reverse=False)) == ["b", "c", "a"]
+    assert names(table.ordered(found, "run", reverse=True)) == ["c", "b", "a"]
     with pytest.raises(ConfigError, match="--sort must not be a test score, got test/acc"):
         table.ordered(found, "test/acc", reverse=False)

@@ -6,7 +6,7 @@ from typing import Any
 from lightsweep.reporting import names
 from lightsweep.reporting.folding import SD
 from lightsweep.reporting.runs import Run
-from lightsweep.reporting.table import Table, value_of
+from lightsweep.reporting.table import Table
 from lightsweep.reporting.text import cell, is_metric, is_number, plain
 
 _STATUSES = ("completed", "unfinished", "pruned", "interrupted", "diverged", "failed")
@@ -32,7 +32,7 @@ def column(label: str, *, numeric: bool = True, sortable: bool = True) -> dict[s
 
 
 def cell_of(run: Run, name: str) -> dict[str, Any]:
-    value = value_of(run, name)
+    value = run.at(name)
     text = cell(name, value, run.row.get(name + SD))
     if name == "status":
         return {"text": text, "value": text, "kind": f"status {text}" if text in _STATUSES else "status"}
@@ -49,5 +49,5 @@ def number_cell(value: int | None) -> dict[str, Any]:
 
 
 def _is_numeric(runs: Sequence[Run], name: str) -> bool:
-    values = [value for run in runs if (value := value_of(run, name)) is not None]
+    values = [value for run in runs if (value := run.at(name)) is not None]
     return is_metric(name) or (bool(values) and all(is_number(value) for value in values))

@@ -3,12 +3,18 @@
 import argparse
 from pathlib import Path
 
+from lightsweep.run_folder import ROOT
+
 
 class FileOrStandardOutput(argparse.Action):
-    """``--csv FILE``, or ``--csv`` for standard output; ``--csv outputs`` does not take the folder for the file."""
+    """``--csv FILE``, or ``--csv`` for standard output; ``--csv outputs`` does not take the folder for the file.
+
+    What ``--group-by data`` names is a config group, though a folder be called so too.
+    """
 
     def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values, option=None) -> None:
-        if values and Path(values).is_dir():
+        is_group = self.dest == "group_by" and (ROOT / "conf" / (values or "")).is_dir()
+        if values and Path(values).is_dir() and not is_group:
             namespace.paths = [*(namespace.paths or []), Path(values)]
             values = self.const
         setattr(namespace, self.dest, values)

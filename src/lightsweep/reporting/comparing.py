@@ -10,7 +10,7 @@ import numpy as np
 
 from lightsweep.errors import ConfigError
 from lightsweep.reporting import finding, folding, records, welch
-from lightsweep.reporting.differences import differences
+from lightsweep.reporting.differences import comparable, differences
 from lightsweep.reporting.runs import Run
 from lightsweep.reporting.text import is_metric, is_number, plain
 
@@ -57,9 +57,13 @@ class Comparison:
     notes: tuple[str, ...]
 
     @property
+    def _of_the_same_data(self) -> bool:
+        return not {"data", "data.root"} & set(self.differing)
+
+    @property
     def tested(self) -> list[str]:
         """The metrics that the groups are tested on."""
-        if "data" in self.differing:
+        if not self._of_the_same_data:
             return []
         wanted = dict.fromkeys([self.monitor, "test/acc"])
         return [metric for metric in wanted if all(group.values(metric) for group in self.groups)]
@@ -80,7 +84,7 @@ class Comparison:
     @property
     def part(self) -> str | None:
         """Of which images of one data set the confusion counts are there for all: val, else test."""
-        if "data" in self.differing:
+        if not self._of_the_same_data:
             return None
         return next((part for part in _PARTS if self.recalls(part) is not None), None)
 
@@ -113,12 +117,13 @@ def compare(paths: Sequence[Path]) -> Comparison:
 
 def _compared(chosen: Sequence[Run], notes: list[str]) -> Comparison:
     differing = differences(chosen)
-    if len({str(run.row.get("data")) for run in chosen}) > 1:
-        differing = ("data", *differing)
+    mixed = len({str(run.row.get("data")) for run in chosen}) > 1
+    differing = ("data", *differing) if mixed else differing
+    if mixed or "data.root" in differing:
         notes.append("the runs are of different data sets: their scores cannot be compared")
     parts: dict[tuple[str, ...], list[Run]] = {}
     for run in chosen:
-        key = tuple(str(run.row.get(name)) for name in differing)
+        key = tuple(comparable(run.row.get(name)) for name in differing)
         parts.setdefault(key, []).append(run)
     if len(parts) == 1:  # the same config: each run for itself
         parts = {(str(index),): [run] for index, run in enumerate(chosen)}

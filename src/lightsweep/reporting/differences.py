@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from lightsweep.reporting.runs import Run
+from lightsweep.reporting.runs import Row, Run
 from lightsweep.reporting.text import is_number
 
 _NO_DIFFERENCE = (
@@ -14,14 +14,12 @@ _NO_DIFFERENCE = (
     "threads",
     "test",
     "logger",
-    "monitor",
     "report",
     "sweep",
 )
 _NO_DIFFERENCE_BELOW = (
     "versions.",
     "logger.",
-    "monitor.",
     "hydra.",
     "callbacks.progress",
     "callbacks.lr_monitor",
@@ -33,7 +31,8 @@ _NO_DIFFERENCE_BELOW = (
     "trainer.devices",
     "trainer.strategy",
 )
-_NO_DIFFERENCE_AT_END = ("dirpath", "save_dir", ".monitor", ".mode")
+_NO_DIFFERENCE_AT_END = ("dirpath", "save_dir")
+_FOLLOWING = {".monitor": "monitor.metric", ".mode": "monitor.mode"}  # by default they are as the root has it
 
 
 def differences(runs: Sequence[Run]) -> tuple[str, ...]:
@@ -43,7 +42,13 @@ def differences(runs: Sequence[Run]) -> tuple[str, ...]:
     """
     rows = [run.row for run in runs]
     keys = [key for key in _settings(runs) if is_difference(key)]
-    return tuple(key for key in keys if _differs([row[key] for row in rows if key in row]))
+    return tuple(key for key in keys if _differs([_value(row, key) for row in rows if key in row]))
+
+
+def _value(row: Row, key: str) -> object:
+    """What a run has set; the root's metric and mode, where a part follows them, are no setting of the part."""
+    root = next((name for end, name in _FOLLOWING.items() if key.endswith(end)), key)
+    return "the root's" if root != key and row[key] == row.get(root) else row[key]
 
 
 def _settings(runs: Iterable[Run]) -> list[str]:

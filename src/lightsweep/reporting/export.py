@@ -11,7 +11,7 @@ from typing import Any
 from lightsweep.reporting import names
 from lightsweep.reporting.folding import SD
 from lightsweep.reporting.runs import Run
-from lightsweep.reporting.table import Table, rows, value_of
+from lightsweep.reporting.table import Table, rows
 from lightsweep.reporting.text import cell, plain
 
 Parts = Sequence[tuple[Table, Sequence[Run]]]  # tables, each with the rows that are wanted, in order
@@ -63,7 +63,7 @@ def _markdown(table: Table, runs: Sequence[Run]) -> str:
     lines += [_line(["rank", *(_escaped(labels[column]) for column in table.columns)])]
     lines += [_line(["---"] * (len(table.columns) + 1))]
     for run in runs:
-        shown = [_escaped(cell(column, value_of(run, column), run.row.get(column + SD))) for column in table.columns]
+        shown = [_escaped(cell(column, run.at(column), run.row.get(column + SD))) for column in table.columns]
         lines.append(_line([str(ranks.get(run.name, "")), *shown]))
     return "\n".join(lines) + "\n"
 
@@ -78,7 +78,8 @@ def _escaped(text: str) -> str:
 
 def _csv_cell(value: Any) -> Any:
     if isinstance(value, str):
-        return "'" + plain(value) if value.startswith(("=", "+", "-", "@", "\t")) else plain(value)
+        text = plain(value)
+        return "'" + text if text.startswith(("=", "+", "-", "@")) else text
     return "" if value is None else value
 
 

@@ -109,7 +109,7 @@ def one_run(run: Run) -> dict[str, Figure]:
             _line(member, f"val/{end}", f"val/{end}", LINES[0]),
         ]
         layout = _by_epoch(traces, end)
-        if isinstance(epoch := run.row.get("best_epoch"), int):
+        if (epoch := records.best_epoch(member)) is not None:
             layout["shapes"] = [
                 {
                     "type": "line",

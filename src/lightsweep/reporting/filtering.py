@@ -149,13 +149,14 @@ def _literal(word: str) -> Any:
 def _compare(column: str, sign: str, wanted: Any) -> Predicate:
     if sign in _ORDER:
         compare = _ORDER[sign]
-        return lambda run: is_number(run.row.get(column)) and compare(run.row[column], wanted)
+        return lambda run: is_number(run.at(column)) and compare(run.at(column), wanted)
     choice = f"{column}="
     kept = sign != "!="
 
     def equal(run: Run) -> bool:
-        typed = (line.removeprefix(choice) for line in run.overrides if line.startswith(choice))
-        same = any(_same(value, wanted) for value in (run.row.get(column), *typed))
+        # The last one counts: what was typed when a run was resumed stands behind what it replaced.
+        typed = [line.removeprefix(choice) for line in run.overrides if line.startswith(choice)][-1:]
+        same = any(_same(value, wanted) for value in (run.at(column), *typed))
         return same is kept
 
     return equal

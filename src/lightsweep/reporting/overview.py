@@ -9,7 +9,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lightsweep.reporting import cells, class_figures, confirmed, figures, names, page, records, setting, terminal
+from lightsweep.reporting import (
+    cells,
+    class_figures,
+    confirmed,
+    figures,
+    names,
+    page,
+    records,
+    setting,
+    terminal,
+    yaml_file,
+)
 from lightsweep.reporting.drawing import Drawing
 from lightsweep.reporting.figures import Figure
 from lightsweep.reporting.finding import Found
@@ -17,7 +28,7 @@ from lightsweep.reporting.runs import Run
 from lightsweep.reporting.study import Study, escaped, find
 from lightsweep.reporting.study_figures import StudyFigures
 from lightsweep.reporting.table import Table
-from lightsweep.reporting.text import cell, plain
+from lightsweep.reporting.text import cell, is_number, plain
 
 Parts = Sequence[tuple[Table, Sequence[Run]]]
 _BEST = re.compile(r"# trial (\d+) of the sweep")
@@ -118,13 +129,18 @@ def _draw_best(drawn: Drawing, best: Run) -> None:
         drawn.add(
             f"{name} of the best run",
             partial(dict, figure),
-            "The dashed line is its best epoch." * (name == "acc"),
+            _about(best, figure) * (name == "acc"),
         )
     part = "val" if records.confusion(best) else "test"
     counts = records.confusion(best, part)
     if counts is not None:
         note = f"Images of the {part} set; the colour is the share of the true class."
         drawn.add("Confusion matrix of the best run", lambda: class_figures.confusion(*counts), note, "tall")
+
+
+def _about(best: Run, figure: Figure) -> str:
+    marked = "The dashed line is its best epoch." if "shapes" in figure["layout"] else ""
+    return f"The curves are of its first seed. {marked}".strip() if best.seeds else marked
 
 
 def _unescaped(text: str) -> str:
@@ -134,17 +150,22 @@ def _unescaped(text: str) -> str:
 def _time(runs: Sequence[Run]) -> Figure | None:
     seconds: dict[str, float] = {}
     for run in runs:
-        seconds[run.status] = seconds.get(run.status, 0.0) + (run.row.get("seconds") or 0.0)
+        seconds[run.status] = seconds.get(run.status, 0.0) + _seconds(run)
     return figures.time_by_status(seconds, Counter(run.status for run in runs)) if any(seconds.values()) else None
 
 
 def _summary(runs: Sequence[Run], main: Table | None, best: Run | None) -> list[tuple[str, str]]:
     counts = Counter(run.status for run in runs if run.row.get("kind") != "confirmation")
-    seconds = sum(run.row.get("seconds") or 0.0 for run in runs)
+    seconds = sum(map(_seconds, runs))
     tiles = [("runs", str(sum(counts.values()))), *((status, str(count)) for status, count in counts.most_common())]
     if best is not None and main is not None:
         tiles.insert(0, (f"best {main.monitor}", f"{best.value:.4f}"))
     return [(plain(label), value) for label, value in tiles] + [("training", _duration(seconds))]
+
+
+def _seconds(run: Run) -> float:
+    seconds: Any = run.row.get("seconds")
+    return seconds if is_number(seconds) else 0.0
 
 
 def _duration(seconds: float) -> str:
@@ -186,11 +207,23 @@ def _best_section(best: Run, table: Table, paths: Sequence[Path], study: Study |
     }
 
 
+def _config_options(folder: Path) -> list[str]:
+    """``--config-dir`` and ``--config-name`` as the run was started with them, as Hydra has noted it."""
+    noted = yaml_file.load(folder / ".hydra" / "hydra.yaml")
+    try:
+        name, sources = noted["hydra"]["job"]["config_name"], noted["hydra"]["runtime"]["config_sources"]
+        places = [str(source["path"]) for source in sources if source["provider"] == "command-line"]
+    except (KeyError, TypeError):
+        return []
+    named = ["--config-name", str(name)] if name != "train" else []
+    return [*(part for place in places for part in ("--config-dir", place)), *named]
+
+
 def _command(best: Run, paths: Sequence[Path], study: Study | None) -> tuple[str | None, str]:
     """What to type to train it; or why that cannot be said."""
     if best.row.get("kind") != "trial":
         kept = [line for line in best.overrides if not line.startswith(("run_dir=", "hydra.", "resume="))]
-        return "python src/train.py " + shlex.join(plain(line) for line in kept), ""
+        return "python src/train.py " + shlex.join(plain(part) for part in [*_config_options(best.folder), *kept]), ""
     folder = best.folder.parent
     try:
         named = _BEST.match((folder / "best.yaml").read_text(encoding="utf-8"))

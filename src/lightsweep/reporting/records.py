@@ -28,6 +28,13 @@ def curve(folder: Path, metric: str) -> tuple[list[float], list[float]]:
     return [epoch for epoch, _ in points], [value for _, value in points]
 
 
+def best_epoch(run: Run) -> float | None:
+    """The first epoch with the best value of what was monitored. (That of a `result.json` is the epoch that was scored,
+    which may be the last.)"""
+    epochs, values = curve(run.folder, run.monitor)
+    return epochs[values.index((max if run.maximises else min)(values))] if values else None
+
+
 def confusion(run: Run, part: str = "val") -> tuple[list[str], np.ndarray] | None:
     """Class names and counts ``[K, K]``, true class by row; summed over the run's seeds. None where there is none."""
     found = [counts for member in (run.seeds or (run,)) if (counts := _confusion(member.folder, part))]

@@ -1,7 +1,6 @@
 """A run from its result.json: one flat row of facts and config."""
 
 import json
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -60,6 +59,10 @@ class Run:
         if mode in ("min", "max") and self.row.get("monitor.metric", self.monitor) == self.monitor:
             return mode == "max"
         return not self.monitor.endswith(_LOSSES)
+
+    def at(self, column: str) -> Any:
+        """What a table shows in a column; None where the run has nothing there."""
+        return self.name if column == "run" else self.row.get(column)
 
     @property
     def value(self) -> float | None:
@@ -149,7 +152,10 @@ def hidden_layers(row: Mapping[str, Any]) -> str | None:
     width, depth, taper = (row.get(f"model.{name}") for name in ("width", "depth", "taper"))
     if not (isinstance(width, int) and isinstance(depth, int) and is_number(taper) and 0 < depth < 100):
         return None
-    return "-".join(str(max(1, round(width * taper**layer))) for layer in range(depth))  # type: ignore[operator]
+    try:
+        return "-".join(str(max(1, round(width * taper**layer))) for layer in range(depth))  # type: ignore[operator]
+    except OverflowError:  # of a run that was refused for it
+        return None
 
 
 def _hydras_overrides(folder: Path) -> list[str]:
@@ -169,4 +175,4 @@ def _typed(text: str) -> Any:
 
 
 def _finite(value: Any) -> float | None:
-    return value if isinstance(value, int | float) and math.isfinite(value) else None
+    return value if is_number(value) else None

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Sequence
+from itertools import compress
 from typing import Any
 
 import optuna
@@ -112,12 +113,26 @@ class StudyFigures:
 
     def _timeline_in_our_colours(self) -> Figure:
         figure = plain_figure(visualization.plot_timeline(self.study))
+        names = {state.name: name for state, name in _STATUS.items()} | {"interrupted": "interrupted"}
+        figure["data"] = [part for trace in figure["data"] for part in self._interrupted_apart(trace)]
         for trace in figure["data"]:
-            status = {state.name: name for state, name in _STATUS.items()}.get(trace["name"], "unfinished")
+            status = names.get(trace["name"], "unfinished")
             trace |= {"name": status, "marker": {"color": COLOURS[status]}}
             trace["text"] = [f"trial {number}" for number in trace["y"]]
             trace["hovertemplate"] = "%{text}<extra>" + status + "</extra>"
         return figure
+
+    def _interrupted_apart(self, trace: dict) -> list[dict]:
+        """Optuna's bars of failed trials as two: those that failed, and those that were cut off."""
+        trials = self.study.get_trials(deepcopy=False)
+        cut_off = [_status(trials[number]) == "interrupted" for number in trace["y"]]
+        if not any(cut_off):
+            return [trace]
+        parts = []
+        for name, wanted in ((trace["name"], False), ("interrupted", True)):
+            bars = {key: list(compress(trace[key], [cut is wanted for cut in cut_off])) for key in ("x", "y", "base")}
+            parts += [{**trace, "name": name, **bars}] if bars["y"] else []
+        return parts
 
     @property
     def _maximises(self) -> bool:

@@ -24,7 +24,7 @@ class Table:
 
     Args:
         runs: in order.
-        data: the data set of all.
+        data: the data set of all; with its root where there are tables of others of its kind.
         differing: keys of the config in which they differ.
         columns: what is shown of each.
     """
@@ -50,7 +50,7 @@ class Table:
 
 
 def tables(runs: Sequence[Run], *, group_by: Sequence[str] | None = None) -> list[Table]:
-    """A table for each data set and monitored metric; the largest first.
+    """A table for each data set, an image folder by its root, and monitored metric; the largest first.
 
     Args:
         group_by: columns whose equal values make one row; empty: every key in which runs differ; None: a row a run.
@@ -59,21 +59,30 @@ def tables(runs: Sequence[Run], *, group_by: Sequence[str] | None = None) -> lis
     for run in sorted(runs, key=lambda run: "monitor" not in run.row):  # those that know least come last
         parts.setdefault(_part(run, parts), []).append(run)
     ordered = sorted(parts.items(), key=lambda part: -len(part[1]))
-    return [_table(members, key[1], key[2], group_by) for key, members in ordered]
+    roots = {data: {root for name, root, *_ in parts if name == data} for data, *_ in parts}
+    return [
+        _table(members, root if len(roots[data]) > 1 else None, monitor, maximises, group_by)
+        for (data, root, monitor, maximises), members in ordered
+    ]
 
 
 def _part(run: Run, parts: Mapping[tuple, list[Run]]) -> tuple:
     """Which runs a run is compared with. One that failed before it knew goes to the most that it may belong to."""
-    data = str(run.row["data"]).casefold() if run.row.get("data") is not None else None
+    # One that was refused has what was typed, image_folder, and not the class, ImageFolder.
+    data = str(run.row["data"]).replace("_", "").casefold() if run.row.get("data") is not None else None
+    root = run.row.get("data.root")
     if "monitor" not in run.row:
         fitting = [key for key in parts if data in (None, key[0])]
         if fitting:
             return max(fitting, key=lambda key: len(parts[key]))
-    return (data, run.monitor, run.maximises)
+    return (data, None if root is None else str(root), run.monitor, run.maximises)
 
 
-def _table(runs: Sequence[Run], monitor: str, maximises: bool, group_by: Sequence[str] | None) -> Table:
+def _table(
+    runs: Sequence[Run], root: str | None, monitor: str, maximises: bool, group_by: Sequence[str] | None
+) -> Table:
     data = next((str(run.row["data"]) for run in runs if run.row.get("data") is not None), None)
+    data = data if root is None else f"{data} in {root}"
     differing = differences(runs)
     if group_by is not None:
         keys = tuple(group_by) or differing
@@ -87,7 +96,7 @@ def _table(runs: Sequence[Run], monitor: str, maximises: bool, group_by: Sequenc
 def _grouped(runs: Sequence[Run], keys: Sequence[str]) -> list[Run]:
     groups: dict[tuple[str, ...], list[Run]] = {}
     for run in runs:
-        groups.setdefault(tuple(comparable(run.row.get(key)) for key in keys), []).append(run)
+        groups.setdefault(tuple(comparable(run.at(key)) for key in keys), []).append(run)
     pooled = []
     for members in groups.values():
         single = [seed for run in members for seed in (run.seeds or (run,))]
@@ -108,11 +117,11 @@ def ordered(table: Table, column: str, *, reverse: bool) -> list[Run]:
             f"--sort must not be a test score, got {column}: runs chosen by their test score look better than they are;"
             f" sort by {table.monitor}"
         )
-    present = [run for run in table.runs if run.row.get(column) is not None]
-    missing = [run for run in table.runs if run.row.get(column) is None]
+    present = [run for run in table.runs if run.at(column) is not None]
+    missing = [run for run in table.runs if run.at(column) is None]
     last = column.rpartition("/")[2]
     falling = is_metric(column) and last not in _LESS_IS_BETTER
-    return sorted(present, key=lambda run: _sortable(run.row[column]), reverse=falling != reverse) + missing
+    return sorted(present, key=lambda run: _sortable(run.at(column)), reverse=falling != reverse) + missing
 
 
 def _place(run: Run, monitor: str, maximises: bool) -> tuple[int, float, str]:
@@ -128,7 +137,7 @@ def _signed(value: float | None, maximises: bool) -> float:
 
 
 def _columns(runs: Sequence[Run], differing: Sequence[str], monitor: str, *, grouped: bool) -> tuple[str, ...]:
-    several_kinds = len({run.row.get("kind") for run in runs}) > 1
+    several_kinds = len({str(run.row.get("kind")) for run in runs}) > 1
     folded = any(run.seeds for run in runs)
     scores = list(dict.fromkeys([*([monitor] if monitor not in _SCORES else []), *_SCORES]))
     wanted = [
@@ -152,10 +161,6 @@ def known_columns(runs: Iterable[Run]) -> list[str]:
     return ["run", *names.known(runs)]
 
 
-def value_of(run: Run, column: str) -> object:
-    return run.name if column == "run" else run.row.get(column)
-
-
 def rows(table: Table, runs: Sequence[Run]) -> list[Row]:
     """Those of the table's runs as plain rows, with every metric and key, for files."""
     metrics = dict.fromkeys(key for run in table.runs for key in run.row if is_metric(key))
@@ -165,7 +170,7 @@ def rows(table: Table, runs: Sequence[Run]) -> list[Row]:
     return [
         {
             column: {"rank": ranks.get(run.name), "folder": str(run.folder), "monitor": table.monitor}.get(
-                column, value_of(run, column)
+                column, run.at(column)
             )
             for column in columns
         }

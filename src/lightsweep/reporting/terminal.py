@@ -12,7 +12,7 @@ from lightsweep.reporting import names
 from lightsweep.reporting.finding import Found
 from lightsweep.reporting.folding import SD
 from lightsweep.reporting.runs import Run
-from lightsweep.reporting.table import Table, value_of
+from lightsweep.reporting.table import Table
 from lightsweep.reporting.text import cell, is_metric, is_number, plain
 
 _STYLES = {"completed": "green", "pruned": "yellow", "interrupted": "magenta", "diverged": "red", "failed": "red"}
@@ -122,7 +122,7 @@ def _say(screen: Console, line: str, style: str = "") -> None:
 
 
 def _cell(run: Run, column: str) -> str:
-    return cell(column, value_of(run, column), run.row.get(column + SD))
+    return cell(column, run.at(column), run.row.get(column + SD))
 
 
 def _style(column: str, run: Run) -> str:

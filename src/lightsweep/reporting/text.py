@@ -26,7 +26,11 @@ def cell(column: str, value: Any, spread: Any = None) -> str:
 
 
 def is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    """Whether it is one that can be reckoned with: finite, and no whole number beyond a float's."""
+    try:
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:
+        return False
 
 
 def is_metric(column: str) -> bool:
