@@ -26,13 +26,15 @@ def main() -> None:
 
 def parse(every: list[rows.Row]) -> Namespace:
     families = list(dict.fromkeys(row.family for row in every))
-    known = {*families, *(row.name for row in every)}
+    tables = list(dict.fromkeys(row.table for row in every if row.table))
+    known = {*families, *tables, *(row.name for row in every)}
     parser = ArgumentParser(description=__doc__)
     parser.add_argument(
         "chosen",
         metavar="FAMILY",
         nargs="*",
-        help=f"of {', '.join(families)}, or a row's name, in the order to run them; all where none is given",
+        help=f"of {', '.join(families)}, one of D's tables ({', '.join(tables)}), or a row's name, in the order to run"
+        " them; all where none is given",
     )
     parser.add_argument("--seeds", type=int, help="runs of each row; otherwise as many as its config says")
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time, each on one thread (2)")
@@ -53,7 +55,7 @@ def parse(every: list[rows.Row]) -> Namespace:
 
 def in_order(every: list[rows.Row], chosen: list[str]) -> list[rows.Row]:
     """The rows that families and names choose, in the order in which they are named."""
-    names = dict.fromkeys(row.name for each in chosen for row in every if each in (row.family, row.name))
+    names = dict.fromkeys(row.name for each in chosen for row in every if each in (row.family, row.table, row.name))
     by_name = {row.name: row for row in every}
     return [by_name[name] for name in names]
 

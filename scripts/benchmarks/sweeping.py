@@ -143,6 +143,12 @@ def _cold(trials: list) -> int:
     return sum(trial.datetime_start < first_end for trial in trials if trial.datetime_start)
 
 
+def _spread(values: list[float], form: str) -> str:
+    """The median, and of several the least and the largest."""
+    whole = f"{median(values):{form}}"
+    return f"{whole} ({min(values):{form}} to {max(values):{form}})" if len(values) > 1 else whole
+
+
 def _table(measured: dict[str, list[dict[str, Any]]], options: Namespace, facts: dict[str, Any]) -> Table:
     place = facts["machine"]
     table = Table(
@@ -160,9 +166,9 @@ def _table(measured: dict[str, list[dict[str, Any]]], options: Namespace, facts:
         beside = [each["bookkeeping"] for each in rounds if "bookkeeping" in each]
         table.add_row(
             name,
-            f"{median(rates):.2f}",
-            f"{median(ratios):.2f}",
-            f"{fmean(each['best_value'] for each in rounds):.4f}",
+            _spread(rates, ".1f"),
+            _spread(ratios, ".2f"),
+            _spread([each["best_value"] for each in rounds], ".3f"),
             f"{median(beside):.2f}" if beside else "",
         )
     return table

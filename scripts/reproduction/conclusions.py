@@ -56,7 +56,8 @@ def _nearness(rows: list[Row], found: dict[str, list[Record]], noise: Noise) -> 
 
 @dataclass(frozen=True)
 class Compared:
-    """Two rows beside each other. `limit` is the difference that noise explains, `reported` the report's."""
+    """Two rows beside each other. `limit` is the difference that noise explains, `reported` the report's, `seconds` are
+    of each one's fastest run."""
 
     labels: tuple[str, str]
     samples: tuple[Sample, Sample]
@@ -97,7 +98,7 @@ def _compare(one: Row, other: Row, found: dict[str, list[Record]], noise: Noise)
         samples=(first, second),
         limit=noise.limit(first, second),
         reported=theirs[0] - theirs[1] if len(theirs) == 2 else None,
-        seconds=(sample(found[one.name], "seconds").mean, sample(found[other.name], "seconds").mean),
+        seconds=(min(sample(found[one.name], "seconds").values), min(sample(found[other.name], "seconds").values)),
     )
 
 

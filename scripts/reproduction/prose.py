@@ -6,15 +6,17 @@ in `results/`. Each row is a config: `python src/train.py experiment=reference/a
 `python src/train.py -m '+experiment/reference=glob(a*)'`. Accuracies are means over n seeds, ± their standard
 deviation; the difference is ours less the report's, on the test set. Parameters are counted as Keras does, with
 BatchNorm's running mean and variance. Behind a slash stands what the report says of epochs, seconds (on its machine)
-and the last learning rate; short tests ran beside some of ours. Best or last weights are scored, as in the report; the
-best are those of the epoch that did best on the metric that early stopping watches."""
+and the last learning rate. Ours are the seconds of the fastest and of the slowest of the n runs: other work shared the
+machine with some, which made them up to five times as long, so the seconds of a single run say little. Best or last
+weights are scored, as in the report; the best are those of the epoch that did best on the metric that early stopping
+watches."""
 
 ABOUT = {
     "e": """\
-Not the report's photographs, but CIFAR-10 written as 5,721 JPEG files of 48 to 96 pixels a side, unequal as those of
-photographs, and ten to one by class (`scripts/write_photos.py`); they are read as 64 x 64. 4,085 to train on, a tenth
-of them for validation, and 1,636 to test. The report's data is another, so there is nothing to compare with but its
-rows among each other.""",
+Not the report's photographs, but CIFAR-10 written as 5,721 JPEG files, ten to one by class, of 48 to 96 pixels a side
+rather than all 64 x 64, since photographs are unequal (`scripts/write_photos.py`); they are read as 64 x 64. 4,085 to
+train on, a tenth of them for validation, and 1,636 to test. The report's data is another, so there is nothing to
+compare with but its rows among each other.""",
     "best": """\
 Two threads on two cores, one run at a time. Short tests ran beside best_mlp's second seed, and longer ones beside
 best_mlp_pixels: their seconds are longer for it, the others' are those of a machine that does nothing else.""",

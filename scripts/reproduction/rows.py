@@ -23,6 +23,7 @@ class Row:
         seeds: how many runs the table wants.
         threads: of a run, which then takes the places of so many.
         gpu: does it need one?
+        table: the part of its report's family that it belongs to, where the report has several tables.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Row:
     seeds: int
     threads: int = 1
     gpu: bool = False
+    table: str = ""
 
     @property
     def label(self) -> str:
@@ -56,7 +58,9 @@ def read(file: Path, configs: Path = CONFIGS) -> Row:
     """The row of a config: the comment's title, then ``reported:``, ``assumed:`` and the like."""
     comments = [line[2:] for line in file.read_text(encoding="utf-8").splitlines() if line.startswith("# ")]
     title, *others = (comment for comment in comments if not comment.startswith("@package"))
-    said = dict(line.split(": ", 1) for line in others if re.match(r"(reported|assumed|seeds|threads|gpu): ", line))
+    said = dict(
+        line.split(": ", 1) for line in others if re.match(r"(reported|assumed|seeds|threads|gpu|table): ", line)
+    )
     return Row(
         name=file.stem,
         experiment=str(file.relative_to(configs).with_suffix("")),
@@ -66,6 +70,7 @@ def read(file: Path, configs: Path = CONFIGS) -> Row:
         seeds=int(said.get("seeds", 1)),
         threads=int(said.get("threads", 1)),
         gpu="gpu" in said,
+        table=said.get("table", ""),
     )
 
 

@@ -87,7 +87,7 @@ def _cells(row: Row, records: list[Record]) -> list[str]:
         _number(params[0] if params else None, ",.0f"),
         ("yes" if params[0] == theirs["params"] else "**no**") if params and "params" in theirs else "",
         _beside(done, theirs, "epochs", ".3g"),
-        _beside(done, theirs, "seconds", ".0f"),
+        _beside(done, theirs, "seconds", ".0f", span=True),
         _beside(done, theirs, "last_lr", ".3g"),
     ]
 
@@ -113,10 +113,11 @@ def _state(records: list[Record]) -> str:
     return f"{records[0]['status']}: {records[0].get('error', '')}".replace("|", "\\|")
 
 
-def _beside(records: list[Record], theirs: dict[str, float], key: str, form: str) -> str:
-    """Our mean, and behind a slash the report's number if there is one."""
+def _beside(records: list[Record], theirs: dict[str, float], key: str, form: str, *, span: bool = False) -> str:
+    """Our mean, or the least and the largest, and behind a slash the report's number if there is one."""
     values = [record[key] for record in records if record.get(key) is not None]
-    ours = format(fmean(values), form) if values else ""
+    told = ([min(values), max(values)] if span else [fmean(values)]) if values else []
+    ours = " to ".join(dict.fromkeys(format(value, form) for value in told))
     return f"{ours} / {theirs[key]:{form}}" if key in theirs else ours
 
 

@@ -160,6 +160,15 @@ def test_what_is_typed_wrong_is_said(monkeypatch, capsys, arguments: list[str], 
     assert message in capsys.readouterr().err
 
 
+def test_ds_tables_are_families_of_their_own() -> None:
+    tables = {"d_changes": 11, "d_rates": 3, "d_optimizers": 4, "d_batches": 3, "d_callbacks": 4}
+    assert {name: len(reproduce.in_order(EVERY, [name])) for name in tables} == tables
+    assert [row.name for row in reproduce.in_order(EVERY, ["d_rates"])] == ["d12", "d13", "d14"]
+    assert {row.name for name in tables for row in reproduce.in_order(EVERY, [name])} == {
+        row.name for row in EVERY if row.family == "d"
+    }
+
+
 # The table
 
 
@@ -170,10 +179,10 @@ def cells(text: str, label: str) -> list[str]:
 
 def test_a_row_of_the_table_sets_theirs_beside_ours() -> None:
     a1 = row(**{"val/acc": 0.53, "test/acc": 0.515, "params": 11, "epochs": 4})
-    found = NOTHING | {"a1": [record("a1", 0.50, 42), record("a1", 0.52, 43)]}
+    found = NOTHING | {"a1": [record("a1", 0.50, 42), record("a1", 0.52, 43, seconds=71.0)]}
     assert cells(table.text([a1, *EVERY[1:]], found), "A1")[2:] == [
         *("0.53", "0.5100 ± 0.0141", "0.515", "0.5100 ± 0.0141", "2", "-0.0050"),
-        *("11", "10", "**no**", "3 / 4", "60", "0.001"),
+        *("11", "10", "**no**", "3 / 4", "60 to 71", "0.001"),
     ]
 
 
