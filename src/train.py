@@ -93,7 +93,8 @@ def find_rate(cfg: DictConfig, folder: Path, *, kind: str, overrides: list[str])
     check(cfg, overrides)
     data = read_data(cfg)
     rate = lr_find.run(cfg, folder, initial_classifier(cfg, data, warm=True), data)
-    lr_find.show(rate, folder, overrides)
+    options = run_folder.config_options(HydraConfig.get()) if HydraConfig.initialized() else []
+    lr_find.show(rate, folder, overrides, options)
     return rate
 
 

@@ -39,7 +39,7 @@ def found(compose, tmp_path: Path, capsys):
         folder = tmp_path / "test"
         folder.mkdir()
         cfg = compose("lr_find=true", "lr_find_range.steps=60", "data.limit=600", *overrides)
-        rate = train.find_rate(cfg, folder, kind="run", overrides=["lr_find=true", *overrides])
+        rate = train.find_rate(cfg, folder, kind="run", overrides=["++lr_find=true", *overrides])
         return rate, folder, capsys.readouterr().out
 
     return find

@@ -13,7 +13,7 @@ import tempfile
 import time
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
-from statistics import fmean, median
+from statistics import median
 from typing import Any
 
 import yaml

@@ -128,11 +128,16 @@ def _test(
     return np.array(test.rates[: len(test.losses)]), np.array(test.losses)
 
 
-def show(rate: float, folder: Path, overrides: Sequence[str]) -> None:
-    """Print the suggestion, where the picture is, and the command that trains with it."""
+def show(rate: float, folder: Path, overrides: Sequence[str], options: Sequence[str] = ()) -> None:
+    """Print the suggestion, where the picture is, and the command that trains with it.
+
+    Args:
+        options: what was typed beside the overrides.
+    """
     if is_follower():
         return
-    kept = [line for line in overrides if line.partition("=")[0] not in ("lr_find", "optimizer.lr")]
+    gone = ("lr_find", "optimizer.lr")
+    kept = [*options, *(line for line in overrides if line.partition("=")[0].lstrip("+") not in gone)]
     print(f"suggested learning rate: {rate:g}, a third of where the loss is least: {folder / PLOT}")
     print(f"train with it: python src/train.py {shlex.join([*kept, f'optimizer.lr={rate:g}'])}")
 

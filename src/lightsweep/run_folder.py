@@ -249,6 +249,18 @@ def place(folder: str) -> tuple[str, str]:
     return (parts[-2], parts[-1]) if len(parts) > 1 and parts[-1].isdecimal() else ("runs", parts[-1])
 
 
+def config_options(hydra: Any) -> list[str]:
+    """``--config-dir`` and ``--config-name`` as they were typed, from Hydra's own config of a run.
+
+    Raises:
+        KeyError, TypeError: it is no such config.
+    """
+    sources, name = hydra["runtime"]["config_sources"], hydra["job"]["config_name"]
+    places = [str(source["path"]) for source in sources if source["provider"] == "command-line"]
+    options = [part for place in places for part in ("--config-dir", place)]
+    return options if name == "train" else [*options, "--config-name", str(name)]
+
+
 def say_how_to_go_on(folder: Path) -> None:
     """The one line at the end of a run that was interrupted."""
     print(f"interrupted: python src/train.py resume={shlex.quote(str(folder))} goes on", file=sys.stderr)

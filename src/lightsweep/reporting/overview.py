@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from lightsweep import run_folder
 from lightsweep.reporting import (
     cells,
     class_figures,
@@ -208,15 +209,11 @@ def _best_section(best: Run, table: Table, paths: Sequence[Path], study: Study |
 
 
 def _config_options(folder: Path) -> list[str]:
-    """``--config-dir`` and ``--config-name`` as the run was started with them, as Hydra has noted it."""
     noted = yaml_file.load(folder / ".hydra" / "hydra.yaml")
     try:
-        name, sources = noted["hydra"]["job"]["config_name"], noted["hydra"]["runtime"]["config_sources"]
-        places = [str(source["path"]) for source in sources if source["provider"] == "command-line"]
-    except (KeyError, TypeError):
+        return run_folder.config_options(noted["hydra"])
+    except (KeyError, TypeError):  # missing, damaged, or of another program
         return []
-    named = ["--config-name", str(name)] if name != "train" else []
-    return [*(part for place in places for part in ("--config-dir", place)), *named]
 
 
 def _command(best: Run, paths: Sequence[Path], study: Study | None) -> tuple[str | None, str]:
