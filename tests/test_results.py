@@ -125,3 +125,10 @@ def test_is_written_whole_or_not_at_all(record, tmp_path: Path) -> None:
 def test_confusion_has_the_true_classes_as_rows() -> None:
     text = results.confusion_csv(np.array([[5, 1], [0, 7]]), ("cat", 'a "big", dog'))
     assert text == 'true \\ predicted,cat,"a ""big"", dog"\ncat,5,1\n"a ""big"", dog",0,7\n'
+
+
+def test_paths_are_those_that_a_resumed_run_has_too(compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    cfg = compose("data=image_folder", "data.root=photos/")
+    record = results.Record(tmp_path, cfg, MetricsFile(tmp_path / "metrics.csv"), kind="run", overrides=[])
+    assert record.config["data"]["root"] == str(tmp_path / "photos")

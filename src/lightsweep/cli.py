@@ -52,8 +52,9 @@ def launch(main: Callable[[], Any]) -> None:
         line = describe(error)
         if line is None:
             raise
-        everywhere = isinstance(error, Diverged)  # in each process of distributed training: the first one says so
-        if not getattr(error, "told", False) and not (everywhere and run_folder.is_follower()):
+        if isinstance(error, Diverged) and run_folder.is_follower():
+            sys.exit(0)  # so has the first process, which says so; Lightning would kill it for another code of ours
+        if not getattr(error, "told", False):
             print(line, file=sys.stderr)
         sys.exit(1)
 

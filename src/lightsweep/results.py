@@ -18,7 +18,7 @@ from lightsweep import environment
 from lightsweep.errors import ConfigError, Diverged, Interrupted, Pruned
 from lightsweep.files import write_whole
 from lightsweep.metrics import MetricsFile
-from lightsweep.run_folder import ROOT, is_follower
+from lightsweep.run_folder import ROOT, is_follower, own_config
 from lightsweep.scoring import Score
 
 FILE = "result.json"
@@ -49,7 +49,7 @@ class Record:
             "versions": environment.versions(),
             "git_commit": environment.git_commit(ROOT),
         }
-        config = OmegaConf.to_container(cfg, resolve=True)
+        config = OmegaConf.to_container(own_config(cfg), resolve=True)
         assert isinstance(config, dict)
         self.config = {key: value for key, value in config.items() if key not in ("overrides", "run_dir", "resume")}
 

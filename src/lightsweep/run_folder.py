@@ -82,7 +82,7 @@ def _refuse_no_job() -> None:
 
 def save_config(config: DictConfig, folder: Path) -> None:
     """Write the run's config, with what depends on the shell it was typed in resolved."""
-    own = _own(config)
+    own = own_config(config)
     own.overrides = list(config.hydra.overrides.task)
     write_whole(folder / CONFIG, OmegaConf.to_yaml(own))
 
@@ -99,14 +99,15 @@ def keep_changes(config: DictConfig, folder: Path) -> None:
     if OVERRIDES not in config or is_follower():
         return
     file = folder / CONFIG
-    text = OmegaConf.to_yaml(_own(config))
+    text = OmegaConf.to_yaml(own_config(config))
     if text != file.read_text(encoding="utf-8"):
         born = file.stat()
         write_whole(file, text)
         os.utime(file, ns=(born.st_atime_ns, born.st_mtime_ns))  # `newest` goes by it
 
 
-def _own(config: DictConfig) -> DictConfig:
+def own_config(config: DictConfig) -> DictConfig:
+    """What of a composed config is the run's, with paths that hold wherever it is read."""
     own = OmegaConf.masked_copy(config, [str(key) for key in config if key not in ("hydra", "resume")])
     OmegaConf.set_struct(own, False)
     for node, key in ((own, "data_dir"), (own, "init_from"), (own.get("data"), "root")):

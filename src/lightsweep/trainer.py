@@ -72,7 +72,8 @@ def fit(trainer: pl.Trainer, classifier: pl.LightningModule, data: ImageDataModu
         ConfigError: the Trainer's arguments do not go with the data, which Lightning sees only now.
     """
     data.check_shares(trainer.world_size)
-    if trainer.limit_train_batches == 1.0 and any(isinstance(each, nn.BatchNorm1d) for each in classifier.modules()):
+    whole_epochs = isinstance(trainer.limit_train_batches, float) and trainer.limit_train_batches == 1.0
+    if whole_epochs and any(isinstance(each, nn.BatchNorm1d) for each in classifier.modules()):
         data.check_batches_of_one(trainer.world_size)
     try:
         trainer.fit(classifier, datamodule=data, ckpt_path=last if last.exists() else None, weights_only=True)

@@ -174,9 +174,10 @@ def test_a_config_group_is_no_folder_to_group_by(runs: Path, tmp_path: Path, mon
     report.main(["runs", "--group-by", "data", "--json"])
     (table,) = json.loads(capsys.readouterr().out)["tables"]
     assert [(row["data"], row["n"]) for row in table["rows"]] == [("Digits", 6)]
-    report.main(["--group-by", "runs", "--json"])
-    (table,) = json.loads(capsys.readouterr().out)["tables"]
-    assert [row["n"] for row in table["rows"]] == [3, 3]
+    for folder in ("runs", "./runs", str(runs)):
+        report.main(["--group-by", folder, "--json"])
+        (table,) = json.loads(capsys.readouterr().out)["tables"]
+        assert [row["n"] for row in table["rows"]] == [3, 3]
 
 
 def test_no_cell_of_a_csv_file_is_a_formula(make_run, tmp_path: Path, capsys) -> None:

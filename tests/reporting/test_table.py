@@ -134,7 +134,7 @@ def test_group_by_pools_seeds(make_run, tmp_path: Path) -> None:
     (found,) = table.tables(runs_of(tmp_path), group_by=["model.width"])
     assert [run.row["n"] for run in found.runs] == [3]
     (found,) = table.tables(runs_of(tmp_path), group_by=["run"])
-    assert len(found.runs) == 4
+    assert (len(found.runs), found.columns.count("run")) == (4, 1)
 
 
 def test_sorting(make_run, tmp_path: Path) -> None:

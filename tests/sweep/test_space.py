@@ -160,6 +160,7 @@ def test_a_value_that_is_null_is_a_value() -> None:
     space = parse({"model.hidden": "choice('null',[64,32])", "model.dropout": "interval(0.1, 0.5)"}, {}, [])
     config = OmegaConf.create({"model": {"hidden": None, "dropout": None}})
     values = values_of(config, ["model.hidden", "model.dropout", "model.absent"], {})
+    assert values.keys() == {"model.hidden", "model.dropout"}
     point, remarks = space.point(values)
     assert point == {"model.hidden": "null", "model.dropout": 0.1}
     assert remarks == ["model.dropout=null lies outside the space, 0.1 is searched from"]

@@ -199,9 +199,10 @@ class ImageDataModule(pl.LightningDataModule):
         share = len(self.indices["train"]) // processes
         last = 0 if self.drop_last else share % self.batch_size
         if 1 in (self.batch_size, last):
+            way_out = "choose another" if self.batch_size == 1 else "choose another, or data.drop_last=true"
             raise ConfigError(
                 f"data.batch_size={self.batch_size} makes a batch of one image of {share} for training, from which"
-                " BatchNorm learns nothing: choose another, or data.drop_last=true"
+                f" BatchNorm learns nothing: {way_out}"
             )
 
     def check_shares(self, processes: int) -> None:

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-_CONF = Path(__file__).resolve().parents[3] / "conf"  # not by run_folder: --help does not wait for Hydra
+CONF = Path(__file__).resolve().parents[3] / "conf"  # not by run_folder: --help does not wait for Hydra
 
 
 class FileOrStandardOutput(argparse.Action):
@@ -13,7 +13,7 @@ class FileOrStandardOutput(argparse.Action):
     """
 
     def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values, option=None) -> None:
-        is_group = self.dest == "group_by" and (_CONF / (values or "")).is_dir()
+        is_group = self.dest == "group_by" and values in {folder.name for folder in CONF.iterdir() if folder.is_dir()}
         if values and Path(values).is_dir() and not is_group:
             namespace.paths = [*(namespace.paths or []), Path(values)]
             values = self.const

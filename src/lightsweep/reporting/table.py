@@ -154,7 +154,7 @@ def _columns(runs: Sequence[Run], differing: Sequence[str], monitor: str, *, gro
     ]
     optional = {"hidden", "params", *_SCORES, "gap", "best_epoch", "seconds"}
     empty = {column for column in optional if all(run.row.get(column) is None for run in runs)}
-    return tuple(column for column in wanted if column not in empty)
+    return tuple(column for column in dict.fromkeys(wanted) if column not in empty)
 
 
 def known_columns(runs: Iterable[Run]) -> list[str]:

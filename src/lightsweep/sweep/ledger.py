@@ -55,7 +55,8 @@ class Ledger:
     def claim(self) -> Trial | None:
         """The next trial to run, or None while the total is reached or under way."""
         with self._claims:
-            self._bury_the_dead()
+            if not self._bury_the_dead():
+                return None
             trials = self.trials()
             under_way = sum(trial.state == TrialState.RUNNING for trial in trials)
             if ended(trials) + under_way >= self.n_trials:
@@ -123,11 +124,14 @@ class Ledger:
     def _state(self, trial: Trial) -> TrialState:
         return self.study._storage.get_trial(trial._trial_id).state
 
-    def _bury_the_dead(self) -> None:
-        """Tell what was cut off, and give each interrupted trial its one successor."""
-        if not (self._dead() or self._without_successor()) or not self._burial.take():
-            return  # where another sweeper is at it, it does the whole of it
+    def _bury_the_dead(self) -> bool:
+        """Tell what was cut off, and give each interrupted trial its one successor; False where another sweeper is at
+        that, and may have successors to add."""
+        if not (self._dead() or self._without_successor()):
+            return True
         try:
+            if not self._burial.take():
+                return False
             for trial in self._dead():
                 with suppress(UpdateFinishedTrialError):  # its sweeper was only late
                     self._interrupt(trial)
@@ -135,6 +139,7 @@ class Ledger:
                 self.study.add_trial(_successor(trial))
         finally:
             self._burial.leave()
+        return True
 
     def _dead(self) -> list[FrozenTrial]:
         return [trial for trial in self.trials() if trial.state == TrialState.RUNNING and not self._lives(trial)]

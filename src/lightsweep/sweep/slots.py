@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 from contextlib import suppress
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Protocol
@@ -99,7 +100,9 @@ class WorkerSlot:
         )
         before = os.environ.get("OMP_NUM_THREADS")
         os.environ["OMP_NUM_THREADS"] = str(self.threads)  # read once, when torch is first imported
-        # Ctrl-C on a terminal is for all of its processes, until `serve` has left them. It comes after the start.
+        # Ctrl-C on a terminal is for all of its processes, until `serve` has left them. It comes after the start. (The
+        # tracker, which the first start starts, would take the block away.)
+        resource_tracker.ensure_running()
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             self.process.start()

@@ -112,7 +112,7 @@ class Space:
         for parameter in self.parameters:
             if parameter.key not in values or not _applies(parameter, chosen):
                 continue
-            value = values[parameter.key]
+            value = "null" if values[parameter.key] is None else values[parameter.key]  # as it is typed
             nearest = _nearest(parameter.distribution, value)
             inside[parameter.name] = chosen[parameter.key] = nearest
             if not _same(nearest, value):
@@ -186,9 +186,9 @@ def grid_of(space: Space, choices: Callable[[BaseDistribution], Any]) -> dict[st
 
 def values_of(config: DictConfig, keys: Sequence[str], choices: Mapping[str, str]) -> dict[str, Any]:
     """The values that a composed config holds for these keys, without those that it lacks; a config group's is the name
-    of its choice, none is ``null``, as it is typed."""
+    of its choice."""
     values = {key: choices[key] if key in choices else OmegaConf.select(config, key, default=...) for key in keys}
-    return {key: "null" if value is None else value for key, value in values.items() if value is not ...}
+    return {key: value for key, value in values.items() if value is not ...}
 
 
 def _parsed(line: str) -> tuple[dict[str, BaseDistribution], dict[str, Any], list[str]]:
