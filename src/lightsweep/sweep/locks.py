@@ -52,7 +52,8 @@ class JournalLock(BaseJournalFileLock):
 
     def __init__(self, journal: Path) -> None:
         self.journal = journal
-        self._lock = FileLock(journal.with_name(journal.name + ".lock"))
+        # Optuna's own lock is called .lock: what writes with that, as a dashboard, would wait for our file to go.
+        self._lock = FileLock(journal.with_name(journal.name + ".flock"))
 
     def acquire(self) -> bool:
         taken = self._lock.acquire()
