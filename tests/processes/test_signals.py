@@ -90,8 +90,16 @@ def test_stops_a_whole_grid(start, tmp_path):
     assert not (tmp_path / "grid" / "2").exists()
 
 
-@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("module", ["", "hydra", "omegaconf.nodes", "torch", "pytorch_lightning.trainer"])
+@pytest.mark.parametrize(
+    ("module", "signum"),
+    [
+        ("", signal.SIGINT),
+        ("hydra", signal.SIGTERM),
+        ("omegaconf.nodes", signal.SIGINT),
+        ("torch", signal.SIGTERM),
+        ("pytorch_lightning.trainer", signal.SIGINT),
+    ],
+)
 def test_during_the_imports(tmp_path, module, signum):
     """Without a traceback, from the first import on."""
     (tmp_path / "sitecustomize.py").write_text(STOPS_ITSELF)
