@@ -1,5 +1,6 @@
 """The command line: arguments made ready for Hydra; bad input as one line, with exit code 1 and no folder left."""
 
+import errno
 import json
 from pathlib import Path
 
@@ -189,3 +190,18 @@ def test_a_folder_that_cannot_be_written_is_named(error: OSError, words: list[st
     line = cli.describe(error)
     assert line is not None
     assert [word for word in words if word not in line] == []
+
+
+@pytest.mark.parametrize(
+    ("typed", "named"),
+    [
+        (["model.bn=true"], "run's folder (hydra.run.dir)"),
+        (["-m", "sweep=mlp"], "sweep's folder (hydra.sweep.dir)"),
+        (["sweep=mlp", "hydra.mode=MULTIRUN"], "sweep's folder (hydra.sweep.dir)"),
+    ],
+    ids=["run", "grid", "sweep"],
+)
+def test_a_full_disk_is_told_with_the_key_of_the_folder(monkeypatch, typed: list[str], named: str) -> None:
+    monkeypatch.setattr("sys.argv", ["train.py", *typed])
+    full = OSError(errno.ENOSPC, "No space left on device", "a file")
+    assert cli.describe(full) == f"the {named} cannot be written: No space left on device (a file)"

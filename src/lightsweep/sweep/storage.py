@@ -57,8 +57,8 @@ def follow(address: Address) -> optuna.Study:
 
 def is_server(address: Address) -> bool:
     """Whether the study is in a database that has no file here: a server's, or one in memory."""
-    place = address.place.removeprefix("sqlite:///").partition("?")[0]
-    return "://" in place or place in ("", ":memory:")
+    file = _file(address)
+    return "://" in file or file in ("", ":memory:")
 
 
 def turns_at(address: Address) -> Path:
@@ -70,7 +70,12 @@ def turns_at(address: Address) -> Path:
     """
     if is_server(address):
         return shared_path(f"{address.place} {address.study}")
-    return Path(f"{address.place.removeprefix('sqlite:///').partition('?')[0]}.claims")
+    return Path(f"{_file(address)}.claims")
+
+
+def _file(address: Address) -> str:
+    """The path of a journal or of SQLite's database; of other databases it is none."""
+    return address.place.removeprefix("sqlite:///").partition("?")[0]
 
 
 def _journal(path: Path) -> JournalStorage:
