@@ -43,6 +43,7 @@ def main() -> int:
 
     from lightsweep import checkpoints, quiet
     from lightsweep.inference import evaluation, evaluation_folder, predictor, run_data, trained_runs
+    from lightsweep.security import links
 
     quiet.libraries()
     weights = trained_runs.find(options.run, options.checkpoint)
@@ -50,6 +51,8 @@ def main() -> int:
     print(weights.told(trained.epoch), file=sys.stderr)
     settings = run_data.settings(weights, options.data or [])
     output = options.output or weights.evaluation_folder / settings.label
+    if options.output is None:
+        links.check(weights.evaluation_folder, within=weights.evaluation_folder.parent)
     folders = {part: evaluation_folder.make_folder(output / part) for part in dict.fromkeys(options.split)}
 
     settings.use_threads()

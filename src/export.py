@@ -35,6 +35,7 @@ def main() -> int:
 
     from lightsweep import checkpoints, quiet
     from lightsweep.inference import exporting, run_data, trained_runs
+    from lightsweep.security import links
 
     quiet.libraries()
     exporting.require_packages()
@@ -42,6 +43,8 @@ def main() -> int:
     trained = checkpoints.load(weights.checkpoint)
     print(weights.told(trained.epoch), file=sys.stderr)
     path = options.output or weights.checkpoint.with_suffix(".onnx")
+    if options.output is None and weights.run is not None:
+        links.check(path.parent, within=weights.run)
 
     images = exporting.random_images(trained.description.input_shape)
     real = run_data.few_images(weights, trained.description)

@@ -16,13 +16,14 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from lightsweep import cli, resolvers, run_folder
+from lightsweep.errors import ConfigError
+from lightsweep.security import links, table
 from lightsweep.sweep import assignment
-from lightsweep.trust import WHITELIST
 
 resolvers.register()
 
 
-@hydra.main(config_path="../conf", config_name="train", execution_whitelist=list(WHITELIST))
+@hydra.main(config_path="../conf", config_name="train", execution_whitelist=list(table.HYDRA))
 def main(cfg: DictConfig) -> float:
     """One run in its folder; returns the best value of the monitored metric, which is what a sweep optimises."""
     from lightsweep import earlier_versions, signals  # torch and Lightning wait until Hydra understood the command line
@@ -40,6 +41,11 @@ def main(cfg: DictConfig) -> float:
             earlier_versions.fill_up(own, cfg)
             cfg = run_folder.with_overrides(own, cfg, typed, set(hydra_cfg.runtime.choices))
             typed = list(cfg.overrides)
+            links.check(folder, within=folder)
+        if str(cfg.run_dir) != str(folder):  # other paths follow from it
+            raise ConfigError(
+                f"run_dir must be left as it is, hydra.run.dir says where a run lies, got {cfg.run_dir!r}"
+            )
         do = find_rate if cfg.lr_find else train
         return do(cfg, folder, kind=kind, overrides=typed)
 

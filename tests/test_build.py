@@ -31,7 +31,6 @@ def test_our_own_refusal_arrives_as_it_was_said(compose) -> None:
         (["trainer.strategy=chaos"], "chaos"),
         (["trainer.devices=0"], "devices"),
         (["trainer.limit_train_batches=-1"], "limit_train_batches"),
-        (["trainer._target_=pytorch_lightning.Trainerr"], "Trainerr"),
     ],
 )
 def test_what_a_library_refuses_is_one_line_that_begins_with_the_key(compose, overrides: list[str], word: str) -> None:

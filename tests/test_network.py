@@ -1,16 +1,13 @@
 """Networks of somebody else's: what they are given, and what is said where they do not fit."""
 
-from functools import partial
-
 import pytest
 import torch
 from torch import nn
 
-from lightsweep import network
-from lightsweep.build import build
 from lightsweep.errors import ConfigError
 from lightsweep.network import build_network
-from lightsweep.trust import WHITELIST, own_entries
+from lightsweep.security import table
+from lightsweep.security.table import own_entries
 
 DIGITS = (1, 8, 8)
 RESNET = "torchvision.models.resnet18"
@@ -27,6 +24,11 @@ class Shaped(nn.Sequential):
         super().__init__(nn.Flatten(), nn.Linear(channels * height * width, num_classes))
 
 
+class Same(nn.Identity):
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+
+
 class NoClasses(nn.Module):
     def __init__(self, hidden: int) -> None:
         super().__init__()
@@ -41,7 +43,7 @@ def trusting(monkeypatch: pytest.MonkeyPatch):
     """As if LIGHTSWEEP_TRUST named these before the start."""
 
     def trust(*names: str) -> None:
-        monkeypatch.setattr(network, "build", partial(build, whitelist=(*WHITELIST, *names)))
+        monkeypatch.setattr(table, "TRUSTED", names)
 
     trust(f"{__name__}.*", "gone.*")
     return trust
@@ -88,14 +90,9 @@ def test_the_look_at_two_images_changes_no_random_number(trusting) -> None:
             "model: Error loading 'gone.Net': ModuleNotFoundError(\"No module named 'gone'\"): is it installed?",
         ),
         ({"hidden": 3}, "model must name a network by _target_, got {'hidden': 3}"),
-        (
-            {"_target_": "torch.nn.Identity"},
-            "model: torch.nn.modules.linear.Identity must give logits [B, 10], got [B, 1, 8, 8]",
-        ),
-        (
-            {"_target_": RESNET},
-            f"model: Target '{RESNET}' is not in the Hydra execution whitelist. LIGHTSWEEP_TRUST names code",
-        ),
+        (ours("Same"), f"model: {__name__}.Same must give logits [B, 10], got [B, 1, 8, 8]"),
+        ({"_target_": RESNET}, f"model._target_ must be in the table of what may stand there, got '{RESNET}'"),
+        ({"_target_": "torch.nn.Identity"}, "model._target_ must be in the table of what may stand there"),
     ],
 )
 def test_what_does_not_fit_is_said_in_a_line(trusting, model: dict, message: str) -> None:

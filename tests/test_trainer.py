@@ -12,6 +12,7 @@ from lightsweep.errors import ConfigError
 from lightsweep.metrics import MetricsFile
 from lightsweep.progress import ProgressLine
 from lightsweep.recorder import Recorder
+from lightsweep.security import table
 
 ALWAYS = [Recorder, LastCheckpoint]
 
@@ -80,6 +81,7 @@ def test_keys_of_a_callback_that_was_not_chosen_are_left_out_and_named(make, cap
         ("+logger.mine._target_=torch.nn.ReLU", "logger.mine must be a logger of Lightning's, got 'ReLU'"),
     ],
 )
-def test_what_is_no_callback_and_no_logger_is_refused(make, override: str, message: str) -> None:
+def test_what_is_no_callback_and_no_logger_is_refused(make, monkeypatch, override: str, message: str) -> None:
+    monkeypatch.setattr(table, "TRUSTED", ("torch.nn.ReLU", "torch.nn.modules.activation.ReLU"))
     with pytest.raises(ConfigError, match=re.escape(message)):
         make(override)

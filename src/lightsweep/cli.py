@@ -22,6 +22,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from lightsweep import run_folder, signals
 from lightsweep.errors import ConfigError, Diverged, Interrupted, RunFailed
+from lightsweep.security import loader, secrets, typed
 
 _NAMES = ("ENOSPC", "EDQUOT", "EFBIG", "EIO", "EROFS", "EACCES", "EPERM", "ENOENT", "ENOTDIR", "EEXIST", "ENAMETOOLONG")
 _DISK = {getattr(errno, name) for name in _NAMES}
@@ -38,7 +39,9 @@ def launch(main: Callable[[], Any]) -> None:
     shown = sys.stderr if whole_trace else _WithoutHydrasLine(sys.stderr)
     try:
         with signals.as_exceptions(to_the_end=True):
+            loader.install()
             sys.argv[1:] = prepare(sys.argv[1:])
+            typed.declare(typed.read(sys.argv[1:]))
             with redirect_stderr(shown):
                 main()
     except Interrupted as error:
@@ -55,7 +58,7 @@ def launch(main: Callable[[], Any]) -> None:
         if isinstance(error, Diverged) and run_folder.is_follower():
             sys.exit(0)  # so has the first process, which says so; Lightning would kill it for another code of ours
         if not getattr(error, "told", False):
-            print(line, file=sys.stderr)
+            print(secrets.redacted(line), file=sys.stderr)
         sys.exit(1)
 
 
@@ -78,8 +81,6 @@ def job(folder: Path, *, fresh: bool) -> Iterator[None]:
     try:
         if fresh and run_folder.was_trained(folder) and not run_folder.is_follower():
             raise ConfigError(f"{folder} holds a run already: choose another hydra.run.dir or hydra.sweep.dir")
-        if HydraConfig.get().job.env_set:  # PATH, LD_PRELOAD and others choose what code runs
-            raise ConfigError("hydra.job.env_set must be empty: set environment variables in the shell")
         yield
     except Interrupted:
         if HydraConfig.get().mode == RunMode.RUN and not run_folder.is_follower():
@@ -103,6 +104,8 @@ def prepare(arguments: list[str]) -> list[str]:
         ConfigError: `resume` names no run, or `hydra.run.dir` one that is already there.
     """
     _refuse_no_choice(arguments)
+    _refuse_rerun(arguments)
+    arguments = secrets.take_out(arguments)
     resumed = _last_value(arguments, "resume")
     sweep = _last_value(arguments, "sweep")
     multirun = bool({"-m", "--multirun"} & set(arguments))
@@ -196,6 +199,12 @@ def _refuse_no_choice(arguments: list[str]) -> None:
             raise ConfigError(
                 f"{argument}: there is no such choice; there is {', '.join(options) or 'none'} (~{group}: without)"
             )
+
+
+def _refuse_rerun(arguments: list[str]) -> None:
+    """Hydra's own rerun of a folder takes what that folder says was typed for what is typed now."""
+    if any(argument.startswith("--e") for argument in arguments):  # the parser takes abbreviations
+        raise ConfigError("--experimental-rerun is not supported: resume=FOLDER goes on with a run")
 
 
 def _refuse_to_run_over(arguments: list[str]) -> None:

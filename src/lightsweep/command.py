@@ -13,6 +13,7 @@ from typing import NoReturn
 from lightsweep import signals
 from lightsweep.errors import ConfigError, Interrupted, RunFailed
 from lightsweep.names import printable
+from lightsweep.security import secrets
 
 RUN_HELP = "a run's folder, latest (the newest one), a checkpoint file, or a sweep's folder (then its best trial)"
 _BROKEN_PIPE = 141  # as of a program that SIGPIPE ended
@@ -79,7 +80,8 @@ def launch(main: Callable[[], int]) -> None:
     except (ConfigError, RunFailed, OSError) as error:
         if os.environ.get("HYDRA_FULL_ERROR", "0") == "1":
             raise
-        print(printable(describe(error)), file=sys.stderr)  # it may quote a name that no terminal should obey
+        line = secrets.redacted(describe(error))
+        print(printable(line), file=sys.stderr)  # it may quote a name that no terminal should obey
         code = 1
     sys.exit(code)
 

@@ -1,5 +1,6 @@
 """Writing a file whole or not at all."""
 
+import errno
 import os
 import tempfile
 from collections.abc import Iterator
@@ -23,6 +24,17 @@ def replacing(path: Path) -> Iterator[Path]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def read_regular(path: Path) -> str:
+    """The text (UTF-8) of a regular file, perhaps from somebody else: a pipe would be waited for, a device has no end.
+
+    Raises:
+        OSError: it is none, or cannot be read.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(errno.ENOENT, "there is no regular file", str(path))
+    return path.read_text(encoding="utf-8")
 
 
 def write_whole(path: Path, text: str) -> None:

@@ -116,6 +116,7 @@ def _test(
     trainer = build(
         cfg.trainer,
         "trainer",
+        folder=folder,
         max_epochs=-1,
         max_steps=span.steps,
         limit_val_batches=0,

@@ -11,6 +11,16 @@ def printable(name: str | os.PathLike[str]) -> str:
     return "".join(each if each.isprintable() else repr(each)[1:-1] for each in os.fspath(name))
 
 
+def spreadsheet_cell(text: str) -> str:
+    """The text so that no spreadsheet takes it for a formula: with an apostrophe in front where it would."""
+    return "'" + text if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+
+
+def plain_text(cell: str) -> str:
+    """The text that `spreadsheet_cell` made a cell of."""
+    return cell[1:] if cell.startswith("'") and spreadsheet_cell(cell[1:]) == cell else cell
+
+
 def one_line(name: str) -> str:
     """The name without line breaks, escape sequences and other letters that cannot be printed."""
     return " ".join("".join(letter if letter.isprintable() else " " for letter in name).split())

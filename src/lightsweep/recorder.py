@@ -26,11 +26,13 @@ class Recorder(Callback):
     def __init__(self, metrics: MetricsFile, *, seed: int) -> None:
         self.metrics = metrics
         self.seed = seed
+        self.has_begun = False  # training, with all that a checkpoint holds restored
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.images = 0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.has_begun = True
         if trainer.is_global_zero:
             self.metrics.reopen(trainer.current_epoch)
         if any(stopper.wait_count >= stopper.patience for stopper in trainer.early_stopping_callbacks):

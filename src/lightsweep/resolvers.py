@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from omegaconf import OmegaConf
 
 from lightsweep.run_folder import ROOT, place
+from lightsweep.security import interpolations
+from lightsweep.security.secrets import storage
 
 
 def register() -> None:
@@ -14,8 +16,11 @@ def register() -> None:
 
     ``root:outputs`` is a path in the project's root, ``run_id:`` a few random letters. ``steps:EPOCHS,SEEDS`` is how
     many steps a trial has for its pruner, ``warmup_steps:EPOCHS,SEEDS`` how many of them it is safe from the pruner.
-    ``group:FOLDER`` and ``name:FOLDER`` are what a tracker calls a run.
+    ``group:FOLDER`` and ``name:FOLDER`` are what a tracker calls a run. ``storage:`` is LIGHTSWEEP_STORAGE, if it is
+    set. OmegaConf's own resolvers are restricted.
     """
+    interpolations.restrict()
+    OmegaConf.register_resolver("lightsweep.storage", storage, replace=True)
     OmegaConf.register_resolver("lightsweep.root", lambda name: str(ROOT / name), replace=True)
     OmegaConf.register_resolver("lightsweep.run_id", lambda: secrets.token_hex(2), use_cache=True, replace=True)
     OmegaConf.register_resolver("lightsweep.group", lambda folder: place(folder)[0], replace=True)

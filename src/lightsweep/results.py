@@ -18,6 +18,7 @@ from lightsweep import environment
 from lightsweep.errors import ConfigError, Diverged, Interrupted, Pruned
 from lightsweep.files import write_whole
 from lightsweep.metrics import MetricsFile
+from lightsweep.names import spreadsheet_cell
 from lightsweep.run_folder import ROOT, is_follower, own_config
 from lightsweep.scoring import Score
 
@@ -123,8 +124,9 @@ def confusion_csv(confusion: np.ndarray, class_names: tuple[str, ...]) -> str:
     """Counts ``[K, K]``, true class by row, predicted by column, as CSV with the names quoted where needed."""
     buffer = StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["true \\ predicted", *class_names])
-    writer.writerows([name, *counts] for name, counts in zip(class_names, confusion.tolist(), strict=True))
+    names = [spreadsheet_cell(name) for name in class_names]
+    writer.writerow(["true \\ predicted", *names])
+    writer.writerows([name, *counts] for name, counts in zip(names, confusion.tolist(), strict=True))
     return buffer.getvalue()
 
 

@@ -1,14 +1,18 @@
 """A resumed run may be given other settings. Lightning would restore the old ones from the checkpoint without a word:
 here they are put into what it restores, or refused where a run cannot go on with them."""
 
+from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+from pytorch_lightning.callbacks import ModelCheckpoint
 from torch import Tensor
 
 from lightsweep.errors import ConfigError
+from lightsweep.security.paths import is_inside
 
 PLATEAU = "plateau"
+_PATHS = ("best_model_path", "last_model_path", "kth_best_model_path")  # of a ModelCheckpoint
 _GATHERS = ("momentum", "centered", "amsgrad")  # SGD's momentum alone begins whenever it is switched on
 _PLATEAU_PROGRESS = ("best", "num_bad_epochs", "cooldown_counter", "last_epoch", "_last_lr")
 
@@ -53,9 +57,31 @@ def adapt(
     for name, value in optimizer.items():
         if value != before.get(name):
             _change(checkpoint, name, value, before.get(name))
+    for callback in trainer.checkpoint_callbacks:
+        if isinstance(callback, ModelCheckpoint) and (state := checkpoint["callbacks"].get(callback.state_key)):
+            _forget_elsewhere(state, Path(callback.dirpath or trainer.default_root_dir))
     for callback in trainer.early_stopping_callbacks:
         if state := checkpoint["callbacks"].get(callback.state_key):
             state["patience"] = callback.patience
+
+
+def _forget_elsewhere(state: dict[str, Any], folder: Path) -> None:
+    """Let a ModelCheckpoint remember no files outside its folder: Lightning would delete them as older checkpoints."""
+    for name in _PATHS:
+        if not _is_in(state.get(name), folder):
+            state[name] = ""
+    kept = state.get("best_k_models") or {}
+    state["best_k_models"] = {path: score for path, score in kept.items() if _is_in(path, folder)}
+
+
+def _is_in(path: Any, folder: Path) -> bool:
+    return (
+        isinstance(path, str)
+        and path != ""
+        and "://" not in path
+        and "::" not in path
+        and is_inside(Path(path), folder)
+    )
 
 
 def plateau_progress(state: dict[str, Any]) -> dict[str, Any]:

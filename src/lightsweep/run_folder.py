@@ -18,11 +18,12 @@ from omegaconf.errors import OmegaConfBaseException
 
 from lightsweep.errors import ConfigError, Interrupted
 from lightsweep.files import write_whole
+from lightsweep.security import interpolations, targets
+from lightsweep.security.paths import ROOT
 
 CONFIG = "config.yaml"
 OVERRIDES = "overrides"  # its extra key: what was typed
 LR_FIND = "lr_find.csv"  # what a learning-rate range test leaves, which is no run
-ROOT = Path(__file__).resolve().parents[2]
 
 
 class ConfigFirst(Callback):
@@ -166,10 +167,14 @@ def load_config(folder: Path) -> DictConfig:
     Raises:
         ConfigError: the file is damaged.
     """
+    interpolations.restrict()
     try:
         config = OmegaConf.load(folder / CONFIG)
         if not isinstance(config, DictConfig):
             raise ValueError("no mapping")
+        targets.check(OmegaConf.to_container(config, resolve=False))
+    except ConfigError as error:
+        raise ConfigError(f"{folder / CONFIG}: {error}") from error
     except Exception as error:  # YAML, Unicode, OmegaConf: each has its own
         raise ConfigError(f"{folder / CONFIG} cannot be read ({' '.join(str(error).split())})") from error
     return config

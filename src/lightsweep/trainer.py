@@ -16,6 +16,7 @@ from lightsweep import checks
 from lightsweep.build import build, explain
 from lightsweep.checkpoints import AtomicCheckpointIO, LastCheckpoint
 from lightsweep.data.module import ImageDataModule
+from lightsweep.errors import ConfigError, Diverged, Pruned, RunFailed
 from lightsweep.metrics import MetricsFile
 from lightsweep.recorder import Recorder
 
@@ -31,8 +32,8 @@ def make(
     Args:
         in_trial: leave out the callbacks that say `in_trials: false`.
     """
-    loggers = _built(cfg.logger, "logger", Logger)  # type: ignore[type-abstract]
-    chosen = _built(cfg.callbacks, "callbacks", Callback)
+    loggers = _built(cfg.logger, "logger", Logger, folder)  # type: ignore[type-abstract]
+    chosen = _built(cfg.callbacks, "callbacks", Callback, folder)
     if in_trial:
         chosen = [callback for callback in chosen if getattr(callback, "in_trials", True)]
     if not loggers:
@@ -42,6 +43,7 @@ def make(
     return build(
         cfg.trainer,
         "trainer",
+        folder=folder,
         logger=loggers,
         callbacks=[first, *chosen, *further, last],
         plugins=[AtomicCheckpointIO()],
@@ -50,7 +52,7 @@ def make(
     )
 
 
-def _built(nodes: DictConfig, group: str, kind: type[_Part]) -> list[_Part]:
+def _built(nodes: DictConfig, group: str, kind: type[_Part], folder: Path) -> list[_Part]:
     """What the nodes of a group name. One that names nothing sets keys of a choice that another choice replaced, as
     ``experiment=reference/a4 callbacks=none`` leaves the patience that A4 asks for."""
     parts = []
@@ -58,7 +60,7 @@ def _built(nodes: DictConfig, group: str, kind: type[_Part]) -> list[_Part]:
         if "_target_" not in node:
             log.info("%s.%s is not among the chosen: left out", group, name)
             continue
-        part = build(node, f"{group}.{name}")
+        part = build(node, f"{group}.{name}", folder=folder)
         rule = f"be a {kind.__name__.lower()} of Lightning's"
         checks.require(isinstance(part, kind), f"{group}.{name}", rule, type(part).__name__)
         parts.append(part)
@@ -79,3 +81,13 @@ def fit(trainer: pl.Trainer, classifier: pl.LightningModule, data: ImageDataModu
         trainer.fit(classifier, datamodule=data, ckpt_path=last if last.exists() else None, weights_only=True)
     except MisconfigurationException as error:
         raise explain(error, "trainer") from error
+    except (ConfigError, Diverged, Pruned, RunFailed, OSError, MemoryError):
+        raise
+    except Exception as error:
+        if last.exists() and not _has_begun(trainer):  # nothing was trained: what is there could not be restored
+            raise ConfigError(f"{last} cannot be gone on with ({explain(error, type(error).__name__)})") from error
+        raise
+
+
+def _has_begun(trainer: pl.Trainer) -> bool:
+    return any(isinstance(callback, Recorder) and callback.has_begun for callback in trainer.callbacks)  # type: ignore[attr-defined]

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -318,7 +319,6 @@ def test_a_grid_is_visited_whole(launch, study, tmp_path: Path) -> None:
         (["hydra/sweeper/pruner=foo"], "hydra/sweeper/pruner=foo: there is no such choice; there is hyperband"),
         (["hydra/sweeper/pruner=wilcoxon"], "needs hydra.sweeper.seeds with at least two seeds"),
         (["hydra.sweeper.pruner.n_startup_trials=-1"], "hydra.sweeper.pruner: Number of startup trials"),
-        (["hydra/sweeper/sampler=cmaes"], "hydra/sweeper/sampler=cmaes needs the package cmaes"),
         (["hydra.sweeper.storage=sqlite:////nowhere/x.db"], "hydra.sweeper.storage: sqlite:////nowhere/x.db cannot be"),
         (["hydra.sweeper.enqueue=[{model.width:9}]"], "hydra.sweeper.enqueue must lie inside the space"),
         (["hydra.sweeper.enqueue=[{model.widht:8}]"], "hydra.sweeper.enqueue must name searched keys, got model.widht"),
@@ -332,6 +332,13 @@ def test_what_is_wrong_is_one_line_before_the_first_trial(sweep, tmp_path: Path,
     assert line in done.err
     assert len(done.err.strip().splitlines()) == 1
     assert not list((tmp_path / "study").glob("trial-*"))
+
+
+def test_a_sampler_that_is_not_installed_is_named(sweep, monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "cmaes", None)
+    done = sweep("hydra/sweeper/sampler=cmaes")
+    assert done.code == 1
+    assert "hydra/sweeper/sampler=cmaes needs the package cmaes" in done.err
 
 
 def test_trials_without_their_study_are_not_written_over(sweep, tmp_path: Path) -> None:

@@ -16,13 +16,13 @@ from omegaconf import DictConfig
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 
 from lightsweep import cli, resolvers
+from lightsweep.security import table
 from lightsweep.sweep import assignment
-from lightsweep.trust import WHITELIST
 
 resolvers.register()
 
 
-@hydra.main(config_path="../../conf", config_name="train", execution_whitelist=list(WHITELIST))
+@hydra.main(config_path="../../conf", config_name="train", execution_whitelist=list(table.HYDRA))
 def main(cfg: DictConfig) -> float:
     folder = Path(HydraConfig.get().runtime.output_dir)
     with (folder / "starts").open("a") as file:  # a folder that two runs have used has two lines

@@ -8,7 +8,7 @@ import optuna
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from lightsweep.sweep import plan, session
+from lightsweep.sweep import cmaes, plan, session
 from lightsweep.sweep.settings import Settings
 
 
@@ -21,6 +21,7 @@ def run(
 ) -> float:
     """Run a sweep; returns the best value."""
     optuna.logging.set_verbosity(logging.WARNING)
+    cmaes.restrict()
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)  # chosen on purpose
     plain: dict[str, Any] = {
         name: OmegaConf.to_container(value, resolve=True)

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from lightsweep.files import replacing, write_whole
+from lightsweep.security import links
 
 _VERSION = 2
 _BLOCK = 2**20  # bytes
@@ -59,6 +60,8 @@ def _load(folder: Path, source: list) -> dict[str, np.ndarray] | None:
 
 def save(folder: Path, source: list, arrays: Mapping[str, np.ndarray]) -> bool:
     """Store the arrays; False where the folder cannot be written or its disk is full."""
+    if links.first_escape(folder, within=folder.parent) is not None:  # somebody else's folder would lead us elsewhere
+        return False
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, array in arrays.items():

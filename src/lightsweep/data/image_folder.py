@@ -1,5 +1,6 @@
 """Your own images, in class folders: listed, decoded once on all cores, then read through a memory map."""
 
+import errno
 import hashlib
 import logging
 import os
@@ -21,6 +22,7 @@ from lightsweep.data.normalize import symmetric
 from lightsweep.data.split import split
 from lightsweep.errors import ConfigError
 from lightsweep.names import printable
+from lightsweep.security import links
 
 log = logging.getLogger(__name__)
 
@@ -164,6 +166,9 @@ class ImageFolderDataModule(ImageDataModule):
 
     def _decoded_into(self, place: Path, listing: folders.Listing) -> Arrays:
         source = self._source(listing)
+        base = self.root if place.is_relative_to(self.root) else self.data_dir
+        if (link := links.first_escape(place, within=base)) is not None:  # it may be somebody else's folder
+            raise OSError(errno.ELOOP, f"{printable(link.name)} is or lies behind a symbolic link that leads elsewhere")
         place.mkdir(parents=True, exist_ok=True)
         with _alone(place):
             stored = cache.load(place, source)  # by a process that was faster

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lightsweep.files import replacing
-from lightsweep.names import printable
+from lightsweep.names import printable, spreadsheet_cell
 
 T = TypeVar("T")
 
@@ -83,8 +83,8 @@ class CsvWriter(Writer):
 
     def add(self, prediction: Prediction) -> None:
         pairs = zip(prediction.classes, prediction.probabilities, strict=True)
-        cells = [cell for name, probability in pairs for cell in (name, f"{probability:.{_DIGITS}f}")]
-        self.rows.writerow([prediction.file, *cells])
+        cells = [cell for name, probability in pairs for cell in (spreadsheet_cell(name), f"{probability:.{_DIGITS}f}")]
+        self.rows.writerow([spreadsheet_cell(str(prediction.file)), *cells])
 
 
 class JsonWriter(Writer):

@@ -22,6 +22,7 @@ from lightsweep.errors import ConfigError
 from lightsweep.inference import matching
 from lightsweep.inference.trained_runs import Weights
 from lightsweep.run_folder import ROOT
+from lightsweep.security import typed as typed_here
 
 _FEW = 32
 
@@ -69,6 +70,7 @@ def settings(weights: Weights, typed: Sequence[str]) -> Settings:
         ConfigError: they are not understood.
     """
     resolvers.register()
+    typed_here.declare(typed_here.read(typed))
     try:
         overrides = OverridesParser.create().parse_overrides(list(typed))
         for override in overrides:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from omegaconf import DictConfig
 from lightsweep import run_folder
 from lightsweep.checkpoint_files import BEST, LAST
 from lightsweep.errors import ConfigError
+from lightsweep.files import read_regular
 from lightsweep.names import printable
 
 
@@ -92,7 +94,8 @@ def _of_sweep(folder: Path, which: str | None) -> Weights:
     """The weights of the best trial, trained anew where a confirmation did so."""
     with (folder / "leaderboard.csv").open(encoding="utf-8", errors="replace", newline="") as file:
         best = next(csv.DictReader(file), {})
-    if best.get("rank") != "1" or not best.get("trial") or not best.get("folder"):
+    is_trial = re.fullmatch(r"trial-\d+", best.get("folder") or "")  # a table from somebody else leads nowhere else
+    if best.get("rank") != "1" or not best.get("trial") or not is_trial:
         raise ConfigError(f"{folder} is a sweep without a complete trial")
     trial = f"trial {best['trial']}, the sweep's best"
     confirmed = sorted(run for run in folder.glob("confirm/best-seed-*") if not run_folder.is_set_aside(run.name))
@@ -122,7 +125,7 @@ def _read_result(run: Path) -> dict[str, Any]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(read_regular(path))
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}

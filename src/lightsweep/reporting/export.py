@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from io import StringIO
 from typing import Any
 
+from lightsweep.names import spreadsheet_cell
 from lightsweep.reporting import names
 from lightsweep.reporting.folding import SD
 from lightsweep.reporting.runs import Run
@@ -78,8 +79,7 @@ def _escaped(text: str) -> str:
 
 def _csv_cell(value: Any) -> Any:
     if isinstance(value, str):
-        text = plain(value)
-        return "'" + text if text.startswith(("=", "+", "-", "@")) else text
+        return spreadsheet_cell(plain(value))
     return "" if value is None else value
 
 

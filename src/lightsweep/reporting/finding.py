@@ -85,8 +85,8 @@ def _folders(root: str) -> Iterator[tuple[str, bool]]:
                     if entry.is_dir(follow_symlinks=False):
                         if entry.name not in _NOT_RUNS and not entry.name.startswith("."):
                             below.append(entry.name)
-                    elif entry.name in (FILE, "config.yaml", "metrics.csv", LR_FIND):
-                        files.add(entry.name)
+                    elif entry.name in (FILE, "config.yaml", "metrics.csv", LR_FIND) and entry.is_file():
+                        files.add(entry.name)  # a pipe would be waited for
         except OSError:  # not ours to read, or gone meanwhile
             continue
         if files and _OF_A_RUN in below:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lightsweep import run_folder
+from lightsweep.files import read_regular
 from lightsweep.reporting import (
     cells,
     class_figures,
@@ -223,7 +224,7 @@ def _command(best: Run, paths: Sequence[Path], study: Study | None) -> tuple[str
         return "python src/train.py " + shlex.join(plain(part) for part in [*_config_options(best.folder), *kept]), ""
     folder = best.folder.parent
     try:
-        named = _BEST.match((folder / "best.yaml").read_text(encoding="utf-8"))
+        named = _BEST.match(read_regular(folder / "best.yaml"))
     except (OSError, ValueError):
         named = None
     if named is None or f"trial-{int(named[1]):04d}" != best.folder.name:

@@ -2,12 +2,15 @@
 
 import csv
 import math
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
 
 from lightsweep import metrics
 from lightsweep.errors import ConfigError
+from lightsweep.files import read_regular
+from lightsweep.names import plain_text
 from lightsweep.reporting.runs import Run
 
 _MOST_CLASSES = 1000
@@ -45,12 +48,12 @@ def confusion(run: Run, part: str = "val") -> tuple[list[str], np.ndarray] | Non
 
 def _confusion(folder: Path, part: str) -> tuple[list[str], np.ndarray] | None:
     try:
-        with (folder / f"confusion_{part}.csv").open(encoding="utf-8", newline="") as file:
-            head, *rows = csv.reader(file)
+        text = read_regular(folder / f"confusion_{part}.csv")
+        head, *rows = csv.reader(StringIO(text, newline=""))
         counts = np.array([[int(cell) for cell in row[1:]] for row in rows], dtype=float)
     except (OSError, ValueError, OverflowError, csv.Error):
         return None
-    names = head[1:]
+    names = [plain_text(name) for name in head[1:]]
     if not 0 < len(names) <= _MOST_CLASSES or counts.shape != (len(names), len(names)):
         return None
     return names, counts

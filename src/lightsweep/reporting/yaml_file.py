@@ -5,6 +5,8 @@ from typing import Any
 
 import yaml
 
+from lightsweep.files import read_regular
+
 
 class _PlainLoader(yaml.SafeLoader):
     def compose_node(self, parent: Any, index: Any) -> Any:
@@ -16,6 +18,6 @@ class _PlainLoader(yaml.SafeLoader):
 def load(path: Path) -> Any:
     """Its content; None where it is missing or damaged."""
     try:
-        return yaml.load(path.read_text(encoding="utf-8"), _PlainLoader)  # a SafeLoader
+        return yaml.load(read_regular(path), _PlainLoader)  # a SafeLoader
     except (OSError, ValueError, yaml.YAMLError, RecursionError):
         return None

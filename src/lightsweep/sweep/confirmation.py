@@ -6,7 +6,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from lightsweep.files import write_whole
+from lightsweep.files import read_regular, write_whole
 from lightsweep.sweep.assignment import Assignment
 from lightsweep.sweep.seeds import spread
 
@@ -120,7 +120,7 @@ def _result(folder: Path) -> dict[str, Any]:
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = json.loads(read_regular(file))
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}

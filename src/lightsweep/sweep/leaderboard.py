@@ -10,6 +10,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from lightsweep.files import write_whole
+from lightsweep.names import spreadsheet_cell
 from lightsweep.sweep.space import Space
 
 _FACTS = ("val/acc", "val/f1", "val/loss", "train/acc", "best_epoch", "epochs", "params", "seconds")
@@ -58,8 +59,8 @@ def write(folder: Path, table: Sequence[dict[str, Any]], *, title: str, below: S
     columns = _columns(table)
     buffer = StringIO()
     writer = csv.DictWriter(buffer, columns, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(table)
+    writer.writerow({column: spreadsheet_cell(column) for column in columns})
+    writer.writerows({name: _cell(value) for name, value in row.items()} for row in table)
     write_whole(folder / "leaderboard.csv", buffer.getvalue())
     write_whole(folder / "leaderboard.md", "\n".join([markdown(table, title=title), *(f"{line}\n" for line in below)]))
 
@@ -69,6 +70,18 @@ def markdown(table: Sequence[dict[str, Any]], *, title: str) -> str:
     lines = [f"# {title}", "", _line(columns), _line("---" for _ in columns)]
     lines += [_line(short(row.get(column, "")) for column in columns) for row in table]
     return "\n".join(lines) + "\n"
+
+
+def _cell(value: Any) -> Any:
+    return spreadsheet_cell(value) if isinstance(value, str) and not _is_number(value) else value
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def short(value: Any) -> str:

@@ -3,10 +3,13 @@
 import fcntl
 import hashlib
 import os
+import stat
 import tempfile
 from pathlib import Path
 
 from optuna.storages.journal._file import BaseJournalFileLock
+
+from lightsweep.errors import ConfigError
 
 
 class FileLock:
@@ -19,7 +22,7 @@ class FileLock:
     def acquire(self, *, wait: bool = True) -> bool:
         """Take the lock; False where somebody else holds it and `wait` is false."""
         self.release()  # what a signal left behind, between the taking and the block: nobody could take it any more
-        self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
+        self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -69,9 +72,18 @@ class JournalLock(BaseJournalFileLock):
 
 
 def shared_path(name: str) -> Path:
-    """A lock file for all of this user's processes on this machine that mean the same thing by `name`."""
+    """A lock file for all of this user's processes on this machine that mean the same thing by `name`.
+
+    Raises:
+        ConfigError: somebody else made its folder in the temporary folder, which everybody may write to.
+    """
     folder = Path(tempfile.gettempdir()) / f"lightsweep-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+        raise ConfigError(
+            f"{folder} must be a folder of yours that nobody else may enter: remove it, or set TMPDIR to another folder"
+        )
     return folder / f"{hashlib.sha256(name.encode()).hexdigest()[:24]}.lock"
 
 

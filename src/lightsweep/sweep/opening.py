@@ -17,6 +17,7 @@ from optuna.samplers import BaseSampler, GridSampler
 from lightsweep import preflight
 from lightsweep.build import build
 from lightsweep.errors import ConfigError
+from lightsweep.security import links
 from lightsweep.sweep import fixed
 from lightsweep.sweep.leaderboard import number_of
 from lightsweep.sweep.liveness import Owner
@@ -25,8 +26,6 @@ from lightsweep.sweep.office import Office
 from lightsweep.sweep.plan import Plan
 from lightsweep.sweep.space import Space, grid_of, values_of
 from lightsweep.sweep.storage import connect
-
-_SAMPLERS = ("hydra_plugins.hydra_optuna_sweeper.*", "optuna.samplers.*")
 
 
 def check(plan: Plan) -> None:
@@ -54,7 +53,9 @@ def open_study(plan: Plan) -> tuple[Plan, optuna.Study, int]:
     """
     with _writing("hydra.sweep.dir", plan.folder):
         plan.folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(shared_path(f"create {plan.address.place} {plan.address.study}")):
+    links.check(plan.folder, within=plan.folder, deep=False)
+    links.check(plan.folder / "confirm", within=plan.folder, deep=False)
+    with FileLock(shared_path(f"create {plan.address.url} {plan.address.study}")):
         last = max((number_of(folder) for folder in plan.folder.glob("trial-*")), default=-1)
         trials = _count(plan)  # after the folders: a trial is in the study before it has its own
         if last >= trials:
@@ -97,7 +98,7 @@ def _writing(key: str, path: str | Path) -> Iterator[None]:
 def _load(plan: Plan) -> optuna.Study:
     study = optuna.create_study(
         study_name=plan.address.study,
-        storage=connect(plan.address.place),
+        storage=connect(plan.address.url),
         pruner=plan.pruner,
         direction=plan.direction,
         load_if_exists=True,
@@ -122,7 +123,7 @@ def _openings(study: optuna.Study) -> int:
 def _count(plan: Plan) -> int:
     chosen = plan.settings.storage
     with _writing("hydra.sweeper.storage" if chosen else "hydra.sweep.dir", chosen or plan.folder):
-        storage = connect(plan.address.place)
+        storage = connect(plan.address.url)
     ids = {study.study_name: study._study_id for study in storage.get_all_studies()}
     return storage.get_n_trials(ids[plan.address.study]) if plan.address.study in ids else 0
 
@@ -141,7 +142,7 @@ def _sampler(plan: Plan, shift: int) -> tuple[BaseSampler, int]:
         raise ConfigError("hydra/sweeper/sampler=cmaes needs the package cmaes (pip install cmaes)")
     if node.get("seed") is not None and not node._target_.endswith("GridSampler"):
         node.seed += shift
-    sampler = build(node, "hydra.sweeper.sampler", _SAMPLERS)
+    sampler = build(node, "hydra.sweeper.sampler")
     if not (isinstance(sampler, partial) and sampler.func is GridSampler):
         return sampler, plan.settings.n_trials
     grid = grid_of(plan.space, OptunaSweeperImpl._to_grid_sampler_choices)

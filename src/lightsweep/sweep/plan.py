@@ -15,6 +15,7 @@ from optuna.trial import Trial
 
 from lightsweep.build import build, explain
 from lightsweep.errors import ConfigError
+from lightsweep.security import secrets, table
 from lightsweep.sweep.settings import Settings
 from lightsweep.sweep.space import Space, parse, values_of
 from lightsweep.sweep.storage import JOURNAL, Address
@@ -43,7 +44,8 @@ class Plan:
 
     @property
     def address(self) -> Address:
-        place = self.settings.storage or str(self.folder.absolute() / JOURNAL)
+        named = self.settings.storage
+        place = secrets.place_of(named) if named else str(self.folder.absolute() / JOURNAL)
         return Address(place, self.settings.study_name)
 
     @property
@@ -105,7 +107,7 @@ def _holds(condition: str, plan: Plan) -> bool:
 
 
 def _pruner(settings: Settings) -> BasePruner:
-    pruner = build(settings.pruner, "hydra.sweeper.pruner", ("optuna.pruners.*",))
+    pruner = build(settings.pruner, "hydra.sweeper.pruner")
     if isinstance(pruner, WilcoxonPruner) and len(settings.seeds or []) < 2:
         raise ConfigError("hydra/sweeper/pruner=wilcoxon needs hydra.sweeper.seeds with at least two seeds")
     return pruner
@@ -116,7 +118,7 @@ def _extension(target: str | None, config: DictConfig) -> Callable[[Trial], None
     if target is None:
         return None
     try:
-        function = instantiate({"_target_": target, "_partial_": True})
+        function = instantiate({"_target_": target, "_partial_": True}, _execution_whitelist_=list(table.TRUSTED))
     except HydraException as error:
         raise explain(error, "hydra.sweeper.custom_search_space") from error
     return lambda trial: function(config, trial)

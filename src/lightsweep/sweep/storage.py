@@ -11,6 +11,7 @@ from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 
 from lightsweep.errors import ConfigError
+from lightsweep.security import secrets
 from lightsweep.sweep.locks import JournalLock, shared_path
 
 JOURNAL = "study.journal"
@@ -22,12 +23,18 @@ class Address:
     """A study's storage and name; every process opens it for itself.
 
     Args:
-        place: path of a journal file, or an Optuna URL such as ``sqlite:///study.db`` or ``postgresql://host/db``.
+        place: path of a journal file, an Optuna URL such as ``sqlite:///study.db``, or ``$LIGHTSWEEP_STORAGE``, which
+            stands for the URL in the environment: an address is written into files, a password must not be.
         study: the study's name.
     """
 
     place: str
     study: str
+
+    @property
+    def url(self) -> str:
+        """The path or the URL itself."""
+        return secrets.url_of(self.place)
 
 
 @lru_cache(maxsize=4)
@@ -44,14 +51,14 @@ def connect(place: str) -> BaseStorage:
         if isinstance(error, OSError) and "://" not in place:
             raise
         reason = " ".join(str(error).split())[:300]
-        raise ConfigError(f"hydra.sweeper.storage: {_without_password(place)} cannot be used ({reason})") from error
+        raise ConfigError(secrets.redacted(f"hydra.sweeper.storage: {place} cannot be used ({reason})")) from error
 
 
 @lru_cache(maxsize=4)
 def follow(address: Address) -> optuna.Study:
     """The study as a job sees it: to report to, not to ask. The sampler is the cheapest one, it draws nothing."""
     return optuna.load_study(
-        study_name=address.study, storage=connect(address.place), sampler=optuna.samplers.RandomSampler()
+        study_name=address.study, storage=connect(address.url), sampler=optuna.samplers.RandomSampler()
     )
 
 
@@ -69,13 +76,13 @@ def turns_at(address: Address) -> Path:
     they share the temporary folder, and are as several machines otherwise.
     """
     if is_server(address):
-        return shared_path(f"{address.place} {address.study}")
+        return shared_path(f"{address.url} {address.study}")
     return Path(f"{_file(address)}.claims")
 
 
 def _file(address: Address) -> str:
     """The path of a journal or of SQLite's database; of other databases it is none."""
-    return address.place.removeprefix("sqlite:///").partition("?")[0]
+    return address.url.removeprefix("sqlite:///").partition("?")[0]
 
 
 def _journal(path: Path) -> JournalStorage:
@@ -103,8 +110,3 @@ def _database(url: str) -> RDBStorage:
                 raise
         time.sleep(random.uniform(0.1, 0.5))
     return RDBStorage(url, engine_kwargs=wait)
-
-
-def _without_password(url: str) -> str:
-    head, separator, host = url.rpartition("@")
-    return f"{head.split('://')[0]}://…@{host}" if separator else url

@@ -1,0 +1,64 @@
+"""Hydra's config loader with a look at whatever it composes: a run, a grid's job, a sweep's trial, on any launcher.
+
+It is the one place that every config passes before its logging, its callbacks or its folders exist. Hydra 1.4 has no
+hook there (a callback of Hydra's comes from the config itself, which could leave it out), so the loader's class is
+replaced, once a process. The private names are those of ``hydra-core>=1.4,<1.5``; `install` refuses others.
+"""
+
+from typing import Any
+
+import hydra._internal.hydra as hydra_application
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from omegaconf import DictConfig, OmegaConf
+
+from lightsweep.errors import ConfigError
+from lightsweep.security import hydra_keys, targets, typed
+
+
+class CheckedLoader(ConfigLoaderImpl):
+    """Composes as Hydra does, and refuses a config that does what only a person may ask for.
+
+    It travels to workers and to a cluster's jobs, and takes along what was typed.
+
+    Raises:
+        ConfigError: names the key.
+    """
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.typed = typed.current()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        typed.declare(self.typed)  # this is a process without that command line
+
+    def _process_config_searchpath(self, config_name: Any, parsed_overrides: Any, repo: Any) -> None:
+        loaded = repo.load_config(config_path=config_name) if config_name is not None else None
+        if loaded is not None and isinstance(loaded.config, DictConfig):
+            entries = OmegaConf.select(loaded.config, "hydra.searchpath")
+            if entries is not None:
+                plain = OmegaConf.to_container(entries, resolve=True) if OmegaConf.is_config(entries) else [entries]
+                hydra_keys.check_search_path(plain, self.typed)
+        super()._process_config_searchpath(config_name, parsed_overrides, repo)
+
+    def _load_configuration_impl(self, *arguments: Any, **named: Any) -> DictConfig:
+        config = super()._load_configuration_impl(*arguments, **named)
+        raw = OmegaConf.to_container(config, resolve=False)
+        assert isinstance(raw, dict)
+        targets.check(raw)
+        hydra_keys.check(config, raw, self.typed)
+        return config
+
+
+def install() -> None:
+    """Let Hydra use the checked loader, in this process.
+
+    Raises:
+        ConfigError: this version of Hydra composes in another way.
+    """
+    methods = ("_process_config_searchpath", "_load_configuration_impl")
+    if not all(hasattr(ConfigLoaderImpl, name) for name in methods) or not hasattr(
+        hydra_application, "ConfigLoaderImpl"
+    ):
+        raise ConfigError("this version of hydra-core is not supported, it composes in another way: pip install -e .")
+    hydra_application.ConfigLoaderImpl = CheckedLoader  # type: ignore[misc]

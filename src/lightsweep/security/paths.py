@@ -1,0 +1,64 @@
+"""Where a config's files may lie: below the run's folder, unless the path was typed."""
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lightsweep.errors import ConfigError
+from lightsweep.security import table, typed
+from lightsweep.security.targets import TARGET
+
+ROOT = Path(__file__).resolve().parents[3]
+# Of a checkpoint's name: {epoch}, {val/acc:.3f}. Python's format would also reach attributes and items of a value.
+_FIELD = re.compile(r"\{[\w/-]+(:[0-9.]*[defg]?)?\}")
+
+
+def check(values: Mapping[str, Any], key: str, folder: Path) -> None:
+    """See that what a target is given leads nowhere outside the run's folder, and to no address.
+
+    Args:
+        values: the target's, resolved.
+        key: where it stands in the config, ``logger.csv``.
+        folder: the run's.
+
+    Raises:
+        ConfigError: names the key and the value.
+    """
+    name = values.get(TARGET)
+    for place in table.PLACES.get(str(name), ()):
+        _check_place(values, key, place, folder)
+    for argument, only in table.FIXED.get(str(name), {}).items():
+        if values.get(argument, only) != only and not typed.current().covers(f"{key}.{argument}"):
+            raise ConfigError(f"{key}.{argument} must be {only!r} unless it is typed, got {values[argument]!r}")
+
+
+def _check_place(values: Mapping[str, Any], key: str, place: table.Place, folder: Path) -> None:
+    base, path = [folder], Path.cwd()
+    if place.own is not None:
+        base.append(ROOT / place.own)
+    for argument in place.parts:
+        value = values.get(argument)
+        if value is None:
+            path = path if argument != place.parts[0] else folder  # Lightning's default: below the run's folder
+            continue
+        path = path / str(value)
+        if typed.current().covers(f"{key}.{argument}"):
+            base = [path]
+        elif _leads_elsewhere(str(value)) or not any(is_inside(path, each) for each in base):
+            raise ConfigError(
+                f"{key}.{argument} must lie in {base[0]} unless it is typed on the command line, got {value!r}"
+            )
+
+
+def _leads_elsewhere(text: str) -> bool:
+    """Is it an address, or would a library make another path of it?"""
+    rest = _FIELD.sub("", text)
+    return "://" in text or "::" in text or text.startswith("~") or "$" in text or "{" in rest or "}" in rest
+
+
+def is_inside(path: Path, folder: Path) -> bool:
+    """Whether a path is a folder or below it, symbolic links and ``..`` followed."""
+    inner, outer = os.path.realpath(path), os.path.realpath(folder)
+    return inner == outer or inner.startswith(outer.rstrip(os.sep) + os.sep)

@@ -1,0 +1,65 @@
+"""A config compared with the table: every ``_target_`` in it, at any depth, before anything is imported."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from lightsweep.errors import ConfigError
+from lightsweep.security import table
+
+TARGET = "_target_"
+_PARTIAL = "_partial_"
+
+
+def check(node: Any, key: str = "") -> None:
+    """Compare a node, plain dicts and lists, and all that is below it.
+
+    Args:
+        node: interpolations may be resolved or not; one as a ``_target_`` is refused.
+        key: the node's, ``callbacks.checkpoint``; "" for a whole config.
+
+    Raises:
+        ConfigError: something may not be called. Nothing was imported.
+    """
+    if isinstance(node, Mapping):
+        if TARGET in node:
+            _check_target(node, key)
+        for name, value in node.items():
+            check(value, f"{key}.{name}" if key else str(name))
+    elif isinstance(node, list | tuple):
+        for place, value in enumerate(node):
+            check(value, f"{key}.{place}")
+
+
+def _check_target(node: Mapping[str, Any], key: str) -> None:
+    name, slot = node[TARGET], table.slot(key)
+    if not isinstance(name, str):
+        raise ConfigError(f"{key}.{TARGET} must be a dotted name, got {name!r}")
+    if table.is_trusted(name):
+        return
+    advice = "LIGHTSWEEP_TRUST names code of your own that a config may call (README: a network of your own)"
+    if slot is None:
+        raise ConfigError(f"{key} must not have a {TARGET}: no object may stand there, got {name!r}; {advice}")
+    if name not in slot.names:
+        raise ConfigError(f"{key}.{TARGET} must be in the table of what may stand there, got {name!r}; {advice}")
+    for argument in node:
+        if _is_private(argument) and argument != TARGET and not (argument == _PARTIAL and slot.partial):
+            raise ConfigError(f"{key}.{argument} must be left out: {name} takes keywords only")
+    allowed = table.ARGUMENTS.get(name)
+    for argument in node:
+        if allowed is not None and argument not in allowed and not _is_private(argument):
+            raise ConfigError(f"{key}.{argument} must be left out: {name} takes {', '.join(sorted(allowed))}")
+
+
+def names(node: Any) -> list[str]:
+    """Every ``_target_`` in a node of plain dicts and lists."""
+    if isinstance(node, Mapping):
+        here = [node[TARGET]] if TARGET in node else []
+        return here + [name for value in node.values() for name in names(value)]
+    if isinstance(node, list | tuple):
+        return [name for value in node for name in names(value)]
+    return []
+
+
+def _is_private(argument: Any) -> bool:
+    """``_args_`` and its like, by which Hydra would call in another way."""
+    return isinstance(argument, str) and argument.startswith("_") and argument.endswith("_")
