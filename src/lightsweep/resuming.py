@@ -57,9 +57,9 @@ def adapt(
     for name, value in optimizer.items():
         if value != before.get(name):
             _change(checkpoint, name, value, before.get(name))
-    for callback in trainer.checkpoint_callbacks:
-        if isinstance(callback, ModelCheckpoint) and (state := checkpoint["callbacks"].get(callback.state_key)):
-            _forget_elsewhere(state, Path(callback.dirpath or trainer.default_root_dir))
+    for saver in trainer.checkpoint_callbacks:
+        if isinstance(saver, ModelCheckpoint) and (state := checkpoint["callbacks"].get(saver.state_key)):
+            _forget_elsewhere(state, Path(saver.dirpath or trainer.default_root_dir))
     for callback in trainer.early_stopping_callbacks:
         if state := checkpoint["callbacks"].get(callback.state_key):
             state["patience"] = callback.patience
@@ -75,13 +75,9 @@ def _forget_elsewhere(state: dict[str, Any], folder: Path) -> None:
 
 
 def _is_in(path: Any, folder: Path) -> bool:
-    return (
-        isinstance(path, str)
-        and path != ""
-        and "://" not in path
-        and "::" not in path
-        and is_inside(Path(path), folder)
-    )
+    if not isinstance(path, str) or path == "" or "://" in path or "::" in path:
+        return False
+    return is_inside(Path(path), folder)
 
 
 def plateau_progress(state: dict[str, Any]) -> dict[str, Any]:

@@ -20,9 +20,7 @@ def check(folder: Path, *, within: Path, deep: bool = True) -> None:
         ConfigError: a link leads out of `within`; names it.
     """
     if (link := first_escape(folder, within=within, deep=deep)) is not None:
-        raise ConfigError(
-            f"{link} is a symbolic link that leads out of {within}: remove it, nothing is written through it"
-        )
+        raise ConfigError(f"{link} is a symbolic link that leads out of {within}: it must be removed first")
 
 
 def first_escape(folder: Path, *, within: Path, deep: bool = True) -> Path | None:

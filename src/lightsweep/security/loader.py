@@ -43,8 +43,7 @@ class CheckedLoader(ConfigLoaderImpl):
 
     def _load_configuration_impl(self, *arguments: Any, **named: Any) -> DictConfig:
         config = super()._load_configuration_impl(*arguments, **named)
-        raw = OmegaConf.to_container(config, resolve=False)
-        assert isinstance(raw, dict)
+        raw: Any = OmegaConf.to_container(config, resolve=False)
         targets.check(raw)
         hydra_keys.check(config, raw, self.typed)
         return config
