@@ -17,8 +17,15 @@ import train
 from cifar10_files import write_cifar10
 from digits_runs import Run, composed, trained
 from lightsweep import cli, command
+from lightsweep.security import typed
 
 torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_typed() -> None:
+    """No test inherits what another one's command line said."""
+    typed.declare(typed.Typed())
 
 
 @pytest.fixture
@@ -80,6 +87,7 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> Call
 
     def called(main: Callable[[], int], *arguments: object) -> Launched:
         capsys.readouterr()
+        monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
         monkeypatch.setattr(sys, "argv", [f"{main.__module__}.py", *map(str, arguments)])
         with pytest.raises(SystemExit) as end:
             command.launch(main)

@@ -13,6 +13,7 @@ from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 from typing import Any, TextIO
 
+import yaml
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.errors import HydraException, MissingConfigException
@@ -22,7 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from lightsweep import run_folder, signals
 from lightsweep.errors import ConfigError, Diverged, Interrupted, RunFailed
-from lightsweep.security import loader, secrets, typed
+from lightsweep.security import links, loader, secrets, typed
 
 _NAMES = ("ENOSPC", "EDQUOT", "EFBIG", "EIO", "EROFS", "EACCES", "EPERM", "ENOENT", "ENOTDIR", "EEXIST", "ENAMETOOLONG")
 _DISK = {getattr(errno, name) for name in _NAMES}
@@ -113,11 +114,14 @@ def prepare(arguments: list[str]) -> list[str]:
         raise ConfigError("lr_find=true tests one setting, it cannot be swept (drop -m and sweep=)")
     if resumed in (None, "null"):
         _refuse_to_run_over(arguments)
+        if (grid := _last_value(arguments, "hydra.sweep.dir")) is not None and multirun:
+            links.check(Path(grid.strip("'\"")), within=Path(grid.strip("'\"")))
         # A sweep file cannot say by itself that it is a sweep: Hydra wants that before it composes.
         return arguments if multirun or sweep in (None, "null") else [*arguments, "hydra.mode=MULTIRUN"]
     if multirun or sweep not in (None, "null"):
         raise ConfigError("resume goes on with one run, it cannot be swept (drop -m)")
     folder = run_folder.find(resumed.strip("'\""))
+    links.check(folder, within=folder)  # now: Hydra writes into it before the run begins
     quoted = QuotedString(str(folder), Quote.single).with_quotes()
     own = run_folder.load_config(folder)
     others = [argument for argument in arguments if _key(argument) not in ("resume", "hydra.run.dir")]
@@ -137,6 +141,8 @@ def describe(error: BaseException) -> str | None:
     """An error as one line, or None where it is a bug of ours whose trace is wanted."""
     if isinstance(error, ConfigError | Diverged | RunFailed):
         return str(error)
+    if isinstance(error, yaml.YAMLError):
+        return f"a config file is no plain YAML: {_one_line(error)}"
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options is not None:
         return _no_such_choice(error.missing_cfg_file, error.options)
     if isinstance(error, OSError) and error.errno in _DISK:

@@ -31,10 +31,12 @@ def first_escape(folder: Path, *, within: Path, deep: bool = True) -> Path | Non
 
 
 def _links(folder: Path, deep: bool) -> Iterator[Path]:
-    for place, folders, files in os.walk(folder):  # it enters no folder through a link
-        for name in (*folders, *files):
-            path = Path(place, name)
-            if path.is_symlink():
-                yield path
-        if not deep:
-            return
+    try:
+        entries = list(os.scandir(folder))
+    except OSError:  # not there, or not ours to read: nothing can be written there either
+        return
+    for entry in entries:
+        if entry.is_symlink():
+            yield Path(entry.path)
+        elif deep and entry.is_dir(follow_symlinks=False):
+            yield from _links(Path(entry.path), deep)

@@ -1,0 +1,302 @@
+"""What a config file from somebody else may not set of Hydra, tried on train.py's command line."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from omegaconf import OmegaConf
+
+from lightsweep.errors import ConfigError
+from lightsweep.security import hydra_keys, table, typed
+
+GLOBAL = "# @package _global_\n"
+
+
+def file_handler(**keys: Any) -> dict[str, Any]:
+    return {"handlers": {"evil": {"class": "logging.FileHandler", **keys}}, "root": {"handlers": ["evil"]}}
+
+
+HYDRA: dict[str, tuple[dict[str, Any], str]] = {
+    "a log file elsewhere": ({"job_logging": file_handler(filename="{victim}", mode="a")}, "handlers.evil.filename"),
+    "one beside the run": (
+        {"job_logging": file_handler(filename="${hydra.runtime.output_dir}/../../home/notes.txt")},
+        "handlers.evil.filename",
+    ),
+    "by the job's name": ({"job": {"name": "../../home/notes"}}, "handlers.file.filename"),
+    "Hydra's own log": ({"hydra_logging": file_handler(filename="{victim}")}, "hydra.hydra_logging.handlers.evil"),
+    "an attribute set later": (
+        {
+            "job_logging": file_handler(
+                filename="${hydra.runtime.output_dir}/x.log", **{".": {"baseFilename": "{victim}"}}
+            )
+        },
+        "handlers.evil.. must be left out",
+    ),
+    "a socket": (
+        {
+            "job_logging": {
+                "handlers": {"evil": {"class": "logging.handlers.SocketHandler", "host": "127.0.0.1", "port": 9}}
+            }
+        },
+        "handlers.evil.class",
+    ),
+    "mail": (
+        {"hydra_logging": {"handlers": {"evil": {"class": "logging.handlers.SMTPHandler", "mailhost": "127.0.0.1"}}}},
+        "handlers.evil.class",
+    ),
+    "another stream": (
+        {"job_logging": {"handlers": {"evil": {"class": "logging.StreamHandler", "stream": "ext://os.environ"}}}},
+        "handlers.evil.stream",
+    ),
+    "a shell as handler": (
+        {"job_logging": {"handlers": {"evil": {"class": "subprocess.Popen", "args": "touch {marker}", "shell": True}}}},
+        "handlers.evil.class",
+    ),
+    "a factory": (
+        {"job_logging": {"handlers": {"evil": {"()": "os.system", "command": "touch {marker}"}}}},
+        "handlers.evil.class",
+    ),
+    "a formatter": (
+        {"job_logging": {"formatters": {"evil": {"()": "os.system", "command": "touch {marker}"}}}},
+        "os.system",
+    ),
+    "a filter": (
+        {"hydra_logging": {"filters": {"evil": {"()": "os.system", "command": "touch {marker}"}}}},
+        "os.system",
+    ),
+    "a callback": (
+        {"callbacks": {"evil": {"_target_": "os.system", "command": "touch {marker}"}}},
+        "hydra.callbacks.evil",
+    ),
+    "the environment": ({"job": {"env_set": {"LD_PRELOAD": "{victim}"}}}, "hydra.job.env_set"),
+    "a copy of the environment": ({"job": {"env_copy": ["HOME"]}}, "env_copy must be empty"),
+    "the folder of records": ({"output_subdir": "../../home"}, "hydra.output_subdir"),
+    "the folder of records, absolute": ({"output_subdir": "{home}/x"}, "hydra.output_subdir"),
+}
+
+
+@pytest.mark.parametrize(("node", "says"), HYDRA.values(), ids=HYDRA)
+def test_a_file_of_a_group_cannot_set_it(scene, attack, node: dict[str, Any], says: str) -> None:
+    scene.write("experiment/evil.yaml", {"hydra": node}, GLOBAL)
+    attack("experiment=evil", says=says)
+
+
+def test_nor_in_a_job_of_a_grid(scene, attack) -> None:
+    scene.write("experiment/fine.yaml", {"seed": 1}, GLOBAL)
+    scene.write("experiment/evil.yaml", {"hydra": HYDRA["a log file elsewhere"][0]}, GLOBAL)
+    attack("-m", "experiment=evil,evil", says="handlers.evil.filename")
+
+
+@pytest.mark.parametrize("key", ["run.dir", "sweep.dir"])
+@pytest.mark.parametrize("place", ["{home}/x", "../elsewhere", "~/x", "/tmp/x", "outputs/../x", "ftp://127.0.0.1:9/x"])
+def test_a_run_lies_in_outputs_unless_it_is_typed(scene, attack, key: str, place: str) -> None:
+    part, name = key.split(".")
+    scene.write("experiment/evil.yaml", {"hydra": {part: {name: place}}}, GLOBAL)
+    attack("experiment=evil", says=f"hydra.{key} must lie in", without=(f"hydra.{key}",))
+
+
+@pytest.mark.parametrize("place", ["{home}/x", "../../x", "a/../../x", "${hydra.job.num}/../../x"])
+def test_a_job_lies_in_its_grid(scene, attack, place: str) -> None:
+    scene.write("experiment/evil.yaml", {"hydra": {"sweep": {"subdir": place}}}, GLOBAL)
+    attack("-m", "experiment=evil", "seed=1,2", says="hydra.sweep.subdir must lie in the folder above it")
+
+
+SWEEPER: dict[str, tuple[dict[str, Any], str]] = {
+    "storage": ({"storage": "sqlite:///{marker}"}, "hydra.sweeper.storage must be typed"),
+    "storage on a server": ({"storage": "postgresql://127.0.0.1:9/x"}, "hydra.sweeper.storage must be typed"),
+    "storage by detour": ({"storage": "${data_dir}", "study_name": "x"}, "hydra.sweeper.storage must be typed"),
+    "preload": ({"preload": ["antigravity"]}, "hydra.sweeper.preload must be typed"),
+    "custom_search_space": ({"custom_search_space": "os.system"}, "that LIGHTSWEEP_TRUST names, got 'os.system'"),
+    "params of Hydra": ({"params": {"hydra.job_logging.handlers.file.filename": "{victim}"}}, "hydra.sweeper.params"),
+    "params that add": ({"params": {"+hydra.job.env_set.PATH": "/x"}}, "hydra.sweeper.params"),
+    "params that choose": ({"params": {"hydra/job_logging": "evil"}}, "hydra.sweeper.params"),
+    "when": ({"when": {"seed=1": {"hydra.output_subdir": "{home}"}}}, "hydra.sweeper.params"),
+    "params that call": ({"params": {"model.width": "choice(4,8)", "+model.a._target_": "os.system"}}, "_target_"),
+    "pruner": ({"pruner": {"_target_": "optuna.storages.RDBStorage", "url": "x"}}, "hydra.sweeper.pruner._target_"),
+    "sweeper": ({"_target_": "os.system", "command": "touch {marker}"}, "hydra.sweeper._target_"),
+    "study's name": ({"study_name": "../../../home"}, "hydra.sweep.dir must lie in"),
+}
+
+
+@pytest.mark.parametrize(("node", "says"), SWEEPER.values(), ids=SWEEPER)
+def test_a_sweep_file_cannot_set_it(scene, attack, node: dict[str, Any], says: str) -> None:
+    content = {"defaults": ["quick", "_self_"], "hydra": {"sweeper": node}}
+    scene.write("sweep/evil.yaml", content, GLOBAL)
+    attack("sweep=evil", says=says, without=("hydra.sweep.dir",) if "hydra.sweep.dir" in says else ())
+    assert "antigravity" not in sys.modules
+
+
+SAMPLER: dict[str, tuple[dict[str, Any], str]] = {
+    "another object": ({"_target_": "os.system", "command": "touch {marker}"}, "hydra.sweeper.sampler._target_"),
+    "below one": (
+        {"_target_": "optuna.samplers.TPESampler", "seed": {"_target_": "os.system"}},
+        "hydra.sweeper.sampler.seed must not have",
+    ),
+    "in place of one": (
+        {"_target_": "optuna.samplers.PartialFixedSampler", "base_sampler": {"_target_": "optuna.load_study"}},
+        "hydra.sweeper.sampler.base_sampler._target_",
+    ),
+}
+
+
+@pytest.mark.parametrize(("node", "says"), SAMPLER.values(), ids=SAMPLER)
+@pytest.mark.parametrize("sweeper", ["lightsweep", "optuna"])
+def test_a_sampler_is_one_of_optunas(scene, attack, sweeper: str, node: dict[str, Any], says: str) -> None:
+    scene.write("hydra/sweeper/sampler/evil.yaml", node)
+    attack("-m", f"hydra/sweeper={sweeper}", "hydra/sweeper/sampler=evil", "seed=choice(1,2)", says=says)
+
+
+def test_the_official_sweeper_restores_no_pickles(scene, attack) -> None:
+    scene.write("experiment/fine.yaml", {"seed": 1}, GLOBAL)
+    typed = ("hydra/sweeper=optuna", "hydra/sweeper/sampler=cmaes", "seed=range(1,3)")
+    attack("-m", *typed, f"hydra.sweeper.storage=sqlite:///{scene.victim}", says="which hydra/sweeper=optuna would run")
+
+
+def test_a_sweepers_params_cannot_choose_a_file_that_does(scene, attack) -> None:
+    scene.write("experiment/evil.yaml", {"hydra": HYDRA["a log file elsewhere"][0]}, GLOBAL)
+    content = {"defaults": ["quick", "_self_"], "hydra": {"sweeper": {"params": {"experiment": "evil"}}}}
+    scene.write("sweep/evil.yaml", content, GLOBAL)
+    attack("sweep=evil", says="handlers.evil.filename")
+
+
+LAUNCHER: dict[str, Any] = {
+    "_target_": "os.system",
+    "setup": ["touch {marker}"],
+    "python": "/bin/sh",
+    "srun_args": ["--x"],
+    "additional_parameters": {"wrap": "touch {marker}"},
+    "comment": "a\ntouch {marker}",
+    "partition": "a'; touch {marker}",
+    "timeout_min": "1; touch {marker}",
+    "ray": {"init": {"address": "127.0.0.1:9"}},
+    "submitit_folder": "{home}/%j",
+    "env_setup": {"pip": "x"},
+}
+
+
+@pytest.mark.parametrize("key", LAUNCHER)
+def test_a_launcher_runs_no_command_of_a_file(scene, attack, key: str) -> None:
+    slurm = {"_target_": "hydra_plugins.hydra_submitit_launcher.submitit_launcher.SlurmLauncher"}
+    scene.write("hydra/launcher/evil.yaml", slurm | {key: LAUNCHER[key]})
+    attack("-m", "hydra/launcher=evil", "seed=1,2", says=f"hydra.launcher.{key} must")
+
+
+@pytest.mark.parametrize("entry", ["pkg://antigravity", "pkg://this.conf", "http://127.0.0.1:9", "structured://x"])
+def test_a_primary_config_imports_no_package(scene, attack, entry: str) -> None:
+    scene.write("mine.yaml", {"defaults": ["train", "_self_"], "hydra": {"searchpath": [entry]}})
+    attack("--config-name", "mine", says="hydra.searchpath must hold folders")
+    assert "antigravity" not in sys.modules
+
+
+def test_an_alias_of_a_file_is_not_typed(scene, attack) -> None:
+    aliases = {"lr": "hydra.job_logging.handlers.file.filename"}
+    scene.write("mine.yaml", {"defaults": ["train", "_self_"], "hydra": {"aliases": aliases}})
+    attack("--config-name", "mine", f"lr={scene.victim}", says="handlers.file.filename must lie in the run's folder")
+
+
+@pytest.mark.parametrize("option", ["--experimental-rerun", "--experimental-r", "--exp"])
+def test_a_folder_cannot_say_what_is_typed(scene, attack, option: str) -> None:
+    attack(f"{option}={scene.run}", says="--experimental-rerun is not supported")
+
+
+@pytest.mark.parametrize(
+    "text", ["!!python/object/apply:os.system ['touch {marker}']", "a: !!python/name:os.system", "a: [", "\x00"]
+)
+def test_a_file_that_is_no_plain_yaml_is_one_line(scene, attack, text: str) -> None:
+    scene.write("experiment/evil.yaml", text.replace("{marker}", str(scene.marker)))
+    attack("experiment=evil", says="evil")
+
+
+TYPED = {
+    "++model={_target_:os.system,command:x}": "model._target_ must be in the table",
+    "model._target_=torch.load": "model._target_ must be in the table",
+    "optimizer._target_=torch.utils.collect_env.run": "optimizer._target_ must be in the table",
+    "model.width={_target_:os.system,command:x}": "model.width must not have a _target_",
+    "+logger.evil={_target_:subprocess.getoutput,cmd:x}": "logger.evil._target_ must be in the table",
+    "+hydra.job.env_set.PATH=/evil": "hydra.job.env_set",
+    "+hydra.callbacks.evil={_target_:os.system,command:x}": "hydra.callbacks.evil._target_",
+    "hydra.launcher._target_=os.system": "hydra.launcher._target_",
+}
+
+
+@pytest.mark.parametrize(("argument", "says"), TYPED.items(), ids=TYPED)
+def test_what_is_typed_calls_nothing_else_either(scene, attack, argument: str, says: str) -> None:
+    scene.write("experiment/fine.yaml", {"seed": 1}, GLOBAL)
+    attack(argument, says=says)
+
+
+def look(typed_keys: list[str], **hydra: Any) -> None:
+    """A look at a composed config in which a file has set these keys of ``hydra``."""
+    config = OmegaConf.create(
+        {
+            "hydra": {
+                "job": {"env_set": {}, "name": "train"},
+                "run": {"dir": "outputs/x"},
+                "sweep": {"dir": "outputs/y", "subdir": "0"},
+                "runtime": {},
+                "launcher": {"_target_": table.SLOTS["hydra.launcher"].names[0]},
+                "sweeper": {},
+                "output_subdir": ".hydra",
+                **hydra,
+            }
+        }
+    )
+    hydra_keys.check(config, OmegaConf.to_container(config), typed.read(typed_keys))
+
+
+PERSONS_OWN = {
+    "hydra.run.dir=/x/y": {"run": {"dir": "/x/y"}},
+    "hydra.sweep={dir:/x,subdir:/y}": {"sweep": {"dir": "/x", "subdir": "/y"}},
+    "hydra.output_subdir=/x": {"output_subdir": "/x"},
+    "hydra.job_logging.handlers.file.filename=/x.log": {
+        "job_logging": {"handlers": {"file": {"class": "logging.FileHandler", "filename": "/x.log"}}}
+    },
+    "hydra.launcher.setup=[x]": {"launcher": {"setup": ["x"]}},
+    "hydra.sweeper.storage=sqlite:////x": {"sweeper": {"storage": "sqlite:////x"}},
+    "hydra.sweeper.preload=[x]": {"sweeper": {"preload": ["x"]}},
+}
+
+
+@pytest.mark.parametrize(("argument", "node"), PERSONS_OWN.items(), ids=PERSONS_OWN)
+def test_all_of_it_may_be_typed(argument: str, node: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError):
+        look([], **node)
+    look([argument], **node)
+
+
+def test_harmless_settings_of_a_cluster_pass() -> None:
+    look(
+        [],
+        launcher={
+            "_target_": "hydra_plugins.hydra_submitit_launcher.submitit_launcher.SlurmLauncher",
+            "submitit_folder": "${hydra.sweep.dir}/.submitit/%j",
+            "timeout_min": 60,
+            "name": "${hydra.job.name}",
+            "partition": "gpu,debug",
+            "constraint": "a100&ib",
+            "gres": "gpu:a100:2",
+            "mem_per_cpu": "4GB",
+            "setup": None,
+            "additional_parameters": {},
+        },
+    )
+
+
+def test_a_typed_choice_of_a_group_says_nothing_of_what_is_in_it() -> None:
+    node = {"job_logging": {"handlers": {"file": {"class": "logging.FileHandler", "filename": "/x.log"}}}}
+    for argument in ("hydra/job_logging=evil", "hydra.verbose=true", "+hydra.job_logging.x=1", "~hydra.job_logging"):
+        with pytest.raises(ConfigError, match="filename"):
+            look([argument], **node)
+
+
+def test_best_yaml_finds_its_folders_again(tmp_path: Path) -> None:
+    hydra_keys.check_search_path([f"file://{tmp_path}", str(tmp_path)], typed.Typed())
+    hydra_keys.check_search_path(["pkg://mine.conf"], typed.read(["hydra.searchpath=[pkg://mine.conf]"]))
+
+
+def test_a_trusted_package_may_hold_configs(monkeypatch) -> None:
+    monkeypatch.setattr(table, "TRUSTED", ("mine.*",))
+    hydra_keys.check_search_path(["pkg://mine.conf", "pkg://mine/conf"], typed.Typed())
+    with pytest.raises(ConfigError):
+        hydra_keys.check_search_path(["pkg://yours.conf"], typed.Typed())

@@ -1,0 +1,315 @@
+"""A run's folder from somebody else: resumed, evaluated, used to classify, exported, reported."""
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+import evaluate
+import export
+import predict
+import report
+from digits_runs import trained
+
+LINK = {
+    "a": {
+        "_target_": "pytorch_lightning.callbacks.ModelCheckpoint._link_checkpoint",
+        "_args_": [{"_target_": "pytorch_lightning.Trainer"}, "{victim}", "{marker}"],
+    },
+    "b": {"_target_": "torch.nn.attention._fa3._fa3_import_module", "module_path": "antigravity"},
+}
+CHANGES: dict[str, tuple[str, Any, str]] = {
+    "a method nested in a value": ("model.dropout", LINK, "model.dropout.a must not have a _target_"),
+    "in the data": ("data.limit", LINK, "data.limit.a must not have a _target_"),
+    "in the augmentation": ("data.augment._target_", "os.system", "data.augment._target_"),
+    "a callback": ("callbacks.evil", {"_target_": "os.system", "command": "touch {marker}"}, "callbacks.evil._target_"),
+    "a logger": ("logger.evil", {"_target_": "pytorch_lightning.loggers.MLFlowLogger"}, "logger.evil._target_"),
+    "the trainer": ("trainer._target_", "pytorch_lightning.Trainer.test", "trainer._target_"),
+    "the optimizer": ("optimizer._target_", "torch.utils.collect_env.run", "optimizer._target_"),
+    "where nothing stands": ("loss.evil", {"_target_": "lightsweep.nets.MLP"}, "loss.evil must not have a _target_"),
+}
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of one epoch; tests change copies of it."""
+    return trained(tmp_path_factory.mktemp("kept"), "trainer.max_epochs=1").folder
+
+
+@pytest.fixture
+def foreign(scene, kept: Path) -> Path:
+    shutil.copytree(kept, scene.run, dirs_exist_ok=True)
+    change(scene.run, "run_dir", "${hydra:runtime.output_dir}")  # as train.py's own command keeps it
+    return scene.run
+
+
+def change(run: Path, key: str, value: Any) -> None:
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    *above, last = key.split(".")
+    node = config
+    for part in above:
+        node = node[part]
+    node[last] = value
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+
+
+def one_line(done: Any, says: str) -> None:
+    assert done.code == 1
+    lines = [line for line in done.err.strip().splitlines() if " of epoch " not in line]
+    assert len(lines) == 1, done.err
+    assert says in lines[0]
+
+
+@pytest.mark.parametrize(("key", "value", "says"), CHANGES.values(), ids=CHANGES)
+def test_a_changed_config_is_refused_by_all_that_read_it(
+    scene, foreign, launch, call, key: str, value: Any, says: str
+) -> None:
+    change(foreign, key, scene.filled(value))
+    one_line(launch(f"resume={foreign}", "trainer.max_epochs=2"), says)
+    one_line(call(evaluate.main, foreign), says)
+    scene.assert_untouched()
+
+
+PATHS: dict[str, tuple[str, Any, str]] = {
+    "best.ckpt elsewhere": ("callbacks.checkpoint.dirpath", "{home}", "callbacks.checkpoint.dirpath must lie in"),
+    "a checkpoint on a server": (
+        "callbacks.more",
+        {"_target_": "pytorch_lightning.callbacks.ModelCheckpoint", "dirpath": "ftp://127.0.0.1:9/x"},
+        "callbacks.more.dirpath must lie in",
+    ),
+    "a name that leads elsewhere": (
+        "callbacks.more",
+        {"_target_": "pytorch_lightning.callbacks.ModelCheckpoint", "dirpath": "{run}", "filename": "../home/x"},
+        "callbacks.more.filename must lie in",
+    ),
+    "a log elsewhere": (
+        "logger.csv",
+        {"_target_": "pytorch_lightning.loggers.CSVLogger", "save_dir": "{run}", "name": "", "version": "{home}"},
+        "logger.csv.version must lie in",
+    ),
+    "events elsewhere": (
+        "logger.tensorboard",
+        {"_target_": "pytorch_lightning.loggers.TensorBoardLogger", "save_dir": "{run}", "name": "../home"},
+        "logger.tensorboard.name must lie in",
+    ),
+    "an argument for another library": (
+        "logger.tensorboard",
+        {
+            "_target_": "pytorch_lightning.loggers.TensorBoardLogger",
+            "save_dir": "{run}",
+            "comet_config": {"disabled": False},
+        },
+        "logger.tensorboard.comet_config must be left out",
+    ),
+    "a tracker's server": (
+        "logger.mlflow",
+        {
+            "_target_": "lightsweep.tracking.loggers.mlflow",
+            "store": "http://127.0.0.1:9",
+            "experiment": "a",
+            "name": "b",
+            "run_dir": "{run}",
+        },
+        "logger.mlflow.store must lie in",
+    ),
+    "a tracker that uploads": (
+        "logger.wandb",
+        {
+            "_target_": "lightsweep.tracking.loggers.wandb",
+            "project": "a",
+            "group": "b",
+            "name": "c",
+            "run_dir": "{run}",
+            "offline": False,
+        },
+        "logger.wandb.offline must be True unless it is typed",
+    ),
+    "a model hub": ("trainer.model_registry", "evil/model", "trainer.model_registry must be None unless it is typed"),
+    "another place for all of it": ("run_dir", "{home}", "run_dir must be left as it is"),
+}
+
+
+@pytest.mark.parametrize(("key", "value", "says"), PATHS.values(), ids=PATHS)
+def test_a_resumed_run_writes_nowhere_else(scene, foreign, launch, key: str, value: Any, says: str) -> None:
+    change(foreign, key, scene.filled(value))
+    one_line(launch(f"resume={foreign}", "trainer.max_epochs=2"), says)
+    scene.assert_untouched()
+
+
+def test_a_path_may_be_typed(scene, foreign, launch) -> None:
+    assert (
+        launch(f"resume={foreign}", "trainer.max_epochs=2", f"++callbacks.checkpoint.dirpath={scene.folder}/mine").code
+        == 0
+    )
+    assert (scene.folder / "mine" / "best.ckpt").is_file()
+
+
+def test_a_secret_stays_in_the_environment(scene, foreign, launch, call, monkeypatch) -> None:
+    monkeypatch.setenv("SECRET", "hunter2")
+    change(foreign, "monitor.note", "${oc.env:SECRET}")
+    done = launch(f"resume={foreign}", "trainer.max_epochs=2")
+    one_line(done, "${oc.env:SECRET} must be typed")
+    assert not any("hunter2" in path.read_text(errors="replace") for path in foreign.rglob("*") if path.is_file())
+
+
+@pytest.mark.parametrize(
+    "text", ["!!python/object/apply:os.system ['touch x']", "model: !!python/name:os.system", "a: [", "[]", "\x00"]
+)
+def test_a_config_that_is_no_plain_yaml_is_one_line(scene, foreign, launch, call, text: str) -> None:
+    (foreign / "config.yaml").write_text(text)
+    one_line(launch(f"resume={foreign}"), "config.yaml cannot be read")
+    one_line(call(evaluate.main, foreign), "config.yaml cannot be read")
+    scene.assert_untouched()
+
+
+def hostile(run: Path, name: str, **changes: Any) -> None:
+    path = run / "checkpoints" / name
+    content = torch.load(path, weights_only=True)
+    torch.save(content | changes, path)
+
+
+CONTENTS: dict[str, dict[str, Any]] = {
+    "no state of the loops": {"loops": {}},
+    "loops of text": {"loops": "x"},
+    "no optimizer": {"optimizer_states": []},
+    "an optimizer of text": {"optimizer_states": ["x"]},
+    "no weights": {"state_dict": {}},
+    "weights of text": {"state_dict": {"net.head.weight": "x"}},
+    "callbacks of text": {"callbacks": "x"},
+    "nothing of ours": {"lightsweep": {}},
+    "ours as a list": {"lightsweep": []},
+    "schedules of numbers": {"lr_schedulers": [1]},
+}
+
+
+@pytest.mark.parametrize("changes", CONTENTS.values(), ids=CONTENTS)
+def test_a_hostile_checkpoint_is_one_line(scene, foreign, launch, changes: dict[str, Any]) -> None:
+    hostile(foreign, "last.ckpt", **changes)
+    one_line(launch(f"resume={foreign}", "trainer.max_epochs=2"), "")
+    scene.assert_untouched()
+
+
+@pytest.mark.parametrize("size", [0, 10, 1000])
+def test_a_damaged_checkpoint_is_one_line(scene, foreign, launch, call, size: int) -> None:
+    for name in ("last.ckpt", "best.ckpt"):
+        path = foreign / "checkpoints" / name
+        path.write_bytes(path.read_bytes()[:size])
+    one_line(launch(f"resume={foreign}", "trainer.max_epochs=2"), "last.ckpt")
+    for main in (evaluate.main, export.main):
+        one_line(call(main, foreign), "best.ckpt is no checkpoint of lightsweep")
+    one_line(call(predict.main, foreign, scene.victim), "best.ckpt is no checkpoint of lightsweep")
+
+
+@pytest.mark.parametrize("path", ["{home}/notes.txt", "{run}/checkpoints/../../home/notes.txt", "ftp://127.0.0.1:9/x"])
+def test_a_checkpoint_names_no_file_to_delete(scene, foreign, launch, path: str) -> None:
+    callback = {
+        "_target_": "pytorch_lightning.callbacks.ModelCheckpoint",
+        "dirpath": "{run}/checkpoints",
+        "filename": "more",
+    }
+    change(foreign, "callbacks.more", scene.filled(callback | {"monitor": "val/acc", "mode": "max"}))
+    path = scene.filled(path)
+    key = torch.load(foreign / "checkpoints" / "last.ckpt", weights_only=True)["callbacks"]
+    from pytorch_lightning.callbacks import ModelCheckpoint
+
+    state_key = ModelCheckpoint(monitor="val/acc", mode="max").state_key
+    state = {
+        "dirpath": str(foreign / "checkpoints"),
+        "best_model_score": torch.tensor(-1.0),
+        "best_model_path": path,
+        "last_model_path": path,
+        "kth_best_model_path": path,
+        "kth_value": torch.tensor(-1.0),
+        "best_k_models": {path: torch.tensor(-1.0)},
+    }
+    hostile(foreign, "last.ckpt", callbacks=key | {state_key: state})
+    done = launch(f"resume={foreign}", "trainer.max_epochs=2")
+    assert done.code == 0, done.err
+    scene.assert_untouched()
+
+
+LINKS = ("metrics.csv", "train.log", "checkpoints", "figures", "deep/below/it", ".hydra")
+
+
+@pytest.mark.parametrize("name", LINKS)
+def test_nothing_is_written_through_a_link(scene, foreign, launch, name: str) -> None:
+    link = foreign / name
+    if link.is_dir():
+        shutil.rmtree(link)
+    link.unlink(missing_ok=True)
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.symlink_to(scene.victim if "." in name and name != ".hydra" else scene.victim.parent)
+    done = launch(f"resume={foreign}", "trainer.max_epochs=2")
+    assert done.code == 1
+    assert "symbolic link" in done.err.strip().splitlines()[-1]
+    scene.assert_untouched()
+
+
+def test_links_inside_the_folder_do_no_harm(foreign, launch) -> None:
+    (foreign / "newest.ckpt").symlink_to("checkpoints/last.ckpt")
+    assert launch(f"resume={foreign}", "trainer.max_epochs=2").code == 0
+
+
+@pytest.mark.parametrize("name", ["evaluation", "evaluation/test"])
+def test_an_evaluation_is_not_written_through_a_link(scene, foreign, call, name: str) -> None:
+    link = foreign / name
+    link.parent.mkdir(exist_ok=True)
+    link.symlink_to(scene.victim.parent)
+    one_line(call(evaluate.main, foreign), "symbolic link")
+    scene.assert_untouched()
+
+
+def test_an_export_is_not_written_through_a_link(scene, foreign, call) -> None:
+    shutil.move(foreign / "checkpoints", scene.victim.parent / "ckpt")
+    (foreign / "checkpoints").symlink_to(scene.victim.parent / "ckpt")
+    one_line(call(export.main, foreign), "symbolic link")
+    assert not list(scene.victim.parent.rglob("*.onnx"))
+
+
+PIPES = (
+    "result.json",
+    "metrics.csv",
+    "config.yaml",
+    ".hydra/hydra.yaml",
+    "confusion_val.csv",
+    "best.yaml",
+    "study.journal",
+)
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("name", PIPES)
+@pytest.mark.parametrize("kind", ["pipe", "endless"])
+def test_a_report_waits_for_no_pipe(foreign, call, tmp_path, name: str, kind: str) -> None:
+    path = foreign / name
+    path.parent.mkdir(exist_ok=True)
+    path.unlink(missing_ok=True)
+    os.mkfifo(path) if kind == "pipe" else path.symlink_to("/dev/zero")
+    call(report.main, foreign, "--html", tmp_path / "page.html")
+    call(evaluate.main, foreign)
+
+
+def test_a_table_leads_no_evaluation_elsewhere(scene, foreign, call, tmp_path) -> None:
+    sweep = tmp_path / "sweep"
+    sweep.mkdir()
+    for folder in (str(foreign), "../run", "trial-0000/../../run", "trial-0000\n"):
+        (sweep / "leaderboard.csv").write_text(f'rank,trial,folder\n1,0,"{folder}"\n')
+        one_line(call(evaluate.main, sweep), "is a sweep without a complete trial")
+    assert not (foreign / "evaluation").exists()
+
+
+@pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@x", "\tx"])
+def test_no_cell_of_a_table_is_a_formula(name: str) -> None:
+    import numpy as np
+
+    from lightsweep.names import plain_text, spreadsheet_cell
+    from lightsweep.results import confusion_csv
+
+    rows = confusion_csv(np.eye(2, dtype=int), (name, "cat")).splitlines()
+    assert all(not cell.strip('"').startswith(("=", "+", "-", "@", "\t")) for row in rows for cell in row.split(","))
+    assert plain_text(spreadsheet_cell(name)) == name
+    assert plain_text(spreadsheet_cell("'quoted'")) == "'quoted'"
