@@ -74,6 +74,7 @@ class Scene:
             if Path(place) == self.run:
                 folders.clear()
                 continue
+            folders[:] = [name for name in folders if name not in (".cache", ".config")]  # matplotlib's, in HOME
             for name in (*folders, *files):
                 stat = Path(place, name).lstat()
                 found[f"{place}/{name}"] = (

@@ -242,7 +242,8 @@ def look(typed_keys: list[str], **hydra: Any) -> None:
             }
         }
     )
-    hydra_keys.check(config, OmegaConf.to_container(config), typed.read(typed_keys))
+    raw: Any = OmegaConf.to_container(config)
+    hydra_keys.check(config, raw, typed.read(typed_keys).holding_in(raw))
 
 
 PERSONS_OWN = {

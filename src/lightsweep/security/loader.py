@@ -45,7 +45,9 @@ class CheckedLoader(ConfigLoaderImpl):
         config = super()._load_configuration_impl(*arguments, **named)
         raw: Any = OmegaConf.to_container(config, resolve=False)
         targets.check(raw)
-        hydra_keys.check(config, raw, self.typed)
+        held = self.typed.holding_in(raw)
+        hydra_keys.check(config, raw, held)
+        typed.declare(held)  # for the job that runs with this config: its other paths are looked at when it is built
         return config
 
 

@@ -1,13 +1,16 @@
 """What the person at this command line typed. A value that was typed may do what a config file's may not."""
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import ChoiceSweep, Override
 from hydra.errors import HydraException
 
 _ENVIRONMENT = re.compile(r"oc\.env:\s*([A-Za-z_]\w*)")
+_ABSENT = object()
 
 
 @dataclass(frozen=True)
@@ -15,26 +18,32 @@ class Typed:
     """The keys that have a typed value, and the environment variables that typed values read.
 
     Args:
-        keys: each with exactly this key: ``optimizer=adam`` chooses a file, and says nothing of what is in it.
-        mappings: keys that were given a whole mapping, ``hydra.sweep={dir:x}``: they cover what lies below.
+        values: by key, ``hydra.run.dir``, each value that was typed for it: several in a grid. ``optimizer=adam``
+            chooses a file, and says nothing of what is in it.
         variables: names in ``${oc.env:NAME}``.
     """
 
-    keys: frozenset[str] = frozenset()
-    mappings: frozenset[str] = frozenset()
+    values: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     variables: frozenset[str] = frozenset()
 
     def covers(self, key: str) -> bool:
-        """Was the value of this key, ``hydra.run.dir``, typed?"""
-        parts = key.split(".")
-        above = (".".join(parts[:count]) for count in range(1, len(parts) + 1))
-        return key in self.keys or any(each in self.mappings for each in above)
+        """Was the value of this key typed?"""
+        return key in self.values
+
+    def holding_in(self, config: Mapping[str, Any]) -> "Typed":
+        """What of it a config holds. A trial's parameters come from a study, and may be other values of a typed key.
+
+        Args:
+            config: plain dicts with their interpolations, as typed values have them.
+        """
+        held = {key: values for key, values in self.values.items() if _at(config, key) in values}
+        return replace(self, values=held)
 
 
 def read(arguments: Sequence[str]) -> Typed:
     """What the arguments of a command give; options and what cannot be parsed are passed over."""
     parser = OverridesParser.create()
-    keys, mappings = set(), set()
+    values: dict[str, tuple[Any, ...]] = {}
     for argument in arguments:
         if argument.startswith(("-", "~")) or "=" not in argument:
             continue
@@ -42,11 +51,36 @@ def read(arguments: Sequence[str]) -> Typed:
             override = parser.parse_override(argument)
         except HydraException:  # Hydra says so itself
             continue
-        keys.add(override.key_or_group)
-        if isinstance(override.value(), dict):
-            mappings.add(override.key_or_group)
+        for value in _values(override):
+            for key, leaf in _leaves(override.key_or_group, value):
+                values[key] = (*values.get(key, ()), leaf)
     variables = {name for argument in arguments for name in _ENVIRONMENT.findall(argument)}
-    return Typed(frozenset(keys), frozenset(mappings), frozenset(variables))
+    return Typed(values, frozenset(variables))
+
+
+def _values(override: Override) -> Iterator[Any]:
+    value = override.value()
+    if isinstance(value, ChoiceSweep):
+        yield from value.list
+    else:
+        yield value
+
+
+def _leaves(key: str, value: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict) and value:
+        for name, item in value.items():
+            yield from _leaves(f"{key}.{name}", item)
+    else:
+        yield key, value
+
+
+def _at(config: Mapping[str, Any], key: str) -> Any:
+    node: Any = config
+    for part in key.split("."):
+        if not isinstance(node, Mapping) or part not in node:
+            return _ABSENT
+        node = node[part]
+    return node
 
 
 _process: dict[str, Typed] = {}

@@ -11,6 +11,8 @@ from typing import Any
 
 from optuna.samplers import _cmaes
 
+from lightsweep.errors import ConfigError
+
 _ALLOWED = {
     ("cmaes._cma", "CMA"),
     ("cmaes._sepcma", "SepCMA"),
@@ -27,7 +29,7 @@ _ALLOWED = {
 class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _ALLOWED:
-            raise pickle.UnpicklingError(f"the study holds a pickle that asks for {module}.{name}: refused")
+            raise pickle.UnpicklingError(f"it asks for {module}.{name}")
         return super().find_class(module, name)
 
 
@@ -38,4 +40,10 @@ def restrict() -> None:
 
 
 def _loads(data: bytes) -> Any:
-    return _Unpickler(io.BytesIO(data)).load()
+    try:
+        return _Unpickler(io.BytesIO(data)).load()
+    except Exception as error:  # a damaged pickle can raise anything
+        raise ConfigError(
+            f"hydra/sweeper/sampler=cmaes cannot go on with this study: what it keeps in it is no optimizer of cmaes"
+            f" ({' '.join(str(error).split())})"
+        ) from error

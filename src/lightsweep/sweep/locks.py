@@ -5,6 +5,7 @@ import hashlib
 import os
 import stat
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from optuna.storages.journal._file import BaseJournalFileLock
@@ -78,7 +79,8 @@ def shared_path(name: str) -> Path:
         ConfigError: somebody else made its folder in the temporary folder, which everybody may write to.
     """
     folder = Path(tempfile.gettempdir()) / f"lightsweep-{os.getuid()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
+    with suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
         raise ConfigError(

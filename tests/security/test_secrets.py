@@ -1,0 +1,103 @@
+"""The password of a study's database: in no file, in no message."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from lightsweep.errors import ConfigError
+from lightsweep.security import secrets
+from lightsweep.sweep.storage import Address, connect, turns_at
+from tiny import TINY
+
+URLS = {
+    "user": "postgresql://me:hunter2@127.0.0.1:1/x",
+    "query": "postgresql://127.0.0.1:1/x?user=me&password=hunter2",
+    "driver": "postgresql+psycopg://me:hunter2@127.0.0.1:1/x?connect_timeout=1",
+    "no such driver": "mysql+nowhere://me:hunter2@127.0.0.1:1/x",
+    "no URL": "postgresql:/me:hunter2@@:x?password=hunter2 ://",
+}
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch) -> None:
+    monkeypatch.setenv(secrets.VARIABLE, "")  # put back after the test, whatever a command line set
+    connect.cache_clear()
+
+
+@pytest.mark.parametrize("url", URLS.values(), ids=URLS)
+@pytest.mark.parametrize(
+    "form", ["hydra.sweeper.storage={}", "++hydra.sweeper.storage={}", "hydra.sweeper.storage='{}'", "environment"]
+)
+def test_a_database_that_cannot_be_reached_is_named_without_it(
+    launch, tmp_path: Path, monkeypatch, url: str, form: str
+) -> None:
+    if form == "environment":
+        monkeypatch.setenv(secrets.VARIABLE, url)
+    argument = [] if form == "environment" else [form.format(url)]
+    done = launch("sweep=quick", *TINY, f"hydra.sweep.dir={tmp_path}/study", *argument)
+    assert done.code == 1
+    assert "hunter2" not in done.out + done.err
+    assert len(done.err.strip().splitlines()) == 1
+    for file in tmp_path.rglob("*"):
+        assert not file.is_file() or b"hunter2" not in file.read_bytes(), file
+
+
+@pytest.mark.parametrize(
+    "argument", ["hydra.sweeper={storage:'postgresql://a:b@h/x'}", "hydra={sweeper:{storage:'mysql://h/x'}}"]
+)
+def test_inside_of_a_mapping_it_is_refused(launch, argument: str) -> None:
+    done = launch("sweep=quick", argument)
+    assert (done.code, done.err) == (1, "hydra.sweeper.storage must be typed by itself: hydra.sweeper.storage=URL\n")
+
+
+def test_what_hydra_is_given_holds_a_reference() -> None:
+    taken = secrets.take_out(
+        ["sweep=quick", "hydra.sweeper.storage=postgresql://me:hunter2@h/x", "--config-dir", "x://y"]
+    )
+    assert taken == ["sweep=quick", "hydra.sweeper.storage=${lightsweep.storage:}", "--config-dir", "x://y"]
+    assert os.environ[secrets.VARIABLE] == "postgresql://me:hunter2@h/x"
+
+
+def test_a_file_is_no_secret() -> None:
+    line = "hydra.sweeper.storage=sqlite:///study.db"
+    assert secrets.take_out([line]) == [line]
+    assert secrets.place_of("sqlite:///study.db") == "sqlite:///study.db"
+
+
+def test_an_address_travels_as_a_reference(monkeypatch) -> None:
+    url = "postgresql://me:hunter2@h/x"
+    monkeypatch.setenv(secrets.VARIABLE, url)
+    address = Address(secrets.place_of(url), "study")
+    assert "hunter2" not in repr(address)
+    assert address.url == url
+    assert "hunter2" not in str(turns_at(address))
+    monkeypatch.delenv(secrets.VARIABLE)
+    with pytest.raises(ConfigError, match="LIGHTSWEEP_STORAGE must be set"):
+        _ = address.url
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("postgresql://me:hunter2@host:5432/x", "postgresql://me:***@host:5432/x"),
+        ("cannot reach redis://:hunter2@host", "cannot reach redis://:***@host"),
+        ("x?password=hunter2&a=b", "x?password=***&a=b"),
+        ("x?a=b&PASSWORD=hunter2", "x?a=b&PASSWORD=***"),
+        ("connection 'user=me password=hunter2 host=h'", "connection 'user=me password=*** host=h'"),
+        ("postgresql://me@host/x", "postgresql://me@host/x"),
+        ("epoch 1: 0.5 at 12:30", "epoch 1: 0.5 at 12:30"),
+    ],
+)
+def test_messages_are_redacted(text: str, shown: str) -> None:
+    assert secrets.redacted(text) == shown
+
+
+def test_the_environment_names_a_study_without_typing(launch, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv(secrets.VARIABLE, f"sqlite:///{tmp_path}/mine.db")
+    done = launch(
+        "sweep=quick", "callbacks=none", *TINY, "hydra.sweeper.n_trials=1", f"hydra.sweep.dir={tmp_path}/study"
+    )
+    assert done.code == 0, done.err
+    assert (tmp_path / "mine.db").is_file()
+    assert not (tmp_path / "study" / "study.journal").exists()

@@ -1,0 +1,165 @@
+"""A study from somebody else: what its trials hold runs no code, whoever reads it."""
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from optuna.distributions import FloatDistribution
+from optuna.trial import TrialState, create_trial
+
+import report
+from lightsweep.sweep import cmaes
+from lightsweep.sweep.storage import connect
+from tiny import TINY
+
+CMAES = ("hydra/sweeper/sampler=cmaes", "++hydra.sweeper.sampler.warn_independent_sampling=false")
+FORMS = {
+    "cma": (),
+    "sepcma": ("++hydra.sweeper.sampler.use_separable_cma=true",),
+    "cmawm": ("++hydra.sweeper.sampler.with_margin=true",),
+}
+SPACE = {
+    "model.dropout": FloatDistribution(0.0, 0.5),
+    "optimizer.lr": FloatDistribution(1e-4, 1e-1, log=True),
+    "optimizer.weight_decay": FloatDistribution(1e-5, 1e-1, log=True),
+}
+
+
+def plant(
+    place: str, attributes: dict[str, Any], *, name: str = "quick", state: TrialState = TrialState.COMPLETE
+) -> None:
+    """A study with four trials of sweep=quick's space, each with these system attributes."""
+    connect.cache_clear()
+    study = optuna.create_study(study_name=name, storage=connect(place), direction="maximize")
+    for number in range(4):
+        params = {"model.dropout": 0.1 * number, "optimizer.lr": 1e-3 * (number + 1), "optimizer.weight_decay": 1e-3}
+        study.add_trial(
+            create_trial(
+                state=state,
+                params=params,
+                distributions=SPACE,
+                value=0.5,
+                system_attrs=attributes,
+                user_attrs={"folder": "x"},
+            )
+        )
+    connect.cache_clear()
+
+
+@pytest.fixture
+def sweep(scene, launch):
+    """Run sweep=quick, made tiny, in the run's folder of the scene."""
+
+    def swept(*overrides: str) -> Any:
+        connect.cache_clear()
+        return launch(
+            "sweep=quick", "callbacks=none", "~model.width", *TINY, f"hydra.sweep.dir={scene.run}", *overrides
+        )
+
+    return swept
+
+
+@pytest.mark.parametrize("kind", ["journal", "sqlite"])
+@pytest.mark.parametrize("form", FORMS)
+def test_a_pickle_in_a_study_is_not_run(scene, sweep, kind: str, form: str) -> None:
+    place = str(scene.run / "study.journal") if kind == "journal" else f"sqlite:///{scene.run}/x.db"
+    harm = pickle.dumps(scene.bomb()).hex()
+    plant(place, {f"{form}:optimizer:0": harm})
+    storage = () if kind == "journal" else (f"hydra.sweeper.storage={place}",)
+    done = sweep(*CMAES, *FORMS[form], "hydra.sweeper.n_trials=6", *storage)
+    assert done.code == 1
+    assert done.err.strip().splitlines()[-1].startswith("hydra/sweeper/sampler=cmaes cannot go on with this study")
+    assert len(done.err.strip().splitlines()) == 1
+    scene.assert_untouched()
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_study_of_our_own_goes_on(sweep, form: str) -> None:
+    assert sweep(*CMAES, *FORMS[form], "hydra.sweeper.n_trials=8", "hydra.sweeper.sampler.popsize=2").code == 0
+    assert sweep(*CMAES, *FORMS[form], "hydra.sweeper.n_trials=10", "hydra.sweeper.sampler.popsize=2").code == 0
+
+
+ATTACKS = [
+    b"cos\nsystem\n(S'touch {marker}'\ntR.",
+    b"cposix\nsystem\n(S'touch {marker}'\ntR.",
+    b"cnumpy\nload\n(S'{pickle}'\nNI01\ntR.",
+    b"ccmaes._cma\nos\n.",
+    b'cbuiltins\neval\n(S\'open("{marker}", "w")\'\ntR.',
+    b"\x80\x04\x8c\x08builtins\x8c\x04exec\x93\x8c\x01x\x85R.",
+    b"garbage",
+    b"",
+]
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_only_optimizers_and_arrays_come_out(scene, attack: bytes) -> None:
+    for name in ("marker", "pickle"):
+        attack = attack.replace(b"{%s}" % name.encode(), str(getattr(scene, name)).encode())
+    with pytest.raises(Exception, match="no optimizer of cmaes"):
+        cmaes._loads(attack)
+    scene.assert_untouched()
+
+
+PARAMETERS = {
+    "a key of Hydra": {"hydra.job_logging.handlers.file.filename": "{victim}"},
+    "an object": {"model": "{_target_:os.system,command:x}"},
+    "a method": {"+callbacks.evil._target_": "pytorch_lightning.callbacks.ModelCheckpoint._link_checkpoint"},
+    "a path": {"callbacks.checkpoint.dirpath": "{home}"},
+    "no override": {"a b=": "}{"},
+    "a folder that was typed as another": {"hydra.sweep.dir": "{home}"},
+    "a mapping of one": {"hydra.sweep": "{dir:{home}}"},
+    "a checkpoint's folder": {"callbacks.checkpoint": "{dirpath:{home}}"},
+}
+
+
+@pytest.mark.parametrize("params", PARAMETERS.values(), ids=PARAMETERS)
+def test_the_best_trials_parameters_are_only_values(scene, sweep, params: dict[str, str]) -> None:
+    """What a study calls its best trial becomes best.yaml and the runs of a confirmation."""
+    connect.cache_clear()
+    study = optuna.create_study(
+        study_name="quick", storage=connect(str(scene.run / "study.journal")), direction="maximize"
+    )
+    choices = {name: scene.filled(value) for name, value in params.items()}
+    distributions = {name: optuna.distributions.CategoricalDistribution([value]) for name, value in choices.items()}
+    study.add_trial(create_trial(state=TrialState.COMPLETE, params=choices, distributions=distributions, value=9.0))
+    connect.cache_clear()
+    sweep("hydra.sweeper.n_trials=2", "hydra.sweeper.confirm=1", "callbacks=checkpoint")
+    scene.assert_untouched()
+
+
+MARKS = [
+    {"owner": 5, "host": 5, "seen": "x"},
+    {"owner": "../../home/x", "host": "", "seen": None},
+    {"owner": None},
+    "x",
+    [],
+    7,
+]
+
+
+@pytest.mark.parametrize("mark", MARKS, ids=str)
+def test_a_hostile_mark_of_an_owner_is_no_trace(scene, sweep, mark: Any) -> None:
+    place = str(scene.run / "study.journal")
+    connect.cache_clear()
+    study = optuna.create_study(study_name="quick", storage=connect(place), direction="maximize")
+    trial = study.ask()
+    trial.set_user_attr("lightsweep", mark)
+    connect.cache_clear()
+    done = sweep("hydra.sweeper.n_trials=1")
+    assert "Traceback" not in done.err
+    assert len(done.err.strip().splitlines()) <= 1
+    scene.assert_untouched()
+
+
+@pytest.mark.parametrize("line", ["x", "{}", "[]", "5", '{"op_code": 99}', '{"op_code": 0}', "{" * 2000])
+def test_a_damaged_journal_is_one_line(scene, sweep, call, line: str) -> None:
+    (scene.run / "study.journal").write_text(line + "\n")
+    done = sweep("hydra.sweeper.n_trials=1")
+    assert done.code == 1
+    assert len(done.err.strip().splitlines()) == 1, done.err
+    (scene.run / "trial-0000").mkdir(exist_ok=True)
+    (scene.run / "trial-0000" / "result.json").write_text('{"status": "completed", "kind": "trial", "val/acc": 0.5}')
+    page = call(report.main, scene.run, "--html", Path(scene.run) / "page.html")
+    assert "Traceback" not in page.err
