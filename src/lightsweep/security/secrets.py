@@ -14,7 +14,7 @@ VARIABLE = "LIGHTSWEEP_STORAGE"
 _KEY = "hydra.sweeper.storage"
 _INTERPOLATION = "${lightsweep.storage:}"
 _PLACE = f"${VARIABLE}"  # stands for the address wherever it is handed on
-_USER = re.compile(r"((?:/|^|\s)[^\s:/@'\"]*):[^\s'\"]*(?=@)")  # user:password@
+_USER = re.compile(r"(:/{1,2}[^\s:/@'\"]*):[^\s'\"]*(?=@)")
 _QUERY = re.compile(r"(?i)\b(password|passwd|pwd|sslpassword|token|secret|apikey|api_key)(=|%3D)[^\s&'\"]*")
 
 
