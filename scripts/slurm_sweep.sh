@@ -2,9 +2,11 @@
 # One study on many nodes of a Slurm cluster: a job array whose tasks all run the same sweep, each taking trials from the
 # same study until the total is reached.
 #
-#   mkdir -p outputs; sbatch --array=1-8 scripts/slurm_sweep.sh postgresql://user@host/db sweep=mlp hydra.sweeper.n_trials=200
+#   export LIGHTSWEEP_STORAGE=postgresql://user:password@host/db
+#   mkdir -p outputs; sbatch --array=1-8 scripts/slurm_sweep.sh sweep=mlp hydra.sweeper.n_trials=200
 #
-# The first argument is a database that all nodes reach; the rest goes to src/train.py. A task that is killed or runs out
+# The variable names a database that all nodes reach; the arguments go to src/train.py. (An address as the first argument
+# does as well, and shows its password to everybody who lists the jobs.) A task that is killed or runs out
 # of time loses nothing: its trial is asked for again by another task, 60 seconds later. The outputs folder must be on a
 # file system that the nodes share.
 #SBATCH --job-name=lightsweep
@@ -17,8 +19,11 @@
 #SBATCH --output=outputs/slurm-%A_%a.log
 set -euo pipefail
 
-storage=${1:?the URL of the storage comes first}
-shift
+if [[ ${1:-} == *://* ]]; then
+    export LIGHTSWEEP_STORAGE=$1
+    shift
+fi
+: "${LIGHTSWEEP_STORAGE:?must be the address of a database, postgresql://host/db}"
 cd "${SLURM_SUBMIT_DIR:-$(dirname "${BASH_SOURCE[0]}")/..}"
 # exec: the signal that Slurm sends a minute before the end reaches the sweeper, which closes its books.
-exec .venv/bin/python src/train.py hydra.sweeper.storage="$storage" hydra.sweeper.n_jobs=1 "$@"
+exec .venv/bin/python src/train.py hydra.sweeper.n_jobs=1 "$@"

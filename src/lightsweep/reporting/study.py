@@ -17,6 +17,7 @@ from optuna.storages.journal import BaseJournalBackend
 from optuna.trial import FrozenTrial, TrialState
 
 from lightsweep.errors import ConfigError
+from lightsweep.security import secrets
 from lightsweep.reporting.text import plain
 from lightsweep.reporting.yaml_file import load
 
@@ -64,6 +65,8 @@ def find(folder: Path, storage: str | None) -> Study | None:
     settings = _settings(folder)
     named = settings.get("storage")
     journal = folder / _JOURNAL
+    if isinstance(named, str) and named.startswith("${") and not journal.is_file():
+        storage = storage or secrets.storage()  # its address was in the environment, as it may be here
     if storage is None and not journal.is_file() and not named:
         return None
     try:
@@ -87,7 +90,9 @@ def _open(journal: Path, storage: str | None, named: Any) -> optuna.storages.Bas
             raise ConfigError(f"the study's database {path} is not there; --storage says where it is")
         return RDBStorage(f"sqlite:///file:{path.resolve()}?mode=ro&uri=true", skip_table_creation=True)
     if storage is None:  # a folder from somebody else must not choose whom we connect to
-        raise ConfigError("the study lies in a database: name it, --storage 'postgresql://host/db'")
+        raise ConfigError(
+            "the study lies in a database: name it, --storage 'postgresql://host/db', or set LIGHTSWEEP_STORAGE"
+        )
     return RDBStorage(storage, skip_table_creation=True)
 
 
