@@ -17,9 +17,9 @@ from optuna.storages.journal import BaseJournalBackend
 from optuna.trial import FrozenTrial, TrialState
 
 from lightsweep.errors import ConfigError
-from lightsweep.security import secrets
 from lightsweep.reporting.text import plain
 from lightsweep.reporting.yaml_file import load
+from lightsweep.security import secrets
 
 _JOURNAL = "study.journal"
 _SQLITE = re.compile(r"sqlite:///(?P<path>[^?#:]+)$")
