@@ -23,6 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from lightsweep import run_folder, signals
 from lightsweep.errors import ConfigError, Diverged, Interrupted, RunFailed
+from lightsweep.names import printable
 from lightsweep.security import links, loader, secrets, typed
 
 _NAMES = ("ENOSPC", "EDQUOT", "EFBIG", "EIO", "EROFS", "EACCES", "EPERM", "ENOENT", "ENOTDIR", "EEXIST", "ENAMETOOLONG")
@@ -59,7 +60,7 @@ def launch(main: Callable[[], Any]) -> None:
         if isinstance(error, Diverged) and run_folder.is_follower():
             sys.exit(0)  # so has the first process, which says so; Lightning would kill it for another code of ours
         if not getattr(error, "told", False):
-            print(secrets.redacted(line), file=sys.stderr)
+            print(printable(secrets.redacted(line)), file=sys.stderr)  # it may quote what no terminal should obey
         sys.exit(1)
 
 
@@ -92,7 +93,7 @@ def job(folder: Path, *, fresh: bool) -> Iterator[None]:
         if fresh and refused and not run_folder.is_follower():
             run_folder.discard(folder)
         if HydraConfig.get().mode == RunMode.MULTIRUN and (line := describe(error)):
-            print(f"job {HydraConfig.get().job.num}: {line}", file=sys.stderr)
+            print(printable(f"job {HydraConfig.get().job.num}: {secrets.redacted(line)}"), file=sys.stderr)
             error.told = True  # type: ignore[attr-defined]
         raise
 

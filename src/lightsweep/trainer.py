@@ -18,6 +18,7 @@ from lightsweep.checkpoints import AtomicCheckpointIO, LastCheckpoint
 from lightsweep.data.module import ImageDataModule
 from lightsweep.errors import ConfigError, Diverged, Pruned, RunFailed
 from lightsweep.metrics import MetricsFile
+from lightsweep.names import printable
 from lightsweep.recorder import Recorder
 
 log = logging.getLogger(__name__)
@@ -58,7 +59,7 @@ def _built(nodes: DictConfig, group: str, kind: type[_Part], folder: Path) -> li
     parts = []
     for name, node in nodes.items():
         if "_target_" not in node:
-            log.info("%s.%s is not among the chosen: left out", group, name)
+            log.info("%s.%s is not among the chosen: left out", group, printable(str(name)))
             continue
         part = build(node, f"{group}.{name}", folder=folder)
         rule = f"be a {kind.__name__.lower()} of Lightning's"

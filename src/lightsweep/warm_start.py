@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from lightsweep import run_folder
 from lightsweep.checkpoint_files import to_start_from
 from lightsweep.errors import ConfigError
+from lightsweep.names import printable
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +33,7 @@ def start_from(source: Any, net: nn.Module) -> None:
         raise ConfigError(f"init_from: no weight in {path} has the name and the shape of one of this network")
     net.load_state_dict(fitting, strict=False)
     if not run_folder.is_follower():
-        log.info("%s", _report(path, saved, own, fitting))
+        log.info("%s", printable(_report(path, saved, own, fitting)))
 
 
 def _read(path: Path) -> dict[str, Tensor]:

@@ -10,7 +10,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from lightsweep.files import write_whole
-from lightsweep.names import spreadsheet_cell
+from lightsweep.names import printable, spreadsheet_cell
 from lightsweep.sweep.space import Space
 
 _FACTS = ("val/acc", "val/f1", "val/loss", "train/acc", "best_epoch", "epochs", "params", "seconds")
@@ -89,7 +89,7 @@ def short(value: Any) -> str:
     try:
         number = float(value)
     except (TypeError, ValueError):
-        return " ".join(str(value).split()).replace("|", "\\|")
+        return printable(" ".join(str(value).split())).replace("|", "\\|")
     return f"{number:.4g}" if number != int(number) else str(int(number))
 
 

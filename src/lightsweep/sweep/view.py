@@ -11,6 +11,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from lightsweep.names import printable
 from lightsweep.sweep.leaderboard import ranked, short
 from lightsweep.sweep.ledger import ended, is_interrupted
 from lightsweep.sweep.space import Space
@@ -54,7 +55,7 @@ class View:
             self.live = None
 
     def say(self, line: str) -> None:
-        self.console.print(Text(line), soft_wrap=True)
+        self.console.print(Text(printable(line)), soft_wrap=True)  # a study may hold what no terminal should obey
 
     def update(self, progress: Progress) -> None:
         if self.ended_before is None:
@@ -106,7 +107,7 @@ class View:
 def parameters(trial: FrozenTrial, space: Space) -> str:
     """A trial's values in a line, numbers and names short: ``lr=0.001 width=256``."""
     pairs = (override.partition("=") for override in space.overrides(trial))
-    return " ".join(f"{key.rpartition('.')[2]}={short(value)}" for key, _, value in pairs)
+    return printable(" ".join(f"{key.rpartition('.')[2]}={short(value)}" for key, _, value in pairs))
 
 
 def ten_best(progress: Progress) -> Table:
@@ -132,7 +133,7 @@ def _about(trial: FrozenTrial) -> str:
     if not trial.user_attrs.get("baseline"):
         return ""
     note = trial.user_attrs.get("note")
-    return f" (baseline; {note})" if note else " (baseline)"
+    return printable(f" (baseline; {note})") if note else " (baseline)"
 
 
 def _best(progress: Progress) -> str:
