@@ -35,6 +35,76 @@ def test_what_is_wrong_names_its_key_before_the_first_trial(sweep, tmp_path: Pat
     assert not list((tmp_path / "study").glob("trial-*"))
 
 
+@pytest.mark.parametrize(
+    ("overrides", "line"),
+    [
+        (
+            ["hydra.sweeper.enqueue=5"],
+            "hydra.sweeper.enqueue must be a list of points, [{optimizer.lr: 0.01}, …], got 5",
+        ),
+        (["hydra.sweeper.enqueue=[{model.depth:2}]"], "hydra.sweeper.enqueue must name searched keys, got model.depth"),
+        (
+            ["hydra.sweeper.enqueue=[{model.dropout:9}]"],
+            "hydra.sweeper.enqueue must lie inside the space: model.dropout",
+        ),
+        (["hydra.sweeper.when=5"], "hydra.sweeper.when must be a mapping of conditions to params, got 5"),
+        (["+hydra.sweeper.when={a:5}"], "hydra.sweeper.when must have conditions KEY=CHOICE, got 'a'"),
+        (["hydra.sweeper.params=5"], "hydra.sweeper.params must be a mapping of keys to values, got 5"),
+        (["hydra.sweeper.sampler=5"], "hydra.sweeper.sampler must be chosen by hydra/sweeper/sampler=NAME, got 5"),
+        (["hydra.sweeper.pruner=null"], "hydra.sweeper.pruner must be chosen by hydra/sweeper/pruner=NAME, got None"),
+        (["model.dropout=interval(nan,1)"], "model.dropout=interval(nan,1): its bounds must be finite numbers"),
+        (["hydra.sweeper.storage=/dev/null"], "hydra.sweeper.storage must be the file of a study, or a new one, got "),
+        (["hydra.sweeper.storage=/dev/zero"], "hydra.sweeper.storage must be the file of a study, or a new one, got "),
+        (["hydra.sweeper.storage=sqlite:////dev/zero"], "hydra.sweeper.storage must be the file of a study, or a new"),
+        (["hydra.sweeper.direction=minimize"], "hydra.sweeper.direction must be maximize for val/acc, got 'minimize'"),
+        (
+            ["hydra.sweeper.direction=maximize", "monitor.metric=val/loss", "monitor.mode=min"],
+            "hydra.sweeper.direction must be minimize for val/loss, got 'maximize'",
+        ),
+        (["monitor.metric=choice(val/acc,val/f1)"], "monitor.metric must not be searched: the values of trials would "),
+        (["monitor.mode=choice(max,min)"], "monitor.mode must not be searched: the values of trials would mean "),
+        (["lr_find=choice(true,false)"], "lr_find must not be searched: the values of trials would mean different "),
+        (["data.limit=range(100,200)"], "data.limit must not be searched: trials would be validated on different im"),
+        (["data=choice(digits,fake)"], "data must not be searched: trials would be validated on different images"),
+        (
+            ["monitor.metric=val/objective", "monitor.mode=min", "loss.label_smoothing=interval(0,0.1)"],
+            "loss.label_smoothing must not be searched with monitor.metric=val/objective, which it is a part of",
+        ),
+    ],
+)
+def test_what_cannot_be_searched_so_is_refused_before_the_study_is_begun(sweep, tmp_path, overrides, line) -> None:
+    done = sweep(*overrides)
+    assert (done.code, done.out) == (1, "")
+    assert done.err.startswith(line)
+    assert len(done.err.splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("sampler", "setting"),
+    [
+        ("tpe", "n_ei_candidates=0"),
+        ("tpe", "n_ei_candidates=-1"),
+        ("tpe", "prior_weight=-1"),
+        ("tpe", "constraints_func=5"),
+        ("qmc", "independent_sampler=5"),
+        ("gp", "constraints_func=x"),
+        ("nsgaii", "constraints_func=x"),
+        ("nsgaiii", "dividing_parameter=0"),
+        ("cmaes", "popsize=0"),
+    ],
+)
+def test_a_sampler_that_cannot_draw_is_refused_before_the_study_is_begun(sweep, tmp_path, sampler, setting) -> None:
+    if sampler == "cmaes":
+        pytest.importorskip("cmaes")
+    done = sweep(f"hydra/sweeper/sampler={sampler}", f"hydra.sweeper.sampler.{setting}")
+    assert done.code == 1
+    assert done.err.startswith("hydra.sweeper.sampler: ")
+    assert "cannot draw a trial as it is set (" in done.err
+    assert len(done.err.splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+
+
 def test_points_are_enqueued_once_also_for_a_study_that_is_gone_on_with(sweep, study) -> None:
     assert sweep("hydra.sweeper.n_trials=1").code == 0
     points = "hydra.sweeper.enqueue=[{model.width:8,model.dropout:0},{model.width:16}]"
@@ -95,4 +165,4 @@ def test_a_seeded_sampler_draws_no_point_twice_and_a_grid_keeps_its_order(
     for n_trials in (2, 3):
         done = sweep(*where, *space, f"hydra.sweeper.n_trials={n_trials}")
         assert done.code == 0, done.err
-    assert seeds[1::2] == shifted  # each opening checks one before
+    assert seeds[1::2] == shifted  # each opening rehearses one before

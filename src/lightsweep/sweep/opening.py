@@ -1,9 +1,12 @@
 """The study of a sweep: checked before it is opened, opened or begun, and with its first trials in the queue."""
 
 import importlib.util
+import logging
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
+from dataclasses import replace
 from functools import partial
 from math import prod
 from pathlib import Path
@@ -14,10 +17,10 @@ from hydra_plugins.hydra_optuna_sweeper._impl import OptunaSweeperImpl
 from omegaconf import OmegaConf
 from optuna.samplers import BaseSampler, GridSampler
 
-from lightsweep import preflight
+from lightsweep import checks, preflight
 from lightsweep.build import build
 from lightsweep.errors import ConfigError
-from lightsweep.sweep import fixed
+from lightsweep.sweep import comparable, fixed, places
 from lightsweep.sweep.leaderboard import number_of
 from lightsweep.sweep.liveness import Owner
 from lightsweep.sweep.locks import FileLock, shared_path
@@ -27,6 +30,7 @@ from lightsweep.sweep.space import Space, grid_of, values_of
 from lightsweep.sweep.storage import connect
 
 _SAMPLERS = ("hydra_plugins.hydra_optuna_sweeper.*", "optuna.samplers.*")
+_FIRST = 4  # trials of a rehearsal after which a sampler begins to learn from them
 
 
 def check(plan: Plan) -> None:
@@ -34,12 +38,17 @@ def check(plan: Plan) -> None:
 
     Raises:
         HydraException: a key or a choice does not exist.
-        ConfigError: a fixed value, the metric, the sampler or the pruner makes no sense.
+        ConfigError: a fixed value, the metric, the storage, the sampler or the pruner makes no sense.
     """
+    _check_storage(plan)
+    comparable.check(plan.space, plan.metric)
     _check_composes(plan, plan.space.fixed)
     for condition in plan.space.conditions():
         _check_composes(plan, (*plan.space.fixed, condition))
-    _sampler(plan, shift=0)
+    _check_direction(plan)
+    for wanted in plan.settings.enqueue or []:
+        _wanted(plan.space, wanted)
+    _check_sampler(plan)
     _check_pruner(plan)
 
 
@@ -119,9 +128,13 @@ def _openings(study: optuna.Study) -> int:
     return before
 
 
+def _storage_key(plan: Plan) -> str:
+    """The key that the study's place comes from."""
+    return "hydra.sweeper.storage" if plan.settings.storage else "hydra.sweep.dir"
+
+
 def _count(plan: Plan) -> int:
-    chosen = plan.settings.storage
-    with _writing("hydra.sweeper.storage" if chosen else "hydra.sweep.dir", chosen or plan.folder):
+    with _writing(_storage_key(plan), plan.settings.storage or plan.folder):
         storage = connect(plan.address.place)
     ids = {study.study_name: study._study_id for study in storage.get_all_studies()}
     return storage.get_n_trials(ids[plan.address.study]) if plan.address.study in ids else 0
@@ -176,6 +189,60 @@ def _wanted(space: Space, wanted: Mapping[str, Any]) -> dict[str, Any]:
     if remarks:
         raise ConfigError(f"hydra.sweeper.enqueue must lie inside the space: {'; '.join(remarks)}")
     return point
+
+
+def _check_storage(plan: Plan) -> None:
+    places.check(_storage_key(plan), plan.address.place, workers=plan.settings.n_jobs > 0)
+
+
+def _check_direction(plan: Plan) -> None:
+    """The best trials would be given up, and the worst be confirmed, where it is not the metric's own."""
+    monitor = plan.compose(plan.space.fixed).monitor
+    right = "maximize" if monitor.mode == "max" else "minimize"
+    named = plan.settings.direction
+    checks.require(named in (None, right), "hydra.sweeper.direction", f"be {right} for {monitor.metric}", named)
+
+
+def _check_sampler(plan: Plan) -> None:
+    """Let the sampler draw made-up trials: some look at their settings only then, and after trials that they only
+    count, of which it gets few here."""
+    node = plan.settings.sampler.copy()
+    OmegaConf.set_readonly(node, False)
+    for name in ("n_startup_trials", "population_size"):
+        if isinstance(node.get(name), int):
+            node[name] = min(node[name], _FIRST)
+    with _in_silence():
+        sampler, _ = _sampler(replace(plan, settings=replace(plan.settings, sampler=node)), shift=0)
+    if isinstance(sampler, GridSampler):  # it was made of its points
+        return
+    try:
+        with _in_silence():
+            _rehearse(plan, sampler)
+    except Exception as error:  # whatever its arithmetic comes to
+        name = type(sampler).__name__
+        raise ConfigError(f"hydra.sweeper.sampler: {name} cannot draw a trial as it is set ({error})") from error
+
+
+def _rehearse(plan: Plan, sampler: BaseSampler) -> None:
+    study = optuna.create_study(sampler=sampler, direction=plan.direction)
+    space = replace(plan.space, extend=None)  # the user's own function is for real trials
+    for number in range(_FIRST + 2):
+        trial = study.ask()
+        space.suggest(trial)
+        study.tell(trial, float(number))
+
+
+@contextmanager
+def _in_silence() -> Iterator[None]:
+    """Without what Optuna says of trials: these are made up."""
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        optuna.logging.set_verbosity(before)
 
 
 def _check_pruner(plan: Plan) -> None:

@@ -1,5 +1,6 @@
 """The search space: Hydra's sweep overrides as Optuna distributions, read by the official sweeper's own parser."""
 
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,6 +22,8 @@ from optuna.trial import BaseTrial, FrozenTrial, Trial
 from lightsweep.errors import ConfigError
 
 _SHAPE = ("model.width", "model.depth", "model.taper")
+_FINITE = "its bounds must be finite numbers"
+_LARGEST_INT = 2**53  # samplers draw whole numbers as floats, which are exact up to here
 
 
 @dataclass(frozen=True)
@@ -193,9 +196,29 @@ def values_of(config: DictConfig, keys: Sequence[str], choices: Mapping[str, str
 
 def _parsed(line: str) -> tuple[dict[str, BaseDistribution], dict[str, Any], list[str]]:
     try:
-        return create_params_from_overrides([line])
-    except (HydraException, ValueError, AssertionError, NotImplementedError) as error:
-        raise ConfigError(f"{line}: {' '.join(str(error).split())}") from error
+        parsed = create_params_from_overrides([line])
+    except (HydraException, ValueError, TypeError, ArithmeticError, AssertionError, NotImplementedError) as error:
+        said = " ".join(str(error).split()) or "it must be a choice, a range or an interval"
+        infinite = isinstance(error, OverflowError) or "NaN" in said
+        raise ConfigError(f"{line}: {_FINITE if infinite else said}") from error
+    for distribution in parsed[0].values():
+        _check_finite(line, distribution)
+    return parsed
+
+
+def _check_finite(line: str, distribution: BaseDistribution) -> None:
+    """Refuse bounds between which nothing can be drawn, and NaN, which is equal to nothing, itself included."""
+    if isinstance(distribution, CategoricalDistribution):
+        if any(isinstance(choice, float) and math.isnan(choice) for choice in distribution.choices):
+            raise ConfigError(f"{line}: a choice must not be nan")
+        return
+    low, high = distribution.low, distribution.high  # type: ignore[attr-defined]
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise ConfigError(f"{line}: {_FINITE}")
+    if isinstance(distribution, IntDistribution) and max(-low, high) > _LARGEST_INT:
+        raise ConfigError(f"{line}: the bounds of a range of whole numbers must be at most {_LARGEST_INT}")
+    if not math.isfinite(high - low):
+        raise ConfigError(f"{line}: its bounds must not be further apart than a number can be large")
 
 
 def _check(space: Space, keys: list[str]) -> None:
