@@ -20,7 +20,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from lightsweep import run_folder, signals
+from lightsweep import memory, run_folder, signals
 from lightsweep.errors import ConfigError, Diverged, Interrupted, RunFailed
 
 _NAMES = ("ENOSPC", "EDQUOT", "EFBIG", "EIO", "EROFS", "EACCES", "EPERM", "ENOENT", "ENOTDIR", "EEXIST", "ENAMETOOLONG")
@@ -141,6 +141,8 @@ def describe(error: BaseException) -> str | None:
         sweeping = {"-m", "--multirun", "hydra.mode=MULTIRUN"} & set(sys.argv)
         folder = "sweep's folder (hydra.sweep.dir)" if sweeping else "run's folder (hydra.run.dir)"
         return f"the {folder} cannot be written: {error.strerror}{where}"
+    if memory.is_exhausted(error):
+        return f"there is not enough memory: {' '.join(str(error).split())[:300]}"
     if isinstance(error, HydraException | OmegaConfBaseException):
         text = _one_line(error)
         key = getattr(error, "full_key", None)

@@ -17,7 +17,7 @@ from hydra_plugins.hydra_optuna_sweeper._impl import OptunaSweeperImpl
 from omegaconf import OmegaConf
 from optuna.samplers import BaseSampler, GridSampler
 
-from lightsweep import checks, preflight
+from lightsweep import checks, memory, preflight
 from lightsweep.build import build
 from lightsweep.errors import ConfigError
 from lightsweep.sweep import comparable, fixed, places
@@ -41,6 +41,7 @@ def check(plan: Plan) -> None:
         ConfigError: a fixed value, the metric, the storage, the sampler or the pruner makes no sense.
     """
     _check_storage(plan)
+    _check_jobs(plan)
     comparable.check(plan.space, plan.metric)
     _check_composes(plan, plan.space.fixed)
     for condition in plan.space.conditions():
@@ -193,6 +194,12 @@ def _wanted(space: Space, wanted: Mapping[str, Any]) -> dict[str, Any]:
 
 def _check_storage(plan: Plan) -> None:
     places.check(_storage_key(plan), plan.address.place, workers=plan.settings.n_jobs > 0)
+
+
+def _check_jobs(plan: Plan) -> None:
+    """A launcher's jobs have memory elsewhere."""
+    if plan.config.hydra.runtime.choices.get("hydra/launcher", "basic") == "basic":
+        memory.processes("hydra.sweeper.n_jobs", min(plan.settings.n_jobs, plan.settings.n_trials))
 
 
 def _check_direction(plan: Plan) -> None:
