@@ -84,6 +84,21 @@ BAD_INPUT: list[tuple[list[str], list[str]]] = [
     (["optimizer.lr=-1"], ["optimizer.lr must be > 0, got -1"]),
     (["data.batch_size=0"], ["data.batch_size must be a whole number >= 1, got 0"]),
     (["data.batch_size=5000"], ["data.batch_size must be at most 1294", "got 5000", "data.drop_last=false"]),
+    (["data=fake", "data.shape=[3,100000,100000]"], ["data.shape, data.train_images", "36.3 TB", " are available"]),
+    (["data=fake", "data.train_images=1000000000000"], ["data.train_images", "must fit into memory", " are available"]),
+    (
+        ["data=fake", "data.classes=1000000000", "data.train_images=2000000000"],
+        ["data.classes", "must fit into memory"],
+    ),
+    (["data.augment.mixup=1e308"], ["data.augment.mixup must be in [0, 1000], got 1e+308"]),
+    (["data.augment.noise=1e308"], ["data.augment.noise must be in [0, 100], got 1e+308"]),
+    (["data.class_weights=[1e308,1,1,1,1,1,1,1,1,1]"], ["data.class_weights must be in (0, 1e6], got 1e+308"]),
+    (["data.split_seed=10000000000"], ["data.split_seed must be a whole number in [0, 4294967295], got 10000000000"]),
+    (
+        ["model.width=1000000", "model.depth=3"],
+        ["model must fit into memory", "2,000,077,000,010 parameters", "8.0 TB"],
+    ),
+    (["+trainer.val_check_interval=100000"], ["trainer.val_check_interval", "100000"]),
     (["data.val_fraction=1"], ["data.val_fraction must be in (0, 1), got 1"]),
     (["data.limit=3"], ["data.limit must be at least 20", "got 3"]),
     (["monitor.metric=val/accc"], ["monitor.metric must be one of train/loss, ", "val/acc", "got 'val/accc'"]),
@@ -184,6 +199,8 @@ def test_a_bug_of_ours_is_raised_with_its_trace(monkeypatch) -> None:
         (OSError(28, "No space left on device", "/x/run"), ["hydra.run.dir", "No space left on device", "/x/run"]),
         (OSError(30, "Read-only file system", "/x"), ["hydra.run.dir", "Read-only file system"]),
         (PermissionError(13, "Permission denied", "/x"), ["hydra.run.dir", "Permission denied"]),
+        (MemoryError("Unable to allocate\n9 TB"), ["there is not enough memory: Unable to allocate 9 TB"]),
+        (RuntimeError("CUDA out of memory. Tried"), ["there is not enough memory: CUDA out of memory. Tried"]),
     ],
 )
 def test_a_folder_that_cannot_be_written_is_named(error: OSError, words: list[str]) -> None:

@@ -79,3 +79,7 @@ def fit(trainer: pl.Trainer, classifier: pl.LightningModule, data: ImageDataModu
         trainer.fit(classifier, datamodule=data, ckpt_path=last if last.exists() else None, weights_only=True)
     except MisconfigurationException as error:
         raise explain(error, "trainer") from error
+    except ValueError as error:
+        if "val_check_interval" not in str(error):
+            raise
+        raise explain(error, "trainer.val_check_interval") from error  # seen only when the batches are counted
