@@ -2,12 +2,14 @@
 
 import errno
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from lightsweep import cli
 from lightsweep.errors import ConfigError
+from lightsweep.recorder import Recorder
 
 SMALL = ("data=digits", "trainer=cpu", "trainer.max_epochs=1", "logger=none", "callbacks=none")
 
@@ -163,6 +165,37 @@ def test_a_run_is_not_trained_over(launch, tmp_path: Path) -> None:
     assert done.code == 1
     assert f"resume={tmp_path}/run" in done.err
     assert (tmp_path / "run" / "result.json").read_text() == before
+
+
+@pytest.mark.parametrize("logger", ["none", "csv", "[csv,tensorboard]"])
+@pytest.mark.parametrize("moment", ["on_train_epoch_start", "on_validation_start", "on_train_epoch_end"])
+def test_a_folder_that_is_removed_while_its_run_trains(launch, tmp_path: Path, monkeypatch, logger, moment) -> None:
+    """At any moment: what is written next fails, whether that is ours or a logger's."""
+    folder = tmp_path / "run"
+    before = getattr(Recorder, moment)
+
+    def removing(self, trainer, *others):
+        if trainer.current_epoch == 1:
+            shutil.rmtree(folder, ignore_errors=True)
+        return before(self, trainer, *others)
+
+    monkeypatch.setattr(Recorder, moment, removing)
+    done = launch(*SMALL, "trainer.max_epochs=4", f"logger={logger}", f"hydra.run.dir={folder}")
+    assert done.code == 1
+    assert done.err == f"the folder of the run was removed while it ran: {folder}\n"
+
+
+def test_a_folder_that_is_removed_before_its_run_is_scored(launch, tmp_path: Path, monkeypatch) -> None:
+    folder = tmp_path / "run"
+    monkeypatch.setattr(Recorder, "on_fit_end", lambda *_: shutil.rmtree(folder), raising=False)
+    done = launch(*SMALL, f"hydra.run.dir={folder}")
+    assert (done.code, done.err) == (1, f"the folder of the run was removed while it ran: {folder}\n")
+
+
+def test_a_log_file_that_cannot_be_written_is_named() -> None:
+    error = ValueError("Unable to configure handler 'file'")
+    error.__cause__ = PermissionError(13, "Permission denied", "/x/train.log")
+    assert cli.describe(error) == "the run's folder (hydra.run.dir) cannot be written: Permission denied (/x/train.log)"
 
 
 def test_hydras_own_job_logging_can_be_chosen(launch, tmp_path: Path) -> None:

@@ -85,14 +85,17 @@ def job(folder: Path, *, fresh: bool) -> Iterator[None]:
         if HydraConfig.get().mode == RunMode.RUN and not run_folder.is_follower():
             run_folder.say_how_to_go_on(folder)
         raise
-    except Exception as error:
+    except Exception as caught:
+        error = run_folder.explain_loss(folder, caught)
         refused = isinstance(error, ConfigError | HydraException | OmegaConfBaseException)
         if fresh and refused and not run_folder.is_follower():
             run_folder.discard(folder)
         if HydraConfig.get().mode == RunMode.MULTIRUN and (line := describe(error)):
             print(f"job {HydraConfig.get().job.num}: {line}", file=sys.stderr)
             error.told = True  # type: ignore[attr-defined]
-        raise
+        if error is caught:
+            raise
+        raise error from caught
 
 
 def prepare(arguments: list[str]) -> list[str]:
@@ -134,6 +137,8 @@ def describe(error: BaseException) -> str | None:
     """An error as one line, or None where it is a bug of ours whose trace is wanted."""
     if isinstance(error, ConfigError | Diverged | RunFailed):
         return str(error)
+    if isinstance(error.__cause__, OSError) and "Unable to configure" in str(error):
+        return describe(error.__cause__)  # of a log file
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options is not None:
         return _no_such_choice(error.missing_cfg_file, error.options)
     if isinstance(error, OSError) and error.errno in _DISK:

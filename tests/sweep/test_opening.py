@@ -6,6 +6,7 @@ from threading import Thread
 
 import optuna
 import pytest
+import torch
 from optuna.trial import TrialState
 
 from lightsweep.sweep import opening
@@ -103,6 +104,46 @@ def test_a_sampler_that_cannot_draw_is_refused_before_the_study_is_begun(sweep, 
     assert "cannot draw a trial as it is set (" in done.err
     assert len(done.err.splitlines()) == 1
     assert not list(tmp_path.iterdir())
+
+
+SEVEN = ("data=fake", "data.classes=7", "data.shape=[3,5,5]", "model.width=choice(16,32)")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "line"),
+    [
+        (
+            ["init_from={weights}", *SEVEN],
+            "init_from: no weight in {weights} has the name and the shape of one of a net",
+        ),
+        (
+            ["init_from={weights}", *SEVEN, "data.batch_size=choice(16,32)"],
+            "init_from: no weight in {weights} has the ",
+        ),
+        (["init_from={text}"], "init_from: {text} is no checkpoint ("),
+        (["init_from=choice({text},{weights}.none)"], "init_from: {text} is no checkpoint ("),
+    ],
+)
+def test_weights_that_no_trial_can_use_are_refused_before_the_study_is_begun(
+    sweep, tmp_path: Path, overrides: list[str], line: str
+) -> None:
+    files = {"weights": tmp_path / "weights.ckpt", "text": tmp_path / "text.ckpt"}
+    torch.save({"head.weight": torch.ones(10, 8), "head.bias": torch.ones(10)}, files["weights"])
+    files["text"].write_text("a diary")
+    done = sweep(*(override.format(**files) for override in overrides))
+    assert (done.code, done.out) == (1, "")
+    assert done.err.startswith(line.format(**files))
+    assert len(done.err.splitlines()) == 1
+    assert sorted(tmp_path.iterdir()) == sorted(files.values())
+
+
+@pytest.mark.parametrize("init_from", ["{weights}", "choice({text},{weights})", "choice('null',{text})"])
+def test_weights_that_one_trial_can_use_are_left_to_the_trials(sweep, tmp_path: Path, init_from: str) -> None:
+    files = {"weights": tmp_path / "weights.ckpt", "text": tmp_path / "text.ckpt"}
+    torch.save({"head.bias": torch.ones(10)}, files["weights"])
+    files["text"].write_text("a diary")
+    sweep(f"init_from={init_from.format(**files)}", "hydra.sweeper.n_trials=1")
+    assert (tmp_path / "study" / "trial-0000").exists()
 
 
 def test_points_are_enqueued_once_also_for_a_study_that_is_gone_on_with(sweep, study) -> None:

@@ -20,7 +20,7 @@ from optuna.samplers import BaseSampler, GridSampler
 from lightsweep import checks, memory, preflight
 from lightsweep.build import build
 from lightsweep.errors import ConfigError
-from lightsweep.sweep import comparable, fixed, places
+from lightsweep.sweep import comparable, fixed, places, starting
 from lightsweep.sweep.leaderboard import number_of
 from lightsweep.sweep.liveness import Owner
 from lightsweep.sweep.locks import FileLock, shared_path
@@ -51,6 +51,7 @@ def check(plan: Plan) -> None:
         _wanted(plan.space, wanted)
     _check_sampler(plan)
     _check_pruner(plan)
+    starting.check(plan)
 
 
 def open_study(plan: Plan) -> tuple[Plan, optuna.Study, int]:
