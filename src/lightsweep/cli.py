@@ -147,7 +147,7 @@ def describe(error: BaseException) -> str | None:
         folder = "sweep's folder (hydra.sweep.dir)" if sweeping else "run's folder (hydra.run.dir)"
         return f"the {folder} cannot be written: {error.strerror}{where}"
     if memory.is_exhausted(error):
-        return f"there is not enough memory: {' '.join(str(error).split())[:300]}"
+        return ": ".join(filter(None, ("there is not enough memory", " ".join(str(error).split())[:300])))
     if isinstance(error, HydraException | OmegaConfBaseException):
         text = _one_line(error)
         key = getattr(error, "full_key", None)

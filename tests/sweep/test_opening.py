@@ -9,6 +9,7 @@ import pytest
 import torch
 from optuna.trial import TrialState
 
+from lightsweep import memory
 from lightsweep.sweep import opening
 from lightsweep.sweep.storage import JOURNAL, connect
 
@@ -78,6 +79,16 @@ def test_what_cannot_be_searched_so_is_refused_before_the_study_is_begun(sweep, 
     assert (done.code, done.out) == (1, "")
     assert done.err.startswith(line)
     assert len(done.err.splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_more_workers_than_there_is_memory_for_are_refused(sweep, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(memory, "available", lambda: 1e9)
+    done = sweep("hydra.sweeper.n_jobs=8", "hydra.sweeper.n_trials=3")  # of which three would be started
+    assert done.code == 1
+    assert done.err.startswith(
+        "hydra.sweeper.n_jobs must be at most 2 here, got 3: a process takes 500.0 MB before it "
+    )
     assert not list(tmp_path.iterdir())
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import RangeSweep
 from hydra.errors import HydraException
 from hydra_plugins.hydra_optuna_sweeper._impl import create_params_from_overrides
 from omegaconf import DictConfig, OmegaConf
@@ -22,6 +23,8 @@ from optuna.trial import BaseTrial, FrozenTrial, Trial
 from lightsweep.errors import ConfigError
 
 _SHAPE = ("model.width", "model.depth", "model.taper")
+_MOST_POINTS = 1_000_000  # of a grid, which lists them all before the first
+_MOST_CHOICES = 10_000  # Optuna writes them all down with each trial
 _FINITE = "its bounds must be finite numbers"
 _LARGEST_INT = 2**53  # samplers draw whole numbers as floats, which are exact up to here
 
@@ -181,6 +184,9 @@ def grid_of(space: Space, choices: Callable[[BaseDistribution], Any]) -> dict[st
     """The values of each dimension for a grid sampler; `choices` is the official sweeper's own conversion."""
     if space.conditions():
         raise ConfigError("hydra/sweeper/sampler=grid knows no conditions (hydra.sweeper.when)")
+    points = math.prod(_values(parameter.distribution) for parameter in space.parameters)
+    if _MOST_POINTS < points < math.inf:  # what has no end of values is refused below
+        raise ConfigError(f"hydra/sweeper/sampler=grid must have at most {_MOST_POINTS:,} points, got {points:,}")
     try:
         return {parameter.name: list(choices(parameter.distribution)) for parameter in space.parameters}
     except ValueError as error:
@@ -194,8 +200,28 @@ def values_of(config: DictConfig, keys: Sequence[str], choices: Mapping[str, str
     return {key: value for key, value in values.items() if value is not ...}
 
 
+def _values(distribution: BaseDistribution) -> float:
+    """How many values a dimension has."""
+    if isinstance(distribution, CategoricalDistribution):
+        return len(distribution.choices)
+    step = distribution.step  # type: ignore[attr-defined]
+    width = distribution.high - distribution.low  # type: ignore[attr-defined]
+    return math.inf if step is None else math.floor(width / step) + 1
+
+
+def _check_listed(line: str) -> None:
+    """Refuse a range whose values would all be written down, because they are shuffled, where they are too many."""
+    value = OverridesParser.create().parse_override(line).value()
+    if not (isinstance(value, RangeSweep) and (value.shuffle or value.transformers)):
+        return
+    count = abs((float(value.stop or 0) - float(value.start or 0)) / float(value.step or 1))
+    if count > _MOST_CHOICES:
+        raise ConfigError(f"{line}: a shuffled range must have at most {_MOST_CHOICES:,} values")
+
+
 def _parsed(line: str) -> tuple[dict[str, BaseDistribution], dict[str, Any], list[str]]:
     try:
+        _check_listed(line)
         parsed = create_params_from_overrides([line])
     except (HydraException, ValueError, TypeError, ArithmeticError, AssertionError, NotImplementedError) as error:
         said = " ".join(str(error).split()) or "it must be a choice, a range or an interval"
