@@ -1,11 +1,8 @@
 """The study of a sweep: checked before it is opened, opened or begun, and with its first trials in the queue."""
 
 import importlib.util
-import logging
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from copy import deepcopy
 from dataclasses import replace
 from functools import partial
 from math import prod
@@ -20,7 +17,7 @@ from optuna.samplers import BaseSampler, GridSampler
 from lightsweep import checks, memory, preflight
 from lightsweep.build import build
 from lightsweep.errors import ConfigError
-from lightsweep.sweep import comparable, fixed, places, starting
+from lightsweep.sweep import comparable, fixed, places, rehearsal, starting
 from lightsweep.sweep.leaderboard import number_of
 from lightsweep.sweep.liveness import Owner
 from lightsweep.sweep.locks import FileLock, shared_path
@@ -30,7 +27,6 @@ from lightsweep.sweep.space import Space, grid_of, values_of
 from lightsweep.sweep.storage import connect
 
 _SAMPLERS = ("hydra_plugins.hydra_optuna_sweeper.*", "optuna.samplers.*")
-_FIRST = 4  # trials of a rehearsal after which a sampler begins to learn from them
 
 
 def check(plan: Plan) -> None:
@@ -50,7 +46,7 @@ def check(plan: Plan) -> None:
     for wanted in plan.settings.enqueue or []:
         _wanted(plan.space, wanted)
     _check_sampler(plan)
-    _check_pruner(plan)
+    rehearsal.check_pruner(plan)
     starting.check(plan)
 
 
@@ -203,66 +199,19 @@ def _check_jobs(plan: Plan) -> None:
         memory.processes("hydra.sweeper.n_jobs", min(plan.settings.n_jobs, plan.settings.n_trials))
 
 
+def _check_sampler(plan: Plan) -> None:
+    settings = replace(plan.settings, sampler=rehearsal.hurried(plan.settings.sampler))
+    with rehearsal.in_silence():
+        sampler, _ = _sampler(replace(plan, settings=settings), shift=0)
+    rehearsal.check_sampler(plan, sampler)
+
+
 def _check_direction(plan: Plan) -> None:
     """The best trials would be given up, and the worst be confirmed, where it is not the metric's own."""
     monitor = plan.compose(plan.space.fixed).monitor
     right = "maximize" if monitor.mode == "max" else "minimize"
     named = plan.settings.direction
     checks.require(named in (None, right), "hydra.sweeper.direction", f"be {right} for {monitor.metric}", named)
-
-
-def _check_sampler(plan: Plan) -> None:
-    """Let the sampler draw made-up trials: some look at their settings only then, and after trials that they only
-    count, of which it gets few here."""
-    node = plan.settings.sampler.copy()
-    OmegaConf.set_readonly(node, False)
-    for name in ("n_startup_trials", "population_size"):
-        if isinstance(node.get(name), int):
-            node[name] = min(node[name], _FIRST)
-    with _in_silence():
-        sampler, _ = _sampler(replace(plan, settings=replace(plan.settings, sampler=node)), shift=0)
-    if isinstance(sampler, GridSampler):  # it was made of its points
-        return
-    try:
-        with _in_silence():
-            _rehearse(plan, sampler)
-    except Exception as error:  # whatever its arithmetic comes to
-        name = type(sampler).__name__
-        raise ConfigError(f"hydra.sweeper.sampler: {name} cannot draw a trial as it is set ({error})") from error
-
-
-def _rehearse(plan: Plan, sampler: BaseSampler) -> None:
-    study = optuna.create_study(sampler=sampler, direction=plan.direction)
-    space = replace(plan.space, extend=None)  # the user's own function is for real trials
-    for number in range(_FIRST + 2):
-        trial = study.ask()
-        space.suggest(trial)
-        study.tell(trial, float(number))
-
-
-@contextmanager
-def _in_silence() -> Iterator[None]:
-    """Without what Optuna says of trials: these are made up."""
-    before = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        optuna.logging.set_verbosity(before)
-
-
-def _check_pruner(plan: Plan) -> None:
-    """Let the pruner judge a made-up trial: some look at their settings only then."""
-    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0), direction=plan.direction)
-    trial = study.ask()
-    trial.report(0.5, step=1)
-    try:
-        deepcopy(plan.pruner).prune(study, study.trials[0])  # a copy: pruners keep what they have seen
-    except Exception as error:  # whatever its arithmetic comes to
-        pruner = type(plan.pruner).__name__
-        raise ConfigError(f"hydra.sweeper.pruner: {pruner} cannot judge a trial as it is set ({error})") from error
 
 
 def _check_composes(plan: Plan, overrides: Sequence[str]) -> None:
