@@ -150,6 +150,7 @@ def build_classifier(cfg: DictConfig, data):
     """The network for such data, a data module or its `Traits`, with its loss, optimizer and schedule."""
     from omegaconf import OmegaConf
 
+    from lightsweep import footprint
     from lightsweep.build import build
     from lightsweep.checkpoints import Description
     from lightsweep.classifier import Classifier
@@ -157,13 +158,16 @@ def build_classifier(cfg: DictConfig, data):
 
     model: Any = OmegaConf.to_container(cfg.model, resolve=True)
     description = Description(model, data.input_shape, data.class_names, data.normalization, data.resize)
+    optimizer = build(cfg.optimizer, "optimizer")
+    hardware = {"precision": cfg.trainer.precision, "accelerator": cfg.trainer.accelerator}
+    footprint.check(description, optimizer, batches=data.batches, **hardware)
     net = description.build_net()
     if cfg.compile:
         net.compile()
     return Classifier(
         net,
         objective=Objective(net, **cfg.loss, class_weights=data.class_weights),
-        optimizer=build(cfg.optimizer, "optimizer"),
+        optimizer=optimizer,
         schedule=build(cfg.scheduler, "scheduler"),
         decay_all=cfg.decay_all,
         max_epochs=cfg.trainer.max_epochs,

@@ -2,12 +2,14 @@
 
 import errno
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from lightsweep import cli
 from lightsweep.errors import ConfigError
+from lightsweep.recorder import Recorder
 
 SMALL = ("data=digits", "trainer=cpu", "trainer.max_epochs=1", "logger=none", "callbacks=none")
 
@@ -84,11 +86,27 @@ BAD_INPUT: list[tuple[list[str], list[str]]] = [
     (["optimizer.lr=-1"], ["optimizer.lr must be > 0, got -1"]),
     (["data.batch_size=0"], ["data.batch_size must be a whole number >= 1, got 0"]),
     (["data.batch_size=5000"], ["data.batch_size must be at most 1294", "got 5000", "data.drop_last=false"]),
+    (["data=fake", "data.shape=[3,100000,100000]"], ["data.shape, data.train_images", "36.3 TB", " are available"]),
+    (["data=fake", "data.train_images=1000000000000"], ["data.train_images", "must fit into memory", " are available"]),
+    (
+        ["data=fake", "data.classes=1000000000", "data.train_images=2000000000"],
+        ["data.classes", "must fit into memory"],
+    ),
+    (["data.augment.mixup=1e308"], ["data.augment.mixup must be in [0, 1000], got 1e+308"]),
+    (["data.augment.noise=1e308"], ["data.augment.noise must be in [0, 100], got 1e+308"]),
+    (["data.class_weights=[1e308,1,1,1,1,1,1,1,1,1]"], ["data.class_weights must be in (0, 1e6], got 1e+308"]),
+    (["data.split_seed=10000000000"], ["data.split_seed must be a whole number in [0, 4294967295], got 10000000000"]),
+    (
+        ["model.width=1000000", "model.depth=3"],
+        ["model must fit into memory", "2,000,077,000,010 parameters", "8.0 TB"],
+    ),
+    (["+trainer.val_check_interval=100000"], ["trainer.val_check_interval", "100000"]),
     (["data.val_fraction=1"], ["data.val_fraction must be in (0, 1), got 1"]),
     (["data.limit=3"], ["data.limit must be at least 20", "got 3"]),
     (["monitor.metric=val/accc"], ["monitor.metric must be one of train/loss, ", "val/acc", "got 'val/accc'"]),
     (["trainer.max_epochs=abc"], ["trainer.max_epochs must be a whole number >= 1, got 'abc'"]),
     (["scheduler=cosine", "scheduler.warmup=9"], ["scheduler.warmup must be in [0, 1), got 9"]),
+    (["scheduler=step", "+scheduler.foo=1"], ["scheduler: ", "unexpected keyword argument 'foo'"]),
     (["loss.label_smoothing=1"], ["loss.label_smoothing must be in [0, 1), got 1"]),
     (["loss.l2=-1"], ["loss.l2 must be >= 0, got -1"]),
     (["decay_all=2"], ["decay_all must be true or false, got 2"]),
@@ -150,6 +168,37 @@ def test_a_run_is_not_trained_over(launch, tmp_path: Path) -> None:
     assert (tmp_path / "run" / "result.json").read_text() == before
 
 
+@pytest.mark.parametrize("logger", ["none", "csv", "[csv,tensorboard]"])
+@pytest.mark.parametrize("moment", ["on_train_epoch_start", "on_validation_start", "on_train_epoch_end"])
+def test_a_folder_that_is_removed_while_its_run_trains(launch, tmp_path: Path, monkeypatch, logger, moment) -> None:
+    """At any moment: what is written next fails, whether that is ours or a logger's."""
+    folder = tmp_path / "run"
+    before = getattr(Recorder, moment)
+
+    def removing(self, trainer, *others):
+        if trainer.current_epoch == 1:
+            shutil.rmtree(folder, ignore_errors=True)
+        return before(self, trainer, *others)
+
+    monkeypatch.setattr(Recorder, moment, removing)
+    done = launch(*SMALL, "trainer.max_epochs=4", f"logger={logger}", f"hydra.run.dir={folder}")
+    assert done.code == 1
+    assert done.err == f"the folder of the run was removed while it ran: {folder}\n"
+
+
+def test_a_folder_that_is_removed_before_its_run_is_scored(launch, tmp_path: Path, monkeypatch) -> None:
+    folder = tmp_path / "run"
+    monkeypatch.setattr(Recorder, "on_fit_end", lambda *_: shutil.rmtree(folder), raising=False)
+    done = launch(*SMALL, f"hydra.run.dir={folder}")
+    assert (done.code, done.err) == (1, f"the folder of the run was removed while it ran: {folder}\n")
+
+
+def test_a_log_file_that_cannot_be_written_is_named() -> None:
+    error = ValueError("Unable to configure handler 'file'")
+    error.__cause__ = PermissionError(13, "Permission denied", "/x/train.log")
+    assert cli.describe(error) == "the run's folder (hydra.run.dir) cannot be written: Permission denied (/x/train.log)"
+
+
 def test_hydras_own_job_logging_can_be_chosen(launch, tmp_path: Path) -> None:
     done = launch(*SMALL, f"hydra.run.dir={tmp_path}/run", "hydra/job_logging=disabled")
     assert (done.code, done.err) == (0, "")
@@ -184,6 +233,9 @@ def test_a_bug_of_ours_is_raised_with_its_trace(monkeypatch) -> None:
         (OSError(28, "No space left on device", "/x/run"), ["hydra.run.dir", "No space left on device", "/x/run"]),
         (OSError(30, "Read-only file system", "/x"), ["hydra.run.dir", "Read-only file system"]),
         (PermissionError(13, "Permission denied", "/x"), ["hydra.run.dir", "Permission denied"]),
+        (MemoryError(), ["there is not enough memory"]),
+        (MemoryError("Unable to allocate\n9 TB"), ["there is not enough memory: Unable to allocate 9 TB"]),
+        (RuntimeError("CUDA out of memory. Tried"), ["there is not enough memory: CUDA out of memory. Tried"]),
     ],
 )
 def test_a_folder_that_cannot_be_written_is_named(error: OSError, words: list[str]) -> None:

@@ -22,6 +22,13 @@ def check(compose):
         ["model.hidden=null", "model.width=64"],
         ["trainer.gradient_clip_val=1"],
         ["callbacks=none"],
+        ["+trainer.max_steps=-1"],
+        ["+trainer.max_time={milliseconds:1}"],
+        ["+trainer.max_time=00:00:00:01"],
+        ["+trainer.num_nodes=1"],
+        ["+trainer.val_check_interval=0.5"],
+        ["trainer.devices=2"],
+        ["threads=1024"],
     ],
     ids=" ".join,
 )
@@ -38,7 +45,8 @@ def test_lets_through_what_can_be(check, overrides: list[str]) -> None:
         (["score_with=worst"], "score_with must be one of best, last, got 'worst'"),
         (["test=maybe"], "test must be true or false, got 'maybe'"),
         (["compile=1"], "compile must be true or false, got 1"),
-        (["threads=0"], "threads must be a whole number >= 1, got 0"),
+        (["threads=0"], "threads must be a whole number in [1, 1024], got 0"),
+        (["threads=100000"], "threads must be a whole number in [1, 1024], got 100000"),
         (["monitor.metric=val/accc"], "monitor.metric must be one of train/loss, train/acc, val/loss, val/acc, "),
         (["trainer.deterministic=foo"], "trainer.deterministic must be true, false or warn, got 'foo'"),
         (["lr_find=2"], "lr_find must be true or false, got 2"),
@@ -51,8 +59,49 @@ def test_lets_through_what_can_be(check, overrides: list[str]) -> None:
         (["trainer.max_epochs=abc"], "trainer.max_epochs must be a whole number >= 1, got 'abc'"),
         (["trainer.max_epochs=0"], "trainer.max_epochs must be a whole number >= 1, got 0"),
         (["trainer.max_epochs=2.5"], "trainer.max_epochs must be a whole number >= 1, got 2.5"),
-        (["trainer.accumulate_grad_batches=0"], "trainer.accumulate_grad_batches must be a whole number >= 1, got 0"),
+        (
+            ["trainer.accumulate_grad_batches=0"],
+            "trainer.accumulate_grad_batches must be a whole number in [1, 1000000]",
+        ),
         (["trainer.check_val_every_n_epoch=0"], "trainer.check_val_every_n_epoch must be a whole number >= 1, got 0"),
+        (
+            ["trainer.accumulate_grad_batches=1000000000000000000000"],
+            "trainer.accumulate_grad_batches must be a whole ",
+        ),
+        (["+trainer.max_steps=0"], "trainer.max_steps must be a whole number >= 1, got 0"),
+        (["+trainer.max_steps=-2"], "trainer.max_steps must be a whole number >= 1, got -2"),
+        (["+trainer.max_steps=1.5"], "trainer.max_steps must be a whole number >= 1, got 1.5"),
+        (["+trainer.min_epochs=-1"], "trainer.min_epochs must be a whole number >= 0, got -1"),
+        (["+trainer.min_steps=x"], "trainer.min_steps must be a whole number >= 0, got 'x'"),
+        (["+trainer.max_time=0"], "trainer.max_time must be a time above 0, DD:HH:MM:SS or {hours: 1}, got 0"),
+        (["+trainer.max_time=00:00:00:00"], "trainer.max_time must be a time above 0, "),
+        (["+trainer.max_time={seconds:0}"], "trainer.max_time must be a time above 0, "),
+        (["+trainer.max_time={minutes:-1}"], "trainer.max_time must be a time above 0, "),
+        (["+trainer.max_time={seconds:nan}"], "trainer.max_time must be a time above 0, "),
+        (["+trainer.max_time={days:1e308}"], "trainer.max_time must be a time above 0, "),
+        (["+trainer.max_time={years:1}"], "trainer.max_time must be a time above 0, "),
+        (["+trainer.max_time=soon"], "trainer.max_time must be a time above 0, "),
+        (["+trainer.num_nodes=2"], "trainer.num_nodes must be 1 outside a cluster (Slurm, torchrun, or NODE_RANK and "),
+        (["+trainer.num_nodes=0"], "trainer.num_nodes must be a whole number >= 1, got 0"),
+        (["trainer.devices=1000000"], "trainer.devices must be at most "),
+        (["+trainer.val_check_interval=0"], "trainer.val_check_interval must be a whole number >= 1, got 0"),
+        (["+trainer.val_check_interval=1.5"], "trainer.val_check_interval must be in (0, 1], got 1.5"),
+        (["trainer.num_sanity_val_steps=2"], "trainer.num_sanity_val_steps must be 0: the first epoch ends with a val"),
+        (["+trainer.plugins=[]"], "trainer.plugins must be left out, got []: a run has a plugin of its own, which wri"),
+        (["+trainer.callbacks=5"], "trainer.callbacks must be left out, got 5: callbacks=NAME chooses the callbacks"),
+        (["+trainer.logger=false"], "trainer.logger must be left out, got False: logger=NAME chooses the loggers"),
+        (["+trainer.default_root_dir=x"], "trainer.default_root_dir must be left out, got 'x': hydra.run.dir is the "),
+        (["+trainer.use_distributed_sampler=true"], "trainer.use_distributed_sampler must be left out, got True: "),
+        (["+trainer.enable_checkpointing=false"], "trainer.enable_checkpointing must be left out, got False: "),
+        (["+trainer.barebones=true"], "trainer.barebones must be left out, got True: "),
+        (["+trainer.fast_dev_run=true"], "trainer.fast_dev_run must be left out, got True: trainer=debug is for a "),
+        (
+            ["lr_find=true", "lr_find_range.steps=1000000000000"],
+            "lr_find_range.steps must be a whole number in [20, 100",
+        ),
+        (["lr_find=true", "+lr_find_range.stepz=3"], "lr_find_range.stepz must be one of low, high, steps, got 3"),
+        (["+loss.l3=1"], "loss.l3 must be one of label_smoothing, l2, l2_head, got 1"),
+        (["+monitor.metrik=val/acc"], "monitor.metrik must be one of metric, mode, got 'val/acc'"),
         (["trainer.gradient_clip_val=-1"], "trainer.gradient_clip_val must be >= 0, got -1"),
         (
             ["model.hidden=[8]", "model.width=16"],
@@ -68,3 +117,9 @@ def test_refuses_what_cannot_be(check, overrides: list[str], message: str) -> No
     with pytest.raises(ConfigError) as refusal:
         check(*overrides)
     assert str(refusal.value).startswith(message)
+
+
+@pytest.mark.parametrize("variable", ["SLURM_NTASKS", "TORCHELASTIC_RUN_ID", "NODE_RANK"])
+def test_a_cluster_says_which_machine_a_process_is_on(check, monkeypatch, variable: str) -> None:
+    monkeypatch.setenv(variable, "1")
+    check("+trainer.num_nodes=2")

@@ -7,7 +7,7 @@ import pytest
 from omegaconf import DictConfig, OmegaConf
 
 from lightsweep import run_folder
-from lightsweep.errors import ConfigError, Interrupted
+from lightsweep.errors import ConfigError, Interrupted, RunFailed
 
 
 def make_run(folder: Path, born: int = 0) -> Path:
@@ -27,6 +27,29 @@ def test_finds_a_run_by_its_path(tmp_path: Path, monkeypatch) -> None:
 def test_a_path_that_cannot_be_looked_at_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"^resume: .*xxx cannot be read \(File name too long\)"):
         run_folder.find(str(tmp_path / ("x" * 300)))
+
+
+@pytest.mark.parametrize("name", ["a", "latest"])
+def test_a_run_goes_on_where_it_can_write(tmp_path: Path, monkeypatch, name: str) -> None:
+    folder = make_run(tmp_path / "a")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(os, "access", lambda path, mode: not mode & os.W_OK)
+    with pytest.raises(ConfigError) as refusal:
+        run_folder.find(name, tmp_path)
+    assert str(refusal.value) == f"resume: {folder} cannot be written, and a run goes on in its own folder"
+
+
+def test_only_a_file_that_is_missing_with_the_config_is_the_loss_of_a_folder(tmp_path: Path) -> None:
+    missing = FileNotFoundError(2, "No such file or directory", "metrics.csv")
+    lost = run_folder.explain_loss(tmp_path / "gone", missing)
+    assert str(lost) == f"the folder of the run was removed while it ran: {tmp_path}/gone"
+    unreadable = ConfigError("last.ckpt is no checkpoint")
+    unreadable.__cause__ = missing
+    assert type(run_folder.explain_loss(tmp_path / "gone", unreadable)) is RunFailed
+    for error in (missing, unreadable):
+        assert run_folder.explain_loss(make_run(tmp_path / str(id(error))), error) is error
+    full = OSError(28, "No space left on device")
+    assert run_folder.explain_loss(tmp_path / "gone", full) is full
 
 
 def test_latest_is_the_newest_run(tmp_path: Path) -> None:

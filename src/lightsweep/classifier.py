@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lightsweep import averaging, checks, optimizers, resuming, schedules
+from lightsweep.build import explain
 from lightsweep.checkpoints import Description
 from lightsweep.objective import Loss, Objective
 from lightsweep.schedules import Schedule
@@ -88,7 +89,11 @@ class Classifier(pl.LightningModule):
         checks.flag("decay_all", decay_all)
         optimizers.check(optimizer)
         # A rehearsal: what cannot work is refused here, not after Lightning has set everything up.
-        self.schedule(optimizers.make(optimizer, net, decay_all=decay_all), max_epochs, 1)
+        made = optimizers.make(optimizer, net, decay_all=decay_all)
+        try:
+            self.schedule(made, max_epochs, 1)
+        except TypeError as error:  # an argument that it does not know
+            raise explain(error, "scheduler") from error
         self.plateau: Schedule | None = None
         self._plateau_state: dict | None = None
 

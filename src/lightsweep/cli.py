@@ -21,7 +21,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from lightsweep import run_folder, signals
+from lightsweep import memory, run_folder, signals
 from lightsweep.errors import ConfigError, Diverged, Interrupted, RunFailed
 from lightsweep.names import printable
 from lightsweep.security import links, loader, secrets, typed
@@ -88,14 +88,17 @@ def job(folder: Path, *, fresh: bool) -> Iterator[None]:
         if HydraConfig.get().mode == RunMode.RUN and not run_folder.is_follower():
             run_folder.say_how_to_go_on(folder)
         raise
-    except Exception as error:
+    except Exception as caught:
+        error = run_folder.explain_loss(folder, caught)
         refused = isinstance(error, ConfigError | HydraException | OmegaConfBaseException)
         if fresh and refused and not run_folder.is_follower():
             run_folder.discard(folder)
         if HydraConfig.get().mode == RunMode.MULTIRUN and (line := describe(error)):
             print(printable(f"job {HydraConfig.get().job.num}: {secrets.redacted(line)}"), file=sys.stderr)
             error.told = True  # type: ignore[attr-defined]
-        raise
+        if error is caught:
+            raise
+        raise error from caught
 
 
 def prepare(arguments: list[str]) -> list[str]:
@@ -144,6 +147,8 @@ def describe(error: BaseException) -> str | None:
         return str(error)
     if isinstance(error, yaml.YAMLError):
         return f"a config file is no plain YAML: {_one_line(error)}"
+    if isinstance(error.__cause__, OSError) and "Unable to configure" in str(error):
+        return describe(error.__cause__)  # of a log file
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options is not None:
         return _no_such_choice(error.missing_cfg_file, error.options)
     if isinstance(error, OSError) and error.errno in _DISK:
@@ -151,6 +156,8 @@ def describe(error: BaseException) -> str | None:
         sweeping = {"-m", "--multirun", "hydra.mode=MULTIRUN"} & set(sys.argv)
         folder = "sweep's folder (hydra.sweep.dir)" if sweeping else "run's folder (hydra.run.dir)"
         return f"the {folder} cannot be written: {error.strerror}{where}"
+    if memory.is_exhausted(error):
+        return ": ".join(filter(None, ("there is not enough memory", " ".join(str(error).split())[:300])))
     if isinstance(error, HydraException | OmegaConfBaseException):
         text = _one_line(error)
         key = getattr(error, "full_key", None)

@@ -37,6 +37,7 @@ from lightsweep.trainer import fit
 PLOT = "lr_find.png"
 _DIVERGED = 4.0  # times the least loss so far, both over `_WINDOW` steps: larger rates would tell nothing
 _WINDOW = 10  # steps
+_MOST_STEPS = 100_000  # each is a row of lr_find.csv; more tell nothing that fewer do not
 _BELOW_LEAST = 3.0  # the suggestion is the rate of the least loss through this
 
 
@@ -52,7 +53,7 @@ class Range(NamedTuple):
         checks.number("lr_find_range.low", self.low, "(0, inf)")
         checks.number("lr_find_range.high", self.high, "(0, inf)")
         checks.require(self.high > self.low, "lr_find_range.high", f"be above low, {self.low}", self.high)
-        checks.whole("lr_find_range.steps", self.steps, f"[{2 * _WINDOW}, inf)")
+        checks.whole("lr_find_range.steps", self.steps, f"[{2 * _WINDOW}, {_MOST_STEPS}]")
         return self
 
     def schedule(self, optimizer: Optimizer, epochs: int, steps_per_epoch: int) -> Schedule:

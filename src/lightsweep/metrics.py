@@ -1,6 +1,7 @@
 """The metrics of an epoch: their names, and metrics.csv, a row an epoch."""
 
 import csv
+import os
 from collections.abc import Iterable
 from io import StringIO
 from pathlib import Path
@@ -42,7 +43,8 @@ class MetricsFile:
 
     def append(self, row: Row) -> None:
         self.rows.append(row)
-        with self.path.open("a", encoding="utf-8") as file:
+        with self.path.open("r+", encoding="utf-8") as file:  # not "a": a file that is gone would begin without a head
+            file.seek(0, os.SEEK_END)
             file.write(_text([_cells(row)]))
 
     def best(self, metric: str, mode: str) -> Row | None:

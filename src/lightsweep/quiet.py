@@ -1,7 +1,10 @@
 """Messages of the libraries that tell the user of lightsweep nothing he could act on."""
 
 import logging
+import threading
 import warnings
+
+_EVENT_FILES = "_AsyncWriterThread"  # TensorBoard's, which writes them
 
 
 def libraries() -> None:
@@ -19,3 +22,11 @@ def libraries() -> None:
         r".*lr_scheduler.step\(\)` before `optimizer.step\(\).*",  # a resumed run
     ):
         warnings.filterwarnings("ignore", message=message)
+    threading.excepthook = _thread_failed
+
+
+def _thread_failed(failure: threading.ExceptHookArgs) -> None:
+    """A file that cannot be written: whoever writes to it next is told, and the run says so in one line."""
+    if isinstance(failure.exc_value, OSError) and type(failure.thread).__name__ == _EVENT_FILES:
+        return
+    threading.__excepthook__(failure)

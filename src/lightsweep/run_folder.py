@@ -16,7 +16,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from lightsweep.errors import ConfigError, Interrupted
+from lightsweep.errors import ConfigError, Interrupted, RunFailed
 from lightsweep.files import write_whole
 from lightsweep.security import interpolations, targets
 from lightsweep.security.paths import ROOT
@@ -135,10 +135,15 @@ def find(name: str, runs: Path = ROOT / "outputs" / "runs") -> Path:
     """The run's folder that ``resume=NAME`` means: a path, or ``latest``, the newest below `runs`.
 
     Raises:
-        ConfigError: there is no such run.
+        ConfigError: there is no such run, or its folder cannot be written.
     """
-    if name == "latest":
-        return newest(runs, typed="resume=latest")
+    folder = newest(runs, typed="resume=latest") if name == "latest" else _named(name)
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise ConfigError(f"resume: {folder} cannot be written, and a run goes on in its own folder")
+    return folder
+
+
+def _named(name: str) -> Path:
     folder = Path(name).expanduser()
     try:
         is_there = is_run(folder)
@@ -281,6 +286,14 @@ def discard(folder: Path) -> None:
         leftover.unlink(missing_ok=True)
     with suppress(OSError):  # it holds something of the user's
         folder.rmdir()
+
+
+def explain_loss(folder: Path, error: Exception) -> Exception:
+    """What ended a run, said plainly where that was the loss of its folder."""
+    missing = isinstance(error, FileNotFoundError) or isinstance(error.__cause__, FileNotFoundError)
+    if not missing or (folder / CONFIG).exists():
+        return error
+    return RunFailed(f"the folder of the run was removed while it ran: {folder}")
 
 
 def _born(folder: Path) -> tuple[float, str]:

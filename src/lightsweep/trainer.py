@@ -85,6 +85,8 @@ def fit(trainer: pl.Trainer, classifier: pl.LightningModule, data: ImageDataModu
     except (ConfigError, Diverged, Pruned, RunFailed, OSError, MemoryError):
         raise
     except Exception as error:
+        if isinstance(error, ValueError) and "val_check_interval" in str(error):  # seen only when batches are counted
+            raise explain(error, "trainer.val_check_interval") from error
         if last.exists() and not _has_begun(trainer):  # nothing was trained: what is there could not be restored
             raise ConfigError(f"{last} cannot be gone on with ({explain(error, type(error).__name__)})") from error
         raise

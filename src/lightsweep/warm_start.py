@@ -26,17 +26,29 @@ def start_from(source: Any, net: nn.Module) -> None:
     Raises:
         ConfigError: the file is missing or damaged, or nothing of it fits.
     """
-    path = to_start_from(source)
-    saved, own = _read(path), net.state_dict()
-    fitting = {name: weight for name, weight in saved.items() if name in own and weight.shape == own[name].shape}
-    if not any(name in fitting for name, _ in net.named_parameters()):
+    path, saved = to_start_from(source), read(source)
+    taken = fitting(saved, net)
+    if not taken:
         raise ConfigError(f"init_from: no weight in {path} has the name and the shape of one of this network")
-    net.load_state_dict(fitting, strict=False)
+    net.load_state_dict(taken, strict=False)
     if not run_folder.is_follower():
-        log.info("%s", printable(_report(path, saved, own, fitting)))
+        log.info("%s", printable(_report(path, saved, net.state_dict(), taken)))
 
 
-def _read(path: Path) -> dict[str, Tensor]:
+def fitting(saved: dict[str, Tensor], net: nn.Module) -> dict[str, Tensor]:
+    """What of the saved tensors a network can take; nothing where no weight is among it."""
+    own = net.state_dict()
+    taken = {name: tensor for name, tensor in saved.items() if name in own and tensor.shape == own[name].shape}
+    return taken if any(name in taken for name, _ in net.named_parameters()) else {}
+
+
+def read(source: Any) -> dict[str, Tensor]:
+    """The tensors of a run's best checkpoint, or of a file.
+
+    Raises:
+        ConfigError: the file is missing or damaged.
+    """
+    path = to_start_from(source)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
         weights = content.get("state_dict", content)

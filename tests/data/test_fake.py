@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from lightsweep.build import build
+from lightsweep.data import fake as generated
 from lightsweep.errors import ConfigError
 
 
@@ -54,3 +55,27 @@ def test_refuses_what_cannot_be(fake, override: str, message: str) -> None:
     with pytest.raises(ConfigError) as refusal:
         fake(override)
     assert str(refusal.value) == message
+
+
+@pytest.mark.parametrize("shape", ["[3,5,5]", "[1,7,1]"])
+def test_images_are_the_same_however_many_are_drawn_at_a_time(fake, monkeypatch, shape: str) -> None:
+    at_once = fake(f"data.shape={shape}").arrays.train_images
+    monkeypatch.setattr(generated, "_PART_BYTES", 600)
+    np.testing.assert_array_equal(fake(f"data.shape={shape}").arrays.train_images, at_once)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "line"),
+    [
+        (["data.shape=[3,100000,100000]"], "1,200 images [3, 100000, 100000] in 10 classes need 36.3 TB, "),
+        (["data.shape=[1,1,10000000000000]"], "1,200 images [1, 1, 10000000000000] in 10 classes need 12.1 PB, "),
+        (["data.train_images=1000000000000"], "1,000,000,000,200 images [3, 32, 32] in 10 classes need 3.1 PB, "),
+        (["data.test_images=1000000000000"], "1,000,000,001,000 images [3, 32, 32] in 10 classes need 3.1 PB, "),
+        (["data.classes=100000000", "data.train_images=200000000"], "200,000,200 images [3, 32, 32] in 100,000,000 "),
+    ],
+)
+def test_what_cannot_fit_into_memory_is_refused(compose, overrides: list[str], line: str) -> None:
+    with pytest.raises(ConfigError) as refusal:
+        build(compose("data=fake", *overrides).data, "data")
+    keys = "data.shape, data.train_images, data.test_images and data.classes"
+    assert str(refusal.value).startswith(f"{keys} must fit into memory: {line}")

@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from image_files import CLASSES, picture, write_folder, write_junk, write_oddities
+from lightsweep import memory
 from lightsweep.build import build
 from lightsweep.data import cache, decoding, image_folder
 from lightsweep.data.decode import decode
@@ -385,3 +386,28 @@ def test_a_link_to_itself_is_a_bad_file(open_data: Opener, divided: Path, caplog
     (divided / "train" / "ant" / "circle").symlink_to("circle")
     open_data(divided)
     assert "train/ant/circle: there is no such file" in caplog.text
+
+
+@pytest.mark.parametrize("size", [10**6, 10**30])
+def test_an_image_must_fit_into_memory(open_data: Opener, root: Path, size: int) -> None:
+    with pytest.raises(ConfigError) as refusal:
+        open_data(root, f"data.image_size={size}", setup=False)
+    assert str(refusal.value).startswith(f"data.image_size must fit into memory: an image [3, {size}, {size}] needs ")
+
+
+def test_a_disk_without_room_is_not_filled(open_data: Opener, root: Path, tmp_path: Path, monkeypatch, caplog) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 10**9, 1000))
+    assert len(open_data(root).arrays.train_images)
+    assert "1.0 kB of " in caplog.text
+    assert not list(tmp_path.rglob("*.npy"))
+
+
+def test_decoded_images_that_fit_nowhere_are_refused(open_data: Opener, root: Path, monkeypatch) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 10**9, 0))
+    monkeypatch.setattr(memory, "available", lambda: 1000)
+    with pytest.raises(ConfigError) as refusal:
+        open_data(root)
+    line = str(refusal.value)
+    assert line.startswith("data.image_size must fit into memory: ")
+    assert "images [3, 8, 8] cannot be kept (" in line
+    assert line.endswith(", 1.0 kB are available")

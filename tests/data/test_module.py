@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from lightsweep import memory
 from lightsweep.build import build
 from lightsweep.data import placement
 from lightsweep.errors import ConfigError
@@ -129,7 +130,7 @@ def test_without_test_images_there_is_no_test_to_score(digits, caplog) -> None:
         (["data.seed=-1"], "data.seed must be a whole number >= 0, got -1"),
         (["data.augment=null"], "data.augment must have keys of its own, got None"),
         (["data.split=last"], "data.split must be one of first, random, stratified, got 'last'"),
-        (["data.split_seed=-1"], "data.split_seed must be a whole number >= 0, got -1"),
+        (["data.split_seed=-1"], "data.split_seed must be a whole number in [0, 4294967295], got -1"),
         (["data.normalize=foo"], "data.normalize must be one of symmetric, channel, feature, got 'foo'"),
         (["data.max_per_class=0"], "data.max_per_class must be a whole number >= 1, got 0"),
         (["data.sampler=fair"], "data.sampler must be one of shuffle, balanced, got 'fair'"),
@@ -137,7 +138,7 @@ def test_without_test_images_there_is_no_test_to_score(digits, caplog) -> None:
             ["data.class_weights=fair"],
             "data.class_weights must be null, balanced, or a list with a number > 0 for each",
         ),
-        (["data.class_weights=[1,0]"], "data.class_weights must be > 0, got 0"),
+        (["data.class_weights=[1,0]"], "data.class_weights must be in (0, 1e6], got 0"),
         (["data.class_weights=[1,2]"], "data.class_weights must have 10 numbers, one a class, got [1, 2]"),
         (["data.augment.crop=8"], "data.augment.crop must be smaller than the image's side, 8, got 8"),
         (["data.limit=0"], "data.limit must be a whole number >= 1, got 0"),
@@ -157,3 +158,19 @@ def test_refuses_what_cannot_be(digits, overrides: list[str], message: str) -> N
         digits(*overrides)
     assert str(refusal.value).startswith(message)
     assert "\n" not in str(refusal.value)
+
+
+def test_batches_are_at_most_what_there_is(digits) -> None:
+    assert digits("data.batch_size=32", "data.eval_batch_size=50").batches == (32, 50)
+    whole = digits("data.batch_size=100000", "data.drop_last=false", "data.eval_batch_size=100000")
+    assert whole.batches == (len(whole.indices["train"]),) * 2
+
+
+def test_noise_that_is_kept_must_fit_into_memory(digits, monkeypatch) -> None:
+    noisy = ("data.augment.noise=0.1", "data.augment.noise_redraw=false")
+    images = digits(*noisy).arrays.train_images
+    monkeypatch.setattr(memory, "available", lambda: 2 * images.size - 1)
+    with pytest.raises(ConfigError) as refusal:
+        digits(*noisy)
+    assert str(refusal.value).startswith("data.augment.noise_redraw=false must fit into memory: the noise of 1,438 ")
+    digits("data.augment.noise=0.1")

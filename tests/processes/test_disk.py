@@ -76,6 +76,17 @@ def test_a_folder_that_is_not_ours(train, tmp_path):
     assert (ended.code, len(ended.lines)) == (1, 1)
 
 
+def test_resume_in_a_read_only_folder(train, small_disk):
+    run = small_disk / "run"
+    assert train(*RUN, "trainer.max_epochs=1", "logger=none", f"hydra.run.dir={run}").code == 0
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+
+    ended = train(f"resume={run}", "trainer.max_epochs=2")
+
+    assert (ended.code, ended.out) == (1, "")
+    assert ended.lines == [f"resume: {run} cannot be written, and a run goes on in its own folder"]
+
+
 def assert_nothing_is_torn(run: Path) -> None:
     for file in run.rglob("*"):
         if file.suffix == ".ckpt":

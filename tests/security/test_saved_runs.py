@@ -128,7 +128,7 @@ PATHS: dict[str, tuple[str, Any, str]] = {
         },
         "logger.wandb.offline must be True unless it is typed",
     ),
-    "a model hub": ("trainer.model_registry", "evil/model", "trainer.model_registry must be None unless it is typed"),
+    "a model hub": ("trainer.model_registry", "evil/model", "trainer.model_registry must be left out"),
     "another place for all of it": ("run_dir", "{home}", "run_dir must be left as it is"),
 }
 
@@ -150,7 +150,7 @@ def test_a_path_may_be_typed(scene, foreign, launch) -> None:
 
 def test_a_secret_stays_in_the_environment(scene, foreign, launch, call, monkeypatch) -> None:
     monkeypatch.setenv("SECRET", "hunter2")
-    change(foreign, "monitor.note", "${oc.env:SECRET}")
+    change(foreign, "optimizer.note", "${oc.env:SECRET}")
     done = launch(f"resume={foreign}", "trainer.max_epochs=2")
     one_line(done, "${oc.env:SECRET} must be typed")
     assert not any("hunter2" in path.read_text(errors="replace") for path in foreign.rglob("*") if path.is_file())

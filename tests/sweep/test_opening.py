@@ -6,8 +6,10 @@ from threading import Thread
 
 import optuna
 import pytest
+import torch
 from optuna.trial import TrialState
 
+from lightsweep import memory
 from lightsweep.sweep import opening
 from lightsweep.sweep.storage import JOURNAL, connect
 
@@ -33,6 +35,126 @@ def test_what_is_wrong_names_its_key_before_the_first_trial(sweep, tmp_path: Pat
     assert done.err.startswith(line.format(file=file))
     assert len(done.err.strip().splitlines()) == 1
     assert not list((tmp_path / "study").glob("trial-*"))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "line"),
+    [
+        (
+            ["hydra.sweeper.enqueue=5"],
+            "hydra.sweeper.enqueue must be a list of points, [{optimizer.lr: 0.01}, …], got 5",
+        ),
+        (["hydra.sweeper.enqueue=[{model.depth:2}]"], "hydra.sweeper.enqueue must name searched keys, got model.depth"),
+        (
+            ["hydra.sweeper.enqueue=[{model.dropout:9}]"],
+            "hydra.sweeper.enqueue must lie inside the space: model.dropout",
+        ),
+        (["hydra.sweeper.when=5"], "hydra.sweeper.when must be a mapping of conditions to params, got 5"),
+        (["+hydra.sweeper.when={a:5}"], "hydra.sweeper.when must have conditions KEY=CHOICE, got 'a'"),
+        (["hydra.sweeper.params=5"], "hydra.sweeper.params must be a mapping of keys to values, got 5"),
+        (["hydra.sweeper.sampler=5"], "hydra.sweeper.sampler must be chosen by hydra/sweeper/sampler=NAME, got 5"),
+        (["hydra.sweeper.pruner=null"], "hydra.sweeper.pruner must be chosen by hydra/sweeper/pruner=NAME, got None"),
+        (["model.dropout=interval(nan,1)"], "model.dropout=interval(nan,1): its bounds must be finite numbers"),
+        (["hydra.sweeper.storage=/dev/null"], "hydra.sweeper.storage must be the file of a study, or a new one, got "),
+        (["hydra.sweeper.storage=/dev/zero"], "hydra.sweeper.storage must be the file of a study, or a new one, got "),
+        (["hydra.sweeper.storage=sqlite:////dev/zero"], "hydra.sweeper.storage must be the file of a study, or a new"),
+        (["hydra.sweeper.direction=minimize"], "hydra.sweeper.direction must be maximize for val/acc, got 'minimize'"),
+        (
+            ["hydra.sweeper.direction=maximize", "monitor.metric=val/loss", "monitor.mode=min"],
+            "hydra.sweeper.direction must be minimize for val/loss, got 'maximize'",
+        ),
+        (["monitor.metric=choice(val/acc,val/f1)"], "monitor.metric must not be searched: the values of trials would "),
+        (["monitor.mode=choice(max,min)"], "monitor.mode must not be searched: the values of trials would mean "),
+        (["lr_find=choice(true,false)"], "lr_find must not be searched: the values of trials would mean different "),
+        (["data.limit=range(100,200)"], "data.limit must not be searched: trials would be validated on different im"),
+        (["data=choice(digits,fake)"], "data must not be searched: trials would be validated on different images"),
+        (
+            ["monitor.metric=val/objective", "monitor.mode=min", "loss.label_smoothing=interval(0,0.1)"],
+            "loss.label_smoothing must not be searched with monitor.metric=val/objective, which it is a part of",
+        ),
+    ],
+)
+def test_what_cannot_be_searched_so_is_refused_before_the_study_is_begun(sweep, tmp_path, overrides, line) -> None:
+    done = sweep(*overrides)
+    assert (done.code, done.out) == (1, "")
+    assert done.err.startswith(line)
+    assert len(done.err.splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_more_workers_than_there_is_memory_for_are_refused(sweep, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(memory, "available", lambda: 1e9)
+    done = sweep("hydra.sweeper.n_jobs=8", "hydra.sweeper.n_trials=3")  # of which three would be started
+    assert done.code == 1
+    assert done.err.startswith(
+        "hydra.sweeper.n_jobs must be at most 2 here, got 3: a process takes 500.0 MB before it "
+    )
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("sampler", "setting"),
+    [
+        ("tpe", "n_ei_candidates=0"),
+        ("tpe", "n_ei_candidates=-1"),
+        ("tpe", "prior_weight=-1"),
+        ("tpe", "constraints_func=5"),
+        ("qmc", "independent_sampler=5"),
+        ("gp", "constraints_func=x"),
+        ("nsgaii", "constraints_func=x"),
+        ("nsgaiii", "dividing_parameter=0"),
+        ("cmaes", "popsize=0"),
+    ],
+)
+def test_a_sampler_that_cannot_draw_is_refused_before_the_study_is_begun(sweep, tmp_path, sampler, setting) -> None:
+    if sampler == "cmaes":
+        pytest.importorskip("cmaes")
+    done = sweep(f"hydra/sweeper/sampler={sampler}", f"hydra.sweeper.sampler.{setting}")
+    assert done.code == 1
+    assert done.err.startswith("hydra.sweeper.sampler: ")
+    assert "cannot draw a trial as it is set (" in done.err
+    assert len(done.err.splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+
+
+SEVEN = ("data=fake", "data.classes=7", "data.shape=[3,5,5]", "model.width=choice(16,32)")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "line"),
+    [
+        (
+            ["init_from={weights}", *SEVEN],
+            "init_from: no weight in {weights} has the name and the shape of one of a net",
+        ),
+        (
+            ["init_from={weights}", *SEVEN, "data.batch_size=choice(16,32)"],
+            "init_from: no weight in {weights} has the ",
+        ),
+        (["init_from={text}"], "init_from: {text} is no checkpoint ("),
+        (["init_from=choice({text},{weights}.none)"], "init_from: {text} is no checkpoint ("),
+    ],
+)
+def test_weights_that_no_trial_can_use_are_refused_before_the_study_is_begun(
+    sweep, tmp_path: Path, overrides: list[str], line: str
+) -> None:
+    files = {"weights": tmp_path / "weights.ckpt", "text": tmp_path / "text.ckpt"}
+    torch.save({"head.weight": torch.ones(10, 8), "head.bias": torch.ones(10)}, files["weights"])
+    files["text"].write_text("a diary")
+    done = sweep(*(override.format(**files) for override in overrides))
+    assert (done.code, done.out) == (1, "")
+    assert done.err.startswith(line.format(**files))
+    assert len(done.err.splitlines()) == 1
+    assert sorted(tmp_path.iterdir()) == sorted(files.values())
+
+
+@pytest.mark.parametrize("init_from", ["{weights}", "choice({text},{weights})", "choice('null',{text})"])
+def test_weights_that_one_trial_can_use_are_left_to_the_trials(sweep, tmp_path: Path, init_from: str) -> None:
+    files = {"weights": tmp_path / "weights.ckpt", "text": tmp_path / "text.ckpt"}
+    torch.save({"head.bias": torch.ones(10)}, files["weights"])
+    files["text"].write_text("a diary")
+    sweep(f"init_from={init_from.format(**files)}", "hydra.sweeper.n_trials=1")
+    assert (tmp_path / "study" / "trial-0000").exists()
 
 
 def test_points_are_enqueued_once_also_for_a_study_that_is_gone_on_with(sweep, study) -> None:
@@ -95,4 +217,4 @@ def test_a_seeded_sampler_draws_no_point_twice_and_a_grid_keeps_its_order(
     for n_trials in (2, 3):
         done = sweep(*where, *space, f"hydra.sweeper.n_trials={n_trials}")
         assert done.code == 0, done.err
-    assert seeds[1::2] == shifted  # each opening checks one before
+    assert seeds[1::2] == shifted  # each opening rehearses one before

@@ -134,6 +134,33 @@ def test_what_cannot_be_searched_is_named(params, when, arguments, message: str)
         parse(params, when, arguments)
 
 
+@pytest.mark.parametrize(
+    ("line", "rule"),
+    [
+        ("interval(nan,1)", "its bounds must be finite numbers"),
+        ("interval(0,inf)", "its bounds must be finite numbers"),
+        ("interval(-inf,0)", "its bounds must be finite numbers"),
+        ("tag(log,interval(1e-3,inf))", "its bounds must be finite numbers"),
+        ("tag(log,interval(nan,1))", "its bounds must be finite numbers"),
+        ("range(0,inf)", "its bounds must be finite numbers"),
+        ("range(nan,1)", "its bounds must be finite numbers"),
+        ("range(0,1,nan)", "its bounds must be finite numbers"),
+        ("interval(-1e308,1e308)", "its bounds must not be further apart than a number can be large"),
+        ("range(1,1000000000000000000000)", "the bounds of a range of whole numbers must be at most 9007199254740992"),
+        ("int(interval(1,1e300))", "the bounds of a range of whole numbers must be at most 9007199254740992"),
+        ("choice(nan,0.1)", "a choice must not be nan"),
+        ("shuffle(range(1,1000000000000))", "a shuffled range must have at most 10,000 values"),
+        ("glob(*)", "it must be a choice, a range or an interval"),
+    ],
+)
+@pytest.mark.parametrize("conditional", [False, True])
+def test_bounds_between_which_nothing_can_be_drawn_are_refused(line: str, rule: str, conditional: bool) -> None:
+    params, when = ({"b": "choice(1,2)"}, {"b=1": {"a": line}}) if conditional else ({"a": line}, {})
+    with pytest.raises(ConfigError) as refusal:
+        parse(params, when, [])
+    assert str(refusal.value) == f"a={line}: {rule}"
+
+
 def test_hidden_may_be_searched_when_the_width_is_taken_out() -> None:
     space = parse({"model.width": "choice(1, 2)"}, {}, ["~model.width", "model.hidden=choice([512,256],[256])"])
     assert [parameter.key for parameter in space.parameters] == ["model.hidden"]
@@ -142,6 +169,21 @@ def test_hidden_may_be_searched_when_the_width_is_taken_out() -> None:
 def test_a_grid_knows_no_conditions() -> None:
     with pytest.raises(ConfigError, match=r"sampler=grid knows no conditions"):
         grid_of(parse({"optimizer": "choice(adam, sgd)"}, WHEN, []), list)
+
+
+@pytest.mark.parametrize(
+    ("lines", "points"),
+    [
+        (["range(1,1000000000000)"], "999,999,999,999"),
+        (["range(0,1,0.0000001)"], "10,000,000"),
+        (["range(1,1000)", "range(1,1000)", "choice(1,2)"], "1,996,002"),
+    ],
+)
+def test_a_grid_has_so_many_points_as_can_be_listed(lines: list[str], points: str) -> None:
+    space = parse({f"a.x{number}": line for number, line in enumerate(lines)}, {}, [])
+    with pytest.raises(ConfigError) as refusal:
+        grid_of(space, list)
+    assert str(refusal.value) == f"hydra/sweeper/sampler=grid must have at most 1,000,000 points, got {points}"
 
 
 @pytest.mark.parametrize(("line", "condition"), [("choice(true, false)", "true"), ("choice(0.0, 0.5)", "0")])

@@ -47,8 +47,8 @@ class Augment:
         checks.number("data.augment.brightness", brightness, "[0, 1]")
         checks.number("data.augment.contrast", contrast, "[0, 1]")
         checks.whole("data.augment.cutout", cutout, "[0, inf)")
-        checks.number("data.augment.mixup", mixup, "[0, inf)")
-        checks.number("data.augment.noise", noise, "[0, inf)")
+        checks.number("data.augment.mixup", mixup, "[0, 1000]")
+        checks.number("data.augment.noise", noise, "[0, 100]")
         checks.flag("data.augment.noise_redraw", noise_redraw)
         self.flip, self.crop, self.cutout = flip, crop, cutout
         self.shift, self.scale, self.rotate = shift, scale, rotate

@@ -15,7 +15,7 @@ def check_class_weights(weights: str | list[float] | None) -> None:
     """Refuse what `class_weights` could not use, whatever the number of classes."""
     if isinstance(weights, list):
         for weight in weights:
-            checks.number("data.class_weights", weight, "(0, inf)")
+            checks.number("data.class_weights", weight, "(0, 1e6]")
         return
     checks.require(weights in (None, "balanced"), "data.class_weights", _RULE, weights)
 

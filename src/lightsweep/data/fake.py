@@ -1,11 +1,13 @@
 """Generated images of any shape and number, for benchmarks and tests."""
 
+import math
+
 import numpy as np
 
-from lightsweep import checks
+from lightsweep import checks, memory
 from lightsweep.data.module import ImageArrays, ImageDataModule
 
-_PART = 4096  # images drawn at a time
+_PART, _PART_BYTES = 4096, 2**28  # images, and bytes, drawn at a time
 
 
 class FakeDataModule(ImageDataModule):
@@ -29,6 +31,7 @@ class FakeDataModule(ImageDataModule):
         checks.whole("data.data_seed", data_seed, "[0, inf)")
         self.shape, self.classes, self.data_seed = tuple(shape), classes, data_seed
         self.counts = train_images, test_images
+        self._check_memory()
 
     def read(self) -> ImageArrays:
         draw = np.random.default_rng(self.data_seed)
@@ -36,12 +39,21 @@ class FakeDataModule(ImageDataModule):
         train, test = (self._drawn(count, patterns, draw) for count in self.counts)
         return ImageArrays(*train, *test, tuple(f"class {number}" for number in range(self.classes)))
 
+    def _check_memory(self) -> None:
+        """A pattern a class, the images, and the labels, which are 64-bit numbers."""
+        count = sum(self.counts)
+        need = (count + self.classes) * math.prod(self.shape) + 8 * count
+        rule = f"{count:,} images {list(self.shape)} in {self.classes:,} classes need"
+        memory.require("data.shape, data.train_images, data.test_images and data.classes", need, rule)
+
     def _drawn(self, count: int, patterns: np.ndarray, draw: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Images ``uint8 [N, C, H, W]``, seven eighths noise, and labels ``int64 [N]`` in turn."""
         labels = np.arange(count) % self.classes
         images = np.empty((count, *self.shape), dtype=np.uint8)
-        for first in range(0, count, _PART):
-            chosen = slice(first, first + _PART)
+        # A multiple of four: from each of its numbers the generator makes four pixels.
+        part = max(4, min(_PART, _PART_BYTES // math.prod(self.shape)) // 4 * 4)
+        for first in range(0, count, part):
+            chosen = slice(first, first + part)
             noise = draw.integers(0, 256, images[chosen].shape, dtype=np.uint8)
             images[chosen] = noise - (noise >> 3) + (patterns[labels[chosen]] >> 3)
         return images, labels

@@ -4,6 +4,7 @@ import errno
 import hashlib
 import logging
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +15,7 @@ from filelock import FileLock, Timeout
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from lightsweep import checks
+from lightsweep import checks, memory
 from lightsweep.data import cache, decoding, folders
 from lightsweep.data.decode import RESIZES, VERSION
 from lightsweep.data.module import ImageArrays, ImageDataModule, Traits
@@ -29,6 +30,7 @@ log = logging.getLogger(__name__)
 _CACHE = ".lightsweep-cache"
 _ORDER_SEED = _TEST_SEED = 0
 _NAMED = 10  # bad files that are named one by one
+_PER_PIXEL = 8  # bytes while an image is decoded: Pillow's and ours, before and after it is resized, at the least
 
 Arrays = dict[str, np.ndarray]
 
@@ -69,6 +71,7 @@ class ImageFolderDataModule(ImageDataModule):
         self.root = Path(os.path.abspath(Path(root).expanduser()))  # noqa: PTH100  # resolve() would leave symlinks
         self.data_dir = Path(data_dir).expanduser()
         self.form = decoding.Form(image_size, resize, grayscale)
+        memory.require("data.image_size", image_size**2 * _PER_PIXEL, f"an image {list(self.form.shape)} needs")
         self.resize, self.test_fraction, self.on_bad_file = resize, test_fraction, on_bad_file
         self.listed: folders.Listing | None = None
 
@@ -161,8 +164,13 @@ class ImageFolderDataModule(ImageDataModule):
                 return self._decoded_into(place, listing)
             except OSError as error:
                 problems.append(f"{printable(place.parent)}: {error.strerror}")
+        rule = f"{len(listing.files):,} images {list(self.form.shape)} cannot be kept ({'; '.join(problems)}), and need"
+        memory.require("data.image_size", self._bytes(listing), rule)
         log.warning("decoded images cannot be kept, so every start decodes them (%s)", "; ".join(problems))
         return self._in_memory(listing)
+
+    def _bytes(self, listing: folders.Listing) -> int:
+        return len(listing.files) * self.form.bytes_each
 
     def _decoded_into(self, place: Path, listing: folders.Listing) -> Arrays:
         source = self._source(listing)
@@ -170,6 +178,9 @@ class ImageFolderDataModule(ImageDataModule):
         if (link := links.first_escape(place, within=base)) is not None:  # it may be somebody else's folder
             raise OSError(errno.ELOOP, f"{printable(link.name)} is or lies behind a symbolic link that leads elsewhere")
         place.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(place).free
+        if self._bytes(listing) > free:  # it would be filled to the brim first
+            raise OSError(errno.ENOSPC, f"{memory.text(free)} of {memory.text(self._bytes(listing))} are free")
         with _alone(place):
             stored = cache.load(place, source)  # by a process that was faster
             if stored is not None:

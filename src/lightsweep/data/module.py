@@ -10,7 +10,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from lightsweep import checks
+from lightsweep import checks, memory
 from lightsweep.data import balance, placement
 from lightsweep.data import normalize as normalization_methods
 from lightsweep.data import split as split_methods
@@ -45,13 +45,14 @@ class ImageArrays:
 
 class Traits(NamedTuple):
     """What a network and its loss follow from: an image's shape (C, H, W), the classes, how images become inputs, and
-    the loss weights of the classes."""
+    the loss weights of the classes; and `batches`, as of `ImageDataModule`, at the least."""
 
     input_shape: tuple[int, int, int]
     class_names: tuple[str, ...]
     normalization: Normalization
     resize: str
     class_weights: Tensor
+    batches: tuple[int, int] = (1, 1)
 
 
 class ImageDataModule(pl.LightningDataModule):
@@ -87,7 +88,7 @@ class ImageDataModule(pl.LightningDataModule):
         checks.flag("data.drop_last", drop_last)
         checks.number("data.val_fraction", val_fraction, "(0, 1)")
         checks.choice("data.split", split, split_methods.METHODS)
-        checks.whole("data.split_seed", split_seed, "[0, inf)")
+        checks.whole("data.split_seed", split_seed, f"[0, {split_methods.LARGEST_SEED}]")
         checks.choice("data.normalize", normalize, normalization_methods.METHODS)
         if limit is not None:
             checks.whole("data.limit", limit, "[1, inf)")
@@ -121,6 +122,7 @@ class ImageDataModule(pl.LightningDataModule):
         if self.arrays is not None:
             return
         arrays = self.read()
+        self._check_noise(arrays.train_images)
         self.input_shape = arrays.train_images.shape[1:]
         self.augment.check_size(*self.input_shape[1:])
         self.class_names = arrays.class_names
@@ -136,6 +138,12 @@ class ImageDataModule(pl.LightningDataModule):
     @property
     def num_classes(self) -> int:
         return len(self.class_names)
+
+    @property
+    def batches(self) -> tuple[int, int]:
+        """The most images of a training step, and of a forward pass when scoring."""
+        train, *others = (len(self.indices[part]) for part in ("train", "val", "test"))
+        return min(self.batch_size, train), min(self.eval_batch_size, max(train, *others))
 
     def scored_parts(self, *, test: bool) -> tuple[str, ...]:
         """The parts that a run scores at its end, with test data if that is wished and there are any."""
@@ -263,6 +271,11 @@ class ImageDataModule(pl.LightningDataModule):
                 f" {error}"
             ) from error
         return pool[train], pool[val]
+
+    def _check_noise(self, images: np.ndarray) -> None:
+        if self.augment.noise and not self.augment.noise_redraw:
+            rule = f"the noise of {len(images):,} images, which is drawn once and for all, needs"
+            memory.require("data.augment.noise_redraw=false", 2 * images.size, rule)
 
     def _check_batch(self, train: int) -> None:
         if self.drop_last and self.batch_size > train:

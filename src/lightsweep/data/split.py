@@ -4,6 +4,7 @@ import numpy as np
 from sklearn.model_selection import train_test_split
 
 METHODS = ("first", "random", "stratified")
+LARGEST_SEED = 2**32 - 1  # NumPy's
 
 
 def validating(count: int, fraction: float) -> int:

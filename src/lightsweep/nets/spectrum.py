@@ -44,7 +44,8 @@ class Spectrum(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Images ``float [B, C, H, W]`` -> ``float32 [B, features]``."""
-        with torch.autocast(images.device.type, enabled=False):  # frequencies differ by more than bfloat16 resolves
+        device = "cpu" if images.is_meta else images.device.type
+        with torch.autocast(device, enabled=False):  # frequencies differ by more than bfloat16 resolves
             # One large product along each axis; batched small ones take five times as long.
             waves = F.linear(F.linear(images.float(), self.columns).transpose(2, 3), self.rows)  # [B, C, side, side]
             waves = (self.mixing @ waves.flatten(2)).view(waves.shape)

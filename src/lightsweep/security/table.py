@@ -155,7 +155,6 @@ PLACES: Mapping[str, tuple[Place, ...]] = {
 # Arguments by which a run would send something away: their only value unless it is typed.
 FIXED: Mapping[str, Mapping[str, object]] = {
     "lightsweep.tracking.loggers.wandb": {"offline": True},
-    "pytorch_lightning.Trainer": {"model_registry": None},
 }
 
 # What hands all further arguments on to another library may be given these and no others.

@@ -12,7 +12,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from lightsweep.errors import ConfigError, Diverged, Interrupted, Pruned
+from lightsweep.errors import ConfigError, Diverged, Interrupted, Pruned, RunFailed
 from lightsweep.files import write_whole
 
 log = logging.getLogger(__name__)
@@ -123,7 +123,7 @@ def _outcome(function: Callable[[DictConfig], Any], cfg: DictConfig) -> Outcome:
         return Outcome("pruned")
     except (Interrupted, KeyboardInterrupt):
         return Outcome("interrupted")
-    except (ConfigError, Diverged) as error:
+    except (ConfigError, Diverged, RunFailed) as error:
         return Outcome("failed", error=str(error))
     except Exception as error:  # a trial that fails must not end the sweep, whatever it is
         log.exception("the trial failed")

@@ -3,7 +3,7 @@
 import importlib.util
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from copy import deepcopy
+from dataclasses import replace
 from functools import partial
 from math import prod
 from pathlib import Path
@@ -14,11 +14,11 @@ from hydra_plugins.hydra_optuna_sweeper._impl import OptunaSweeperImpl
 from omegaconf import OmegaConf
 from optuna.samplers import BaseSampler, GridSampler
 
-from lightsweep import preflight
+from lightsweep import checks, memory, preflight
 from lightsweep.build import build
 from lightsweep.errors import ConfigError
 from lightsweep.security import links
-from lightsweep.sweep import fixed
+from lightsweep.sweep import comparable, fixed, places, rehearsal, starting
 from lightsweep.sweep.leaderboard import number_of
 from lightsweep.sweep.liveness import Owner
 from lightsweep.sweep.locks import FileLock, shared_path
@@ -33,13 +33,20 @@ def check(plan: Plan) -> None:
 
     Raises:
         HydraException: a key or a choice does not exist.
-        ConfigError: a fixed value, the metric, the sampler or the pruner makes no sense.
+        ConfigError: a fixed value, the metric, the storage, the sampler or the pruner makes no sense.
     """
+    _check_storage(plan)
+    _check_jobs(plan)
+    comparable.check(plan.space, plan.metric)
     _check_composes(plan, plan.space.fixed)
     for condition in plan.space.conditions():
         _check_composes(plan, (*plan.space.fixed, condition))
-    _sampler(plan, shift=0)
-    _check_pruner(plan)
+    _check_direction(plan)
+    for wanted in plan.settings.enqueue or []:
+        _wanted(plan.space, wanted)
+    _check_sampler(plan)
+    rehearsal.check_pruner(plan)
+    starting.check(plan)
 
 
 def open_study(plan: Plan) -> tuple[Plan, optuna.Study, int]:
@@ -120,9 +127,13 @@ def _openings(study: optuna.Study) -> int:
     return before
 
 
+def _storage_key(plan: Plan) -> str:
+    """The key that the study's place comes from."""
+    return "hydra.sweeper.storage" if plan.settings.storage else "hydra.sweep.dir"
+
+
 def _count(plan: Plan) -> int:
-    chosen = plan.settings.storage
-    with _writing("hydra.sweeper.storage" if chosen else "hydra.sweep.dir", chosen or plan.folder):
+    with _writing(_storage_key(plan), plan.settings.storage or plan.folder):
         storage = connect(plan.address.url)
     ids = {study.study_name: study._study_id for study in storage.get_all_studies()}
     return storage.get_n_trials(ids[plan.address.study]) if plan.address.study in ids else 0
@@ -179,16 +190,29 @@ def _wanted(space: Space, wanted: Mapping[str, Any]) -> dict[str, Any]:
     return point
 
 
-def _check_pruner(plan: Plan) -> None:
-    """Let the pruner judge a made-up trial: some look at their settings only then."""
-    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0), direction=plan.direction)
-    trial = study.ask()
-    trial.report(0.5, step=1)
-    try:
-        deepcopy(plan.pruner).prune(study, study.trials[0])  # a copy: pruners keep what they have seen
-    except Exception as error:  # whatever its arithmetic comes to
-        pruner = type(plan.pruner).__name__
-        raise ConfigError(f"hydra.sweeper.pruner: {pruner} cannot judge a trial as it is set ({error})") from error
+def _check_storage(plan: Plan) -> None:
+    places.check(_storage_key(plan), plan.address.url, workers=plan.settings.n_jobs > 0)
+
+
+def _check_jobs(plan: Plan) -> None:
+    """A launcher's jobs have memory elsewhere."""
+    if plan.config.hydra.runtime.choices.get("hydra/launcher", "basic") == "basic":
+        memory.processes("hydra.sweeper.n_jobs", min(plan.settings.n_jobs, plan.settings.n_trials))
+
+
+def _check_sampler(plan: Plan) -> None:
+    settings = replace(plan.settings, sampler=rehearsal.hurried(plan.settings.sampler))
+    with rehearsal.in_silence():
+        sampler, _ = _sampler(replace(plan, settings=settings), shift=0)
+    rehearsal.check_sampler(plan, sampler)
+
+
+def _check_direction(plan: Plan) -> None:
+    """The best trials would be given up, and the worst be confirmed, where it is not the metric's own."""
+    monitor = plan.compose(plan.space.fixed).monitor
+    right = "maximize" if monitor.mode == "max" else "minimize"
+    named = plan.settings.direction
+    checks.require(named in (None, right), "hydra.sweeper.direction", f"be {right} for {monitor.metric}", named)
 
 
 def _check_composes(plan: Plan, overrides: Sequence[str]) -> None:

@@ -1,11 +1,13 @@
 """The search space: Hydra's sweep overrides as Optuna distributions, read by the official sweeper's own parser."""
 
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import RangeSweep
 from hydra.errors import HydraException
 from hydra_plugins.hydra_optuna_sweeper._impl import create_params_from_overrides
 from omegaconf import DictConfig, OmegaConf
@@ -21,6 +23,10 @@ from optuna.trial import BaseTrial, FrozenTrial, Trial
 from lightsweep.errors import ConfigError
 
 _SHAPE = ("model.width", "model.depth", "model.taper")
+_MOST_POINTS = 1_000_000  # of a grid, which lists them all before the first
+_MOST_CHOICES = 10_000  # Optuna writes them all down with each trial
+_FINITE = "its bounds must be finite numbers"
+_LARGEST_INT = 2**53  # samplers draw whole numbers as floats, which are exact up to here
 
 
 @dataclass(frozen=True)
@@ -178,6 +184,9 @@ def grid_of(space: Space, choices: Callable[[BaseDistribution], Any]) -> dict[st
     """The values of each dimension for a grid sampler; `choices` is the official sweeper's own conversion."""
     if space.conditions():
         raise ConfigError("hydra/sweeper/sampler=grid knows no conditions (hydra.sweeper.when)")
+    points = math.prod(_values(parameter.distribution) for parameter in space.parameters)
+    if _MOST_POINTS < points < math.inf:  # what has no end of values is refused below
+        raise ConfigError(f"hydra/sweeper/sampler=grid must have at most {_MOST_POINTS:,} points, got {points:,}")
     try:
         return {parameter.name: list(choices(parameter.distribution)) for parameter in space.parameters}
     except ValueError as error:
@@ -191,11 +200,51 @@ def values_of(config: DictConfig, keys: Sequence[str], choices: Mapping[str, str
     return {key: value for key, value in values.items() if value is not ...}
 
 
+def _values(distribution: BaseDistribution) -> float:
+    """How many values a dimension has."""
+    if isinstance(distribution, CategoricalDistribution):
+        return len(distribution.choices)
+    step = distribution.step  # type: ignore[attr-defined]
+    width = distribution.high - distribution.low  # type: ignore[attr-defined]
+    return math.inf if step is None else math.floor(width / step) + 1
+
+
+def _check_listed(line: str) -> None:
+    """Refuse a range whose values would all be written down, because they are shuffled, where they are too many."""
+    value = OverridesParser.create().parse_override(line).value()
+    if not (isinstance(value, RangeSweep) and (value.shuffle or value.transformers)):
+        return
+    count = abs((float(value.stop or 0) - float(value.start or 0)) / float(value.step or 1))
+    if count > _MOST_CHOICES:
+        raise ConfigError(f"{line}: a shuffled range must have at most {_MOST_CHOICES:,} values")
+
+
 def _parsed(line: str) -> tuple[dict[str, BaseDistribution], dict[str, Any], list[str]]:
     try:
-        return create_params_from_overrides([line])
-    except (HydraException, ValueError, AssertionError, NotImplementedError) as error:
-        raise ConfigError(f"{line}: {' '.join(str(error).split())}") from error
+        _check_listed(line)
+        parsed = create_params_from_overrides([line])
+    except (HydraException, ValueError, TypeError, ArithmeticError, AssertionError, NotImplementedError) as error:
+        said = " ".join(str(error).split()) or "it must be a choice, a range or an interval"
+        infinite = isinstance(error, OverflowError) or "NaN" in said
+        raise ConfigError(f"{line}: {_FINITE if infinite else said}") from error
+    for distribution in parsed[0].values():
+        _check_finite(line, distribution)
+    return parsed
+
+
+def _check_finite(line: str, distribution: BaseDistribution) -> None:
+    """Refuse bounds between which nothing can be drawn, and NaN, which is equal to nothing, itself included."""
+    if isinstance(distribution, CategoricalDistribution):
+        if any(isinstance(choice, float) and math.isnan(choice) for choice in distribution.choices):
+            raise ConfigError(f"{line}: a choice must not be nan")
+        return
+    low, high = distribution.low, distribution.high  # type: ignore[attr-defined]
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise ConfigError(f"{line}: {_FINITE}")
+    if isinstance(distribution, IntDistribution) and max(-low, high) > _LARGEST_INT:
+        raise ConfigError(f"{line}: the bounds of a range of whole numbers must be at most {_LARGEST_INT}")
+    if not math.isfinite(high - low):
+        raise ConfigError(f"{line}: its bounds must not be further apart than a number can be large")
 
 
 def _check(space: Space, keys: list[str]) -> None:
