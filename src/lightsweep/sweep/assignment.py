@@ -81,6 +81,11 @@ def kind(otherwise: str) -> str:
     return assignment.kind if assignment else otherwise
 
 
+def is_given() -> bool:
+    """Does the running job belong to a sweep?"""
+    return _current.get() is not None
+
+
 def callbacks(monitor: str) -> list:
     """Lightning callbacks that tie the running job to its trial; none outside a sweep."""
     assignment = _current.get()

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from hydra.errors import HydraException
 from hydra_plugins.hydra_optuna_sweeper._impl import OptunaSweeperImpl
 from omegaconf import OmegaConf
 from optuna.samplers import BaseSampler, GridSampler
 
-from lightsweep import preflight
+from lightsweep import preflight, processes
 from lightsweep.build import build
 from lightsweep.errors import ConfigError
 from lightsweep.sweep import fixed
@@ -23,7 +24,7 @@ from lightsweep.sweep.liveness import Owner
 from lightsweep.sweep.locks import FileLock, shared_path
 from lightsweep.sweep.office import Office
 from lightsweep.sweep.plan import Plan
-from lightsweep.sweep.space import Space, grid_of, values_of
+from lightsweep.sweep.space import Space, ends, grid_of, values_of
 from lightsweep.sweep.storage import connect
 
 _SAMPLERS = ("hydra_plugins.hydra_optuna_sweeper.*", "optuna.samplers.*")
@@ -39,6 +40,7 @@ def check(plan: Plan) -> None:
     _check_composes(plan, plan.space.fixed)
     for condition in plan.space.conditions():
         _check_composes(plan, (*plan.space.fixed, condition))
+    _check_processes(plan)
     _sampler(plan, shift=0)
     _check_pruner(plan)
 
@@ -202,3 +204,37 @@ def _check_composes(plan: Plan, overrides: Sequence[str]) -> None:
         if parameter.key not in groups and (parameter.condition is None or parameter.condition in overrides)
     ]
     plan.compose((*overrides, *drawn))
+
+
+def _check_processes(plan: Plan) -> None:
+    """Every trial trains in one process, whatever is drawn for it."""
+    for overrides in _trainers(plan):
+        try:
+            config = plan.compose(overrides)
+        except (HydraException, ConfigError):  # a choice that does not go with what is fixed costs its own trials
+            continue
+        processes.check_single(config.trainer, lambda: _gpus_of_a_job(plan))
+
+
+def _trainers(plan: Plan) -> Iterator[tuple[str, ...]]:
+    """Overrides under which trials have different trainers: a config group that is drawn can bring another one."""
+    yield plan.space.fixed
+    for condition in plan.space.conditions():
+        yield (*plan.space.fixed, condition)
+    groups = plan.config.hydra.runtime.choices
+    for parameter in plan.space.parameters:
+        key = parameter.key.lstrip("+")
+        if key not in groups and not key.startswith("trainer."):
+            continue
+        under = plan.space.fixed if parameter.condition is None else (*plan.space.fixed, parameter.condition)
+        for value in ends(parameter.distribution):
+            yield (*under, f"{parameter.key}={value}")
+
+
+def _gpus_of_a_job(plan: Plan) -> int:
+    """How many GPUs a job can see. A worker is given one; what a launcher's job has is known only there."""
+    if plan.settings.n_jobs > 0:
+        return 1
+    from torch.cuda import device_count  # this process trains, and imports torch anyway
+
+    return device_count()

@@ -174,6 +174,14 @@ def key_of(name: str) -> str:
     return name.rpartition(":")[2].partition("#")[0]
 
 
+def ends(distribution: BaseDistribution) -> Sequence[Any]:
+    """All choices of a categorical dimension, the lowest and the highest value of another."""
+    if isinstance(distribution, CategoricalDistribution):
+        return distribution.choices
+    assert isinstance(distribution, IntDistribution | FloatDistribution)
+    return distribution.low, distribution.high
+
+
 def grid_of(space: Space, choices: Callable[[BaseDistribution], Any]) -> dict[str, list]:
     """The values of each dimension for a grid sampler; `choices` is the official sweeper's own conversion."""
     if space.conditions():
