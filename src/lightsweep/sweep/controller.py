@@ -11,7 +11,7 @@ from typing import Any
 
 from optuna.trial import Trial
 
-from lightsweep.errors import Interrupted, RunFailed
+from lightsweep.errors import ConfigError, Interrupted, RunFailed
 from lightsweep.sweep.assignment import Assignment, Outcome
 from lightsweep.sweep.ledger import Ledger
 from lightsweep.sweep.slots import InlineSlot, Slot
@@ -137,7 +137,11 @@ class Controller:
             if trial is None:
                 self.next_claim = time.monotonic() + _CLAIM_AGAIN
                 return
-            self.running[place] = self.begin(trial)
+            try:
+                self.running[place] = self.begin(trial)
+            except ConfigError as error:  # the user's own function has failed for this trial
+                self._tell(trial, Outcome("failed", error=str(error)))
+                continue
             self._start(slot, self.running[place].next_job())
 
     def _start(self, slot: Slot, job: Assignment) -> None:
@@ -156,7 +160,7 @@ class Controller:
                 self._start(self.slots[place], run.next_job())  # the next seed
                 continue
             del self.running[place]
-            self._tell(run, outcome or Outcome("interrupted"))
+            self._tell(run.trial, outcome or Outcome("interrupted"))
 
     def _heed(self, place: int, outcome: Outcome) -> Outcome:
         """What an outcome means here: a job that dies because we stop it was interrupted; one that is told to end by
@@ -171,16 +175,16 @@ class Controller:
             return outcome
         return Outcome("failed", error="the job was told to end by a signal", facts=outcome.facts)
 
-    def _tell(self, run: TrialRun, outcome: Outcome) -> None:
-        if not self.ledger.tell(run.trial, outcome):
-            self.say(f"trial {run.number}: the result came too late, somebody else has given the trial up; refused")
+    def _tell(self, trial: Trial, outcome: Outcome) -> None:
+        if not self.ledger.tell(trial, outcome):
+            self.say(f"trial {trial.number}: the result came too late, somebody else has given the trial up; refused")
             return
         self.next_claim = 0.0
         if outcome.state == "failed":
-            self.failures.append(f"trial {run.number}: {outcome.error}")
+            self.failures.append(f"trial {trial.number}: {outcome.error}")
         elif outcome.state != "interrupted":
             self.failures.clear()
-        self.changed(run.number)
+        self.changed(trial.number)
 
     def _pause(self) -> None:
         ready = [waitable for slot in self.slots for waitable in slot.waitables()]

@@ -2,7 +2,7 @@
 
 import importlib.util
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from copy import deepcopy
 from functools import partial
 from math import prod
@@ -10,14 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from hydra.errors import HydraException
+from hydra.errors import HydraException, MissingConfigException
 from hydra_plugins.hydra_optuna_sweeper._impl import OptunaSweeperImpl
 from omegaconf import OmegaConf
 from optuna.samplers import BaseSampler, GridSampler
+from optuna.storages import BaseStorage
 
 from lightsweep import preflight, processes
 from lightsweep.build import build
-from lightsweep.errors import ConfigError
+from lightsweep.errors import ConfigError, RunFailed
+from lightsweep.files import making
 from lightsweep.sweep import fixed
 from lightsweep.sweep.leaderboard import number_of
 from lightsweep.sweep.liveness import Owner
@@ -25,7 +27,7 @@ from lightsweep.sweep.locks import FileLock, shared_path
 from lightsweep.sweep.office import Office
 from lightsweep.sweep.plan import Plan
 from lightsweep.sweep.space import Space, ends, grid_of, values_of
-from lightsweep.sweep.storage import connect
+from lightsweep.sweep.storage import connect, is_missing
 
 _SAMPLERS = ("hydra_plugins.hydra_optuna_sweeper.*", "optuna.samplers.*")
 
@@ -41,8 +43,9 @@ def check(plan: Plan) -> None:
     for condition in plan.space.conditions():
         _check_composes(plan, (*plan.space.fixed, condition))
     _check_processes(plan)
-    _sampler(plan, shift=0)
+    _check_sampler(plan)
     _check_pruner(plan)
+    _named_points(plan)
 
 
 def open_study(plan: Plan) -> tuple[Plan, optuna.Study, int]:
@@ -54,9 +57,7 @@ def open_study(plan: Plan) -> tuple[Plan, optuna.Study, int]:
     Raises:
         ConfigError: the study was begun with other settings, or cannot be reached.
     """
-    with _writing("hydra.sweep.dir", plan.folder):
-        plan.folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(shared_path(f"create {plan.address.place} {plan.address.study}")):
+    with FileLock(shared_path(f"create {plan.address.place} {plan.address.study}")), _folder(plan):
         last = max((number_of(folder) for folder in plan.folder.glob("trial-*")), default=-1)
         trials = _count(plan)  # after the folders: a trial is in the study before it has its own
         if last >= trials:
@@ -65,10 +66,11 @@ def open_study(plan: Plan) -> tuple[Plan, optuna.Study, int]:
                 " take another hydra.sweeper.study_name, or move them away"
             )
         study = _load(plan)
+        _compare(plan, study)  # before the first word is written: a sweep that is refused changes nothing
         with _alone(study):
+            _compare(plan, study)  # another may have begun it meanwhile
+            fixed.remember(study, plan.space, plan.compose(plan.space.fixed), plan.settings.seeds)
             study.sampler, n_trials = _sampler(plan, trials + _openings(study))
-            allow = plan.settings.allow_changed_space
-            fixed.remember(study, plan.space, plan.compose(plan.space.fixed), plan.settings.seeds, allow_change=allow)
             plan = plan.in_space(plan.space.beside(study.get_trials(deepcopy=False)))
             _enqueue_first(plan, study)
     return plan, study, n_trials
@@ -88,6 +90,15 @@ def _alone(study: optuna.Study) -> Iterator[None]:
 
 
 @contextmanager
+def _folder(plan: Plan) -> Iterator[None]:
+    """The sweep's folder, which goes again where the sweep is refused before anything is in it."""
+    with ExitStack() as stack:
+        with _writing("hydra.sweep.dir", plan.folder):
+            stack.enter_context(making(plan.folder))
+        yield
+
+
+@contextmanager
 def _writing(key: str, path: str | Path) -> Iterator[None]:
     """Name the key that the path came from where it cannot be written."""
     try:
@@ -97,13 +108,17 @@ def _writing(key: str, path: str | Path) -> Iterator[None]:
 
 
 def _load(plan: Plan) -> optuna.Study:
-    study = optuna.create_study(
-        study_name=plan.address.study,
-        storage=connect(plan.address.place),
-        pruner=plan.pruner,
-        direction=plan.direction,
-        load_if_exists=True,
-    )
+    """The study as it is in the storage, or a new one. Optuna's own `load_if_exists` writes into a journal first."""
+    storage, name = _connected(plan), plan.address.study
+    if name in {study.study_name for study in storage.get_all_studies()}:
+        study = optuna.load_study(study_name=name, storage=storage, pruner=plan.pruner)
+    else:
+        study = optuna.create_study(
+            study_name=name, storage=storage, pruner=plan.pruner, direction=plan.direction, load_if_exists=True
+        )
+    several = len(study.directions)
+    if several > 1:
+        raise ConfigError(f"hydra.sweeper.study_name: the study {study.study_name!r} has {several} objectives, not one")
     begun = study.direction.name.lower()
     if begun != plan.direction:
         raise ConfigError(
@@ -111,6 +126,11 @@ def _load(plan: Plan) -> optuna.Study:
             f" got {plan.direction!r}"
         )
     return study
+
+
+def _compare(plan: Plan, study: optuna.Study) -> None:
+    allow = plan.settings.allow_changed_space
+    fixed.compare(study, plan.space, plan.compose(plan.space.fixed), plan.settings.seeds, allow_change=allow)
 
 
 def _openings(study: optuna.Study) -> int:
@@ -122,11 +142,17 @@ def _openings(study: optuna.Study) -> int:
 
 
 def _count(plan: Plan) -> int:
-    chosen = plan.settings.storage
-    with _writing("hydra.sweeper.storage" if chosen else "hydra.sweep.dir", chosen or plan.folder):
-        storage = connect(plan.address.place)
+    if is_missing(plan.address):
+        return 0
+    storage = _connected(plan)
     ids = {study.study_name: study._study_id for study in storage.get_all_studies()}
     return storage.get_n_trials(ids[plan.address.study]) if plan.address.study in ids else 0
+
+
+def _connected(plan: Plan) -> BaseStorage:
+    chosen = plan.settings.storage
+    with _writing("hydra.sweeper.storage" if chosen else "hydra.sweep.dir", chosen or plan.folder):
+        return connect(plan.address.place)
 
 
 def _sampler(plan: Plan, shift: int) -> tuple[BaseSampler, int]:
@@ -153,7 +179,7 @@ def _sampler(plan: Plan, shift: int) -> tuple[BaseSampler, int]:
 def _enqueue_first(plan: Plan, study: optuna.Study) -> None:
     """The config as it stands is the first trial, then come the points that the user named, also for a study that is
     gone on with. None that is there already, in whatever state, is asked for again."""
-    named = [_wanted(plan.space, wanted) for wanted in plan.settings.enqueue or []]
+    named = _named_points(plan)
     # The baseline comes once, and to a grid never, which visits its own points and no others.
     if not study.user_attrs.get("enqueued") and not isinstance(study.sampler, GridSampler):
         point, remarks = plan.space.point(_baseline(plan))
@@ -162,6 +188,11 @@ def _enqueue_first(plan: Plan, study: optuna.Study) -> None:
         study.set_user_attr("enqueued", True)
     for point in named:
         study.enqueue_trial(point, user_attrs={"note": "enqueued"}, skip_if_exists=True)
+
+
+def _named_points(plan: Plan) -> list[dict[str, Any]]:
+    """``hydra.sweeper.enqueue`` as Optuna's parameters."""
+    return [_wanted(plan.space, wanted) for wanted in plan.settings.enqueue or []]
 
 
 def _baseline(plan: Plan) -> dict[str, Any]:
@@ -178,6 +209,22 @@ def _wanted(space: Space, wanted: Mapping[str, Any]) -> dict[str, Any]:
     if remarks:
         raise ConfigError(f"hydra.sweeper.enqueue must lie inside the space: {'; '.join(remarks)}")
     return point
+
+
+def _check_sampler(plan: Plan) -> None:
+    """Draw a made-up trial: a sampler looks at its seed only then, and the user's own function has not run before."""
+    sampler, _ = _sampler(plan, shift=0)
+    trial = optuna.create_study(sampler=sampler, direction=plan.direction).ask()
+    try:
+        drawn = plan.space.suggest(trial)
+    except (ConfigError, RunFailed):
+        raise
+    except Exception as error:  # whatever its arithmetic comes to
+        kind = type(sampler).__name__
+        raise ConfigError(f"hydra.sweeper.sampler: {kind} cannot draw a trial as it is set ({error})") from error
+    searched = {parameter.key for parameter in plan.space.parameters}
+    further = [override for override in drawn if override.partition("=")[0] not in searched]
+    plan.compose((*plan.space.fixed, *further))
 
 
 def _check_pruner(plan: Plan) -> None:
@@ -211,6 +258,8 @@ def _check_processes(plan: Plan) -> None:
     for overrides in _trainers(plan):
         try:
             config = plan.compose(overrides)
+        except MissingConfigException:  # there is no such choice
+            raise
         except (HydraException, ConfigError):  # a choice that does not go with what is fixed costs its own trials
             continue
         processes.check_single(config.trainer, lambda: _gpus_of_a_job(plan))

@@ -18,7 +18,7 @@ from optuna.distributions import (
 )
 from optuna.trial import BaseTrial, FrozenTrial, Trial
 
-from lightsweep.errors import ConfigError
+from lightsweep.errors import ConfigError, RunFailed
 
 _SHAPE = ("model.width", "model.depth", "model.taper")
 
@@ -58,7 +58,7 @@ class Space:
             if _applies(parameter, chosen):
                 chosen[parameter.key] = str(trial._suggest(parameter.name, parameter.distribution))
         if self.extend is not None:
-            self.extend(trial)
+            _extend(self.extend, trial)
         return (*_texts(chosen), *self._further(trial, chosen))
 
     def overrides(self, trial: BaseTrial) -> tuple[str, ...]:
@@ -204,6 +204,16 @@ def _parsed(line: str) -> tuple[dict[str, BaseDistribution], dict[str, Any], lis
         return create_params_from_overrides([line])
     except (HydraException, ValueError, AssertionError, NotImplementedError) as error:
         raise ConfigError(f"{line}: {' '.join(str(error).split())}") from error
+
+
+def _extend(function: Callable[[Trial], None], trial: Trial) -> None:
+    try:
+        function(trial)
+    except (ConfigError, RunFailed):
+        raise
+    except Exception as error:  # the user's own code, which may raise whatever it wants
+        what = " ".join(f"{type(error).__name__}: {error}".split())
+        raise ConfigError(f"hydra.sweeper.custom_search_space: {what}") from error
 
 
 def _check(space: Space, keys: list[str]) -> None:

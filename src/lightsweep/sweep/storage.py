@@ -61,6 +61,11 @@ def is_server(address: Address) -> bool:
     return "://" in file or file in ("", ":memory:")
 
 
+def is_missing(address: Address) -> bool:
+    """Whether the study is to be kept in a file that is not there yet: then it has no trials."""
+    return not is_server(address) and not Path(_file(address)).exists()
+
+
 def turns_at(address: Address) -> Path:
     """The lock file by which the sweepers of one machine take turns at a study's books.
 
@@ -81,6 +86,9 @@ def _file(address: Address) -> str:
 def _journal(path: Path) -> JournalStorage:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.touch()
+    with path.open("rb") as file:
+        if file.read(1) not in (b"", b"{"):  # seen before a lock is left beside it
+            raise ValueError("it is no journal of Optuna's")
     lock = JournalLock(path)
     try:
         lock.acquire()  # cuts off what a killed writer left unfinished, before anybody reads it
