@@ -16,6 +16,7 @@ from lightsweep.sweep.assignment import Assignment, Outcome
 from lightsweep.sweep.ledger import Ledger
 from lightsweep.sweep.slots import InlineSlot, Slot
 from lightsweep.sweep.trial_run import TrialRun
+from lightsweep.sweep.waiting import Wait
 
 _LOOK_EVERY = 0.5  # seconds between two looks at the slots, where nothing wakes the loop
 _CLAIM_AGAIN = 1.0  # seconds until a total that was under way is looked at again
@@ -83,6 +84,7 @@ class Controller:
         self.failures: list[str] = []
         self.started = time.monotonic()
         self.next_claim = 0.0
+        self.waiting = Wait()
 
     def run_trials(self) -> None:
         """Until the total is reached, the time is over, or too much failed.
@@ -95,6 +97,7 @@ class Controller:
             while not self._is_over():
                 if self._may_ask():
                     self._fill()
+                self._say_what_is_waited_for()
                 self._pause()
                 self._collect()
         self._raise_reason()
@@ -143,6 +146,12 @@ class Controller:
                 self._tell(trial, Outcome("failed", error=str(error)))
                 continue
             self._start(slot, self.running[place].next_job())
+
+    def _say_what_is_waited_for(self) -> None:
+        if self.running:
+            self.waiting.over()
+        else:
+            self.waiting.still(self.ledger.waited_for)
 
     def _start(self, slot: Slot, job: Assignment) -> None:
         slot.start(job)

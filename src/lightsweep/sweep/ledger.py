@@ -67,6 +67,18 @@ class Ledger:
         self._mine[trial.number] = trial
         return trial
 
+    def waited_for(self) -> str:
+        """What keeps `claim` from giving a trial, in words: whoever holds the burial, else other sweepers' trials."""
+        running = [trial.number for trial in self.trials() if trial.state == TrialState.RUNNING]
+        if not running:
+            return f"another sweeper of this study, which writes down what was cut off; at most {LOST_AFTER:.0f} s"
+        several = len(running) > 1
+        which = f"trial{'s' * several} {', '.join(map(str, running))}"
+        return (
+            f"{which} of another sweeper; as long as {'they run' if several else 'it runs'},"
+            f" or {LOST_AFTER:.0f} s after the last sign of a sweeper that is gone"
+        )
+
     def is_done(self) -> bool:
         """Whether the total is reached, and nobody is still at a trial."""
         trials = self.trials()

@@ -8,7 +8,8 @@ from typing import Any
 from lightsweep.sweep.locks import FileLock, shared_path
 
 RENEW_EVERY = 10.0  # seconds
-LOST_AFTER = 60.0  # seconds; machines whose clocks differ by more than this cannot share a study
+LOST_AFTER = 60.0  # seconds
+AHEAD = 30.0  # seconds; machines whose clocks differ by more than this cannot share a study
 
 
 class Owner:
@@ -41,7 +42,8 @@ def is_alive(mark: dict[str, Any] | None) -> bool:
     path = shared_path(mark["owner"])
     # An owner of this host whose lock is not here has another temporary folder, as cluster jobs and containers have.
     if mark["host"] != platform.node() or not path.exists():
-        return time.time() - mark["seen"] < LOST_AFTER
+        # A sign from the future was given by a clock that was wrong: waiting for it to pass could take years.
+        return -AHEAD < time.time() - mark["seen"] < LOST_AFTER
     lock = FileLock(path)
     if not lock.acquire(wait=False):
         return True

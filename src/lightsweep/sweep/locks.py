@@ -4,9 +4,16 @@ import fcntl
 import hashlib
 import os
 import tempfile
+import time
 from pathlib import Path
 
 from optuna.storages.journal._file import BaseJournalFileLock
+
+from lightsweep.errors import RunFailed
+from lightsweep.sweep.waiting import Wait
+
+PATIENCE = 900.0  # seconds that a lock is waited for: longer than a sweeper that holds it waits for its database
+_LOOK_AGAIN = (0.001, 0.05)  # seconds: the first and the longest pause between two tries to take a lock
 
 
 class FileLock:
@@ -17,11 +24,27 @@ class FileLock:
         self._descriptor: int | None = None
 
     def acquire(self, *, wait: bool = True) -> bool:
-        """Take the lock; False where somebody else holds it and `wait` is false."""
+        """Take the lock; False where somebody else holds it and `wait` is false.
+
+        Raises:
+            RunFailed: somebody else holds it, and goes on holding it.
+        """
+        waiting, pause = Wait(), _LOOK_AGAIN[0]
+        while not self._try():
+            if not wait:
+                return False
+            if waiting.seconds > PATIENCE:
+                raise RunFailed(f"{self.path} was locked by another process for {PATIENCE / 60:.0f} minutes")
+            waiting.still(f"the lock {self.path}, which another process holds, at most {PATIENCE / 60:.0f} minutes")
+            time.sleep(pause)
+            pause = min(2 * pause, _LOOK_AGAIN[1])
+        return True
+
+    def _try(self) -> bool:
         self.release()  # what a signal left behind, between the taking and the block: nobody could take it any more
         self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             self.release()
             return False

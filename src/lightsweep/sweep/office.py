@@ -5,7 +5,8 @@ from typing import Any
 
 import optuna
 
-from lightsweep.sweep.liveness import Owner, is_alive
+from lightsweep.sweep.liveness import LOST_AFTER, Owner, is_alive
+from lightsweep.sweep.waiting import Wait
 
 _LOOK_AGAIN = 0.2  # seconds
 
@@ -24,7 +25,7 @@ class Office:
 
     def __init__(self, study: optuna.Study, name: str, owner: Owner) -> None:
         self._storage, self._study = study._storage, study._study_id
-        self._prefix = f"lightsweep:{name}:"
+        self._name, self._prefix = name, f"lightsweep:{name}:"
         self._owner = owner
         self._held = self._marked = False
 
@@ -45,7 +46,11 @@ class Office:
 
     def wait(self) -> None:
         """Take it as soon as it is free."""
+        waiting = Wait()
         while not self.take():
+            waiting.still(
+                f"another sweeper of this study, which has its {self._name}; if it is gone, at most {LOST_AFTER:.0f} s"
+            )
             time.sleep(_LOOK_AGAIN)
 
     def renew(self) -> None:
