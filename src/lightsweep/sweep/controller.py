@@ -201,7 +201,6 @@ class Controller:
             wait(ready, timeout=_LOOK_EVERY)
         elif not any(isinstance(slot, InlineSlot) for slot in self.slots):
             time.sleep(_LOOK_EVERY / 2)
-        self.ledger.renew()
         now = time.monotonic()
         self.look({run.number: now - run.started for run in self.running.values()})
 

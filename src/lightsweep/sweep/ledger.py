@@ -18,7 +18,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from lightsweep.sweep.assignment import Outcome
 from lightsweep.sweep.leaderboard import folder_of
-from lightsweep.sweep.liveness import LOST_AFTER, RENEW_EVERY, Owner, is_alive
+from lightsweep.sweep.liveness import LOST_AFTER, Owner, is_alive
 from lightsweep.sweep.locks import FileLock
 from lightsweep.sweep.office import Office
 from lightsweep.sweep.storage import Address, is_server, turns_at
@@ -47,7 +47,6 @@ class Ledger:
         self._burial = Office(study, "burial", self.owner)
         self._unmarked: dict[int, float] = {}  # running trials without an owner, and when each was first seen
         self._mine: dict[int, Trial] = {}
-        self._renewed = time.monotonic()
 
     def trials(self) -> list[FrozenTrial]:
         return self.study.get_trials(deepcopy=False)
@@ -97,14 +96,16 @@ class Ledger:
         return in_time
 
     def renew(self) -> None:
-        """Say that this sweeper lives, each few seconds, on what it has: other machines have no other way to know."""
-        if time.monotonic() - self._renewed < RENEW_EVERY:
-            return
-        self._renewed = time.monotonic()
-        for trial in list(self._mine.values()):
+        """Say that this sweeper lives on what it has: other machines have no other way to know.
+
+        Called from a thread of its own, as a trial may hold the main one up: it takes no lock of ours, and a trial that
+        ends at the same moment is none that can be renewed.
+        """
+        for trial in tuple(self._mine.values()):
             with suppress(UpdateFinishedTrialError):  # `tell` says so
-                trial.set_user_attr(_OWNER, self.owner.mark())
+                self.study._storage.set_trial_user_attr(trial._trial_id, _OWNER, self.owner.mark())
         self._confirmation.renew()
+        self._burial.renew()
 
     @contextmanager
     def writing(self) -> Iterator[None]:

@@ -2,7 +2,10 @@
 
 import platform
 import secrets
+import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from lightsweep.sweep.locks import FileLock, shared_path
@@ -33,6 +36,29 @@ class Owner:
         self._lock.release()
         if not trials_left:
             self._lock.path.unlink(missing_ok=True)
+
+
+@contextmanager
+def renewing(renew: Callable[[], object]) -> Iterator[None]:
+    """Call `renew` each few seconds while the block runs, whatever the main thread does.
+
+    It is called in a thread. What it raises is not the block's: the next call may succeed, and if none does the block
+    finds out by itself.
+    """
+    end = threading.Event()
+
+    def work() -> None:
+        while not end.wait(RENEW_EVERY):
+            with suppress(Exception):
+                renew()
+
+    thread = threading.Thread(target=work, name="lightsweep-renewal", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        end.set()
+        thread.join(RENEW_EVERY)  # a call that waits for its database longer ends with the process
 
 
 def is_alive(mark: dict[str, Any] | None) -> bool:

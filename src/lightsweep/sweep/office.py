@@ -1,5 +1,6 @@
 """An office of a study, such as its confirmation: one living sweeper holds it at a time, on whatever machine."""
 
+import threading
 import time
 from typing import Any
 
@@ -28,6 +29,7 @@ class Office:
         self._name, self._prefix = name, f"lightsweep:{name}:"
         self._owner = owner
         self._held = self._marked = False
+        self._turn = threading.Lock()  # a renewal that comes after the leaving would hold it for ever
 
     def take(self) -> bool:
         """Take it; False where another sweeper that lives has it or comes first."""
@@ -54,14 +56,16 @@ class Office:
             time.sleep(_LOOK_AGAIN)
 
     def renew(self) -> None:
-        """Say that its holder lives, where this is the holder."""
-        if self._held:
-            self._write({**self._owner.mark(), "held": True})
+        """Say that its holder lives, where this is the holder. May be called from another thread."""
+        with self._turn:
+            if self._held:
+                self._write({**self._owner.mark(), "held": True})
 
     def leave(self) -> None:
-        if self._marked:
-            self._held = False
-            self._write(None)
+        with self._turn:
+            if self._marked:
+                self._held = False
+                self._write(None)
 
     def _write(self, mark: dict[str, Any] | None) -> None:
         self._marked = mark is not None

@@ -22,7 +22,7 @@ from lightsweep.errors import ConfigError, RunFailed
 from lightsweep.files import making
 from lightsweep.sweep import fixed
 from lightsweep.sweep.leaderboard import number_of
-from lightsweep.sweep.liveness import Owner
+from lightsweep.sweep.liveness import Owner, renewing
 from lightsweep.sweep.locks import FileLock, shared_path
 from lightsweep.sweep.office import Office
 from lightsweep.sweep.plan import Plan
@@ -83,7 +83,8 @@ def _alone(study: optuna.Study) -> Iterator[None]:
     office = Office(study, "opening", owner)
     try:
         office.wait()
-        yield
+        with renewing(office.renew):
+            yield
     finally:
         office.leave()
         owner.resign(trials_left=False)
