@@ -35,7 +35,7 @@ def main(cfg: DictConfig) -> float:
     began_as = run_folder.kind(folder) if resumed else "job" if hydra_cfg.mode == RunMode.MULTIRUN else "run"
     kind = assignment.kind(otherwise=began_as)
     fresh = not resumed and kind in ("run", "job")
-    with signals.as_exceptions(), cli.job(folder, fresh=fresh):
+    with signals.as_exceptions(), cli.job(folder, fresh=fresh), signals.restoring():
         if resumed:
             own = run_folder.load_config(folder)
             earlier_versions.fill_up(own, cfg)

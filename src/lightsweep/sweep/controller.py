@@ -11,6 +11,7 @@ from typing import Any
 
 from optuna.trial import Trial
 
+from lightsweep import signals
 from lightsweep.errors import ConfigError, Interrupted, RunFailed
 from lightsweep.sweep.assignment import Assignment, Outcome
 from lightsweep.sweep.ledger import Ledger
@@ -18,6 +19,7 @@ from lightsweep.sweep.slots import InlineSlot, Slot
 from lightsweep.sweep.trial_run import TrialRun
 from lightsweep.sweep.waiting import Wait
 
+GRACE = 60.0  # seconds that running jobs have to end in order
 _LOOK_EVERY = 0.5  # seconds between two looks at the slots, where nothing wakes the loop
 _CLAIM_AGAIN = 1.0  # seconds until a total that was under way is looked at again
 
@@ -31,24 +33,42 @@ class Limits:
 
 
 class Stop:
-    """Ctrl-C and SIGTERM counted: once, running jobs end in order; twice, at once."""
+    """Ctrl-C and SIGTERM counted: once, running jobs end in order; twice, at once; a third ends the loop."""
 
     def __init__(self, slots: Sequence[Slot]) -> None:
         self.slots = slots
         self.signum: int | None = None
+        self.since = 0.0
+        self.killed = False
 
     def __bool__(self) -> bool:
         return self.signum is not None
 
     def request(self, signum: int, frame: FrameType | None = None) -> None:
-        again, self.signum = bool(self), signum
+        if self.killed:
+            signals.raise_unserved(signum)  # the loop itself hangs, as on a lock or a database
+        if self:
+            self.kill()
+            return
+        self.signum, self.since = signum, time.monotonic()
         for slot in self.slots:
-            slot.kill() if again else slot.stop()
+            slot.stop()
+
+    def kill(self) -> None:
+        self.killed = True
+        for slot in self.slots:
+            slot.kill()
+
+    def is_overdue(self) -> bool:
+        """Are there jobs that were told to end in order, and have not? A process that was stopped hears no signal."""
+        return bool(self) and not self.killed and time.monotonic() - self.since > GRACE
 
     @contextmanager
     def listening(self) -> Iterator[None]:
         before = {signum: signal.signal(signum, self.request) for signum in (signal.SIGINT, signal.SIGTERM)}
         try:
+            if (lost := signals.received()) is not None:  # before this, where a library did not pass it on
+                self.request(lost)
             yield
         finally:
             for signum, handler in before.items():
@@ -180,7 +200,7 @@ class Controller:
         if outcome.state != "interrupted":
             return outcome
         if isinstance(self.slots[place], InlineSlot):  # the signal was for this very process
-            self.stop.request(signal.SIGINT)
+            self.stop.request(signals.received() or signal.SIGINT)
             return outcome
         return Outcome("failed", error="the job was told to end by a signal", facts=outcome.facts)
 
@@ -201,6 +221,9 @@ class Controller:
             wait(ready, timeout=_LOOK_EVERY)
         elif not any(isinstance(slot, InlineSlot) for slot in self.slots):
             time.sleep(_LOOK_EVERY / 2)
+        if self.stop.is_overdue():
+            self.say(f"what runs has not ended within {GRACE:.0f} s of the signal: killed, to be run again")
+            self.stop.kill()
         now = time.monotonic()
         self.look({run.number: now - run.started for run in self.running.values()})
 
