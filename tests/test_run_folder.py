@@ -248,3 +248,15 @@ def test_a_grid_without_a_job_is_a_failure_and_leaves_what_was_there(tmp_path: P
 def test_jobs_of_a_launcher_that_lie_elsewhere_are_not_missed(tmp_path: Path) -> None:
     a_grid(tmp_path / "grid", tmp_path / "elsewhere" / "0", trained=False, jobs=0, launcher="joblib")
     assert (tmp_path / "grid" / "multirun.yaml").exists()
+
+
+def test_what_a_killed_run_left_goes_as_the_next_begins(launch, tmp_path: Path) -> None:
+    unbegun = tmp_path / ".earlier.0123abcd.lightsweep-new"
+    unbegun.mkdir()
+    small = ("data=digits", "trainer=cpu", "trainer.max_epochs=1", "logger=none", "callbacks=none", "data.limit=200")
+    assert launch(*small, f"hydra.run.dir={tmp_path}/first").code == 0
+    assert not unbegun.exists()
+    left = tmp_path / "first" / "checkpoints" / ".last.ckpt.abc.lightsweep-part"
+    left.touch()
+    assert launch(f"resume={tmp_path}/first", "trainer.max_epochs=2").code == 0
+    assert not left.exists()

@@ -18,7 +18,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from lightsweep.errors import ConfigError, Interrupted
-from lightsweep.files import missing, remove_empty, write_whole
+from lightsweep.files import becoming, missing, remove_empty, sweep, sweep_folders, write_whole
 
 CONFIG = "config.yaml"
 _GRID = "multirun.yaml"
@@ -44,19 +44,18 @@ class ConfigFirst(Callback):
         folder = Path(config.hydra.run.dir)
         if config.get("resume") is not None or is_follower() or folder.exists():
             return  # where the folder exists, `on_job_start` writes
-        unborn = folder.with_name(f".{folder.name}.new")
-        try:
-            unborn.mkdir(parents=True)
-            save_config(config, unborn)
-            unborn.rename(folder)
+        with suppress(OSError, OmegaConfBaseException):  # what is wrong comes up again, and is reported, in the run
+            sweep_folders(folder.parent)
+            with becoming(folder) as new:
+                save_config(config, new)
             self.unused = folder.absolute()
-        except (OSError, OmegaConfBaseException):
-            shutil.rmtree(unborn, ignore_errors=True)  # what is wrong comes up again, and is reported, in the run
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
         self.unused = None
         self.jobs += 1
         folder = Path(config.hydra.runtime.output_dir)
+        if not is_follower():
+            sweep(folder)
         if not is_run(folder) and not is_follower():
             with suppress(OmegaConfBaseException):
                 save_config(config, folder)

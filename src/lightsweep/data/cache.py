@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lightsweep.files import replacing, write_whole
+from lightsweep.files import replacing, sweep, write_whole
 
 _VERSION = 2
 _BLOCK = 2**20  # bytes
@@ -61,6 +61,7 @@ def save(folder: Path, source: list, arrays: Mapping[str, np.ndarray]) -> bool:
     """Store the arrays; False where the folder cannot be written or its disk is full."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        sweep(folder)
         for name, array in arrays.items():
             put(folder, name, array)
         seal(folder, source, arrays)

@@ -123,7 +123,7 @@ class CIFARDataModule(ImageDataModule):
         existed = self.data_dir.exists()
         try:
             self.data_dir.mkdir(parents=True, exist_ok=True)
-            with FileLock(lock):
+            with FileLock(lock):  # its file stays: of filelock's users one could hold a removed one
                 if self._missing():
                     log.info("%s is not in %s; fetching it (170 MB)", self.name, self.data_dir)
                     download_and_extract_archive(

@@ -6,12 +6,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 from lightsweep.sweep.locks import FileLock, shared_path
 
 RENEW_EVERY = 10.0  # seconds
 LOST_AFTER = 60.0  # seconds
+_KEPT = 86_400.0  # seconds
 AHEAD = 30.0  # seconds; machines whose clocks differ by more than this cannot share a study
 
 
@@ -21,7 +23,7 @@ class Owner:
     def __init__(self) -> None:
         self.name = secrets.token_hex(8)
         self.host = platform.node()
-        self._lock = FileLock(shared_path(self.name))
+        self._lock = FileLock(shared_path(self.name), stays=True)
         self._lock.acquire()
 
     def mark(self) -> dict[str, Any]:
@@ -33,9 +35,19 @@ class Owner:
 
     def resign(self, *, trials_left: bool) -> None:
         """Let the lock go. Where trials are left that say they run, its file stays: it shows that they do not."""
+        self._lock.stays = trials_left
         self._lock.release()
-        if not trials_left:
-            self._lock.path.unlink(missing_ok=True)
+        _remove_old(self._lock.path.parent)
+
+
+def _remove_old(folder: Path) -> None:
+    """Remove the locks that killed sweepers have left, a day after they began: what they owned is lost by its lease."""
+    for path in folder.glob("*.lock"):
+        with suppress(OSError):
+            if time.time() - path.stat().st_mtime > _KEPT:
+                lock = FileLock(path)
+                lock.acquire(wait=False)
+                lock.release()
 
 
 @contextmanager
@@ -70,7 +82,7 @@ def is_alive(mark: dict[str, Any] | None) -> bool:
     if mark["host"] != platform.node() or not path.exists():
         # A sign from the future was given by a clock that was wrong: waiting for it to pass could take years.
         return -AHEAD < time.time() - mark["seen"] < LOST_AFTER
-    lock = FileLock(path)
+    lock = FileLock(path, stays=True)
     if not lock.acquire(wait=False):
         return True
     lock.release()  # the file stays: without it the owner's other trials would be left to their lease

@@ -19,7 +19,7 @@ from optuna.storages import BaseStorage
 from lightsweep import preflight, processes
 from lightsweep.build import build
 from lightsweep.errors import ConfigError, RunFailed
-from lightsweep.files import making
+from lightsweep.files import making, sweep
 from lightsweep.sweep import fixed
 from lightsweep.sweep.leaderboard import number_of
 from lightsweep.sweep.liveness import Owner, renewing
@@ -66,6 +66,7 @@ def open_study(plan: Plan) -> tuple[Plan, optuna.Study, int]:
                 " take another hydra.sweeper.study_name, or move them away"
             )
         study = _load(plan)
+        sweep(plan.folder)  # also in the folders of trials that were cut off, which nobody starts again
         _compare(plan, study)  # before the first word is written: a sweep that is refused changes nothing
         with _alone(study):
             _compare(plan, study)  # another may have begun it meanwhile
