@@ -13,6 +13,10 @@ class RunFailed(Exception):
     """A run that could not be finished for a reason outside the program, such as a full disk."""
 
 
+class StorageLost(RunFailed):
+    """A study's storage could not be reached for too long. What was running is to be run again."""
+
+
 class Diverged(Exception):
     """The loss became NaN or infinite."""
 

@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from lightsweep import environment, signals
-from lightsweep.errors import ConfigError, Diverged, Interrupted, Pruned
+from lightsweep.errors import ConfigError, Diverged, Interrupted, Pruned, StorageLost
 from lightsweep.files import write_whole
 from lightsweep.metrics import MetricsFile
 from lightsweep.run_folder import ROOT, is_follower, own_config
@@ -134,7 +134,7 @@ def status_of(error: BaseException) -> str:
         return "diverged"
     if isinstance(error, Pruned):
         return "pruned"
-    interrupted = isinstance(error, Interrupted | KeyboardInterrupt) or signals.received() is not None
+    interrupted = isinstance(error, Interrupted | KeyboardInterrupt | StorageLost) or signals.received() is not None
     return "interrupted" if interrupted else "failed"
 
 

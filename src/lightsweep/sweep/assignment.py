@@ -12,7 +12,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from lightsweep.errors import ConfigError, Diverged, Interrupted, Pruned
+from lightsweep.errors import ConfigError, Diverged, Interrupted, Pruned, StorageLost
 from lightsweep.files import write_whole
 
 log = logging.getLogger(__name__)
@@ -128,6 +128,8 @@ def _outcome(function: Callable[[DictConfig], Any], cfg: DictConfig) -> Outcome:
         return Outcome("pruned")
     except (Interrupted, KeyboardInterrupt):
         return Outcome("interrupted")
+    except StorageLost as error:  # no fault of the trial: it is to be run again
+        return Outcome("interrupted", error=str(error))
     except (ConfigError, Diverged) as error:
         return Outcome("failed", error=str(error))
     except Exception as error:  # a trial that fails must not end the sweep, whatever it is

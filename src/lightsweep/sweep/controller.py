@@ -197,7 +197,7 @@ class Controller:
         if self.stop:
             died = outcome.state == "failed" and (outcome.error or "").startswith("the worker")
             return replace(outcome, state="interrupted") if died else outcome
-        if outcome.state != "interrupted":
+        if outcome.state != "interrupted" or outcome.error:  # as where a job has lost its study
             return outcome
         if isinstance(self.slots[place], InlineSlot):  # the signal was for this very process
             self.stop.request(signals.received() or signal.SIGINT)

@@ -21,6 +21,7 @@ from lightsweep.sweep.leaderboard import folder_of
 from lightsweep.sweep.liveness import LOST_AFTER, Owner, is_alive
 from lightsweep.sweep.locks import FileLock
 from lightsweep.sweep.office import Office
+from lightsweep.sweep.patience import Patience
 from lightsweep.sweep.storage import Address, is_server, turns_at
 
 _OWNER = "lightsweep"
@@ -31,7 +32,7 @@ class Ledger:
     """Keeps the books of one study for one sweeper; several sweepers may keep them at once.
 
     Args:
-        study: with the sampler that draws the parameters.
+        study: with the sampler that draws the parameters, on a storage that `connect` has opened.
         address: of the study.
         n_trials: how many trials shall have ended by themselves.
         retries: how often a trial that was cut off is asked for again.
@@ -40,6 +41,7 @@ class Ledger:
     def __init__(self, study: optuna.Study, address: Address, *, n_trials: int, retries: int) -> None:
         self.study = study
         self.n_trials, self.retries = n_trials, retries
+        self.patience: Patience = study._storage.patience  # type: ignore[attr-defined]
         self.owner = Owner()
         self._claims = FileLock(turns_at(address))
         self._alone = not is_server(address)  # whoever takes turns with us here is everybody
@@ -119,8 +121,10 @@ class Ledger:
 
     def close(self) -> None:
         """Be no owner any more. Trials that an error has left running are found by the next sweeper."""
-        self._confirmation.leave()
-        self.owner.resign(trials_left=bool(self._mine))
+        try:
+            self._confirmation.leave()
+        finally:
+            self.owner.resign(trials_left=bool(self._mine))
 
     def _close(self, trial: Trial, outcome: Outcome) -> None:
         if outcome.state == "interrupted":
@@ -164,7 +168,9 @@ class Ledger:
         if not mark:  # a sweeper of another machine claims it just now, or died at it
             seen = self._unmarked.setdefault(trial.number, time.monotonic())
             return time.monotonic() - seen < LOST_AFTER
-        return trial.number in self._mine if self.owner.is_mine(mark) else is_alive(mark)
+        if self.owner.is_mine(mark):
+            return trial.number in self._mine
+        return is_alive(mark, reached_since=self.patience.reached_since)
 
     def _without_successor(self) -> list[FrozenTrial]:
         """Interrupted trials that nobody has asked for again, as where a sweeper died between the two steps."""

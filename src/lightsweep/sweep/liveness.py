@@ -73,15 +73,20 @@ def renewing(renew: Callable[[], object]) -> Iterator[None]:
         thread.join(RENEW_EVERY)  # a call that waits for its database longer ends with the process
 
 
-def is_alive(mark: dict[str, Any] | None) -> bool:
-    """Whether the owner that left this mark lives, as far as can be known from here."""
+def is_alive(mark: dict[str, Any] | None, *, reached_since: float = 0.0) -> bool:
+    """Whether the owner that left this mark lives, as far as can be known from here.
+
+    Args:
+        reached_since: when the storage came back after an outage: before that, nobody could give a sign.
+    """
     if not mark:
         return False
     path = shared_path(mark["owner"])
     # An owner of this host whose lock is not here has another temporary folder, as cluster jobs and containers have.
     if mark["host"] != platform.node() or not path.exists():
         # A sign from the future was given by a clock that was wrong: waiting for it to pass could take years.
-        return -AHEAD < time.time() - mark["seen"] < LOST_AFTER
+        now, seen = time.time(), mark["seen"]
+        return seen < now + AHEAD and now - max(seen, reached_since) < LOST_AFTER
     lock = FileLock(path, stays=True)
     if not lock.acquire(wait=False):
         return True

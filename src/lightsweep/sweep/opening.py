@@ -14,7 +14,6 @@ from hydra.errors import HydraException, MissingConfigException
 from hydra_plugins.hydra_optuna_sweeper._impl import OptunaSweeperImpl
 from omegaconf import OmegaConf
 from optuna.samplers import BaseSampler, GridSampler
-from optuna.storages import BaseStorage
 
 from lightsweep import preflight, processes
 from lightsweep.build import build
@@ -25,6 +24,7 @@ from lightsweep.sweep.leaderboard import number_of
 from lightsweep.sweep.liveness import Owner, renewing
 from lightsweep.sweep.locks import FileLock, shared_path
 from lightsweep.sweep.office import Office
+from lightsweep.sweep.patience import PatientStorage
 from lightsweep.sweep.plan import Plan
 from lightsweep.sweep.space import Space, ends, grid_of, values_of
 from lightsweep.sweep.storage import connect, is_missing
@@ -151,7 +151,7 @@ def _count(plan: Plan) -> int:
     return storage.get_n_trials(ids[plan.address.study]) if plan.address.study in ids else 0
 
 
-def _connected(plan: Plan) -> BaseStorage:
+def _connected(plan: Plan) -> PatientStorage:
     chosen = plan.settings.storage
     with _writing("hydra.sweeper.storage" if chosen else "hydra.sweep.dir", chosen or plan.folder):
         return connect(plan.address.place)

@@ -1,5 +1,6 @@
 """Where a study is kept: a journal file in its folder, or any database that Optuna can reach."""
 
+import logging
 import random
 import time
 from dataclasses import dataclass
@@ -7,13 +8,16 @@ from functools import lru_cache
 from pathlib import Path
 
 import optuna
-from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages import JournalStorage, RDBStorage, get_storage
 from optuna.storages.journal import JournalFileBackend
 
 from lightsweep.errors import ConfigError
 from lightsweep.sweep.locks import JournalLock, shared_path
+from lightsweep.sweep.patience import PATIENCE, Patience, PatientStorage
+from lightsweep.sweep.waiting import Wait
 
 JOURNAL = "study.journal"
+_LOCKED = 5.0  # seconds that SQLite waits by itself for a file that another process has locked
 _TRIES = 6  # to make a database's tables beside others who make them
 
 
@@ -31,15 +35,17 @@ class Address:
 
 
 @lru_cache(maxsize=4)
-def connect(place: str) -> BaseStorage:
-    """Open a storage, once a process.
+def connect(place: str) -> PatientStorage:
+    """Open a storage, once a process. Once it is open it may be out of reach for a while, but not before.
 
     Raises:
         ConfigError: it cannot be reached or read.
         OSError: the journal's folder or file cannot be written.
     """
     try:
-        return _database(place) if "://" in place else _journal(Path(place))
+        storage = get_storage(_database(place)) if "://" in place else _journal(Path(place))
+        patience = Patience(f"hydra.sweeper.storage: {_without_password(place)}")
+        return PatientStorage(storage, patience)  # type: ignore[abstract]
     except Exception as error:  # each database driver has its own
         if isinstance(error, OSError) and "://" not in place:
             raise
@@ -50,9 +56,9 @@ def connect(place: str) -> BaseStorage:
 @lru_cache(maxsize=4)
 def follow(address: Address) -> optuna.Study:
     """The study as a job sees it: to report to, not to ask. The sampler is the cheapest one, it draws nothing."""
-    return optuna.load_study(
-        study_name=address.study, storage=connect(address.place), sampler=optuna.samplers.RandomSampler()
-    )
+    opening = Patience(f"hydra.sweeper.storage: {_without_password(address.place)}")  # the sweep has opened it before
+    storage = opening(lambda: connect(address.place))
+    return optuna.load_study(study_name=address.study, storage=storage, sampler=optuna.samplers.RandomSampler())
 
 
 def is_server(address: Address) -> bool:
@@ -101,16 +107,22 @@ def _database(url: str) -> RDBStorage:
     """Open a database. Machines that begin together all make its tables; all but one are told that they exist."""
     from sqlalchemy.exc import DBAPIError, IntegrityError, ProgrammingError  # not for a journal: it takes its time
 
-    wait = {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {"pool_pre_ping": True}
-    for _ in range(_TRIES - 1):
+    logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)  # it prints a trace of a connection that is lost
+    wait = {"connect_args": {"timeout": _LOCKED}} if url.startswith("sqlite") else {"pool_pre_ping": True}
+    waiting, tries = Wait(), 0
+    while True:
         try:
             return RDBStorage(url, engine_kwargs=wait)
         except DBAPIError as error:
+            if "database is locked" in str(error) and waiting.seconds < PATIENCE:
+                waiting.still(f"{url}, which another process has locked, at most {PATIENCE:.0f} s")
+                continue
             # Each database has its own error for it; a server that cannot be reached is an OperationalError too.
-            if not (isinstance(error, IntegrityError | ProgrammingError) or "already exists" in str(error)):
+            made = isinstance(error, IntegrityError | ProgrammingError) or "already exists" in str(error)
+            tries += 1
+            if not made or tries == _TRIES:
                 raise
         time.sleep(random.uniform(0.1, 0.5))
-    return RDBStorage(url, engine_kwargs=wait)
 
 
 def _without_password(url: str) -> str:
