@@ -81,6 +81,10 @@ class ConfigFirst(Callback):
         says; jobs of a launcher run in other processes, and are known by their folders only."""
         folder = Path(config.hydra.sweep.dir)
         left = {file.name for file in folder.glob("*")} - self.before
+        if is_follower():
+            if self.made and not self.trained:  # its name has the time in it: the first process has another one
+                shutil.rmtree(folder, ignore_errors=True)
+            return
         if self.trained or not left <= {_GRID} or _jobs_lie_elsewhere(config):
             return
         for name in left:

@@ -104,7 +104,7 @@ class Controller:
         self.failures: list[str] = []
         self.started = time.monotonic()
         self.next_claim = 0.0
-        self.waiting = Wait()
+        self.waiting, self.ending = Wait(), Wait()
 
     def run_trials(self) -> None:
         """Until the total is reached, the time is over, or too much failed.
@@ -221,6 +221,8 @@ class Controller:
             wait(ready, timeout=_LOOK_EVERY)
         elif not any(isinstance(slot, InlineSlot) for slot in self.slots):
             time.sleep(_LOOK_EVERY / 2)
+        if self.stop and not self.stop.killed:
+            self.ending.still(f"what runs to end in order, at most {GRACE:.0f} s")
         if self.stop.is_overdue():
             self.say(f"what runs has not ended within {GRACE:.0f} s of the signal: killed, to be run again")
             self.stop.kill()

@@ -5,11 +5,12 @@ import hashlib
 import os
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from optuna.storages.journal._file import BaseJournalFileLock
 
-from lightsweep.errors import RunFailed
+from lightsweep.errors import StorageLost
 from lightsweep.sweep.waiting import Wait
 
 PATIENCE = 900.0  # seconds that a lock is waited for: longer than a sweeper that holds it waits for its database
@@ -35,7 +36,7 @@ class FileLock:
         """Take the lock; False where somebody else holds it and `wait` is false.
 
         Raises:
-            RunFailed: somebody else holds it, and goes on holding it.
+            StorageLost: somebody else holds it, and goes on holding it.
         """
         waiting, pause = Wait(), _LOOK_AGAIN[0]
         while not (taken := self._try()):
@@ -44,7 +45,7 @@ class FileLock:
             if not wait:
                 return False
             if waiting.seconds > PATIENCE:
-                raise RunFailed(f"{self.path} was locked by another process for {PATIENCE / 60:.0f} minutes")
+                raise StorageLost(f"{self.path} was locked by another process for {PATIENCE / 60:.0f} minutes")
             waiting.still(f"the lock {self.path}, which another process holds, at most {PATIENCE / 60:.0f} minutes")
             time.sleep(pause)
             pause = min(2 * pause, _LOOK_AGAIN[1])
@@ -67,8 +68,10 @@ class FileLock:
 
     def release(self) -> None:
         held, self._held = self._held, False
-        if held and not self.stays and self._is_current():
-            self.path.unlink(missing_ok=True)
+        if held and not self.stays:
+            with suppress(OSError):  # another user's file in a folder of many: it stays, and is as good
+                if self._is_current():
+                    self.path.unlink()
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
             os.close(descriptor)

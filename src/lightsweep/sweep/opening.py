@@ -43,6 +43,7 @@ def check(plan: Plan) -> None:
     for condition in plan.space.conditions():
         _check_composes(plan, (*plan.space.fixed, condition))
     _check_processes(plan)
+    _check_modules(plan)
     _check_sampler(plan)
     _check_pruner(plan)
     _named_points(plan)
@@ -253,6 +254,13 @@ def _check_composes(plan: Plan, overrides: Sequence[str]) -> None:
         if parameter.key not in groups and (parameter.condition is None or parameter.condition in overrides)
     ]
     plan.compose((*overrides, *drawn))
+
+
+def _check_modules(plan: Plan) -> None:
+    """The workers can import what they are to import. Here it is only looked for."""
+    for name in plan.settings.preload:
+        if name.startswith(".") or importlib.util.find_spec(name.partition(".")[0] or "-") is None:
+            raise ConfigError(f"hydra.sweeper.preload: there is no module {name!r}")
 
 
 def _check_processes(plan: Plan) -> None:
