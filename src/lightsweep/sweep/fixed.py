@@ -34,15 +34,22 @@ _FREE = (
 )
 
 
-def compare(
-    study: optuna.Study, space: Space, config: DictConfig, seeds: Sequence[int] | None, *, allow_change: bool
-) -> None:
+def of(space: Space, config: DictConfig, seeds: Sequence[int] | None) -> dict[str, Any]:
+    """What a sweep holds fixed."""
+    return {
+        _SPACE: space.describe(),
+        _CONFIG: _fixed(config, space) | {"hydra.sweeper.seeds": seeds and list(seeds)},
+        _BESIDE: _beside(config, space),  # apart: a study that was begun before it was kept has none
+    }
+
+
+def compare(study: optuna.Study, now: Mapping[str, Any], *, allow_change: bool) -> None:
     """Compare what is fixed with what a study was begun with; nothing is written.
 
     Raises:
         ConfigError: something differs, and `allow_change` is false. Names what was, and what is.
     """
-    now, before = _now(space, config, seeds), _before(study)
+    before = _before(study)
     changes = [change for name in now if before[name] is not None for change in _changes(before[name], now[name])]
     if changes and not allow_change:
         raise ConfigError(
@@ -52,20 +59,12 @@ def compare(
         )
 
 
-def remember(study: optuna.Study, space: Space, config: DictConfig, seeds: Sequence[int] | None) -> None:
+def remember(study: optuna.Study, now: Mapping[str, Any]) -> None:
     """Keep what is fixed in the study."""
-    now, before = _now(space, config, seeds), _before(study)
+    before = _before(study)
     for name, value in now.items():
         if before[name] != value:
             study.set_user_attr(name, value)
-
-
-def _now(space: Space, config: DictConfig, seeds: Sequence[int] | None) -> dict[str, Any]:
-    return {
-        _SPACE: space.describe(),
-        _CONFIG: _fixed(config, space) | {"hydra.sweeper.seeds": seeds and list(seeds)},
-        _BESIDE: _beside(config, space),  # apart: a study that was begun before it was kept has none
-    }
 
 
 def _before(study: optuna.Study) -> dict[str, Any]:

@@ -68,10 +68,12 @@ def open_study(plan: Plan) -> tuple[Plan, optuna.Study, int]:
             )
         study = _load(plan)
         sweep(plan.folder)  # also in the folders of trials that were cut off, which nobody starts again
-        _compare(plan, study)  # before the first word is written: a sweep that is refused changes nothing
+        now = fixed.of(plan.space, plan.compose(plan.space.fixed), plan.settings.seeds)
+        allow = plan.settings.allow_changed_space
+        fixed.compare(study, now, allow_change=allow)  # before a word is written: what is refused changes nothing
         with _alone(study):
-            _compare(plan, study)  # another may have begun it meanwhile
-            fixed.remember(study, plan.space, plan.compose(plan.space.fixed), plan.settings.seeds)
+            fixed.compare(study, now, allow_change=allow)  # another may have begun it meanwhile
+            fixed.remember(study, now)
             study.sampler, n_trials = _sampler(plan, trials + _openings(study))
             plan = plan.in_space(plan.space.beside(study.get_trials(deepcopy=False)))
             _enqueue_first(plan, study)
@@ -129,11 +131,6 @@ def _load(plan: Plan) -> optuna.Study:
             f" got {plan.direction!r}"
         )
     return study
-
-
-def _compare(plan: Plan, study: optuna.Study) -> None:
-    allow = plan.settings.allow_changed_space
-    fixed.compare(study, plan.space, plan.compose(plan.space.fixed), plan.settings.seeds, allow_change=allow)
 
 
 def _openings(study: optuna.Study) -> int:
@@ -227,7 +224,8 @@ def _check_sampler(plan: Plan) -> None:
         raise ConfigError(f"hydra.sweeper.sampler: {kind} cannot draw a trial as it is set ({error})") from error
     searched = {parameter.key for parameter in plan.space.parameters}
     further = [override for override in drawn if override.partition("=")[0] not in searched]
-    plan.compose((*plan.space.fixed, *further))
+    if further:
+        plan.compose((*plan.space.fixed, *further))
 
 
 def _check_pruner(plan: Plan) -> None:
@@ -244,7 +242,9 @@ def _check_pruner(plan: Plan) -> None:
 
 def _check_composes(plan: Plan, overrides: Sequence[str]) -> None:
     """Every key that applies under these overrides exists, and what is fixed makes sense."""
-    preflight.check(plan.compose(overrides), list(overrides))
+    config = plan.compose(overrides)
+    preflight.check(config, list(overrides))
+    processes.check_single(config.trainer, lambda: _gpus_of_a_job(plan))
     point = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0)).ask()
     # A choice of a group that is drawn may not go with a condition's keys: only the condition itself is composed.
     groups = plan.config.hydra.runtime.choices
@@ -277,9 +277,6 @@ def _check_processes(plan: Plan) -> None:
 
 def _trainers(plan: Plan) -> Iterator[tuple[str, ...]]:
     """Overrides under which trials have different trainers: a config group that is drawn can bring another one."""
-    yield plan.space.fixed
-    for condition in plan.space.conditions():
-        yield (*plan.space.fixed, condition)
     groups = plan.config.hydra.runtime.choices
     for parameter in plan.space.parameters:
         key = parameter.key.lstrip("+")
