@@ -5,6 +5,7 @@ import signal
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C during the imports: no traceback
 
+import math
 import time
 from functools import cache
 from pathlib import Path
@@ -35,12 +36,14 @@ def main(cfg: DictConfig) -> float:
     began_as = run_folder.kind(folder) if resumed else "job" if hydra_cfg.mode == RunMode.MULTIRUN else "run"
     kind = assignment.kind(otherwise=began_as)
     fresh = not resumed and kind in ("run", "job")
-    with signals.as_exceptions(), cli.job(folder, fresh=fresh):
+    with signals.as_exceptions(), cli.job(folder, fresh=fresh), signals.restoring():
         if resumed:
             own = run_folder.load_config(folder)
             earlier_versions.fill_up(own, cfg)
             cfg = run_folder.with_overrides(own, cfg, typed, set(hydra_cfg.runtime.choices))
             typed = list(cfg.overrides)
+        if cli.is_left_to_the_first(cfg):
+            return math.nan
         if str(cfg.run_dir) != str(folder):  # other paths follow from it
             raise ConfigError(
                 f"run_dir must be left as it is, hydra.run.dir says where a run lies, got {cfg.run_dir!r}"
@@ -107,10 +110,15 @@ def check(cfg: DictConfig, overrides: list[str]) -> None:
     """Refuse what can be seen to be wrong, and set the process up for what is right."""
     import torch
 
-    from lightsweep import preflight, quiet
+    from lightsweep import preflight, processes, quiet
 
     quiet.libraries()
     preflight.check(cfg, overrides)
+    if assignment.is_given():
+        processes.check_single(cfg.trainer, torch.cuda.device_count)
+    elif cli.has_other_sweeper():
+        with cli.ending_the_sweep():
+            processes.check_single(cfg.trainer, torch.cuda.device_count)
     own = threads_at_start()
     torch.set_num_threads(own if cfg.threads is None else cfg.threads)
 

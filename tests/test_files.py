@@ -2,11 +2,16 @@
 
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from lightsweep import files
 from lightsweep.files import replacing, write_whole
+
+SRC = Path(files.__file__).parents[1]
 
 
 def test_takes_the_old_ones_place(tmp_path: Path) -> None:
@@ -42,3 +47,64 @@ def test_others_may_read_it_as_far_as_the_umask_says(tmp_path: Path) -> None:
     finally:
         os.umask(mask)
     assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o640
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from lightsweep import files
+with files.{how}(Path({path!r})) as temporary:
+    temporary.is_dir() or temporary.write_text("half")
+    print("written", flush=True)
+    sys.stdin.readline()
+    os.kill(os.getpid(), 9)
+"""
+
+
+@pytest.mark.parametrize(("how", "name"), [("replacing", "deep/file"), ("becoming", "folder")])
+def test_what_a_killed_writer_left_is_swept_and_a_living_ones_is_not(tmp_path: Path, how: str, name: str) -> None:
+    (tmp_path / "deep").mkdir()
+    code = KILLED.format(how=how, path=str(tmp_path / name))
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", code], cwd=SRC, **pipes) as writer:
+        assert writer.stdout.readline() == "written\n"
+        (temporary,) = (path for path in tmp_path.rglob(".*"))
+        files.sweep(tmp_path)
+        assert temporary.exists()
+        writer.stdin.close()
+    assert temporary.exists()
+    files.sweep(tmp_path)
+    assert not temporary.exists()
+
+
+def test_sweeping_leaves_what_others_made(tmp_path: Path) -> None:
+    names = [".file.abcdefgh", "file.lightsweep-part", ".hidden", ".folder.new"]
+    for name in names:
+        (tmp_path / name).touch()
+    os.mkfifo(tmp_path / ".pipe")
+    files.sweep(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {*names, ".pipe"}
+
+
+def test_a_folder_comes_whole_or_not_at_all(tmp_path: Path) -> None:
+    with files.becoming(tmp_path / "made") as temporary:
+        (temporary / "file").touch()
+        assert not (tmp_path / "made").exists()
+    with pytest.raises(OSError, match="so it is"), files.becoming(tmp_path / "other"):
+        raise OSError("so it is")
+    assert [str(path.relative_to(tmp_path)) for path in sorted(tmp_path.rglob("*"))] == ["made", "made/file"]
+
+
+def test_a_folder_that_was_made_goes_again_where_nothing_is_in_it(tmp_path: Path) -> None:
+    def refused(*, leaving: bool) -> None:
+        with files.making(tmp_path / "a" / "b"):
+            if leaving:
+                (tmp_path / "a" / "file").touch()
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        refused(leaving=False)
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(KeyError):
+        refused(leaving=True)
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["file"]

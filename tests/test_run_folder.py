@@ -224,3 +224,62 @@ def test_stays_where_a_signal_came_before_the_job(tmp_path: Path, monkeypatch, c
     assert run_folder.is_run(folder) == folder.exists() == stays
     line = f"interrupted: python src/train.py resume='{folder}' goes on\n"
     assert capsys.readouterr().err == (line if stays else "")
+
+
+def a_grid(folder: Path, job: Path, *, trained: bool, jobs: int = 1, launcher: str = "basic") -> None:
+    """What Hydra tells the callback of a grid whose jobs lie in `job`, below it or elsewhere."""
+    runtime = {"output_dir": str(job), "choices": {"hydra/launcher": launcher, "hydra/sweeper": "basic"}}
+    sweep = {"dir": str(folder), "subdir": str(job)}
+    config = OmegaConf.create({"seed": 1, "hydra": {"sweep": sweep, "runtime": runtime, "overrides": {"task": []}}})
+    callback = run_folder.ConfigFirst()
+    callback.on_multirun_start(config)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "multirun.yaml").touch()
+    for _ in range(jobs):
+        job.mkdir(parents=True)
+        callback.on_job_start(config)
+        if trained:
+            (job / "result.json").touch()
+        else:
+            run_folder.discard(job)
+        callback.on_job_end(config, None)
+    callback.on_multirun_end(config)
+
+
+@pytest.mark.parametrize("place", ["grid/0", "elsewhere/0"])
+def test_a_grid_whose_jobs_trained_stays_wherever_they_lie(tmp_path: Path, place: str) -> None:
+    a_grid(tmp_path / "grid", tmp_path / place, trained=True)
+    assert (tmp_path / "grid" / "multirun.yaml").exists()
+    assert (tmp_path / place / "result.json").exists()
+
+
+@pytest.mark.parametrize("place", ["made/grid/0", "elsewhere/0"])
+def test_a_grid_without_a_good_job_goes_with_what_was_made_for_it(tmp_path: Path, place: str) -> None:
+    a_grid(tmp_path / "made" / "grid", tmp_path / place, trained=False)
+    assert not (tmp_path / "made").exists()
+
+
+def test_a_grid_without_a_job_is_a_failure_and_leaves_what_was_there(tmp_path: Path, capsys) -> None:
+    (tmp_path / "grid").mkdir()
+    (tmp_path / "grid" / "notes.txt").touch()
+    with pytest.raises(SystemExit):
+        a_grid(tmp_path / "grid", tmp_path / "grid" / "0", trained=False, jobs=0)
+    assert capsys.readouterr().err.startswith("no job was run")
+    assert [file.name for file in (tmp_path / "grid").iterdir()] == ["notes.txt"]
+
+
+def test_jobs_of_a_launcher_that_lie_elsewhere_are_not_missed(tmp_path: Path) -> None:
+    a_grid(tmp_path / "grid", tmp_path / "elsewhere" / "0", trained=False, jobs=0, launcher="joblib")
+    assert (tmp_path / "grid" / "multirun.yaml").exists()
+
+
+def test_what_a_killed_run_left_goes_as_the_next_begins(launch, tmp_path: Path) -> None:
+    unbegun = tmp_path / ".earlier.0123abcd.lightsweep-new"
+    unbegun.mkdir()
+    small = ("data=digits", "trainer=cpu", "trainer.max_epochs=1", "logger=none", "callbacks=none", "data.limit=200")
+    assert launch(*small, f"hydra.run.dir={tmp_path}/first").code == 0
+    assert not unbegun.exists()
+    left = tmp_path / "first" / "checkpoints" / ".last.ckpt.abc.lightsweep-part"
+    left.touch()
+    assert launch(f"resume={tmp_path}/first", "trainer.max_epochs=2").code == 0
+    assert not left.exists()

@@ -1,11 +1,14 @@
 """Ctrl-C and SIGTERM inside the block, as an exception that says which."""
 
+import contextlib
 import signal
+import sys
 import threading
+from collections.abc import Callable
 
 import pytest
 
-from lightsweep import signals
+from lightsweep import command, signals
 from lightsweep.errors import Interrupted
 
 
@@ -87,3 +90,62 @@ def test_outside_the_main_thread_it_does_nothing() -> None:
     thread.start()
     thread.join()
     assert seen == [signal.getsignal(signal.SIGTERM)]
+
+
+def loses_it() -> None:
+    with contextlib.suppress(BaseException):
+        signal.raise_signal(signal.SIGTERM)
+
+
+def makes_another_error_of_it() -> None:
+    try:
+        signal.raise_signal(signal.SIGTERM)
+    except BaseException:
+        raise KeyError("what OmegaConf looked for") from None
+
+
+def loses_it_in_a_finalizer() -> None:
+    class Finalized:
+        def __del__(self) -> None:
+            signal.raise_signal(signal.SIGTERM)
+
+    Finalized()
+
+
+def loses_it_and_exits() -> None:
+    loses_it()
+    sys.exit(1)
+
+
+@pytest.mark.parametrize("library", [loses_it, makes_another_error_of_it, loses_it_in_a_finalizer, loses_it_and_exits])
+def test_a_process_ends_of_a_signal_that_a_library_loses(library: Callable[[], None], capsys) -> None:
+    with pytest.raises(SystemExit) as end:
+        ends(library)
+    assert end.value.code == 128 + signal.SIGTERM
+    assert capsys.readouterr().err == ""
+
+
+def ends(library: Callable[[], None]) -> None:
+    before = {signum: signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        command.launch(lambda: library() or 0)
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
+
+
+def test_an_error_that_a_library_makes_of_it_is_interrupted_again() -> None:
+    with pytest.raises(Interrupted), signals.as_exceptions(), signals.restoring():
+        makes_another_error_of_it()
+    with pytest.raises(KeyError), signals.as_exceptions(), signals.restoring():  # forgotten with the block
+        raise KeyError("a bug")
+
+
+def test_one_that_got_lost_can_be_raised_again() -> None:
+    with signals.as_exceptions():
+        signals.raise_lost()
+        loses_it()
+        assert signals.received() == signal.SIGTERM
+        with pytest.raises(Interrupted):
+            signals.raise_lost()
+    assert signals.received() is None

@@ -21,8 +21,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from lightsweep import memory, run_folder, signals
-from lightsweep.errors import ConfigError, Diverged, Interrupted, RunFailed
+from lightsweep import memory, processes, run_folder, signals
+from lightsweep.errors import ConfigError, Diverged, Interrupted, RunFailed, SweepRefused
 from lightsweep.names import printable
 from lightsweep.security import links, loader, secrets, typed
 
@@ -93,12 +93,41 @@ def job(folder: Path, *, fresh: bool) -> Iterator[None]:
         refused = isinstance(error, ConfigError | HydraException | OmegaConfBaseException)
         if fresh and refused and not run_folder.is_follower():
             run_folder.discard(folder)
+        if isinstance(error, SweepRefused):
+            print(error, file=sys.stderr)
+            sys.exit(1)  # another sweeper would take an exception for one job's, and run the next
         if HydraConfig.get().mode == RunMode.MULTIRUN and (line := describe(error)):
             print(printable(f"job {HydraConfig.get().job.num}: {secrets.redacted(line)}"), file=sys.stderr)
             error.told = True  # type: ignore[attr-defined]
         if error is caught:
             raise
         raise error from caught
+
+
+def has_other_sweeper() -> bool:
+    """Does this job belong to a sweeper that is not ours, such as Optuna's official one?"""
+    if not HydraConfig.initialized() or HydraConfig.get().mode != RunMode.MULTIRUN:
+        return False
+    return HydraConfig.get().runtime.choices.get("hydra/sweeper") not in ("basic", "lightsweep")
+
+
+@contextmanager
+def ending_the_sweep() -> Iterator[None]:
+    """What is refused in the block is wrong with every job of the sweep."""
+    try:
+        yield
+    except ConfigError as error:
+        raise SweepRefused(str(error)) from error
+
+
+def is_left_to_the_first(cfg: DictConfig) -> bool:
+    """Does this process have no part in a job? Of a grid whose jobs train in several processes, each process runs the
+    whole command; a job in between that trains in one process is the first one's."""
+    if not run_folder.is_follower() or HydraConfig.get().mode != RunMode.MULTIRUN:
+        return False
+    from torch.cuda import device_count
+
+    return processes.is_single(cfg.trainer, device_count)
 
 
 def prepare(arguments: list[str]) -> list[str]:

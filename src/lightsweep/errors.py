@@ -5,8 +5,16 @@ class ConfigError(Exception):
     """The user asked for something that cannot be: names the key, the rule and the value, in one line."""
 
 
+class SweepRefused(ConfigError):
+    """What is wrong with a job is wrong with all jobs of its sweep, which ends."""
+
+
 class RunFailed(Exception):
     """A run that could not be finished for a reason outside the program, such as a full disk."""
+
+
+class StorageLost(RunFailed):
+    """A study's storage could not be reached for too long. What was running is to be run again."""
 
 
 class Diverged(Exception):

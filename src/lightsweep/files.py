@@ -1,29 +1,98 @@
-"""Writing a file whole or not at all."""
+"""Writing a file whole or not at all, and making a folder that goes again where nothing comes of it."""
 
 import errno
+import fcntl
 import os
+import secrets
+import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+_PART = ".lightsweep-part"  # how the names of temporary files end: nobody else's do
+_NEW = ".lightsweep-new"  # and those of folders
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary path beside `path` that takes its place, in one step, when the block ends well.
 
-    A reader sees the old file or the new one, never a part; an error leaves the old one and no litter.
+    A reader sees the old file or the new one, never a part; an error leaves the old one and no litter. What a kill
+    leaves, `sweep` removes.
     """
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=_PART)
     temporary = Path(name)
     try:
+        _mark_as_living(handle)
         yield temporary
         temporary.chmod(0o666 & ~_umask())  # mkstemp's files are for their owner only
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def becoming(folder: Path) -> Iterator[Path]:
+    """A temporary folder beside `folder` that becomes it, in one step, when the block ends well.
+
+    Raises:
+        OSError: it cannot be made, or `folder` is there by now.
+    """
+    temporary = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}{_NEW}")
+    temporary.mkdir(parents=True)
+    handle = os.open(temporary, os.O_RDONLY)
+    try:
+        _mark_as_living(handle)
+        yield temporary
+        temporary.rename(folder)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    finally:
+        os.close(handle)
+
+
+def sweep(folder: Path) -> None:
+    """Remove the temporary files in a folder and below, and the temporary folders in it, whose writers were killed.
+
+    A writer holds a lock on what it writes, which ends with it, whatever machine it is on. Where there are no locks,
+    nothing is removed.
+    """
+    for parent, folders, names in os.walk(folder):
+        for name in names:
+            if name.startswith(".") and name.endswith(_PART):
+                _remove_unless_alive(Path(parent, name))
+        folders[:] = [name for name in folders if not name.endswith(_NEW)]
+    sweep_folders(folder)
+
+
+def sweep_folders(folder: Path) -> None:
+    """Remove the temporary folders in this one whose writers were killed."""
+    for each in folder.glob(f".*{_NEW}"):
+        _remove_unless_alive(each)
+
+
+def _mark_as_living(handle: int) -> None:
+    """Until the handle is closed. (`sweep` may come before: then the file is made again by its writer.)"""
+    with suppress(OSError):  # a file system without locks
+        fcntl.flock(handle, fcntl.LOCK_EX)
+
+
+def _remove_unless_alive(path: Path) -> None:
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return  # gone, or not ours
+    try:
+        with suppress(OSError):  # its writer lives, or there are no locks
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink()
+    finally:
+        os.close(handle)
 
 
 def read_regular(path: Path) -> str:
@@ -41,6 +110,30 @@ def write_whole(path: Path, text: str) -> None:
     """Replace a file's content by `text` (UTF-8)."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def making(folder: Path) -> Iterator[None]:
+    """Make a folder and those above it that are missing; an error in the block removes those again that are empty."""
+    made = missing(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except Exception:
+        remove_empty(made)
+        raise
+
+
+def missing(folder: Path) -> list[Path]:
+    """The folder and those above it that do not exist, innermost first."""
+    return [each for each in (folder, *folder.parents) if not each.exists()]
+
+
+def remove_empty(folders: Sequence[Path]) -> None:
+    """Remove these folders, innermost first, up to the first that holds something."""
+    with suppress(OSError):
+        for folder in folders:
+            folder.rmdir()
 
 
 def _umask() -> int:

@@ -8,6 +8,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback
 
+from lightsweep import signals
 from lightsweep.classifier import Classifier
 from lightsweep.data.loader import TrainLoader
 from lightsweep.errors import Diverged
@@ -48,6 +49,7 @@ class Recorder(Callback):
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs, batch, index) -> None:
         self.images += len(batch[1])
+        signals.raise_lost()
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._stop_training_clock(pl_module)

@@ -14,8 +14,8 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-from lightsweep import environment
-from lightsweep.errors import ConfigError, Diverged, Interrupted, Pruned
+from lightsweep import environment, signals
+from lightsweep.errors import ConfigError, Diverged, Interrupted, Pruned, StorageLost
 from lightsweep.files import write_whole
 from lightsweep.metrics import MetricsFile
 from lightsweep.names import spreadsheet_cell
@@ -136,7 +136,8 @@ def status_of(error: BaseException) -> str:
         return "diverged"
     if isinstance(error, Pruned):
         return "pruned"
-    return "interrupted" if isinstance(error, Interrupted | KeyboardInterrupt) else "failed"
+    interrupted = isinstance(error, Interrupted | KeyboardInterrupt | StorageLost) or signals.received() is not None
+    return "interrupted" if interrupted else "failed"
 
 
 def _last_line(error: BaseException) -> str:

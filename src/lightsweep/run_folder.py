@@ -12,16 +12,18 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from hydra.core.utils import JobReturn
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from lightsweep.errors import ConfigError, Interrupted, RunFailed
-from lightsweep.files import write_whole
+from lightsweep.files import becoming, missing, remove_empty, sweep, sweep_folders, write_whole
 from lightsweep.security import interpolations, targets
 from lightsweep.security.paths import ROOT
 
 CONFIG = "config.yaml"
+_GRID = "multirun.yaml"
 OVERRIDES = "overrides"  # its extra key: what was typed
 LR_FIND = "lr_find.csv"  # what a learning-rate range test leaves, which is no run
 
@@ -35,23 +37,26 @@ class ConfigFirst(Callback):
 
     def __init__(self) -> None:
         self.unused: Path | None = None  # the folder made here, until a job works in it
+        self.before: set[str] = set()  # what lay in a grid's folder
+        self.made: list[Path] = []  # the folders that a grid has to make
+        self.jobs = self.trained = 0  # of a grid: begun, and worth their folders
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         folder = Path(config.hydra.run.dir)
         if config.get("resume") is not None or is_follower() or folder.exists():
             return  # where the folder exists, `on_job_start` writes
-        unborn = folder.with_name(f".{folder.name}.new")
-        try:
-            unborn.mkdir(parents=True)
-            save_config(config, unborn)
-            unborn.rename(folder)
+        with suppress(OSError, OmegaConfBaseException):  # what is wrong comes up again, and is reported, in the run
+            sweep_folders(folder.parent)
+            with becoming(folder) as new:
+                save_config(config, new)
             self.unused = folder.absolute()
-        except (OSError, OmegaConfBaseException):
-            shutil.rmtree(unborn, ignore_errors=True)  # what is wrong comes up again, and is reported, in the run
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
         self.unused = None
+        self.jobs += 1
         folder = Path(config.hydra.runtime.output_dir)
+        if not is_follower():
+            sweep(folder)
         if not is_run(folder) and not is_follower():
             with suppress(OmegaConfBaseException):
                 save_config(config, folder)
@@ -64,11 +69,38 @@ class ConfigFirst(Callback):
         else:  # Hydra itself failed
             discard(self.unused)
 
-    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+    def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
+        self.trained += was_trained(Path(config.hydra.runtime.output_dir))
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         folder = Path(config.hydra.sweep.dir)
-        if [file.name for file in folder.glob("*")] == ["multirun.yaml"]:  # not a single job was worth its folder
-            shutil.rmtree(folder)
+        self.made = missing(folder)
+        self.before = {file.name for file in folder.glob("*")}
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        """Remove what a grid leaves that came to nothing. Its jobs' folders may lie elsewhere, `hydra.sweep.subdir`
+        says; jobs of a launcher run in other processes, and are known by their folders only."""
+        folder = Path(config.hydra.sweep.dir)
+        left = {file.name for file in folder.glob("*")} - self.before
+        if is_follower():
+            if self.made and not self.trained:  # its name has the time in it: the first process has another one
+                shutil.rmtree(folder, ignore_errors=True)
+            return
+        if self.trained or not left <= {_GRID} or _jobs_lie_elsewhere(config):
+            return
+        for name in left:
+            (folder / name).unlink()
+        remove_empty(self.made)
+        if not self.jobs and config.hydra.runtime.choices.get("hydra/sweeper") == "basic":
             _refuse_no_job()
+
+
+def _jobs_lie_elsewhere(config: DictConfig) -> bool:
+    """Do a launcher's jobs have folders outside the grid's? Those without a launcher are counted."""
+    if config.hydra.runtime.choices.get("hydra/launcher") == "basic":
+        return False
+    below = Path(str(OmegaConf.to_container(config.hydra.sweep, resolve=False)["subdir"]))  # type: ignore[call-overload, index]
+    return below.is_absolute() or ".." in below.parts
 
 
 def _refuse_no_job() -> None:

@@ -46,3 +46,13 @@ def test_a_divergence_is_told_and_recorded_once(python, tmp_path):
     assert "Traceback" not in ended.stderr
     facts = json.loads((tmp_path / "run" / "result.json").read_text())
     assert (facts["status"], facts["epochs"], facts["error"]) == ("diverged", 1, told)
+
+
+def test_a_grid_of_one_and_of_several_processes(python, tmp_path):
+    """Each process runs the whole grid: a job of one process is trained once all the same."""
+    ended = python("-m", *RUN[:1], "trainer.accelerator=cpu", "trainer.max_epochs=1", "trainer.devices=1,2")
+
+    assert ended.returncode == 0, ended.stderr
+    assert [ended.stdout.count(f"run folder: {tmp_path}/grid/{job}\n") for job in "01"] == [1, 1]
+    for job in "01":
+        assert json.loads((tmp_path / "grid" / job / "result.json").read_text())["epochs"] == 1

@@ -1,13 +1,15 @@
 """The sweep's loop: a signal that comes while a trial is handed out stops that trial too."""
 
+import contextlib
 import signal
 from types import SimpleNamespace
 
 import pytest
 
+from lightsweep import signals
 from lightsweep.errors import Interrupted
 from lightsweep.sweep.assignment import Assignment, Outcome
-from lightsweep.sweep.controller import Controller, Limits
+from lightsweep.sweep.controller import Controller, Limits, Stop
 
 
 class Slot:
@@ -81,3 +83,54 @@ def test_a_trial_that_is_claimed_while_a_signal_comes_is_stopped() -> None:
         controller.run_trials()
     assert [outcome.state for outcome in books.told] == ["interrupted"]
     assert not slot.running
+
+
+class Stuck(Slot):
+    """Does not end in order, as a process that was stopped."""
+
+    def stop(self) -> None: ...
+
+    def kill(self) -> None:
+        self.running, self.outcome = False, Outcome("failed", error="the worker died of SIGKILL")
+
+
+def controlled(books, slot, said: list[str]) -> Controller:
+    quiet = {"changed": lambda number: None, "look": lambda running: None, "say": said.append}
+    return Controller(books, [slot], begin=lambda trial: Run(trial=trial), limits=Limits(None, 3), **quiet)
+
+
+@pytest.mark.timeout(10)
+def test_what_does_not_end_after_a_signal_is_killed_and_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lightsweep.sweep.controller.GRACE", 0.5)
+    books, slot, said = Books(), Stuck(), list[str]()
+    with pytest.raises(Interrupted):
+        controlled(books, slot, said).run_trials()
+    assert [outcome.state for outcome in books.told] == ["interrupted"]
+    assert len(said) == 1
+    assert said[0].startswith("what runs has not ended within")
+
+
+@pytest.mark.timeout(10)
+def test_a_signal_that_got_lost_before_the_first_trial_ends_the_sweep() -> None:
+    books, slot = Books(), Slot()
+
+    def sweep() -> None:
+        with contextlib.suppress(BaseException):
+            signal.raise_signal(signal.SIGTERM)  # as in an import
+        controlled(books, slot, []).run_trials()
+
+    with pytest.raises(Interrupted) as end, signals.as_exceptions():
+        sweep()
+    assert end.value.signum == signal.SIGTERM
+    assert not books.told
+
+
+@pytest.mark.timeout(10)
+def test_a_third_signal_ends_a_loop_that_hangs() -> None:
+    stop = Stop([Stuck()])
+    with stop.listening():
+        for _ in range(2):
+            signal.raise_signal(signal.SIGINT)
+        assert stop.killed
+        with pytest.raises(Interrupted):
+            signal.raise_signal(signal.SIGINT)

@@ -1,6 +1,7 @@
 """The books of a study: totals, interruptions, retries, late results."""
 
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
+from lightsweep.sweep import liveness, slots
 from lightsweep.sweep.assignment import Outcome
 from lightsweep.sweep.ledger import Ledger, ended, is_interrupted
 from lightsweep.sweep.liveness import LOST_AFTER, is_alive
@@ -235,3 +237,102 @@ def test_a_grid_is_finished_after_an_interruption(tmp_path: Path) -> None:
     visited = [tuple(trial.params.values()) for trial in ledger.trials() if trial.state == TrialState.COMPLETE]
     assert interrupted == 3
     assert sorted(visited) == [(x, y) for x in grid["x"] for y in grid["y"]]
+
+
+def seen(ledger: Ledger) -> float:
+    return ledger.trials()[0].user_attrs["lightsweep"]["seen"]
+
+
+@pytest.fixture
+def quickly_renewed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lightsweep.sweep.liveness.RENEW_EVERY", 0.05)
+
+
+@pytest.mark.usefixtures("quickly_renewed")
+def test_a_lease_is_renewed_while_a_trial_keeps_the_sweeper_busy(open_ledger) -> None:
+    ledger, other = open_ledger(), open_ledger()
+    ledger.claim()
+    first = seen(other)
+    with liveness.renewing(ledger.renew):
+        time.sleep(0.5)  # as a trial in this process does
+        again = seen(other)
+        assert again > first
+        time.sleep(0.3)
+        assert seen(other) > again
+    last = seen(other)
+    time.sleep(0.3)
+    assert seen(other) == last
+
+
+@pytest.mark.usefixtures("quickly_renewed")
+def test_a_renewal_that_fails_ends_nothing(open_ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    ledger = open_ledger()
+    trial = ledger.claim()
+    storage, failures = ledger.study._storage, []
+
+    def down(*arguments) -> None:
+        failures.append(arguments)
+        raise OSError("the server is gone")
+
+    with liveness.renewing(ledger.renew):
+        with monkeypatch.context() as patch:
+            patch.setattr(storage, "set_trial_user_attr", down)
+            time.sleep(0.3)
+        first = seen(ledger)
+        time.sleep(0.3)
+        assert len(failures) > 1
+        assert seen(ledger) > first
+    assert ledger.tell(trial, Outcome("complete", 1.0))
+
+
+@pytest.mark.usefixtures("quickly_renewed")
+@pytest.mark.parametrize("kind", ["journal", "sqlite"])
+def test_books_are_kept_while_they_are_renewed(tmp_path: Path, kind: str) -> None:
+    """Main thread and renewal write at the same time, a hundred times."""
+    place = {"journal": str(tmp_path / JOURNAL), "sqlite": f"sqlite:///{tmp_path}/study.db"}[kind]
+    connect.cache_clear()
+    study = optuna.create_study(study_name="study", storage=connect(place))
+    ledger = Ledger(study, Address(place, "study"), n_trials=25, retries=0)
+    stop = threading.Event()
+
+    def renew() -> None:
+        while not stop.is_set():
+            ledger.renew()
+
+    thread = threading.Thread(target=renew, daemon=True)
+    thread.start()
+    try:
+        while (trial := ledger.claim()) is not None:
+            trial.suggest_float("x", 0, 1)
+            trial.report(0.5, 1)
+            assert ledger.tell(trial, Outcome("complete", 1.0))
+    finally:
+        stop.set()
+        thread.join(10)
+    ledger.close()
+    assert [trial.state for trial in ledger.trials()] == [TrialState.COMPLETE] * 25
+
+
+def test_a_trial_in_this_process_does_not_keep_the_lease_from_being_renewed(tiny_sweep, monkeypatch) -> None:
+    """The loop has no turn while a trial runs with n_jobs=0."""
+    monkeypatch.setattr("lightsweep.sweep.liveness.RENEW_EVERY", 0.05)
+    renewed: list[float] = []
+    running: list[tuple[float, float]] = []
+    renew, run = Ledger.renew, slots.run
+
+    def watched(ledger: Ledger) -> None:
+        renew(ledger)
+        renewed.append(time.monotonic())
+
+    def timed(*arguments):
+        begun = time.monotonic()
+        time.sleep(0.3)
+        outcome = run(*arguments)
+        running.append((begun, time.monotonic()))
+        return outcome
+
+    monkeypatch.setattr(Ledger, "renew", watched)
+    monkeypatch.setattr(slots, "run", timed)
+    assert tiny_sweep("hydra.sweeper.n_trials=2").code == 0
+    for begun, over in running:
+        assert sum(begun < moment < over for moment in renewed) >= 2

@@ -1,7 +1,9 @@
 """Locks that a signal at any moment leaves free, or at least to be taken again."""
 
+import os
 import time
 from pathlib import Path
+from threading import Thread
 
 import optuna
 import pytest
@@ -10,6 +12,7 @@ from optuna.storages.journal import JournalFileBackend
 
 from lightsweep.errors import Interrupted
 from lightsweep.sweep import locks
+from lightsweep.sweep.liveness import Owner
 from lightsweep.sweep.locks import FileLock, JournalLock
 from lightsweep.sweep.storage import connect
 
@@ -53,3 +56,68 @@ def test_a_program_with_optunas_own_lock_can_write_too(tmp_path: Path) -> None:
     ours.tell(ours.ask(), 2.0)
     assert len(theirs.trials) == 2
     assert ours.user_attrs == {"note": "good"}
+
+
+def test_a_lock_leaves_no_file(tmp_path: Path) -> None:
+    with FileLock(tmp_path / "lock") as lock:
+        assert not FileLock(tmp_path / "lock").acquire(wait=False)
+        assert lock.path.exists()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_who_gets_the_lock_of_a_removed_file_begins_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    holder, second, third = (FileLock(tmp_path / "lock") for _ in range(3))
+    holder.acquire()
+    flock = locks.fcntl.flock
+
+    def late(descriptor: int, operation: int) -> None:
+        monkeypatch.setattr(locks.fcntl, "flock", flock)
+        holder.release()  # between the opening of the file and its locking
+        assert third.acquire(wait=False)
+        flock(descriptor, operation)
+
+    monkeypatch.setattr(locks.fcntl, "flock", late)
+    assert not second.acquire(wait=False)
+    third.release()
+    assert second.acquire(wait=False)
+
+
+def test_a_lock_is_anothers_whose_file_was_replaced(tmp_path: Path) -> None:
+    first, second = FileLock(tmp_path / "lock"), FileLock(tmp_path / "lock")
+    first.acquire()
+    (tmp_path / "lock").unlink()  # by hand
+    second.acquire()
+    first.release()
+    assert (tmp_path / "lock").exists()
+    assert not first.acquire(wait=False)
+
+
+def test_one_at_a_time_although_each_removes_the_file(tmp_path: Path) -> None:
+    counter = tmp_path / "counter"
+    counter.write_text("0")
+
+    def count() -> None:
+        for _ in range(100):
+            with FileLock(tmp_path / "lock"):
+                number = int(counter.read_text())
+                counter.write_text(str(number + 1))
+
+    threads = [Thread(target=count) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=50)
+    assert counter.read_text() == "400"
+    assert [path.name for path in tmp_path.iterdir()] == ["counter"]
+
+
+def test_locks_that_killed_sweepers_left_go_after_a_day(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    living = Owner()
+    folder = living._lock.path.parent
+    for name, age in (("old.lock", 90_000), ("young.lock", 80_000), (living._lock.path.name, 90_000)):
+        (folder / name).touch()
+        os.utime(folder / name, (time.time() - age,) * 2)
+    Owner().resign(trials_left=False)
+    assert {path.name for path in folder.iterdir()} == {"young.lock", living._lock.path.name}
+    living.resign(trials_left=False)

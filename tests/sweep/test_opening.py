@@ -218,3 +218,14 @@ def test_a_seeded_sampler_draws_no_point_twice_and_a_grid_keeps_its_order(
         done = sweep(*where, *space, f"hydra.sweeper.n_trials={n_trials}")
         assert done.code == 0, done.err
     assert seeds[1::2] == shifted  # each opening rehearses one before
+
+
+def test_a_sweep_leaves_no_locks_and_sweeps_what_a_killed_one_left(sweep, tmp_path: Path) -> None:
+    assert sweep("hydra.sweeper.n_trials=1").code == 0
+    folder = tmp_path / "study"
+    assert not [path for path in folder.rglob("*") if path.suffix in (".claims", ".flock", ".lock")]
+    left = [folder / ".best.yaml.abc.lightsweep-part", folder / "trial-0000/checkpoints/.last.ckpt.abc.lightsweep-part"]
+    for path in left:
+        path.touch()
+    assert sweep("hydra.sweeper.n_trials=1").code == 0
+    assert [path for path in left if path.exists()] == []

@@ -5,7 +5,9 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Barrier, Thread
 
@@ -14,7 +16,7 @@ import pytest
 from optuna.trial import TrialState
 
 from lightsweep.sweep import opening
-from lightsweep.sweep.ledger import Ledger
+from lightsweep.sweep.ledger import Ledger, is_interrupted
 from lightsweep.sweep.storage import Address, connect
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(200)]
@@ -28,9 +30,23 @@ def _programs() -> Path | None:
     return candidates[-1].parent if candidates else None
 
 
+@dataclass(frozen=True)
+class Server:
+    """A PostgreSQL that can be stopped and started."""
+
+    url: str
+    start: Callable[[], None]
+    stop: Callable[[], None]
+
+
 @pytest.fixture(scope="module")
-def database() -> Iterator[str]:
+def database(server: Server) -> str:
     """URL of a fresh PostgreSQL on loopback."""
+    return server.url
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
     programs = _programs()
     if programs is None:
         pytest.skip("PostgreSQL's server is not installed (Debian: apt-get install postgresql)")
@@ -52,11 +68,18 @@ def database() -> Iterator[str]:
 
     control(str(programs / "initdb"), "-D", str(data), "-U", "sweeper", "--auth=trust", "--no-sync")
     options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder} -c fsync=off"
-    control(str(programs / "pg_ctl"), "-D", str(data), "-w", "-l", str(folder / "log"), "-o", options, "start")
-    try:
-        yield f"postgresql://sweeper@127.0.0.1:{port}/postgres"
-    finally:
+
+    def start() -> None:
+        control(str(programs / "pg_ctl"), "-D", str(data), "-w", "-l", str(folder / "log"), "-o", options, "start")
+
+    def stop() -> None:
         control(str(programs / "pg_ctl"), "-D", str(data), "-m", "immediate", "stop")
+
+    start()
+    try:
+        yield Server(f"postgresql://sweeper@127.0.0.1:{port}/postgres", start, stop)
+    finally:
+        stop()
         shutil.rmtree(folder)
 
 
@@ -154,3 +177,52 @@ def test_one_of_many_begins_the_study_and_one_confirms_it(fresh, attempt: int):
     assert len(ledgers[0].trials()) == 1
     for ledger in ledgers:
         ledger.close()
+
+
+def _until(path: Path) -> None:
+    while not path.exists():
+        time.sleep(0.05)
+
+
+def test_a_server_that_is_restarted_costs_no_trial(sweep, server, fresh):
+    url = fresh("restarted")
+    arguments = (f"hydra.sweeper.storage={url}", "hydra.sweeper.n_trials=6", "hydra.sweeper.n_jobs=2")
+    process = sweep.start(*arguments, seconds=1.0)
+    _until(sweep.folder / "trial-0001" / "starts")
+    server.stop()
+    time.sleep(10.0)
+    server.start()
+    _, errors = process.communicate(timeout=150)
+    assert process.returncode == 0, errors
+    (line,) = errors.splitlines()
+    assert line.startswith("waiting for hydra.sweeper.storage: postgresql://")
+    assert line.endswith("at most 300 s")
+    trials = optuna.load_study(study_name="quick", storage=url).trials
+    assert [trial.state for trial in trials if not is_interrupted(trial)] == [TrialState.COMPLETE] * 6
+    assert not [trial for trial in trials if is_interrupted(trial) and "lightsweep" in trial.user_attrs]
+
+
+def test_a_server_that_stays_away_is_one_line_and_the_same_command_goes_on(sweep, server, fresh, tmp_path, monkeypatch):
+    url = fresh("away")
+    source = Path(__file__).parents[2] / "src"
+    (tmp_path / "sitecustomize.py").write_text(
+        f"import sys\nsys.path.insert(0, {str(source)!r})\n"
+        "from lightsweep.sweep import patience\npatience.PATIENCE = 8.0\n"
+    )
+    arguments = (f"hydra.sweeper.storage={url}", "hydra.sweeper.n_trials=4", "hydra.sweeper.n_jobs=2")
+    with monkeypatch.context() as patch:
+        patch.setenv("PYTHONPATH", f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}")
+        process = sweep.start(*arguments, seconds=1.0)
+        _until(sweep.folder / "trial-0001" / "starts")
+        server.stop()
+        _, errors = process.communicate(timeout=150)
+    server.start()
+    assert process.returncode == 1
+    waits, line = errors.splitlines()
+    assert waits.startswith("waiting for hydra.sweeper.storage: postgresql://")
+    assert "could not be used for 8 s" in line
+    assert line.endswith("the same command goes on")
+    done = sweep.run(*arguments)
+    assert done.returncode == 0, done.stderr
+    trials = optuna.load_study(study_name="quick", storage=url).trials
+    assert [trial.state for trial in trials if not is_interrupted(trial)] == [TrialState.COMPLETE] * 4

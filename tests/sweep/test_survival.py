@@ -28,6 +28,13 @@ def _command(pid: str) -> bytes:
         return b""
 
 
+def _stop(pid: int) -> None:
+    """Stop a process. A signal that comes before it has stopped would still reach it."""
+    os.kill(pid, signal.SIGSTOP)
+    while Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "T":
+        time.sleep(0.01)
+
+
 def _wanted(trial, trials) -> dict[str, object]:
     """The parameters of all trials that this one is asked again for; each may have been killed while being asked."""
     wanted: dict[str, object] = {}
@@ -188,9 +195,7 @@ def test_a_second_signal_ends_the_sweep_at_once(sweep):
     while not (sweep.folder / "trial-0000" / "starts").exists():
         time.sleep(0.05)
     worker = _workers(process.pid)[0]
-    os.kill(worker, signal.SIGSTOP)  # it cannot end in order
-    while Path(f"/proc/{worker}/stat").read_text().rpartition(")")[2].split()[0] != "T":
-        time.sleep(0.01)  # a signal that comes before it has stopped would still reach it
+    _stop(worker)  # it cannot end in order
     process.send_signal(signal.SIGINT)
     time.sleep(1.0)
     assert process.poll() is None
@@ -198,3 +203,25 @@ def test_a_second_signal_ends_the_sweep_at_once(sweep):
     process.communicate(timeout=20)
     assert process.returncode == 130
     assert is_interrupted(sweep.study().trials[0])
+
+
+def test_a_stopped_worker_does_not_hold_up_one_signal(sweep, tmp_path, monkeypatch):
+    """It hears no signal but SIGKILL, which comes after a while; its trial is asked for again."""
+    source = Path(__file__).parents[2] / "src"
+    (tmp_path / "sitecustomize.py").write_text(
+        f"import sys\nsys.path.insert(0, {str(source)!r})\n"
+        "from lightsweep.sweep import controller\ncontroller.GRACE = 2.0\n"
+    )
+    arguments = ("hydra.sweeper.n_trials=2", "hydra.sweeper.n_jobs=1")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    process = sweep.start(*arguments, seconds=30.0)
+    while not (sweep.folder / "trial-0000" / "starts").exists():
+        time.sleep(0.05)
+    _stop(_workers(process.pid)[0])
+    process.send_signal(signal.SIGTERM)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert out.count("what runs has not ended within 2 s of the signal: killed, to be run again") == 1
+    assert is_interrupted(sweep.study().trials[0])
+    assert sweep.run(*arguments).returncode == 0
+    _check_books(sweep, 2)

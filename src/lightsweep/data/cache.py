@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lightsweep.files import replacing, write_whole
+from lightsweep.files import replacing, sweep, write_whole
 from lightsweep.security import links
 
 _VERSION = 2
@@ -64,6 +64,7 @@ def save(folder: Path, source: list, arrays: Mapping[str, np.ndarray]) -> bool:
         return False
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        sweep(folder)
         for name, array in arrays.items():
             put(folder, name, array)
         seal(folder, source, arrays)

@@ -2,13 +2,13 @@
 
 import logging
 import os
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from lightsweep.data import cache
 from lightsweep.data.batch_files import damaged, md5, read_batch, read_pickle, unreadable
@@ -113,6 +113,15 @@ class CIFARDataModule(ImageDataModule):
         if other:
             log.warning("%s: not the official md5 of %s; used as they are", self.folder, ", ".join(other))
 
+    def _alone(self, lock: Path) -> AbstractContextManager[Any]:
+        """The lock, taken. Its file stays: a process that waits for a removed one would not see a third's new one."""
+        alone = FileLock(lock)
+        try:
+            return alone.acquire(timeout=0)
+        except Timeout:
+            log.info("waiting for another process that fetches %s, as long as that takes", self.name)
+            return alone.acquire()
+
     def _download(self) -> None:
         """Fetch and unpack the official archive; processes that start together wait for the first."""
         from torchvision.datasets.utils import download_and_extract_archive
@@ -123,7 +132,7 @@ class CIFARDataModule(ImageDataModule):
         existed = self.data_dir.exists()
         try:
             self.data_dir.mkdir(parents=True, exist_ok=True)
-            with FileLock(lock):
+            with self._alone(lock):
                 if self._missing():
                     log.info("%s is not in %s; fetching it (170 MB)", self.name, self.data_dir)
                     download_and_extract_archive(

@@ -221,7 +221,10 @@ def _line(listing: folders.Listing, number: int, reason: str) -> str:
 
 @contextmanager
 def _alone(place: Path) -> Iterator[None]:
-    """One process at a time; the others wait and then find what the first has done."""
+    """One process at a time; the others wait and then find what the first has done.
+
+    The lock's file stays: a process that waits for a removed one would not see a third that makes it anew.
+    """
     lock = FileLock(place / "lock")
     try:
         lock.acquire(timeout=0)

@@ -12,7 +12,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from lightsweep.errors import ConfigError, Diverged, Interrupted, Pruned, RunFailed
+from lightsweep.errors import ConfigError, Diverged, Interrupted, Pruned, RunFailed, StorageLost
 from lightsweep.files import write_whole
 
 log = logging.getLogger(__name__)
@@ -81,6 +81,11 @@ def kind(otherwise: str) -> str:
     return assignment.kind if assignment else otherwise
 
 
+def is_given() -> bool:
+    """Does the running job belong to a sweep?"""
+    return _current.get() is not None
+
+
 def callbacks(monitor: str) -> list:
     """Lightning callbacks that tie the running job to its trial; none outside a sweep."""
     assignment = _current.get()
@@ -123,6 +128,8 @@ def _outcome(function: Callable[[DictConfig], Any], cfg: DictConfig) -> Outcome:
         return Outcome("pruned")
     except (Interrupted, KeyboardInterrupt):
         return Outcome("interrupted")
+    except StorageLost as error:  # no fault of the trial: it is to be run again
+        return Outcome("interrupted", error=str(error))
     except (ConfigError, Diverged, RunFailed) as error:
         return Outcome("failed", error=str(error))
     except Exception as error:  # a trial that fails must not end the sweep, whatever it is

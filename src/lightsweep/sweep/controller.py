@@ -11,12 +11,15 @@ from typing import Any
 
 from optuna.trial import Trial
 
-from lightsweep.errors import Interrupted, RunFailed
+from lightsweep import signals
+from lightsweep.errors import ConfigError, Interrupted, RunFailed
 from lightsweep.sweep.assignment import Assignment, Outcome
 from lightsweep.sweep.ledger import Ledger
 from lightsweep.sweep.slots import InlineSlot, Slot
 from lightsweep.sweep.trial_run import TrialRun
+from lightsweep.sweep.waiting import Wait
 
+GRACE = 60.0  # seconds that running jobs have to end in order
 _LOOK_EVERY = 0.5  # seconds between two looks at the slots, where nothing wakes the loop
 _CLAIM_AGAIN = 1.0  # seconds until a total that was under way is looked at again
 
@@ -30,24 +33,42 @@ class Limits:
 
 
 class Stop:
-    """Ctrl-C and SIGTERM counted: once, running jobs end in order; twice, at once."""
+    """Ctrl-C and SIGTERM counted: once, running jobs end in order; twice, at once; a third ends the loop."""
 
     def __init__(self, slots: Sequence[Slot]) -> None:
         self.slots = slots
         self.signum: int | None = None
+        self.since = 0.0
+        self.killed = False
 
     def __bool__(self) -> bool:
         return self.signum is not None
 
     def request(self, signum: int, frame: FrameType | None = None) -> None:
-        again, self.signum = bool(self), signum
+        if self.killed:
+            signals.raise_unserved(signum)  # the loop itself hangs, as on a lock or a database
+        if self:
+            self.kill()
+            return
+        self.signum, self.since = signum, time.monotonic()
         for slot in self.slots:
-            slot.kill() if again else slot.stop()
+            slot.stop()
+
+    def kill(self) -> None:
+        self.killed = True
+        for slot in self.slots:
+            slot.kill()
+
+    def is_overdue(self) -> bool:
+        """Are there jobs that were told to end in order, and have not? A process that was stopped hears no signal."""
+        return bool(self) and not self.killed and time.monotonic() - self.since > GRACE
 
     @contextmanager
     def listening(self) -> Iterator[None]:
         before = {signum: signal.signal(signum, self.request) for signum in (signal.SIGINT, signal.SIGTERM)}
         try:
+            if (lost := signals.received()) is not None:  # before this, where a library did not pass it on
+                self.request(lost)
             yield
         finally:
             for signum, handler in before.items():
@@ -83,6 +104,7 @@ class Controller:
         self.failures: list[str] = []
         self.started = time.monotonic()
         self.next_claim = 0.0
+        self.waiting, self.ending = Wait(), Wait()
 
     def run_trials(self) -> None:
         """Until the total is reached, the time is over, or too much failed.
@@ -95,6 +117,7 @@ class Controller:
             while not self._is_over():
                 if self._may_ask():
                     self._fill()
+                self._say_what_is_waited_for()
                 self._pause()
                 self._collect()
         self._raise_reason()
@@ -137,8 +160,18 @@ class Controller:
             if trial is None:
                 self.next_claim = time.monotonic() + _CLAIM_AGAIN
                 return
-            self.running[place] = self.begin(trial)
+            try:
+                self.running[place] = self.begin(trial)
+            except ConfigError as error:  # the user's own function has failed for this trial
+                self._tell(trial, Outcome("failed", error=str(error)))
+                continue
             self._start(slot, self.running[place].next_job())
+
+    def _say_what_is_waited_for(self) -> None:
+        if self.running:
+            self.waiting.over()
+        else:
+            self.waiting.still(self.ledger.waited_for)
 
     def _start(self, slot: Slot, job: Assignment) -> None:
         slot.start(job)
@@ -156,7 +189,7 @@ class Controller:
                 self._start(self.slots[place], run.next_job())  # the next seed
                 continue
             del self.running[place]
-            self._tell(run, outcome or Outcome("interrupted"))
+            self._tell(run.trial, outcome or Outcome("interrupted"))
 
     def _heed(self, place: int, outcome: Outcome) -> Outcome:
         """What an outcome means here: a job that dies because we stop it was interrupted; one that is told to end by
@@ -164,23 +197,23 @@ class Controller:
         if self.stop:
             died = outcome.state == "failed" and (outcome.error or "").startswith("the worker")
             return replace(outcome, state="interrupted") if died else outcome
-        if outcome.state != "interrupted":
+        if outcome.state != "interrupted" or outcome.error:  # as where a job has lost its study
             return outcome
         if isinstance(self.slots[place], InlineSlot):  # the signal was for this very process
-            self.stop.request(signal.SIGINT)
+            self.stop.request(signals.received() or signal.SIGINT)
             return outcome
         return Outcome("failed", error="the job was told to end by a signal", facts=outcome.facts)
 
-    def _tell(self, run: TrialRun, outcome: Outcome) -> None:
-        if not self.ledger.tell(run.trial, outcome):
-            self.say(f"trial {run.number}: the result came too late, somebody else has given the trial up; refused")
+    def _tell(self, trial: Trial, outcome: Outcome) -> None:
+        if not self.ledger.tell(trial, outcome):
+            self.say(f"trial {trial.number}: the result came too late, somebody else has given the trial up; refused")
             return
         self.next_claim = 0.0
         if outcome.state == "failed":
-            self.failures.append(f"trial {run.number}: {outcome.error}")
+            self.failures.append(f"trial {trial.number}: {outcome.error}")
         elif outcome.state != "interrupted":
             self.failures.clear()
-        self.changed(run.number)
+        self.changed(trial.number)
 
     def _pause(self) -> None:
         ready = [waitable for slot in self.slots for waitable in slot.waitables()]
@@ -188,7 +221,11 @@ class Controller:
             wait(ready, timeout=_LOOK_EVERY)
         elif not any(isinstance(slot, InlineSlot) for slot in self.slots):
             time.sleep(_LOOK_EVERY / 2)
-        self.ledger.renew()
+        if self.stop and not self.stop.killed:
+            self.ending.still(f"what runs to end in order, at most {GRACE:.0f} s")
+        if self.stop.is_overdue():
+            self.say(f"what runs has not ended within {GRACE:.0f} s of the signal: killed, to be run again")
+            self.stop.kill()
         now = time.monotonic()
         self.look({run.number: now - run.started for run in self.running.values()})
 

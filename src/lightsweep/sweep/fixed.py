@@ -34,20 +34,22 @@ _FREE = (
 )
 
 
-def remember(
-    study: optuna.Study, space: Space, config: DictConfig, seeds: Sequence[int] | None, *, allow_change: bool
-) -> None:
-    """Keep what is fixed in a new study; compare it in one that is gone on with.
-
-    Raises:
-        ConfigError: something differs, and `allow_change` is false. Names what was, and what is.
-    """
-    now = {
+def of(space: Space, config: DictConfig, seeds: Sequence[int] | None) -> dict[str, Any]:
+    """What a sweep holds fixed."""
+    return {
         _SPACE: space.describe(),
         _CONFIG: _fixed(config, space) | {"hydra.sweeper.seeds": seeds and list(seeds)},
         _BESIDE: _beside(config, space),  # apart: a study that was begun before it was kept has none
     }
-    before: dict[str, Any] = {name: study.user_attrs.get(name) for name in now}
+
+
+def compare(study: optuna.Study, now: Mapping[str, Any], *, allow_change: bool) -> None:
+    """Compare what is fixed with what a study was begun with; nothing is written.
+
+    Raises:
+        ConfigError: something differs, and `allow_change` is false. Names what was, and what is.
+    """
+    before = _before(study)
     changes = [change for name in now if before[name] is not None for change in _changes(before[name], now[name])]
     if changes and not allow_change:
         raise ConfigError(
@@ -55,9 +57,19 @@ def remember(
             f"{f'; and {len(changes) - 5} more' if len(changes) > 5 else ''}. Take another hydra.sweeper.study_name, or"
             " go on anyway with hydra.sweeper.allow_changed_space=true"
         )
+
+
+def remember(study: optuna.Study, now: Mapping[str, Any]) -> None:
+    """Keep what is fixed in the study."""
+    before = _before(study)
     for name, value in now.items():
         if before[name] != value:
             study.set_user_attr(name, value)
+
+
+def _before(study: optuna.Study) -> dict[str, Any]:
+    attributes = study.user_attrs
+    return {name: attributes.get(name) for name in (_SPACE, _CONFIG, _BESIDE)}
 
 
 def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

@@ -18,9 +18,10 @@ from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from lightsweep.sweep.assignment import Outcome
 from lightsweep.sweep.leaderboard import folder_of
-from lightsweep.sweep.liveness import LOST_AFTER, RENEW_EVERY, Owner, is_alive
+from lightsweep.sweep.liveness import LOST_AFTER, Owner, is_alive
 from lightsweep.sweep.locks import FileLock
 from lightsweep.sweep.office import Office
+from lightsweep.sweep.patience import Patience
 from lightsweep.sweep.storage import Address, is_server, turns_at
 
 _OWNER = "lightsweep"
@@ -31,7 +32,7 @@ class Ledger:
     """Keeps the books of one study for one sweeper; several sweepers may keep them at once.
 
     Args:
-        study: with the sampler that draws the parameters.
+        study: with the sampler that draws the parameters, on a storage that `connect` has opened.
         address: of the study.
         n_trials: how many trials shall have ended by themselves.
         retries: how often a trial that was cut off is asked for again.
@@ -40,6 +41,7 @@ class Ledger:
     def __init__(self, study: optuna.Study, address: Address, *, n_trials: int, retries: int) -> None:
         self.study = study
         self.n_trials, self.retries = n_trials, retries
+        self.patience: Patience = study._storage.patience  # type: ignore[attr-defined]
         self.owner = Owner()
         self._claims = FileLock(turns_at(address))
         self._alone = not is_server(address)  # whoever takes turns with us here is everybody
@@ -47,7 +49,6 @@ class Ledger:
         self._burial = Office(study, "burial", self.owner)
         self._unmarked: dict[int, float] = {}  # running trials without an owner, and when each was first seen
         self._mine: dict[int, Trial] = {}
-        self._renewed = time.monotonic()
 
     def trials(self) -> list[FrozenTrial]:
         return self.study.get_trials(deepcopy=False)
@@ -67,6 +68,18 @@ class Ledger:
         self._mine[trial.number] = trial
         return trial
 
+    def waited_for(self) -> str:
+        """What keeps `claim` from giving a trial, in words: whoever holds the burial, else other sweepers' trials."""
+        running = [trial.number for trial in self.trials() if trial.state == TrialState.RUNNING]
+        if not running:
+            return f"another sweeper of this study, which writes down what was cut off; at most {LOST_AFTER:.0f} s"
+        several = len(running) > 1
+        which = f"trial{'s' * several} {', '.join(map(str, running))}"
+        return (
+            f"{which} of another sweeper; as long as {'they run' if several else 'it runs'},"
+            f" or {LOST_AFTER:.0f} s after the last sign of a sweeper that is gone"
+        )
+
     def is_done(self) -> bool:
         """Whether the total is reached, and nobody is still at a trial."""
         trials = self.trials()
@@ -85,14 +98,16 @@ class Ledger:
         return in_time
 
     def renew(self) -> None:
-        """Say that this sweeper lives, each few seconds, on what it has: other machines have no other way to know."""
-        if time.monotonic() - self._renewed < RENEW_EVERY:
-            return
-        self._renewed = time.monotonic()
-        for trial in list(self._mine.values()):
+        """Say that this sweeper lives on what it has: other machines have no other way to know.
+
+        Called from a thread of its own, as a trial may hold the main one up: it takes no lock of ours, and a trial that
+        ends at the same moment is none that can be renewed.
+        """
+        for trial in tuple(self._mine.values()):
             with suppress(UpdateFinishedTrialError):  # `tell` says so
-                trial.set_user_attr(_OWNER, self.owner.mark())
+                self.study._storage.set_trial_user_attr(trial._trial_id, _OWNER, self.owner.mark())
         self._confirmation.renew()
+        self._burial.renew()
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -106,8 +121,10 @@ class Ledger:
 
     def close(self) -> None:
         """Be no owner any more. Trials that an error has left running are found by the next sweeper."""
-        self._confirmation.leave()
-        self.owner.resign(trials_left=bool(self._mine))
+        try:
+            self._confirmation.leave()
+        finally:
+            self.owner.resign(trials_left=bool(self._mine))
 
     def _close(self, trial: Trial, outcome: Outcome) -> None:
         if outcome.state == "interrupted":
@@ -151,7 +168,9 @@ class Ledger:
         if not mark:  # a sweeper of another machine claims it just now, or died at it
             seen = self._unmarked.setdefault(trial.number, time.monotonic())
             return time.monotonic() - seen < LOST_AFTER
-        return trial.number in self._mine if self.owner.is_mine(mark) else is_alive(mark)
+        if self.owner.is_mine(mark):
+            return trial.number in self._mine
+        return is_alive(mark, reached_since=self.patience.reached_since)
 
     def _without_successor(self) -> list[FrozenTrial]:
         """Interrupted trials that nobody has asked for again, as where a sweeper died between the two steps."""

@@ -1,11 +1,13 @@
 """An office of a study, such as its confirmation: one living sweeper holds it at a time, on whatever machine."""
 
+import threading
 import time
 from typing import Any
 
 import optuna
 
-from lightsweep.sweep.liveness import Owner, is_alive
+from lightsweep.sweep.liveness import LOST_AFTER, Owner, is_alive
+from lightsweep.sweep.waiting import Wait
 
 _LOOK_AGAIN = 0.2  # seconds
 
@@ -24,9 +26,10 @@ class Office:
 
     def __init__(self, study: optuna.Study, name: str, owner: Owner) -> None:
         self._storage, self._study = study._storage, study._study_id
-        self._prefix = f"lightsweep:{name}:"
+        self._name, self._prefix = name, f"lightsweep:{name}:"
         self._owner = owner
         self._held = self._marked = False
+        self._turn = threading.Lock()  # a renewal that comes after the leaving would hold it for ever
 
     def take(self) -> bool:
         """Take it; False where another sweeper that lives has it or comes first."""
@@ -45,18 +48,24 @@ class Office:
 
     def wait(self) -> None:
         """Take it as soon as it is free."""
+        waiting = Wait()
         while not self.take():
+            waiting.still(
+                f"another sweeper of this study, which has its {self._name}; if it is gone, at most {LOST_AFTER:.0f} s"
+            )
             time.sleep(_LOOK_AGAIN)
 
     def renew(self) -> None:
-        """Say that its holder lives, where this is the holder."""
-        if self._held:
-            self._write({**self._owner.mark(), "held": True})
+        """Say that its holder lives, where this is the holder. May be called from another thread."""
+        with self._turn:
+            if self._held:
+                self._write({**self._owner.mark(), "held": True})
 
     def leave(self) -> None:
-        if self._marked:
-            self._held = False
-            self._write(None)
+        with self._turn:
+            if self._marked:
+                self._held = False
+                self._write(None)
 
     def _write(self, mark: dict[str, Any] | None) -> None:
         self._marked = mark is not None

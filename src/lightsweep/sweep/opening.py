@@ -2,7 +2,7 @@
 
 import importlib.util
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 from math import prod
@@ -10,22 +10,25 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from hydra.errors import HydraException, MissingConfigException
 from hydra_plugins.hydra_optuna_sweeper._impl import OptunaSweeperImpl
 from omegaconf import OmegaConf
 from optuna.samplers import BaseSampler, GridSampler
 
-from lightsweep import checks, memory, preflight
+from lightsweep import checks, memory, preflight, processes
 from lightsweep.build import build
 from lightsweep.errors import ConfigError
+from lightsweep.files import making, sweep
 from lightsweep.security import links
 from lightsweep.sweep import comparable, fixed, places, rehearsal, starting
 from lightsweep.sweep.leaderboard import number_of
-from lightsweep.sweep.liveness import Owner
+from lightsweep.sweep.liveness import Owner, renewing
 from lightsweep.sweep.locks import FileLock, shared_path
 from lightsweep.sweep.office import Office
+from lightsweep.sweep.patience import PatientStorage
 from lightsweep.sweep.plan import Plan
-from lightsweep.sweep.space import Space, grid_of, values_of
-from lightsweep.sweep.storage import connect
+from lightsweep.sweep.space import Space, ends, grid_of, values_of
+from lightsweep.sweep.storage import connect, is_missing
 
 
 def check(plan: Plan) -> None:
@@ -42,8 +45,8 @@ def check(plan: Plan) -> None:
     for condition in plan.space.conditions():
         _check_composes(plan, (*plan.space.fixed, condition))
     _check_direction(plan)
-    for wanted in plan.settings.enqueue or []:
-        _wanted(plan.space, wanted)
+    _check_processes(plan)
+    _named_points(plan)
     _check_sampler(plan)
     rehearsal.check_pruner(plan)
     starting.check(plan)
@@ -58,11 +61,9 @@ def open_study(plan: Plan) -> tuple[Plan, optuna.Study, int]:
     Raises:
         ConfigError: the study was begun with other settings, or cannot be reached.
     """
-    with _writing("hydra.sweep.dir", plan.folder):
-        plan.folder.mkdir(parents=True, exist_ok=True)
     links.check(plan.folder, within=plan.folder, deep=False)
     links.check(plan.folder / "confirm", within=plan.folder, deep=False)
-    with FileLock(shared_path(f"create {plan.address.url} {plan.address.study}")):
+    with FileLock(shared_path(f"create {plan.address.url} {plan.address.study}")), _folder(plan):
         last = max((number_of(folder) for folder in plan.folder.glob("trial-*")), default=-1)
         trials = _count(plan)  # after the folders: a trial is in the study before it has its own
         if last >= trials:
@@ -71,10 +72,14 @@ def open_study(plan: Plan) -> tuple[Plan, optuna.Study, int]:
                 " take another hydra.sweeper.study_name, or move them away"
             )
         study = _load(plan)
+        sweep(plan.folder)  # also in the folders of trials that were cut off, which nobody starts again
+        now = fixed.of(plan.space, plan.compose(plan.space.fixed), plan.settings.seeds)
+        allow = plan.settings.allow_changed_space
+        fixed.compare(study, now, allow_change=allow)  # before a word is written: what is refused changes nothing
         with _alone(study):
+            fixed.compare(study, now, allow_change=allow)  # another may have begun it meanwhile
+            fixed.remember(study, now)
             study.sampler, n_trials = _sampler(plan, trials + _openings(study))
-            allow = plan.settings.allow_changed_space
-            fixed.remember(study, plan.space, plan.compose(plan.space.fixed), plan.settings.seeds, allow_change=allow)
             plan = plan.in_space(plan.space.beside(study.get_trials(deepcopy=False)))
             _enqueue_first(plan, study)
     return plan, study, n_trials
@@ -87,10 +92,20 @@ def _alone(study: optuna.Study) -> Iterator[None]:
     office = Office(study, "opening", owner)
     try:
         office.wait()
-        yield
+        with renewing(office.renew):
+            yield
     finally:
         office.leave()
         owner.resign(trials_left=False)
+
+
+@contextmanager
+def _folder(plan: Plan) -> Iterator[None]:
+    """The sweep's folder, which goes again where the sweep is refused before anything is in it."""
+    with ExitStack() as stack:
+        with _writing("hydra.sweep.dir", plan.folder):
+            stack.enter_context(making(plan.folder))
+        yield
 
 
 @contextmanager
@@ -103,13 +118,17 @@ def _writing(key: str, path: str | Path) -> Iterator[None]:
 
 
 def _load(plan: Plan) -> optuna.Study:
-    study = optuna.create_study(
-        study_name=plan.address.study,
-        storage=connect(plan.address.url),
-        pruner=plan.pruner,
-        direction=plan.direction,
-        load_if_exists=True,
-    )
+    """The study as it is in the storage, or a new one. Optuna's own `load_if_exists` writes into a journal first."""
+    storage, name = _connected(plan), plan.address.study
+    if name in {study.study_name for study in storage.get_all_studies()}:
+        study = optuna.load_study(study_name=name, storage=storage, pruner=plan.pruner)
+    else:
+        study = optuna.create_study(
+            study_name=name, storage=storage, pruner=plan.pruner, direction=plan.direction, load_if_exists=True
+        )
+    several = len(study.directions)
+    if several > 1:
+        raise ConfigError(f"hydra.sweeper.study_name: the study {study.study_name!r} has {several} objectives, not one")
     begun = study.direction.name.lower()
     if begun != plan.direction:
         raise ConfigError(
@@ -133,10 +152,16 @@ def _storage_key(plan: Plan) -> str:
 
 
 def _count(plan: Plan) -> int:
-    with _writing(_storage_key(plan), plan.settings.storage or plan.folder):
-        storage = connect(plan.address.url)
+    if is_missing(plan.address):
+        return 0
+    storage = _connected(plan)
     ids = {study.study_name: study._study_id for study in storage.get_all_studies()}
     return storage.get_n_trials(ids[plan.address.study]) if plan.address.study in ids else 0
+
+
+def _connected(plan: Plan) -> PatientStorage:
+    with _writing(_storage_key(plan), plan.settings.storage or plan.folder):
+        return connect(plan.address.url)
 
 
 def _sampler(plan: Plan, shift: int) -> tuple[BaseSampler, int]:
@@ -163,7 +188,7 @@ def _sampler(plan: Plan, shift: int) -> tuple[BaseSampler, int]:
 def _enqueue_first(plan: Plan, study: optuna.Study) -> None:
     """The config as it stands is the first trial, then come the points that the user named, also for a study that is
     gone on with. None that is there already, in whatever state, is asked for again."""
-    named = [_wanted(plan.space, wanted) for wanted in plan.settings.enqueue or []]
+    named = _named_points(plan)
     # The baseline comes once, and to a grid never, which visits its own points and no others.
     if not study.user_attrs.get("enqueued") and not isinstance(study.sampler, GridSampler):
         point, remarks = plan.space.point(_baseline(plan))
@@ -172,6 +197,11 @@ def _enqueue_first(plan: Plan, study: optuna.Study) -> None:
         study.set_user_attr("enqueued", True)
     for point in named:
         study.enqueue_trial(point, user_attrs={"note": "enqueued"}, skip_if_exists=True)
+
+
+def _named_points(plan: Plan) -> list[dict[str, Any]]:
+    """``hydra.sweeper.enqueue`` as Optuna's parameters."""
+    return [_wanted(plan.space, wanted) for wanted in plan.settings.enqueue or []]
 
 
 def _baseline(plan: Plan) -> dict[str, Any]:
@@ -201,10 +231,12 @@ def _check_jobs(plan: Plan) -> None:
 
 
 def _check_sampler(plan: Plan) -> None:
+    """Let the sampler draw made-up trials, and the user's own function suggest once."""
     settings = replace(plan.settings, sampler=rehearsal.hurried(plan.settings.sampler))
     with rehearsal.in_silence():
         sampler, _ = _sampler(replace(plan, settings=settings), shift=0)
     rehearsal.check_sampler(plan, sampler)
+    rehearsal.check_extension(plan)
 
 
 def _check_direction(plan: Plan) -> None:
@@ -217,7 +249,9 @@ def _check_direction(plan: Plan) -> None:
 
 def _check_composes(plan: Plan, overrides: Sequence[str]) -> None:
     """Every key that applies under these overrides exists, and what is fixed makes sense."""
-    preflight.check(plan.compose(overrides), list(overrides))
+    config = plan.compose(overrides)
+    preflight.check(config, list(overrides))
+    processes.check_single(config.trainer, lambda: _gpus_of_a_job(plan))
     point = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0)).ask()
     # A choice of a group that is drawn may not go with a condition's keys: only the condition itself is composed.
     groups = plan.config.hydra.runtime.choices
@@ -227,3 +261,36 @@ def _check_composes(plan: Plan, overrides: Sequence[str]) -> None:
         if parameter.key not in groups and (parameter.condition is None or parameter.condition in overrides)
     ]
     plan.compose((*overrides, *drawn))
+
+
+def _check_processes(plan: Plan) -> None:
+    """Every trial trains in one process, whatever is drawn for it."""
+    for overrides in _trainers(plan):
+        try:
+            config = plan.compose(overrides)
+        except MissingConfigException:  # there is no such choice
+            raise
+        except (HydraException, ConfigError):  # a choice that does not go with what is fixed costs its own trials
+            continue
+        processes.check_single(config.trainer, lambda: _gpus_of_a_job(plan))
+
+
+def _trainers(plan: Plan) -> Iterator[tuple[str, ...]]:
+    """Overrides under which trials have different trainers: a config group that is drawn can bring another one."""
+    groups = plan.config.hydra.runtime.choices
+    for parameter in plan.space.parameters:
+        key = parameter.key.lstrip("+")
+        if key not in groups and not key.startswith("trainer."):
+            continue
+        under = plan.space.fixed if parameter.condition is None else (*plan.space.fixed, parameter.condition)
+        for value in ends(parameter.distribution):
+            yield (*under, f"{parameter.key}={value}")
+
+
+def _gpus_of_a_job(plan: Plan) -> int:
+    """How many GPUs a job can see. A worker is given one; what a launcher's job has is known only there."""
+    if plan.settings.n_jobs > 0:
+        return 1
+    from torch.cuda import device_count  # this process trains, and imports torch anyway
+
+    return device_count()

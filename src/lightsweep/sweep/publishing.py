@@ -18,6 +18,9 @@ class Publisher:
         self._best: int | None = None
 
     def publish(self) -> None:
+        self.ledger.patience(self._write)  # a disk that is full for a while
+
+    def _write(self) -> None:
         with self.ledger.writing():
             table = leaderboard.rows(self.ledger.trials(), self.plan.space, self.ledger.study.direction)
             title = f"{self.plan.address.study}: {self.plan.metric}"

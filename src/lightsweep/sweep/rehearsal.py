@@ -53,6 +53,22 @@ def _draw(plan: Plan, sampler: BaseSampler) -> None:
         study.tell(trial, float(number))
 
 
+def check_extension(plan: Plan) -> None:
+    """Let the user's own function suggest values for one trial.
+
+    Raises:
+        HydraException: it suggests a key that does not exist.
+        ConfigError: it fails, or suggests what is searched already.
+    """
+    if plan.space.extend is None:
+        return
+    with in_silence():
+        trial = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0), direction=plan.direction).ask()
+        drawn = plan.space.suggest(trial)
+    searched = {parameter.key for parameter in plan.space.parameters}
+    plan.compose((*plan.space.fixed, *(each for each in drawn if each.partition("=")[0] not in searched)))
+
+
 def check_pruner(plan: Plan) -> None:
     """Let the pruner judge.
 

@@ -12,6 +12,7 @@ from lightsweep.sweep import confirmation, opening, view
 from lightsweep.sweep.assignment import Assignment, Outcome
 from lightsweep.sweep.controller import Controller, Limits
 from lightsweep.sweep.ledger import Ledger
+from lightsweep.sweep.liveness import renewing
 from lightsweep.sweep.plan import Plan
 from lightsweep.sweep.publishing import Publisher
 from lightsweep.sweep.slots import InlineSlot, LauncherSlot, Slot, WorkerSlot
@@ -32,7 +33,8 @@ def run(plan: Plan) -> float:
     ledger = Ledger(study, plan.address, n_trials=n_trials, retries=plan.settings.retries)
     slots = _slots(plan, n_trials)
     try:
-        return Session(plan, ledger, slots).run()
+        with renewing(ledger.renew):
+            return Session(plan, ledger, slots).run()
     finally:
         for slot in slots:
             slot.close()

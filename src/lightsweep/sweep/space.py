@@ -20,7 +20,7 @@ from optuna.distributions import (
 )
 from optuna.trial import BaseTrial, FrozenTrial, Trial
 
-from lightsweep.errors import ConfigError
+from lightsweep.errors import ConfigError, RunFailed
 
 _SHAPE = ("model.width", "model.depth", "model.taper")
 _MOST_POINTS = 1_000_000  # of a grid, which lists them all before the first
@@ -64,7 +64,7 @@ class Space:
             if _applies(parameter, chosen):
                 chosen[parameter.key] = str(trial._suggest(parameter.name, parameter.distribution))
         if self.extend is not None:
-            self.extend(trial)
+            _extend(self.extend, trial)
         return (*_texts(chosen), *self._further(trial, chosen))
 
     def overrides(self, trial: BaseTrial) -> tuple[str, ...]:
@@ -180,6 +180,14 @@ def key_of(name: str) -> str:
     return name.rpartition(":")[2].partition("#")[0]
 
 
+def ends(distribution: BaseDistribution) -> Sequence[Any]:
+    """All choices of a categorical dimension, the lowest and the highest value of another."""
+    if isinstance(distribution, CategoricalDistribution):
+        return distribution.choices
+    assert isinstance(distribution, IntDistribution | FloatDistribution)
+    return distribution.low, distribution.high
+
+
 def grid_of(space: Space, choices: Callable[[BaseDistribution], Any]) -> dict[str, list]:
     """The values of each dimension for a grid sampler; `choices` is the official sweeper's own conversion."""
     if space.conditions():
@@ -245,6 +253,16 @@ def _check_finite(line: str, distribution: BaseDistribution) -> None:
         raise ConfigError(f"{line}: the bounds of a range of whole numbers must be at most {_LARGEST_INT}")
     if not math.isfinite(high - low):
         raise ConfigError(f"{line}: its bounds must not be further apart than a number can be large")
+
+
+def _extend(function: Callable[[Trial], None], trial: Trial) -> None:
+    try:
+        function(trial)
+    except (ConfigError, RunFailed):
+        raise
+    except Exception as error:  # the user's own code, which may raise whatever it wants
+        what = " ".join(f"{type(error).__name__}: {error}".split())
+        raise ConfigError(f"hydra.sweeper.custom_search_space: {what}") from error
 
 
 def _check(space: Space, keys: list[str]) -> None:

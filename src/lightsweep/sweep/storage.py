@@ -1,5 +1,6 @@
 """Where a study is kept: a journal file in its folder, or any database that Optuna can reach."""
 
+import logging
 import random
 import time
 from dataclasses import dataclass
@@ -7,14 +8,17 @@ from functools import lru_cache
 from pathlib import Path
 
 import optuna
-from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages import JournalStorage, RDBStorage, get_storage
 from optuna.storages.journal import JournalFileBackend
 
 from lightsweep.errors import ConfigError
 from lightsweep.security import secrets
 from lightsweep.sweep.locks import JournalLock, shared_path
+from lightsweep.sweep.patience import PATIENCE, Patience, PatientStorage
+from lightsweep.sweep.waiting import Wait
 
 JOURNAL = "study.journal"
+_LOCKED = 5.0  # seconds that SQLite waits by itself for a file that another process has locked
 _TRIES = 6  # to make a database's tables beside others who make them
 
 
@@ -38,15 +42,17 @@ class Address:
 
 
 @lru_cache(maxsize=4)
-def connect(place: str) -> BaseStorage:
-    """Open a storage, once a process.
+def connect(place: str) -> PatientStorage:
+    """Open a storage, once a process. Once it is open it may be out of reach for a while, but not before.
 
     Raises:
         ConfigError: it cannot be reached or read.
         OSError: the journal's folder or file cannot be written.
     """
     try:
-        return _database(place) if "://" in place else _journal(Path(place))
+        storage = get_storage(_database(place)) if "://" in place else _journal(Path(place))
+        patience = Patience(_name(place))
+        return PatientStorage(storage, patience)  # type: ignore[abstract]
     except Exception as error:  # each database driver has its own
         if isinstance(error, OSError) and "://" not in place:
             raise
@@ -57,15 +63,20 @@ def connect(place: str) -> BaseStorage:
 @lru_cache(maxsize=4)
 def follow(address: Address) -> optuna.Study:
     """The study as a job sees it: to report to, not to ask. The sampler is the cheapest one, it draws nothing."""
-    return optuna.load_study(
-        study_name=address.study, storage=connect(address.url), sampler=optuna.samplers.RandomSampler()
-    )
+    opening = Patience(_name(address.url))  # the sweep has opened it before
+    storage = opening(lambda: connect(address.url))
+    return optuna.load_study(study_name=address.study, storage=storage, sampler=optuna.samplers.RandomSampler())
 
 
 def is_server(address: Address) -> bool:
     """Whether the study is in a database that has no file here: a server's, or one in memory."""
     file = _file(address)
     return "://" in file or file in ("", ":memory:")
+
+
+def is_missing(address: Address) -> bool:
+    """Whether the study is to be kept in a file that is not there yet: then it has no trials."""
+    return not is_server(address) and not Path(_file(address)).exists()
 
 
 def turns_at(address: Address) -> Path:
@@ -88,6 +99,9 @@ def _file(address: Address) -> str:
 def _journal(path: Path) -> JournalStorage:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.touch()
+    with path.open("rb") as file:
+        if file.read(1) not in (b"", b"{"):  # seen before a lock is left beside it
+            raise ValueError("it is no journal of Optuna's")
     lock = JournalLock(path)
     try:
         lock.acquire()  # cuts off what a killed writer left unfinished, before anybody reads it
@@ -100,13 +114,24 @@ def _database(url: str) -> RDBStorage:
     """Open a database. Machines that begin together all make its tables; all but one are told that they exist."""
     from sqlalchemy.exc import DBAPIError, IntegrityError, ProgrammingError  # not for a journal: it takes its time
 
-    wait = {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {"pool_pre_ping": True}
-    for _ in range(_TRIES - 1):
+    logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)  # it prints a trace of a connection that is lost
+    wait = {"connect_args": {"timeout": _LOCKED}} if url.startswith("sqlite") else {"pool_pre_ping": True}
+    waiting, tries = Wait(), 0
+    while True:
         try:
             return RDBStorage(url, engine_kwargs=wait)
         except DBAPIError as error:
+            if "database is locked" in str(error) and waiting.seconds < PATIENCE:
+                waiting.still(f"{url}, which another process has locked, at most {PATIENCE:.0f} s")
+                continue
             # Each database has its own error for it; a server that cannot be reached is an OperationalError too.
-            if not (isinstance(error, IntegrityError | ProgrammingError) or "already exists" in str(error)):
+            made = isinstance(error, IntegrityError | ProgrammingError) or "already exists" in str(error)
+            tries += 1
+            if not made or tries == _TRIES:
                 raise
         time.sleep(random.uniform(0.1, 0.5))
-    return RDBStorage(url, engine_kwargs=wait)
+
+
+def _name(place: str) -> str:
+    """Of a storage, in what is said."""
+    return secrets.redacted(f"hydra.sweeper.storage: {place}")

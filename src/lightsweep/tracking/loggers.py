@@ -42,7 +42,9 @@ def mlflow(*, store: str, experiment: str, name: str, run_dir: str) -> Any:
     folder = Path(store).expanduser().absolute()
     folder.mkdir(parents=True, exist_ok=True)
     uri = f"sqlite:///{folder / _DATABASE}"
-    with FileLock(folder / f".{_DATABASE}.lock"):  # MLflow's own making of tables and experiments is no single step
+    # MLflow's own making of tables and experiments is no single step. The lock's file stays: a process that waits for
+    # a removed one would not see a third that makes it anew.
+    with FileLock(folder / f".{_DATABASE}.lock"):
         client = MlflowClient(uri)
         if client.get_experiment_by_name(experiment) is None:
             client.create_experiment(experiment, artifact_location=(folder / "artifacts").as_uri())
