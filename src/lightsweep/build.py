@@ -83,7 +83,7 @@ def _locate(node: Any, key: str) -> list[str]:
         return []
     found: list[str] = []
     name = node.get(targets.TARGET)
-    slot = table.slot(key)
+    slot = table.slot(key.split("."))
     if name is not None and slot is not None and not table.is_trusted(name):
         found += _as_listed(name, slot, key)
     for argument, value in node.items():

@@ -1,5 +1,7 @@
 """Checkpoints: tensors and plain dicts only, replaced in one step, and enough in them to rebuild the network."""
 
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -17,7 +19,11 @@ from lightsweep.checkpoint_files import BEST, LAST
 from lightsweep.data.normalize import Normalization
 from lightsweep.errors import ConfigError
 from lightsweep.files import replacing
+from lightsweep.names import printable
 from lightsweep.network import build_network
+from lightsweep.security.paths import is_inside
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -117,7 +123,23 @@ def epochs_finished(checkpoint: dict[str, Any]) -> int:
 
 class AtomicCheckpointIO(TorchCheckpointIO):
     """Writes beside the old file and then takes its place. Lightning's own goes through the system's temporary folder,
-    from where the last step can be a copy that a kill leaves half done."""
+    from where the last step can be a copy that a kill leaves half done.
+
+    Args:
+        folders: only checkpoints in these are ever deleted. Lightning deletes what an earlier checkpoint, perhaps of
+            somebody else, says is an older one.
+    """
+
+    def __init__(self, folders: Sequence[Path]) -> None:
+        super().__init__()
+        self.folders = tuple(folders)
+
+    def remove_checkpoint(self, path: Any) -> None:
+        place = Path(str(path))
+        if "://" in str(path) or "::" in str(path) or not any(is_inside(place, each) for each in self.folders):
+            log.warning("%s is no checkpoint of this run: not deleted", printable(str(path)))
+            return
+        place.unlink(missing_ok=True)  # a file: whole folders are never checkpoints here
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         buffer = BytesIO()  # straight to a full disk, torch would raise an error that does not say so

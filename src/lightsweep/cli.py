@@ -43,7 +43,8 @@ def launch(main: Callable[[], Any]) -> None:
         with signals.as_exceptions(to_the_end=True):
             loader.install()
             sys.argv[1:] = prepare(sys.argv[1:])
-            typed.declare(typed.read(sys.argv[1:]))
+            typed.declare(said := typed.read(sys.argv[1:]))
+            _check_links(said)
             with redirect_stderr(shown):
                 main()
     except Interrupted as error:
@@ -147,14 +148,11 @@ def prepare(arguments: list[str]) -> list[str]:
         raise ConfigError("lr_find=true tests one setting, it cannot be swept (drop -m and sweep=)")
     if resumed in (None, "null"):
         _refuse_to_run_over(arguments)
-        if (grid := _last_value(arguments, "hydra.sweep.dir")) is not None and multirun:
-            links.check(Path(grid.strip("'\"")), within=Path(grid.strip("'\"")))
         # A sweep file cannot say by itself that it is a sweep: Hydra wants that before it composes.
         return arguments if multirun or sweep in (None, "null") else [*arguments, "hydra.mode=MULTIRUN"]
     if multirun or sweep not in (None, "null"):
         raise ConfigError("resume goes on with one run, it cannot be swept (drop -m)")
     folder = run_folder.find(resumed.strip("'\""))
-    links.check(folder, within=folder)  # now: Hydra writes into it before the run begins
     quoted = QuotedString(str(folder), Quote.single).with_quotes()
     own = run_folder.load_config(folder)
     others = [argument for argument in arguments if _key(argument) not in ("resume", "hydra.run.dir")]
@@ -242,6 +240,14 @@ def _refuse_no_choice(arguments: list[str]) -> None:
             raise ConfigError(
                 f"{argument}: there is no such choice; there is {', '.join(options) or 'none'} (~{group}: without)"
             )
+
+
+def _check_links(said: typed.Typed) -> None:
+    """Hydra writes into the folder that is typed before a run or a grid begins, and it may be somebody else's."""
+    for key in ("hydra.run.dir", "hydra.sweep.dir"):
+        for value in said.values.get(key, ()):
+            if isinstance(value, str) and "${" not in value:
+                links.check(Path(value), within=Path(value))
 
 
 def _refuse_rerun(arguments: list[str]) -> None:

@@ -118,6 +118,7 @@ def _test(
         cfg.trainer,
         "trainer",
         folder=folder,
+        default_root_dir=str(folder),
         max_epochs=-1,
         max_steps=span.steps,
         limit_val_batches=0,

@@ -59,7 +59,7 @@ def read(path: Path) -> list[Row]:
     """The rows of a metrics.csv, without cells that are empty.
 
     Raises:
-        ConfigError: the file is missing.
+        ConfigError: the file is missing, or no text.
     """
     if not path.is_file():
         raise ConfigError(f"{path} is missing: no epoch was finished, or it is no run's folder")
@@ -68,13 +68,15 @@ def read(path: Path) -> list[Row]:
 
 def _read(path: Path) -> list[Row]:
     rows = []
-    with path.open(encoding="utf-8", newline="") as file:
-        for cells in csv.DictReader(file):
-            try:
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            for cells in csv.DictReader(file):
                 row = {name: float(cell) for name, cell in cells.items() if cell != ""}
-            except (TypeError, ValueError):  # a line cut off by a kill
-                break
-            rows.append({**row, "epoch": int(row["epoch"])})
+                rows.append({**row, "epoch": int(row["epoch"])})
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is no table of metrics ({error.reason})") from error
+    except (TypeError, ValueError, KeyError, OverflowError, csv.Error):
+        pass  # a line cut off by a kill, or none of ours: what follows is dropped
     return rows
 
 

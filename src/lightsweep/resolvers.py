@@ -8,7 +8,7 @@ from omegaconf import OmegaConf
 
 from lightsweep.run_folder import ROOT, place
 from lightsweep.security import interpolations
-from lightsweep.security.secrets import storage
+from lightsweep.security.secrets import place as storage_place
 
 
 def register() -> None:
@@ -16,11 +16,11 @@ def register() -> None:
 
     ``root:outputs`` is a path in the project's root, ``run_id:`` a few random letters. ``steps:EPOCHS,SEEDS`` is how
     many steps a trial has for its pruner, ``warmup_steps:EPOCHS,SEEDS`` how many of them it is safe from the pruner.
-    ``group:FOLDER`` and ``name:FOLDER`` are what a tracker calls a run. ``storage:`` is LIGHTSWEEP_STORAGE, if it is
-    set. OmegaConf's own resolvers are restricted.
+    ``group:FOLDER`` and ``name:FOLDER`` are what a tracker calls a run. ``storage:`` stands for the address in
+    LIGHTSWEEP_STORAGE, if there is one. OmegaConf's own resolvers are restricted.
     """
     interpolations.restrict()
-    OmegaConf.register_resolver("lightsweep.storage", storage, replace=True)
+    OmegaConf.register_resolver("lightsweep.storage", storage_place, replace=True)
     OmegaConf.register_resolver("lightsweep.root", lambda name: str(ROOT / name), replace=True)
     OmegaConf.register_resolver("lightsweep.run_id", lambda: secrets.token_hex(2), use_cache=True, replace=True)
     OmegaConf.register_resolver("lightsweep.group", lambda folder: place(folder)[0], replace=True)

@@ -57,27 +57,36 @@ def adapt(
     for name, value in optimizer.items():
         if value != before.get(name):
             _change(checkpoint, name, value, before.get(name))
-    for saver in trainer.checkpoint_callbacks:
-        if isinstance(saver, ModelCheckpoint) and (state := checkpoint["callbacks"].get(saver.state_key)):
-            _forget_elsewhere(state, Path(saver.dirpath or trainer.default_root_dir))
+    _forget_elsewhere(checkpoint["callbacks"], trainer)
     for callback in trainer.early_stopping_callbacks:
         if state := checkpoint["callbacks"].get(callback.state_key):
             state["patience"] = callback.patience
 
 
-def _forget_elsewhere(state: dict[str, Any], folder: Path) -> None:
-    """Let a ModelCheckpoint remember no files outside its folder: Lightning would delete them as older checkpoints."""
+def _forget_elsewhere(states: dict[Any, Any], trainer: pl.Trainer) -> None:
+    """Let callbacks remember no files outside the run's folder and those that were typed: Lightning would delete them
+    as older checkpoints. Also in the form that Lightning gives to states of its earlier versions."""
+    savers = [each for each in trainer.checkpoint_callbacks if isinstance(each, ModelCheckpoint)]
+    folders = [Path(trainer.default_root_dir), *(Path(each.dirpath) for each in savers if each.dirpath)]
+    for key, state in list(states.items()):
+        if not isinstance(key, str):  # a class, as before Lightning 1.5, or whatever else it made of it
+            del states[key]
+        elif isinstance(state, dict) and any(name in state for name in (*_PATHS, "best_k_models")):
+            _clean(state, folders)
+
+
+def _clean(state: dict[str, Any], folders: list[Path]) -> None:
     for name in _PATHS:
-        if not _is_in(state.get(name), folder):
+        if not _is_in(state.get(name), folders):
             state[name] = ""
     kept = state.get("best_k_models") or {}
-    state["best_k_models"] = {path: score for path, score in kept.items() if _is_in(path, folder)}
+    state["best_k_models"] = {path: score for path, score in kept.items() if _is_in(path, folders)}
 
 
-def _is_in(path: Any, folder: Path) -> bool:
+def _is_in(path: Any, folders: list[Path]) -> bool:
     if not isinstance(path, str) or path == "" or "://" in path or "::" in path:
         return False
-    return is_inside(Path(path), folder)
+    return any(is_inside(Path(path), folder) for folder in folders)
 
 
 def plateau_progress(state: dict[str, Any]) -> dict[str, Any]:

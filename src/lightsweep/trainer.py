@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import pytorch_lightning as pl
 from omegaconf import DictConfig
-from pytorch_lightning.callbacks import Callback, LearningRateMonitor
+from pytorch_lightning.callbacks import Callback, LearningRateMonitor, ModelCheckpoint
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch import nn
@@ -47,10 +47,16 @@ def make(
         folder=folder,
         logger=loggers,
         callbacks=[first, *chosen, *further, last],
-        plugins=[AtomicCheckpointIO()],
+        plugins=[AtomicCheckpointIO(_checkpoint_folders(folder, chosen))],
         default_root_dir=str(folder),
         use_distributed_sampler=False,  # the loader shares the data out itself
     )
+
+
+def _checkpoint_folders(folder: Path, callbacks: Sequence[Callback]) -> list[Path]:
+    """Where a run keeps checkpoints: in its own folder, or where a person typed."""
+    typed = [callback.dirpath for callback in callbacks if isinstance(callback, ModelCheckpoint)]
+    return [folder, *(Path(str(each)) for each in typed if each is not None)]
 
 
 def _built(nodes: DictConfig, group: str, kind: type[_Part], folder: Path) -> list[_Part]:

@@ -1,5 +1,6 @@
 """What a config file from somebody else may not set of Hydra, tried on train.py's command line."""
 
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ HYDRA: dict[str, tuple[dict[str, Any], str]] = {
         {"job_logging": file_handler(filename="${hydra.runtime.output_dir}/../../home/notes.txt")},
         "handlers.evil.filename",
     ),
-    "by the job's name": ({"job": {"name": "../../home/notes"}}, "handlers.file.filename"),
+    "by the job's name": ({"job": {"name": "../../home/notes"}}, "hydra.job.name must be a name"),
     "Hydra's own log": ({"hydra_logging": file_handler(filename="{victim}")}, "hydra.hydra_logging.handlers.evil"),
     "an attribute set later": (
         {
@@ -59,11 +60,45 @@ HYDRA: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a formatter": (
         {"job_logging": {"formatters": {"evil": {"()": "os.system", "command": "touch {marker}"}}}},
-        "os.system",
+        "formatters.evil.() must be left out",
     ),
     "a filter": (
         {"hydra_logging": {"filters": {"evil": {"()": "os.system", "command": "touch {marker}"}}}},
-        "os.system",
+        "filters.evil.() must be left out",
+    ),
+    "a filter that opens a file": (
+        {"job_logging": {"filters": {"evil": {"()": "logging.FileHandler", "filename": "{victim}", "mode": "w"}}}},
+        "filters.evil.() must be left out",
+    ),
+    "a formatter that opens a file": (
+        {"job_logging": {"formatters": {"evil": {"()": "logging.FileHandler", "filename": "{victim}", "mode": "w"}}}},
+        "formatters.evil.() must be left out",
+    ),
+    "a formatter's class": (
+        {
+            "job_logging": {
+                "formatters": {"evil": {"class": "logging.FileHandler", "format": "{victim}", "datefmt": "w"}}
+            }
+        },
+        "formatters.evil.class must be left out",
+    ),
+    "a reference to an object": (
+        {"job_logging": {"loggers": {"evil": {"level": "ext://antigravity.x"}}}},
+        "must not refer to an object",
+    ),
+    "another part of logging": ({"job_logging": {"evil": {}}}, "hydra.job_logging.evil must be left out"),
+    "a value that changes": (
+        {"job_logging": file_handler(filename="${oc.select:hydra.job.num,{victim}}", mode="a")},
+        "handlers.evil.filename must be typed, or hold interpolations",
+    ),
+    "records by a value that changes": (
+        {"output_subdir": "${oc.select:hydra.job.num,../../home}"},
+        "hydra.output_subdir must be typed, or hold interpolations",
+    ),
+    "a node from elsewhere": ({"job_logging": "${hydra.hydra_logging}"}, "hydra.job_logging must have keys of its own"),
+    "a part from elsewhere": (
+        {"job_logging": {"handlers": "${hydra.hydra_logging.handlers}"}},
+        "hydra.job_logging.handlers must have keys",
     ),
     "a callback": (
         {"callbacks": {"evil": {"_target_": "os.system", "command": "touch {marker}"}}},
@@ -108,6 +143,11 @@ SWEEPER: dict[str, tuple[dict[str, Any], str]] = {
     "storage by detour": ({"storage": "${data_dir}", "study_name": "x"}, "hydra.sweeper.storage must be typed"),
     "preload": ({"preload": ["antigravity"]}, "hydra.sweeper.preload must be typed"),
     "custom_search_space": ({"custom_search_space": "os.system"}, "that LIGHTSWEEP_TRUST names, got 'os.system'"),
+    "preload by a value that changes": (
+        {"preload": ["${oc.select:hydra.job.num,antigravity}"]},
+        "hydra.sweeper.preload must be typed",
+    ),
+    "the whole by a value that changes": ({"params": "${oc.select:a,b}"}, "hydra.sweeper.params must have keys"),
     "params of Hydra": ({"params": {"hydra.job_logging.handlers.file.filename": "{victim}"}}, "hydra.sweeper.params"),
     "params that add": ({"params": {"+hydra.job.env_set.PATH": "/x"}}, "hydra.sweeper.params"),
     "params that choose": ({"params": {"hydra/job_logging": "evil"}}, "hydra.sweeper.params"),
@@ -115,7 +155,7 @@ SWEEPER: dict[str, tuple[dict[str, Any], str]] = {
     "params that call": ({"params": {"model.width": "choice(4,8)", "+model.a._target_": "os.system"}}, "_target_"),
     "pruner": ({"pruner": {"_target_": "optuna.storages.RDBStorage", "url": "x"}}, "hydra.sweeper.pruner._target_"),
     "sweeper": ({"_target_": "os.system", "command": "touch {marker}"}, "hydra.sweeper._target_"),
-    "study's name": ({"study_name": "../../../home"}, "hydra.sweep.dir must lie in"),
+    "study's name": ({"study_name": "../../../home"}, "hydra.sweeper.study_name must be a name"),
 }
 
 
@@ -123,7 +163,7 @@ SWEEPER: dict[str, tuple[dict[str, Any], str]] = {
 def test_a_sweep_file_cannot_set_it(scene, attack, node: dict[str, Any], says: str) -> None:
     content = {"defaults": ["quick", "_self_"], "hydra": {"sweeper": node}}
     scene.write("sweep/evil.yaml", content, GLOBAL)
-    attack("sweep=evil", says=says, without=("hydra.sweep.dir",) if "hydra.sweep.dir" in says else ())
+    attack("sweep=evil", says=says, without=("hydra.sweep.dir",) if "study_name" in says else ())
     assert "antigravity" not in sys.modules
 
 
@@ -160,6 +200,47 @@ def test_a_sweepers_params_cannot_choose_a_file_that_does(scene, attack) -> None
     attack("sweep=evil", says="handlers.evil.filename")
 
 
+@pytest.mark.parametrize("mode", [[], ["-m"]])
+def test_a_key_with_a_dot_is_no_slot(scene, attack, mode: list[str]) -> None:
+    """A node hidden behind such a key, and fetched from there as the sweeper."""
+    official = {
+        "_target_": "hydra_plugins.hydra_optuna_sweeper.optuna_sweeper.OptunaSweeper",
+        "sampler": {"_target_": "optuna.samplers.CmaEsSampler"},
+        "storage": "sqlite:///{marker}",
+        "params": {"seed": "range(1,3)"},
+    }
+    hidden = {"hydra.sweeper": official, "hydra": {"sweeper": "${oc.select:'[hydra.sweeper]'}", "mode": "MULTIRUN"}}
+    scene.write("mine.yaml", {"defaults": ["train", "_self_"], **hidden})
+    attack("--config-name", "mine", *mode, says="hydra.sweeper")
+    scene.write(
+        "mine.yaml",
+        {"defaults": ["train", "_self_"], "hydra.callbacks.x": {"_target_": "lightsweep.run_folder.ConfigFirst"}},
+    )
+    attack("--config-name", "mine", *mode, says="hydra.callbacks.x must not have a _target_")
+
+
+def test_the_official_sweeper_restores_no_pickles_by_a_detour(scene, attack) -> None:
+    inner = {"_target_": "optuna.samplers.CmaEsSampler"}
+    node = {"_target_": "optuna.samplers.PartialFixedSampler", "fixed_params": {}, "base_sampler": inner}
+    scene.write("hydra/sweeper/sampler/evil.yaml", node)
+    typed = ("hydra/sweeper=optuna", "hydra/sweeper/sampler=evil", "seed=range(1,3)")
+    attack("-m", *typed, f"hydra.sweeper.storage=sqlite:///{scene.victim}", says="which hydra/sweeper=optuna would run")
+
+
+def test_a_run_of_a_file_begins_in_a_new_folder(scene, attack) -> None:
+    mine = hydra_keys.ROOT / "outputs" / "test-of-security"
+    scene.write(
+        "experiment/evil.yaml", {"hydra": {"run": {"dir": "${lightsweep.root:outputs}/test-of-security"}}}, GLOBAL
+    )
+    mine.mkdir(parents=True)
+    try:
+        (mine / "study.journal").write_text("mine")
+        attack("experiment=evil", says="hydra.run.dir must be a new or an empty folder", without=("hydra.run.dir",))
+        assert (mine / "study.journal").read_text() == "mine"
+    finally:
+        shutil.rmtree(mine)
+
+
 LAUNCHER: dict[str, Any] = {
     "_target_": "os.system",
     "setup": ["touch {marker}"],
@@ -172,6 +253,7 @@ LAUNCHER: dict[str, Any] = {
     "ray": {"init": {"address": "127.0.0.1:9"}},
     "submitit_folder": "{home}/%j",
     "env_setup": {"pip": "x"},
+    "name": "${oc.select:hydra.job.num,touch}",
 }
 
 
@@ -243,7 +325,7 @@ def look(typed_keys: list[str], **hydra: Any) -> None:
         }
     )
     raw: Any = OmegaConf.to_container(config)
-    hydra_keys.check(config, raw, typed.read(typed_keys).holding_in(raw))
+    hydra_keys.check(raw, typed.read(typed_keys).holding_in(raw))
 
 
 PERSONS_OWN = {

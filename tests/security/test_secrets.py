@@ -62,13 +62,13 @@ def test_what_hydra_is_given_holds_a_reference() -> None:
 def test_a_file_is_no_secret() -> None:
     line = "hydra.sweeper.storage=sqlite:///study.db"
     assert secrets.take_out([line]) == [line]
-    assert secrets.place_of("sqlite:///study.db") == "sqlite:///study.db"
+    assert secrets.address_of("sqlite:///study.db") == "sqlite:///study.db"
 
 
 def test_an_address_travels_as_a_reference(monkeypatch) -> None:
     url = "postgresql://me:hunter2@h/x"
     monkeypatch.setenv(secrets.VARIABLE, url)
-    address = Address(secrets.place_of(url), "study")
+    address = Address(secrets.place(), "study")
     assert "hunter2" not in repr(address)
     assert address.url == url
     assert "hunter2" not in str(turns_at(address))

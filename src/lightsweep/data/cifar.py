@@ -2,6 +2,7 @@
 
 import logging
 import os
+import tarfile
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from lightsweep.data.batch_files import damaged, md5, read_batch, read_pickle, u
 from lightsweep.data.module import ImageArrays, ImageDataModule, Traits
 from lightsweep.data.normalize import symmetric
 from lightsweep.errors import ConfigError
+from lightsweep.security import links
 
 log = logging.getLogger(__name__)
 
@@ -130,6 +132,8 @@ class CIFARDataModule(ImageDataModule):
         missing = f"{', '.join(self._missing())} of {self.folder_name}/"
         lock = self.data_dir / f".{self.folder_name}.lock"
         existed = self.data_dir.exists()
+        for place in (self.data_dir / official.filename, self.folder, lock):
+            links.check(place, within=self.data_dir)  # the folder may be somebody else's
         try:
             self.data_dir.mkdir(parents=True, exist_ok=True)
             with self._alone(lock):
@@ -138,7 +142,7 @@ class CIFARDataModule(ImageDataModule):
                     download_and_extract_archive(
                         official.url, str(self.data_dir), filename=official.filename, md5=official.tgz_md5
                     )
-        except (OSError, RuntimeError, EOFError) as error:
+        except (OSError, RuntimeError, EOFError, tarfile.TarError) as error:
             reason = " ".join(str(error).split())
             with suppress(OSError):  # leave nothing where the folder was mistyped
                 lock.unlink()

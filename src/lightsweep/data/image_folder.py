@@ -136,9 +136,9 @@ class ImageFolderDataModule(ImageDataModule):
         if not said:
             return
         if self.on_bad_file == "error":
-            raise ConfigError(f"data.on_bad_file=error: {said[0]} ({len(said)} of {files:,} files)")
+            raise ConfigError(f"data.on_bad_file=error: {printable(said[0])} ({len(said)} of {files:,} files)")
         further = [f"and {len(said) - _NAMED:,} more"] if len(said) > _NAMED else []
-        lines = "\n  ".join([*said[:_NAMED], *further])
+        lines = "\n  ".join([*map(printable, said[:_NAMED]), *further])
         log.warning("%s of %s files are left out:\n  %s", f"{len(said):,}", f"{files:,}", lines)
 
     # Where decoded images are kept: beside the images if that can be written, else in data_dir, else nowhere.

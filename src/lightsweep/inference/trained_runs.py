@@ -14,6 +14,7 @@ from lightsweep.checkpoint_files import BEST, LAST
 from lightsweep.errors import ConfigError
 from lightsweep.files import read_regular
 from lightsweep.names import printable
+from lightsweep.security import links
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,7 @@ def find(name: str, which: str | None) -> Weights:
     if (path / "leaderboard.csv").is_file():
         return _of_sweep(path, which)
     if seeds := sorted(path.glob("seed-*")):
+        links.check(path, within=path, deep=False)  # its runs are its own
         return _of_run(_best_of(seeds, path), which, "its best seed by validation")
     raise ConfigError(f"RUN must be a run's folder, a sweep's folder, a checkpoint file or latest, got {name!r}")
 
@@ -98,11 +100,13 @@ def _of_sweep(folder: Path, which: str | None) -> Weights:
     if best.get("rank") != "1" or not best.get("trial") or not is_trial:
         raise ConfigError(f"{folder} is a sweep without a complete trial")
     trial = f"trial {best['trial']}, the sweep's best"
+    links.check(folder / "confirm", within=folder, deep=False)
     confirmed = sorted(run for run in folder.glob("confirm/best-seed-*") if not run_folder.is_set_aside(run.name))
     if confirmed and str(_read(folder / "confirmation.json").get("best_trial")) == best["trial"]:
         run = _best_of(confirmed, folder)
         return _of_run(run, which, f"{trial}, in its confirmation the best seed by validation")
     place = folder / best["folder"]
+    links.check(place, within=folder, deep=False)
     if run_folder.is_run(place):
         return _of_run(place, which, trial)
     return _of_run(_best_of(sorted(place.glob("seed-*")), place), which, f"{trial}, its best seed by validation")

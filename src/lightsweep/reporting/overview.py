@@ -31,6 +31,7 @@ from lightsweep.reporting.study import Study, escaped, find
 from lightsweep.reporting.study_figures import StudyFigures
 from lightsweep.reporting.table import Table
 from lightsweep.reporting.text import cell, is_number, plain
+from lightsweep.security import table
 
 Parts = Sequence[tuple[Table, Sequence[Run]]]
 _BEST = re.compile(r"# trial (\d+) of the sweep")
@@ -209,6 +210,19 @@ def _best_section(best: Run, table: Table, paths: Sequence[Path], study: Study |
     }
 
 
+def _is_of_a_place(line: str) -> bool:
+    """Is it about where a run lies, or could it lead elsewhere? A record may be somebody else's, and what is typed may
+    do more than a file."""
+    key, _, value = line.lstrip("+~").partition("=")
+    return (
+        key.startswith(("hydra", "run_dir", "resume"))
+        or "@" in key
+        or key.rpartition(".")[2] in table.GUARDED
+        or value.lstrip().startswith("{")
+        or "${" in value
+    )
+
+
 def _config_options(folder: Path) -> list[str]:
     noted = yaml_file.load(folder / ".hydra" / "hydra.yaml")
     try:
@@ -220,8 +234,10 @@ def _config_options(folder: Path) -> list[str]:
 def _command(best: Run, paths: Sequence[Path], study: Study | None) -> tuple[str | None, str]:
     """What to type to train it; or why that cannot be said."""
     if best.row.get("kind") != "trial":
-        kept = [line for line in best.overrides if not line.startswith(("run_dir=", "hydra.", "resume="))]
-        return "python src/train.py " + shlex.join(plain(part) for part in [*_config_options(best.folder), *kept]), ""
+        kept = [line for line in best.overrides if not _is_of_a_place(line)]
+        left_out = [line.partition("=")[0] for line in best.overrides if _is_of_a_place(line)]
+        note = f"Left out, to be typed by you: {', '.join(map(plain, left_out))}." if left_out else ""
+        return "python src/train.py " + shlex.join(plain(part) for part in [*_config_options(best.folder), *kept]), note
     folder = best.folder.parent
     try:
         named = _BEST.match(read_regular(folder / "best.yaml"))

@@ -66,7 +66,7 @@ def find(folder: Path, storage: str | None) -> Study | None:
     named = settings.get("storage")
     journal = folder / _JOURNAL
     if isinstance(named, str) and named.startswith("${") and not journal.is_file():
-        storage = storage or secrets.storage()  # its address was in the environment, as it may be here
+        storage = storage or secrets.address()  # its address was in the environment, as it may be here
     if storage is None and not journal.is_file() and not named:
         return None
     try:

@@ -46,7 +46,7 @@ class CheckedLoader(ConfigLoaderImpl):
         raw: Any = OmegaConf.to_container(config, resolve=False)
         targets.check(raw)
         held = self.typed.holding_in(raw)
-        hydra_keys.check(config, raw, held)
+        hydra_keys.check(raw, held)
         typed.declare(held)  # for the job that runs with this config: its other paths are looked at when it is built
         return config
 

@@ -35,9 +35,7 @@ def check(values: Mapping[str, Any], key: str, folder: Path) -> None:
 
 
 def _check_place(values: Mapping[str, Any], key: str, place: table.Place, folder: Path) -> None:
-    base, path = [folder], Path.cwd()
-    if place.own is not None:
-        base.append(ROOT / place.own)
+    base, path = folder if place.own is None else ROOT / place.own, Path.cwd()
     for argument in place.parts:
         value = values.get(argument)
         if value is None:
@@ -45,10 +43,10 @@ def _check_place(values: Mapping[str, Any], key: str, place: table.Place, folder
             continue
         path = path / str(value)
         if typed.current().covers(f"{key}.{argument}"):
-            base = [path]
-        elif _leads_elsewhere(str(value)) or not any(is_inside(path, each) for each in base):
+            base = path
+        elif _leads_elsewhere(str(value)) or not is_inside(path, base):
             raise ConfigError(
-                f"{key}.{argument} must lie in {base[0]} unless it is typed on the command line, got {value!r}"
+                f"{key}.{argument} must lie in {base} unless it is typed on the command line, got {value!r}"
             )
 
 

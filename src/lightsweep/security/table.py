@@ -15,7 +15,7 @@ Comet, MLFlow, Neptune and W&B loggers, which connect; Ray's launchers that star
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 _VARIABLE = "LIGHTSWEEP_TRUST"
@@ -134,7 +134,8 @@ class Place:
 
     Args:
         parts: each below the one before it: ``save_dir/name/version``. The first is relative to the working directory.
-        own: where it may lie besides, our own default, below the project's root.
+        own: the only place where it may lie unless it is typed, our own default, below the project's root. A database
+            in the run's folder would be somebody else's.
     """
 
     parts: tuple[str, ...]
@@ -157,6 +158,14 @@ FIXED: Mapping[str, Mapping[str, object]] = {
     "lightsweep.tracking.loggers.wandb": {"offline": True},
 }
 
+# The names of all these arguments.
+GUARDED = frozenset(
+    (
+        *(argument for places in PLACES.values() for place in places for argument in place.parts),
+        *(argument for fixed in FIXED.values() for argument in fixed),
+    )
+)
+
 # What hands all further arguments on to another library may be given these and no others.
 ARGUMENTS: Mapping[str, frozenset[str]] = {
     "pytorch_lightning.loggers.TensorBoardLogger": frozenset(
@@ -168,10 +177,12 @@ ARGUMENTS: Mapping[str, frozenset[str]] = {
 }
 
 
-def slot(key: str) -> Slot | None:
-    """The slot at a key of the config, ``callbacks.checkpoint``; None where no object stands."""
-    head, _, _ = key.rpartition(".")
-    return SLOTS.get(key) or SLOTS.get(f"{head}.*")
+def slot(path: Sequence[str]) -> Slot | None:
+    """The slot at a place in the config, ``("callbacks", "checkpoint")``; None where no object stands. A key that holds
+    a dot itself, as only a hostile one does, is no place of ours."""
+    if any("." in part for part in path):
+        return None
+    return SLOTS.get(".".join(path)) or SLOTS.get(".".join((*path[:-1], "*")))
 
 
 def is_trusted(name: str) -> bool:

@@ -20,18 +20,22 @@ def check(node: Any, key: str = "") -> None:
     Raises:
         ConfigError: something may not be called. Nothing was imported.
     """
+    _check(node, tuple(key.split(".")) if key else ())
+
+
+def _check(node: Any, path: tuple[str, ...]) -> None:
     if isinstance(node, Mapping):
         if TARGET in node:
-            _check_target(node, key)
+            _check_target(node, path)
         for name, value in node.items():
-            check(value, f"{key}.{name}" if key else str(name))
+            _check(value, (*path, str(name)))
     elif isinstance(node, list | tuple):
         for place, value in enumerate(node):
-            check(value, f"{key}.{place}")
+            _check(value, (*path, str(place)))
 
 
-def _check_target(node: Mapping[str, Any], key: str) -> None:
-    name, slot = node[TARGET], table.slot(key)
+def _check_target(node: Mapping[str, Any], path: tuple[str, ...]) -> None:
+    key, name, slot = ".".join(path), node[TARGET], table.slot(path)
     if not isinstance(name, str):
         raise ConfigError(f"{key}.{TARGET} must be a dotted name, got {name!r}")
     if table.is_trusted(name):
@@ -41,12 +45,13 @@ def _check_target(node: Mapping[str, Any], key: str) -> None:
         raise ConfigError(f"{key} must not have a {TARGET}: no object may stand there, got {name!r}; {advice}")
     if name not in slot.names:
         raise ConfigError(f"{key}.{TARGET} must be in the table of what may stand there, got {name!r}; {advice}")
-    for argument in node:
-        if _is_private(argument) and argument != TARGET and not (argument == _PARTIAL and slot.partial):
-            raise ConfigError(f"{key}.{argument} must be left out: {name} takes keywords only")
     allowed = table.ARGUMENTS.get(name)
     for argument in node:
-        if allowed is not None and argument not in allowed and not _is_private(argument):
+        if argument == TARGET or (argument == _PARTIAL and slot.partial):
+            continue
+        if _is_private(argument):
+            raise ConfigError(f"{key}.{argument} must be left out: {name} takes keywords only")
+        if allowed is not None and argument not in allowed:
             raise ConfigError(f"{key}.{argument} must be left out: {name} takes {', '.join(sorted(allowed))}")
 
 

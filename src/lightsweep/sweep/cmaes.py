@@ -11,7 +11,7 @@ from typing import Any
 
 from optuna.samplers import _cmaes
 
-from lightsweep.errors import ConfigError
+from lightsweep.errors import RunFailed
 
 _ALLOWED = {
     ("cmaes._cma", "CMA"),
@@ -43,7 +43,7 @@ def _loads(data: bytes) -> Any:
     try:
         return _Unpickler(io.BytesIO(data)).load()
     except Exception as error:  # a damaged pickle can raise anything
-        raise ConfigError(
+        raise RunFailed(
             f"hydra/sweeper/sampler=cmaes cannot go on with this study: what it keeps in it is no optimizer of cmaes"
             f" ({' '.join(str(error).split())})"
         ) from error

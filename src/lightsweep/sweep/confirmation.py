@@ -53,7 +53,7 @@ def set_aside(path: Path) -> None:
 
     `run_folder.is_set_aside` knows the new name.
     """
-    if not path.exists():
+    if not path.exists() and not path.is_symlink():
         return
     number = 1
     while (aside := path.with_name(f"{path.name}.earlier-{number}")).exists():

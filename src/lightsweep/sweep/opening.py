@@ -20,7 +20,7 @@ from lightsweep.build import build
 from lightsweep.errors import ConfigError
 from lightsweep.files import making, sweep
 from lightsweep.security import links
-from lightsweep.sweep import comparable, fixed, places, rehearsal, starting
+from lightsweep.sweep import attributes, comparable, fixed, places, rehearsal, starting
 from lightsweep.sweep.leaderboard import number_of
 from lightsweep.sweep.liveness import Owner, renewing
 from lightsweep.sweep.locks import FileLock, shared_path
@@ -72,6 +72,7 @@ def open_study(plan: Plan) -> tuple[Plan, optuna.Study, int]:
                 " take another hydra.sweeper.study_name, or move them away"
             )
         study = _load(plan)
+        attributes.check(study)
         sweep(plan.folder)  # also in the folders of trials that were cut off, which nobody starts again
         now = fixed.of(plan.space, plan.compose(plan.space.fixed), plan.settings.seeds)
         allow = plan.settings.allow_changed_space
@@ -140,8 +141,7 @@ def _load(plan: Plan) -> optuna.Study:
 
 def _openings(study: optuna.Study) -> int:
     """How often the study was opened before; this time counts from now on."""
-    attributes = study._storage.get_study_system_attrs(study._study_id)
-    before = int(attributes.get("lightsweep:openings", 0))
+    before = study._storage.get_study_system_attrs(study._study_id).get("lightsweep:openings", 0)
     study._storage.set_study_system_attr(study._study_id, "lightsweep:openings", before + 1)
     return before
 

@@ -15,7 +15,7 @@ from optuna.trial import Trial
 
 from lightsweep.build import build, explain
 from lightsweep.errors import ConfigError
-from lightsweep.security import secrets, table
+from lightsweep.security import table
 from lightsweep.sweep.settings import Settings
 from lightsweep.sweep.space import Space, parse, values_of
 from lightsweep.sweep.storage import JOURNAL, Address
@@ -44,9 +44,7 @@ class Plan:
 
     @property
     def address(self) -> Address:
-        named = self.settings.storage
-        place = secrets.place_of(named) if named else str(self.folder.absolute() / JOURNAL)
-        return Address(place, self.settings.study_name)
+        return Address(self.settings.storage or str(self.folder.absolute() / JOURNAL), self.settings.study_name)
 
     @property
     def metric(self) -> str:

@@ -11,6 +11,7 @@ from lightsweep.errors import RunFailed
 from lightsweep.sweep import confirmation, opening, view
 from lightsweep.sweep.assignment import Assignment, Outcome
 from lightsweep.sweep.controller import Controller, Limits
+from lightsweep.sweep.leaderboard import folder_of
 from lightsweep.sweep.ledger import Ledger
 from lightsweep.sweep.liveness import renewing
 from lightsweep.sweep.plan import Plan
@@ -79,6 +80,7 @@ class Session:
     def _begin(self, trial: Trial) -> TrialRun:
         plan = self.plan
         overrides = (*plan.space.fixed, "test=false", *plan.space.suggest(trial))
+        confirmation.set_aside(plan.folder / folder_of(trial.number))  # a new trial has none, unless somebody made it
         return TrialRun(trial, overrides, plan.seeds, plan.address, plan.pruner, plan.folder)
 
     def _trial_ended(self, number: int) -> None:

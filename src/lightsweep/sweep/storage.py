@@ -38,7 +38,7 @@ class Address:
     @property
     def url(self) -> str:
         """The path or the URL itself."""
-        return secrets.url_of(self.place)
+        return secrets.address_of(self.place)
 
 
 @lru_cache(maxsize=4)

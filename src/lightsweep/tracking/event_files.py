@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from google.protobuf.message import DecodeError
 from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.plugins.hparams import metadata
@@ -16,8 +17,10 @@ def forget_settings(folder: Path) -> None:
     """Take out what the HParams tab was told by an earlier part of the run: TensorBoard believes what it reads first,
     and would show the old settings and the old end for ever."""
     for file in folder.glob("events.out.tfevents.*"):
+        if not file.is_file():  # a pipe would be waited for
+            continue
         records = list(RawEventFileLoader(str(file)).Load())
-        kept = [record for record in records if not _is_setting(Event.FromString(record))]
+        kept = [record for record in records if not _is_setting(record)]
         if len(kept) == len(records):
             continue
         with replacing(file) as temporary, temporary.open("wb") as stream:
@@ -27,5 +30,9 @@ def forget_settings(folder: Path) -> None:
             writer.flush()
 
 
-def _is_setting(event: Event) -> bool:
+def _is_setting(record: bytes) -> bool:
+    try:
+        event = Event.FromString(record)
+    except DecodeError:  # none of ours
+        return False
     return any(value.tag in _SETTINGS for value in event.summary.value)

@@ -66,6 +66,8 @@ def wandb(*, project: str, group: str, name: str, run_dir: str, offline: bool) -
     _need("wandb")
     from pytorch_lightning.loggers import WandbLogger
 
+    settings = Path(run_dir) / "wandb" / "settings"  # W&B would read another server from it
+    checks.require(not settings.exists(), "logger.wandb.run_dir", f"be a folder without {settings}", run_dir)
     identity = _identity(run_dir)
     logger = WandbLogger(name, save_dir=run_dir, offline=offline, id=identity, project=project, group=group)
     logger._wandb_init.pop("anonymous", None)  # Lightning always hands it on, and W&B warns of it
