@@ -84,3 +84,28 @@ def test_nor_does_a_grid(scene, launch) -> None:
     assert done.code == 1
     assert "symbolic link that leads out of" in done.err
     scene.assert_untouched()
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        ("-m", "seed=1,2", "hydra.sweep={{dir:{run}}}"),
+        ("seed=1,2", "hydra.mode=MULTIRUN", "hydra.sweep.dir={run}"),
+        ("'hydra.run={{dir:{run}}}'".strip("'"),),
+    ],
+)
+def test_however_a_folder_is_typed(scene, launch, typed: tuple[str, ...]) -> None:
+    (scene.run / "0").mkdir()
+    (scene.run / "0" / ".hydra").symlink_to(scene.victim.parent)
+    done = launch("data=digits", *(each.format(run=scene.run) for each in typed))
+    assert done.code == 1
+    assert "symbolic link that leads out of" in done.err
+    scene.assert_untouched()
+
+
+@pytest.mark.parametrize("name", ["cifar-10-python.tar.gz", "cifar-10-batches-py", ".cifar-10-batches-py.lock"])
+def test_nothing_is_fetched_through_a_link(scene, run, name: str) -> None:
+    (scene.run / name).symlink_to(scene.victim.parent if name == "cifar-10-batches-py" else scene.victim)
+    with pytest.raises(ConfigError, match="symbolic link that leads out of"):
+        run("data=cifar10", f"data_dir={scene.run}", name="run/x")
+    scene.assert_untouched()

@@ -1,6 +1,8 @@
 """A run's folder from somebody else: resumed, evaluated, used to classify, exported, reported."""
 
+import json
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -8,12 +10,14 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from tensorboard.summary.writer.record_writer import RecordWriter
 
 import evaluate
 import export
 import predict
 import report
 from digits_runs import trained
+from lightsweep.checkpoints import AtomicCheckpointIO
 
 LINK = {
     "a": {
@@ -313,3 +317,114 @@ def test_no_cell_of_a_table_is_a_formula(name: str) -> None:
     assert all(not cell.strip('"').startswith(("=", "+", "-", "@", "\t")) for row in rows for cell in row.split(","))
     assert plain_text(spreadsheet_cell(name)) == name
     assert plain_text(spreadsheet_cell("'quoted'")) == "'quoted'"
+
+
+OLD_LOOPS = {
+    "epoch_loop.batch_loop.optimizer_loop.optim_progress": "epoch_loop.automatic_optimization.optim_progress",
+    "epoch_loop.batch_loop.optimizer_loop.state_dict": "epoch_loop.automatic_optimization.state_dict",
+    "epoch_loop.batch_loop.manual_loop.optim_step_progress": "epoch_loop.manual_optimization.optim_step_progress",
+    "epoch_loop.batch_loop.manual_loop.state_dict": "epoch_loop.manual_optimization.state_dict",
+}
+
+
+@pytest.mark.parametrize("path", ["{run}/mc/../../home/notes.txt", "{run}/mc/../../home", "ftp://127.0.0.1:9/x"])
+def test_nor_does_one_that_says_it_is_old(scene, foreign, launch, path: str) -> None:
+    """Lightning moves the state of an early version to where no check by today's names would find it."""
+    callback = {"_target_": "pytorch_lightning.callbacks.ModelCheckpoint", "dirpath": "{run}/mc", "monitor": "val/acc"}
+    change(foreign, "callbacks.more", scene.filled(callback | {"mode": "max"}))
+    content = torch.load(foreign / "checkpoints" / "last.ckpt", weights_only=True)
+    loops = content["loops"]["fit_loop"]
+    for old, new in OLD_LOOPS.items():
+        loops[old] = loops.pop(new)
+    kept = {key: state for key, state in content["callbacks"].items() if not key.startswith("ModelCheckpoint")}
+    old_form = {"checkpoint_callback_best_model_score": None, "checkpoint_callback_best_model_path": scene.filled(path)}
+    hostile(
+        foreign,
+        "last.ckpt",
+        loops=content["loops"],
+        callbacks=kept,
+        **old_form,
+        **{"pytorch-lightning_version": "0.9.0"},
+    )
+    done = launch(f"resume={foreign}", "trainer.max_epochs=2")
+    assert done.code == 0, done.err
+    scene.assert_untouched()
+
+
+@pytest.mark.parametrize("place", ["{home}/notes.txt", "{home}", "ftp://127.0.0.1:9/x", "{run}/../home/notes.txt"])
+def test_only_checkpoints_of_a_run_are_deleted(scene, place: str) -> None:
+    (scene.run / "old.ckpt").touch()
+    files = AtomicCheckpointIO([scene.run])
+    files.remove_checkpoint(scene.filled(place))
+    files.remove_checkpoint(scene.run / "old.ckpt")
+    assert not (scene.run / "old.ckpt").exists()
+    scene.assert_untouched()
+
+
+TABLES = ["a,b\n1,2\n", "epoch,lr\nnan,2\n", "epoch,lr\n1e999,2\n", "epoch\n" + "x" * 200_000 + "\n", "\0\0\n"]
+
+
+@pytest.mark.parametrize("text", TABLES, ids=range(len(TABLES)))
+def test_a_table_of_metrics_that_is_none_of_ours_is_dropped(foreign, launch, text: str) -> None:
+    (foreign / "metrics.csv").write_text(text)
+    assert launch(f"resume={foreign}", "trainer.max_epochs=2").code == 0
+
+
+def test_one_that_is_no_text_is_one_line(foreign, launch) -> None:
+    (foreign / "metrics.csv").write_bytes(b"\xff\xfe\n1,2\n")
+    one_line(launch(f"resume={foreign}", "trainer.max_epochs=2"), "metrics.csv is no table of metrics")
+
+
+@pytest.mark.timeout(30)
+def test_event_files_that_are_none_do_not_hold_up_a_run(foreign, launch) -> None:
+    os.mkfifo(foreign / "events.out.tfevents.1.pipe")
+    (foreign / "events.out.tfevents.2.garbage").write_bytes(b"\xff" * 100)
+    with (foreign / "events.out.tfevents.3.no-event").open("wb") as file:
+        RecordWriter(file).write(b"\xff\xff\xff no event")
+    assert launch(f"resume={foreign}", "trainer.max_epochs=2", "logger=tensorboard").code == 0
+
+
+@pytest.mark.parametrize("folder", ["trial-0000", "confirm/best-seed-101", "trial-0000/seed-1"])
+def test_a_sweep_uses_no_run_that_lies_elsewhere(scene, kept: Path, call, folder: str) -> None:
+    mine = scene.victim.parent / "mine"
+    shutil.copytree(kept, mine)
+    (mine / "result.json").write_text('{"status": "completed", "best_value": 0.5}')
+    link = scene.run / folder
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.symlink_to(mine)
+    (scene.run / "leaderboard.csv").write_text("rank,trial,folder\n1,0,trial-0000\n")
+    (scene.run / "confirmation.json").write_text('{"best_trial": 0}')
+    scene.before = scene._elsewhere()
+    for main in (evaluate.main, export.main):
+        one_line(call(main, scene.run), "symbolic link")
+    scene.assert_untouched()
+
+
+def test_a_report_offers_no_command_that_leads_elsewhere(foreign, call, tmp_path: Path) -> None:
+    result = json.loads((foreign / "result.json").read_text())
+    result["overrides"] = [
+        "optimizer=adam",
+        "++hydra.job_logging.handlers.file.filename=/home/x",
+        "hydra={run:{dir:/home/x}}",
+        "+callbacks.checkpoint.dirpath=/home/x",
+        "logger.wandb.offline=false",
+        "logger.csv={save_dir:/home/x}",
+        "data_dir=${oc.env:SECRET}",
+        "run_dir=/home/x",
+    ]
+    (foreign / "result.json").write_text(json.dumps(result))
+    page = tmp_path / "page.html"
+    assert call(report.main, foreign, "--html", page).code == 0
+    command = re.search(r"python src/train.py[^<]*", page.read_text())
+    assert command is not None
+    assert command[0].split() == ["python", "src/train.py", "optimizer=adam"]
+    assert "Left out, to be typed by you: ++hydra.job_logging" in page.read_text()
+
+
+def test_a_range_test_keeps_to_its_folder(scene, foreign, launch) -> None:
+    """Lightning's profiler writes to the Trainer's folder."""
+    scene.write("experiment/evil.yaml", {"lr_find": True, "trainer": {"profiler": "pytorch"}}, "# @package _global_\n")
+    small = ("data=digits", "trainer=cpu", "model.width=4", "lr_find_range.steps=20", "callbacks=none", "logger=none")
+    mine = ("--config-dir", str(scene.folder / "conf"), "experiment=evil", f"hydra.run.dir={scene.run}/range")
+    assert launch(*small, *mine).code == 0
+    scene.assert_untouched()

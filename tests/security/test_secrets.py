@@ -101,3 +101,36 @@ def test_the_environment_names_a_study_without_typing(launch, tmp_path: Path, mo
     assert done.code == 0, done.err
     assert (tmp_path / "mine.db").is_file()
     assert not (tmp_path / "study" / "study.journal").exists()
+
+
+@pytest.mark.parametrize("password", ["hun'ter2", 'hun"ter2', "hun%20ter2", "h/u:n@ter2", "x" * 40])
+def test_whatever_letters_a_password_has(monkeypatch, password: str) -> None:
+    url = f"postgresql://me:{password}@host/x?password={password}"
+    monkeypatch.setenv(secrets.VARIABLE, url)
+    assert password not in secrets.redacted(f"cannot reach {url} as me with {password}")
+
+
+@pytest.mark.parametrize("url", ["sqlite+pysqlcipher://:hunter2@/x.db", "postgresql://h/x", "mysql://me:hunter2@h/x"])
+def test_only_plain_files_stay_on_the_command_line(url: str) -> None:
+    assert secrets.take_out([f"hydra.sweeper.storage={url}"]) == ["hydra.sweeper.storage=${lightsweep.storage:}"]
+
+
+@pytest.mark.parametrize(
+    "note", ["${lightsweep.storage:}", "${oc.env:LIGHTSWEEP_STORAGE}", "${oc.decode:'${lightsweep.storage:}'}"]
+)
+def test_a_config_cannot_copy_it_into_a_record(launch, tmp_path: Path, monkeypatch, note: str) -> None:
+    monkeypatch.setenv(secrets.VARIABLE, "postgresql://me:hunter2@127.0.0.1:1/x")
+    (tmp_path / "conf" / "experiment").mkdir(parents=True)
+    (tmp_path / "conf" / "experiment" / "evil.yaml").write_text(f'# @package _global_\nnote: "{note}"\n')
+    small = ("data=digits", "trainer=cpu", "trainer.max_epochs=1", "model.width=4", "callbacks=none", "logger=none")
+    launch(*small, "--config-dir", f"{tmp_path}/conf", "experiment=evil", f"hydra.run.dir={tmp_path}/run")
+    for file in tmp_path.rglob("*"):
+        assert not file.is_file() or b"hunter2" not in file.read_bytes(), file
+
+
+def test_the_official_sweeper_writes_no_address_into_its_records(launch, tmp_path: Path) -> None:
+    typed = ("hydra/sweeper=optuna", "seed=range(1,3)", "hydra.sweeper.storage=postgresql://me:hunter2@h/x")
+    done = launch("-m", "data=digits", *typed, f"hydra.sweep.dir={tmp_path}/grid")
+    assert done.code == 1
+    assert "hydra/sweeper=optuna would write a server's address into its records" in done.err
+    assert "hunter2" not in done.err + done.out

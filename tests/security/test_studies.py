@@ -163,3 +163,90 @@ def test_a_damaged_journal_is_one_line(scene, sweep, call, line: str) -> None:
     (scene.run / "trial-0000" / "result.json").write_text('{"status": "completed", "kind": "trial", "val/acc": 0.5}')
     page = call(report.main, scene.run, "--html", Path(scene.run) / "page.html")
     assert "Traceback" not in page.err
+
+
+ATTRIBUTES: dict[str, Any] = {
+    "space": "x",
+    "config": [1],
+    "beside": 5,
+    "enqueued": "x",
+    "lightsweep:openings": "x",
+    "lightsweep:opening:00": {"owner": "a"},
+    "lightsweep:confirmation:00": "x",
+    "lightsweep:burial:00": {"owner": "00", "host": [], "seen": 1.0, "held": True},
+}
+OF_TRIALS: dict[str, Any] = {
+    "fixed_params": [1],
+    "retries": "x",
+    "retry_of": [],
+    "std": "x",
+    "note": ["x"],
+    "error": {"a": 1},
+    "folder": 5,
+    "baseline": "x",
+}
+
+
+@pytest.mark.parametrize("name", [*ATTRIBUTES, *OF_TRIALS])
+def test_attributes_of_other_kinds_are_one_line(scene, sweep, name: str) -> None:
+    connect.cache_clear()
+    study = optuna.create_study(
+        study_name="quick", storage=connect(str(scene.run / "study.journal")), direction="maximize"
+    )
+    if name.startswith("lightsweep:"):
+        study._storage.set_study_system_attr(study._study_id, name, ATTRIBUTES[name])
+    elif name in ATTRIBUTES:
+        study.set_user_attr(name, ATTRIBUTES[name])
+    else:
+        system = {name: OF_TRIALS[name]} if name == "fixed_params" else {}
+        study.add_trial(
+            create_trial(
+                state=TrialState.WAITING, system_attrs=system, user_attrs={} if system else {name: OF_TRIALS[name]}
+            )
+        )
+    connect.cache_clear()
+    done = sweep("hydra.sweeper.n_trials=1")
+    assert done.code == 1
+    assert f"has an attribute {name} that this program did not write" in done.err
+    assert len(done.err.strip().splitlines()) == 1
+
+
+@pytest.mark.timeout(60)
+def test_nobody_who_lives_in_the_future_is_waited_for(scene, sweep) -> None:
+    connect.cache_clear()
+    study = optuna.create_study(
+        study_name="quick", storage=connect(str(scene.run / "study.journal")), direction="maximize"
+    )
+    mark = {"owner": "00", "host": "elsewhere", "seen": 9e18, "held": True}
+    study._storage.set_study_system_attr(study._study_id, "lightsweep:opening:00", mark)
+    connect.cache_clear()
+    assert sweep("hydra.sweeper.n_trials=1").code == 0
+
+
+@pytest.mark.parametrize("name", ["train.log", ".hydra", "checkpoints", ""])
+def test_a_trial_begins_in_a_folder_of_its_own(scene, sweep, name: str) -> None:
+    """A study that waits for a trial, and a folder for that trial that leads elsewhere."""
+    connect.cache_clear()
+    study = optuna.create_study(
+        study_name="quick", storage=connect(str(scene.run / "study.journal")), direction="maximize"
+    )
+    study.add_trial(create_trial(state=TrialState.WAITING, system_attrs={"fixed_params": {"model.dropout": 0.1}}))
+    connect.cache_clear()
+    link = scene.run / "trial-0000" / name if name else scene.run / "trial-0000"
+    link.parent.mkdir(exist_ok=True)
+    link.symlink_to(scene.victim if name == "train.log" else scene.victim.parent)
+    sweep("hydra.sweeper.n_trials=1", "callbacks=checkpoint")
+    scene.assert_untouched()
+
+
+def test_a_sweep_leaves_planted_folders_of_trials_aside(scene, sweep) -> None:
+    connect.cache_clear()
+    study = optuna.create_study(
+        study_name="quick", storage=connect(str(scene.run / "study.journal")), direction="maximize"
+    )
+    study.add_trial(create_trial(state=TrialState.WAITING, system_attrs={"fixed_params": {"model.dropout": 0.1}}))
+    connect.cache_clear()
+    (scene.run / "trial-0000" / "checkpoints").mkdir(parents=True)
+    (scene.run / "trial-0000" / "checkpoints" / "last.ckpt").write_text("not mine")
+    assert sweep("hydra.sweeper.n_trials=1").code == 0
+    assert (scene.run / "trial-0000.earlier-1" / "checkpoints" / "last.ckpt").read_text() == "not mine"
