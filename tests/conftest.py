@@ -17,7 +17,7 @@ import train
 from cifar10_files import write_cifar10
 from digits_runs import Run, composed, trained
 from lightsweep import cli, command
-from lightsweep.security import typed
+from lightsweep.security import secrets, typed
 
 torch.set_num_threads(1)
 
@@ -65,6 +65,7 @@ def launch(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> It
     def launched(*arguments: str) -> Launched:
         monkeypatch.setattr(sys, "argv", ["train.py", *arguments])
         monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
+        monkeypatch.setenv(secrets.VARIABLE, os.environ.get(secrets.VARIABLE, ""))  # a command may set it
         monkeypatch.setenv("HYDRA_MAIN_MODULE", "__main__")  # conf/ lies beside src/, as for a script
         code = 0
         try:

@@ -107,7 +107,7 @@ def test_chooses_what_is_scored(tmp_path: Path, there: list[str], score_with: st
 
 def test_a_write_that_fails_leaves_the_old_file_and_no_litter(tmp_path: Path, monkeypatch) -> None:
     path = tmp_path / "last.ckpt"
-    AtomicCheckpointIO().save_checkpoint({"epoch": 1}, path)
+    AtomicCheckpointIO([]).save_checkpoint({"epoch": 1}, path)
 
     def full(self: Path, content: bytes) -> int:
         os.close(os.open(self, os.O_WRONLY))
@@ -115,7 +115,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_litter(tmp_path: Path, mo
 
     monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(OSError, match="No space"):
-        AtomicCheckpointIO().save_checkpoint({"epoch": 2}, path)
+        AtomicCheckpointIO([]).save_checkpoint({"epoch": 2}, path)
     assert torch.load(path, weights_only=True) == {"epoch": 1}
     assert [file.name for file in tmp_path.iterdir()] == ["last.ckpt"]
 

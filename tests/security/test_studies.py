@@ -14,6 +14,8 @@ from lightsweep.sweep import cmaes
 from lightsweep.sweep.storage import connect
 from tiny import TINY
 
+SMALL = [override for override in TINY if not override.startswith("model.width")]
+
 CMAES = ("hydra/sweeper/sampler=cmaes", "++hydra.sweeper.sampler.warn_independent_sampling=false")
 FORMS = {
     "cma": (),
@@ -54,9 +56,9 @@ def sweep(scene, launch):
 
     def swept(*overrides: str) -> Any:
         connect.cache_clear()
-        return launch(
-            "sweep=quick", "callbacks=none", "~model.width", *TINY, f"hydra.sweep.dir={scene.run}", *overrides
-        )
+        typed = {override.partition("=")[0] for override in overrides}
+        quiet = ["callbacks=none"] if "callbacks" not in typed else []
+        return launch("sweep=quick", "~model.width", *SMALL, *quiet, f"hydra.sweep.dir={scene.run}", *overrides)
 
     return swept
 
@@ -125,7 +127,9 @@ def test_the_best_trials_parameters_are_only_values(scene, sweep, params: dict[s
     distributions = {name: optuna.distributions.CategoricalDistribution([value]) for name, value in choices.items()}
     study.add_trial(create_trial(state=TrialState.COMPLETE, params=choices, distributions=distributions, value=9.0))
     connect.cache_clear()
-    sweep("hydra.sweeper.n_trials=2", "hydra.sweeper.confirm=1", "callbacks=checkpoint")
+    done = sweep("hydra.sweeper.n_trials=2", "hydra.sweeper.confirm=1", "callbacks=checkpoint")
+    assert "Traceback" not in done.err
+    assert (scene.run / "leaderboard.csv").exists(), done.err
     scene.assert_untouched()
 
 
@@ -235,7 +239,9 @@ def test_a_trial_begins_in_a_folder_of_its_own(scene, sweep, name: str) -> None:
     link = scene.run / "trial-0000" / name if name else scene.run / "trial-0000"
     link.parent.mkdir(exist_ok=True)
     link.symlink_to(scene.victim if name == "train.log" else scene.victim.parent)
-    sweep("hydra.sweeper.n_trials=1", "callbacks=checkpoint")
+    done = sweep("hydra.sweeper.n_trials=1", "callbacks=checkpoint")
+    assert done.code == 1
+    assert "symbolic link that leads out of" in done.err
     scene.assert_untouched()
 
 

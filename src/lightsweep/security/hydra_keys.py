@@ -211,7 +211,7 @@ class _Look:
     def sweeper(self) -> None:
         node = self.hydra.get("sweeper") or {}
         for key in ("params", "when"):
-            if not isinstance(node.get(key), Mapping | None):
+            if isinstance(node.get(key), str):  # an interpolation of something that is not seen here
                 raise ConfigError(f"hydra.sweeper.{key} must have keys of its own, got {node[key]!r}")
         for key in _keys_of_jobs(node):
             if key.lstrip("+~").startswith("hydra") or "@hydra" in key:
@@ -318,8 +318,9 @@ def _is_name(name: Any) -> bool:
 
 def _keys_of_jobs(sweeper: Mapping[str, Any]) -> Iterator[str]:
     """Every key that a sweeper's settings would override in its jobs."""
-    yield from map(str, sweeper.get("params") or {})
-    for condition, further in (sweeper.get("when") or {}).items():
+    params, when = sweeper.get("params"), sweeper.get("when")
+    yield from map(str, params if isinstance(params, Mapping) else ())
+    for condition, further in when.items() if isinstance(when, Mapping) else ():
         yield str(condition)
         if isinstance(further, Mapping):
             yield from map(str, further)

@@ -36,15 +36,6 @@ class Settings:
     when: dict[str, dict[str, Any]] | None
 
     def __post_init__(self) -> None:
-        for key in ("sampler", "pruner"):
-            node = getattr(self, key)
-            checks.require(isinstance(node, DictConfig), f"hydra.sweeper.{key}", "have keys of its own", node)
-        for key in ("storage", "custom_search_space"):
-            text = getattr(self, key)
-            rule = "be a text or null"
-            checks.require(text is None or (isinstance(text, str) and text != ""), f"hydra.sweeper.{key}", rule, text)
-        names = isinstance(self.preload, list) and all(isinstance(name, str) for name in self.preload)
-        checks.require(names, "hydra.sweeper.preload", "be a list of modules", self.preload)
         checks.whole("hydra.sweeper.n_trials", self.n_trials, "[1, inf)")
         checks.whole("hydra.sweeper.n_jobs", self.n_jobs, f"[0, {_MOST_JOBS}]")
         checks.whole("hydra.sweeper.retries", self.retries, "[0, inf)")
