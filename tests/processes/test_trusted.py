@@ -32,9 +32,9 @@ def test_in_workers_but_never_without_the_variable(train, tmp_path):
     assert (facts["status"], facts["params"]) == ("completed", 64 * 8 + 8 + 8 * 10 + 10)
 
     granted = "+hydra.job.env_set.LIGHTSWEEP_TRUST=mynets.*"
-    for more, reason in (([], "model._target_ must be in the table"), ([granted], "env_copy must be empty")):
+    for more in ([], [granted]):
         refused = train(f"resume={trial}", "trainer.max_epochs=2", *more, PYTHONPATH=str(tmp_path))
         assert refused.code == 1
         assert len(refused.lines) == 1, refused.err
-        assert reason in refused.err
+        assert "model._target_ must be in the table" in refused.err
         assert len(epochs(trial)) == 1
