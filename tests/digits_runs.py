@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 import train
 from lightsweep import run_folder
+from lightsweep.security import typed
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 SMALL = ("data=digits", "trainer=cpu", "trainer.max_epochs=2", "model.width=16", "model.depth=1", "logger=none")
@@ -65,6 +66,7 @@ def composed(folder: Path, *overrides: str) -> DictConfig:
 def trained(folder: Path, *overrides: str, kind: str = "run", shown: bool = False) -> Run:
     """Train in this process; without the callbacks that show a run, which cost seconds, unless they are `shown`."""
     folder.mkdir(parents=True, exist_ok=True)
+    typed.declare(typed.read(overrides))
     cfg = composed(folder, "data.limit=300", *overrides)
     OmegaConf.set_struct(cfg.callbacks, False)
     for name in () if shown else ("figures", "histograms", "graph"):
