@@ -99,6 +99,7 @@ def load(path: Path) -> Trained:
             said.get("resize", "squash"),  # older ones do not say it
         )
         weights = {key.removeprefix("net."): value for key, value in content["state_dict"].items()}
+        _check_kinds(description)
         epoch = epochs_finished(content)
         precision = str(said.get("precision", "32-true"))  # older ones do not say it
     except Exception as error:  # torch raises whatever a damaged file provokes
@@ -109,6 +110,24 @@ def load(path: Path) -> Trained:
     except RuntimeError as error:
         raise ConfigError(f"{path} has weights of another network ({' '.join(str(error).split())[:200]})") from error
     return Trained(net.eval(), description, epoch, precision)
+
+
+def _check_kinds(description: Description) -> None:
+    """What the network and its input follow from, in a file that may be somebody else's."""
+    shape, names = description.input_shape, description.class_names
+    if len(shape) != 3 or not all(type(size) is int and size > 0 for size in shape):
+        raise ValueError(f"input_shape is {shape}")
+    if not names or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"class_names are {str(names)[:50]}")
+    for name in ("mean", "std"):
+        value = getattr(description.normalization, name)
+        if not (isinstance(value, torch.Tensor) and value.is_floating_point() and value.device.type == "cpu"):
+            raise ValueError(f"{name} is no tensor of numbers")
+        torch.broadcast_shapes(value.shape, shape)
+        if not set(value.shape) <= {1, *shape}:
+            raise ValueError(f"{name} is for images of {tuple(value.shape)}")
+    if not isinstance(description.resize, str):
+        raise ValueError(f"resize is {description.resize}")
 
 
 def _whole(model: dict[str, Any]) -> dict[str, Any]:

@@ -172,6 +172,8 @@ def describe(error: BaseException) -> str | None:
     """An error as one line, or None where it is a bug of ours whose trace is wanted."""
     if isinstance(error, ConfigError | Diverged | RunFailed):
         return str(error)
+    if _raised_by_logging(error):
+        return f"hydra.job_logging, hydra.hydra_logging or hydra.verbose cannot be used: {_one_line(error)}"
     if isinstance(error, yaml.YAMLError):
         return f"a config file is no plain YAML: {_one_line(error)}"
     if isinstance(error.__cause__, OSError) and "Unable to configure" in str(error):
@@ -202,6 +204,13 @@ def _no_such_choice(file: str, options: Sequence[str]) -> str:
     if top != "hydra" and any("/" in each for each in nested):  # as experiment=reference/a1 has it
         group, name, choices = top, below, nested
     return f"{group}={name}: there is no such choice; there is {', '.join(choices) or 'none'}"
+
+
+def _raised_by_logging(error: BaseException) -> bool:
+    """While a config's own logging was set up."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    configured = any(frame.f_code.co_name in ("configure_log", "configure_logging") for frame in frames)
+    return configured and isinstance(error, ValueError | TypeError | AttributeError | LookupError)
 
 
 def _raised_by_hydra(error: BaseException) -> bool:

@@ -95,6 +95,38 @@ HYDRA: dict[str, tuple[dict[str, Any], str]] = {
         {"output_subdir": "${oc.select:hydra.job.num,../../home}"},
         "hydra.output_subdir must be typed, or hold interpolations",
     ),
+    "a formatter that reaches attributes": (
+        {"job_logging": {"formatters": {"plain": {"format": "{exc_info[2].tb_frame.f_globals}", "style": "{"}}}},
+        "formatters.plain.style must be left out",
+    ),
+    "a job's number": (
+        {"job": {"id": "../../../home"}, "output_subdir": "${hydra.job.id}"},
+        "hydra.job.id must be left out",
+    ),
+    "the folder that Hydra makes": (
+        {"runtime": {"output_dir": "{home}"}, "hydra_logging": file_handler(filename="${hydra.runtime.output_dir}/x")},
+        "hydra.runtime.output_dir must be left out",
+    ),
+    "what was chosen": (
+        {"runtime": {"choices": {"hydra.searchpath": "[pkg://antigravity]"}}},
+        "hydra.runtime.choices must be left out",
+    ),
+    "what was typed": (
+        {"overrides": {"hydra": ["hydra.searchpath=[pkg://antigravity]"]}},
+        "hydra.overrides.hydra must be left out",
+    ),
+    "what stands between overrides": (
+        {"job": {"config": {"override_dirname": {"kv_sep": "/../../"}}}},
+        "override_dirname.kv_sep must be one of",
+    ),
+    "a time that is none": (
+        {"output_subdir": "${now:..}/${now:..}/home"},
+        "hydra.output_subdir must be typed, or hold interpolations",
+    ),
+    "a variable that is not set": ({"job": {"env_copy": ["NO_SUCH_VARIABLE"]}}, "cannot be composed (KeyError"),
+    "a NUL": ({"output_subdir": "a\0b"}, "hydra.output_subdir must not hold a NUL"),
+    "a logger that is none": ({"job_logging": {"root": "x"}}, "cannot be used: Unable to configure root logger"),
+    "a list of no names": ({"verbose": [5]}, "hydra.verbose cannot be used"),
     "a node from elsewhere": ({"job_logging": "${hydra.hydra_logging}"}, "hydra.job_logging must have keys of its own"),
     "a part from elsewhere": (
         {"job_logging": {"handlers": "${hydra.hydra_logging.handlers}"}},
@@ -264,10 +296,12 @@ def test_a_launcher_runs_no_command_of_a_file(scene, attack, key: str) -> None:
     attack("-m", "hydra/launcher=evil", "seed=1,2", says=f"hydra.launcher.{key} must")
 
 
-@pytest.mark.parametrize("entry", ["pkg://antigravity", "pkg://this.conf", "http://127.0.0.1:9", "structured://x"])
+@pytest.mark.parametrize(
+    "entry", ["pkg://antigravity", "pkg://this.conf", "http://127.0.0.1:9", "structured://x", "${data}"]
+)
 def test_a_primary_config_imports_no_package(scene, attack, entry: str) -> None:
     scene.write("mine.yaml", {"defaults": ["train", "_self_"], "hydra": {"searchpath": [entry]}})
-    attack("--config-name", "mine", says="hydra.searchpath must hold folders")
+    attack("--config-name", "mine", says="hydra.searchpath must hold")
     assert "antigravity" not in sys.modules
 
 

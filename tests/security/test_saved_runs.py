@@ -90,6 +90,15 @@ PATHS: dict[str, tuple[str, Any, str]] = {
         {"_target_": "pytorch_lightning.callbacks.ModelCheckpoint", "dirpath": "{run}", "filename": "../home/x"},
         "callbacks.more.filename must lie in",
     ),
+    "a name that becomes another": (
+        "callbacks.more",
+        {
+            "_target_": "pytorch_lightning.callbacks.ModelCheckpoint",
+            "dirpath": "{run}",
+            "filename": "{{home}/x}",
+        },
+        "callbacks.more.filename must lie in",
+    ),
     "a log elsewhere": (
         "logger.csv",
         {"_target_": "pytorch_lightning.loggers.CSVLogger", "save_dir": "{run}", "name": "", "version": "{home}"},
@@ -411,6 +420,8 @@ def test_a_report_offers_no_command_that_leads_elsewhere(foreign, call, tmp_path
         "logger.csv={save_dir:/home/x}",
         "data_dir=${oc.env:SECRET}",
         "run_dir=/home/x",
+        " hydra.searchpath=[pkg://evil]",
+        "\thydra.run.dir=/home/x",
     ]
     (foreign / "result.json").write_text(json.dumps(result))
     page = tmp_path / "page.html"
@@ -428,3 +439,23 @@ def test_a_range_test_keeps_to_its_folder(scene, foreign, launch) -> None:
     mine = ("--config-dir", str(scene.folder / "conf"), "experiment=evil", f"hydra.run.dir={scene.run}/range")
     assert launch(*small, *mine).code == 0
     scene.assert_untouched()
+
+
+SAID: dict[str, Any] = {
+    "class_names": [1, 2],
+    "input_shape": [1, 8],
+    "mean": "x",
+    "std": torch.ones(1, 3, 3),
+    "resize": 5,
+    "model": "x",
+}
+
+
+@pytest.mark.parametrize("name", SAID)
+def test_a_checkpoint_that_says_nonsense_of_itself_is_one_line(foreign, call, scene, name: str) -> None:
+    path = foreign / "checkpoints" / "best.ckpt"
+    content = torch.load(path, weights_only=True)
+    content["lightsweep"][name] = SAID[name]
+    torch.save(content, path)
+    for main, arguments in ((evaluate.main, ()), (predict.main, (scene.victim,)), (export.main, ())):
+        one_line(call(main, foreign, *arguments), "")

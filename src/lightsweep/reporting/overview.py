@@ -215,8 +215,8 @@ def _is_of_a_place(line: str) -> bool:
     do more than a file."""
     key, _, value = line.lstrip("+~").partition("=")
     return (
-        key.startswith(("hydra", "run_dir", "resume"))
-        or "@" in key
+        re.fullmatch(r"[A-Za-z_][\w./-]*", key) is None
+        or key.startswith(("hydra", "run_dir", "resume"))
         or key.rpartition(".")[2] in table.GUARDED
         or value.lstrip().startswith("{")
         or "${" in value

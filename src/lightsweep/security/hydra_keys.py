@@ -21,14 +21,20 @@ _SWEEP = "/the sweep's folder"
 # The interpolations of our own conf/ and of Hydra's and the launchers' defaults, and what stands for each.
 _KNOWN = (
     (re.compile(r"\$\{lightsweep\.root:outputs\}"), str(ROOT / "outputs")),
-    (re.compile(r"\$\{now:[%\w.:-]*\}"), "time"),
+    (re.compile(r"\$\{now:(%Y-%m-%d|%H-%M-%S|%Y-%m-%d_%H-%M-%S)\}"), "time"),
     (re.compile(r"\$\{lightsweep\.run_id:\}"), "id"),
-    (re.compile(r"\$\{hydra\.job\.(num|id)\}"), "0"),
+    (re.compile(r"\$\{hydra\.job\.(num|id)\}"), "0"),  # which only Hydra sets
     (re.compile(r"\$\{hydra\.runtime\.output_dir\}"), _RUN),
     (re.compile(r"\$\{hydra\.sweep\.dir\}"), _SWEEP),
 )
+# What only Hydra sets; all of a node where there are no names.
+_OF_HYDRA: Mapping[str, tuple[str, ...] | None] = {
+    "overrides": None,
+    "runtime": None,
+    "job": ("id", "num", "config_name"),
+}
 _NAMES = ("hydra.job.name", "hydra.sweeper.study_name")  # a file gives them as plain words only
-_UNIQUE = ("${now:", "${lightsweep.run_id:")
+_UNIQUE = re.compile(r"\$\{now:[^}]*%S\}|\$\{lightsweep\.run_id:\}")
 _NAME = re.compile(r"[\w.,+=@-]+")
 _NODES = ("job", "run", "sweep", "job_logging", "hydra_logging", "launcher", "sweeper", "callbacks", "runtime")
 _LOGGING = {
@@ -49,7 +55,7 @@ _HANDLERS = {
     _FILE: _HANDLER | {"filename", "mode", "delay", "encoding"},
     _NONE: _HANDLER,
 }
-_FORMATTER = {"format", "datefmt", "style", "validate"}
+_FORMATTER = {"format", "datefmt", "validate"}  # no style: that of str.format reaches every attribute of a record
 _COLORLOG = _FORMATTER | {"()", "log_colors", "reset"}  # Hydra's own plugin for colours
 _PRELOADED = ("pytorch_lightning",)
 # Of a cluster's launcher: amounts, and words without spaces, quotes and line ends. All else could be a command.
@@ -112,6 +118,8 @@ class _Look:
             text = pattern.sub(value.replace("\\", r"\\"), text)
         for name in _NAMES:
             text = text.replace(f"${{{name}}}", str(self._at(name)))
+        if "\0" in text:
+            raise ConfigError(f"{key} must not hold a NUL, got {raw!r}")
         if "${" in text:
             raise ConfigError(f"{key} must be typed, or hold interpolations as conf/train.yaml has them, got {raw!r}")
         return text
@@ -130,7 +138,7 @@ class _Look:
                 continue
             if not _in_outputs(folder := self.text(key, raw)):
                 raise ConfigError(f"{key} must lie in {ROOT / 'outputs'} unless it is typed, got {raw!r}")
-            if key == "hydra.run.dir" and not any(each in raw for each in _UNIQUE):
+            if key == "hydra.run.dir" and _UNIQUE.search(raw) is None:
                 self._check_is_new(key, Path(folder))
         for key in ("hydra.sweep.subdir", "hydra.output_subdir"):
             raw = self._at(key)
@@ -261,21 +269,55 @@ class _Look:
         return node
 
 
+def check_files(config: Mapping[str, Any]) -> None:
+    """See that config files set nothing of what Hydra itself sets: later code believes it.
+
+    Args:
+        config: what the files alone come to, in plain dicts.
+
+    Raises:
+        ConfigError: names the key.
+    """
+    hydra = config.get("hydra")
+    hydra = hydra if isinstance(hydra, Mapping) else {}
+    for node_name, names in _OF_HYDRA.items():
+        node = hydra.get(node_name)
+        for name, value in node.items() if isinstance(node, Mapping) else ():
+            if (names is None or name in names) and value not in (None, "???", [], {}):
+                raise ConfigError(f"hydra.{node_name}.{name} must be left out, Hydra sets it, got {value!r}")
+    for name, value in _separators(hydra).items():
+        if isinstance(value, str) and re.fullmatch(r"[=,;:_+-]*", value) is None:
+            raise ConfigError(f"hydra.job.config.override_dirname.{name} must be one of = , ; : _ + -, got {value!r}")
+
+
 def check_search_path(entries: Any, typed: Typed) -> None:
     """Hydra imports a package that its search path names, before anything else of a config is looked at.
+
+    Args:
+        entries: as they are written: an interpolation could give one value now and another later.
 
     Raises:
         ConfigError: a config file names a package that nobody trusts, or another kind of source than a folder.
     """
-    if typed.covers("hydra.searchpath") or not isinstance(entries, list):
+    if entries in typed.values.get("hydra.searchpath", ()) or entries is None:
         return
-    for entry in entries:
+    for entry in entries if isinstance(entries, list) else [entries]:
+        if "${" in str(entry):
+            raise ConfigError(f"hydra.searchpath must hold no interpolation, got {entry!r}")
         scheme, separator, rest = str(entry).partition("://")
         package = rest.replace("/", ".").strip(".")
         if separator and scheme != "file" and not (scheme == "pkg" and table.is_trusted(package)):
             raise ConfigError(
                 f"hydra.searchpath must hold folders, or packages that LIGHTSWEEP_TRUST names, got {entry!r}"
             )
+
+
+def _separators(hydra: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What stands between the overrides in the name of a job's folder."""
+    node: Any = hydra
+    for part in ("job", "config", "override_dirname"):
+        node = node.get(part) if isinstance(node, Mapping) else None
+    return node if isinstance(node, Mapping) else {}
 
 
 def _check_keys(key: str, node: Mapping[str, Any], allowed: set[str]) -> None:

@@ -9,7 +9,9 @@ from typing import Any
 
 import hydra._internal.hydra as hydra_application
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from lightsweep.errors import ConfigError
 from lightsweep.security import hydra_keys, targets, typed
@@ -35,14 +37,27 @@ class CheckedLoader(ConfigLoaderImpl):
     def _process_config_searchpath(self, config_name: Any, parsed_overrides: Any, repo: Any) -> None:
         loaded = repo.load_config(config_path=config_name) if config_name is not None else None
         if loaded is not None and isinstance(loaded.config, DictConfig):
-            entries = OmegaConf.select(loaded.config, "hydra.searchpath")
-            if entries is not None:
-                plain = OmegaConf.to_container(entries, resolve=True) if OmegaConf.is_config(entries) else [entries]
-                hydra_keys.check_search_path(plain, self.typed)
+            plain: Any = OmegaConf.to_container(loaded.config, resolve=False)
+            hydra = plain.get("hydra")
+            hydra_keys.check_search_path(hydra.get("searchpath") if isinstance(hydra, dict) else hydra, self.typed)
+        for override in parsed_overrides:  # which a sweep makes of a study's parameters, too
+            if override.key_or_group == "hydra.searchpath":
+                hydra_keys.check_search_path(override.value(), self.typed)
         super()._process_config_searchpath(config_name, parsed_overrides, repo)
 
+    def _compose_config_from_defaults_list(self, *arguments: Any, **named: Any) -> DictConfig:
+        config = super()._compose_config_from_defaults_list(*arguments, **named)
+        plain: Any = OmegaConf.to_container(config, resolve=False)
+        hydra_keys.check_files(plain)
+        return config
+
     def _load_configuration_impl(self, *arguments: Any, **named: Any) -> DictConfig:
-        config = super()._load_configuration_impl(*arguments, **named)
+        try:
+            config = super()._load_configuration_impl(*arguments, **named)
+        except (HydraException, OmegaConfBaseException, ConfigError):
+            raise
+        except (AssertionError, AttributeError, KeyError, TypeError) as error:  # of a file that is no config of Hydra's
+            raise ConfigError(f"the config cannot be composed ({type(error).__name__}: {error})") from error
         raw: Any = OmegaConf.to_container(config, resolve=False)
         targets.check(raw)
         held = self.typed.holding_in(raw)
@@ -57,7 +72,7 @@ def install() -> None:
     Raises:
         ConfigError: this version of Hydra composes in another way.
     """
-    methods = ("_process_config_searchpath", "_load_configuration_impl")
+    methods = ("_process_config_searchpath", "_compose_config_from_defaults_list", "_load_configuration_impl")
     if not all(hasattr(ConfigLoaderImpl, name) for name in methods) or not hasattr(
         hydra_application, "ConfigLoaderImpl"
     ):

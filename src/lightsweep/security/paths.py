@@ -12,7 +12,7 @@ from lightsweep.security.targets import TARGET
 
 ROOT = Path(__file__).resolve().parents[3]
 # Of a checkpoint's name: {epoch}, {val/acc:.3f}. Python's format would also reach attributes and items of a value.
-_FIELD = re.compile(r"\{[\w/-]+(:[0-9.]*[defg]?)?\}")
+_FIELD = re.compile(r"\{\w+(/\w+)?(:[0-9.]*[defg]?)?\}")
 
 
 def check(values: Mapping[str, Any], key: str, folder: Path) -> None:

@@ -7,6 +7,7 @@ import optuna
 
 from lightsweep.errors import ConfigError
 from lightsweep.names import printable
+from lightsweep.sweep.space import key_of
 
 _NUMBER = (int, float)
 _OF_STUDY = {"space": dict, "config": dict, "beside": dict, "enqueued": bool}
@@ -40,6 +41,9 @@ def check(study: optuna.Study) -> None:
         owner = f"trial {trial.number}"
         _check_kinds(owner, trial.user_attrs, _OF_TRIAL)
         _check_kinds(owner, trial.system_attrs, {"fixed_params": dict})
+        for name in trial.params:
+            if key_of(name).lstrip("+~ \t").startswith("hydra"):  # it would be an override of a job
+                _refuse(owner, name, trial.params[name])
         if _OWNER in trial.user_attrs:
             _check_mark(owner, _OWNER, trial.user_attrs[_OWNER], _MARK)
 
