@@ -25,6 +25,8 @@ from lightsweep.security.paths import is_inside
 
 log = logging.getLogger(__name__)
 
+_PRECISIONS = ("16", "16-true", "16-mixed", "bf16", "bf16-true", "bf16-mixed", "32", "32-true", "64", "64-true")
+
 
 @dataclass(frozen=True)
 class Description:
@@ -102,6 +104,8 @@ def load(path: Path) -> Trained:
         _check_kinds(description)
         epoch = epochs_finished(content)
         precision = str(said.get("precision", "32-true"))  # older ones do not say it
+        if precision not in _PRECISIONS:
+            raise ValueError(f"its precision is {precision}")
     except Exception as error:  # torch raises whatever a damaged file provokes
         raise ConfigError(f"{path} is no checkpoint of lightsweep ({' '.join(str(error).split())[:200]})") from error
     net = description.build_net()
@@ -137,7 +141,10 @@ def _whole(model: dict[str, Any]) -> dict[str, Any]:
 
 def epochs_finished(checkpoint: dict[str, Any]) -> int:
     """How many epochs a Lightning checkpoint has behind it."""
-    return int(checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"])
+    epochs = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
+    if type(epochs) is not int or not 0 <= epochs < 2**31:
+        raise ValueError(f"it has {epochs} epochs behind it")
+    return epochs
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):

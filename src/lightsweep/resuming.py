@@ -40,6 +40,7 @@ def adapt(
         ConfigError: the network, the kind of optimizer or the kind of schedule is another, or the optimizer would need
             what it has not gathered.
     """
+    _check_epochs(checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"])
     _check_weights(checkpoint["state_dict"], weights)
     before = checkpoint["lightsweep"]["optimizer"]
     if before["name"] != optimizer["name"]:
@@ -92,6 +93,12 @@ def _is_in(path: Any, folders: list[Path]) -> bool:
 def plateau_progress(state: dict[str, Any]) -> dict[str, Any]:
     """What a plateau schedule has lived through, without its settings."""
     return {name: state[name] for name in _PLATEAU_PROGRESS}
+
+
+def _check_epochs(counts: dict[str, Any]) -> None:
+    for name, count in counts.items():
+        if type(count) is not int or not 0 <= count < 2**31:
+            raise ConfigError(f"last.ckpt: its number of epochs ({name}) is {count!r}")
 
 
 def _check_weights(saved: dict[str, Tensor], weights: dict[str, Tensor]) -> None:

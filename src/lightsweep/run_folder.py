@@ -209,7 +209,11 @@ def load_config(folder: Path) -> DictConfig:
         config = OmegaConf.load(folder / CONFIG)
         if not isinstance(config, DictConfig):
             raise ValueError("no mapping")
-        targets.check(OmegaConf.to_container(config, resolve=False))
+        content: Any = OmegaConf.to_container(config, resolve=False)
+        typed = content.get(OVERRIDES, [])
+        if not (isinstance(typed, list) and all(isinstance(line, str) for line in typed)):
+            raise ValueError(f"{OVERRIDES} must be a list of texts")
+        targets.check(content)
     except ConfigError as error:
         raise ConfigError(f"{folder / CONFIG}: {error}") from error
     except Exception as error:  # YAML, Unicode, OmegaConf: each has its own

@@ -448,6 +448,7 @@ SAID: dict[str, Any] = {
     "std": torch.ones(1, 3, 3),
     "resize": 5,
     "model": "x",
+    "precision": "transformer-engine",
 }
 
 
@@ -459,3 +460,19 @@ def test_a_checkpoint_that_says_nonsense_of_itself_is_one_line(foreign, call, sc
     torch.save(content, path)
     for main, arguments in ((evaluate.main, ()), (predict.main, (scene.victim,)), (export.main, ())):
         one_line(call(main, foreign, *arguments), "")
+
+
+@pytest.mark.parametrize("epochs", [-5, float("nan"), "x", 10**30])
+def test_a_checkpoint_of_no_number_of_epochs_is_one_line(foreign, launch, call, epochs: Any) -> None:
+    for name in ("last.ckpt", "best.ckpt"):
+        loops = torch.load(foreign / "checkpoints" / name, weights_only=True)["loops"]
+        loops["fit_loop"]["epoch_progress"]["current"]["processed"] = epochs
+        hostile(foreign, name, loops=loops)
+    one_line(launch(f"resume={foreign}", "trainer.max_epochs=2"), "epochs")
+    one_line(call(evaluate.main, foreign), "best.ckpt is no checkpoint of lightsweep")
+
+
+@pytest.mark.parametrize("overrides", [None, "x", [{"a": 1}], {"a": 1}])
+def test_overrides_that_are_no_texts_are_one_line(foreign, launch, overrides: Any) -> None:
+    change(foreign, "overrides", overrides)
+    one_line(launch(f"resume={foreign}"), "overrides must be a list of texts")
