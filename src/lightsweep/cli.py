@@ -173,7 +173,8 @@ def describe(error: BaseException) -> str | None:
     if isinstance(error, ConfigError | Diverged | RunFailed):
         return str(error)
     if _raised_by_logging(error):
-        return f"hydra.job_logging, hydra.hydra_logging or hydra.verbose cannot be used: {_one_line(error)}"
+        reason = _one_line(error) or type(error).__name__
+        return f"hydra.job_logging, hydra.hydra_logging or hydra.verbose cannot be used: {reason}"
     if isinstance(error, yaml.YAMLError):
         return f"a config file is no plain YAML: {_one_line(error)}"
     if isinstance(error.__cause__, OSError) and "Unable to configure" in str(error):
@@ -210,7 +211,7 @@ def _raised_by_logging(error: BaseException) -> bool:
     """While a config's own logging was set up."""
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     configured = any(frame.f_code.co_name in ("configure_log", "configure_logging") for frame in frames)
-    return configured and isinstance(error, ValueError | TypeError | AttributeError | LookupError)
+    return configured and isinstance(error, AssertionError | AttributeError | LookupError | TypeError | ValueError)
 
 
 def _raised_by_hydra(error: BaseException) -> bool:

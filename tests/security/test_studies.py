@@ -258,3 +258,21 @@ def test_a_sweep_leaves_planted_folders_of_trials_aside(scene, sweep) -> None:
     (scene.run / "trial-0000" / "checkpoints" / "last.ckpt").write_text("not mine")
     assert sweep("hydra.sweeper.n_trials=1").code == 0
     assert (scene.run / "trial-0000.earlier-1" / "checkpoints" / "last.ckpt").read_text() == "not mine"
+
+
+CONFIRMATIONS = [
+    '{"seeds":[1],"best_trial":0,"best":{"n":1,"failed":0,"val/acc":{"mean":"x","std":null}}}',
+    '{"seeds":[1],"best_trial":"![x](http://e/x)\\n# h","best":{"n":1,"failed":0}}',
+    '{"seeds":["<script>"],"best_trial":0,"best":{"n":1,"failed":0}}',
+    '{"seeds":[1],"best_trial":0,"best":{"n":"<script>","failed":0}}',
+    '{"seeds":[1],"best_trial":0,"best":5}',
+    "[]",
+]
+
+
+@pytest.mark.parametrize("text", CONFIRMATIONS, ids=range(len(CONFIRMATIONS)))
+def test_a_confirmation_of_somebody_else_is_numbers_or_nothing(scene, sweep, text: str) -> None:
+    (scene.run / "confirmation.json").write_text(text)
+    assert sweep("hydra.sweeper.n_trials=1").code == 0
+    board = (scene.run / "leaderboard.md").read_text()
+    assert not any(mark in board for mark in ("http:", "<script>", "# h"))

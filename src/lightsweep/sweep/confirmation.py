@@ -7,6 +7,7 @@ from statistics import fmean
 from typing import Any
 
 from lightsweep.files import read_regular, write_whole
+from lightsweep.names import printable
 from lightsweep.sweep.assignment import Assignment
 from lightsweep.sweep.seeds import spread
 
@@ -85,10 +86,10 @@ def told(folder: Path, metric: str) -> list[str]:
     """A study's confirmation in words, nothing where there is none yet."""
     summary = _read(folder / FILE)
     try:
-        seeds = ", ".join(map(str, summary["seeds"]))
-        head = f"Confirmation of trial {summary['best_trial']} and the baseline on test data, seeds {seeds}:"
+        seeds = ", ".join(str(int(seed)) for seed in summary["seeds"])
+        head = f"Confirmation of trial {int(summary['best_trial'])} and the baseline on test data, seeds {seeds}:"
         return [head, *lines(summary, metric)]
-    except (KeyError, TypeError):
+    except (KeyError, TypeError, ValueError):  # none of ours
         return []
 
 
@@ -104,8 +105,8 @@ def lines(summary: Mapping[str, Any], metric: str) -> list[str]:
             for score in shown
             if score in entry
         )
-        failed = f", {entry['failed']} failed" if entry["failed"] else ""
-        said.append(f"{name}: {scores or 'no score'} (n = {entry['n']}{failed})")
+        failed = f", {int(entry['failed'])} failed" if entry["failed"] else ""
+        said.append(f"{printable(name)}: {scores or 'no score'} (n = {int(entry['n'])}{failed})")
     return said
 
 
