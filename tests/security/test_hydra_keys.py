@@ -126,7 +126,7 @@ HYDRA: dict[str, tuple[dict[str, Any], str]] = {
     "a variable that is not set": ({"job": {"env_copy": ["NO_SUCH_VARIABLE"]}}, "cannot be composed (KeyError"),
     "a NUL": ({"output_subdir": "a\0b"}, "hydra.output_subdir must not hold a NUL"),
     "a logger that is none": ({"job_logging": {"root": "x"}}, "cannot be used: Unable to configure root logger"),
-    "a number for a name": ({"verbose": 5}, "hydra.verbose cannot be used: AssertionError"),
+    "a number for a name": ({"verbose": 5}, "hydra.verbose cannot be used"),
     "a list of no names": ({"verbose": [5]}, "hydra.verbose cannot be used"),
     "a node from elsewhere": ({"job_logging": "${hydra.hydra_logging}"}, "hydra.job_logging must have keys of its own"),
     "a part from elsewhere": (
