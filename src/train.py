@@ -20,11 +20,13 @@ from lightsweep import cli, resolvers, run_folder
 from lightsweep.errors import ConfigError
 from lightsweep.security import table
 from lightsweep.sweep import assignment
+from lightsweep.sweep.portable import Portable
 
 resolvers.register()
 
 
 @hydra.main(config_path="../conf", config_name="train", execution_whitelist=list(table.HYDRA))
+@Portable
 def main(cfg: DictConfig) -> float:
     """One run in its folder; returns the best value of the monitored metric, which is what a sweep optimises."""
     from lightsweep import earlier_versions, signals  # torch and Lightning wait until Hydra understood the command line

@@ -5,6 +5,7 @@ Imported before Hydra has parsed anything, so it imports neither torch nor Light
 
 import errno
 import os
+import platform
 import shlex
 import sys
 import traceback
@@ -25,8 +26,15 @@ from lightsweep import memory, processes, run_folder, signals
 from lightsweep.errors import ConfigError, Diverged, Interrupted, RunFailed, SweepRefused
 from lightsweep.names import printable
 from lightsweep.security import links, loader, secrets, typed
+from lightsweep.sweep.portable import search_path
 
 _NAMES = ("ENOSPC", "EDQUOT", "EFBIG", "EIO", "EROFS", "EACCES", "EPERM", "ENOENT", "ENOTDIR", "EEXIST", "ENAMETOOLONG")
+_EXTRAS = {
+    "hydra/launcher=submitit_slurm": "slurm",
+    "hydra/launcher=submitit_local": "slurm",
+    "hydra/launcher=ray": "ray",
+    "hydra/launcher=joblib": "joblib",
+}  # which extra brings a choice
 _DISK = {getattr(errno, name) for name in _NAMES}
 
 
@@ -42,6 +50,7 @@ def launch(main: Callable[[], Any]) -> None:
     try:
         with signals.as_exceptions(to_the_end=True):
             loader.install()
+            _let_jobs_find_modules()
             sys.argv[1:] = prepare(sys.argv[1:])
             typed.declare(said := typed.read(sys.argv[1:]))
             _check_links(said)
@@ -60,8 +69,11 @@ def launch(main: Callable[[], Any]) -> None:
             raise
         if isinstance(error, Diverged) and run_folder.is_follower():
             sys.exit(0)  # so has the first process, which says so; Lightning would kill it for another code of ours
-        if not getattr(error, "told", False):
-            print(printable(secrets.redacted(line)), file=sys.stderr)  # it may quote what no terminal should obey
+        if getattr(error, "told", None) != _this_process():  # not by a launcher's job elsewhere, which nobody reads
+            which = f"job {error.job}: " if hasattr(error, "job") else ""  # of a grid, run by a launcher
+            print(
+                printable(secrets.redacted(which + line)), file=sys.stderr
+            )  # it may quote what no terminal should obey
         sys.exit(1)
 
 
@@ -98,11 +110,22 @@ def job(folder: Path, *, fresh: bool) -> Iterator[None]:
             print(error, file=sys.stderr)
             sys.exit(1)  # another sweeper would take an exception for one job's, and run the next
         if HydraConfig.get().mode == RunMode.MULTIRUN and (line := describe(error)):
-            print(printable(f"job {HydraConfig.get().job.num}: {secrets.redacted(line)}"), file=sys.stderr)
-            error.told = True  # type: ignore[attr-defined]
+            error.job = HydraConfig.get().job.num  # type: ignore[attr-defined]
+            error.told = _this_process()  # type: ignore[attr-defined]
+            print(printable(f"job {error.job}: {secrets.redacted(line)}"), file=sys.stderr)  # type: ignore[attr-defined]
         if error is caught:
             raise
         raise error from caught
+
+
+def _this_process() -> tuple[str, int]:
+    return platform.node(), os.getpid()
+
+
+def _let_jobs_find_modules() -> None:
+    """What this process starts elsewhere, a launcher's jobs, finds the modules that this one finds."""
+    folders = [*search_path(), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(folders))
 
 
 def has_other_sweeper() -> bool:
@@ -204,7 +227,9 @@ def _no_such_choice(file: str, options: Sequence[str]) -> str:
     nested = [str(path.relative_to(folder).with_suffix("")) for path in sorted(folder.rglob("[!_]*.yaml"))]
     if top != "hydra" and any("/" in each for each in nested):  # as experiment=reference/a1 has it
         group, name, choices = top, below, nested
-    return f"{group}={name}: there is no such choice; there is {', '.join(choices) or 'none'}"
+    extra = _EXTRAS.get(f"{group}={name}")
+    needs = f" (it comes with pip install -e '.[{extra}]')" if extra else ""
+    return f"{group}={name}: there is no such choice{needs}; there is {', '.join(choices) or 'none'}"
 
 
 def _raised_by_logging(error: BaseException) -> bool:

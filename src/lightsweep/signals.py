@@ -9,13 +9,15 @@ from types import FrameType
 
 from lightsweep.errors import Interrupted
 
+_signals = [signal.SIGINT, signal.SIGTERM]
 _received: list[int] = []  # signals since the outermost block began
 _depth = 0  # of blocks
 
 
 @contextmanager
 def as_exceptions(*, to_the_end: bool = False) -> Iterator[None]:
-    """Raise `Interrupted` on SIGINT and SIGTERM inside the block; another one is ignored while the first is served.
+    """Raise `Interrupted` on SIGINT and SIGTERM, and on what `listen_to` names, inside the block; another one is
+    ignored while the first is served.
 
     Lightning's own handling would end the process in the middle of a step, or with exit code 0. Outside the main
     thread, where Python allows no handlers, this does nothing.
@@ -35,7 +37,7 @@ def as_exceptions(*, to_the_end: bool = False) -> Iterator[None]:
             _received.append(signum)
         raise_unserved(signum)
 
-    before = {signum: signal.signal(signum, stop) for signum in (signal.SIGINT, signal.SIGTERM)}
+    before = {signum: signal.signal(signum, stop) for signum in _signals}
     _depth += 1
     try:
         with _whatever_happens() if to_the_end else nullcontext():
@@ -47,6 +49,12 @@ def as_exceptions(*, to_the_end: bool = False) -> Iterator[None]:
         _depth -= 1
         if not _depth:
             _received.clear()
+
+
+def listen_to(signum: signal.Signals) -> None:
+    """Take another signal for one that asks the run to end, from the next block of `as_exceptions` on."""
+    if signum not in _signals:
+        _signals.append(signum)
 
 
 def received() -> int | None:

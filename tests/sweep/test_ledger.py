@@ -9,8 +9,9 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from lightsweep.sweep import liveness, slots
+from lightsweep.sweep import liveness
 from lightsweep.sweep.assignment import Outcome
+from lightsweep.sweep.executors import workers
 from lightsweep.sweep.ledger import Ledger, ended, is_interrupted
 from lightsweep.sweep.liveness import LOST_AFTER, is_alive
 from lightsweep.sweep.storage import JOURNAL, Address, connect
@@ -318,7 +319,7 @@ def test_a_trial_in_this_process_does_not_keep_the_lease_from_being_renewed(tiny
     monkeypatch.setattr("lightsweep.sweep.liveness.RENEW_EVERY", 0.05)
     renewed: list[float] = []
     running: list[tuple[float, float]] = []
-    renew, run = Ledger.renew, slots.run
+    renew, run = Ledger.renew, workers.run
 
     def watched(ledger: Ledger) -> None:
         renew(ledger)
@@ -332,7 +333,7 @@ def test_a_trial_in_this_process_does_not_keep_the_lease_from_being_renewed(tiny
         return outcome
 
     monkeypatch.setattr(Ledger, "renew", watched)
-    monkeypatch.setattr(slots, "run", timed)
+    monkeypatch.setattr(workers, "run", timed)
     assert tiny_sweep("hydra.sweeper.n_trials=2").code == 0
     for begun, over in running:
         assert sum(begun < moment < over for moment in renewed) >= 2

@@ -17,6 +17,10 @@ FINE: dict[str, Any] = {
     "study_name": "quick",
     "n_trials": 1,
     "n_jobs": 0,
+    "executor": None,
+    "ray": {"num_cpus": 1, "num_gpus": 0},
+    "batch": 1,
+    "on_interrupt": "cancel",
     "timeout": None,
     "retries": 3,
     "max_failures": 5,
@@ -42,6 +46,9 @@ FINE: dict[str, Any] = {
         ("when", None),
         ("when", {"optimizer=sgd": {"optimizer.lr": "interval(0,1)"}}),
         ("seeds", [1, 2]),
+        ("executor", "ray"),
+        ("ray", {"num_cpus": 0.5, "num_gpus": 0.25}),
+        ("on_interrupt", "leave"),
     ],
 )
 def test_lets_through_what_can_be(key: str, value: Any) -> None:

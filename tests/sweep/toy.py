@@ -18,11 +18,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 from lightsweep import cli, resolvers
 from lightsweep.security import table
 from lightsweep.sweep import assignment
+from lightsweep.sweep.portable import Portable
 
 resolvers.register()
 
 
 @hydra.main(config_path="../../conf", config_name="train", execution_whitelist=list(table.HYDRA))
+@Portable
 def main(cfg: DictConfig) -> float:
     folder = Path(HydraConfig.get().runtime.output_dir)
     with (folder / "starts").open("a") as file:  # a folder that two runs have used has two lines

@@ -6,14 +6,14 @@ import math
 from collections.abc import Callable
 from contextlib import suppress
 from contextvars import ContextVar
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
 
 from lightsweep.errors import ConfigError, Diverged, Interrupted, Pruned, RunFailed, StorageLost
-from lightsweep.files import write_whole
+from lightsweep.files import read_regular, write_whole
 
 log = logging.getLogger(__name__)
 
@@ -48,28 +48,54 @@ class Assignment:
         overrides: the job's, ``key=value`` each.
         folder: below the sweep's folder.
         number: the trial's.
-        address: the study, where epochs are to be reported; None where they are not.
-        trial_id: of the trial in the storage.
-        pruner: decides after each report.
+        reports: where epochs are to be reported, as `lightsweep.sweep.reports.Reports`; None where they are not.
     """
 
     kind: str
     overrides: tuple[str, ...]
     folder: str
     number: int
-    address: Any = None
-    trial_id: int = -1
-    pruner: Any = None
+    reports: Any = None
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a job ended: state is complete, pruned, failed or interrupted."""
+    """How a job ended: state is complete, pruned, failed or interrupted; left where it goes on without its sweeper."""
 
     state: str
     value: float | None = None
     error: str | None = None
     facts: dict[str, Any] = field(default_factory=dict)
+
+
+OUTCOME = "outcome.json"
+
+
+def write_outcome(outcome: Outcome, folder: Path) -> None:
+    """Leave an outcome in the job's folder, for a sweeper on another machine."""
+    write_whole(folder / OUTCOME, json.dumps(asdict(outcome)) + "\n")
+
+
+def read_outcome(folder: Path) -> Outcome | None:
+    """The outcome that a job has left; None where there is none yet, or it is none of ours."""
+    try:
+        content = json.loads(read_regular(folder / OUTCOME))
+        outcome = Outcome(**content)
+    except (OSError, ValueError, TypeError):
+        return None
+    return outcome if _is_plausible(outcome) else None
+
+
+def _is_plausible(outcome: Outcome) -> bool:
+    """Whether the parts have the kinds that `Task` gives them: the folder may be somebody else's."""
+    facts = outcome.facts
+    known = isinstance(facts, dict) and all(
+        name in FACTS and isinstance(fact, str | int | float | None) for name, fact in facts.items()
+    )
+    number = isinstance(outcome.value, int | float) and math.isfinite(outcome.value)
+    valued = number if outcome.state == "complete" else outcome.value is None
+    said = outcome.error is None or isinstance(outcome.error, str)
+    return known and valued and said and outcome.state in ("complete", "pruned", "failed", "interrupted")
 
 
 _current: ContextVar[Assignment | None] = ContextVar("assignment", default=None)
@@ -89,11 +115,11 @@ def is_given() -> bool:
 def callbacks(monitor: str) -> list:
     """Lightning callbacks that tie the running job to its trial; none outside a sweep."""
     assignment = _current.get()
-    if assignment is None or assignment.address is None:
+    if assignment is None or assignment.reports is None:
         return []
     from lightsweep.sweep.pruning import PruningCallback
 
-    return [PruningCallback(assignment, monitor=monitor)]
+    return [PruningCallback(assignment.reports, monitor=monitor)]
 
 
 class Task:

@@ -14,8 +14,9 @@ from optuna.trial import Trial
 from lightsweep import signals
 from lightsweep.errors import ConfigError, Interrupted, RunFailed
 from lightsweep.sweep.assignment import Assignment, Outcome
+from lightsweep.sweep.executors.slot import Slot
+from lightsweep.sweep.executors.workers import InlineSlot
 from lightsweep.sweep.ledger import Ledger
-from lightsweep.sweep.slots import InlineSlot, Slot
 from lightsweep.sweep.trial_run import TrialRun
 from lightsweep.sweep.waiting import Wait
 
@@ -26,10 +27,12 @@ _CLAIM_AGAIN = 1.0  # seconds until a total that was under way is looked at agai
 
 @dataclass(frozen=True)
 class Limits:
-    """When to stop asking: after `timeout` seconds (None: never), or after `max_failures` failures in a row."""
+    """When to stop asking: after `timeout` seconds (None: never), or after `max_failures` failures in a row; and how
+    many slots must be free before further trials begin together."""
 
     timeout: float | None
     max_failures: int
+    batch: int = 1
 
 
 class Stop:
@@ -153,6 +156,9 @@ class Controller:
         return not (self.stop or late or len(self.failures) >= self.limits.max_failures)
 
     def _fill(self) -> None:
+        free = len(self.slots) - len(self.running)
+        if self.running and free < min(self.limits.batch, self.ledger.remaining()):
+            return
         for place, slot in enumerate(self.slots):
             if place in self.running or time.monotonic() < self.next_claim or not self._may_ask():
                 continue
@@ -189,7 +195,9 @@ class Controller:
                 self._start(self.slots[place], run.next_job())  # the next seed
                 continue
             del self.running[place]
-            self._tell(run.trial, outcome or Outcome("interrupted"))
+            outcome = outcome or Outcome("interrupted")
+            if outcome.state != "left":
+                self._tell(run.trial, outcome)
 
     def _heed(self, place: int, outcome: Outcome) -> Outcome:
         """What an outcome means here: a job that dies because we stop it was interrupted; one that is told to end by

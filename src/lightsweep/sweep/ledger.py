@@ -8,7 +8,7 @@ Marks on a trial (user attributes): ``lightsweep`` (owner, host, seen), ``folder
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -49,13 +49,19 @@ class Ledger:
         self._burial = Office(study, "burial", self.owner)
         self._unmarked: dict[int, float] = {}  # running trials without an owner, and when each was first seen
         self._mine: dict[int, Trial] = {}
+        self.goes_on: Callable[[int], bool] = lambda number: False  # a job of this trial, without its sweeper
 
     def trials(self) -> list[FrozenTrial]:
         return self.study.get_trials(deepcopy=False)
 
     def claim(self) -> Trial | None:
-        """The next trial to run, or None while the total is reached or under way."""
+        """The next trial to run, or None while the total is reached or under way.
+
+        A trial whose sweeper is gone and whose job goes on comes first, as it is: its job is to be waited for.
+        """
         with self._claims:
+            if (trial := self._adopt()) is not None:
+                return trial
             if not self._bury_the_dead():
                 return None
             trials = self.trials()
@@ -67,6 +73,12 @@ class Ledger:
             trial.set_user_attr("folder", folder_of(trial.number))
         self._mine[trial.number] = trial
         return trial
+
+    def remaining(self) -> int:
+        """How many trials nobody has claimed yet."""
+        trials = self.trials()
+        under_way = sum(trial.state == TrialState.RUNNING for trial in trials)
+        return self.n_trials - ended(trials) - under_way
 
     def waited_for(self) -> str:
         """What keeps `claim` from giving a trial, in words: whoever holds the burial, else other sweepers' trials."""
@@ -128,7 +140,7 @@ class Ledger:
 
     def _close(self, trial: Trial, outcome: Outcome) -> None:
         if outcome.state == "interrupted":
-            self._interrupt(self.study._storage.get_trial(trial._trial_id))
+            self._interrupt(self.study._storage.get_trial(trial._trial_id), outcome.error)
             self._bury_the_dead()
             return
         for name, value in outcome.facts.items():
@@ -140,6 +152,23 @@ class Ledger:
 
     def _state(self, trial: Trial) -> TrialState:
         return self.study._storage.get_trial(trial._trial_id).state
+
+    def _adopt(self) -> Trial | None:
+        """Take over a trial whose job goes on without its sweeper."""
+        if not any(self.goes_on(trial.number) for trial in self._without_sweeper()):
+            return None
+        try:
+            if not self._burial.take():  # two sweepers could take the same one
+                return None
+            for frozen in self._without_sweeper():
+                if self.goes_on(frozen.number):
+                    trial = Trial(self.study, frozen._trial_id)
+                    trial.set_user_attr(_OWNER, self.owner.mark())
+                    self._mine[trial.number] = trial
+                    return trial
+        finally:
+            self._burial.leave()
+        return None
 
     def _bury_the_dead(self) -> bool:
         """Tell what was cut off, and give each interrupted trial its one successor; False where another sweeper is at
@@ -159,6 +188,9 @@ class Ledger:
         return True
 
     def _dead(self) -> list[FrozenTrial]:
+        return [trial for trial in self._without_sweeper() if not self.goes_on(trial.number)]
+
+    def _without_sweeper(self) -> list[FrozenTrial]:
         return [trial for trial in self.trials() if trial.state == TrialState.RUNNING and not self._lives(trial)]
 
     def _lives(self, trial: FrozenTrial) -> bool:
@@ -178,11 +210,12 @@ class Ledger:
         succeeded = {trial.user_attrs.get("retry_of") for trial in trials}
         return [trial for trial in trials if is_interrupted(trial) and trial.number not in succeeded]
 
-    def _interrupt(self, trial: FrozenTrial) -> None:
+    def _interrupt(self, trial: FrozenTrial, why: str | None = None) -> None:
         """Tell a trial as failed: with the mark, or, when its retries are spent, as a failure that counts."""
         retries = trial.user_attrs.get("retries", 0)
         spent = retries >= self.retries
         note = f"interrupted {retries + 1} times" if spent else "interrupted"
+        note += f" ({why})" if why else ""
         storage = self.study._storage
         storage.set_trial_user_attr(trial._trial_id, "error", note)
         storage.set_trial_user_attr(trial._trial_id, "interrupted", not spent)

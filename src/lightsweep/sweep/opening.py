@@ -20,7 +20,7 @@ from lightsweep.build import build
 from lightsweep.errors import ConfigError
 from lightsweep.files import making, sweep
 from lightsweep.security import links
-from lightsweep.sweep import attributes, comparable, fixed, places, rehearsal, starting
+from lightsweep.sweep import attributes, comparable, executors, fixed, places, rehearsal, starting
 from lightsweep.sweep.leaderboard import number_of
 from lightsweep.sweep.liveness import Owner, renewing
 from lightsweep.sweep.locks import FileLock, shared_path
@@ -221,12 +221,13 @@ def _wanted(space: Space, wanted: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _check_storage(plan: Plan) -> None:
-    places.check(_storage_key(plan), plan.address.url, workers=plan.settings.n_jobs > 0)
+    places.check(_storage_key(plan), plan.address.url, workers=executors.kind(plan) in ("workers", "launcher"))
 
 
 def _check_jobs(plan: Plan) -> None:
-    """A launcher's jobs have memory elsewhere."""
-    if plan.config.hydra.runtime.choices.get("hydra/launcher", "basic") == "basic":
+    """Those of a cluster have memory elsewhere."""
+    executors.check(plan)
+    if executors.kind(plan) == "workers":
         memory.processes("hydra.sweeper.n_jobs", min(plan.settings.n_jobs, plan.settings.n_trials))
 
 
@@ -288,8 +289,8 @@ def _trainers(plan: Plan) -> Iterator[tuple[str, ...]]:
 
 
 def _gpus_of_a_job(plan: Plan) -> int:
-    """How many GPUs a job can see. A worker is given one; what a launcher's job has is known only there."""
-    if plan.settings.n_jobs > 0:
+    """How many GPUs a job can see. A worker is given one; what a cluster's job has is known only there."""
+    if executors.kind(plan) != "inline":
         return 1
     from torch.cuda import device_count  # this process trains, and imports torch anyway
 

@@ -2,29 +2,24 @@
 
 from typing import cast
 
-import optuna
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 
 from lightsweep.classifier import Classifier
 from lightsweep.errors import Pruned
-from lightsweep.sweep.assignment import Assignment
-from lightsweep.sweep.storage import follow
+from lightsweep.sweep.reports import Reports
 
 
 class PruningCallback(Callback):
-    """Reports the monitored metric after each epoch, epochs counted from 1, and asks the pruner.
+    """Reports the monitored metric after each epoch, epochs counted from 1, and ends where the pruner says so.
 
     Args:
-        assignment: says which trial, where, and which pruner.
+        reports: of the trial.
         monitor: the metric.
     """
 
-    def __init__(self, assignment: Assignment, *, monitor: str) -> None:
-        study = follow(assignment.address)
-        self.trial = optuna.trial.Trial(study, assignment.trial_id)
-        self.pruner = assignment.pruner
-        self.monitor = monitor
+    def __init__(self, reports: Reports, *, monitor: str) -> None:
+        self.reports, self.monitor = reports, monitor
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if not cast(Classifier, pl_module).has_measured(self.monitor):
@@ -32,9 +27,6 @@ class PruningCallback(Callback):
         epoch = trainer.current_epoch + 1
         give_up = False
         if trainer.is_global_zero:
-            self.trial.report(trainer.callback_metrics[self.monitor].item(), epoch)
-            # The pruner's judgement, without `should_prune`, which would take the study's pruner for it.
-            frozen = self.trial.study._storage.get_trial(self.trial._trial_id)
-            give_up = self.pruner.prune(self.trial.study, frozen)
+            give_up = self.reports.report(epoch, trainer.callback_metrics[self.monitor].item())
         if trainer.strategy.broadcast(give_up):
             raise Pruned(f"given up in epoch {epoch}")

@@ -1,6 +1,5 @@
 """A sweep from the first check to the last line: open the study, run its trials, publish, confirm."""
 
-import os
 import shlex
 from collections.abc import Mapping
 from typing import cast
@@ -8,17 +7,16 @@ from typing import cast
 from optuna.trial import Trial
 
 from lightsweep.errors import RunFailed
-from lightsweep.sweep import confirmation, opening, view
+from lightsweep.sweep import confirmation, executors, opening, view
 from lightsweep.sweep.assignment import Assignment, Outcome
 from lightsweep.sweep.controller import Controller, Limits
+from lightsweep.sweep.executors.slot import Executor
 from lightsweep.sweep.leaderboard import folder_of
 from lightsweep.sweep.ledger import Ledger
 from lightsweep.sweep.liveness import renewing
 from lightsweep.sweep.plan import Plan
 from lightsweep.sweep.publishing import Publisher
-from lightsweep.sweep.slots import InlineSlot, LauncherSlot, Slot, WorkerSlot
 from lightsweep.sweep.trial_run import TrialRun
-from lightsweep.sweep.worker import Workplace, reference
 
 
 def run(plan: Plan) -> float:
@@ -32,28 +30,30 @@ def run(plan: Plan) -> float:
     opening.check(plan)
     plan, study, n_trials = opening.open_study(plan)
     ledger = Ledger(study, plan.address, n_trials=n_trials, retries=plan.settings.retries)
-    slots = _slots(plan, n_trials)
+    executor = executors.make(plan, n_trials)
+    ledger.goes_on = lambda number: executor.has_job(plan.folder / folder_of(number))
     try:
         with renewing(ledger.renew):
-            return Session(plan, ledger, slots).run()
+            return Session(plan, ledger, executor).run()
     finally:
-        for slot in slots:
+        for slot in executor.slots:
             slot.close()
+        executor.close()
         ledger.close()
 
 
 class Session:
     """A study that is open, and slots that wait for its trials."""
 
-    def __init__(self, plan: Plan, ledger: Ledger, slots: list[Slot]) -> None:
-        self.plan, self.ledger = plan, ledger
+    def __init__(self, plan: Plan, ledger: Ledger, executor: Executor) -> None:
+        self.plan, self.ledger, self.executor = plan, ledger, executor
         self.publisher = Publisher(plan, ledger)
         self.view = view.View()
         self.controller = Controller(
             ledger,
-            slots,
+            executor.slots,
             begin=self._begin,
-            limits=Limits(plan.settings.timeout, plan.settings.max_failures),
+            limits=Limits(plan.settings.timeout, plan.settings.max_failures, plan.settings.batch),
             changed=self._trial_ended,
             look=lambda running: self.view.update(self._progress(running)),
             say=self.view.say,
@@ -80,7 +80,9 @@ class Session:
     def _begin(self, trial: Trial) -> TrialRun:
         plan = self.plan
         overrides = (*plan.space.fixed, "test=false", *plan.space.suggest(trial))
-        confirmation.set_aside(plan.folder / folder_of(trial.number))  # a new trial has none, unless somebody made it
+        folder = plan.folder / folder_of(trial.number)
+        if not self.executor.has_job(folder):
+            confirmation.set_aside(folder)  # a new trial has none, unless somebody made it
         return TrialRun(trial, overrides, plan.seeds, plan.address, plan.pruner, plan.folder)
 
     def _trial_ended(self, number: int) -> None:
@@ -105,7 +107,8 @@ class Session:
         finished, missing = confirmation.jobs(self.plan.folder, configurations, seeds)
         self.view.say(f"confirmation: {len(missing)} runs with fresh seeds ({len(finished)} are there already)")
         for job in missing:
-            confirmation.set_aside(self.plan.folder / job.folder)
+            if not self.executor.has_job(self.plan.folder / job.folder):
+                confirmation.set_aside(self.plan.folder / job.folder)
         self.controller.run_jobs(missing, self._confirmed)
         summary = confirmation.summarise(self.plan.folder, configurations, seeds, best.number)
         self.publisher.publish()
@@ -119,16 +122,3 @@ class Session:
         trials = [trial for trial in self.ledger.trials() if trial.state.is_finished()]
         errors = [f"trial {trial.number}: {trial.user_attrs.get('error', trial.state.name)}" for trial in trials[-3:]]
         return f"none of {len(trials)} trials was completed: {'; '.join(errors) or 'nothing was run'}"
-
-
-def _slots(plan: Plan, n_trials: int) -> list[Slot]:
-    """Where jobs run: on the Hydra launcher that was chosen, else in workers, or here where there are to be none."""
-    n_jobs = plan.settings.n_jobs
-    place = Workplace(plan.config, plan.context, reference(plan.function), tuple(plan.settings.preload))
-    if plan.config.hydra.runtime.choices.get("hydra/launcher", "basic") != "basic":
-        return [LauncherSlot(place, plan.function) for _ in range(max(1, n_jobs))]
-    if n_jobs == 0:
-        return [InlineSlot(place)]
-    threads = max(1, len(os.sched_getaffinity(0)) // n_jobs)
-    workers = min(n_jobs, n_trials)  # more would import torch for nothing
-    return [WorkerSlot(place, index=index, threads=threads) for index in range(workers)]

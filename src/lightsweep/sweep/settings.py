@@ -23,6 +23,10 @@ class Settings:
     study_name: str
     n_trials: int
     n_jobs: int
+    executor: str | None
+    ray: dict[str, Any]
+    batch: int
+    on_interrupt: str
     timeout: float | None
     retries: int
     max_failures: int
@@ -38,6 +42,10 @@ class Settings:
     def __post_init__(self) -> None:
         checks.whole("hydra.sweeper.n_trials", self.n_trials, "[1, inf)")
         checks.whole("hydra.sweeper.n_jobs", self.n_jobs, f"[0, {_MOST_JOBS}]")
+        checks.require(self.executor in (None, "ray"), "hydra.sweeper.executor", "be null or ray", self.executor)
+        checks.whole("hydra.sweeper.batch", self.batch, f"[1, {_MOST_JOBS}]")
+        checks.choice("hydra.sweeper.on_interrupt", self.on_interrupt, ("cancel", "leave"))
+        _check_resources(self.ray)
         checks.whole("hydra.sweeper.retries", self.retries, "[0, inf)")
         checks.whole("hydra.sweeper.max_failures", self.max_failures, "[1, inf)")
         checks.whole("hydra.sweeper.confirm", self.confirm, f"[0, {_MOST_CONFIRMED}]")
@@ -69,6 +77,14 @@ def _check_chosen(name: str, node: Any) -> None:
 
 def _check_text(name: str, value: Any, rule: str) -> None:
     checks.require(value is None or (isinstance(value, str) and value != ""), f"hydra.sweeper.{name}", rule, value)
+
+
+def _check_resources(resources: Any) -> None:
+    names = ("num_cpus", "num_gpus")
+    known = isinstance(resources, dict) and sorted(resources) == sorted(names)
+    checks.require(known, "hydra.sweeper.ray", f"have the keys {' and '.join(names)}", resources)
+    for name in names:
+        checks.number(f"hydra.sweeper.ray.{name}", resources[name], "[0, inf)")
 
 
 def _check_preload(modules: Any) -> None:

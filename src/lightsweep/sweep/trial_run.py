@@ -15,6 +15,7 @@ from optuna.trial import Trial
 from lightsweep.sweep import seeds as several
 from lightsweep.sweep.assignment import Assignment, Outcome
 from lightsweep.sweep.leaderboard import folder_of
+from lightsweep.sweep.reports import StorageReports
 from lightsweep.sweep.storage import Address
 
 log = logging.getLogger(__name__)
@@ -52,7 +53,8 @@ class TrialRun:
             overrides = (*self.overrides, f"seed={seed}")
             return Assignment("seed", overrides, f"{name}/seed-{seed}", self.number)
         overrides = (*self.overrides, *(f"seed={seed}" for seed in self.seeds))
-        return Assignment("trial", overrides, name, self.number, self.address, self.trial._trial_id, self.pruner)
+        reports = StorageReports(self.address, self.trial._trial_id, self.pruner)
+        return Assignment("trial", overrides, name, self.number, reports)
 
     def take(self, outcome: Outcome) -> Outcome | None:
         """Add a job's outcome; the trial's own one when it has ended, None while seeds are left."""

@@ -6,12 +6,11 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing import parent_process
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import Any
 
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobRuntime, run_job, setup_globals
@@ -19,6 +18,7 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, open_dict
 
 from lightsweep.sweep.assignment import Assignment, Outcome, Task
+from lightsweep.sweep.portable import Reference
 
 
 @dataclass(frozen=True)
@@ -28,28 +28,22 @@ class Workplace:
     Args:
         config: the sweep's composed config.
         hydra_context: with the execution whitelist, under which the jobs run.
-        function: module and name of the job's function.
+        function: the job's.
         preload: modules that a worker imports before its first job.
     """
 
     config: DictConfig
     hydra_context: HydraContext
-    function: tuple[str, str]
+    function: Reference
     preload: tuple[str, ...]
-
-
-def reference(function: Callable[[DictConfig], Any]) -> tuple[str, str]:
-    """A job's function as something that a fresh process can find: its module and name."""
-    return function.__module__, function.__qualname__
 
 
 def run(place: Workplace, assignment: Assignment) -> Outcome:
     """Run one job in this process, as a launcher of Hydra would."""
     setup_globals()
-    module, name = place.function
-    function = _undecorated(getattr(importlib.import_module(module), name))
     overrides = [*assignment.overrides, f"hydra.sweep.subdir='{assignment.folder}'"]
     try:
+        function = place.function.find()
         config = place.hydra_context.config_loader.load_sweep_config(place.config, overrides)
         with open_dict(config):
             config.hydra.job.id = str(assignment.number)
@@ -109,12 +103,6 @@ def _warm_up(modules: Sequence[str], index: int, threads: int) -> None:
     torch.set_num_threads(threads)
     if gpu := share_of_gpus(index, torch.cuda.device_count(), os.environ.get("CUDA_VISIBLE_DEVICES")):
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu  # before anything has touched CUDA
-
-
-def _undecorated(function: Callable) -> Callable:
-    while hasattr(function, "__wrapped__"):  # by hydra.main
-        function = function.__wrapped__
-    return function
 
 
 def _end_with_parent() -> None:

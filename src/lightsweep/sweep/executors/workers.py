@@ -1,39 +1,17 @@
-"""Places where a job can run: a warm worker process, this process, or whatever a Hydra launcher reaches."""
+"""Jobs on this machine: in warm worker processes, or in this process."""
 
 import multiprocessing
 import os
 import signal
-import threading
 from contextlib import suppress
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from hydra.core.plugins import Plugins
-
-from lightsweep.sweep.assignment import Assignment, Outcome, Task
+from lightsweep.sweep.assignment import Assignment, Outcome
+from lightsweep.sweep.executors.slot import KeptOutcome
 from lightsweep.sweep.worker import Workplace, run, serve
-
-
-class Slot(Protocol):
-    """One job at a time: `start`, then `poll` until an outcome comes."""
-
-    def start(self, assignment: Assignment) -> None: ...
-
-    def poll(self) -> Outcome | None: ...
-
-    def waitables(self) -> list[Any]:
-        """What becomes ready when there may be an outcome."""
-        ...
-
-    def stop(self) -> None:
-        """Ask the running job to end in order."""
-        ...
-
-    def kill(self) -> None: ...
-
-    def close(self) -> None: ...
 
 
 class WorkerSlot:
@@ -114,20 +92,7 @@ class WorkerSlot:
         theirs.close()
 
 
-class _Kept:
-    """A slot that keeps its job's outcome until it is polled, and wakes nobody."""
-
-    outcome: Outcome | None = None
-
-    def poll(self) -> Outcome | None:
-        outcome, self.outcome = self.outcome, None
-        return outcome
-
-    def waitables(self) -> list[Any]:
-        return []
-
-
-class InlineSlot(_Kept):
+class InlineSlot(KeptOutcome):
     """This process, one job after another: for a debugger."""
 
     def __init__(self, place: Workplace) -> None:
@@ -144,46 +109,6 @@ class InlineSlot(_Kept):
 
     def close(self) -> None:
         """Nothing to close."""
-
-
-class LauncherSlot(_Kept):
-    """A job through a launcher of Hydra, such as submitit's: `launch` blocks, so each slot waits in a thread.
-
-    Args:
-        function: the job's.
-    """
-
-    def __init__(self, place: Workplace, function: Any) -> None:
-        self.place, self.function = place, function
-        self.thread: threading.Thread | None = None
-
-    def start(self, assignment: Assignment) -> None:
-        self.thread = threading.Thread(target=self._launch, args=(assignment,), daemon=True)
-        self.thread.start()
-
-    def stop(self) -> None:
-        """The job goes on where it is; its trial is marked as interrupted all the same."""
-        if self.thread is not None and self.thread.is_alive():
-            self.outcome = Outcome("interrupted")
-
-    def kill(self) -> None:
-        self.stop()
-
-    def close(self) -> None:
-        """The launcher's jobs are its own."""
-
-    def _launch(self, assignment: Assignment) -> None:
-        overrides = [*assignment.overrides, f"hydra.sweep.subdir='{assignment.folder}'"]
-        try:
-            launcher = Plugins.instance().instantiate_launcher(
-                config=self.place.config,
-                hydra_context=self.place.hydra_context,
-                task_function=Task(self.function, assignment),
-            )
-            returned = launcher.launch([overrides], initial_job_idx=assignment.number)
-            self.outcome = returned[0].return_value
-        except Exception as error:  # the launcher's own: a job that was cancelled, a cluster that is down
-            self.outcome = Outcome("failed", error=" ".join(f"{type(error).__name__}: {error}".split()))
 
 
 def _epitaph(exitcode: int | None) -> str:

@@ -1,0 +1,68 @@
+"""Where a sweep's jobs run: warm workers on this machine, jobs of Slurm, tasks of Ray, or another launcher of Hydra."""
+
+import os
+
+from lightsweep.errors import ConfigError
+from lightsweep.sweep.executors.slot import Executor
+from lightsweep.sweep.plan import Plan
+from lightsweep.sweep.portable import reference
+from lightsweep.sweep.worker import Workplace
+
+_SUBMITIT = {"submitit_slurm": "slurm", "submitit_local": "local"}
+
+
+def kind(plan: Plan) -> str:
+    """What the jobs run on: workers, inline, ray, slurm, local (submitit's jobs on this machine) or launcher."""
+    launcher = plan.config.hydra.runtime.choices.get("hydra/launcher", "basic")
+    executor = plan.settings.executor
+    if executor is not None and launcher not in ("basic", executor):
+        raise ConfigError(f"hydra.sweeper.executor={executor} does not go with hydra/launcher={launcher}")
+    if executor == "ray" or launcher == "ray":
+        return "ray"
+    if launcher in _SUBMITIT:
+        return _SUBMITIT[launcher]
+    if launcher != "basic":
+        return "launcher"
+    return "inline" if plan.settings.n_jobs == 0 else "workers"
+
+
+def check(plan: Plan) -> None:
+    """See that the executor can run a trial, before the study is begun.
+
+    Raises:
+        ConfigError: a package is missing, there is no such cluster, or it would refuse the jobs as they are set.
+    """
+    which = kind(plan)
+    if which in ("slurm", "local"):
+        from lightsweep.sweep.executors import submitit_jobs
+
+        submitit_jobs.check(plan, which)
+    elif which == "ray":
+        from lightsweep.sweep.executors import ray_tasks
+
+        ray_tasks.check(plan)
+
+
+def make(plan: Plan, n_trials: int) -> Executor:
+    """The executor of a sweep."""
+    which, n_jobs = kind(plan), max(1, plan.settings.n_jobs)
+    place = Workplace(plan.config, plan.context, reference(plan.function), tuple(plan.settings.preload))
+    if which in ("slurm", "local"):
+        from lightsweep.sweep.executors import submitit_jobs
+
+        return submitit_jobs.make(plan, which, place)
+    if which == "ray":
+        from lightsweep.sweep.executors import ray_tasks
+
+        return ray_tasks.make(plan, place)
+    if which == "launcher":
+        from lightsweep.sweep.executors.launcher import LauncherSlot
+
+        return Executor([LauncherSlot(place, plan.function) for _ in range(n_jobs)])
+    from lightsweep.sweep.executors.workers import InlineSlot, WorkerSlot
+
+    if which == "inline":
+        return Executor([InlineSlot(place)])
+    threads = max(1, len(os.sched_getaffinity(0)) // n_jobs)
+    workers = min(n_jobs, n_trials)  # more would import torch for nothing
+    return Executor([WorkerSlot(place, index=index, threads=threads) for index in range(workers)])

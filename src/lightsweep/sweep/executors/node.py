@@ -1,0 +1,84 @@
+"""What submitit runs on a node of a cluster: one job of a sweep, which leaves its outcome in its folder."""
+
+import os
+import signal
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra.core.plugins import Plugins
+from hydra.core.utils import JobRuntime
+
+from lightsweep import signals
+from lightsweep.errors import Interrupted
+from lightsweep.sweep.assignment import OUTCOME, Assignment, Outcome, write_outcome
+from lightsweep.sweep.worker import Workplace, run
+
+
+@dataclass(frozen=True)
+class NodeJob:
+    """A job that travels: plain data and a reference.
+
+    Args:
+        folder: the job's, as an absolute path that all nodes have.
+    """
+
+    place: Workplace
+    assignment: Assignment
+    folder: str
+
+    def __call__(self) -> None:
+        """Run it. A job that was started again goes on from its last.ckpt, as any run in its own folder does."""
+        warning = _warning_of_the_end()
+        submitits: Any = signal.getsignal(warning)
+        signals.listen_to(warning)
+        Path(self.folder).mkdir(parents=True, exist_ok=True)
+        Path(self.folder, OUTCOME).unlink(missing_ok=True)  # of the time before
+        with signals.as_exceptions():
+            try:
+                outcome = self._run()
+            except Interrupted:
+                outcome = Outcome("interrupted")
+            received = signals.received()
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # nothing of what follows takes long
+        if outcome.state == "interrupted" and received == warning:
+            outcome = _started_again(submitits, warning, outcome)
+        write_outcome(outcome, Path(self.folder))
+
+    def checkpoint(self) -> Any:
+        """What is to run when the job is started again: the same."""
+        from submitit.helpers import DelayedSubmission
+
+        return DelayedSubmission(self)
+
+    def _run(self) -> Outcome:
+        if cpus := os.environ.get("SLURM_CPUS_PER_TASK"):
+            os.environ.setdefault("OMP_NUM_THREADS", cpus)  # read once, when torch is first imported
+        Plugins.instance()
+        JobRuntime.instance().set("name", self.place.config.hydra.job.name)
+        return run(self.place, self.assignment)
+
+
+def _warning_of_the_end() -> signal.Signals:
+    """The signal by which the scheduler says that the job's time is over in a moment."""
+    from submitit import JobEnvironment
+
+    return JobEnvironment._usr_sig()
+
+
+def _started_again(submitits: Any, warning: int, outcome: Outcome) -> Outcome:
+    """Let submitit put the job back into the queue, which ends this process; the outcome where it may not.
+
+    Args:
+        submitits: its handler of the warning, which counts the times (``hydra.launcher.max_num_timeout``).
+    """
+    from submitit.core.utils import UncompletedJobError
+
+    try:
+        submitits(warning, None)
+    except UncompletedJobError:
+        return Outcome("failed", error="the time limit was reached (hydra.launcher.timeout_min)", facts=outcome.facts)
+    except (OSError, subprocess.SubprocessError):  # this scheduler takes no job back
+        pass
+    return outcome

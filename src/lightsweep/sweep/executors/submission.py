@@ -1,0 +1,64 @@
+"""Submitit's executors by the keys of Hydra's launchers, as these make them."""
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from lightsweep.errors import ConfigError
+from lightsweep.sweep.portable import search_path
+
+_FIRST = ("max_num_timeout", "python")  # what an executor is made with
+
+
+def executor(cluster: str, keys: Any) -> Any:
+    """An executor with all that ``hydra.launcher`` says.
+
+    Args:
+        cluster: slurm or local.
+
+    Raises:
+        ConfigError: submitit does not take it.
+    """
+    import submitit
+    from hydra_plugins.hydra_submitit_launcher.config import BaseQueueConf
+
+    settings: Any = OmegaConf.to_container(keys, resolve=True)
+    common = {each.name for each in fields(BaseQueueConf)}
+    first = {f"{cluster}_{name}": settings[name] for name in _FIRST if name in settings}
+    named = {
+        name if name in common else f"{cluster}_{name}": value
+        for name, value in settings.items()
+        if name not in (*_FIRST, "submitit_folder", "_target_")
+    }
+    if cluster == "slurm":  # where a node is not handed the environment, it would not find this program
+        path = ":".join(search_path())
+        named["slurm_setup"] = [
+            f"export PYTHONPATH={shlex.quote(path)}${{PYTHONPATH:+:$PYTHONPATH}}",
+            *(settings["setup"] or []),
+        ]
+    try:
+        made = submitit.AutoExecutor(folder=settings["submitit_folder"], cluster=cluster, **first)
+        made.update_parameters(**named)
+    except Exception as error:  # submitit has no class of its own for what a user got wrong
+        raise ConfigError(f"hydra.launcher cannot be used: {' '.join(str(error).split())[:300]}") from error
+    return made
+
+
+def submit(made: Any, jobs: Sequence[Any]) -> list[Any]:
+    """Submit callables: several as one array."""
+    if len(jobs) == 1:
+        return [made.submit(jobs[0])]
+    with made.batch():
+        return [made.submit(job) for job in jobs]
+
+
+def log(keys: Any, job_id: str) -> Path:
+    """What a job prints as an error, and all that it prints where the launcher is told to put both together."""
+    from submitit.core.utils import JobPaths
+
+    paths = JobPaths(str(keys.submitit_folder), job_id=job_id, task_id=0)
+    return paths.stdout if keys.stderr_to_stdout else paths.stderr

@@ -1,0 +1,300 @@
+"""Jobs of Slurm, or processes of submitit's on this machine, by the launcher's own keys (``hydra.launcher.*``).
+
+Submitit writes the job files and submits them. What a job comes to is a file in its folder, `outcome.json`: a sweeper
+that was killed and is started again finds the jobs that it had submitted, in `job.json`, and waits for them.
+"""
+
+import json
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from lightsweep.errors import ConfigError, RunFailed
+from lightsweep.files import read_regular, write_whole
+from lightsweep.sweep.assignment import OUTCOME, Assignment, Outcome, read_outcome
+from lightsweep.sweep.executors.cluster import FAULT, NO_FAULT, RUNNING, UNKNOWN, Cluster, State
+from lightsweep.sweep.executors.node import NodeJob
+from lightsweep.sweep.executors.slot import Executor
+from lightsweep.sweep.plan import Plan
+from lightsweep.sweep.reports import FileReports, Mailbox
+from lightsweep.sweep.waiting import Wait
+from lightsweep.sweep.worker import Workplace
+
+_FILE = "job.json"
+_LOOK_EVERY = 5.0  # seconds between two questions to the scheduler
+_SLOW_DISK = 20.0  # seconds after a job's end that its last file may need to be seen here
+_SETTLED = 15.0  # seconds after which a job that could be put back into the queue was not
+_UNKNOWN = 60.0  # seconds after its submission that a scheduler may not know a job
+_PATIENCE = 300.0  # seconds that a submission is tried again
+_TRY_AGAIN = 5.0  # seconds
+
+
+def check(plan: Plan, which: str) -> None:
+    """See that the cluster would take a trial's job.
+
+    Raises:
+        ConfigError: it would not.
+    """
+    keys = plan.config.hydra.launcher
+    for name in ("nodes", "tasks_per_node"):
+        if keys.get(name) not in (None, 1):
+            raise ConfigError(f"hydra.launcher.{name} must be 1, a trial trains in one process, got {keys[name]!r}")
+    _cluster(plan, which).check()
+
+
+def make(plan: Plan, which: str, place: Workplace) -> Executor:
+    """An executor with `n_jobs` jobs in flight."""
+    queue = Queue(_cluster(plan, which), place, plan.folder.absolute(), leave=plan.settings.on_interrupt == "leave")
+    return Executor([JobSlot(queue) for _ in range(max(1, plan.settings.n_jobs))], has_job=queue.has_job)
+
+
+def _cluster(plan: Plan, which: str) -> Any:
+    if which == "slurm":
+        from lightsweep.sweep.executors.slurm import Slurm
+
+        return Slurm(plan.config.hydra.launcher, plan.folder.absolute())
+    from lightsweep.sweep.executors.local import Local
+
+    return Local(plan.config.hydra.launcher, plan.folder.absolute())
+
+
+@dataclass
+class _Job:
+    """A job on its way.
+
+    Args:
+        assignment: as the sweeper has it, with the study's own reports.
+        mailbox: None where the job reports nothing.
+        id: None until it is submitted.
+        ended: when the scheduler first said so.
+    """
+
+    assignment: Assignment
+    folder: Path
+    mailbox: Mailbox | None
+    job_id: str | None = None
+    submitted: float = field(default_factory=time.monotonic)
+    ended: float | None = None
+
+
+class Queue:
+    """The jobs of a sweep's slots: submits together what is handed in together, and asks for all at once.
+
+    Args:
+        folder: the sweep's.
+        leave: let jobs go on when the sweep is interrupted.
+    """
+
+    def __init__(self, cluster: Cluster, place: Workplace, folder: Path, *, leave: bool) -> None:
+        self.cluster, self.place, self.folder, self.leave = cluster, place, folder, leave
+        self._waiting: list[_Job] = []
+        self._running: list[_Job] = []
+        self._states: dict[str, State] = {}
+        self._next_look = self._next_try = 0.0
+        self._refused = Wait()
+        self._refused_since: float | None = None
+        self._stopped = self._killed = self._cancelled = False
+
+    def has_job(self, folder: Path) -> bool:
+        """Whether a job of this folder was submitted, by a sweeper that is gone: it runs, or has left its outcome."""
+        return any(self._found(each) is not None for each in (folder, *sorted(folder.glob("seed-*"))))
+
+    def hand_in(self, assignment: Assignment) -> _Job:
+        """A job to be submitted; one that was submitted before is waited for."""
+        folder = self.folder / assignment.folder
+        job = _Job(assignment, folder, Mailbox(folder, assignment.reports) if assignment.reports else None)
+        job.job_id = self._found(folder)
+        (self._waiting if job.job_id is None else self._running).append(job)
+        return job
+
+    def outcome(self, job: _Job) -> Outcome | None:
+        """How a job ended; None while it has not.
+
+        Raises:
+            RunFailed: the scheduler takes no jobs.
+        """
+        self._turn()
+        outcome = self._outcome(job)
+        if outcome is not None:
+            for jobs in (self._waiting, self._running):
+                if job in jobs:
+                    jobs.remove(job)
+        return outcome
+
+    def stop(self) -> None:
+        """The sweep was interrupted. Called by a signal's handler: the work is left to the next turn."""
+        self._stopped = True
+
+    def kill(self) -> None:
+        """Wait for nothing more."""
+        self._killed = True
+
+    def _turn(self) -> None:
+        if self._stopped:
+            self._cancel()
+        elif self._waiting and time.monotonic() >= self._next_try:
+            self._submit()
+        if self._running and time.monotonic() >= self._next_look:
+            self._next_look = time.monotonic() + (1.0 if self._stopped else _LOOK_EVERY)
+            self._states = self.cluster.states([str(job.job_id) for job in self._running]) or self._states
+
+    def _submit(self) -> None:
+        jobs = [
+            NodeJob(
+                self.place,
+                replace(job.assignment, reports=job.mailbox and FileReports(str(job.folder))),
+                str(job.folder),
+            )
+            for job in self._waiting
+        ]
+        try:
+            with _without_signals():  # Ctrl-C is for the sweeper: it would end the command that submits, too
+                ids = self.cluster.submit(jobs)
+        except Exception as error:  # submitit's own, a scheduler that does not answer, a limit on jobs
+            self._wait_or_raise(" ".join(str(error).split()))
+            return
+        self._refused.over()
+        self._refused_since = None
+        for job, new_id in zip(self._waiting, ids, strict=True):
+            job.job_id = new_id
+            job.submitted = time.monotonic()
+            job.folder.mkdir(parents=True, exist_ok=True)
+            write_whole(job.folder / _FILE, json.dumps({"cluster": self.cluster.name, "id": job.job_id}) + "\n")
+        self._running += self._waiting
+        self._waiting = []
+
+    def _wait_or_raise(self, reason: str) -> None:
+        now = time.monotonic()
+        self._next_try = now + _TRY_AGAIN
+        self._refused_since = self._refused_since or now
+        if now - self._refused_since > _PATIENCE:
+            raise RunFailed(f"{self.cluster.name} took no job for {_PATIENCE:.0f} s ({reason})")
+        self._refused.still(f"{self.cluster.name} to take jobs ({reason}), at most {_PATIENCE:.0f} s")
+
+    def _cancel(self) -> None:
+        if self._cancelled and not self._killed:
+            return
+        self._cancelled = True
+        ids = [str(job.job_id) for job in self._running]
+        if not ids:
+            return
+        if self.leave:
+            print(f"left {_jobs(ids)} to run: the same command takes the results", flush=True)
+        else:
+            print(f"cancelled {_jobs(ids)}", flush=True)
+            self.cluster.cancel(ids)
+
+    def _outcome(self, job: _Job) -> Outcome | None:
+        if job.job_id is None:
+            return Outcome("interrupted", error="it was not submitted yet") if self._stopped else None
+        written = read_outcome(job.folder)
+        if job.mailbox is not None:
+            job.mailbox.empty()  # after the look at the outcome: no report may come later than that
+        if written is not None and written.state != "interrupted":
+            return written
+        if self._stopped and self.leave:
+            return Outcome("left")
+        if self._killed:
+            return Outcome("interrupted", error="cancelled")
+        return self._ended(job, job.job_id, written)
+
+    def _ended(self, job: _Job, job_id: str, written: Outcome | None) -> Outcome | None:
+        """What the scheduler's word makes of a job that has left no result.
+
+        Args:
+            written: its outcome, if it has written that it was interrupted.
+        """
+        state = self._states.get(job_id)
+        if state is None or state.kind == RUNNING:
+            job.ended = None  # it was put back into the queue
+            return None
+        job.ended = job.ended or time.monotonic()
+        since_end = time.monotonic() - job.ended
+        facts = written.facts if written else {}
+        if state.kind == FAULT:
+            return Outcome("failed", error=f"{state.why} (log: {self.cluster.log(job_id)})", facts=facts)
+        if state.kind == NO_FAULT:
+            if since_end < _SETTLED and not state.final and not self._stopped:
+                return None
+            self.cluster.cancel([job_id])  # should it come back all the same
+            return Outcome("interrupted", error=state.why, facts=facts)
+        if written is not None and self._stopped:
+            return written
+        if state.kind == UNKNOWN:
+            known = time.monotonic() - job.submitted > _UNKNOWN and since_end > _SLOW_DISK
+            return (
+                Outcome("interrupted", error=f"{self.cluster.name} knows the job {job_id} no more") if known else None
+            )
+        if since_end < _SLOW_DISK:
+            return None
+        log = self.cluster.log(job_id)
+        if written is not None:
+            return written if written.error else replace(written, error="the job was told to end by a signal")
+        return Outcome("failed", error=f"{_last_line(log)} (log: {log})")
+
+    def _found(self, folder: Path) -> str | None:
+        """The id of a job that was submitted for this folder."""
+        try:
+            content = json.loads(read_regular(folder / _FILE))
+            name, job_id = content["cluster"], content["id"]
+        except (OSError, ValueError, TypeError, KeyError):
+            return None
+        if name != self.cluster.name or not isinstance(job_id, str):
+            return None
+        return job_id if self.cluster.is_ours(job_id) or (folder / OUTCOME).is_file() else None
+
+
+class JobSlot:
+    """A place for one of a queue's jobs."""
+
+    def __init__(self, queue: Queue) -> None:
+        self.queue = queue
+        self.job: _Job | None = None
+
+    def start(self, assignment: Assignment) -> None:
+        self.job = self.queue.hand_in(assignment)
+
+    def poll(self) -> Outcome | None:
+        if self.job is None:
+            return None
+        outcome = self.queue.outcome(self.job)
+        if outcome is not None:
+            self.job = None
+        return outcome
+
+    def waitables(self) -> list[Any]:
+        return []
+
+    def stop(self) -> None:
+        self.queue.stop()
+
+    def kill(self) -> None:
+        self.queue.kill()
+
+    def close(self) -> None:
+        """The jobs are the scheduler's."""
+
+
+@contextmanager
+def _without_signals() -> Iterator[None]:
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+def _jobs(ids: Sequence[str]) -> str:
+    return f"{len(ids)} job{'s' * (len(ids) > 1)} ({', '.join(ids)})"
+
+
+def _last_line(log: Path) -> str:
+    with suppress(OSError, ValueError):
+        lines = [line.strip() for line in read_regular(log).splitlines() if line.strip()]
+        if lines:
+            return lines[-1][:300]
+    return "the job ended without a result"

@@ -1,0 +1,90 @@
+"""A job's function as a reference, so that it can be sent to another process: a worker, a node of a cluster."""
+
+import functools
+import importlib
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Where a function is found by a process that has the same files, or the same installation.
+
+    Args:
+        module: its name. A script is named as whoever imports it from its folder names it: ``train``, not ``__main__``.
+        name: of the function in it.
+        path: folders to search for modules beside those of the installation.
+    """
+
+    module: str
+    name: str
+    path: tuple[str, ...]
+
+    def find(self) -> Callable[[DictConfig], Any]:
+        """The function, without its decorators.
+
+        Raises:
+            ImportError: there is no such module here, or it cannot be imported.
+        """
+        sys.path[:0] = [folder for folder in self.path if folder not in sys.path]
+        found: Any = importlib.import_module(self.module)
+        for part in self.name.split("."):
+            found = getattr(found, part)
+        return undecorated(found)
+
+
+class Portable:
+    """A job's function that is pickled as a `Reference`: nothing of ``__main__`` travels.
+
+    Use it below ``hydra.main``, so that Hydra's launchers get it: they would pickle a script's function with all the
+    names that it uses.
+    """
+
+    def __init__(self, function: Callable[[DictConfig], Any]) -> None:
+        functools.update_wrapper(self, function)
+        self._function = function
+
+    def __call__(self, cfg: DictConfig) -> Any:
+        return self._function(cfg)
+
+    def __reduce__(self) -> tuple[Callable, tuple]:
+        return _found, (reference(self._function),)
+
+
+def reference(function: Callable[[DictConfig], Any]) -> Reference:
+    """The reference of a job's function."""
+    function = undecorated(function)
+    path = search_path()
+    if function.__module__ != "__main__":
+        return Reference(function.__module__, function.__qualname__, path)
+    main = sys.modules["__main__"]
+    if main.__spec__ is not None:  # python -m package.module
+        return Reference(main.__spec__.name, function.__qualname__, path)
+    file = Path(str(main.__file__)).resolve()
+    return Reference(file.stem, function.__qualname__, tuple(dict.fromkeys((str(file.parent), *path))))
+
+
+def search_path() -> tuple[str, ...]:
+    """The folders where this process finds modules and another one would not: all but those of its Python."""
+    installed = [Path(prefix).resolve() for prefix in (sys.prefix, sys.base_prefix)]
+    folders = [Path(entry or ".").resolve() for entry in sys.path]
+    own = [
+        folder for folder in folders if folder.is_dir() and not any(folder.is_relative_to(each) for each in installed)
+    ]
+    return tuple(dict.fromkeys(map(str, own)))
+
+
+def undecorated(function: Any) -> Callable[[DictConfig], Any]:
+    """The function that ``hydra.main`` and `Portable` are around."""
+    while hasattr(function, "__wrapped__"):
+        function = function.__wrapped__
+    return function
+
+
+def _found(where: Reference) -> Portable:
+    return Portable(where.find())
