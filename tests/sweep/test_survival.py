@@ -10,7 +10,8 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from lightsweep.sweep.ledger import ended, is_interrupted
+from lightsweep.sweep.ledger import is_interrupted
+from toy_sweeps import check_books
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
@@ -35,46 +36,6 @@ def _stop(pid: int) -> None:
         time.sleep(0.01)
 
 
-def _wanted(trial, trials) -> dict[str, object]:
-    """The parameters of all trials that this one is asked again for; each may have been killed while being asked."""
-    wanted: dict[str, object] = {}
-    while "retry_of" in trial.user_attrs:
-        trial = trials[trial.user_attrs["retry_of"]]
-        wanted |= trial.params
-    return wanted
-
-
-def _check_books(sweep, n_trials: int, retries: int = 3) -> None:
-    """Leaderboard = storage = folders; each number once; each interrupted trial with one successor."""
-    trials = sweep.study().trials
-    assert [trial.number for trial in trials] == list(range(len(trials)))
-    assert all(trial.state.is_finished() for trial in trials)
-    assert ended(trials) == n_trials
-
-    board = sweep.leaderboard()
-    assert sorted(int(row["trial"]) for row in board) == [trial.number for trial in trials]
-    states = {trial.number: "interrupted" if is_interrupted(trial) else trial.state.name.lower() for trial in trials}
-    assert {int(row["trial"]): row["state"] for row in board} == states
-
-    successors = [trial.user_attrs["retry_of"] for trial in trials if "retry_of" in trial.user_attrs]
-    assert sorted(successors) == [trial.number for trial in trials if is_interrupted(trial)]
-    for trial in trials:
-        assert trial.user_attrs.get("retries", 0) <= retries
-        wanted = _wanted(trial, trials)
-        had = wanted.keys() & trial.params.keys()  # not all where it was killed itself while being asked
-        assert {name: trial.params[name] for name in had} == {name: wanted[name] for name in had}
-        assert had == wanted.keys() or trial.state == TrialState.FAIL
-
-    for trial in trials:
-        starts = sweep.folder / f"trial-{trial.number:04d}" / "starts"
-        used = starts.read_text().splitlines() if starts.exists() else []
-        assert len(used) <= 1, f"trial {trial.number} ran {len(used)} times in one folder"
-        if trial.state == TrialState.COMPLETE:
-            assert len(used) == 1
-    folders = {int(folder.name.split("-")[1]) for folder in sweep.folder.glob("trial-*")}
-    assert folders <= {trial.number for trial in trials}
-
-
 def test_killed_at_random_moments_ends_with_exactly_its_trials(sweep):
     chance = random.Random(7)
     arguments = ("hydra.sweeper.n_trials=40", "hydra.sweeper.n_jobs=2", "hydra.sweeper.max_failures=20")
@@ -91,7 +52,7 @@ def test_killed_at_random_moments_ends_with_exactly_its_trials(sweep):
         sweeper_kills += 1
     done = sweep.run(*arguments, seconds=0.01)
     assert done.returncode == 0, done.stderr
-    _check_books(sweep, 40)
+    check_books(sweep, 40)
     killed = [trial for trial in sweep.study().trials if "SIGKILL" in str(trial.user_attrs.get("error"))]
     assert killed
     assert all(trial.state == TrialState.FAIL and not is_interrupted(trial) for trial in killed)
@@ -104,13 +65,13 @@ def test_journal_cut_in_mid_line_is_repaired(sweep):
     journal.write_bytes(whole[: whole.rstrip(b"\n").rfind(b"\n") + 20])  # the last line is torn: a trial's end is lost
     done = sweep.run("hydra.sweeper.n_trials=5")
     assert done.returncode == 0, done.stderr
-    _check_books(sweep, 5)
+    check_books(sweep, 5)
 
 
 def test_two_hundred_trials_on_four_workers(sweep):
     done = sweep.run("hydra.sweeper.n_trials=200", "hydra.sweeper.n_jobs=4", "hydra/sweeper/sampler=random")
     assert done.returncode == 0, done.stderr
-    _check_books(sweep, 200)
+    check_books(sweep, 200)
     assert all(trial.state == TrialState.COMPLETE for trial in sweep.study().trials)
     assert len(sweep.study().trials) == 200
 
@@ -121,7 +82,7 @@ def test_two_sweepers_on_one_journal_share_the_total(sweep):
     for process in pair:
         _, errors = process.communicate(timeout=200)
         assert process.returncode == 0, errors
-    _check_books(sweep, 30)
+    check_books(sweep, 30)
     owners = {trial.user_attrs["lightsweep"]["owner"] for trial in sweep.study().trials}
     assert len(owners) == 2
 
@@ -136,7 +97,7 @@ def test_a_worker_that_dies_costs_its_trial_and_counts(sweep):
     dead = sweep.study().trials[1]
     assert dead.state == TrialState.FAIL
     assert dead.user_attrs["error"] == "the worker died of SIGKILL"
-    _check_books(sweep, 6)
+    check_books(sweep, 6)
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
@@ -154,7 +115,7 @@ def test_a_signal_marks_running_trials_and_a_resume_asks_for_them_again(sweep, s
     assert {row["state"] for row in sweep.leaderboard()} == {"interrupted", "waiting"}
     done = sweep.run(*arguments)
     assert done.returncode == 0, done.stderr
-    _check_books(sweep, 5)
+    check_books(sweep, 5)
 
 
 def test_retries_are_spent_in_the_end(sweep):
@@ -170,7 +131,7 @@ def test_retries_are_spent_in_the_end(sweep):
     assert is_interrupted(trials[0])
     assert trials[1].state == TrialState.FAIL
     assert trials[1].user_attrs["error"] == "interrupted 2 times"
-    _check_books(sweep, 2, retries=1)
+    check_books(sweep, 2, retries=1)
 
 
 def test_a_larger_total_adds_the_difference(sweep):
@@ -179,7 +140,7 @@ def test_a_larger_total_adds_the_difference(sweep):
     assert again.returncode == 0
     assert len(sweep.study().trials) == 3
     assert sweep.run("hydra.sweeper.n_trials=5").returncode == 0
-    _check_books(sweep, 5)
+    check_books(sweep, 5)
 
 
 def test_sqlite_keeps_the_same_books(sweep, tmp_path):
@@ -224,4 +185,4 @@ def test_a_stopped_worker_does_not_hold_up_one_signal(sweep, tmp_path, monkeypat
     assert out.count("what runs has not ended within 2 s of the signal: killed, to be run again") == 1
     assert is_interrupted(sweep.study().trials[0])
     assert sweep.run(*arguments).returncode == 0
-    _check_books(sweep, 2)
+    check_books(sweep, 2)

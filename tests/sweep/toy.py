@@ -1,6 +1,7 @@
 """A program with lightsweep's own configs and sweeper whose runs take milliseconds: they sleep and return a number.
 
-python tests/sweep/toy.py sweep=quick … ; TOY_SECONDS is how long a run sleeps, TOY_FAIL which widths raise.
+python tests/sweep/toy.py sweep=quick … ; TOY_SECONDS is how long a run sleeps, TOY_FAIL which widths raise;
+with TOY_EPOCHS it reports so often, and can be pruned.
 """
 
 import json
@@ -16,6 +17,7 @@ from omegaconf import DictConfig
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 
 from lightsweep import cli, resolvers
+from lightsweep.errors import Pruned
 from lightsweep.security import table
 from lightsweep.sweep import assignment
 from lightsweep.sweep.portable import Portable
@@ -29,13 +31,21 @@ def main(cfg: DictConfig) -> float:
     folder = Path(HydraConfig.get().runtime.output_dir)
     with (folder / "starts").open("a") as file:  # a folder that two runs have used has two lines
         file.write(f"{os.getpid()}\n")
-    time.sleep(float(os.environ.get("TOY_SECONDS", "0.01")))
+    epochs = int(os.environ.get("TOY_EPOCHS", "1"))
+    for epoch in range(1, epochs + 1):
+        time.sleep(float(os.environ.get("TOY_SECONDS", "0.01")) / epochs)
+        if epochs > 1 and (reports := assignment.reports()) and reports.report(epoch, _value(cfg)):
+            raise Pruned(f"given up in epoch {epoch}")
     if str(cfg.model.width) in os.environ.get("TOY_FAIL", "").split(","):
         raise RuntimeError(f"width {cfg.model.width} is unlucky")
-    value = 1.0 - abs(cfg.model.dropout - 0.3) - abs(cfg.optimizer.lr - 0.003) + 0.001 * cfg.seed
+    value = _value(cfg)
     result = {"status": "completed", "kind": assignment.kind("run"), "val/acc": value, "overrides": _typed()}
     (folder / "result.json").write_text(json.dumps(result))
     return value
+
+
+def _value(cfg: DictConfig) -> float:
+    return 1.0 - abs(cfg.model.dropout - 0.3) - abs(cfg.optimizer.lr - 0.003) + 0.001 * cfg.seed
 
 
 def _typed() -> list[str]:

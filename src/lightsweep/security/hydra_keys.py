@@ -201,13 +201,20 @@ class _Look:
     def launcher(self) -> None:
         for name, value in (self.hydra.get("launcher") or {}).items():
             key = f"hydra.launcher.{name}"
-            if name == "_target_" or value in (None, {}, []) or self.typed.covers(key):
+            if name == "_target_" or self._is_typed_or_empty(key, value):
                 continue
             if name == "submitit_folder":
                 if not _stays_inside(self.text(key, value), _SWEEP):
                     raise ConfigError(f"{key} must lie in hydra.sweep.dir unless it is typed, got {value!r}")
             elif not self._is_harmless(key, name, value):
                 raise ConfigError(f"{key} must be typed on the command line, since it can run commands, got {value!r}")
+
+    def _is_typed_or_empty(self, key: str, value: Any) -> bool:
+        if value in (None, {}, []) or self.typed.covers(key):
+            return True
+        return isinstance(value, Mapping) and all(
+            self._is_typed_or_empty(f"{key}.{name}", item) for name, item in value.items()
+        )
 
     def _is_harmless(self, key: str, name: str, value: Any) -> bool:
         if name in _AMOUNTS:

@@ -112,14 +112,19 @@ def is_given() -> bool:
     return _current.get() is not None
 
 
+def reports() -> Any:
+    """Where the running job reports its epochs to, as `lightsweep.sweep.reports.Reports`; None where it does not."""
+    assignment = _current.get()
+    return assignment.reports if assignment else None
+
+
 def callbacks(monitor: str) -> list:
     """Lightning callbacks that tie the running job to its trial; none outside a sweep."""
-    assignment = _current.get()
-    if assignment is None or assignment.reports is None:
+    if (where := reports()) is None:
         return []
     from lightsweep.sweep.pruning import PruningCallback
 
-    return [PruningCallback(assignment.reports, monitor=monitor)]
+    return [PruningCallback(where, monitor=monitor)]
 
 
 class Task:

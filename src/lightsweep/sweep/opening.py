@@ -1,6 +1,7 @@
 """The study of a sweep: checked before it is opened, opened or begun, and with its first trials in the queue."""
 
 import importlib.util
+import platform
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -14,6 +15,7 @@ from hydra.errors import HydraException, MissingConfigException
 from hydra_plugins.hydra_optuna_sweeper._impl import OptunaSweeperImpl
 from omegaconf import OmegaConf
 from optuna.samplers import BaseSampler, GridSampler
+from optuna.trial import TrialState
 
 from lightsweep import checks, memory, preflight, processes
 from lightsweep.build import build
@@ -22,13 +24,13 @@ from lightsweep.files import making, sweep
 from lightsweep.security import links
 from lightsweep.sweep import attributes, comparable, executors, fixed, places, rehearsal, starting
 from lightsweep.sweep.leaderboard import number_of
-from lightsweep.sweep.liveness import Owner, renewing
+from lightsweep.sweep.liveness import Owner, is_alive, renewing
 from lightsweep.sweep.locks import FileLock, shared_path
 from lightsweep.sweep.office import Office
 from lightsweep.sweep.patience import PatientStorage
 from lightsweep.sweep.plan import Plan
 from lightsweep.sweep.space import Space, ends, grid_of, values_of
-from lightsweep.sweep.storage import connect, is_missing
+from lightsweep.sweep.storage import connect, is_missing, is_server
 
 
 def check(plan: Plan) -> None:
@@ -77,6 +79,7 @@ def open_study(plan: Plan) -> tuple[Plan, optuna.Study, int]:
         now = fixed.of(plan.space, plan.compose(plan.space.fixed), plan.settings.seeds)
         allow = plan.settings.allow_changed_space
         fixed.compare(study, now, allow_change=allow)  # before a word is written: what is refused changes nothing
+        _check_hosts(plan, study)
         with _alone(study):
             fixed.compare(study, now, allow_change=allow)  # another may have begun it meanwhile
             fixed.remember(study, now)
@@ -98,6 +101,24 @@ def _alone(study: optuna.Study) -> Iterator[None]:
     finally:
         office.leave()
         owner.resign(trials_left=False)
+
+
+def _check_hosts(plan: Plan, study: optuna.Study) -> None:
+    """See that no other machine uses a study that is a file: on most network disks its locks hold on one machine only.
+
+    Raises:
+        ConfigError: a sweeper of another machine does.
+    """
+    if is_server(plan.address):
+        return
+    marks = study._storage.get_study_system_attrs(study._study_id).values()
+    running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+    for mark in (*marks, *(trial.user_attrs.get("lightsweep") for trial in running)):
+        if isinstance(mark, dict) and mark["host"] != platform.node() and is_alive(mark):
+            raise ConfigError(
+                f"{_storage_key(plan)}: the study {study.study_name!r} is used by a sweep on {mark['host']}; several"
+                " machines need a database server, hydra.sweeper.storage=postgresql://…"
+            )
 
 
 @contextmanager

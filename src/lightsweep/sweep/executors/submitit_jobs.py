@@ -195,7 +195,7 @@ class Queue:
         if job.mailbox is not None:
             job.mailbox.empty()  # after the look at the outcome: no report may come later than that
         if written is not None and written.state != "interrupted":
-            return written
+            return self._with_log(written, job.job_id) if written.state == "failed" else written
         if self._stopped and self.leave:
             return Outcome("left")
         if self._killed:
@@ -216,7 +216,7 @@ class Queue:
         since_end = time.monotonic() - job.ended
         facts = written.facts if written else {}
         if state.kind == FAULT:
-            return Outcome("failed", error=f"{state.why} (log: {self.cluster.log(job_id)})", facts=facts)
+            return self._with_log(Outcome("failed", error=state.why, facts=facts), job_id)
         if state.kind == NO_FAULT:
             if since_end < _SETTLED and not state.final and not self._stopped:
                 return None
@@ -231,10 +231,14 @@ class Queue:
             )
         if since_end < _SLOW_DISK:
             return None
-        log = self.cluster.log(job_id)
         if written is not None:
             return written if written.error else replace(written, error="the job was told to end by a signal")
-        return Outcome("failed", error=f"{_last_line(log)} (log: {log})")
+        return self._with_log(Outcome("failed", error=_last_line(self.cluster.log(job_id))), job_id)
+
+    def _with_log(self, outcome: Outcome, job_id: str) -> Outcome:
+        log = self.cluster.log(job_id)
+        shown = log.relative_to(self.folder) if log.is_relative_to(self.folder) else log
+        return replace(outcome, error=f"{outcome.error} (log: {shown})")
 
     def _found(self, folder: Path) -> str | None:
         """The id of a job that was submitted for this folder."""
