@@ -23,7 +23,8 @@ MEMORY = 32_000  # MB, as Slurm is told
 _STARTED = 30  # seconds that a daemon may take
 _STOPPED = 10
 
-# `low` is preempted by `high`; jobs in `main` neither preempt nor are preempted.
+# `low` is preempted by `high`; jobs in `main` neither preempt nor are preempted. A requeued job waits for cred_expire
+# seconds before it starts again. pgid kills what outlives the batch script, as cgroups do; linuxproc does not.
 _SETTINGS = """\
 ClusterName=tests
 SlurmctldHost={host}(127.0.0.1)
@@ -38,7 +39,7 @@ StateSaveLocation={folder}/state
 SlurmdSpoolDir={folder}/spool
 SlurmctldPidFile={folder}/slurmctld.pid
 SlurmdPidFile={folder}/slurmd.pid
-ProctrackType=proctrack/linuxproc
+ProctrackType=proctrack/pgid
 TaskPlugin=task/none
 JobAcctGatherType=jobacct_gather/none
 AccountingStorageType=accounting_storage/none
@@ -59,7 +60,7 @@ SlurmctldTimeout=30
 SlurmdTimeout=30
 NodeName={node} NodeHostname={host} NodeAddr=127.0.0.1 Port={worker} CPUs={cpus} RealMemory={memory} State=UNKNOWN
 PartitionName=main Nodes={node} Default=YES DefaultTime=60 PriorityTier=1 PreemptMode=OFF
-PartitionName=low Nodes={node} DefaultTime=60 PriorityTier=1 PreemptMode=REQUEUE GraceTime=2
+PartitionName=low Nodes={node} DefaultTime=60 PriorityTier=1 PreemptMode=REQUEUE GraceTime=0
 PartitionName=high Nodes={node} DefaultTime=60 PriorityTier=10 PreemptMode=OFF
 """
 

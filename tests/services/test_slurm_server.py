@@ -39,6 +39,7 @@ def test_more_jobs_run_at_once_than_the_machine_has_cores(cluster: Cluster) -> N
     assert set(jobs) <= {job for job, state in cluster.jobs().items() if state == "RUNNING"}
     for job in jobs:
         cluster.cancel(job)
+    for job in jobs:
         cluster.wait(job, "CANCELLED")
 
 
