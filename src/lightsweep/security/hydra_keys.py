@@ -62,12 +62,15 @@ _PRELOADED = ("pytorch_lightning",)
 _AMOUNTS = (
     *("timeout_min", "cpus_per_task", "gpus_per_node", "tasks_per_node", "mem_gb", "nodes", "cpus_per_gpu"),
     *("gpus_per_task", "signal_delay_s", "max_num_timeout", "array_parallelism", "stderr_to_stdout", "use_srun"),
+    *("n_jobs", "inner_max_num_threads", "verbose", "timeout"),  # joblib's
 )
 _WORDS = (
     *("name", "partition", "qos", "constraint", "exclude", "gres", "mem_per_gpu", "mem_per_cpu"),
     *("account", "comment"),
+    *("backend", "prefer", "require", "batch_size", "max_nbytes", "mmap_mode"),  # joblib's
 )
 _WORD = re.compile(r"[\w.,:@+/%=\[\]&|*-]*")
+_PRE_DISPATCH = ("2*n_jobs", "2 * n_jobs", "n_jobs", "all")
 _RAY: tuple[Any, ...] = (
     {"init": {"address": None}, "remote": {}},
     {"init": {}, "remote": {}},
@@ -221,6 +224,8 @@ class _Look:
             return isinstance(value, bool | int | float)
         if name == "ray":
             return value in _RAY
+        if name == "pre_dispatch":  # joblib computes it
+            return value in _PRE_DISPATCH
         return name in _WORDS and (isinstance(value, int) or _WORD.fullmatch(self.text(key, value)) is not None)
 
     def sweeper(self) -> None:

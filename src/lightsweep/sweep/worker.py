@@ -66,7 +66,7 @@ def serve(connection: Connection, place: Workplace, index: int, threads: int, ou
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # it was started with it blocked
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    _redirect(output)
+    redirect(output)
     Plugins.instance()  # finds the plugins, whose configs a job may name
     JobRuntime.instance().set("name", place.config.hydra.job.name)
     _warm_up(place.preload, index, threads)
@@ -112,7 +112,7 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def _redirect(output: Path) -> None:
+def redirect(output: Path) -> None:
     """What jobs print would tear the sweeper's view apart: it goes to a file, crashes of C code too."""
     descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     sys.stdout.flush()

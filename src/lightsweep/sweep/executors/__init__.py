@@ -33,6 +33,8 @@ def check(plan: Plan) -> None:
         ConfigError: a package is missing, there is no such cluster, or it would refuse the jobs as they are set.
     """
     which = kind(plan)
+    if plan.settings.on_interrupt == "leave" and which not in ("slurm", "local"):
+        raise ConfigError("hydra.sweeper.on_interrupt=leave needs hydra/launcher=submitit_slurm: other jobs end")
     if which in ("slurm", "local"):
         from lightsweep.sweep.executors import submitit_jobs
 
@@ -56,9 +58,9 @@ def make(plan: Plan, n_trials: int) -> Executor:
 
         return ray_tasks.make(plan, place)
     if which == "launcher":
-        from lightsweep.sweep.executors.launcher import LauncherSlot
+        from lightsweep.sweep.executors.launcher import LauncherSlot, end_processes
 
-        return Executor([LauncherSlot(place, plan.function) for _ in range(n_jobs)])
+        return Executor([LauncherSlot(place, plan.function) for _ in range(n_jobs)], close=end_processes)
     from lightsweep.sweep.executors.workers import InlineSlot, WorkerSlot
 
     if which == "inline":

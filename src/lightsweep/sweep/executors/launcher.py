@@ -1,25 +1,61 @@
 """Jobs through a launcher of Hydra that this program has no executor of its own for: joblib's."""
 
+import logging
+import os
+import sys
 import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from hydra.core.plugins import Plugins
+from omegaconf import DictConfig
 
 from lightsweep.sweep.assignment import Assignment, Outcome, Task
 from lightsweep.sweep.executors.slot import KeptOutcome
-from lightsweep.sweep.worker import Workplace
+from lightsweep.sweep.worker import Workplace, redirect
+
+_LOG = "launcher.log"
+
+
+@dataclass(frozen=True)
+class _Quiet:
+    """A job's function that prints into a file, where it runs in a process of its own.
+
+    Args:
+        sweeper: the sweeper's process number.
+    """
+
+    function: Callable[[DictConfig], Any]
+    sweeper: int
+    output: Path
+
+    def __call__(self, cfg: DictConfig) -> Any:
+        if os.getpid() != self.sweeper:
+            redirect(self.output)
+        return self.function(cfg)
+
+
+def end_processes() -> None:
+    """End joblib's processes: Python would wait at its end for the jobs that they still run."""
+    if (loky := sys.modules.get("joblib.externals.loky")) is not None:
+        loky.get_reusable_executor(reuse=True).shutdown(wait=False, kill_workers=True)
 
 
 class LauncherSlot(KeptOutcome):
-    """A job through a launcher of Hydra, such as submitit's: `launch` blocks, so each slot waits in a thread.
+    """A job through a launcher: its `launch` blocks, so each slot waits in a thread.
 
     Args:
         function: the job's.
     """
 
     def __init__(self, place: Workplace, function: Any) -> None:
-        self.place, self.function = place, function
+        self.place = place
+        output = Path(place.config.hydra.sweep.dir).absolute() / _LOG
+        self.function = _Quiet(function, os.getpid(), output)
         self.thread: threading.Thread | None = None
+        logging.getLogger("hydra_plugins").setLevel(logging.WARNING)  # the launcher's lines about each job
 
     def start(self, assignment: Assignment) -> None:
         self.thread = threading.Thread(target=self._launch, args=(assignment,), daemon=True)
@@ -28,7 +64,7 @@ class LauncherSlot(KeptOutcome):
     def stop(self) -> None:
         """The job goes on where it is; its trial is marked as interrupted all the same."""
         if self.thread is not None and self.thread.is_alive():
-            self.outcome = Outcome("interrupted")
+            self.outcome = Outcome("interrupted", error="the sweep was interrupted")
 
     def kill(self) -> None:
         self.stop()
@@ -46,5 +82,7 @@ class LauncherSlot(KeptOutcome):
             )
             returned = launcher.launch([overrides], initial_job_idx=assignment.number)
             self.outcome = returned[0].return_value
-        except Exception as error:  # the launcher's own: a job that was cancelled, a cluster that is down
-            self.outcome = Outcome("failed", error=" ".join(f"{type(error).__name__}: {error}".split()))
+        except Exception as error:  # the launcher's own, such as a process that was killed
+            lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+            said = f"{type(error).__name__}: {lines[-1][:300] if lines else ''}"
+            self.outcome = Outcome("failed", error=f"{said} (log: {_LOG})")

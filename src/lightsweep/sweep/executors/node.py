@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from lightsweep import signals
 from lightsweep.errors import Interrupted
 from lightsweep.sweep.assignment import OUTCOME, Assignment, Outcome, write_outcome
 from lightsweep.sweep.worker import Workplace, run
+
+_SECONDS = 20.0  # that a command of Slurm's may take
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,8 @@ class NodeJob:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # nothing of what follows takes long
         if outcome.state == "interrupted" and received == warning:
             outcome = _started_again(submitits, warning, outcome)
+        elif outcome.state == "interrupted" and _makes_room():
+            sys.exit(1)
         write_outcome(outcome, Path(self.folder))
 
     def checkpoint(self) -> Any:
@@ -65,6 +70,27 @@ def _warning_of_the_end() -> signal.Signals:
     from submitit import JobEnvironment
 
     return JobEnvironment._usr_sig()
+
+
+def _makes_room() -> bool:
+    """Put a job that Slurm asked to end back into the queue, if it is to make room for another one.
+
+    Slurm itself does so only with a job that is still there when its grace time is over. One that was cancelled is no
+    longer called running.
+    """
+    number = os.environ.get("SLURM_JOB_ID")
+    if number is None:
+        return False
+    try:
+        asked = subprocess.run(
+            ["squeue", "-h", "-o", "%T", "-j", number], capture_output=True, text=True, timeout=_SECONDS, check=True
+        )
+        if asked.stdout.strip() != "RUNNING":
+            return False
+        subprocess.run(["scontrol", "requeue", number], capture_output=True, timeout=_SECONDS, check=True)
+    except (OSError, subprocess.SubprocessError):  # this scheduler takes no job back
+        return False
+    return True
 
 
 def _started_again(submitits: Any, warning: int, outcome: Outcome) -> Outcome:

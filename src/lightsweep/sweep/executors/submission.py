@@ -1,5 +1,6 @@
 """Submitit's executors by the keys of Hydra's launchers, as these make them."""
 
+import secrets
 import shlex
 from collections.abc import Sequence
 from dataclasses import fields
@@ -12,6 +13,7 @@ from lightsweep.errors import ConfigError
 from lightsweep.sweep.portable import search_path
 
 _FIRST = ("max_num_timeout", "python")  # what an executor is made with
+_TOKEN = secrets.token_hex(4)
 
 
 def executor(cluster: str, keys: Any) -> Any:
@@ -41,7 +43,7 @@ def executor(cluster: str, keys: Any) -> Any:
             *(settings["setup"] or []),
         ]
     try:
-        made = submitit.AutoExecutor(folder=settings["submitit_folder"], cluster=cluster, **first)
+        made = submitit.AutoExecutor(folder=folder(keys), cluster=cluster, **first)
         made.update_parameters(**named)
     except Exception as error:  # submitit has no class of its own for what a user got wrong
         raise ConfigError(f"hydra.launcher cannot be used: {' '.join(str(error).split())[:300]}") from error
@@ -56,9 +58,17 @@ def submit(made: Any, jobs: Sequence[Any]) -> list[Any]:
         return [made.submit(job) for job in jobs]
 
 
+def folder(keys: Any) -> Path:
+    """Submitit's folder of a job (``%j``: its id), in one that only this process knows: a job runs what it finds there,
+    and a sweep's folder may be somebody else's."""
+    chosen = Path(str(keys.submitit_folder))
+    return chosen.parent / _TOKEN / chosen.name if "%j" in chosen.name else chosen / _TOKEN
+
+
 def log(keys: Any, job_id: str) -> Path:
-    """What a job prints as an error, and all that it prints where the launcher is told to put both together."""
+    """What a job of this process prints as an error, and all that it prints where the launcher is told to put both
+    together."""
     from submitit.core.utils import JobPaths
 
-    paths = JobPaths(str(keys.submitit_folder), job_id=job_id, task_id=0)
+    paths = JobPaths(folder(keys), job_id=job_id, task_id=0)
     return paths.stdout if keys.stderr_to_stdout else paths.stderr

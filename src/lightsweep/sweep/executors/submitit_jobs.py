@@ -15,6 +15,7 @@ from typing import Any
 
 from lightsweep.errors import ConfigError, RunFailed
 from lightsweep.files import read_regular, write_whole
+from lightsweep.security.paths import is_inside
 from lightsweep.sweep.assignment import OUTCOME, Assignment, Outcome, read_outcome
 from lightsweep.sweep.executors.cluster import FAULT, NO_FAULT, RUNNING, UNKNOWN, Cluster, State
 from lightsweep.sweep.executors.node import NodeJob
@@ -69,7 +70,8 @@ class _Job:
     Args:
         assignment: as the sweeper has it, with the study's own reports.
         mailbox: None where the job reports nothing.
-        id: None until it is submitted.
+        job_id: None until it is submitted.
+        log: its file, relative to the sweep's folder if it is in it.
         ended: when the scheduler first said so.
     """
 
@@ -77,6 +79,7 @@ class _Job:
     folder: Path
     mailbox: Mailbox | None
     job_id: str | None = None
+    log: str = ""
     submitted: float = field(default_factory=time.monotonic)
     ended: float | None = None
 
@@ -107,7 +110,7 @@ class Queue:
         """A job to be submitted; one that was submitted before is waited for."""
         folder = self.folder / assignment.folder
         job = _Job(assignment, folder, Mailbox(folder, assignment.reports) if assignment.reports else None)
-        job.job_id = self._found(folder)
+        job.job_id, job.log = self._found(folder) or (None, "")
         (self._waiting if job.job_id is None else self._running).append(job)
         return job
 
@@ -163,7 +166,10 @@ class Queue:
             job.job_id = new_id
             job.submitted = time.monotonic()
             job.folder.mkdir(parents=True, exist_ok=True)
-            write_whole(job.folder / _FILE, json.dumps({"cluster": self.cluster.name, "id": job.job_id}) + "\n")
+            log = self.cluster.log(new_id)
+            job.log = str(log.relative_to(self.folder) if log.is_relative_to(self.folder) else log)
+            mark = {"cluster": self.cluster.name, "id": new_id, "log": job.log}
+            write_whole(job.folder / _FILE, json.dumps(mark) + "\n")
         self._running += self._waiting
         self._waiting = []
 
@@ -195,7 +201,7 @@ class Queue:
         if job.mailbox is not None:
             job.mailbox.empty()  # after the look at the outcome: no report may come later than that
         if written is not None and written.state != "interrupted":
-            return self._with_log(written, job.job_id) if written.state == "failed" else written
+            return _with_log(written, job) if written.state == "failed" else written
         if self._stopped and self.leave:
             return Outcome("left")
         if self._killed:
@@ -216,7 +222,7 @@ class Queue:
         since_end = time.monotonic() - job.ended
         facts = written.facts if written else {}
         if state.kind == FAULT:
-            return self._with_log(Outcome("failed", error=state.why, facts=facts), job_id)
+            return _with_log(Outcome("failed", error=state.why, facts=facts), job)
         if state.kind == NO_FAULT:
             if since_end < _SETTLED and not state.final and not self._stopped:
                 return None
@@ -233,23 +239,20 @@ class Queue:
             return None
         if written is not None:
             return written if written.error else replace(written, error="the job was told to end by a signal")
-        return self._with_log(Outcome("failed", error=_last_line(self.cluster.log(job_id))), job_id)
+        return _with_log(Outcome("failed", error=_last_line(self.folder / job.log)), job)
 
-    def _with_log(self, outcome: Outcome, job_id: str) -> Outcome:
-        log = self.cluster.log(job_id)
-        shown = log.relative_to(self.folder) if log.is_relative_to(self.folder) else log
-        return replace(outcome, error=f"{outcome.error} (log: {shown})")
-
-    def _found(self, folder: Path) -> str | None:
-        """The id of a job that was submitted for this folder."""
+    def _found(self, folder: Path) -> tuple[str, str] | None:
+        """The id of a job that was submitted for this folder, and its log."""
         try:
             content = json.loads(read_regular(folder / _FILE))
-            name, job_id = content["cluster"], content["id"]
+            name, job_id, log = content["cluster"], content["id"], content["log"]
         except (OSError, ValueError, TypeError, KeyError):
             return None
-        if name != self.cluster.name or not isinstance(job_id, str):
+        if name != self.cluster.name or not (isinstance(job_id, str) and isinstance(log, str)):
             return None
-        return job_id if self.cluster.is_ours(job_id) or (folder / OUTCOME).is_file() else None
+        if not (self.cluster.is_ours(job_id) or (folder / OUTCOME).is_file()):
+            return None
+        return job_id, log if is_inside(self.folder / log, self.folder) else ""
 
 
 class JobSlot:
@@ -294,6 +297,10 @@ def _without_signals() -> Iterator[None]:
 
 def _jobs(ids: Sequence[str]) -> str:
     return f"{len(ids)} job{'s' * (len(ids) > 1)} ({', '.join(ids)})"
+
+
+def _with_log(outcome: Outcome, job: _Job) -> Outcome:
+    return replace(outcome, error=f"{outcome.error} (log: {job.log or 'unknown'})")
 
 
 def _last_line(log: Path) -> str:

@@ -1,0 +1,333 @@
+"""Trials as tasks of Ray (``hydra.sweeper.executor=ray`` or ``hydra/launcher=ray``): on this machine, or on the cluster
+that RAY_ADDRESS names.
+
+Results come back as values, and reports through an actor beside the sweeper: the nodes need no shared disk and no
+database. Ray ends a driver's tasks with it.
+"""
+
+import importlib.util
+import logging
+import os
+import signal
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from lightsweep.errors import ConfigError, StorageLost
+from lightsweep.files import write_whole
+from lightsweep.security import secrets
+from lightsweep.sweep import confirmation
+from lightsweep.sweep.assignment import Assignment, Outcome
+from lightsweep.sweep.executors.slot import Executor
+from lightsweep.sweep.plan import Plan
+from lightsweep.sweep.portable import search_path
+from lightsweep.sweep.reports import deliver
+from lightsweep.sweep.waiting import Wait
+from lightsweep.sweep.worker import Workplace, run
+
+_RECORDS = ("result.json", "metrics.csv")  # of a run, which come back with its outcome
+_LOOK_EVERY = 0.5  # seconds between two looks at what was reported
+_ANSWER = 60.0  # seconds that a job waits for its sweeper
+
+
+def check(plan: Plan) -> None:
+    """Connect to Ray.
+
+    Raises:
+        ConfigError: it is not installed, cannot be reached, or has no room for a trial.
+    """
+    if importlib.util.find_spec("ray") is None:
+        raise ConfigError("hydra.sweeper.executor=ray needs the package ray (pip install -e '.[ray]')")
+    import ray
+
+    _connect(plan)
+    if not os.environ.get("RAY_ADDRESS") and not _has_room(plan):
+        wanted, there = _wanted(plan), ray.cluster_resources()
+        raise ConfigError(
+            f"{_key(plan)}: a trial takes {_told(wanted)}, and this machine has {_told(there)} for Ray"
+            " (RAY_ADDRESS names a cluster)"
+        )
+
+
+def make(plan: Plan, place: Workplace) -> Executor:
+    """An executor with `n_jobs` tasks in flight."""
+    tasks = Tasks(plan, place)
+    slots = [RaySlot(tasks) for _ in range(max(1, plan.settings.n_jobs))]
+    return Executor(slots, close=tasks.close)
+
+
+@dataclass(frozen=True)
+class ActorReports:
+    """Reports to the sweep's actor.
+
+    Args:
+        board: its handle.
+        number: the trial's.
+    """
+
+    board: Any
+    number: int
+
+    def report(self, step: int, value: float) -> bool:
+        """Add a value; whether the sweeper has given the trial up.
+
+        Raises:
+            StorageLost: the sweeper cannot be reached.
+        """
+        import ray
+
+        try:
+            return ray.get(self.board.report.remote(self.number, step, value), timeout=_ANSWER)
+        except ray.exceptions.RayError as error:
+            raise StorageLost(f"the sweep cannot be reached to report an epoch ({type(error).__name__})") from error
+
+
+class Board:
+    """What tasks report, until the sweeper takes it, and which trials it has given up. Lives in an actor."""
+
+    def __init__(self) -> None:
+        self._reports: list[tuple[int, int, float]] = []
+        self._given_up: set[int] = set()
+
+    def report(self, number: int, step: int, value: float) -> bool:
+        self._reports.append((number, step, value))
+        return number in self._given_up
+
+    def take(self) -> list[tuple[int, int, float]]:
+        taken, self._reports = self._reports, []
+        return taken
+
+    def give_up(self, number: int) -> None:
+        self._given_up.add(number)
+
+
+def run_task(place: Workplace, assignment: Assignment) -> tuple[Outcome, dict[str, str]]:
+    """What a node runs: a job; gives its outcome, and the records of its run by name."""
+    from hydra.core.plugins import Plugins
+    from hydra.core.utils import JobRuntime
+
+    Plugins.instance()
+    JobRuntime.instance().set("name", place.config.hydra.job.name)
+    folder = Path(place.config.hydra.sweep.dir).absolute() / assignment.folder
+    confirmation.set_aside(folder)  # a disk of the node's own may have one, of another sweep
+    try:
+        outcome = run(place, assignment)
+    except KeyboardInterrupt:  # before the run could catch it
+        outcome = Outcome("interrupted", error="cancelled")
+    records = {}
+    for name in _RECORDS:
+        with suppress(OSError):
+            records[name] = (folder / name).read_text(encoding="utf-8")
+    return outcome, records
+
+
+class Tasks:
+    """The tasks of a sweep's slots."""
+
+    def __init__(self, plan: Plan, place: Workplace) -> None:
+        import ray
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        self.plan, self.folder = plan, plan.folder.absolute()
+        _connect(plan)
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+        self.board: Any = ray.remote(Board).options(num_cpus=0, scheduling_strategy=here).remote()
+        self.place = ray.put(place)
+        self.remote = ray.remote(**{"max_retries": 0, **_wanted(plan)})(run_task)
+        self.stopped = self.killed = False
+        self._reports: dict[int, Any] = {}  # the study's, by the trial's number
+        self._next_look = 0.0
+        self._room = Wait()
+
+    def submit(self, assignment: Assignment) -> Any:
+        if assignment.reports is not None:
+            self._reports[assignment.number] = assignment.reports
+            assignment = replace(assignment, reports=ActorReports(self.board, assignment.number))
+        return self.remote.remote(self.place, assignment)
+
+    def look(self, *, at_once: bool = False) -> None:
+        """Carry what was reported to the study, and the pruner's answers to the tasks."""
+        import ray
+
+        if not at_once and time.monotonic() < self._next_look:
+            return
+        self._next_look = time.monotonic() + _LOOK_EVERY
+        with suppress(ray.exceptions.RayError):  # what becomes of the tasks says what is wrong
+            for number, step, value in ray.get(self.board.take.remote(), timeout=_ANSWER):
+                if number in self._reports and deliver(self._reports[number], step, value):
+                    self.board.give_up.remote(number)
+        if _has_room(self.plan):
+            self._room.over()
+        else:
+            self._room.still(f"a node of Ray with {_told(_wanted(self.plan))}: none has as much")
+
+    def close(self) -> None:
+        import ray
+
+        ray.shutdown()
+
+
+class RaySlot:
+    """A place for one of the tasks."""
+
+    def __init__(self, tasks: Tasks) -> None:
+        self.tasks = tasks
+        self.task: Any = None
+        self.assignment: Assignment | None = None
+        self._cancelled = False
+
+    def start(self, assignment: Assignment) -> None:
+        self.assignment, self.task, self._cancelled = assignment, self.tasks.submit(assignment), False
+
+    def poll(self) -> Outcome | None:
+        import ray
+
+        if self.task is None:
+            return None
+        self.tasks.look()
+        if self.tasks.stopped and not self._cancelled:
+            self._cancelled = True
+            ray.cancel(self.task)
+        if self.tasks.killed:
+            ray.cancel(self.task, force=True)
+            return self._ended(Outcome("interrupted", error="cancelled"))
+        ready, _ = ray.wait([self.task], timeout=0)
+        if not ready:
+            return None
+        self.tasks.look(at_once=True)  # no report may come later than the outcome
+        try:
+            outcome, records = ray.get(self.task)
+        except ray.exceptions.RayError as error:
+            return self._ended(_outcome_of(error))
+        self._keep(records)
+        return self._ended(outcome)
+
+    def waitables(self) -> list[Any]:
+        return []
+
+    def stop(self) -> None:
+        """Called by a signal's handler: the work is left to the next look."""
+        self.tasks.stopped = True
+
+    def kill(self) -> None:
+        self.tasks.killed = True
+
+    def close(self) -> None:
+        """The tasks end with the connection."""
+
+    def _ended(self, outcome: Outcome) -> Outcome:
+        self.task = None
+        return outcome
+
+    def _keep(self, records: dict[str, str]) -> None:
+        """Write a run's records into its folder here, where the node's disk is another one."""
+        assert self.assignment is not None
+        folder = self.tasks.folder / self.assignment.folder
+        for name, text in records.items():
+            if name in _RECORDS and not (folder / name).exists():
+                folder.mkdir(parents=True, exist_ok=True)
+                write_whole(folder / name, text)
+
+
+def _outcome_of(error: Exception) -> Outcome:
+    """What it means that a task gave no result."""
+    from ray import exceptions
+
+    lost = (exceptions.NodeDiedError, exceptions.ObjectLostError, exceptions.OwnerDiedError)
+    if isinstance(error, exceptions.TaskCancelledError):
+        return Outcome("interrupted", error="cancelled")
+    if isinstance(error, exceptions.OutOfMemoryError):
+        return Outcome("failed", error="Ray ended the job, its node ran out of memory")
+    if isinstance(error, lost):
+        return Outcome("interrupted", error="the node failed")
+    if isinstance(error, exceptions.WorkerCrashedError):
+        return Outcome("failed", error="the worker died (its log: on the node, /tmp/ray/session_latest/logs)")
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return Outcome("failed", error=(lines[-1] if lines else type(error).__name__)[:300])
+
+
+def _connect(plan: Plan) -> None:
+    """Connect to Ray, or start one here; once a process, in its main thread.
+
+    Raises:
+        ConfigError: it cannot be reached, or its keys make no sense.
+    """
+    import ray
+
+    if ray.is_initialized():
+        return
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    settings = {"log_to_driver": False, "logging_level": logging.ERROR, **_launcher(plan, "init")}
+    settings["runtime_env"] = {**(settings.get("runtime_env") or {}), "env_vars": _variables()}
+    if settings.get("address") is None and not os.environ.get("RAY_ADDRESS"):
+        settings.setdefault("include_dashboard", False)
+    try:
+        with _own_handlers(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            ray.init(**settings)
+    except Exception as error:  # a cluster that does not answer, a version of Ray or Python that is another there
+        where = os.environ.get("RAY_ADDRESS") or settings.get("address") or "this machine"
+        raise ConfigError(f"Ray cannot be used on {where}: {' '.join(str(error).split())[:300]}") from error
+
+
+@contextmanager
+def _own_handlers() -> Iterator[None]:
+    """Ray puts a handler of its own for SIGTERM."""
+    before = {signum: signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
+
+
+def _variables() -> dict[str, str]:
+    """The environment that tasks get from here: a node has only its own. No address with a password is among it."""
+    ours = {
+        name: value for name, value in os.environ.items() if name.startswith("LIGHTSWEEP_") and name != secrets.VARIABLE
+    }
+    return {**ours, "PYTHONPATH": os.pathsep.join(search_path())}
+
+
+def _launcher(plan: Plan, node: str) -> dict[str, Any]:
+    """``hydra.launcher.ray.NODE``, with the launcher of Ray."""
+    if plan.config.hydra.runtime.choices.get("hydra/launcher") != "ray":
+        return {}
+    settings: Any = OmegaConf.to_container(plan.config.hydra.launcher.ray[node], resolve=True)
+    return settings or {}
+
+
+def _wanted(plan: Plan) -> dict[str, Any]:
+    """What a trial takes of a node, as Ray's options."""
+    if plan.settings.executor == "ray":
+        return dict(plan.settings.ray)
+    return _launcher(plan, "remote")
+
+
+def _key(plan: Plan) -> str:
+    return "hydra.sweeper.ray" if plan.settings.executor == "ray" else "hydra.launcher.ray.remote"
+
+
+def _has_room(plan: Plan) -> bool:
+    """Whether a node that lives is large enough for a trial."""
+    import ray
+
+    wanted = _wanted(plan)
+    needs = {"CPU": wanted.get("num_cpus", 1), "GPU": wanted.get("num_gpus", 0)}
+    return any(
+        all(node["Resources"].get(name, 0.0) >= amount for name, amount in needs.items())
+        for node in ray.nodes()
+        if node["Alive"]
+    )
+
+
+def _told(resources: dict[str, Any]) -> str:
+    cpus = resources.get("num_cpus", resources.get("CPU", 0))
+    gpus = resources.get("num_gpus", resources.get("GPU", 0))
+    return f"{cpus:g} CPUs and {gpus:g} GPUs"
