@@ -9,9 +9,11 @@ import importlib.util
 import logging
 import os
 import signal
+import socket
 import time
+import uuid
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -34,6 +36,10 @@ from lightsweep.sweep.worker import Workplace, run
 _RECORDS = ("result.json", "metrics.csv")  # of a run, which come back with its outcome
 _LOOK_EVERY = 0.5  # seconds between two looks at what was reported
 _ANSWER = 60.0  # seconds that a job waits for its sweeper
+_REACHED = 10.0  # seconds that a cluster's head may take to answer
+_NOTICED = 30.0  # seconds after which Ray has noticed that a node has failed, and sends no more tasks to it
+_LOST = "the node failed"
+_LOGS = "log: on its node, /tmp/ray/session_latest/logs"
 
 
 def check(plan: Plan) -> None:
@@ -47,7 +53,7 @@ def check(plan: Plan) -> None:
     import ray
 
     _connect(plan)
-    if not os.environ.get("RAY_ADDRESS") and not _has_room(plan):
+    if not os.environ.get("RAY_ADDRESS") and not _has_room(plan, ray.nodes()):
         wanted, there = _wanted(plan), ray.cluster_resources()
         raise ConfigError(
             f"{_key(plan)}: a trial takes {_told(wanted)}, and this machine has {_told(there)} for Ray"
@@ -68,11 +74,11 @@ class ActorReports:
 
     Args:
         board: its handle.
-        number: the trial's.
+        job: the job's name.
     """
 
     board: Any
-    number: int
+    job: str
 
     def report(self, step: int, value: float) -> bool:
         """Add a value; whether the sweeper has given the trial up.
@@ -83,35 +89,43 @@ class ActorReports:
         import ray
 
         try:
-            return ray.get(self.board.report.remote(self.number, step, value), timeout=_ANSWER)
+            return ray.get(self.board.report.remote(self.job, step, value), timeout=_ANSWER)
         except ray.exceptions.RayError as error:
             raise StorageLost(f"the sweep cannot be reached to report an epoch ({type(error).__name__})") from error
 
 
 class Board:
-    """What tasks report, until the sweeper takes it, and which trials it has given up. Lives in an actor."""
+    """What jobs report, until the sweeper takes it, and which of them it has given up. Lives in an actor."""
 
     def __init__(self) -> None:
-        self._reports: list[tuple[int, int, float]] = []
-        self._given_up: set[int] = set()
+        self._began: list[tuple[str, str]] = []
+        self._reports: list[tuple[str, int, float]] = []
+        self._given_up: set[str] = set()
 
-    def report(self, number: int, step: int, value: float) -> bool:
-        self._reports.append((number, step, value))
-        return number in self._given_up
+    def begin(self, job: str, node: str) -> None:
+        self._began.append((job, node))
 
-    def take(self) -> list[tuple[int, int, float]]:
-        taken, self._reports = self._reports, []
+    def report(self, job: str, step: int, value: float) -> bool:
+        self._reports.append((job, step, value))
+        return job in self._given_up
+
+    def take(self) -> tuple[list[tuple[str, str]], list[tuple[str, int, float]]]:
+        """Jobs that began, with their nodes, and reports."""
+        taken = self._began, self._reports
+        self._began, self._reports = [], []
         return taken
 
-    def give_up(self, number: int) -> None:
-        self._given_up.add(number)
+    def give_up(self, job: str) -> None:
+        self._given_up.add(job)
 
 
-def run_task(place: Workplace, assignment: Assignment) -> tuple[Outcome, dict[str, str]]:
+def run_task(place: Workplace, assignment: Assignment, board: Any, job: str) -> tuple[Outcome, dict[str, str]]:
     """What a node runs: a job; gives its outcome, and the records of its run by name."""
+    import ray
     from hydra.core.plugins import Plugins
     from hydra.core.utils import JobRuntime
 
+    board.begin.remote(job, ray.get_runtime_context().get_node_id())
     Plugins.instance()
     JobRuntime.instance().set("name", place.config.hydra.job.name)
     folder = Path(place.config.hydra.sweep.dir).absolute() / assignment.folder
@@ -120,6 +134,8 @@ def run_task(place: Workplace, assignment: Assignment) -> tuple[Outcome, dict[st
         outcome = run(place, assignment)
     except KeyboardInterrupt:  # before the run could catch it
         outcome = Outcome("interrupted", error="cancelled")
+    except SystemExit as error:  # Ray would take it for a crash
+        outcome = Outcome("failed", error=f"the job ended with exit code {error.code}")
     records = {}
     for name in _RECORDS:
         with suppress(OSError):
@@ -141,31 +157,51 @@ class Tasks:
         self.place = ray.put(place)
         self.remote = ray.remote(**{"max_retries": 0, **_wanted(plan)})(run_task)
         self.stopped = self.killed = False
-        self._reports: dict[int, Any] = {}  # the study's, by the trial's number
+        self._reports: dict[str, Any] = {}  # the study's, by job
+        self._nodes: dict[str, str] = {}  # where a job runs
+        self._alive: set[str] | None = None  # nodes
         self._next_look = 0.0
         self._room = Wait()
+        self._held: tuple[float, set[str] | None] | None = None
 
-    def submit(self, assignment: Assignment) -> Any:
+    def hold(self) -> None:
+        """Submit nothing for a while: Ray would still send tasks to the node that has failed."""
+        self._held = time.monotonic() + _NOTICED, self._alive
+
+    def may_submit(self) -> bool:
+        if self._held is not None and (time.monotonic() > self._held[0] or self._alive != self._held[1]):
+            self._held = None
+        return self._held is None
+
+    def submit(self, assignment: Assignment, job: str) -> Any:
         if assignment.reports is not None:
-            self._reports[assignment.number] = assignment.reports
-            assignment = replace(assignment, reports=ActorReports(self.board, assignment.number))
-        return self.remote.remote(self.place, assignment)
+            self._reports[job] = assignment.reports
+            assignment = replace(assignment, reports=ActorReports(self.board, job))
+        return self.remote.remote(self.place, assignment, self.board, job)
 
     def look(self, *, at_once: bool = False) -> None:
-        """Carry what was reported to the study, and the pruner's answers to the tasks."""
+        """Carry what was reported to the study, and the pruner's answers to the jobs."""
         import ray
 
         if not at_once and time.monotonic() < self._next_look:
             return
         self._next_look = time.monotonic() + _LOOK_EVERY
-        with suppress(ray.exceptions.RayError):  # what becomes of the tasks says what is wrong
-            for number, step, value in ray.get(self.board.take.remote(), timeout=_ANSWER):
-                if number in self._reports and deliver(self._reports[number], step, value):
-                    self.board.give_up.remote(number)
-        if _has_room(self.plan):
-            self._room.over()
-        else:
-            self._room.still(f"a node of Ray with {_told(_wanted(self.plan))}: none has as much")
+        with suppress(ray.exceptions.RayError):  # what becomes of the jobs says what is wrong
+            began, reports = ray.get(self.board.take.remote(), timeout=_ANSWER)
+            self._nodes |= began
+            for job, step, value in reports:
+                if job in self._reports and deliver(self._reports[job], step, value):
+                    self.board.give_up.remote(job)
+            nodes = [node for node in ray.nodes() if node["Alive"]]
+            self._alive = {node["NodeID"] for node in nodes}
+            if _has_room(self.plan, nodes):
+                self._room.over()
+            else:
+                self._room.still(f"a node of Ray with {_told(_wanted(self.plan))}: none has as much")
+
+    def has_lost(self, job: str) -> bool:
+        """Whether a job's node is gone: Ray raises no error where a machine is frozen or cut off."""
+        return self._alive is not None and job in self._nodes and self._nodes[job] not in self._alive
 
     def close(self) -> None:
         import ray
@@ -180,23 +216,31 @@ class RaySlot:
         self.tasks = tasks
         self.task: Any = None
         self.assignment: Assignment | None = None
+        self._job = ""
         self._cancelled = False
 
     def start(self, assignment: Assignment) -> None:
-        self.assignment, self.task, self._cancelled = assignment, self.tasks.submit(assignment), False
+        self.assignment, self._job, self._cancelled = assignment, uuid.uuid4().hex, False
+        self.task = None
 
     def poll(self) -> Outcome | None:
         import ray
 
-        if self.task is None:
+        if self.assignment is None:
             return None
         self.tasks.look()
+        if self.task is None and self.tasks.stopped:
+            return self._ended(Outcome("interrupted", error="it did not begin yet"))
+        if self.task is None and self.tasks.may_submit():
+            self.task = self.tasks.submit(self.assignment, self._job)
+        if self.task is None:
+            return None
         if self.tasks.stopped and not self._cancelled:
             self._cancelled = True
             ray.cancel(self.task)
-        if self.tasks.killed:
-            ray.cancel(self.task, force=True)
-            return self._ended(Outcome("interrupted", error="cancelled"))
+        if self.tasks.killed or self.tasks.has_lost(self._job):
+            ray.cancel(self.task, force=True)  # it may come back
+            return self._ended(Outcome("interrupted", error="cancelled" if self.tasks.killed else _LOST))
         ready, _ = ray.wait([self.task], timeout=0)
         if not ready:
             return None
@@ -204,7 +248,10 @@ class RaySlot:
         try:
             outcome, records = ray.get(self.task)
         except ray.exceptions.RayError as error:
-            return self._ended(_outcome_of(error))
+            outcome = _outcome_of(error)
+            if outcome.error == _LOST:
+                self.tasks.hold()
+            return self._ended(outcome)
         self._keep(records)
         return self._ended(outcome)
 
@@ -222,7 +269,7 @@ class RaySlot:
         """The tasks end with the connection."""
 
     def _ended(self, outcome: Outcome) -> Outcome:
-        self.task = None
+        self.task = self.assignment = None
         return outcome
 
     def _keep(self, records: dict[str, str]) -> None:
@@ -245,11 +292,11 @@ def _outcome_of(error: Exception) -> Outcome:
     if isinstance(error, exceptions.OutOfMemoryError):
         return Outcome("failed", error="Ray ended the job, its node ran out of memory")
     if isinstance(error, lost):
-        return Outcome("interrupted", error="the node failed")
+        return Outcome("interrupted", error=_LOST)
     if isinstance(error, exceptions.WorkerCrashedError):
-        return Outcome("failed", error="the worker died (its log: on the node, /tmp/ray/session_latest/logs)")
+        return Outcome("failed", error=f"the worker died ({_LOGS})")
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return Outcome("failed", error=(lines[-1] if lines else type(error).__name__)[:300])
+    return Outcome("failed", error=f"{(lines[-1] if lines else type(error).__name__)[:300]} ({_LOGS})")
 
 
 def _connect(plan: Plan) -> None:
@@ -262,6 +309,7 @@ def _connect(plan: Plan) -> None:
 
     if ray.is_initialized():
         return
+    _probe(os.environ.get("RAY_ADDRESS"))
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     settings = {"log_to_driver": False, "logging_level": logging.ERROR, **_launcher(plan, "init")}
     settings["runtime_env"] = {**(settings.get("runtime_env") or {}), "env_vars": _variables()}
@@ -274,6 +322,25 @@ def _connect(plan: Plan) -> None:
     except Exception as error:  # a cluster that does not answer, a version of Ray or Python that is another there
         where = os.environ.get("RAY_ADDRESS") or settings.get("address") or "this machine"
         raise ConfigError(f"Ray cannot be used on {where}: {' '.join(str(error).split())[:300]}") from error
+
+
+def _probe(address: str | None) -> None:
+    """See that somebody listens: Ray would try for minutes.
+
+    Raises:
+        ConfigError: nobody does, or it is no head's address.
+    """
+    if address in (None, "", "auto", "local"):
+        return
+    host, _, port = str(address).rpartition(":")
+    if not (host and port.isdecimal()) or "/" in host:
+        raise ConfigError(
+            f"RAY_ADDRESS must be HOST:PORT of a cluster's head, seen from one of its nodes, got {address!r}"
+        )
+    try:
+        socket.create_connection((host, int(port)), _REACHED).close()
+    except OSError as error:
+        raise ConfigError(f"RAY_ADDRESS={address}: no cluster of Ray answers ({error.strerror or error})") from error
 
 
 @contextmanager
@@ -314,17 +381,11 @@ def _key(plan: Plan) -> str:
     return "hydra.sweeper.ray" if plan.settings.executor == "ray" else "hydra.launcher.ray.remote"
 
 
-def _has_room(plan: Plan) -> bool:
-    """Whether a node that lives is large enough for a trial."""
-    import ray
-
+def _has_room(plan: Plan, nodes: Sequence[dict[str, Any]]) -> bool:
+    """Whether one of the nodes is large enough for a trial."""
     wanted = _wanted(plan)
     needs = {"CPU": wanted.get("num_cpus", 1), "GPU": wanted.get("num_gpus", 0)}
-    return any(
-        all(node["Resources"].get(name, 0.0) >= amount for name, amount in needs.items())
-        for node in ray.nodes()
-        if node["Alive"]
-    )
+    return any(all(node["Resources"].get(name, 0.0) >= amount for name, amount in needs.items()) for node in nodes)
 
 
 def _told(resources: dict[str, Any]) -> str:
