@@ -1,7 +1,7 @@
 """Trials as tasks of Ray (``hydra.sweeper.executor=ray`` or ``hydra/launcher=ray``): on this machine, or on the cluster
 that RAY_ADDRESS names.
 
-Results come back as values, and reports through an actor beside the sweeper: the nodes need no shared disk and no
+Results come back as values, and reports through an actor on its head: the nodes need no shared disk and no
 database. Ray ends a driver's tasks with it.
 """
 
@@ -38,6 +38,7 @@ _LOOK_EVERY = 0.5  # seconds between two looks at what was reported
 _ANSWER = 60.0  # seconds that a job waits for its sweeper
 _REACHED = 10.0  # seconds that a cluster's head may take to answer
 _NOTICED = 30.0  # seconds after which Ray has noticed that a node has failed, and sends no more tasks to it
+_HEAD = "node:__internal_head__"  # a resource of the node without which there is no cluster
 _LOST = "the node failed"
 _LOGS = "log: on its node, /tmp/ray/session_latest/logs"
 
@@ -148,12 +149,9 @@ class Tasks:
 
     def __init__(self, plan: Plan, place: Workplace) -> None:
         import ray
-        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
         self.plan, self.folder = plan, plan.folder.absolute()
         _connect(plan)
-        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
-        self.board: Any = ray.remote(Board).options(num_cpus=0, scheduling_strategy=here).remote()
+        self.board: Any = ray.remote(Board).options(num_cpus=0, resources={_HEAD: 0.001}).remote()
         self.place = ray.put(place)
         self.remote = ray.remote(**{"max_retries": 0, **_wanted(plan)})(run_task)
         self.stopped = self.killed = False
