@@ -1,9 +1,10 @@
 # Each target brings its own environment: .venv is built on first use, and again only when pyproject.toml changes.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo train test test-slow lint format bench reproduce report tensorboard dashboard
+.PHONY: help setup demo train test test-slow test-services lint format bench reproduce report tensorboard dashboard
 
 STAMP := .venv/.set-up
+SERVICES := .venv/.services
 BIN := .venv/bin
 SOURCES := src scripts tests
 
@@ -31,6 +32,13 @@ test: $(STAMP) ## run the fast tests (ARGS: for pytest)
 
 test-slow: $(STAMP) ## run the slow tests: processes, real training
 	@$(BIN)/python -m pytest -m slow -n auto --dist loadfile $(ARGS)
+
+$(SERVICES): $(STAMP) scripts/services.sh
+	@scripts/services.sh .venv
+	@touch $@
+
+test-services: $(SERVICES) ## run sweeps on a real Slurm, Ray, PostgreSQL and MariaDB (installs them, as root)
+	@$(BIN)/python -m pytest -m services -n auto --dist loadfile $(ARGS)
 
 lint: $(STAMP) ## check style, format and types
 	$(BIN)/ruff check $(SOURCES)

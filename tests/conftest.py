@@ -3,7 +3,7 @@
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,22 @@ from lightsweep import cli, command
 from lightsweep.security import secrets, typed
 
 torch.set_num_threads(1)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Where LIGHTSWEEP_NO_SKIPS is set, as in CI, a test that is skipped has failed: what is not run is not there."""
+    report = yield
+    if report.skipped and not hasattr(report, "wasxfail") and os.environ.get("LIGHTSWEEP_NO_SKIPS"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped, where nothing may be: {report.longrepr}"
+    return report
+
+
+def pytest_collectreport(report: pytest.CollectReport) -> None:
+    """The same for a file of tests that is skipped as a whole."""
+    if report.skipped and os.environ.get("LIGHTSWEEP_NO_SKIPS"):
+        report.outcome = "failed"
 
 
 @pytest.fixture(autouse=True)

@@ -20,8 +20,9 @@ TOY = Path(__file__).parent / "sweep" / "toy.py"
 class Sweep:
     """A study of toy runs (tests/sweep/toy.py) in a folder of its own."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, storage: str | None = None) -> None:
         self.folder = folder
+        self.storage = storage  # None: the journal in the folder
 
     def start(
         self,
@@ -30,8 +31,10 @@ class Sweep:
         fail: str = "",
         cwd: Path | None = None,
         environment: Mapping[str, str] | None = None,
+        python: str = sys.executable,
     ) -> subprocess.Popen:
-        command = [sys.executable, str(TOY), "sweep=quick", "hydra.sweeper.preload=[]", *overrides]
+        command = [python, str(TOY), "sweep=quick", "hydra.sweeper.preload=[]", *overrides]
+        command += [f"hydra.sweeper.storage={self.storage}"] * (self.storage is not None)
         command += [f"hydra.sweep.dir={self.folder}"] * (not any("hydra.sweep.dir=" in line for line in overrides))
         toy = {"TOY_SECONDS": str(seconds), "TOY_FAIL": fail, "OMP_NUM_THREADS": "1"}
         return subprocess.Popen(
@@ -50,7 +53,7 @@ class Sweep:
 
     def study(self, name: str = "quick") -> optuna.Study:
         connect.cache_clear()
-        return optuna.load_study(study_name=name, storage=connect(str(self.folder / JOURNAL)))
+        return optuna.load_study(study_name=name, storage=connect(self.storage or str(self.folder / JOURNAL)))
 
     def starts(self, number: int) -> int:
         """How often a trial's job was begun."""

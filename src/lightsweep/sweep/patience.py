@@ -22,6 +22,7 @@ _DATABASE = (
     "InterfaceError",
     "InternalError",
     "TimeoutError",
+    "PendingRollbackError",  # of the operation after one whose connection was lost as it ended
 )  # of SQLAlchemy, which is not imported
 _Result = TypeVar("_Result")
 

@@ -149,6 +149,7 @@ class Tasks:
 
     def __init__(self, plan: Plan, place: Workplace) -> None:
         import ray
+
         self.plan, self.folder = plan, plan.folder.absolute()
         _connect(plan)
         self.board: Any = ray.remote(Board).options(num_cpus=0, resources={_HEAD: 0.001}).remote()
