@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 from optuna.trial import TrialState
 
+import postgresql
 import slurm
 from lightsweep.security.paths import ROOT
-from lightsweep.sweep.ledger import is_interrupted
+from lightsweep.sweep.ledger import ended, is_interrupted
 from slurm import Cluster
 from toy_sweeps import Sweep, check_books
 
@@ -227,3 +228,46 @@ def test_a_plain_grid(train, tmp_path):
     assert "job 1: model.dropout must be in [0, 1), got 1.5" in said
     assert "Traceback" not in said
     assert json.loads((tmp_path / "g" / "0" / "result.json").read_text())["status"] == "completed"
+
+
+def test_an_array_of_sweepers_over_one_database(cluster, tmp_path):
+    """scripts/slurm_sweep.sh; one task of the array is cancelled."""
+    sweep = Sweep(tmp_path / "study")
+    with postgresql.running() as server:
+        small = ("trainer.max_epochs=1", "callbacks=none", "logger=none", "threads=1")
+        job = subprocess.run(
+            [
+                *("sbatch", "--parsable", "--array=1-3", "--cpus-per-task=2", "--gpus-per-task=0"),
+                *(f"--output={tmp_path}/%a.log", str(ROOT / "scripts" / "slurm_sweep.sh"), "sweep=quick"),
+                *(
+                    "hydra.sweeper.n_trials=12",
+                    "hydra/sweeper/sampler=random",
+                    f"hydra.sweep.dir={sweep.folder}",
+                    *small,
+                ),
+            ],
+            env={**os.environ, **cluster.env, "LIGHTSWEEP_STORAGE": server.url},
+            cwd=ROOT,
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout.strip()
+        while not (sweep.folder / "trial-0002" / "result.json").exists():
+            assert not set(cluster.jobs().values()) & {"FAILED"}, [log.read_text() for log in tmp_path.glob("*.log")]
+            time.sleep(0.2)
+        cluster.cancel(f"{job}_2")
+        for task in (1, 3):
+            state = cluster.wait(f"{job}_{task}", "COMPLETED", "FAILED", timeout=150)
+            assert state == "COMPLETED", (tmp_path / f"{task}.log").read_text()
+        sweep.storage = server.url
+        trials = sweep.study().trials
+        assert ended(trials) == 12
+        assert all(trial.state.is_finished() for trial in trials)
+        assert len({trial.user_attrs["lightsweep"]["owner"] for trial in trials}) >= 2
+
+
+def test_nodes_that_are_handed_no_environment(sweep, start):
+    """Where a cluster exports nothing into its jobs, the job's script says where the program's modules are."""
+    finish(start("hydra.sweeper.n_trials=2", environment={"SBATCH_EXPORT": "NONE"}))
+    check_books(sweep, 2)
+    assert [trial.state for trial in sweep.study().trials] == [TrialState.COMPLETE] * 2

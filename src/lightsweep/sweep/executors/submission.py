@@ -36,10 +36,11 @@ def executor(cluster: str, keys: Any) -> Any:
         for name, value in settings.items()
         if name not in (*_FIRST, "submitit_folder", "_target_")
     }
-    if cluster == "slurm":  # where a node is not handed the environment, it would not find this program
+    if cluster == "slurm":  # where a job is not handed the environment, it would not find this program
         path = ":".join(search_path())
         named["slurm_setup"] = [
             f"export PYTHONPATH={shlex.quote(path)}${{PYTHONPATH:+:$PYTHONPATH}}",
+            "export SLURM_EXPORT_ENV=ALL",  # srun hands on what the job has
             *(settings["setup"] or []),
         ]
     try:

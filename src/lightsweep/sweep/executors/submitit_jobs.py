@@ -8,7 +8,7 @@ import json
 import signal
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ _LOOK_EVERY = 5.0  # seconds between two questions to the scheduler
 _SLOW_DISK = 20.0  # seconds after a job's end that its last file may need to be seen here
 _SETTLED = 15.0  # seconds after which a job that could be put back into the queue was not
 _UNKNOWN = 60.0  # seconds after its submission that a scheduler may not know a job
+_SCHEDULERS_LINES = ("srun: ", "slurmstepd", "submitit ")  # of a log
 _PATIENCE = 300.0  # seconds that a submission is tried again
 _TRY_AGAIN = 5.0  # seconds
 
@@ -304,8 +305,10 @@ def _with_log(outcome: Outcome, job: _Job) -> Outcome:
 
 
 def _last_line(log: Path) -> str:
-    with suppress(OSError, ValueError):
+    """What a job said at last, rather than what its scheduler says of that."""
+    try:
         lines = [line.strip() for line in read_regular(log).splitlines() if line.strip()]
-        if lines:
-            return lines[-1][:300]
-    return "the job ended without a result"
+    except (OSError, ValueError):
+        lines = []
+    own = [line for line in lines if not line.startswith(_SCHEDULERS_LINES)]
+    return (own or lines or ["the job ended without a result"])[-1][:300]
