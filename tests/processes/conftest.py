@@ -5,7 +5,7 @@ import itertools
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -47,9 +47,11 @@ def train(start) -> Callable[..., Ended]:
 def python(tmp_path: Path):
     """The same in a fresh interpreter, imports and all (ten seconds), for what depends on that."""
 
-    def python(*arguments: str, timeout: float = 120.0, **environment: str) -> subprocess.CompletedProcess[str]:
+    def python(
+        *arguments: str, timeout: float = 120.0, before: Sequence[str] = (), **environment: str
+    ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, str(SCRIPT), *placed(arguments, tmp_path)],
+            [*before, sys.executable, str(SCRIPT), *placed(arguments, tmp_path)],
             cwd=tmp_path,
             env={**os.environ, **environment},
             check=False,
