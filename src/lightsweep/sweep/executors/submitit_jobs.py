@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from lightsweep.errors import ConfigError, RunFailed
-from lightsweep.files import read_regular, write_whole
+from lightsweep.files import read_json, read_regular, write_whole
 from lightsweep.security.paths import is_inside
 from lightsweep.sweep.assignment import OUTCOME, Assignment, Outcome, read_outcome
 from lightsweep.sweep.executors.cluster import FAULT, NO_FAULT, RUNNING, UNKNOWN, Cluster, State
@@ -244,7 +244,7 @@ class Queue:
     def _found(self, folder: Path) -> tuple[str, str] | None:
         """The id of a job that was submitted for this folder, and its log."""
         try:
-            content = json.loads(read_regular(folder / _FILE))
+            content = read_json(folder / _FILE)
             name, job_id, log = content["cluster"], content["id"], content["log"]
         except (OSError, ValueError, TypeError, KeyError):
             return None
