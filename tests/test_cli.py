@@ -2,7 +2,11 @@
 
 import errno
 import json
+import os
+import pickle
+import platform
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -257,3 +261,46 @@ def test_a_full_disk_is_told_with_the_key_of_the_folder(monkeypatch, typed: list
     monkeypatch.setattr("sys.argv", ["train.py", *typed])
     full = OSError(errno.ENOSPC, "No space left on device", "a file")
     assert cli.describe(full) == f"the {named} cannot be written: No space left on device (a file)"
+
+
+def raised(error: Exception, **marks: object) -> Exception:
+    for name, value in marks.items():
+        setattr(error, name, value)
+    return pickle.loads(pickle.dumps(error))  # as it comes back from a launcher's process
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (raised(ConfigError("no"), job=3, told=("elsewhere", 5)), "job 3: no\n"),  # nobody reads what a node prints
+        (raised(ConfigError("no"), job=0, told=(platform.node(), -1)), "job 0: no\n"),
+        (raised(ConfigError("no"), job=3, told=(platform.node(), os.getpid())), ""),
+        (raised(ConfigError("no\x1b[2J\x07"), job=3, told=None), "job 3: no"),
+        (raised(ConfigError("no")), "no\n"),
+    ],
+    ids=["another machine", "another process", "this one", "hostile", "no job"],
+)
+def test_a_jobs_error_is_told_once(monkeypatch, capsys, error: Exception, said: str) -> None:
+    monkeypatch.setattr("sys.argv", ["train.py", "-m"])
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
+
+    def main() -> None:
+        raise error
+
+    with pytest.raises(SystemExit) as end:
+        cli.launch(main)
+    assert end.value.code == 1
+    err = capsys.readouterr().err
+    assert err.startswith(said)
+    assert len(err.splitlines()) == bool(said)
+    assert "\x1b" not in err
+
+
+def test_jobs_find_the_modules_that_this_process_finds(tmp_path: Path, monkeypatch) -> None:
+    for name in ("mine", "theirs"):
+        (tmp_path / name).mkdir()
+    monkeypatch.setattr(sys, "path", [str(tmp_path / "mine"), sys.prefix])
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join((str(tmp_path / "theirs"), "", str(tmp_path / "mine"))))
+    for _ in range(2):
+        cli._let_jobs_find_modules()
+        assert os.environ["PYTHONPATH"].split(os.pathsep) == [str(tmp_path / "mine"), str(tmp_path / "theirs")]

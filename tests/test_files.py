@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lightsweep import files
-from lightsweep.files import replacing, write_whole
+from lightsweep.files import read_json, read_regular, replacing, write_whole
 
 SRC = Path(files.__file__).parents[1]
 
@@ -108,3 +108,17 @@ def test_a_folder_that_was_made_goes_again_where_nothing_is_in_it(tmp_path: Path
     with pytest.raises(KeyError):
         refused(leaving=True)
     assert [path.name for path in (tmp_path / "a").iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("text", ["", "{", "[" * 100_000, "9" * 5000])
+def test_what_is_no_json_is_a_value_error(tmp_path: Path, text: str) -> None:
+    (tmp_path / "file").write_text(text)
+    with pytest.raises(ValueError, match=r"\w"):
+        read_json(tmp_path / "file")
+
+
+def test_a_file_with_holes_that_is_larger_than_memory_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    os.truncate(tmp_path / "file", 10**13)
+    with pytest.raises(OSError, match="larger than 256 MiB"):
+        read_regular(tmp_path / "file")

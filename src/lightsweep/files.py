@@ -2,6 +2,7 @@
 
 import errno
 import fcntl
+import json
 import os
 import secrets
 import shutil
@@ -9,9 +10,11 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 _PART = ".lightsweep-part"  # how the names of temporary files end: nobody else's do
 _NEW = ".lightsweep-new"  # and those of folders
+_MOST = 2**28  # bytes of a text that is read whole
 
 
 @contextmanager
@@ -99,11 +102,36 @@ def read_regular(path: Path) -> str:
     """The text (UTF-8) of a regular file, perhaps from somebody else: a pipe would be waited for, a device has no end.
 
     Raises:
-        OSError: it is none, or cannot be read.
+        OSError: it is none, cannot be read, or is too large: one with holes may be larger than any disk.
+        ValueError: it is no UTF-8.
     """
     if not path.is_file():
         raise FileNotFoundError(errno.ENOENT, "there is no regular file", str(path))
+    if path.stat().st_size > _MOST:
+        raise OSError(errno.EFBIG, f"it is larger than {_MOST >> 20} MiB", str(path))
     return path.read_text(encoding="utf-8")
+
+
+def read_json(path: Path) -> Any:
+    """What a regular file, perhaps from somebody else, holds as JSON.
+
+    Raises:
+        OSError: as `read_regular` does.
+        ValueError: it is no JSON.
+    """
+    return parse_json(read_regular(path))
+
+
+def parse_json(text: str) -> Any:
+    """What a text, perhaps from somebody else, says as JSON.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError as error:  # brackets in brackets, thousands of them
+        raise ValueError("it is nested too deeply") from error
 
 
 def write_whole(path: Path, text: str) -> None:

@@ -401,6 +401,80 @@ def test_harmless_settings_of_a_cluster_pass() -> None:
     )
 
 
+NESTED = {"additional_parameters": {"no_requeue": True, "nice": 5}}
+NESTED_TYPED = ("+hydra.launcher.additional_parameters.no_requeue=true", "+hydra.launcher.additional_parameters.nice=5")
+
+
+def test_keys_inside_a_launchers_key_may_be_typed() -> None:
+    look([*NESTED_TYPED], launcher=NESTED)
+    look(["hydra.launcher.additional_parameters={no_requeue:true,nice:5}"], launcher=NESTED)
+    look(["+hydra.launcher.ray.remote.num_cpus=0.5"], launcher={"ray": {"init": {}, "remote": {"num_cpus": 0.5}}})
+
+
+@pytest.mark.parametrize(
+    "argument",
+    [
+        *NESTED_TYPED,  # the other one is the file's
+        "+hydra.launcher.additional_parameters.wrap=x",
+        "+hydra.launcher.additional_parameters={no_requeue:false,nice:6}",
+        "hydra/launcher=submitit_slurm",
+    ],
+)
+def test_what_a_file_adds_beside_them_is_refused(argument: str) -> None:
+    with pytest.raises(ConfigError, match="hydra.launcher.additional_parameters must be typed on the command line"):
+        look([argument], launcher=NESTED)
+
+
+JOBLIB = {
+    "n_jobs": 4,
+    "backend": "loky",
+    "prefer": "processes",
+    "require": None,
+    "verbose": 0,
+    "timeout": 60.5,
+    "pre_dispatch": "2*n_jobs",
+    "batch_size": "auto",
+    "temp_folder": None,
+    "max_nbytes": "1M",
+    "mmap_mode": "r",
+}
+
+
+def test_amounts_of_joblib_pass() -> None:
+    look([], launcher=JOBLIB)
+    for value in ("n_jobs", "all", "2 * n_jobs"):
+        look([], launcher={**JOBLIB, "pre_dispatch": value})
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("pre_dispatch", "__import__('os').system('x')"),
+        ("pre_dispatch", "2*n_jobs+x"),
+        ("pre_dispatch", "${oc.env:HOME}"),
+        ("temp_folder", "/tmp/x"),
+        ("temp_folder", "x"),
+        ("n_jobs", "4"),
+        ("n_jobs", [4]),
+        ("timeout", "1; x"),
+        ("verbose", {"a": 1}),
+        ("backend", "a b"),
+        ("backend", ["loky"]),
+        ("max_nbytes", "1M\nx"),
+        ("further", 5),
+    ],
+)
+def test_what_joblib_would_compute_or_write_elsewhere_is_typed(key: str, value: Any) -> None:
+    launcher = {**JOBLIB, key: value}
+    with pytest.raises(ConfigError, match=f"hydra.launcher.{key} must be"):
+        look([], launcher=launcher)
+
+
+def test_it_may_be_typed() -> None:
+    typed_keys = ["hydra.launcher.temp_folder=/tmp/x", "hydra.launcher.pre_dispatch=3*n_jobs"]
+    look(typed_keys, launcher={**JOBLIB, "temp_folder": "/tmp/x", "pre_dispatch": "3*n_jobs"})
+
+
 def test_a_typed_choice_of_a_group_says_nothing_of_what_is_in_it() -> None:
     node = {"job_logging": {"handlers": {"file": {"class": "logging.FileHandler", "filename": "/x.log"}}}}
     for argument in ("hydra/job_logging=evil", "hydra.verbose=true", "+hydra.job_logging.x=1", "~hydra.job_logging"):

@@ -134,3 +134,80 @@ def test_a_third_signal_ends_a_loop_that_hangs() -> None:
         assert stop.killed
         with pytest.raises(Interrupted):
             signal.raise_signal(signal.SIGINT)
+
+
+class Waiting(Slot):
+    """Its job ends when it is told to."""
+
+    begun: int = 0
+
+    def start(self, assignment: Assignment) -> None:
+        self.begun += 1
+        super().start(assignment)
+
+    def end(self) -> None:
+        self.running, self.outcome = False, Outcome("complete", 1.0)
+
+
+class Many:
+    """Hands out so many trials."""
+
+    def __init__(self, left: int) -> None:
+        self.left = left
+
+    def claim(self) -> SimpleNamespace | None:
+        if not self.left:
+            return None
+        self.left -= 1
+        return SimpleNamespace(number=self.left)
+
+    def remaining(self) -> int:
+        return self.left
+
+    def tell(self, trial: SimpleNamespace, outcome: Outcome) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("batch", "begun"), [(1, [4, 5, 6, 7, 8, 9]), (3, [4, 4, 4, 7, 7, 7]), (9, [4, 4, 4, 4, 8, 8])]
+)
+def test_trials_begin_together(batch: int, begun: list[int]) -> None:
+    """One of four slots becomes free after the other; all begin again where nothing runs any more."""
+    slots = [Waiting() for _ in range(4)]
+    quiet = {"changed": lambda number: None, "look": lambda running: None, "say": lambda line: None}
+    begin = lambda trial: Run(trial=trial)  # noqa: E731
+    controller = Controller(Many(20), slots, begin=begin, limits=Limits(None, 3, batch), **quiet)
+    seen = []
+    for turn in range(6):
+        controller._fill()
+        seen.append(sum(slot.begun for slot in slots))
+        slots[turn % 4].end()
+        controller._collect()
+    assert seen == begun
+
+
+def test_the_last_trials_do_not_wait_for_a_whole_batch() -> None:
+    slots = [Waiting() for _ in range(4)]
+    books = Many(5)
+    controller = controlled(books, slots[0], [])
+    controller.slots, controller.limits = slots, Limits(None, 3, batch=3)
+    controller._fill()
+    slots[0].end()
+    controller._collect()
+    controller._fill()  # one is free, and one is left
+    assert books.left == 0
+
+
+class Left(Slot):
+    """Its job goes on when the sweep is stopped."""
+
+    def stop(self) -> None:
+        self.running, self.outcome = False, Outcome("left")
+
+
+@pytest.mark.timeout(10)
+def test_a_trial_whose_job_is_left_stays_open() -> None:
+    books = Books()
+    with pytest.raises(Interrupted):
+        controlled(books, Left(), []).run_trials()
+    assert books.told == []

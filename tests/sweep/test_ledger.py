@@ -3,6 +3,7 @@
 import tempfile
 import threading
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import optuna
@@ -204,6 +205,89 @@ def test_the_dead_are_left_to_the_sweeper_that_is_at_it(open_ledger, tmp_path: P
     assert other.trials()[0].state == TrialState.RUNNING
     at_it._burial.leave()
     assert other.claim().user_attrs["retry_of"] == 0
+
+
+@pytest.fixture
+def left(open_ledger):
+    """Two running trials of a sweeper that is gone; the second one's job goes on."""
+    gone = open_ledger(n_trials=3)
+    claimed = [gone.claim(), gone.claim()]
+    claimed[1].suggest_float("x", 0, 1)
+    gone.owner.resign(trials_left=True)
+
+    def sweeper() -> Ledger:
+        ledger = open_ledger(n_trials=3)
+        ledger.goes_on = lambda number: number == 1
+        return ledger
+
+    return sweeper
+
+
+def test_a_trial_whose_job_goes_on_is_taken_over_first_and_as_it_is(left) -> None:
+    ledger = left()
+    adopted, retry, new = ledger.claim(), ledger.claim(), ledger.claim()
+    assert [trial.number for trial in (adopted, retry, new)] == [1, 2, 3]
+    before, running = ledger.trials()[:2]
+    assert adopted.suggest_float("x", 0, 1) == running.params["x"]
+    assert running.state == TrialState.RUNNING
+    assert ledger.owner.is_mine(running.user_attrs["lightsweep"])
+    assert is_interrupted(before)  # nothing of it goes on
+    assert [trial.user_attrs.get("retry_of") for trial in ledger.trials()] == [None, None, 0, None]
+    assert ledger.claim() is None
+    assert ledger.tell(adopted, Outcome("complete", 1.0))
+    assert ended(ledger.trials()) == 1
+
+
+def test_one_of_two_sweepers_takes_it_over(left) -> None:
+    one, other = left(), left()
+    claimed = [one.claim().number, other.claim().number, one.claim().number]
+    assert sorted(claimed) == [1, 2, 3]
+
+
+def test_nobody_takes_it_over_while_another_machine_is_at_it(left, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lock reaches no other machine, the office does."""
+    at_it, other = left(), left()
+    monkeypatch.setattr(other, "_claims", nullcontext())
+    monkeypatch.setattr(at_it, "_claims", nullcontext())
+    look, seen = at_it._without_sweeper, []
+
+    def look_while_the_other_claims():
+        if len(seen) == 1:  # the office is taken
+            seen.append(other.claim())
+        else:
+            seen.append(None)
+        return look()
+
+    monkeypatch.setattr(at_it, "_without_sweeper", look_while_the_other_claims)
+    assert at_it.claim().number == 1
+    assert seen[:2] == [None, None]
+    assert other.trials()[0].state == TrialState.RUNNING  # nor was anything buried meanwhile
+    assert other.claim().number != 1
+
+
+def test_a_sweeper_that_was_only_late_ends_its_trial_itself(left, monkeypatch: pytest.MonkeyPatch) -> None:
+    ledger = left()
+    look, looks = ledger._without_sweeper, []
+
+    def look_and_be_late():
+        found = look()
+        looks.append(found)
+        if len(looks) == 2:
+            ledger.study.tell(1, 0.5)
+        return found
+
+    monkeypatch.setattr(ledger, "_without_sweeper", look_and_be_late)
+    assert ledger.claim().number == 2
+    assert ledger.trials()[1].value == 0.5
+    assert ledger.trials()[1].state == TrialState.COMPLETE
+
+
+def test_a_trial_of_a_sweeper_that_lives_is_left_to_it(open_ledger) -> None:
+    one, other = open_ledger(n_trials=2), open_ledger(n_trials=2)
+    trial = one.claim()
+    other.goes_on = lambda number: True
+    assert other.claim().number == 1
+    assert one.tell(trial, Outcome("complete", 1.0))
 
 
 def test_a_trial_that_is_lost_while_it_is_told_is_refused(open_ledger, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 import time
 from pathlib import Path
 from threading import Thread
+from types import SimpleNamespace
 
 import optuna
 import pytest
@@ -10,8 +11,10 @@ import torch
 from optuna.trial import TrialState
 
 from lightsweep import memory
+from lightsweep.errors import ConfigError
 from lightsweep.sweep import opening
-from lightsweep.sweep.storage import JOURNAL, connect
+from lightsweep.sweep.liveness import LOST_AFTER
+from lightsweep.sweep.storage import JOURNAL, Address, connect
 
 
 @pytest.fixture
@@ -229,3 +232,56 @@ def test_a_sweep_leaves_no_locks_and_sweeps_what_a_killed_one_left(sweep, tmp_pa
         path.touch()
     assert sweep("hydra.sweeper.n_trials=1").code == 0
     assert [path for path in left if path.exists()] == []
+
+
+@pytest.fixture
+def used(tmp_path: Path):
+    """A study with a mark of a sweeper of another machine, and the plan of one that would use it."""
+
+    def marked(seconds_ago: float, where: str = "trial", storage: str = "", **mark: object) -> tuple:
+        connect.cache_clear()
+        address = Address(storage or str(tmp_path / JOURNAL), "quick")
+        study = optuna.create_study(study_name="quick", storage=connect(address.place))
+        sign = {"owner": "abc", "host": "elsewhere", "seen": time.time() - seconds_ago, **mark}
+        if where == "trial":
+            study.ask().set_user_attr("lightsweep", sign)
+        else:
+            study._storage.set_study_system_attr(study._study_id, where, {**sign, "held": True})
+        return SimpleNamespace(address=address, settings=SimpleNamespace(storage=storage or None)), study
+
+    return marked
+
+
+@pytest.mark.parametrize("where", ["trial", "lightsweep:opening:abc", "lightsweep:confirmation:abc"])
+@pytest.mark.parametrize(
+    ("storage", "key"), [("", "hydra.sweep.dir"), ("sqlite:///{tmp}/s.db", "hydra.sweeper.storage")]
+)
+def test_a_file_is_not_used_by_two_machines(used, tmp_path: Path, where: str, storage: str, key: str) -> None:
+    plan, study = used(5.0, where, storage.format(tmp=tmp_path))
+    with pytest.raises(ConfigError) as refusal:
+        opening._check_hosts(plan, study)
+    assert str(refusal.value).startswith(f"{key}: the study 'quick' is used by a sweep on elsewhere; several machines ")
+
+
+@pytest.mark.parametrize("where", ["trial", "lightsweep:opening:abc"])
+def test_but_by_one_after_the_other(used, where: str) -> None:
+    opening._check_hosts(*used(LOST_AFTER + 1, where))
+
+
+def test_a_server_is_used_by_several_machines(used) -> None:
+    plan, study = used(5.0)
+    plan.address = Address("postgresql://host/db", "quick")
+    opening._check_hosts(plan, study)
+
+
+def test_a_trial_that_has_ended_keeps_nobody_out(used) -> None:
+    plan, study = used(5.0)
+    study.tell(0, 0.5)
+    opening._check_hosts(plan, study)
+
+
+def test_what_other_programs_keep_in_a_study_keeps_nobody_out(used) -> None:
+    plan, study = used(LOST_AFTER + 1)
+    for name, value in (("nsga2:cache", {"a": 1}), ("lightsweep:openings", 3), ("lightsweep:opening:x", None)):
+        study._storage.set_study_system_attr(study._study_id, name, value)
+    opening._check_hosts(plan, study)

@@ -1,7 +1,6 @@
 """Which weights RUN means, on the command line of what uses a trained network."""
 
 import csv
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from omegaconf import DictConfig
 from lightsweep import run_folder
 from lightsweep.checkpoint_files import BEST, LAST
 from lightsweep.errors import ConfigError
-from lightsweep.files import read_regular
+from lightsweep.files import read_json
 from lightsweep.names import printable
 from lightsweep.security import links
 
@@ -129,7 +128,7 @@ def _read_result(run: Path) -> dict[str, Any]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(read_regular(path))
+        content = read_json(path)
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}

@@ -8,12 +8,12 @@ from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from omegaconf import DictConfig
 
 from lightsweep.errors import ConfigError, Diverged, Interrupted, Pruned, RunFailed, StorageLost
-from lightsweep.files import read_regular, write_whole
+from lightsweep.files import read_json, write_whole
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +69,7 @@ class Outcome:
 
 
 OUTCOME = "outcome.json"
+_LARGE = 2**53  # as a float it is the number still
 
 
 def write_outcome(outcome: Outcome, folder: Path) -> None:
@@ -79,8 +80,7 @@ def write_outcome(outcome: Outcome, folder: Path) -> None:
 def read_outcome(folder: Path) -> Outcome | None:
     """The outcome that a job has left; None where there is none yet, or it is none of ours."""
     try:
-        content = json.loads(read_regular(folder / OUTCOME))
-        outcome = Outcome(**content)
+        outcome = Outcome(**read_json(folder / OUTCOME))
     except (OSError, ValueError, TypeError):
         return None
     return outcome if _is_plausible(outcome) else None
@@ -90,12 +90,17 @@ def _is_plausible(outcome: Outcome) -> bool:
     """Whether the parts have the kinds that `Task` gives them: the folder may be somebody else's."""
     facts = outcome.facts
     known = isinstance(facts, dict) and all(
-        name in FACTS and isinstance(fact, str | int | float | None) for name, fact in facts.items()
+        name in FACTS and (isinstance(fact, str | None) or is_number(fact)) for name, fact in facts.items()
     )
-    number = isinstance(outcome.value, int | float) and math.isfinite(outcome.value)
+    number = is_number(outcome.value) and math.isfinite(outcome.value)
     valued = number if outcome.state == "complete" else outcome.value is None
     said = outcome.error is None or isinstance(outcome.error, str)
     return known and valued and said and outcome.state in ("complete", "pruned", "failed", "interrupted")
+
+
+def is_number(value: Any) -> TypeGuard[float]:
+    """Whether what a file gave is a number that can be computed with: a whole one may have any length there."""
+    return type(value) is float or (type(value) is int and abs(value) < _LARGE)
 
 
 _current: ContextVar[Assignment | None] = ContextVar("assignment", default=None)

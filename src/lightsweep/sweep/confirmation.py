@@ -6,7 +6,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from lightsweep.files import read_regular, write_whole
+from lightsweep.files import read_json, write_whole
 from lightsweep.names import printable
 from lightsweep.sweep.assignment import Assignment
 from lightsweep.sweep.seeds import spread
@@ -121,7 +121,7 @@ def _result(folder: Path) -> dict[str, Any]:
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        content = json.loads(read_regular(file))
+        content = read_json(file)
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}

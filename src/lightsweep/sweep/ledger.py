@@ -161,7 +161,9 @@ class Ledger:
             if not self._burial.take():  # two sweepers could take the same one
                 return None
             for frozen in self._without_sweeper():
-                if self.goes_on(frozen.number):
+                if not self.goes_on(frozen.number):
+                    continue
+                with suppress(UpdateFinishedTrialError):  # its sweeper was only late
                     trial = Trial(self.study, frozen._trial_id)
                     trial.set_user_attr(_OWNER, self.owner.mark())
                     self._mine[trial.number] = trial

@@ -111,7 +111,8 @@ def _check_hosts(plan: Plan, study: optuna.Study) -> None:
     """
     if is_server(plan.address):
         return
-    marks = study._storage.get_study_system_attrs(study._study_id).values()
+    system = study._storage.get_study_system_attrs(study._study_id)
+    marks = [mark for name, mark in system.items() if name.startswith("lightsweep:")]  # samplers keep things there too
     running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
     for mark in (*marks, *(trial.user_attrs.get("lightsweep") for trial in running)):
         if isinstance(mark, dict) and mark["host"] != platform.node() and is_alive(mark):

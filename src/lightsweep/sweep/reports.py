@@ -11,16 +11,18 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.pruners import BasePruner
 from optuna.trial import Trial
 
-from lightsweep.files import read_regular
+from lightsweep.files import parse_json, read_regular
+from lightsweep.sweep.assignment import is_number
 from lightsweep.sweep.storage import Address, follow
 
 _REPORTS, _GIVE_UP = "reports.jsonl", "give_up"
+_MOST_STEPS = 2**31  # a database keeps none beyond
 
 
 class Reports(Protocol):
@@ -118,8 +120,8 @@ def _lines(file: Path) -> list[str]:
 
 def _parsed(line: str) -> Iterator[tuple[int, float]]:
     with suppress(ValueError):
-        pair: Any = json.loads(line)
-        if isinstance(pair, list) and len(pair) == 2 and type(pair[0]) is int and isinstance(pair[1], int | float):
+        pair = parse_json(line)
+        if isinstance(pair, list) and len(pair) == 2 and type(pair[0]) is int and is_number(pair[1]):
             step, value = pair
-            if step >= 0 and not math.isinf(value):
+            if 0 <= step < _MOST_STEPS and not math.isinf(value):
                 yield step, float(value)

@@ -107,7 +107,7 @@ class Session:
         finished, missing = confirmation.jobs(self.plan.folder, configurations, seeds)
         self.view.say(f"confirmation: {len(missing)} runs with fresh seeds ({len(finished)} are there already)")
         for job in missing:
-            if not self.executor.has_job(self.plan.folder / job.folder):
+            if not self.executor.has_job(self.plan.folder / job.folder, job.overrides):
                 confirmation.set_aside(self.plan.folder / job.folder)
         self.controller.run_jobs(missing, self._confirmed)
         summary = confirmation.summarise(self.plan.folder, configurations, seeds, best.number)

@@ -55,5 +55,5 @@ class Local:
             return not self._jobs[job_id].done()
         with suppress(OSError):
             command = Path(f"/proc/{job_id}/cmdline").read_bytes().decode(errors="replace")
-            return "submitit.local._local" in command and str(self.folder) in command
+            return "submitit.local._local" in command and f"{self.folder}/" in command
         return False

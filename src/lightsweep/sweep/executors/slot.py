@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
 from lightsweep.sweep.assignment import Assignment, Outcome
@@ -47,10 +46,11 @@ class Executor:
 
     Args:
         slots: one job each at a time.
-        has_job: whether a job of this folder goes on although its sweeper is gone, or has ended meanwhile.
+        has_job: whether a job of this folder, with these overrides if any are given, goes on although its sweeper is
+            gone, or has ended meanwhile.
         close: let go of what the slots share.
     """
 
     slots: Sequence[Slot]
-    has_job: Callable[[Path], bool] = lambda folder: False
+    has_job: Callable[..., bool] = lambda folder, overrides=None: False
     close: Callable[[], None] = lambda: None

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from lightsweep.errors import ConfigError, RunFailed
-from lightsweep.files import read_regular, write_whole
+from lightsweep.files import read_json, read_regular, write_whole
 from lightsweep.security.paths import is_inside
 from lightsweep.sweep.assignment import OUTCOME, Assignment, Outcome, read_outcome
-from lightsweep.sweep.executors.cluster import FAULT, NO_FAULT, RUNNING, UNKNOWN, Cluster, State
+from lightsweep.sweep.executors.cluster import DONE, FAULT, NO_FAULT, RUNNING, UNKNOWN, Cluster, State
 from lightsweep.sweep.executors.node import NodeJob
 from lightsweep.sweep.executors.slot import Executor
 from lightsweep.sweep.plan import Plan
@@ -73,6 +73,7 @@ class _Job:
         mailbox: None where the job reports nothing.
         job_id: None until it is submitted.
         log: its file, relative to the sweep's folder if it is in it.
+        ours: false where only a file says so, and a result is there: the scheduler is not asked, nor told to end it.
         ended: when the scheduler first said so.
     """
 
@@ -81,6 +82,7 @@ class _Job:
     mailbox: Mailbox | None
     job_id: str | None = None
     log: str = ""
+    ours: bool = True
     submitted: float = field(default_factory=time.monotonic)
     ended: float | None = None
 
@@ -103,16 +105,27 @@ class Queue:
         self._refused_since: float | None = None
         self._stopped = self._killed = self._cancelled = False
 
-    def has_job(self, folder: Path) -> bool:
-        """Whether a job of this folder was submitted, by a sweeper that is gone: it runs, or has left its outcome."""
-        return any(self._found(each) is not None for each in (folder, *sorted(folder.glob("seed-*"))))
+    def has_job(self, folder: Path, overrides: Sequence[str] | None = None) -> bool:
+        """Whether a job of this folder was submitted, by a sweeper that is gone: it runs, or has left its outcome.
+
+        Args:
+            overrides: that it must have. One with others is cancelled: its folder is to be another one's.
+        """
+        for each in (folder, *sorted(folder.glob("seed-*"))):
+            found = self._found(each)
+            if found is not None and (overrides is None or found.overrides == list(overrides)):
+                return True
+            if found is not None and found.ours:
+                self.cluster.cancel([found.job_id])
+        return False
 
     def hand_in(self, assignment: Assignment) -> _Job:
         """A job to be submitted; one that was submitted before is waited for."""
         folder = self.folder / assignment.folder
         job = _Job(assignment, folder, Mailbox(folder, assignment.reports) if assignment.reports else None)
-        job.job_id, job.log = self._found(folder) or (None, "")
-        (self._waiting if job.job_id is None else self._running).append(job)
+        if (found := self._found(folder)) is not None:
+            job.job_id, job.log, job.ours = found.job_id, found.log, found.ours
+        (self._waiting if found is None else self._running).append(job)
         return job
 
     def outcome(self, job: _Job) -> Outcome | None:
@@ -124,6 +137,8 @@ class Queue:
         self._turn()
         outcome = self._outcome(job)
         if outcome is not None:
+            if job.assignment.kind == "confirmation" and outcome.state != "left":
+                (job.folder / _FILE).unlink(missing_ok=True)  # the next confirmation has other jobs, or runs it again
             for jobs in (self._waiting, self._running):
                 if job in jobs:
                     jobs.remove(job)
@@ -136,15 +151,21 @@ class Queue:
     def kill(self) -> None:
         """Wait for nothing more."""
         self._killed = True
+        self._cancelled = False  # once more
 
     def _turn(self) -> None:
         if self._stopped:
             self._cancel()
         elif self._waiting and time.monotonic() >= self._next_try:
             self._submit()
-        if self._running and time.monotonic() >= self._next_look:
+        ids = self._ids()
+        if ids and time.monotonic() >= self._next_look:
             self._next_look = time.monotonic() + (1.0 if self._stopped else _LOOK_EVERY)
-            self._states = self.cluster.states([str(job.job_id) for job in self._running]) or self._states
+            self._states = self.cluster.states(ids) or self._states
+
+    def _ids(self) -> list[str]:
+        """Of the jobs that run."""
+        return [str(job.job_id) for job in self._running if job.ours]
 
     def _submit(self) -> None:
         jobs = [
@@ -169,7 +190,8 @@ class Queue:
             job.folder.mkdir(parents=True, exist_ok=True)
             log = self.cluster.log(new_id)
             job.log = str(log.relative_to(self.folder) if log.is_relative_to(self.folder) else log)
-            mark = {"cluster": self.cluster.name, "id": new_id, "log": job.log}
+            overrides = list(job.assignment.overrides)
+            mark = {"cluster": self.cluster.name, "id": new_id, "log": job.log, "overrides": overrides}
             write_whole(job.folder / _FILE, json.dumps(mark) + "\n")
         self._running += self._waiting
         self._waiting = []
@@ -183,10 +205,10 @@ class Queue:
         self._refused.still(f"{self.cluster.name} to take jobs ({reason}), at most {_PATIENCE:.0f} s")
 
     def _cancel(self) -> None:
-        if self._cancelled and not self._killed:
+        if self._cancelled:
             return
         self._cancelled = True
-        ids = [str(job.job_id) for job in self._running]
+        ids = self._ids()
         if not ids:
             return
         if self.leave:
@@ -215,7 +237,7 @@ class Queue:
         Args:
             written: its outcome, if it has written that it was interrupted.
         """
-        state = self._states.get(job_id)
+        state = self._states.get(job_id) if job.ours else State(DONE)
         if state is None or state.kind == RUNNING:
             job.ended = None  # it was put back into the queue
             return None
@@ -236,24 +258,42 @@ class Queue:
             return (
                 Outcome("interrupted", error=f"{self.cluster.name} knows the job {job_id} no more") if known else None
             )
-        if since_end < _SLOW_DISK:
+        if since_end < _SLOW_DISK and job.ours:
             return None
         if written is not None:
             return written if written.error else replace(written, error="the job was told to end by a signal")
         return _with_log(Outcome("failed", error=_last_line(self.folder / job.log)), job)
 
-    def _found(self, folder: Path) -> tuple[str, str] | None:
-        """The id of a job that was submitted for this folder, and its log."""
+    def _found(self, folder: Path) -> "_Found | None":
+        """The job that was submitted for this folder."""
         try:
-            content = json.loads(read_regular(folder / _FILE))
+            content = read_json(folder / _FILE)
             name, job_id, log = content["cluster"], content["id"], content["log"]
         except (OSError, ValueError, TypeError, KeyError):
             return None
         if name != self.cluster.name or not (isinstance(job_id, str) and isinstance(log, str)):
             return None
-        if not (self.cluster.is_ours(job_id) or (folder / OUTCOME).is_file()):
+        ours = self.cluster.is_ours(job_id)
+        if not ours and not (folder / OUTCOME).is_file():
             return None
-        return job_id, log if is_inside(self.folder / log, self.folder) else ""
+        inside = "\0" not in log and is_inside(self.folder / log, self.folder)
+        return _Found(job_id, log if inside else "", content.get("overrides"), ours)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A job that was submitted by a sweeper that is gone.
+
+    Args:
+        log: empty where it lies in no place of the sweep's.
+        overrides: as the folder has them, of whatever kind.
+        ours: whether the scheduler says so, too.
+    """
+
+    job_id: str
+    log: str
+    overrides: Any
+    ours: bool
 
 
 class JobSlot:

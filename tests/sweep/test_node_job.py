@@ -1,0 +1,158 @@
+"""What runs on a node of a cluster leaves how it ended in its folder, whatever the scheduler does to it."""
+
+import os
+import pickle
+import signal
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from omegaconf import OmegaConf
+
+from lightsweep import signals
+from lightsweep.sweep.assignment import OUTCOME, Assignment, Outcome, read_outcome, write_outcome
+from lightsweep.sweep.executors import node
+from lightsweep.sweep.executors.node import NodeJob
+
+utils = pytest.importorskip("submitit.core.utils", reason="needs the extra: pip install 'lightsweep[slurm]'")
+
+COMPLETE = Outcome("complete", 0.5, facts={"epochs": 3})
+INTERRUPTED = Outcome("interrupted", facts={"epochs": 2})
+PLACE = SimpleNamespace(config=OmegaConf.create({"hydra": {"job": {"name": "toy"}}}))
+
+
+@pytest.fixture(autouse=True)
+def _own_signals(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(signals, "_signals", list(signals._signals))
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    before = {signum: signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)}
+    yield
+    for signum, handler in before.items():
+        signal.signal(signum, handler)
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Outcome | None]:
+    """Run a job whose function is this one; gives the outcome that it leaves."""
+
+    def ran(function: Callable[[], Outcome]) -> Outcome | None:
+        monkeypatch.setattr(node, "run", lambda place, assignment: function())
+        NodeJob(PLACE, Assignment("trial", (), "trial-0000", 0), str(tmp_path / "trial-0000"))()
+        return read_outcome(tmp_path / "trial-0000")
+
+    return ran
+
+
+@pytest.fixture
+def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    """Be a job of a scheduler that says this of it; gives the file that is there once it was put back."""
+
+    def commands(state: str, code: int = 0) -> Path:
+        requeued = tmp_path / "requeued"
+        for name, line in (("squeue", f"echo {state}"), ("scontrol", f"echo $* > {requeued}; exit {code}")):
+            (tmp_path / name).write_text(f"#!/bin/sh\n{line}\n")
+            (tmp_path / name).chmod(stat.S_IRWXU)
+        monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+        monkeypatch.setenv("SLURM_JOB_ID", "7")
+        return requeued
+
+    return commands
+
+
+def told_to_end(signum: signal.Signals) -> Callable[[], Outcome]:
+    def function() -> Outcome:
+        os.kill(os.getpid(), signum)
+        signal.sigtimedwait([], 1)  # the handler raises
+        raise AssertionError("it was not told")
+
+    return function
+
+
+def test_leaves_its_outcome(run) -> None:
+    assert run(lambda: COMPLETE) == COMPLETE
+    assert run(lambda: Outcome("failed", error="x")) == Outcome("failed", error="x")
+
+
+def test_that_of_the_time_before_is_gone_while_it_runs(run, tmp_path: Path) -> None:
+    (tmp_path / "trial-0000").mkdir()
+    write_outcome(INTERRUPTED, tmp_path / "trial-0000")
+    seen = []
+    run(lambda: seen.append((tmp_path / "trial-0000" / OUTCOME).exists()) or COMPLETE)
+    assert seen == [False]
+
+
+def test_a_job_that_is_cancelled_is_interrupted(run) -> None:
+    assert run(told_to_end(signal.SIGTERM)) == Outcome("interrupted")
+
+
+@pytest.mark.parametrize(("state", "again"), [("RUNNING", True), ("COMPLETING", False), ("", False)])
+def test_one_that_makes_room_is_put_back_and_leaves_nothing(run, slurm, tmp_path, state: str, again: bool) -> None:
+    requeued = slurm(state)
+    if again:
+        with pytest.raises(SystemExit) as end:
+            run(lambda: INTERRUPTED)
+        assert end.value.code == 1
+        assert requeued.read_text() == "requeue 7\n"
+        assert not (tmp_path / "trial-0000" / OUTCOME).exists()
+    else:
+        assert run(lambda: INTERRUPTED) == INTERRUPTED
+        assert not requeued.exists()
+
+
+def test_where_the_scheduler_takes_no_job_back_it_is_interrupted(run, slurm) -> None:
+    slurm("RUNNING", code=1)
+    assert run(lambda: INTERRUPTED) == INTERRUPTED
+
+
+def test_an_end_in_order_puts_nothing_back(run, slurm) -> None:
+    requeued = slurm("RUNNING")
+    assert run(lambda: COMPLETE) == COMPLETE
+    assert not requeued.exists()
+
+
+@pytest.mark.parametrize(
+    ("raised", "outcome"),
+    [
+        (utils.UncompletedJobError, Outcome("failed", error="the time limit was reached (hydra.launcher.timeout_min)")),
+        (FileNotFoundError, Outcome("interrupted")),
+        (SystemExit, None),  # put back, the process ends
+    ],
+)
+def test_the_warning_before_the_time_limit_is_handed_to_submitit(run, tmp_path, raised, outcome) -> None:
+    called = []
+
+    def submitits(signum, frame) -> None:
+        called.append(signum)
+        raise raised
+
+    signal.signal(signal.SIGUSR2, submitits)
+    if outcome is None:
+        with pytest.raises(SystemExit):
+            run(told_to_end(signal.SIGUSR2))
+        assert read_outcome(tmp_path / "trial-0000") is None
+    else:
+        assert run(told_to_end(signal.SIGUSR2)) == outcome
+    assert called == [signal.SIGUSR2]
+
+
+def test_a_warning_that_came_too_late_changes_nothing(run) -> None:
+    def submitits(signum, frame) -> None:
+        raise AssertionError("the job had ended")
+
+    def function() -> Outcome:
+        try:
+            told_to_end(signal.SIGUSR2)()
+        except BaseException:
+            return COMPLETE
+        return INTERRUPTED
+
+    signal.signal(signal.SIGUSR2, submitits)
+    assert run(function) == COMPLETE
+
+
+def test_it_travels_and_is_started_again_as_it_is(tmp_path: Path) -> None:
+    job = NodeJob(None, Assignment("trial", ("a=1",), "trial-0000", 0), str(tmp_path))
+    assert pickle.loads(pickle.dumps(job)) == job
+    assert job.checkpoint().function == job
