@@ -2,10 +2,13 @@
 
 import functools
 import importlib
+import importlib.util
+import platform
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from omegaconf import DictConfig
@@ -16,23 +19,25 @@ class Reference:
     """Where a function is found by a process that has the same files, or the same installation.
 
     Args:
-        module: its name. A script is named as whoever imports it from its folder names it: ``train``, not ``__main__``.
+        module: the name of its module; of a script the file's name.
         name: of the function in it.
         path: folders to search for modules beside those of the installation.
+        script: the file of a script, which no import would find by its name; None for a module.
     """
 
     module: str
     name: str
     path: tuple[str, ...]
+    script: str | None = None
 
     def find(self) -> Callable[[DictConfig], Any]:
         """The function, without its decorators.
 
         Raises:
-            ImportError: there is no such module here, or it cannot be imported.
+            ImportError: there is no such module or script here, or it cannot be imported.
         """
         sys.path[:0] = [folder for folder in self.path if folder not in sys.path]
-        found: Any = importlib.import_module(self.module)
+        found: Any = importlib.import_module(self.module) if self.script is None else _loaded(self.script)
         for part in self.name.split("."):
             found = getattr(found, part)
         return undecorated(found)
@@ -66,7 +71,26 @@ def reference(function: Callable[[DictConfig], Any]) -> Reference:
     if main.__spec__ is not None:  # python -m package.module
         return Reference(main.__spec__.name, function.__qualname__, path)
     file = Path(str(main.__file__)).resolve()
-    return Reference(file.stem, function.__qualname__, tuple(dict.fromkeys((str(file.parent), *path))))
+    folders = tuple(dict.fromkeys((str(file.parent), *path)))
+    return Reference(file.stem, function.__qualname__, folders, str(file))
+
+
+@functools.cache
+def _loaded(script: str) -> ModuleType:
+    """The module of a script's file; loaded once a process."""
+    for module in list(sys.modules.values()):
+        if (file := getattr(module, "__file__", None)) and Path(file).resolve() == Path(script):
+            return module
+    if not Path(script).is_file():
+        raise ImportError(f"{script} is not on {platform.node()}: its machine needs the same files")
+    name = f"lightsweep_script_{Path(script).stem}"
+    spec = importlib.util.spec_from_file_location(name, script)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
 
 
 def search_path() -> tuple[str, ...]:

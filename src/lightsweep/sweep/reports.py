@@ -6,6 +6,7 @@ folder: it leaves its reports there (`FileReports`), and its sweeper carries the
 
 import json
 import math
+import os
 import warnings
 from collections.abc import Iterator
 from contextlib import suppress
@@ -87,17 +88,24 @@ class Mailbox:
 
     def __init__(self, folder: Path, reports: Reports) -> None:
         self.folder, self.reports = folder, reports
-        self._read = 0  # lines
+        self._read = self._size = 0  # lines; bytes
 
     def empty(self) -> None:
         """Carry what is new to the study, and the pruner's answer to the job."""
-        lines = _lines(self.folder / _REPORTS)
+        file = self.folder / _REPORTS
+        size = file.stat().st_size if file.is_file() else 0
+        if size == self._size:
+            return
+        lines, self._size = _lines(file), size
         for line in lines[self._read :]:
             for step, value in _parsed(line):
                 if deliver(self.reports, step, value):
-                    with suppress(OSError):
-                        (self.folder / _GIVE_UP).touch()
+                    self._give_up()
         self._read = len(lines)
+
+    def _give_up(self) -> None:
+        with suppress(OSError):  # it is there: perhaps as a link, which is not followed
+            os.close(os.open(self.folder / _GIVE_UP, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
 
 
 def deliver(reports: Reports, step: int, value: float) -> bool:

@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from lightsweep.sweep.executors.cluster import DONE, FAULT, NO_FAULT, RUNNING, U
 from lightsweep.sweep.executors.node import NodeJob
 
 _COMMAND_SECONDS = 60.0
+_KNOWN_FOR = 10.0  # seconds that it is not asked again whose a job is
 _FAULTS = {
     "TIMEOUT": "Slurm ended the job at its time limit (hydra.launcher.timeout_min)",
     "DEADLINE": "Slurm ended the job at its deadline",
@@ -41,6 +43,8 @@ class Slurm:
 
     def __init__(self, keys: Any, folder: Path) -> None:
         self.keys, self.folder = keys, folder
+        self._ours: dict[str, bool] = {}
+        self._ours_until = 0.0
 
     def check(self) -> None:
         """Let Slurm look at a trial's job without running it.
@@ -77,8 +81,12 @@ class Slurm:
         """Known by its script, which submitit writes into the sweep's folder."""
         if not job_id.replace("_", "", 1).isdecimal():
             return False
-        _, script = (self._queue([job_id]) or {}).get(job_id, ("", ""))
-        return script != "" and Path(script).resolve().is_relative_to(self.folder.resolve())
+        if time.monotonic() > self._ours_until:  # a sweep that goes on asks for each of its trials again and again
+            self._ours, self._ours_until = {}, time.monotonic() + _KNOWN_FOR
+        if job_id not in self._ours:
+            _, script = (self._queue([job_id]) or {}).get(job_id, ("", ""))
+            self._ours[job_id] = script != "" and Path(script).resolve().is_relative_to(self.folder.resolve())
+        return self._ours[job_id]
 
     def cancel(self, ids: Sequence[str]) -> None:
         _run("scancel", *ids)

@@ -16,6 +16,7 @@ from typing import Any
 from lightsweep.errors import ConfigError, RunFailed
 from lightsweep.files import read_json, read_regular, write_whole
 from lightsweep.security.paths import is_inside
+from lightsweep.sweep import confirmation
 from lightsweep.sweep.assignment import OUTCOME, Assignment, Outcome, read_outcome
 from lightsweep.sweep.executors.cluster import DONE, FAULT, NO_FAULT, RUNNING, UNKNOWN, Cluster, State
 from lightsweep.sweep.executors.node import NodeJob
@@ -123,7 +124,9 @@ class Queue:
         """A job to be submitted; one that was submitted before is waited for."""
         folder = self.folder / assignment.folder
         job = _Job(assignment, folder, Mailbox(folder, assignment.reports) if assignment.reports else None)
-        if (found := self._found(folder)) is not None:
+        if (found := self._found(folder)) is None:
+            confirmation.set_aside(folder)  # a new job has none, unless somebody made it
+        else:
             job.job_id, job.log, job.ours = found.job_id, found.log, found.ours
         (self._waiting if found is None else self._running).append(job)
         return job
