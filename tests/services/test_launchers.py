@@ -68,7 +68,7 @@ def test_a_sweep_of_a_program_that_is_not_installed(python, sweep: Sweep, launch
     check_books(sweep, 6)
     failed = [trial for trial in sweep.study().trials if trial.state == TrialState.FAIL]
     assert all(str(trial.user_attrs["error"]).startswith("RuntimeError: width 32 is unlucky") for trial in failed)
-    assert len(done.stdout.splitlines()) < 20, done.stdout
+    assert "HYDRA" not in done.stdout  # the launcher's own lines about each job
 
 
 def test_seeds_and_a_confirmation_through_submitit_whose_sweeper_is_killed(sweep: Sweep):

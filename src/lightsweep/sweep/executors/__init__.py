@@ -58,9 +58,9 @@ def make(plan: Plan, n_trials: int) -> Executor:
 
         return ray_tasks.make(plan, place)
     if which == "launcher":
-        from lightsweep.sweep.executors.launcher import LauncherSlot, end_processes
+        from lightsweep.sweep.executors import launcher
 
-        return Executor([LauncherSlot(place, plan.function) for _ in range(n_jobs)], close=end_processes)
+        return launcher.make(place, plan.function, n_jobs)
     from lightsweep.sweep.executors.workers import InlineSlot, WorkerSlot
 
     if which == "inline":

@@ -13,7 +13,7 @@ from hydra.core.plugins import Plugins
 from omegaconf import DictConfig
 
 from lightsweep.sweep.assignment import Assignment, Outcome, Task
-from lightsweep.sweep.executors.slot import KeptOutcome
+from lightsweep.sweep.executors.slot import Executor, KeptOutcome
 from lightsweep.sweep.worker import Workplace, redirect
 
 _LOG = "launcher.log"
@@ -37,10 +37,16 @@ class _Quiet:
         return self.function(cfg)
 
 
-def end_processes() -> None:
-    """End joblib's processes: Python would wait at its end for the jobs that they still run."""
+def make(place: Workplace, function: Any, n_jobs: int) -> Executor:
+    """An executor with `n_jobs` jobs in flight."""
+    slots = [LauncherSlot(place, function) for _ in range(n_jobs)]
+    return Executor(slots, close=lambda: _end_processes(at_once=any(slot.is_running() for slot in slots)))
+
+
+def _end_processes(*, at_once: bool) -> None:
+    """End joblib's processes. Python would wait at its end for the jobs that they still run."""
     if (loky := sys.modules.get("joblib.externals.loky")) is not None:
-        loky.get_reusable_executor(reuse=True).shutdown(wait=False, kill_workers=True)
+        loky.get_reusable_executor(reuse=True).shutdown(wait=not at_once, kill_workers=at_once)
 
 
 class LauncherSlot(KeptOutcome):
@@ -63,8 +69,11 @@ class LauncherSlot(KeptOutcome):
 
     def stop(self) -> None:
         """The job goes on where it is; its trial is marked as interrupted all the same."""
-        if self.thread is not None and self.thread.is_alive():
+        if self.is_running():
             self.outcome = Outcome("interrupted", error="the sweep was interrupted")
+
+    def is_running(self) -> bool:
+        return self.thread is not None and self.thread.is_alive()
 
     def kill(self) -> None:
         self.stop()
