@@ -110,9 +110,11 @@ def test_ctrl_c_ends_the_jobs(sweep, start):
 
 def test_what_cannot_be_is_one_line(sweep, start):
     said = finish(start("hydra.sweeper.executor=ray", RAY_ADDRESS="127.0.0.1:9"), 1)
-    assert said.strip() == "RAY_ADDRESS=127.0.0.1:9: no cluster of Ray answers (Connection refused)"
+    assert said.strip() == "RAY_ADDRESS=127.0.0.1:9: no cluster of Ray answers ([Errno 111] Connection refused)"
     assert not sweep.folder.exists()
     said = finish(start("hydra.sweeper.executor=ray", "hydra.sweeper.ray.num_gpus=0.25", RAY_ADDRESS=""), 1)
     assert said.strip().startswith("hydra.sweeper.ray: a trial takes 1 CPUs and 0.25 GPUs, and this machine has ")
+    said = finish(start("hydra/launcher=ray", "+hydra.launcher.ray.remote.num_cpus=two"), 1)
+    assert said.strip() == "hydra.launcher.ray.remote.num_cpus must be >= 0, got 'two'"
     said = finish(start("hydra.sweeper.executor=ray", "hydra.sweeper.on_interrupt=leave"), 1)
     assert said.strip().startswith("hydra.sweeper.on_interrupt=leave needs hydra/launcher=submitit_slurm")

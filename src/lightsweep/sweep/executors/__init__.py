@@ -40,9 +40,9 @@ def check(plan: Plan) -> None:
 
         submitit_jobs.check(plan, which)
     elif which == "ray":
-        from lightsweep.sweep.executors import ray_tasks
+        from lightsweep.sweep.executors import ray_connection
 
-        ray_tasks.check(plan)
+        ray_connection.check(plan)
 
 
 def make(plan: Plan, n_trials: int) -> Executor:

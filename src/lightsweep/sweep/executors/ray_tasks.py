@@ -5,30 +5,20 @@ Results come back as values, and reports through an actor on its head: the nodes
 database. Ray ends a driver's tasks with it.
 """
 
-import importlib.util
-import logging
-import os
-import signal
-import socket
 import time
 import uuid
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-
-from lightsweep.errors import ConfigError, StorageLost
+from lightsweep.errors import StorageLost
 from lightsweep.files import write_whole
-from lightsweep.security import secrets
 from lightsweep.sweep import confirmation
 from lightsweep.sweep.assignment import Assignment, Outcome
+from lightsweep.sweep.executors import ray_connection
 from lightsweep.sweep.executors.slot import Executor
 from lightsweep.sweep.plan import Plan
-from lightsweep.sweep.portable import search_path
 from lightsweep.sweep.reports import deliver
 from lightsweep.sweep.waiting import Wait
 from lightsweep.sweep.worker import Workplace, run
@@ -36,30 +26,10 @@ from lightsweep.sweep.worker import Workplace, run
 _RECORDS = ("result.json", "metrics.csv")  # of a run, which come back with its outcome
 _LOOK_EVERY = 0.5  # seconds between two looks at what was reported
 _ANSWER = 60.0  # seconds that a job waits for its sweeper
-_REACHED = 10.0  # seconds that a cluster's head may take to answer
 _NOTICED = 30.0  # seconds after which Ray has noticed that a node has failed, and sends no more tasks to it
 _HEAD = "node:__internal_head__"  # a resource of the node without which there is no cluster
 _LOST = "the node failed"
 _LOGS = "log: on its node, /tmp/ray/session_latest/logs"
-
-
-def check(plan: Plan) -> None:
-    """Connect to Ray.
-
-    Raises:
-        ConfigError: it is not installed, cannot be reached, or has no room for a trial.
-    """
-    if importlib.util.find_spec("ray") is None:
-        raise ConfigError("hydra.sweeper.executor=ray needs the package ray (pip install -e '.[ray]')")
-    import ray
-
-    _connect(plan)
-    if not os.environ.get("RAY_ADDRESS") and not _has_room(plan, ray.nodes()):
-        wanted, there = _wanted(plan), ray.cluster_resources()
-        raise ConfigError(
-            f"{_key(plan)}: a trial takes {_told(wanted)}, and this machine has {_told(there)} for Ray"
-            " (RAY_ADDRESS names a cluster)"
-        )
 
 
 def make(plan: Plan, place: Workplace) -> Executor:
@@ -151,10 +121,10 @@ class Tasks:
         import ray
 
         self.plan, self.folder = plan, plan.folder.absolute()
-        _connect(plan)
+        ray_connection.connect(plan)
         self.board: Any = ray.remote(Board).options(num_cpus=0, resources={_HEAD: 0.001}).remote()
         self.place = ray.put(place)
-        self.remote = ray.remote(**{"max_retries": 0, **_wanted(plan)})(run_task)
+        self.remote = ray.remote(**{"max_retries": 0, **ray_connection.wanted(plan)})(run_task)
         self.stopped = self.killed = False
         self._reports: dict[str, Any] = {}  # the study's, by job
         self._nodes: dict[str, str] = {}  # where a job runs
@@ -193,10 +163,12 @@ class Tasks:
                     self.board.give_up.remote(job)
             nodes = [node for node in ray.nodes() if node["Alive"]]
             self._alive = {node["NodeID"] for node in nodes}
-            if _has_room(self.plan, nodes):
+            if ray_connection.has_room(self.plan, nodes):
                 self._room.over()
             else:
-                self._room.still(f"a node of Ray with {_told(_wanted(self.plan))}: none has as much")
+                self._room.still(
+                    f"a node of Ray with {ray_connection.told(ray_connection.wanted(self.plan))}: none has as much"
+                )
 
     def has_lost(self, job: str) -> bool:
         """Whether a job's node is gone: Ray raises no error where a machine is frozen or cut off."""
@@ -296,98 +268,3 @@ def _outcome_of(error: Exception) -> Outcome:
         return Outcome("failed", error=f"the worker died ({_LOGS})")
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return Outcome("failed", error=f"{(lines[-1] if lines else type(error).__name__)[:300]} ({_LOGS})")
-
-
-def _connect(plan: Plan) -> None:
-    """Connect to Ray, or start one here; once a process, in its main thread.
-
-    Raises:
-        ConfigError: it cannot be reached, or its keys make no sense.
-    """
-    import ray
-
-    if ray.is_initialized():
-        return
-    _probe(os.environ.get("RAY_ADDRESS"))
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    settings = {"log_to_driver": False, "logging_level": logging.ERROR, **_launcher(plan, "init")}
-    settings["runtime_env"] = {**(settings.get("runtime_env") or {}), "env_vars": _variables()}
-    if settings.get("address") is None and not os.environ.get("RAY_ADDRESS"):
-        settings.setdefault("include_dashboard", False)
-    try:
-        with _own_handlers(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            ray.init(**settings)
-    except Exception as error:  # a cluster that does not answer, a version of Ray or Python that is another there
-        where = os.environ.get("RAY_ADDRESS") or settings.get("address") or "this machine"
-        raise ConfigError(f"Ray cannot be used on {where}: {' '.join(str(error).split())[:300]}") from error
-
-
-def _probe(address: str | None) -> None:
-    """See that somebody listens: Ray would try for minutes.
-
-    Raises:
-        ConfigError: nobody does, or it is no head's address.
-    """
-    if address in (None, "", "auto", "local"):
-        return
-    host, _, port = str(address).rpartition(":")
-    if not (host and port.isdecimal()) or "/" in host:
-        raise ConfigError(
-            f"RAY_ADDRESS must be HOST:PORT of a cluster's head, seen from one of its nodes, got {address!r}"
-        )
-    try:
-        socket.create_connection((host, int(port)), _REACHED).close()
-    except OSError as error:
-        raise ConfigError(f"RAY_ADDRESS={address}: no cluster of Ray answers ({error.strerror or error})") from error
-
-
-@contextmanager
-def _own_handlers() -> Iterator[None]:
-    """Ray puts a handler of its own for SIGTERM."""
-    before = {signum: signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for signum, handler in before.items():
-            signal.signal(signum, handler)
-
-
-def _variables() -> dict[str, str]:
-    """The environment that tasks get from here: a node has only its own. No address with a password is among it."""
-    ours = {
-        name: value for name, value in os.environ.items() if name.startswith("LIGHTSWEEP_") and name != secrets.VARIABLE
-    }
-    return {**ours, "PYTHONPATH": os.pathsep.join(search_path())}
-
-
-def _launcher(plan: Plan, node: str) -> dict[str, Any]:
-    """``hydra.launcher.ray.NODE``, with the launcher of Ray."""
-    if plan.config.hydra.runtime.choices.get("hydra/launcher") != "ray":
-        return {}
-    settings: Any = OmegaConf.to_container(plan.config.hydra.launcher.ray[node], resolve=True)
-    return settings or {}
-
-
-def _wanted(plan: Plan) -> dict[str, Any]:
-    """What a trial takes of a node, as Ray's options."""
-    if plan.settings.executor == "ray":
-        return dict(plan.settings.ray)
-    return _launcher(plan, "remote")
-
-
-def _key(plan: Plan) -> str:
-    return "hydra.sweeper.ray" if plan.settings.executor == "ray" else "hydra.launcher.ray.remote"
-
-
-def _has_room(plan: Plan, nodes: Sequence[dict[str, Any]]) -> bool:
-    """Whether one of the nodes is large enough for a trial."""
-    wanted = _wanted(plan)
-    needs = {"CPU": wanted.get("num_cpus", 1), "GPU": wanted.get("num_gpus", 0)}
-    return any(all(node["Resources"].get(name, 0.0) >= amount for name, amount in needs.items()) for node in nodes)
-
-
-def _told(resources: dict[str, Any]) -> str:
-    cpus = resources.get("num_cpus", resources.get("CPU", 0))
-    gpus = resources.get("num_gpus", resources.get("GPU", 0))
-    return f"{cpus:g} CPUs and {gpus:g} GPUs"
