@@ -126,6 +126,7 @@ def _let_jobs_find_modules() -> None:
     """What this process starts elsewhere, a launcher's jobs, finds the modules that this one finds."""
     folders = [*search_path(), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(folders))
+    os.environ["PYTHONSAFEPATH"] = "1"  # and none of the working directory, which may be somebody else's
 
 
 def has_other_sweeper() -> bool:

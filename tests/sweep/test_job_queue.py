@@ -35,7 +35,7 @@ class Scheduler:
         self.asked: list[list[str]] = []
         self.cancelled: list[str] = []
         self.ours: set[str] = set()
-        self.answers = self.takes_jobs = True
+        self.answers = self.takes_jobs = self.cancels = True
 
     def submit(self, jobs: Sequence[NodeJob]) -> list[str]:
         if not self.takes_jobs:
@@ -52,8 +52,10 @@ class Scheduler:
     def is_ours(self, job_id: str) -> bool:
         return job_id in self.ours
 
-    def cancel(self, ids: Sequence[str]) -> None:
-        self.cancelled += ids
+    def cancel(self, ids: Sequence[str]) -> bool:
+        if self.cancels:
+            self.cancelled += ids
+        return self.cancels
 
     def log(self, job_id: str) -> Path:
         return self.folder / ".submitit" / f"{job_id}.err"
@@ -128,7 +130,8 @@ def test_a_job_takes_along_what_it_needs_and_no_way_to_the_study(queue, schedule
     queue.outcome(queue.hand_in(assignment(reports=Study())))
     queue.outcome(queue.hand_in(assignment(1)))
     ((one,), (other,)) = scheduler.submitted
-    assert one == NodeJob(None, assignment(reports=FileReports(f"{tmp_path}/trial-0000")), str(tmp_path / "trial-0000"))
+    folder = str(tmp_path / "trial-0000")
+    assert one == NodeJob(None, assignment(reports=FileReports(folder)), folder, one.token)
     assert other.assignment.reports is None
 
 
@@ -404,7 +407,7 @@ def test_a_job_that_only_a_file_claims_is_neither_asked_for_nor_cancelled(
     queue.stop() if left is None else None
     found = queue.outcome(job)
     assert found is not None
-    assert found.state == ("failed" if left is None else left.state)
+    assert found.state == ("interrupted" if left is None else left.state)
     assert (scheduler.asked, scheduler.cancelled) == ([], [])
 
 
@@ -518,3 +521,37 @@ def test_the_scheduler_is_asked_once_in_a_while(queue, scheduler, later) -> None
         later(0.25)
     assert len(scheduler.asked) <= 3
     assert submitit_jobs._LOOK_EVERY == 5.0
+
+
+def test_a_scheduler_that_cancels_nothing_is_asked_again_and_the_job_is_left(queue, scheduler, later, capsys) -> None:
+    job = queue.hand_in(assignment())
+    queue.outcome(job)
+    scheduler.cancels = False
+    queue.stop()
+    assert queue.outcome(job) is None
+    assert "cancelled" not in capsys.readouterr().out
+    later(2)
+    queue.kill()
+    assert queue.outcome(job) == Outcome("left")  # its trial goes on, and is found by the next sweeper
+    assert "fake did not cancel the job 1: it goes on" in capsys.readouterr().out
+
+
+def test_ctrl_c_while_a_job_begins_is_no_fault_of_it(queue, scheduler) -> None:
+    job = queue.hand_in(assignment())
+    queue.outcome(job)
+    scheduler.known["1"] = State(DONE)  # it was ended before it could write what came of it
+    queue.stop()
+    queue._next_look = 0.0
+    outcome = queue.outcome(job)
+    assert outcome is not None
+    assert outcome.state == "interrupted"
+
+
+def test_a_job_that_may_have_been_submitted_does_not_begin_beside_its_successor(queue, tmp_path: Path) -> None:
+    """Its sweeper was killed between the two: the mark has no number yet."""
+    folder = tmp_path / "trial-0000"
+    folder.mkdir()
+    mark = {"cluster": "fake", "id": None, "log": "", "overrides": [], "token": "1"}
+    (folder / "job.json").write_text(json.dumps(mark))
+    assert not queue.has_job(folder)
+    assert not (folder / "job.json").exists()

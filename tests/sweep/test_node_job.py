@@ -1,5 +1,6 @@
 """What runs on a node of a cluster leaves how it ended in its folder, whatever the scheduler does to it."""
 
+import json
 import os
 import pickle
 import signal
@@ -39,7 +40,10 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Outcom
 
     def ran(function: Callable[[], Outcome]) -> Outcome | None:
         monkeypatch.setattr(node, "run", lambda place, assignment: function())
-        NodeJob(PLACE, Assignment("trial", (), "trial-0000", 0), str(tmp_path / "trial-0000"))()
+        folder = tmp_path / "trial-0000"
+        folder.mkdir(exist_ok=True)
+        (folder / "job.json").write_text(json.dumps({"cluster": "slurm", "id": "7", "token": "mine"}))
+        NodeJob(PLACE, Assignment("trial", (), "trial-0000", 0), str(folder), "mine")()
         return read_outcome(tmp_path / "trial-0000")
 
     return ran
@@ -153,6 +157,28 @@ def test_a_warning_that_came_too_late_changes_nothing(run) -> None:
 
 
 def test_it_travels_and_is_started_again_as_it_is(tmp_path: Path) -> None:
-    job = NodeJob(None, Assignment("trial", ("a=1",), "trial-0000", 0), str(tmp_path))
+    job = NodeJob(None, Assignment("trial", ("a=1",), "trial-0000", 0), str(tmp_path), "mine")
     assert pickle.loads(pickle.dumps(job)) == job
     assert job.checkpoint().function == job
+
+
+@pytest.mark.parametrize("mark", [None, {"token": "another's"}, [], {"token": None}])
+def test_a_job_whose_folder_is_another_ones_does_not_begin(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mark
+) -> None:
+    monkeypatch.setattr(node, "run", lambda place, assignment: pytest.fail("it has begun"))
+    if mark is not None:
+        (tmp_path / "job.json").write_text(json.dumps(mark))
+    NodeJob(PLACE, Assignment("trial", (), "trial-0000", 0), str(tmp_path), "mine")()
+    assert read_outcome(tmp_path) is None
+
+
+def test_a_job_whose_sweeper_was_killed_too_early_writes_its_own_number(run, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("SUBMITIT_EXECUTOR", "slurm")
+    monkeypatch.setenv("SLURM_JOB_ID", "12")
+    folder = tmp_path / "trial-0000"
+    folder.mkdir()
+    (folder / "job.json").write_text(json.dumps({"cluster": "slurm", "id": None, "token": "mine"}))
+    monkeypatch.setattr(node, "run", lambda place, assignment: Outcome("complete", 1.0))
+    NodeJob(PLACE, Assignment("trial", (), "trial-0000", 0), str(folder), "mine")()
+    assert json.loads((folder / "job.json").read_text()) == {"cluster": "slurm", "id": "12", "token": "mine"}

@@ -17,7 +17,7 @@ FINE: dict[str, Any] = {"state": "complete", "value": 0.5, "error": None, "facts
     "outcome",
     [
         Outcome("complete", 0.5, facts={"val/acc": 0.5, "status": "completed", "epochs": 3, "test/acc": None}),
-        Outcome("complete", -3.0, facts=dict.fromkeys(FACTS, 1)),
+        Outcome("complete", -3.0, facts={**dict.fromkeys(FACTS, 1), "status": "completed"}),
         Outcome("complete", 0.0),
         Outcome("pruned", facts={"epochs": 2}),
         Outcome("failed", error="ValueError: 'nö'", facts={"train/loss": math.inf}),

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from lightsweep.errors import ConfigError
+from lightsweep.errors import ConfigError, RunFailed
 from lightsweep.sweep.executors.cluster import DONE, FAULT, NO_FAULT, RUNNING, UNKNOWN, State
 from lightsweep.sweep.executors.local import Local
 from lightsweep.sweep.executors.slurm import Slurm
@@ -58,23 +58,25 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Pa
 def slurm(tmp_path: Path) -> Slurm:
     folder = tmp_path / "study"
     folder.mkdir()
-    return Slurm(OmegaConf.create({}), folder)
+    return Slurm(OmegaConf.create({"submitit_folder": f"{folder}/.submitit/%j"}), folder)
 
 
 @pytest.mark.parametrize(("word", "kind"), WORDS.items())
 def test_a_word_of_the_scheduler(slurm: Slurm, command, word: str, kind: str) -> None:
-    command("squeue", f"7|{word}|/x/y.sh\n")
+    command("squeue", f"7|{word}:None|/x/y.sh\n")
     command("sacct", code=1)
     state = slurm.states(["7"])["7"]
     assert state.kind == kind
     assert state.final == (word not in MAY_COME_BACK)
-    assert bool(state.why) == (kind in (FAULT, NO_FAULT))
+    assert bool(state.why) == (kind in (FAULT, NO_FAULT) or word == "PENDING")
 
 
 def test_the_scheduler_is_asked_once_for_all(slurm: Slurm, command) -> None:
-    called = command("squeue", "7_0|RUNNING|/x\n7_1|COMPLETED|/a b|c.sh\nnoise\n 9 | PENDING | (null)\n")
+    called = command(
+        "squeue", "7_0|RUNNING:None|/x\n7_1|COMPLETED:None|/a b|c.sh\nnoise\n 9 | PENDING:Resources | (null)\n"
+    )
     states = slurm.states(["7_0", "7_1", "9"])
-    assert states == {"7_0": State(RUNNING), "7_1": State(DONE), "9": State(RUNNING)}
+    assert states == {"7_0": State(RUNNING), "7_1": State(DONE), "9": State(RUNNING, "Resources")}
     arguments = called.read_text().splitlines()
     assert "--jobs=7_0,7_1,9" in arguments
     assert arguments.count("--me") == 1
@@ -112,11 +114,13 @@ def test_where_there_are_no_accounts_it_stays_unknown(slurm: Slurm, command, mon
     assert slurm.states(["7"]) == {"7": State(UNKNOWN)}
 
 
-def test_a_controller_that_does_not_answer_says_nothing(slurm: Slurm, command) -> None:
+def test_a_controller_that_does_not_answer_says_nothing(slurm: Slurm, command, monkeypatch) -> None:
     asked = command("sacct", "7|FAILED\n")
     command("squeue", err="slurm_load_jobs error: Unable to contact slurm controller (connect failure)\n", code=1)
     assert slurm.states(["7"]) is None
-    assert not slurm.is_ours("7")
+    monkeypatch.setattr("lightsweep.sweep.executors.slurm._PATIENCE", 0.0)
+    with pytest.raises(RunFailed, match="slurm did not answer for 0 s; the same command goes on"):
+        slurm.is_ours("7")  # not a no: a job that runs would be run again
     assert not asked.exists()
 
 
@@ -175,7 +179,7 @@ def test_what_is_no_jobs_id_is_not_asked_for(slurm: Slurm, command, job_id: str)
 def test_jobs_are_cancelled_together(slurm: Slurm, command) -> None:
     called = command("scancel")
     slurm.cancel(["7_0", "8"])
-    assert called.read_text().split() == ["7_0", "8"]
+    assert called.read_text().split() == ["--", "7_0", "8"]
 
 
 @pytest.fixture
@@ -210,6 +214,7 @@ def test_a_jobs_script_is_shown_to_the_scheduler_before_anything_runs(slurm, com
 @pytest.mark.parametrize(
     ("err", "line"),
     [
+        ("sbatch: unrecognized option '--foo=1'\nTry \"sbatch --help\" for more information\n", "option '--foo=1'"),
         ("sbatch: error: a\n\nallocation failure: Invalid partition name specified\n\n", "Invalid partition name"),
         ("", "hydra.launcher: Slurm refuses the jobs: no reason given"),
     ],
@@ -248,7 +253,7 @@ def test_a_process_of_this_machine_is_ours_by_its_command(tmp_path: Path) -> Non
     def started(*command: str) -> subprocess.Popen:
         return subprocess.Popen(["/bin/sh", "-c", "read x", *command], stdin=subprocess.PIPE)
 
-    study = Local(OmegaConf.create({}), tmp_path / "study")
+    study = Local(OmegaConf.create({"submitit_folder": f"{tmp_path}/study/.submitit/%j"}), tmp_path / "study")
     commands = {
         "ours": ("submitit.local._local", f"{tmp_path}/study/.submitit/1"),
         "another sweep's": ("submitit.local._local", f"{tmp_path}/study-2/.submitit/1"),

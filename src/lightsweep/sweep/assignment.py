@@ -90,7 +90,8 @@ def _is_plausible(outcome: Outcome) -> bool:
     """Whether the parts have the kinds that `Task` gives them: the folder may be somebody else's."""
     facts = outcome.facts
     known = isinstance(facts, dict) and all(
-        name in FACTS and (isinstance(fact, str | None) or is_number(fact)) for name, fact in facts.items()
+        name in FACTS and (fact is None or (isinstance(fact, str) if name == "status" else is_number(fact)))
+        for name, fact in facts.items()
     )
     number = is_number(outcome.value) and math.isfinite(outcome.value)
     valued = number if outcome.state == "complete" else outcome.value is None

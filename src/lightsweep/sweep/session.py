@@ -7,6 +7,7 @@ from typing import cast
 from optuna.trial import Trial
 
 from lightsweep.errors import RunFailed
+from lightsweep.security import links
 from lightsweep.sweep import confirmation, executors, opening, view
 from lightsweep.sweep.assignment import Assignment, Outcome
 from lightsweep.sweep.controller import Controller, Limits
@@ -79,10 +80,14 @@ class Session:
 
     def _begin(self, trial: Trial) -> TrialRun:
         plan = self.plan
-        overrides = (*plan.space.fixed, "test=false", *plan.space.suggest(trial))
         folder = plan.folder / folder_of(trial.number)
-        if not self.executor.has_job(folder):
+        if self.executor.has_job(folder):  # it was begun by a sweeper that is gone: nothing is drawn anew
+            links.check(folder, within=plan.folder)
+            drawn = plan.space.overrides(trial.study._storage.get_trial(trial._trial_id))
+        else:
             confirmation.set_aside(folder)  # a new trial has none, unless somebody made it
+            drawn = plan.space.suggest(trial)
+        overrides = (*plan.space.fixed, "test=false", *drawn)
         return TrialRun(trial, overrides, plan.seeds, plan.address, plan.pruner, plan.folder)
 
     def _trial_ended(self, number: int) -> None:

@@ -2,6 +2,7 @@
 
 import logging
 import time
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -58,7 +59,7 @@ class TrialRun:
 
     def take(self, outcome: Outcome) -> Outcome | None:
         """Add a job's outcome; the trial's own one when it has ended, None while seeds are left."""
-        if len(self.seeds) <= 1:
+        if len(self.seeds) <= 1 or outcome.state == "left":
             return outcome
         self.facts.append(outcome.facts)
         if outcome.state == "complete":
@@ -76,7 +77,9 @@ class TrialRun:
         # Wilcoxon's pruner compares seed by seed; the others compare how good a trial looks so far.
         seen = self.values[-1] if isinstance(self.pruner, WilcoxonPruner) else fmean(self.values)
         try:
-            self.trial.report(seen, step)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)  # a trial that was taken over repeats its first seeds
+                self.trial.report(seen, step)
         except UpdateFinishedTrialError:  # somebody else has given the trial up: the ledger says so when it is told
             return True
         return self.pruner.prune(self.trial.study, self.trial.study._storage.get_trial(self.trial._trial_id))

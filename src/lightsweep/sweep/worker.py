@@ -114,7 +114,11 @@ def _end_with_parent() -> None:
 
 def redirect(output: Path) -> None:
     """What jobs print would tear the sweeper's view apart: it goes to a file, crashes of C code too."""
-    descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK  # a pipe would wait for a reader
+    try:
+        descriptor = os.open(output, flags, 0o644)
+    except OSError:  # somebody has made something else of it
+        descriptor = os.open(os.devnull, os.O_WRONLY)
     sys.stdout.flush()
     sys.stderr.flush()
     os.dup2(descriptor, 1)

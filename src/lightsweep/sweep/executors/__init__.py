@@ -2,6 +2,7 @@
 
 import os
 
+from lightsweep import checks
 from lightsweep.errors import ConfigError
 from lightsweep.sweep.executors.slot import Executor
 from lightsweep.sweep.plan import Plan
@@ -43,6 +44,9 @@ def check(plan: Plan) -> None:
         from lightsweep.sweep.executors import ray_connection
 
         ray_connection.check(plan)
+    elif which == "launcher":
+        backend = plan.config.hydra.launcher.get("backend", "loky")
+        checks.choice("hydra.launcher.backend", backend, ("loky", "multiprocessing"))
 
 
 def make(plan: Plan, n_trials: int) -> Executor:

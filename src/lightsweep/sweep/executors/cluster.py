@@ -17,7 +17,7 @@ class State:
     Args:
         kind: RUNNING also of one that waits; DONE where it ended by itself; FAULT where it was ended for something that
             it did, NO_FAULT for something else.
-        why: in words, of one that was ended.
+        why: in words, of one that was ended, or waits to begin.
         final: false where the scheduler may put it back into the queue.
     """
 
@@ -43,7 +43,9 @@ class Cluster(Protocol):
         """Whether this is a job that was submitted from the sweep's folder: `job.json` may be somebody else's."""
         ...
 
-    def cancel(self, ids: Sequence[str]) -> None: ...
+    def cancel(self, ids: Sequence[str]) -> bool:
+        """Whether the scheduler has taken the order."""
+        ...
 
     def log(self, job_id: str) -> Path:
         """The file with what the job printed as an error."""

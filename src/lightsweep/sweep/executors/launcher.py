@@ -5,12 +5,12 @@ import os
 import sys
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from hydra.core.plugins import Plugins
-from omegaconf import DictConfig
+from omegaconf import DictConfig, open_dict
 
 from lightsweep.sweep.assignment import Assignment, Outcome, Task
 from lightsweep.sweep.executors.slot import Executor, KeptOutcome
@@ -39,7 +39,7 @@ class _Quiet:
 
 def make(place: Workplace, function: Any, n_jobs: int) -> Executor:
     """An executor with `n_jobs` jobs in flight."""
-    slots = [LauncherSlot(place, function) for _ in range(n_jobs)]
+    slots = [LauncherSlot(place, function, n_jobs) for _ in range(n_jobs)]
     return Executor(slots, close=lambda: _end_processes(at_once=any(slot.is_running() for slot in slots)))
 
 
@@ -54,10 +54,15 @@ class LauncherSlot(KeptOutcome):
 
     Args:
         function: the job's.
+        n_jobs: how many jobs there are at once.
     """
 
-    def __init__(self, place: Workplace, function: Any) -> None:
-        self.place = place
+    def __init__(self, place: Workplace, function: Any, n_jobs: int) -> None:
+        config = place.config.copy()
+        # Each job in a process of its own: Hydra's state is one a process, and joblib would run a single job in ours.
+        with open_dict(config.hydra.launcher):
+            config.hydra.launcher.update(n_jobs=max(2, n_jobs), prefer="processes", require=None)
+        self.place = replace(place, config=config)
         output = Path(place.config.hydra.sweep.dir).absolute() / _LOG
         self.function = _Quiet(function, os.getpid(), output)
         self.thread: threading.Thread | None = None

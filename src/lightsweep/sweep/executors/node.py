@@ -1,5 +1,6 @@
 """What submitit runs on a node of a cluster: one job of a sweep, which leaves its outcome in its folder."""
 
+import json
 import os
 import signal
 import subprocess
@@ -13,9 +14,11 @@ from hydra.core.utils import JobRuntime
 
 from lightsweep import signals
 from lightsweep.errors import Interrupted
+from lightsweep.files import read_json, write_whole
 from lightsweep.sweep.assignment import OUTCOME, Assignment, Outcome, write_outcome
 from lightsweep.sweep.worker import Workplace, run
 
+MARK = "job.json"  # in a job's folder: which job it is
 _SECONDS = 20.0  # that a command of Slurm's may take
 
 
@@ -25,18 +28,21 @@ class NodeJob:
 
     Args:
         folder: the job's, as an absolute path that all nodes have.
+        token: that stands in the folder's mark, where this is still the job of its folder.
     """
 
     place: Workplace
     assignment: Assignment
     folder: str
+    token: str
 
     def __call__(self) -> None:
         """Run it. A job that was started again goes on from its last.ckpt, as any run in its own folder does."""
         warning = _warning_of_the_end()
         submitits: Any = signal.getsignal(warning)
         signals.listen_to(warning)
-        Path(self.folder).mkdir(parents=True, exist_ok=True)
+        if not self._sign():
+            return
         Path(self.folder, OUTCOME).unlink(missing_ok=True)  # of the time before
         with signals.as_exceptions():
             try:
@@ -56,6 +62,22 @@ class NodeJob:
         from submitit.helpers import DelayedSubmission
 
         return DelayedSubmission(self)
+
+    def _sign(self) -> bool:
+        """Write this job's number into its folder's mark: its sweeper may have been killed before it could. False where
+        the folder is another job's by now."""
+        from submitit import JobEnvironment
+
+        mark = Path(self.folder, MARK)
+        try:
+            content = read_json(mark)
+            if content.get("token") != self.token:
+                return False
+        except (OSError, ValueError, AttributeError):
+            return False
+        if content.get("id") is None:
+            write_whole(mark, json.dumps({**content, "id": JobEnvironment().job_id}) + "\n")
+        return True
 
     def _run(self) -> Outcome:
         if cpus := os.environ.get("SLURM_CPUS_PER_TASK"):

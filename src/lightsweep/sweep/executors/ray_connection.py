@@ -7,11 +7,13 @@ import signal
 import socket
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
+from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
 
+import lightsweep
 from lightsweep import checks
 from lightsweep.errors import ConfigError
 from lightsweep.security import secrets
@@ -59,7 +61,8 @@ def connect(plan: Plan) -> None:
     if _address(plan) is None:
         settings.setdefault("include_dashboard", False)
     try:
-        with _own_handlers(), warnings.catch_warnings():
+        # Ray lets its workers find modules in the working directory, which may be somebody else's.
+        with _own_handlers(), chdir(Path(lightsweep.__file__).parents[1]), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             ray.init(**settings)
     except Exception as error:  # a cluster that does not answer, a version of Ray or Python that is another there
@@ -80,7 +83,7 @@ def _probe(address: str | None) -> None:
         raise ConfigError(f"RAY_ADDRESS must be HOST:PORT of a cluster's head, seen from a node of it, got {address!r}")
     try:
         socket.create_connection((host, int(port)), _REACHED).close()
-    except (OSError, OverflowError) as error:
+    except (OSError, OverflowError, ValueError) as error:
         raise ConfigError(f"RAY_ADDRESS={address}: no cluster of Ray answers ({error})") from error
 
 
@@ -105,7 +108,7 @@ def _variables() -> dict[str, str]:
     ours = {
         name: value for name, value in os.environ.items() if name.startswith("LIGHTSWEEP_") and name != secrets.VARIABLE
     }
-    return {**ours, "PYTHONPATH": os.pathsep.join(search_path())}
+    return {**ours, "PYTHONPATH": os.pathsep.join(search_path()), "PYTHONSAFEPATH": "1"}
 
 
 def _launcher(plan: Plan, node: str) -> dict[str, Any]:

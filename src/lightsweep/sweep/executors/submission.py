@@ -16,18 +16,21 @@ _FIRST = ("max_num_timeout", "python")  # what an executor is made with
 _TOKEN = secrets.token_hex(4)
 
 
-def executor(cluster: str, keys: Any) -> Any:
+def executor(cluster: str, keys: Any, where: Path | None = None) -> Any:
     """An executor with all that ``hydra.launcher`` says.
 
     Args:
         cluster: slurm or local.
+        where: another folder than that of the keys.
 
     Raises:
-        ConfigError: submitit does not take it.
+        ConfigError: submitit does not take it, or is not installed.
     """
-    import submitit
-    from hydra_plugins.hydra_submitit_launcher.config import BaseQueueConf
-
+    try:
+        import submitit
+        from hydra_plugins.hydra_submitit_launcher.config import BaseQueueConf
+    except ImportError as error:
+        raise ConfigError(f"hydra/launcher=submitit_{cluster} cannot be used: {error}") from error
     settings: Any = OmegaConf.to_container(keys, resolve=True)
     common = {each.name for each in fields(BaseQueueConf)}
     first = {f"{cluster}_{name}": settings[name] for name in _FIRST if name in settings}
@@ -40,11 +43,12 @@ def executor(cluster: str, keys: Any) -> Any:
         path = ":".join(search_path())
         named["slurm_setup"] = [
             f"export PYTHONPATH={shlex.quote(path)}${{PYTHONPATH:+:$PYTHONPATH}}",
+            "export PYTHONSAFEPATH=1",  # without it the working directory would come first
             "export SLURM_EXPORT_ENV=ALL",  # srun hands on what the job has
             *(settings["setup"] or []),
         ]
     try:
-        made = submitit.AutoExecutor(folder=folder(keys), cluster=cluster, **first)
+        made = submitit.AutoExecutor(folder=where or folder(keys), cluster=cluster, **first)
         made.update_parameters(**named)
     except Exception as error:  # submitit has no class of its own for what a user got wrong
         raise ConfigError(f"hydra.launcher cannot be used: {' '.join(str(error).split())[:300]}") from error
@@ -64,6 +68,13 @@ def folder(keys: Any) -> Path:
     and a sweep's folder may be somebody else's."""
     chosen = Path(str(keys.submitit_folder))
     return chosen.parent / _TOKEN / chosen.name if "%j" in chosen.name else chosen / _TOKEN
+
+
+def places(keys: Any, sweep: Path) -> list[Path]:
+    """Folders where the files of this sweep's jobs lie, whichever process submitted them."""
+    from submitit.core.utils import JobPaths
+
+    return [sweep.resolve(), JobPaths.get_first_id_independent_folder(Path(str(keys.submitit_folder))).resolve()]
 
 
 def log(keys: Any, job_id: str) -> Path:

@@ -5,10 +5,11 @@ that was killed and is started again finds the jobs that it had submitted, in `j
 """
 
 import json
+import secrets
 import signal
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -19,14 +20,13 @@ from lightsweep.security.paths import is_inside
 from lightsweep.sweep import confirmation
 from lightsweep.sweep.assignment import OUTCOME, Assignment, Outcome, read_outcome
 from lightsweep.sweep.executors.cluster import DONE, FAULT, NO_FAULT, RUNNING, UNKNOWN, Cluster, State
-from lightsweep.sweep.executors.node import NodeJob
+from lightsweep.sweep.executors.node import MARK, NodeJob
 from lightsweep.sweep.executors.slot import Executor
 from lightsweep.sweep.plan import Plan
 from lightsweep.sweep.reports import FileReports, Mailbox
 from lightsweep.sweep.waiting import Wait
 from lightsweep.sweep.worker import Workplace
 
-_FILE = "job.json"
 _LOOK_EVERY = 5.0  # seconds between two questions to the scheduler
 _SLOW_DISK = 20.0  # seconds after a job's end that its last file may need to be seen here
 _SETTLED = 15.0  # seconds after which a job that could be put back into the queue was not
@@ -75,6 +75,7 @@ class _Job:
         job_id: None until it is submitted.
         log: its file, relative to the sweep's folder if it is in it.
         ours: false where only a file says so, and a result is there: the scheduler is not asked, nor told to end it.
+        token: by which the job knows that it is the one of its folder.
         ended: when the scheduler first said so.
     """
 
@@ -84,6 +85,7 @@ class _Job:
     job_id: str | None = None
     log: str = ""
     ours: bool = True
+    token: str = field(default_factory=lambda: secrets.token_hex(8))
     submitted: float = field(default_factory=time.monotonic)
     ended: float | None = None
 
@@ -101,8 +103,8 @@ class Queue:
         self._waiting: list[_Job] = []
         self._running: list[_Job] = []
         self._states: dict[str, State] = {}
-        self._next_look = self._next_try = 0.0
-        self._refused = Wait()
+        self._next_look = self._next_try = self._next_cancel = 0.0
+        self._refused, self._queued = Wait(), Wait()
         self._refused_since: float | None = None
         self._stopped = self._killed = self._cancelled = False
 
@@ -114,6 +116,8 @@ class Queue:
         """
         for each in (folder, *sorted(folder.glob("seed-*"))):
             found = self._found(each)
+            if found is None:
+                _unmark(each)
             if found is not None and (overrides is None or found.overrides == list(overrides)):
                 return True
             if found is not None and found.ours:
@@ -141,7 +145,7 @@ class Queue:
         outcome = self._outcome(job)
         if outcome is not None:
             if job.assignment.kind == "confirmation" and outcome.state != "left":
-                (job.folder / _FILE).unlink(missing_ok=True)  # the next confirmation has other jobs, or runs it again
+                (job.folder / MARK).unlink(missing_ok=True)  # the next confirmation has other jobs, or runs it again
             for jobs in (self._waiting, self._running):
                 if job in jobs:
                     jobs.remove(job)
@@ -165,20 +169,26 @@ class Queue:
         if ids and time.monotonic() >= self._next_look:
             self._next_look = time.monotonic() + (1.0 if self._stopped else _LOOK_EVERY)
             self._states = self.cluster.states(ids) or self._states
+            self._say_what_is_waited_for([self._states[each] for each in ids if each in self._states])
+
+    def _say_what_is_waited_for(self, states: Sequence[State]) -> None:
+        reasons = [state.why for state in states if state.kind == RUNNING and state.why]
+        if reasons and len(reasons) == len(states):
+            self._queued.still(f"{self.cluster.name} to begin {len(reasons)} jobs ({reasons[0]})")
+        else:
+            self._queued.over()
 
     def _ids(self) -> list[str]:
         """Of the jobs that run."""
         return [str(job.job_id) for job in self._running if job.ours]
 
     def _submit(self) -> None:
-        jobs = [
-            NodeJob(
-                self.place,
-                replace(job.assignment, reports=job.mailbox and FileReports(str(job.folder))),
-                str(job.folder),
-            )
-            for job in self._waiting
-        ]
+        jobs = []
+        for job in self._waiting:
+            job.folder.mkdir(parents=True, exist_ok=True)
+            self._mark(job)  # before it is submitted: a job whose folder has another mark does not begin
+            assignment = replace(job.assignment, reports=job.mailbox and FileReports(str(job.folder)))
+            jobs.append(NodeJob(self.place, assignment, str(job.folder), job.token))
         try:
             with _without_signals():  # Ctrl-C is for the sweeper: it would end the command that submits, too
                 ids = self.cluster.submit(jobs)
@@ -190,14 +200,17 @@ class Queue:
         for job, new_id in zip(self._waiting, ids, strict=True):
             job.job_id = new_id
             job.submitted = time.monotonic()
-            job.folder.mkdir(parents=True, exist_ok=True)
             log = self.cluster.log(new_id)
             job.log = str(log.relative_to(self.folder) if log.is_relative_to(self.folder) else log)
-            overrides = list(job.assignment.overrides)
-            mark = {"cluster": self.cluster.name, "id": new_id, "log": job.log, "overrides": overrides}
-            write_whole(job.folder / _FILE, json.dumps(mark) + "\n")
+            self._mark(job)
         self._running += self._waiting
         self._waiting = []
+
+    def _mark(self, job: _Job) -> None:
+        """Write down that the job of this folder is this one, and, once it is known, its number."""
+        overrides = list(job.assignment.overrides)
+        mark = {"cluster": self.cluster.name, "id": job.job_id, "log": job.log, "overrides": overrides}
+        write_whole(job.folder / MARK, json.dumps({**mark, "token": job.token}) + "\n")
 
     def _wait_or_raise(self, reason: str) -> None:
         now = time.monotonic()
@@ -208,17 +221,17 @@ class Queue:
         self._refused.still(f"{self.cluster.name} to take jobs ({reason}), at most {_PATIENCE:.0f} s")
 
     def _cancel(self) -> None:
-        if self._cancelled:
+        if self._cancelled or time.monotonic() < self._next_cancel:
+            return
+        ids = self._ids()
+        if ids and not self.leave and not self.cluster.cancel(ids):
+            self._next_cancel = time.monotonic() + 1.0
             return
         self._cancelled = True
-        ids = self._ids()
-        if not ids:
-            return
-        if self.leave:
+        if ids and self.leave:
             print(f"left {_jobs(ids)} to run: the same command takes the results", flush=True)
-        else:
+        elif ids:
             print(f"cancelled {_jobs(ids)}", flush=True)
-            self.cluster.cancel(ids)
 
     def _outcome(self, job: _Job) -> Outcome | None:
         if job.job_id is None:
@@ -229,6 +242,9 @@ class Queue:
         if written is not None and written.state != "interrupted":
             return _with_log(written, job) if written.state == "failed" else written
         if self._stopped and self.leave:
+            return Outcome("left")
+        if self._killed and not self._cancelled:
+            print(f"{self.cluster.name} did not cancel the job {job.job_id}: it goes on", flush=True)
             return Outcome("left")
         if self._killed:
             return Outcome("interrupted", error="cancelled")
@@ -254,8 +270,8 @@ class Queue:
                 return None
             self.cluster.cancel([job_id])  # should it come back all the same
             return Outcome("interrupted", error=state.why, facts=facts)
-        if written is not None and self._stopped:
-            return written
+        if self._stopped and state.kind != UNKNOWN:
+            return written or Outcome("interrupted", error="cancelled")
         if state.kind == UNKNOWN:
             known = time.monotonic() - job.submitted > _UNKNOWN and since_end > _SLOW_DISK
             return (
@@ -270,7 +286,7 @@ class Queue:
     def _found(self, folder: Path) -> "_Found | None":
         """The job that was submitted for this folder."""
         try:
-            content = read_json(folder / _FILE)
+            content = read_json(folder / MARK)
             name, job_id, log = content["cluster"], content["id"], content["log"]
         except (OSError, ValueError, TypeError, KeyError):
             return None
@@ -341,6 +357,13 @@ def _without_signals() -> Iterator[None]:
 
 def _jobs(ids: Sequence[str]) -> str:
     return f"{len(ids)} job{'s' * (len(ids) > 1)} ({', '.join(ids)})"
+
+
+def _unmark(folder: Path) -> None:
+    """Take away the mark of a job without a number: it may have been submitted, and does not begin without its mark."""
+    with suppress(OSError, ValueError, TypeError, AttributeError):
+        if read_json(folder / MARK).get("id", "") is None:
+            (folder / MARK).unlink()
 
 
 def _with_log(outcome: Outcome, job: _Job) -> Outcome:
