@@ -71,6 +71,31 @@ def test_a_sweep_of_a_program_that_is_not_installed(python, sweep: Sweep, launch
     assert "HYDRA" not in done.stdout  # the launcher's own lines about each job
 
 
+def test_joblib_runs_every_job_in_a_process_of_its_own(sweep: Sweep):
+    """One job at a time it would run in the sweeper's own process, in threads that share Hydra's state."""
+    done = sweep.run(
+        "hydra/launcher=joblib",
+        "hydra.launcher.n_jobs=1",
+        "hydra.launcher.prefer=threads",
+        "hydra.sweeper.n_trials=6",
+        "hydra.sweeper.n_jobs=3",
+        seconds=0.5,
+    )
+    assert done.returncode == 0, done.stderr
+    check_books(sweep, 6)
+    assert [trial.state for trial in sweep.study().trials] == [TrialState.COMPLETE] * 6
+
+
+def test_nothing_comes_from_the_working_directory(tmp_path: Path, sweep: Sweep):
+    """Of somebody else's folder: what submitit and joblib start would look there first."""
+    for name in ("submitit", "joblib", "multiprocessing", "torch", "optuna"):
+        (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'marker')!r}, 'w')")
+    for launcher in ("submitit_local", "joblib", "basic"):
+        done = Sweep(tmp_path / launcher).run(f"hydra/launcher={launcher}", "hydra.sweeper.n_trials=1", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+    assert not (tmp_path / "marker").exists()
+
+
 def test_seeds_and_a_confirmation_through_submitit_whose_sweeper_is_killed(sweep: Sweep):
     arguments = (
         "hydra/launcher=submitit_local",

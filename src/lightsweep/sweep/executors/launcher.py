@@ -5,12 +5,12 @@ import os
 import sys
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hydra.core.plugins import Plugins
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig
 
 from lightsweep.sweep.assignment import Assignment, Outcome, Task
 from lightsweep.sweep.executors.slot import Executor, KeptOutcome
@@ -58,11 +58,7 @@ class LauncherSlot(KeptOutcome):
     """
 
     def __init__(self, place: Workplace, function: Any, n_jobs: int) -> None:
-        config = place.config.copy()
-        # Each job in a process of its own: Hydra's state is one a process, and joblib would run a single job in ours.
-        with open_dict(config.hydra.launcher):
-            config.hydra.launcher.update(n_jobs=max(2, n_jobs), prefer="processes", require=None)
-        self.place = replace(place, config=config)
+        self.place, self.n_jobs = place, n_jobs
         output = Path(place.config.hydra.sweep.dir).absolute() / _LOG
         self.function = _Quiet(function, os.getpid(), output)
         self.thread: threading.Thread | None = None
@@ -89,11 +85,15 @@ class LauncherSlot(KeptOutcome):
     def _launch(self, assignment: Assignment) -> None:
         overrides = [*assignment.overrides, f"hydra.sweep.subdir='{assignment.folder}'"]
         try:
-            launcher = Plugins.instance().instantiate_launcher(
+            launcher: Any = Plugins.instance().instantiate_launcher(
                 config=self.place.config,
                 hydra_context=self.place.hydra_context,
                 task_function=Task(self.function, assignment),
             )
+            if hasattr(launcher, "joblib"):
+                # A process for each job: Hydra's state is one a process, and joblib would run a single job in ours.
+                own = {"n_jobs": max(2, self.n_jobs), "prefer": "processes", "require": None}
+                launcher.joblib = {**launcher.joblib, **own}
             returned = launcher.launch([overrides], initial_job_idx=assignment.number)
             self.outcome = returned[0].return_value
         except Exception as error:  # the launcher's own, such as a process that was killed
