@@ -10,7 +10,7 @@ SOURCES := src scripts tests
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r target text; do \
-		printf '  make %-12s %s\n' "$$target" "$$text"; done
+		printf '  make %-13s %s\n' "$$target" "$$text"; done
 	@echo '  ARGS="..." hands arguments on, as in: make train ARGS="data=digits optimizer=adamw"'
 	@echo '  PYTHON=... names the Python (3.11 or newer) that .venv is made with'
 

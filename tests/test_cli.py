@@ -304,3 +304,13 @@ def test_jobs_find_the_modules_that_this_process_finds(tmp_path: Path, monkeypat
     for _ in range(2):
         cli._let_jobs_find_modules()
         assert os.environ["PYTHONPATH"].split(os.pathsep) == [str(tmp_path / "mine"), str(tmp_path / "theirs")]
+
+
+def test_a_grid_does_not_begin_where_jobs_of_submitit_lie(launch, tmp_path) -> None:
+    """A job runs what lies there under its number, and the folder may be somebody else's."""
+    (tmp_path / "grid" / ".submitit").mkdir(parents=True)
+    done = launch("-m", "data=digits", "seed=1,2", f"hydra.sweep.dir={tmp_path}/grid")
+    assert done.code == 1
+    assert done.err.strip() == (
+        f"hydra.sweep.dir: {tmp_path}/grid holds jobs of submitit, which could run: take a new folder"
+    )

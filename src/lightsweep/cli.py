@@ -284,6 +284,10 @@ def _check_links(said: typed.Typed) -> None:
         for value in said.values.get(key, ()):
             if isinstance(value, str) and "${" not in value:
                 links.check(Path(value), within=Path(value))
+    for value in said.values.get("hydra.sweep.dir", ()):
+        ours = {"sweep", "hydra/sweeper"} & said.values.keys()  # whose jobs have folders that nobody could foresee
+        if not ours and (Path(str(value)) / ".submitit").exists():
+            raise ConfigError(f"hydra.sweep.dir: {value} holds jobs of submitit, which could run: take a new folder")
 
 
 def _refuse_rerun(arguments: list[str]) -> None:

@@ -90,8 +90,9 @@ def test_nothing_comes_from_the_working_directory(tmp_path: Path, sweep: Sweep):
     """Of somebody else's folder: what submitit and joblib start would look there first."""
     for name in ("submitit", "joblib", "multiprocessing", "torch", "optuna"):
         (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'marker')!r}, 'w')")
-    for launcher in ("submitit_local", "joblib", "basic"):
-        done = Sweep(tmp_path / launcher).run(f"hydra/launcher={launcher}", "hydra.sweeper.n_trials=1", cwd=tmp_path)
+    for launcher in ("submitit_local", "joblib", "ray", "basic"):
+        arguments = (f"hydra/launcher={launcher}", "hydra.sweeper.n_trials=1")
+        done = Sweep(tmp_path / launcher).run(*arguments, cwd=tmp_path, environment={"RAY_ADDRESS": ""})
         assert done.returncode == 0, done.stderr
     assert not (tmp_path / "marker").exists()
 
