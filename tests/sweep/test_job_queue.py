@@ -11,10 +11,10 @@ import pytest
 
 from lightsweep.errors import RunFailed
 from lightsweep.sweep.assignment import Assignment, Outcome, write_outcome
-from lightsweep.sweep.executors import submitit_jobs
+from lightsweep.sweep.executors import job_queue
 from lightsweep.sweep.executors.cluster import DONE, FAULT, NO_FAULT, RUNNING, UNKNOWN, State
+from lightsweep.sweep.executors.job_queue import JobSlot, Queue
 from lightsweep.sweep.executors.node import NodeJob
-from lightsweep.sweep.executors.submitit_jobs import JobSlot, Queue
 from lightsweep.sweep.reports import FileReports
 
 OUT_OF_MEMORY = State(FAULT, "it ran out of memory")
@@ -520,7 +520,7 @@ def test_the_scheduler_is_asked_once_in_a_while(queue, scheduler, later) -> None
             queue.outcome(job)
         later(0.25)
     assert len(scheduler.asked) <= 3
-    assert submitit_jobs._LOOK_EVERY == 5.0
+    assert job_queue._LOOK_EVERY == 5.0
 
 
 def test_a_scheduler_that_cancels_nothing_is_asked_again_and_the_job_is_left(queue, scheduler, later, capsys) -> None:

@@ -14,7 +14,8 @@ from omegaconf import OmegaConf
 
 from lightsweep import signals
 from lightsweep.sweep.assignment import OUTCOME, Assignment, Outcome, read_outcome, write_outcome
-from lightsweep.sweep.executors import node
+from lightsweep.sweep.executors import job_marks, node
+from lightsweep.sweep.executors.job_marks import Mark
 from lightsweep.sweep.executors.node import NodeJob
 
 utils = pytest.importorskip("submitit.core.utils", reason="needs the extra: pip install 'lightsweep[slurm]'")
@@ -42,7 +43,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Outcom
         monkeypatch.setattr(node, "run", lambda place, assignment: function())
         folder = tmp_path / "trial-0000"
         folder.mkdir(exist_ok=True)
-        (folder / "job.json").write_text(json.dumps({"cluster": "slurm", "id": "7", "token": "mine"}))
+        job_marks.write(Mark("slurm", "7", "", [], "mine"), folder)
         NodeJob(PLACE, Assignment("trial", (), "trial-0000", 0), str(folder), "mine")()
         return read_outcome(tmp_path / "trial-0000")
 
@@ -162,7 +163,10 @@ def test_it_travels_and_is_started_again_as_it_is(tmp_path: Path) -> None:
     assert job.checkpoint().function == job
 
 
-@pytest.mark.parametrize("mark", [None, {"token": "another's"}, [], {"token": None}])
+MARK = {"cluster": "slurm", "id": "7", "log": "", "overrides": []}
+
+
+@pytest.mark.parametrize("mark", [None, {**MARK, "token": "another's"}, [], MARK, {**MARK, "token": None}])
 def test_a_job_whose_folder_is_another_ones_does_not_begin(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mark
 ) -> None:
@@ -178,7 +182,7 @@ def test_a_job_whose_sweeper_was_killed_too_early_writes_its_own_number(run, tmp
     monkeypatch.setenv("SLURM_JOB_ID", "12")
     folder = tmp_path / "trial-0000"
     folder.mkdir()
-    (folder / "job.json").write_text(json.dumps({"cluster": "slurm", "id": None, "token": "mine"}))
+    job_marks.write(Mark("slurm", None, "", [], "mine"), folder)
     monkeypatch.setattr(node, "run", lambda place, assignment: Outcome("complete", 1.0))
     NodeJob(PLACE, Assignment("trial", (), "trial-0000", 0), str(folder), "mine")()
-    assert json.loads((folder / "job.json").read_text()) == {"cluster": "slurm", "id": "12", "token": "mine"}
+    assert job_marks.read(folder) == Mark("slurm", "12", "", [], "mine")

@@ -1,6 +1,5 @@
 """What submitit runs on a node of a cluster: one job of a sweep, which leaves its outcome in its folder."""
 
-import json
 import os
 import signal
 import subprocess
@@ -14,11 +13,10 @@ from hydra.core.utils import JobRuntime
 
 from lightsweep import signals
 from lightsweep.errors import Interrupted
-from lightsweep.files import read_json, write_whole
 from lightsweep.sweep.assignment import OUTCOME, Assignment, Outcome, write_outcome
+from lightsweep.sweep.executors import job_marks
 from lightsweep.sweep.worker import Workplace, run
 
-MARK = "job.json"  # in a job's folder: which job it is
 _SECONDS = 20.0  # that a command of Slurm's may take
 
 
@@ -41,7 +39,7 @@ class NodeJob:
         warning = _warning_of_the_end()
         submitits: Any = signal.getsignal(warning)
         signals.listen_to(warning)
-        if not self._sign():
+        if not job_marks.sign(Path(self.folder), self.token, _job_id):
             return
         Path(self.folder, OUTCOME).unlink(missing_ok=True)  # of the time before
         with signals.as_exceptions():
@@ -63,28 +61,18 @@ class NodeJob:
 
         return DelayedSubmission(self)
 
-    def _sign(self) -> bool:
-        """Write this job's number into its folder's mark: its sweeper may have been killed before it could. False where
-        the folder is another job's by now."""
-        from submitit import JobEnvironment
-
-        mark = Path(self.folder, MARK)
-        try:
-            content = read_json(mark)
-            if content.get("token") != self.token:
-                return False
-        except (OSError, ValueError, AttributeError):
-            return False
-        if content.get("id") is None:
-            write_whole(mark, json.dumps({**content, "id": JobEnvironment().job_id}) + "\n")
-        return True
-
     def _run(self) -> Outcome:
         if cpus := os.environ.get("SLURM_CPUS_PER_TASK"):
             os.environ.setdefault("OMP_NUM_THREADS", cpus)  # read once, when torch is first imported
         Plugins.instance()
         JobRuntime.instance().set("name", self.place.config.hydra.job.name)
         return run(self.place, self.assignment)
+
+
+def _job_id() -> str:
+    from submitit import JobEnvironment
+
+    return JobEnvironment().job_id
 
 
 def _warning_of_the_end() -> signal.Signals:
