@@ -1,7 +1,7 @@
 """The jobs of a cluster that a sweep has on their way.
 
-What a job comes to is a file in its folder, `outcome.json`: a sweeper that was killed and is started again finds the jobs
-that it had submitted, in `job.json`, and waits for them.
+What a job comes to is a file in its folder, `outcome.json`: a sweeper that was killed and is started again finds the
+jobs that it had submitted, in `job.json`, and waits for them.
 """
 
 import secrets
