@@ -81,7 +81,8 @@ def launch(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> It
     def launched(*arguments: str) -> Launched:
         monkeypatch.setattr(sys, "argv", ["train.py", *arguments])
         monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
-        monkeypatch.setenv(secrets.VARIABLE, os.environ.get(secrets.VARIABLE, ""))  # a command may set it
+        for name in (secrets.VARIABLE, "PYTHONPATH", "PYTHONSAFEPATH"):  # which a command sets
+            monkeypatch.setenv(name, os.environ.get(name, ""))
         monkeypatch.setenv("HYDRA_MAIN_MODULE", "__main__")  # conf/ lies beside src/, as for a script
         code = 0
         try:
