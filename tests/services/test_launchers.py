@@ -121,6 +121,25 @@ def test_seeds_and_a_confirmation_through_submitit_whose_sweeper_is_killed(sweep
     assert len(list(sweep.folder.glob("confirm/*"))) == 4
 
 
+def test_a_link_in_a_trial_that_is_taken_over_leads_nowhere(sweep: Sweep, tmp_path: Path):
+    """The trial's folder may be somebody else's by then."""
+    arguments = ("hydra/launcher=submitit_local", "hydra.sweeper.n_trials=1", "hydra.sweeper.seeds=[1,2]")
+    process = sweep.start(*arguments, seconds=1.0)
+    while not (sweep.folder / "trial-0000" / "seed-1" / "starts").exists():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    process.kill()
+    process.communicate()
+    victim = tmp_path / "victim"
+    victim.mkdir()
+    (victim / "result.json").write_text("mine")
+    (sweep.folder / "trial-0000" / "seed-2").symlink_to(victim)
+    done = sweep.run(*arguments)
+    assert done.returncode == 1
+    assert "is a symbolic link that leads out of" in done.stderr
+    assert {file.name: file.read_text() for file in victim.iterdir()} == {"result.json": "mine"}
+
+
 def test_ctrl_c_through_joblib_ends_at_once(sweep: Sweep):
     process = sweep.start("hydra/launcher=joblib", "hydra.sweeper.n_jobs=2", "hydra.sweeper.n_trials=2", seconds=60.0)
     while not (sweep.starts(0) and sweep.starts(1)):
