@@ -19,6 +19,7 @@ def libraries() -> None:
         r".*Please add the following callbacks: .*",  # resumed with other callbacks, as the user wished
         r".*sync_dist=True.*",  # what we log has been summed over the processes already
         r".*does not have many workers.*",  # our loader needs none
+        r".*The `srun` command is available.*",  # a machine of a cluster: a run there need be no job
         r".*lr_scheduler.step\(\)` before `optimizer.step\(\).*",  # a resumed run
     ):
         warnings.filterwarnings("ignore", message=message)
