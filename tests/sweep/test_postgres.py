@@ -154,8 +154,9 @@ def test_a_server_that_stays_away_is_one_line_and_the_same_command_goes_on(sweep
     url = fresh("away")
     source = Path(__file__).parents[2] / "src"
     (tmp_path / "sitecustomize.py").write_text(
+        # Longer than two of the longest pauses between tries: it must say that it waits.
         f"import sys\nsys.path.insert(0, {str(source)!r})\n"
-        "from lightsweep.sweep import patience\npatience.PATIENCE = 8.0\n"
+        "from lightsweep.sweep import patience\npatience.PATIENCE = 12.0\n"
     )
     arguments = (f"hydra.sweeper.storage={url}", "hydra.sweeper.n_trials=4", "hydra.sweeper.n_jobs=2")
     with monkeypatch.context() as patch:
@@ -168,7 +169,7 @@ def test_a_server_that_stays_away_is_one_line_and_the_same_command_goes_on(sweep
     assert process.returncode == 1
     waits, line = errors.splitlines()
     assert waits.startswith("waiting for hydra.sweeper.storage: postgresql://")
-    assert "could not be used for 8 s" in line
+    assert "could not be used for 12 s" in line
     assert line.endswith("the same command goes on")
     done = sweep.run(*arguments)
     assert done.returncode == 0, done.stderr
