@@ -7,23 +7,15 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from postgresql import Server
+
 _STARTED = 60  # seconds that the server may take
-
-
-@dataclass(frozen=True)
-class Server:
-    """A MariaDB that can be stopped and started."""
-
-    url: str
-    start: Callable[[], None]
-    stop: Callable[[], None]
 
 
 @contextmanager

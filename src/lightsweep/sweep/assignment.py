@@ -171,7 +171,7 @@ def _outcome(function: Callable[[DictConfig], Any], cfg: DictConfig) -> Outcome:
         return Outcome("failed", error=str(error))
     except Exception as error:  # a trial that fails must not end the sweep, whatever it is
         log.exception("the trial failed")
-        return Outcome("failed", error=f"{type(error).__name__}: {_last_line(error)}")
+        return Outcome("failed", error=f"{type(error).__name__}: {last_line(str(error))}")
     if not isinstance(returned, int | float) or isinstance(returned, bool):
         return Outcome("failed", error=f"the job must return a number, got {returned!r}")
     if not math.isfinite(returned):
@@ -187,6 +187,7 @@ def _facts(folder: Path) -> dict[str, Any]:
     return {name: result[name] for name in FACTS if name in result}
 
 
-def _last_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[-1] if lines else ""
+def last_line(text: str) -> str:
+    """The last line of a message or a trace, which says what it was."""
+    lines = text.strip().splitlines()
+    return lines[-1].strip() if lines else ""

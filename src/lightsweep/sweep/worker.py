@@ -60,6 +60,12 @@ def run(place: Workplace, assignment: Assignment) -> Outcome:
         return Outcome("failed", error=" ".join(f"{type(error).__name__}: {error}".split()))
 
 
+def prepare(place: Workplace) -> None:
+    """Make this process, which has run no Hydra yet, ready for jobs."""
+    Plugins.instance()  # finds the plugins, whose configs a job may name
+    JobRuntime.instance().set("name", place.config.hydra.job.name)
+
+
 def serve(connection: Connection, place: Workplace, index: int, threads: int, output: Path) -> None:
     """The life of a worker: jobs come through the connection, outcomes go back. It ends with its parent."""
     os.setpgid(0, 0)  # Ctrl-C on the terminal is for the sweeper, which passes it on
@@ -67,8 +73,7 @@ def serve(connection: Connection, place: Workplace, index: int, threads: int, ou
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # it was started with it blocked
     threading.Thread(target=_end_with_parent, daemon=True).start()
     redirect(output)
-    Plugins.instance()  # finds the plugins, whose configs a job may name
-    JobRuntime.instance().set("name", place.config.hydra.job.name)
+    prepare(place)
     _warm_up(place.preload, index, threads)
     gc.freeze()  # what is there now stays: the collection after each job need not look at it
     while True:

@@ -75,7 +75,6 @@ class Queue:
         self._states: dict[str, State] = {}
         self._next_look = self._next_try = self._next_cancel = 0.0
         self._refused, self._queued = Wait(), Wait()
-        self._refused_since: float | None = None
         self._stopped = self._killed = self._cancelled = False
 
     def has_job(self, folder: Path, overrides: Sequence[str] | None = None) -> bool:
@@ -88,9 +87,10 @@ class Queue:
             found = self._found(each)
             if found is None:
                 job_marks.withdraw(each)
-            if found is not None and (overrides is None or found.overrides == list(overrides)):
+                continue
+            if overrides is None or found.overrides == list(overrides):
                 return True
-            if found is not None and found.ours:
+            if found.ours:
                 self.cluster.cancel([found.job_id])
         return False
 
@@ -166,7 +166,6 @@ class Queue:
             self._wait_or_raise(" ".join(str(error).split()))
             return
         self._refused.over()
-        self._refused_since = None
         for job, new_id in zip(self._waiting, ids, strict=True):
             job.job_id = new_id
             job.submitted = time.monotonic()
@@ -181,10 +180,8 @@ class Queue:
         job_marks.write(Mark(self.cluster.name, job.job_id, job.log, overrides, job.token), job.folder)
 
     def _wait_or_raise(self, reason: str) -> None:
-        now = time.monotonic()
-        self._next_try = now + _TRY_AGAIN
-        self._refused_since = self._refused_since or now
-        if now - self._refused_since > _PATIENCE:
+        self._next_try = time.monotonic() + _TRY_AGAIN
+        if self._refused.seconds > _PATIENCE:
             raise RunFailed(f"{self.cluster.name} took no job for {_PATIENCE:.0f} s ({reason})")
         self._refused.still(f"{self.cluster.name} to take jobs ({reason}), at most {_PATIENCE:.0f} s")
 
@@ -241,10 +238,9 @@ class Queue:
         if self._stopped and state.kind != UNKNOWN:
             return written or Outcome("interrupted", error="cancelled")
         if state.kind == UNKNOWN:
-            known = time.monotonic() - job.submitted > _UNKNOWN and since_end > _SLOW_DISK
-            return (
-                Outcome("interrupted", error=f"{self.cluster.name} knows the job {job_id} no more") if known else None
-            )
+            if time.monotonic() - job.submitted <= _UNKNOWN or since_end <= _SLOW_DISK:
+                return None
+            return Outcome("interrupted", error=f"{self.cluster.name} knows the job {job_id} no more")
         if since_end < _SLOW_DISK and job.ours:
             return None
         if written is not None:

@@ -12,7 +12,7 @@ from typing import Any
 from hydra.core.plugins import Plugins
 from omegaconf import DictConfig
 
-from lightsweep.sweep.assignment import Assignment, Outcome, Task
+from lightsweep.sweep.assignment import Assignment, Outcome, Task, last_line
 from lightsweep.sweep.executors.slot import Executor, KeptOutcome
 from lightsweep.sweep.worker import Workplace, redirect
 
@@ -97,6 +97,5 @@ class LauncherSlot(KeptOutcome):
             returned = launcher.launch([overrides], initial_job_idx=assignment.number)
             self.outcome = returned[0].return_value
         except Exception as error:  # the launcher's own, such as a process that was killed
-            lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-            said = f"{type(error).__name__}: {lines[-1][:300] if lines else ''}"
+            said = f"{type(error).__name__}: {last_line(str(error))[:300]}"
             self.outcome = Outcome("failed", error=f"{said} (log: {_LOG})")

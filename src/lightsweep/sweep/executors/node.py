@@ -8,14 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hydra.core.plugins import Plugins
-from hydra.core.utils import JobRuntime
-
 from lightsweep import signals
 from lightsweep.errors import Interrupted
 from lightsweep.sweep.assignment import OUTCOME, Assignment, Outcome, write_outcome
 from lightsweep.sweep.executors import job_marks
-from lightsweep.sweep.worker import Workplace, run
+from lightsweep.sweep.worker import Workplace, prepare, run
 
 _SECONDS = 20.0  # that a command of Slurm's may take
 
@@ -64,8 +61,7 @@ class NodeJob:
     def _run(self) -> Outcome:
         if cpus := os.environ.get("SLURM_CPUS_PER_TASK"):
             os.environ.setdefault("OMP_NUM_THREADS", cpus)  # read once, when torch is first imported
-        Plugins.instance()
-        JobRuntime.instance().set("name", self.place.config.hydra.job.name)
+        prepare(self.place)
         return run(self.place, self.assignment)
 
 

@@ -15,13 +15,13 @@ from typing import Any
 from lightsweep.errors import StorageLost
 from lightsweep.files import write_whole
 from lightsweep.sweep import confirmation
-from lightsweep.sweep.assignment import Assignment, Outcome
+from lightsweep.sweep.assignment import Assignment, Outcome, last_line
 from lightsweep.sweep.executors import ray_connection
 from lightsweep.sweep.executors.slot import Executor
 from lightsweep.sweep.plan import Plan
 from lightsweep.sweep.reports import deliver
 from lightsweep.sweep.waiting import Wait
-from lightsweep.sweep.worker import Workplace, run
+from lightsweep.sweep.worker import Workplace, prepare, run
 
 _RECORDS = ("result.json", "metrics.csv")  # of a run, which come back with its outcome
 _LOOK_EVERY = 0.5  # seconds between two looks at what was reported
@@ -93,12 +93,9 @@ class Board:
 def run_task(place: Workplace, assignment: Assignment, board: Any, job: str) -> tuple[Outcome, dict[str, str]]:
     """What a node runs: a job; gives its outcome, and the records of its run by name."""
     import ray
-    from hydra.core.plugins import Plugins
-    from hydra.core.utils import JobRuntime
 
     board.begin.remote(job, ray.get_runtime_context().get_node_id())
-    Plugins.instance()
-    JobRuntime.instance().set("name", place.config.hydra.job.name)
+    prepare(place)
     folder = Path(place.config.hydra.sweep.dir).absolute() / assignment.folder
     confirmation.set_aside(folder)  # a disk of the node's own may have one, of another sweep
     try:
@@ -266,5 +263,5 @@ def _outcome_of(error: Exception) -> Outcome:
         return Outcome("interrupted", error=_LOST)
     if isinstance(error, exceptions.WorkerCrashedError):
         return Outcome("failed", error=f"the worker died ({_LOGS})")
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return Outcome("failed", error=f"{(lines[-1] if lines else type(error).__name__)[:300]} ({_LOGS})")
+    said = last_line(str(error))[:300] or type(error).__name__
+    return Outcome("failed", error=f"{said} ({_LOGS})")
