@@ -61,6 +61,7 @@ def train(cfg: DictConfig, folder: Path, *, kind: str, overrides: list[str]) -> 
     from lightsweep import checkpoint_files, checkpoints, results, summary, tracking, trainer
     from lightsweep.insight import scored
     from lightsweep.metrics import MetricsFile
+    from lightsweep.start_summary import StartSummary
 
     check(cfg, overrides)
     last = folder / "checkpoints" / checkpoint_files.LAST
@@ -68,11 +69,13 @@ def train(cfg: DictConfig, folder: Path, *, kind: str, overrides: list[str]) -> 
     with results.Record(folder, cfg, metrics, kind=kind, overrides=overrides) as record:
         data = read_data(cfg)
         classifier = initial_classifier(cfg, data, warm=not last.exists())  # a resumed run has weights of its own
-        record.add(**results.parameters(classifier.net))
+        parameters = results.parameters(classifier.net)
+        record.add(**parameters)
 
         in_trial = kind in ("trial", "seed")
         begun = LambdaCallback(on_train_start=lambda *_: run_folder.keep_changes(cfg, folder))
-        further = [begun, *assignment.callbacks(cfg.monitor.metric)]
+        said = StartSummary(data, network=type(classifier.net).__name__, parameters=parameters["params"])
+        further = [begun, said, *assignment.callbacks(cfg.monitor.metric)]
         fitting = trainer.make(cfg, folder, metrics, further, in_trial=in_trial)
         record.device = fitting.strategy.root_device
         loggers = fitting.loggers if fitting.is_global_zero else []

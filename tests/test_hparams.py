@@ -28,9 +28,25 @@ def scalars(events) -> dict[str, list[tuple[int, float]]]:
 
 @pytest.mark.parametrize("column", COLUMNS[1:])
 def test_tensorboard_has_every_column_of_metrics_csv_by_epoch(finished, scalars, column: str) -> None:
+    tag = column if "/" in column else f"train/{column}"
     expected = [(int(row["epoch"]), float(row[column])) for row in finished.rows]
-    assert [step for step, _ in scalars[column]] == [step for step, _ in expected]
-    assert [value for _, value in scalars[column]] == pytest.approx([value for _, value in expected])
+    assert [step for step, _ in scalars[tag]] == [step for step, _ in expected]
+    assert [value for _, value in scalars[tag]] == pytest.approx([value for _, value in expected])
+
+
+def test_tensorboard_shows_train_and_val_first_and_one_learning_rate(events) -> None:
+    kinds = ("scalars", "images", "histograms")  # its first tab shows them in one list
+    tags = sorted(tag for file in events for kind in kinds for tag in file.Tags()[kind])
+    assert list(dict.fromkeys(tag.partition("/")[0] for tag in tags))[:2] == ["train", "val"]
+    assert [tag for tag in tags if "lr" in tag] == ["train/lr"]
+
+
+@pytest.mark.parametrize(("interval", "steps"), [("epoch", [1, 2]), ("step", [0, 1, 2, 3, 4, 5, 6, 7])])
+def test_the_learning_rate_is_logged_by_epochs_or_steps(run, interval: str, steps: list[int]) -> None:
+    done = run("callbacks=lr_monitor", "logger=csv", f"callbacks.lr_monitor.logging_interval={interval}")
+    with (done.folder / "csv" / "metrics.csv").open(newline="") as file:
+        logged = [(int(row["step"]), float(row["train/lr"])) for row in csv.DictReader(file) if row["train/lr"]]
+    assert logged == [(step, 1e-3) for step in steps]
 
 
 def test_tensorboard_has_one_row_of_hparams_a_run(events) -> None:
@@ -53,7 +69,7 @@ def test_hparams_are_numbers_where_they_are_numbers(events) -> None:
 
 @pytest.mark.parametrize("name", ["train/acc", "val/acc", "val/f1", "val/loss", "test/acc", "test/f1"])
 def test_hparams_end_with_the_real_metrics(finished, scalars, name: str) -> None:
-    assert scalars[f"hp/{name.replace('/', '_')}"][-1][1] == pytest.approx(finished.result[name])
+    assert scalars[f"z_hp/{name.replace('/', '_')}"][-1][1] == pytest.approx(finished.result[name])
 
 
 def test_the_csv_logger_has_the_same_epochs(finished) -> None:
@@ -80,4 +96,12 @@ def test_what_was_typed_is_a_column_that_comes_first_and_all_runs_have_the_same_
     other = hparams.columns(hparams.flat(compose(), []), [])
     assert table.keys() - other.keys() == {"callbacks.early_stopping.patience"}
     assert other.keys() <= table.keys()
-    assert {key for key, column in table.items() if column.first} >= {"callbacks.early_stopping.patience", "optimizer"}
+    first = {key for key, column in table.items() if column.first}
+    assert first >= {"callbacks.early_stopping.patience", "optimizer", "model", "data"}
+
+
+def test_everything_typed_comes_first_beside_model_and_data(compose) -> None:
+    typed = ["data.batch_size=32", "optimizer.lr=0.1", "model.bn=true", "model.dropout=0.2", "loss.l2=0.1", "seed=1"]
+    table = hparams.columns(hparams.flat(compose(*typed), typed), typed)
+    first = {key for key, column in table.items() if column.first}
+    assert first == {"model", "data", *(line.partition("=")[0] for line in typed if not line.startswith("seed"))}

@@ -4,11 +4,12 @@ import re
 
 import pytest
 import pytorch_lightning as pl
-from pytorch_lightning.callbacks import EarlyStopping, LearningRateMonitor
+from pytorch_lightning.callbacks import EarlyStopping
 
 from lightsweep import trainer
 from lightsweep.checkpoints import AtomicCheckpointIO, BestCheckpoint, LastCheckpoint
 from lightsweep.errors import ConfigError
+from lightsweep.lr_monitor import LearningRateMonitor
 from lightsweep.metrics import MetricsFile
 from lightsweep.progress import ProgressLine
 from lightsweep.recorder import Recorder

@@ -18,7 +18,8 @@ _NUMBERS = (
     *("data.batch_size", "data.augment.flip", "data.augment.crop", "data.augment.cutout", "data.augment.noise"),
     *("loss.label_smoothing", "loss.l2", "trainer.max_epochs", "seed"),
 )
-_FIRST = ("model", "model.dropout", "model.width", "optimizer", "optimizer.lr")
+_ALWAYS_FIRST = ("model", "data")
+_FIRST = ("optimizer.lr", "model.width", "model.dropout")  # as long as fewer than five are typed
 _TEXTS = ("data", "model", "optimizer", "scheduler", "model.hidden", "model.activation", "model.init", "data.normalize")
 
 
@@ -45,11 +46,12 @@ class Column(NamedTuple):
 
 
 def columns(params: dict[str, Any], overrides: Sequence[str]) -> dict[str, Column]:
-    """The columns of a table of runs by key; what was typed or searched comes first."""
+    """The columns of a table of runs by key; what was typed or searched comes first, beside model and data."""
     typed = [key for key in _typed(overrides) if key in params]
     kinds = dict.fromkeys(_TEXTS, True) | dict.fromkeys(_NUMBERS, False)
     kinds |= {key: isinstance(params[key], str) for key in typed}
-    first = (*typed, *_FIRST)[:5]  # as many as the tab opens with
+    first = {*typed, *_ALWAYS_FIRST}
+    first |= set(_FIRST[: max(0, 5 - len(first))])  # as many as the tab opens with
     return {key: Column(text, key in first) for key, text in kinds.items()}
 
 

@@ -65,7 +65,7 @@ class ProgressLine(Callback):
         if self.bar is not None:
             self.bar.update(self.task, scores=line, refresh=True)
         elif trainer.is_global_zero:
-            log.info("epoch %3d  %s  %.1f s", trainer.current_epoch + 1, line, metrics["seconds"])
+            log.info("epoch %3d  %s  %.1f s", trainer.current_epoch + 1, line, metrics["train/seconds"])
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._close()

@@ -69,7 +69,7 @@ class Recorder(Callback):
             "seconds": time.perf_counter() - self.started,
             "images_per_second": self.images * trainer.world_size / self.training_seconds,
         }
-        pl_module.log_dict({name: row[name] for name in ("lr", "seconds", "images_per_second")})
+        pl_module.log_dict({f"train/{name}": row[name] for name in ("seconds", "images_per_second")})
         pl_module.log("step", float(row["epoch"]))  # the loggers' x axis: the epoch
         if trainer.is_global_zero:
             self.metrics.append(row)

@@ -73,7 +73,7 @@ def wait_for_runs(ask: Ask, server: subprocess.Popen) -> None:
         assert server.poll() is None, "TensorBoard ended by itself"
         try:
             tags = ask("plugin/scalars/tags")
-            if BROKEN in tags and all("hp/val_acc" in tags.get(run, {}) for run in (FIRST, RESUMED, TRIAL)):
+            if BROKEN in tags and all("z_hp/val_acc" in tags.get(run, {}) for run in (FIRST, RESUMED, TRIAL)):
                 return
         except urllib.error.URLError:
             pass
@@ -110,13 +110,13 @@ def test_scalars_are_those_of_metrics_csv(ask: Ask, outputs: Path) -> None:
 
 def test_images_are_the_files_of_the_run(ask: Ask, outputs: Path) -> None:
     tags = ask("plugin/images/tags")
-    files = {f"figures/{path.stem}": path for path in (outputs / FIRST / "figures").iterdir()}
+    files = {f"z_figures/{path.stem}": path for path in (outputs / FIRST / "figures").iterdir()}
     assert set(tags[FIRST]) == set(files)
     assert TRIAL not in tags
-    meta = ask("plugin/images/images", run=FIRST, tag="figures/curves", sample=0)[-1]
+    meta = ask("plugin/images/images", run=FIRST, tag="z_figures/curves", sample=0)[-1]
     path, _, query = meta["query"].partition("?")
     shown = ask("plugin/images/individualImage", **dict(urllib.parse.parse_qsl(query or path)))
-    assert shown == files["figures/curves"].read_bytes()
+    assert shown == files["z_figures/curves"].read_bytes()
 
 
 def test_the_report_is_there_as_text(ask: Ask) -> None:
@@ -128,10 +128,10 @@ def test_the_report_is_there_as_text(ask: Ask) -> None:
 
 def test_histograms_of_weights_and_gradients_of_each_layer(ask: Ask) -> None:
     tags = set(ask("plugin/histograms/tags")[FIRST])
-    layers = {tag.partition("/")[2] for tag in tags if tag.startswith("weights/")}
+    layers = {tag.partition("/")[2] for tag in tags if tag.startswith("z_weights/")}
     assert len(layers) == 6  # weight and bias of two linear layers and a BatchNorm
-    assert tags == {f"{kind}/{layer}" for kind in ("weights", "gradients") for layer in layers}
-    (_, step, buckets), *_ = ask("plugin/histograms/histograms", run=FIRST, tag=f"weights/{sorted(layers)[0]}")
+    assert tags == {f"{kind}/{layer}" for kind in ("z_weights", "z_gradients") for layer in layers}
+    (_, step, buckets), *_ = ask("plugin/histograms/histograms", run=FIRST, tag=f"z_weights/{sorted(layers)[0]}")
     assert step == 1
     assert buckets
     assert set(ask("plugin/distributions/tags")[FIRST]) == tags
@@ -148,7 +148,7 @@ def test_hparams_have_one_row_a_run_with_the_real_metrics(ask: Ask, outputs: Pat
     assert set(rows) == {FIRST, RESUMED, BROKEN, TRIAL}
     for run in (FIRST, RESUMED, TRIAL):
         result = json.loads((outputs / run / "result.json").read_text())
-        scored = {f"hp/{key.replace('/', '_')}": result[key] for key in KEYS if key in result}
+        scored = {f"z_hp/{key.replace('/', '_')}": result[key] for key in KEYS if key in result}
         assert metrics(rows[run]) == pytest.approx(scored)
         assert rows[run]["sessions"][0]["status"] == "STATUS_SUCCESS"
 
@@ -157,7 +157,7 @@ def test_a_run_without_scores_has_no_made_up_ones(ask: Ask) -> None:
     rows = session_groups(ask)
     assert metrics(rows[BROKEN]) == {}
     assert rows[BROKEN]["sessions"][0]["status"] == "STATUS_FAILURE"
-    assert "hp/test_acc" not in metrics(rows[TRIAL])
+    assert "z_hp/test_acc" not in metrics(rows[TRIAL])
 
 
 def test_hparams_are_numbers_and_what_a_resumed_run_ended_with(ask: Ask) -> None:

@@ -75,6 +75,10 @@ class ImageFolderDataModule(ImageDataModule):
         self.resize, self.test_fraction, self.on_bad_file = resize, test_fraction, on_bad_file
         self.listed: folders.Listing | None = None
 
+    @property
+    def title(self) -> str:
+        return printable(self.root)
+
     def foreseen(self) -> Traits | None:
         names = self._listing().class_names
         if self._stored(self._listing()) is not None:

@@ -136,6 +136,11 @@ class ImageDataModule(pl.LightningDataModule):
         self.arrays = arrays
 
     @property
+    def title(self) -> str:
+        """What a person calls this data set."""
+        return type(self).__name__.removesuffix("DataModule")
+
+    @property
     def num_classes(self) -> int:
         return len(self.class_names)
 

@@ -60,6 +60,7 @@ _CALLBACKS = (
     "lightsweep.insight.layers.Graph",
     "lightsweep.insight.layers.Histograms",
     "lightsweep.insight.run_figures.RunFigures",
+    "lightsweep.lr_monitor.LearningRateMonitor",
     "lightsweep.progress.ProgressLine",
 )
 _LAUNCHERS = (

@@ -16,8 +16,10 @@ from torch.utils.tensorboard.summary import hparams
 
 from lightsweep.hparams import Column
 from lightsweep.tracking.event_files import forget_settings
-from lightsweep.tracking.tracker import SCORES, Tracker, finite_values, outcome
+from lightsweep.tracking.tracker import SCORES, Tracker, final_scores, finite_values, outcome
 
+# TensorBoard sorts groups of tags by name. Curves are what a person opens it for: all else follows `train` and `val`.
+_AFTER_CURVES = "z_"
 _BINS = 60  # of a histogram; TensorBoard shows 30
 _STATUS = {
     "success": api_pb2.STATUS_SUCCESS,
@@ -38,10 +40,13 @@ class TensorBoardTracker(Tracker):
         self._add(_tagged(metadata.EXPERIMENT_TAG, experiment=_experiment(columns)))
         self._add(session_start)
 
+    def scores(self, facts: Mapping[str, Any]) -> None:
+        self.logger.log_metrics({_tag(name): score for name, score in final_scores(facts).items()}, step=1)
+
     def figure(self, name: str, path: Path, epoch: int) -> None:
         width, height = _size(png := path.read_bytes())
         image = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=png)
-        self._add(Summary(value=[Summary.Value(tag=name, image=image)]), epoch)
+        self._add(Summary(value=[Summary.Value(tag=_tag(name), image=image)]), epoch)
 
     def text(self, name: str, path: Path, epoch: int) -> None:
         verbatim = indent(path.read_text(encoding="utf-8"), "    ")  # the text is Markdown to TensorBoard
@@ -49,7 +54,7 @@ class TensorBoardTracker(Tracker):
 
     def histogram(self, name: str, values: Tensor, epoch: int) -> None:
         if len(finite := finite_values(values)):
-            self.logger.experiment.add_histogram(name, finite, epoch, bins=_BINS)
+            self.logger.experiment.add_histogram(_tag(name), finite, epoch, bins=_BINS)
 
     def graph(self, net: nn.Module, images: Tensor) -> None:
         with torch.no_grad(), warnings.catch_warnings():
@@ -74,8 +79,14 @@ def _experiment(columns: Mapping[str, Column]) -> api_pb2.Experiment:
         )
         for key, column in columns.items()
     ]
-    scores = [api_pb2.MetricInfo(name=api_pb2.MetricName(tag=tag)) for tag in SCORES]
+    scores = [
+        api_pb2.MetricInfo(name=api_pb2.MetricName(tag=_tag(name)), display_name=key) for name, key in SCORES.items()
+    ]
     return api_pb2.Experiment(hparam_infos=settings, metric_infos=scores)
+
+
+def _tag(name: str) -> str:
+    return _AFTER_CURVES + name
 
 
 def _tagged(tag: str, **content: Any) -> Summary:
