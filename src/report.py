@@ -13,8 +13,6 @@ from pathlib import Path
 from lightsweep import command
 from lightsweep.reporting import commandline
 
-ROOT = Path(__file__).resolve().parents[1]
-
 
 def main(typed: Sequence[str] | None = None) -> int:
     options = parser().parse_args(typed)
@@ -100,8 +98,10 @@ def _wanted(table, options: argparse.Namespace, known: Sequence[str]):
 
 
 def _outputs() -> Path:
-    here = Path("outputs")
-    return here if here.is_dir() else ROOT / "outputs"
+    from lightsweep.security.paths import OUTPUTS
+
+    here = Path("outputs")  # its names are shorter
+    return here if here.is_dir() and here.samefile(OUTPUTS) else OUTPUTS
 
 
 def _write(name: str, text: str) -> None:

@@ -65,6 +65,8 @@ def check(cfg: DictConfig, overrides: list[str]) -> None:
     for key, names in _KEYS.items():
         for name in cfg[key]:
             checks.require(name in names, f"{key}.{name}", f"be one of {', '.join(names)}", cfg[key][name])
+    is_text = isinstance(cfg.name, str | int | float) and not isinstance(cfg.name, bool)
+    checks.require(cfg.name is None or is_text, "name", "be a text, or null", cfg.name)
     checks.whole("seed", cfg.seed, "[0, inf)")
     checks.choice("score_with", cfg.score_with, ("best", "last"))
     checks.flag("test", cfg.test)

@@ -3,10 +3,12 @@
 import math
 import secrets
 from collections.abc import Sequence
+from pathlib import Path
 
 from omegaconf import OmegaConf
 
-from lightsweep.run_folder import ROOT, place
+from lightsweep import run_name
+from lightsweep.run_folder import OUTPUTS, ROOT, place
 from lightsweep.security import interpolations
 from lightsweep.security.secrets import place as storage_place
 
@@ -14,19 +16,28 @@ from lightsweep.security.secrets import place as storage_place
 def register() -> None:
     """Make the resolvers known; again does nothing new.
 
-    ``root:outputs`` is a path in the project's root, ``run_id:`` a few random letters. ``steps:EPOCHS,SEEDS`` is how
-    many steps a trial has for its pruner, ``warmup_steps:EPOCHS,SEEDS`` how many of them it is safe from the pruner.
-    ``group:FOLDER`` and ``name:FOLDER`` are what a tracker calls a run. ``storage:`` stands for the address in
-    LIGHTSWEEP_STORAGE, if there is one. OmegaConf's own resolvers are restricted.
+    ``root:NAME`` is a path in the project's root; its first part ``outputs`` is `OUTPUTS`, wherever that is.
+    ``run_id:`` is a few random letters, ``folder_name:NAME,OVERRIDES`` a run's name as a part of its folder's.
+    ``steps:EPOCHS,SEEDS`` is how many steps a trial has for its pruner, ``warmup_steps:EPOCHS,SEEDS`` how many of them
+    it is safe from the pruner. ``group:FOLDER`` and ``name:FOLDER`` are what a tracker calls a run. ``storage:`` stands
+    for the address in LIGHTSWEEP_STORAGE, if there is one. OmegaConf's own resolvers are restricted.
     """
     interpolations.restrict()
     OmegaConf.register_resolver("lightsweep.storage", storage_place, replace=True)
-    OmegaConf.register_resolver("lightsweep.root", lambda name: str(ROOT / name), replace=True)
+    OmegaConf.register_resolver("lightsweep.root", _in_root, replace=True)
     OmegaConf.register_resolver("lightsweep.run_id", lambda: secrets.token_hex(2), use_cache=True, replace=True)
+    OmegaConf.register_resolver(
+        "lightsweep.folder_name", run_name.for_folder, replace=True, annotation_validation="off"
+    )
     OmegaConf.register_resolver("lightsweep.group", lambda folder: place(folder)[0], replace=True)
     OmegaConf.register_resolver("lightsweep.name", lambda folder: place(folder)[1], replace=True)
     OmegaConf.register_resolver("lightsweep.steps", steps, replace=True, annotation_validation="off")
     OmegaConf.register_resolver("lightsweep.warmup_steps", warmup_steps, replace=True, annotation_validation="off")
+
+
+def _in_root(name: str) -> str:
+    first, *rest = Path(name).parts
+    return str(OUTPUTS.joinpath(*rest) if first == "outputs" else ROOT / name)
 
 
 def steps(epochs: int, seeds: Sequence[int] | None) -> int:

@@ -14,7 +14,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-from lightsweep import environment, signals
+from lightsweep import environment, run_name, signals
 from lightsweep.errors import ConfigError, Diverged, Interrupted, Pruned, StorageLost
 from lightsweep.files import write_whole
 from lightsweep.metrics import MetricsFile
@@ -45,6 +45,7 @@ class Record:
         self.completed = False
         self.facts: dict[str, Any] = {
             "kind": kind,
+            "name": run_name.of(cfg.name, overrides) or None,
             "seed": cfg.seed,
             "overrides": overrides,
             "versions": environment.versions(),

@@ -20,10 +20,12 @@ from omegaconf.errors import OmegaConfBaseException
 from lightsweep.errors import ConfigError, Interrupted, RunFailed
 from lightsweep.files import becoming, missing, remove_empty, sweep, sweep_folders, write_whole
 from lightsweep.security import interpolations, targets
-from lightsweep.security.paths import ROOT
+from lightsweep.security.paths import OUTPUTS
+from lightsweep.security.paths import ROOT as ROOT
 
 CONFIG = "config.yaml"
 _GRID = "multirun.yaml"
+_JOB = re.compile(r"\d+(-(?!\d\d-\d\d).*)?")  # 0, 12-lr0.1; not 2026-11-21_10-52-37-957b
 OVERRIDES = "overrides"  # its extra key: what was typed
 LR_FIND = "lr_find.csv"  # what a learning-rate range test leaves, which is no run
 
@@ -163,7 +165,7 @@ def is_follower() -> bool:
     return os.environ.get("LOCAL_RANK", "0") != "0"
 
 
-def find(name: str, runs: Path = ROOT / "outputs" / "runs") -> Path:
+def find(name: str, runs: Path = OUTPUTS / "runs") -> Path:
     """The run's folder that ``resume=NAME`` means: a path, or ``latest``, the newest below `runs`.
 
     Raises:
@@ -186,7 +188,7 @@ def _named(name: str) -> Path:
     return folder.resolve()
 
 
-def newest(runs: Path = ROOT / "outputs" / "runs", *, typed: str = "latest") -> Path:
+def newest(runs: Path = OUTPUTS / "runs", *, typed: str = "latest") -> Path:
     """The newest run below `runs`.
 
     Raises:
@@ -279,7 +281,7 @@ def kind(folder: Path) -> str:
         if re.fullmatch(r"trial-\d+", name):
             return meaning
     # Hydra's grid leaves a multirun.yaml, the official Optuna sweeper does not; both number their jobs.
-    return "job" if (folder.parent / "multirun.yaml").is_file() or folder.name.isdecimal() else "run"
+    return "job" if (folder.parent / "multirun.yaml").is_file() or _JOB.fullmatch(folder.name) else "run"
 
 
 def is_set_aside(name: str) -> bool:
@@ -293,7 +295,7 @@ def place(folder: str) -> tuple[str, str]:
     for index, part in enumerate(parts[1:], start=1):
         if re.fullmatch(r"trial-\d+|confirm", part):
             return parts[index - 1], "/".join(parts[index:])
-    return (parts[-2], parts[-1]) if len(parts) > 1 and parts[-1].isdecimal() else ("runs", parts[-1])
+    return (parts[-2], parts[-1]) if len(parts) > 1 and _JOB.fullmatch(parts[-1]) else ("runs", parts[-1])
 
 
 def config_options(hydra: Any) -> list[str]:

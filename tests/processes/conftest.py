@@ -65,10 +65,11 @@ def python(tmp_path: Path):
 
 
 def placed(arguments, folder: Path) -> list[str]:
-    """The arguments, and where the run or the grid lies: `folder`/run, `folder`/grid. Pictures cost seconds a run, so
-    they are drawn only where the arguments name them."""
+    """The arguments, and where the run or the grid lies: `folder`/run, `folder`/grid, jobs by their numbers. Pictures
+    cost seconds a run, so they are drawn only where the arguments name them."""
     chosen = {argument.partition("=")[0].lstrip("~") for argument in arguments}
     default = {"hydra.run.dir": folder / "run", "hydra.sweep.dir": folder / "grid", "callbacks": TRAINING}
+    default["hydra.sweep.subdir"] = "${hydra.job.num}"
     if "resume" in chosen:
         return list(arguments)
     if "callbacks.figures" in chosen:

@@ -1,7 +1,10 @@
 """Where things lie: outputs/ in the project's root, what a person types relative to where he stands."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 
 import pytest
 
@@ -34,6 +37,21 @@ def test_outputs_lie_in_the_root(train, tmp_path):
         assert list((tmp_path / "here").iterdir()) == []
     finally:
         shutil.rmtree(made)
+
+
+def test_outputs_are_moved_by_one_variable(train, tmp_path):
+    moved = tmp_path / "elsewhere"
+    typed = "hydra.run.dir=${lightsweep.root:outputs}/runs/mine"
+
+    ended = train(*RUN, typed, LIGHTSWEEP_OUTPUTS=str(moved))
+
+    assert (ended.code, ended.err) == (0, "")
+    assert ended.out.splitlines()[-1] == f"run folder: {moved}/runs/mine"
+    assert train("resume=latest", "trainer.max_epochs=2", LIGHTSWEEP_OUTPUTS=str(moved)).code == 0
+    environment = {**os.environ, "LIGHTSWEEP_OUTPUTS": str(moved)}
+    command = [sys.executable, str(ROOT / "src" / "report.py")]
+    told = subprocess.run(command, env=environment, cwd=tmp_path, check=True, capture_output=True, text=True)
+    assert "runs/mine" in told.stdout
 
 
 def test_a_name_with_odd_letters(train, tmp_path):

@@ -261,7 +261,7 @@ def test_the_official_sweeper_restores_no_pickles_by_a_detour(scene, attack) -> 
 
 
 def test_a_run_of_a_file_begins_in_a_new_folder(scene, attack) -> None:
-    mine = hydra_keys.ROOT / "outputs" / "test-of-security"
+    mine = hydra_keys.OUTPUTS / "test-of-security"
     scene.write(
         "experiment/evil.yaml", {"hydra": {"run": {"dir": "${lightsweep.root:outputs}/test-of-security"}}}, GLOBAL
     )

@@ -227,7 +227,8 @@ def test_a_plain_grid(train, tmp_path):
     said = finish(process, 1)
     assert "job 1: model.dropout must be in [0, 1), got 1.5" in said
     assert "Traceback" not in said
-    assert json.loads((tmp_path / "g" / "0" / "result.json").read_text())["status"] == "completed"
+    (result,) = tmp_path.glob("g/0-*/result.json")
+    assert json.loads(result.read_text())["status"] == "completed"
 
 
 def test_an_array_of_sweepers_over_one_database(cluster, tmp_path):

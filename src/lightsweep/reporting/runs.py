@@ -14,6 +14,7 @@ from lightsweep.reporting.text import is_metric, is_number
 FILE = "result.json"
 _LARGEST = 32_000_000  # bytes; a result.json has some thousand
 _NESTED = ("config", "overrides", "versions")
+_NO_SETTINGS = {"name"}  # what does not change what a run does
 _LOSSES = ("loss", "objective")
 
 Row = dict[str, Any]
@@ -90,7 +91,7 @@ def read(folder: Path, name: str) -> Run:
     if not isinstance(result.get("config"), dict):
         overrides = overrides or _hydras_overrides(folder)
     row = _config(result, overrides)
-    settings = _one_of_each(frozenset(row))
+    settings = _one_of_each(frozenset(row.keys() - _NO_SETTINGS))
     return Run(folder, name, _with_facts(row, result), tuple(overrides), settings=settings)
 
 

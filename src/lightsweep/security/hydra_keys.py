@@ -12,7 +12,7 @@ from typing import Any
 
 from lightsweep.errors import ConfigError
 from lightsweep.security import table, targets
-from lightsweep.security.paths import ROOT, is_inside
+from lightsweep.security.paths import OUTPUTS, is_inside
 from lightsweep.security.secrets import INTERPOLATION as STORAGE
 from lightsweep.security.typed import Typed
 
@@ -20,9 +20,10 @@ _RUN = "/the run's folder"  # stands for it: it is known only when the job begin
 _SWEEP = "/the sweep's folder"
 # The interpolations of our own conf/ and of Hydra's and the launchers' defaults, and what stands for each.
 _KNOWN = (
-    (re.compile(r"\$\{lightsweep\.root:outputs\}"), str(ROOT / "outputs")),
+    (re.compile(r"\$\{lightsweep\.root:outputs\}"), str(OUTPUTS)),
     (re.compile(r"\$\{now:(%Y-%m-%d|%H-%M-%S|%Y-%m-%d_%H-%M-%S)\}"), "time"),
     (re.compile(r"\$\{lightsweep\.run_id:\}"), "id"),
+    (re.compile(r"\$\{lightsweep\.folder_name:\$\{name\},\$\{hydra\.overrides\.task\}\}"), "-name"),
     (re.compile(r"\$\{hydra\.job\.(num|id)\}"), "0"),  # which only Hydra sets
     (re.compile(r"\$\{hydra\.runtime\.output_dir\}"), _RUN),
     (re.compile(r"\$\{hydra\.sweep\.dir\}"), _SWEEP),
@@ -140,7 +141,7 @@ class _Look:
             if raw is None or self.typed.covers(key):
                 continue
             if not _in_outputs(folder := self.text(key, raw)):
-                raise ConfigError(f"{key} must lie in {ROOT / 'outputs'} unless it is typed, got {raw!r}")
+                raise ConfigError(f"{key} must lie in {OUTPUTS} unless it is typed, got {raw!r}")
             if key == "hydra.run.dir" and _UNIQUE.search(raw) is None:
                 self._check_is_new(key, Path(folder))
         for key in ("hydra.sweep.subdir", "hydra.output_subdir"):
@@ -355,7 +356,7 @@ def _holds_interpolation(value: Any) -> bool:
 
 
 def _in_outputs(folder: str) -> bool:
-    return "://" not in folder and is_inside(Path(folder), ROOT / "outputs")
+    return "://" not in folder and is_inside(Path(folder), OUTPUTS)
 
 
 def _stays_inside(path: str, folder: str = "") -> bool:

@@ -11,6 +11,8 @@ from lightsweep.security import table, typed
 from lightsweep.security.targets import TARGET
 
 ROOT = Path(__file__).resolve().parents[3]
+# Where runs, grids and sweeps lie. Moved by the environment only: a config from somebody else cannot.
+OUTPUTS = Path(os.path.abspath(Path(os.environ.get("LIGHTSWEEP_OUTPUTS") or ROOT / "outputs").expanduser()))  # noqa: PTH100  # resolve() would leave symlinks
 # Of a checkpoint's name: {epoch}, {val/acc:.3f}. Python's format would also reach attributes and items of a value.
 _FIELD = re.compile(r"\{\w+(/\w+)?(:[0-9.]*[defg]?)?\}")
 
@@ -35,7 +37,7 @@ def check(values: Mapping[str, Any], key: str, folder: Path) -> None:
 
 
 def _check_place(values: Mapping[str, Any], key: str, place: table.Place, folder: Path) -> None:
-    base, path = folder if place.own is None else ROOT / place.own, Path.cwd()
+    base, path = folder if place.own is None else OUTPUTS / place.own, Path.cwd()
     for argument in place.parts:
         value = values.get(argument)
         if value is None:

@@ -136,7 +136,7 @@ class Place:
 
     Args:
         parts: each below the one before it: ``save_dir/name/version``. The first is relative to the working directory.
-        own: the only place where it may lie unless it is typed, our own default, below the project's root. A database
+        own: the only place where it may lie unless it is typed, our own default, below the outputs' folder. A database
             in the run's folder would be somebody else's.
     """
 
@@ -151,7 +151,7 @@ PLACES: Mapping[str, tuple[Place, ...]] = {
         Place(("save_dir", "name", "version", "sub_dir", "filename_suffix")),
     ),
     "lightsweep.checkpoints.BestCheckpoint": (Place(("dirpath",)),),
-    "lightsweep.tracking.loggers.mlflow": (Place(("store",), own="outputs/mlruns"), Place(("run_dir",))),
+    "lightsweep.tracking.loggers.mlflow": (Place(("store",), own="mlruns"), Place(("run_dir",))),
     "lightsweep.tracking.loggers.wandb": (Place(("run_dir",)),),
 }
 

@@ -14,6 +14,7 @@ _SPACE, _CONFIG, _BESIDE = "space", "config", "beside"
 # Where a run is, what it prints, and what it runs on may change while a study goes on.
 _FREE = (
     "hydra",
+    "name",
     "run_dir",
     "resume",
     "data_dir",
