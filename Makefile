@@ -21,7 +21,7 @@ $(STAMP): pyproject.toml
 	@PYTHON="$(PYTHON)" scripts/setup.sh .venv
 	@touch $@
 
-demo: $(STAMP) ## train and sweep on the bundled digits: two minutes, no network
+demo: $(STAMP) ## train and sweep on the bundled digits: under 90 seconds, no network
 	@scripts/demo.sh $(BIN)/python
 
 train: $(STAMP) ## train one classifier (ARGS: config overrides; CIFAR-10 is fetched on first use)
