@@ -105,3 +105,9 @@ def test_everything_typed_comes_first_beside_model_and_data(compose) -> None:
     table = hparams.columns(hparams.flat(compose(*typed), typed), typed)
     first = {key for key, column in table.items() if column.first}
     assert first == {"model", "data", *(line.partition("=")[0] for line in typed if not line.startswith("seed"))}
+
+
+def test_five_columns_come_first_whatever_was_typed(compose) -> None:
+    for typed in ([], ["optimizer.lr=0.1"], ["model.width=8", "seed=1"]):
+        table = hparams.columns(hparams.flat(compose(*typed), typed), typed)
+        assert sum(column.first for column in table.values()) == 5

@@ -19,7 +19,7 @@ _NUMBERS = (
     *("loss.label_smoothing", "loss.l2", "trainer.max_epochs", "seed"),
 )
 _ALWAYS_FIRST = ("model", "data")
-_FIRST = ("optimizer.lr", "model.width", "model.dropout")  # as long as fewer than five are typed
+_FIRST = ("optimizer.lr", "model.width", "model.dropout", "optimizer", "seed")  # as long as fewer than five are typed
 _TEXTS = ("data", "model", "optimizer", "scheduler", "model.hidden", "model.activation", "model.init", "data.normalize")
 
 
@@ -51,7 +51,8 @@ def columns(params: dict[str, Any], overrides: Sequence[str]) -> dict[str, Colum
     kinds = dict.fromkeys(_TEXTS, True) | dict.fromkeys(_NUMBERS, False)
     kinds |= {key: isinstance(params[key], str) for key in typed}
     first = {*typed, *_ALWAYS_FIRST}
-    first |= set(_FIRST[: max(0, 5 - len(first))])  # as many as the tab opens with
+    others = [key for key in _FIRST if key not in first]
+    first |= set(others[: max(0, 5 - len(first))])  # as many as the tab opens with
     return {key: Column(text, key in first) for key, text in kinds.items()}
 
 
