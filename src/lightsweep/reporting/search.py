@@ -7,9 +7,6 @@ from statistics import variance
 
 from optuna.trial import FrozenTrial, TrialState
 
-_IN_POINTS = ("acc", "balanced_acc")  # shares of the images, whose differences are percentage points
-_POINTS, _PLAIN = COLUMNS = ("points_to_baseline", "to_baseline")
-
 
 @dataclass(frozen=True)
 class Entry:
@@ -94,30 +91,6 @@ def baseline_of(trials: Iterable[FrozenTrial]) -> FrozenTrial | None:
     """The trial of the config as it stands: the completed one, where it was asked for several times."""
     marked = [trial for trial in trials if trial.user_attrs.get("baseline") is True]
     return next((trial for trial in marked if _is_complete(trial)), marked[-1] if marked else None)
-
-
-def in_points(metric: str) -> bool:
-    return metric.rpartition("/")[2] in _IN_POINTS
-
-
-def difference(metric: str, value: float) -> str:
-    """A difference with its sign: percentage points of an accuracy."""
-    return f"{100 * value:+z.2f} points" if in_points(metric) else f"{value:+z.4f}"
-
-
-def column_of(metric: str) -> str:
-    """The name of a table's column with differences to the baseline."""
-    return _POINTS if in_points(metric) else _PLAIN
-
-
-def to_baseline(metric: str, value: float, baseline: float) -> float:
-    """What stands in that column."""
-    return round((value - baseline) * (100 if in_points(metric) else 1), 8)
-
-
-def signed(name: str, value: float) -> str:
-    """The same in a table for people."""
-    return f"{value:+z.2f}" if name == _POINTS else f"{value:+z.4f}"
 
 
 def noise_of_trials(samples: Sequence[Sequence[float]], *, seeds: int) -> float | None:

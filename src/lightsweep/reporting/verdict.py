@@ -12,7 +12,8 @@ from statistics import fmean, stdev
 from typing import Any
 
 from lightsweep.reporting import welch
-from lightsweep.reporting.search import Confirmed, Search, difference, noise_of_trials
+from lightsweep.reporting.gaps import difference
+from lightsweep.reporting.search import Confirmed, Search, noise_of_trials
 
 _NAMED = 5  # trials in a sentence; the others are counted
 _TO_BEGIN = 3  # seeds to confirm with, where nothing says how many it takes

@@ -9,7 +9,8 @@ from typing import Any
 from lightsweep.files import read_json, write_whole
 from lightsweep.reporting import confirmation_file
 from lightsweep.reporting.confirmation_file import FILE
-from lightsweep.reporting.search import Confirmed, Search, difference
+from lightsweep.reporting.gaps import difference
+from lightsweep.reporting.search import Confirmed, Search
 from lightsweep.reporting.verdict import Verdict, judge
 from lightsweep.run_folder import is_set_aside
 from lightsweep.sweep.assignment import Assignment

@@ -11,7 +11,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from lightsweep.files import write_whole
 from lightsweep.names import printable, spreadsheet_cell
-from lightsweep.reporting.search import COLUMNS, baseline_of, column_of, signed, to_baseline
+from lightsweep.reporting.gaps import COLUMNS, column_of, signed, to_baseline
+from lightsweep.reporting.search import baseline_of
 from lightsweep.sweep.space import Space
 
 _FACTS = ("val/acc", "val/f1", "val/loss", "train/acc", "best_epoch", "epochs", "params", "seconds")

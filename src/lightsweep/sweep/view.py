@@ -13,7 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from lightsweep.names import printable
-from lightsweep.reporting.search import baseline_of, column_of, in_points, signed, to_baseline
+from lightsweep.reporting.gaps import column_of, in_points, signed, to_baseline
+from lightsweep.reporting.search import baseline_of
 from lightsweep.sweep.leaderboard import ranked, short
 from lightsweep.sweep.ledger import ended, is_interrupted
 from lightsweep.sweep.space import Space
