@@ -17,10 +17,10 @@ from lightsweep.reporting import commandline
 def main(typed: Sequence[str] | None = None) -> int:
     options = parser().parse_args(typed)
 
-    from lightsweep.reporting import export, filtering, finding, folding, names, table, terminal
+    from lightsweep.reporting import baselines, export, filtering, finding, folding, names, table, terminal
 
     found = finding.find(options.paths or [_outputs()])
-    chosen = folding.fold(found.runs)
+    chosen = baselines.mark(folding.fold(found.runs))
     known = table.known_columns(chosen)
     if options.filter is not None:
         fits = filtering.parse(options.filter, known)

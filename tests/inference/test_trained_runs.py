@@ -79,6 +79,14 @@ def test_of_a_confirmed_sweep_the_best_confirmed_seed(tmp_path: Path, monitor: s
     assert trained_runs.find(str(sweep), None).run == sweep / "confirm" / f"best-seed-{best}"
 
 
+def test_of_a_sweep_whose_best_is_the_baseline_its_best_confirmed_seed(tmp_path: Path) -> None:
+    sweep = a_sweep(tmp_path / "sweep", "1,0,trial-0000")
+    for name, value in (("baseline-seed-101", 0.4), ("baseline-seed-102", 0.6), ("best-seed-101", 0.9)):
+        a_run(sweep / "confirm" / name, value=value)  # the best one is of an earlier best
+    (sweep / "confirmation.json").write_text('{"best_trial": 0, "baseline": {"n": 2}}')
+    assert trained_runs.find(str(sweep), None).run == sweep / "confirm" / "baseline-seed-102"
+
+
 def test_a_confirmation_of_another_trial_is_out_of_date(tmp_path: Path) -> None:
     sweep = a_sweep(tmp_path / "sweep", "1,7,trial-0007")
     run = a_run(sweep / "trial-0007")

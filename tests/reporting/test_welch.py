@@ -11,12 +11,19 @@ def test_seeds_needed_are_those_of_cohens_tables(effect: float, n: int) -> None:
     assert welch.seeds_needed(effect, 1.0, 1.0) == n
 
 
-def test_p_is_that_of_scipy() -> None:
+def test_p_and_interval_are_those_of_scipy() -> None:
     one, other = [0.61, 0.60, 0.62, 0.59], [0.57, 0.58, 0.55]
     result = welch.test(one, other)
-    assert result.p == stats.ttest_ind(one, other, equal_var=False).pvalue
-    assert result.interval is not None
-    assert result.interval[0] < result.difference < result.interval[1]
+    expected = stats.ttest_ind(one, other, equal_var=False)
+    assert result.p == pytest.approx(expected.pvalue)
+    assert result.interval == pytest.approx(tuple(expected.confidence_interval()))
+
+
+def test_a_group_without_spread_is_tested_by_the_others(recwarn: pytest.WarningsRecorder) -> None:
+    """With the other's degrees of freedom alone: by hand, the standard error is 0.1, of one degree."""
+    result = welch.test([0.6, 0.8], [0.5, 0.5])
+    assert result.p == pytest.approx(2 * stats.t.sf(2.0, 1))
+    assert not recwarn.list
 
 
 @pytest.mark.parametrize(

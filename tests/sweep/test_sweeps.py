@@ -42,11 +42,16 @@ def test_leaves_a_study_that_can_be_looked_at(sweep, study, tmp_path: Path) -> N
         assert list(trial.intermediate_values) == [1, 2]
     confirmed = json.loads((folder / "confirmation.json").read_text())
     assert confirmed["best_trial"] == best.number
+    assert best.number == 1
     assert {confirmed[name]["n"] for name in ("best", "baseline")} == {1}
     confirmation = result(folder / "confirm" / "best-seed-101")
     assert (confirmation["kind"], confirmation["seed"]) == ("confirmation", 101)
     assert confirmation["test/acc"] == confirmed["best"]["test/acc"]["mean"]
-    assert f"--config-dir {folder} --config-name best" in done.out
+    assert confirmed["verdict"]["outcome"] == "unclear"  # of one seed each
+    assert "--config-name best" not in done.out
+    for line in confirmed["verdict"]["lines"]:
+        assert line in done.out
+        assert f"- {line}\n" in (folder / "leaderboard.md").read_text()
     head = f"Confirmation of trial {best.number} and the baseline on test data, seeds 101:"
     assert head in (folder / "leaderboard.md").read_text()
     assert sweep("hydra.sweeper.n_trials=3").code == 0
@@ -392,4 +397,4 @@ def test_f1_can_be_what_is_searched_for_with_averaged_weights_from_an_earlier_ru
         record = result(tmp_path / "study" / f"trial-{trial.number:04d}")
         assert trial.value == record["best_value"] == pytest.approx(record["val/f1"])
     assert study().direction.name == "MAXIMIZE"
-    assert "best: val/f1 0." in done.out + done.err
+    assert "val/f1" in next(line for line in done.out.splitlines() if line.startswith("configuration"))

@@ -100,8 +100,11 @@ def _of_sweep(folder: Path, which: str | None) -> Weights:
         raise ConfigError(f"{folder} is a sweep without a complete trial")
     trial = f"trial {best['trial']}, the sweep's best"
     links.check(folder / "confirm", within=folder, deep=False)
-    confirmed = sorted(run for run in folder.glob("confirm/best-seed-*") if not run_folder.is_set_aside(run.name))
-    if confirmed and str(_read(folder / "confirmation.json").get("best_trial")) == best["trial"]:
+    confirmation = _read(folder / "confirmation.json")
+    alone = "baseline" in confirmation and "best" not in confirmation  # the best is the baseline
+    name = "baseline" if alone else "best"
+    confirmed = sorted(run for run in folder.glob(f"confirm/{name}-seed-*") if not run_folder.is_set_aside(run.name))
+    if confirmed and str(confirmation.get("best_trial")) == best["trial"]:
         run = _best_of(confirmed, folder)
         return _of_run(run, which, f"{trial}, in its confirmation the best seed by validation")
     place = folder / best["folder"]

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from lightsweep.reporting import names
-from lightsweep.reporting.folding import SD
+from lightsweep.reporting.folding import shown
 from lightsweep.reporting.runs import Run
 from lightsweep.reporting.table import Table
-from lightsweep.reporting.text import cell, is_metric, is_number, plain
+from lightsweep.reporting.text import is_metric, is_number, plain
 
 _STATUSES = ("completed", "unfinished", "pruned", "interrupted", "diverged", "failed")
 
@@ -16,13 +16,13 @@ def leaderboard(table: Table, runs: Sequence[Run]) -> dict[str, Any]:
     """Caption, columns and rows. Columns with test scores have no button: nobody should choose by them."""
     labels, ranks = names.short(table.columns), table.ranks
     first = [name for name in ("run", "status", table.monitor) if name in table.columns]  # all may have failed
-    shown = [*first, *(name for name in table.columns if name not in (*first, "kind"))]
-    shown += ["kind"] if "kind" in table.columns else []
+    wanted = [*first, *(name for name in table.columns if name not in (*first, "kind"))]
+    wanted += ["kind"] if "kind" in table.columns else []
     better = "higher" if table.maximises else "lower"
     columns = [column("rank")] + [
-        column(labels[name], numeric=_is_numeric(runs, name), sortable=not name.startswith("test/")) for name in shown
+        column(labels[name], numeric=_is_numeric(runs, name), sortable=not name.startswith("test/")) for name in wanted
     ]
-    rows = [[number_cell(ranks.get(run.name)), *(cell_of(run, name) for name in shown)] for run in runs]
+    rows = [[number_cell(ranks.get(run.name)), *(cell_of(run, name) for name in wanted)] for run in runs]
     data = plain(table.data or "unknown data")
     return {"caption": f"{data}, ranked by {table.monitor} ({better} is better)", "columns": columns, "rows": rows}
 
@@ -33,7 +33,7 @@ def column(label: str, *, numeric: bool = True, sortable: bool = True) -> dict[s
 
 def cell_of(run: Run, name: str) -> dict[str, Any]:
     value = run.at(name)
-    text = cell(name, value, run.row.get(name + SD))
+    text = shown(run, name)
     if name == "status":
         return {"text": text, "value": text, "kind": f"status {text}" if text in _STATUSES else "status"}
     numeric = is_number(value)

@@ -9,7 +9,7 @@ from statistics import fmean, stdev
 import numpy as np
 
 from lightsweep.errors import ConfigError
-from lightsweep.reporting import finding, folding, records, welch
+from lightsweep.reporting import baselines, finding, folding, records, welch
 from lightsweep.reporting.differences import comparable, differences
 from lightsweep.reporting.runs import Run
 from lightsweep.reporting.text import is_metric, is_number, plain
@@ -104,7 +104,7 @@ def compare(paths: Sequence[Path]) -> Comparison:
             members.setdefault(run.folder.resolve(), Run(run.folder, named, run.row, run.overrides, (), run.settings))
         notes += [f"skipped {name}: {reason}" for name, reason in found.broken.items()]
         notes += [f"{name} has no result.json yet" for name in found.unfinished]
-    leaves = [seed for run in folding.fold(members.values()) for seed in (run.seeds or (run,))]
+    leaves = [seed for run in baselines.mark(folding.fold(members.values())) for seed in (run.seeds or (run,))]
     typed = {folder: place for place, folder in enumerate(members)}
     leaves.sort(key=lambda run: typed[run.folder.resolve()])  # folding has moved seeds behind single runs
     complete = [run for run in leaves if run.is_complete]
@@ -159,7 +159,8 @@ def _part_first(metric: str) -> int:
 
 
 def _name(members: Sequence[Run]) -> str:
-    return members[0].name if len(members) == 1 else f"{members[0].name} and {len(members) - 1} more"
+    more = f" and {len(members) - 1} more" * (len(members) > 1)
+    return f"{members[0].name}{more}{' (baseline)' * (members[0].row.get(baselines.MARK) is True)}"
 
 
 def _recall(counts: np.ndarray) -> np.ndarray:

@@ -1,27 +1,32 @@
 """A confirmation: the best configuration against the baseline, over fresh seeds."""
 
+from collections.abc import Sequence
 from typing import Any
 
-from lightsweep.reporting import cells, welch
+from lightsweep.reporting import cells, gaps, welch
 from lightsweep.reporting.runs import Run
 from lightsweep.reporting.table import Table
 
+_SCORES = ("val/acc", "test/acc", "val/loss", "test/loss")
 
-def of(table: Table | None) -> dict[str, Any] | None:
+
+def of(tables: Sequence[Table]) -> dict[str, Any] | None:
     """Columns, rows and sentences; None where nothing was confirmed."""
-    runs = [run for run in table.runs if run.row.get("kind") == "confirmation"] if table else []
-    if not runs or table is None:
+    runs = [run for table in tables if table.is_confirmation for run in table.runs]
+    if not runs:
         return None
-    scores = [key for key in ("val/acc", "test/acc", "val/loss", "test/loss") if any(key in run.row for run in runs)]
-    columns = [cells.column("configuration", numeric=False), *(cells.column(key) for key in scores), cells.column("n")]
-    ordered = sorted(runs, key=lambda run: run.folder.name != "best")
+    scores = dict.fromkeys([*(run.monitor for run in runs), *_SCORES])
+    shown = [key for key in (*scores, *gaps.COLUMNS, "n") if any(key in run.row for run in runs)]
+    columns = [cells.column("configuration", numeric=False), *(cells.column(key) for key in shown)]
+    ordered = sorted(runs, key=lambda run: (run.folder.parent, run.folder.name != "best"))
+    several = len({run.folder.parent for run in runs}) > 1
     rows = [
-        [cells.text_cell(run.folder.name), *(cells.cell_of(run, key) for key in scores), cells.cell_of(run, "n")]
+        [cells.text_cell(run.name if several else run.folder.name), *(cells.cell_of(run, key) for key in shown)]
         for run in ordered
     ]
     by_name = {run.folder.name: run for run in runs}
     lines = []
-    if {"best", "baseline"} <= by_name.keys():
+    if {"best", "baseline"} <= by_name.keys() and not several:
         for score in ("val/acc", "test/acc"):
             lines += _tested(score, by_name["best"], by_name["baseline"])
     return {"columns": columns, "rows": rows, "lines": lines}

@@ -10,10 +10,10 @@ from typing import Any
 
 from lightsweep.names import spreadsheet_cell
 from lightsweep.reporting import names
-from lightsweep.reporting.folding import SD
+from lightsweep.reporting.folding import shown
 from lightsweep.reporting.runs import Run
 from lightsweep.reporting.table import Table, rows
-from lightsweep.reporting.text import cell, plain
+from lightsweep.reporting.text import plain
 
 Parts = Sequence[tuple[Table, Sequence[Run]]]  # tables, each with the rows that are wanted, in order
 
@@ -64,8 +64,8 @@ def _markdown(table: Table, runs: Sequence[Run]) -> str:
     lines += [_line(["rank", *(_escaped(labels[column]) for column in table.columns)])]
     lines += [_line(["---"] * (len(table.columns) + 1))]
     for run in runs:
-        shown = [_escaped(cell(column, run.at(column), run.row.get(column + SD))) for column in table.columns]
-        lines.append(_line([str(ranks.get(run.name, "")), *shown]))
+        texts = [_escaped(shown(run, column)) for column in table.columns]
+        lines.append(_line([str(ranks.get(run.name, "")), *texts]))
     return "\n".join(lines) + "\n"
 
 

@@ -7,12 +7,18 @@ from statistics import fmean, stdev
 from typing import Any
 
 from lightsweep.reporting.runs import Row, Run
-from lightsweep.reporting.text import is_metric, is_number
+from lightsweep.reporting.text import cell, is_metric, is_number
 
 SD = " sd"  # row["val/acc sd"] is the standard deviation of row["val/acc"]
 _MEANS = ("best_value", "best_epoch", "epochs", "gap")
 _OWN = ("seed", "data.seed", "error", "std", "best_value")
 _SEEDED = re.compile(r"(.+)-seed-\d+$")
+
+
+def shown(run: Run, column: str) -> str:
+    """A run's cell as text."""
+    text = cell(column, run.at(column), run.row.get(column + SD))
+    return f"{text} (baseline)" if column == "run" and run.row.get("baseline") is True else text
 
 
 def fold(runs: Iterable[Run]) -> list[Run]:

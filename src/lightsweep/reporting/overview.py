@@ -14,13 +14,16 @@ from lightsweep.files import read_regular
 from lightsweep.reporting import (
     cells,
     class_figures,
+    confirmation_file,
     confirmed,
     figures,
     names,
     page,
     records,
+    search,
     setting,
     terminal,
+    verdict,
     yaml_file,
 )
 from lightsweep.reporting.drawing import Drawing
@@ -49,22 +52,25 @@ def content(
     """What the template shows, and the figures' data."""
     runs = [run for table, _ in parts for run in table.runs]
     main = parts[0][0] if parts else None
-    best = _best(main)
+    best = main.best if main else None
     drawn = _drawn(study, main, best)
-    confirmation = confirmed.of(main)
+    confirmation = confirmed.of([table for table, _ in parts])
+    judged = _verdict(study, main, paths)
     return {
         "title": plain(f"Sweep {study.name}" if study else f"Runs in {', '.join(map(str, paths))}"),
         "subtitle": plain(", ".join(str(path.resolve()) for path in paths)),
         "written": datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
         "summary": _summary(runs, main, best),
         "notes": _notes(found, parts, study, drawn),
+        "verdict": judged,
         "best": _best_section(best, main, paths, study) if best and main else None,
-        "tables": [cells.leaderboard(table, wanted) for table, wanted in parts],
+        "tables": [cells.leaderboard(table, wanted) for table, wanted in parts if not table.is_confirmation],
         "errors": [(plain(run.name), plain(run.row["error"])) for run in _failed(runs)],
         "figures": drawn.shown,
         "confirmation": confirmation,
         "setting": setting.of(runs, study),
         "sections": [
+            *([("verdict", "Verdict")] if judged else []),
             *([("best", "Best")] if best else []),
             ("leaderboard", "Leaderboard"),
             *drawn.links,
@@ -78,19 +84,19 @@ def _failed(runs: Sequence[Run]) -> list[Run]:
     return [run for run in runs if run.status in ("failed", "diverged") and run.row.get("error")]
 
 
-def _best(table: Table | None) -> Run | None:
-    """The first that is no confirmation, which trains a trial's configuration again."""
-    if table is None:
-        return None
-    ranks = table.ranks
-    ranked = [run for run in table.runs if run.name in ranks]
-    trials = [run for run in ranked if run.row.get("kind") != "confirmation"] or ranked
-    return min(trials, key=lambda run: ranks[run.name], default=None)
+def _verdict(study: Study | None, table: Table | None, paths: Sequence[Path]) -> list[str]:
+    """What the sweep has found, a line a sentence; nothing where it has found nothing yet."""
+    if study is None or table is None:
+        return []
+    found = search.of_trials(study.trials, metric=table.monitor, maximises=study.maximises, seeds=study.seeds)
+    if found is None:
+        return []
+    return [plain(line) for line in verdict.judge(found, confirmation_file.read(paths[0])).lines]
 
 
 def _drawn(study: Study | None, table: Table | None, best: Run | None) -> Drawing:
     drawn = Drawing()
-    trials = [run for run in (table.runs if table else ()) if run.row.get("kind") != "confirmation"]
+    trials = table.runs if table else ()
     if study is not None:
         _draw_study(drawn, study, table.monitor if table else "value")
     if table is not None:
@@ -181,7 +187,7 @@ def _notes(found: Found, parts: Parts, study: Study | None, drawn: Drawing) -> l
     notes = [*terminal.problems(found), *drawn.remarks]
     if not parts:
         notes.append("No run has a result yet.")
-    if len(parts) > 1:
+    if sum(not table.is_confirmation for table, _ in parts) > 1:
         notes.append(
             "Scores of different data sets or metrics cannot be compared: there is a table for each, and the figures"
             " are of the first."

@@ -14,6 +14,7 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.storages import JournalStorage, RDBStorage
 from optuna.storages.journal import BaseJournalBackend
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from lightsweep.errors import ConfigError
@@ -22,6 +23,7 @@ from lightsweep.reporting.yaml_file import load
 from lightsweep.security import secrets
 
 _JOURNAL = "study.journal"
+_KEPT = ("interrupted", "error", "baseline", "note")  # of a trial's attributes
 _SQLITE = re.compile(r"sqlite:///(?P<path>[^?#:]+)$")
 
 
@@ -46,6 +48,20 @@ class Study:
         """Each dimension in words."""
         said = self.study.user_attrs.get("space")
         return {str(key): str(value) for key, value in said.items()} if isinstance(said, dict) else {}
+
+    @property
+    def trials(self) -> list[FrozenTrial]:
+        return self.study.get_trials(deepcopy=False)
+
+    @property
+    def maximises(self) -> bool:
+        return self.study.direction == StudyDirection.MAXIMIZE
+
+    @property
+    def seeds(self) -> int:
+        """How many runs a trial's value is the mean of."""
+        listed = self.settings.get("seeds")
+        return len(listed) if isinstance(listed, list) and listed else 1
 
     @property
     def complete(self) -> list[FrozenTrial]:
@@ -139,7 +155,7 @@ def _relabelled(trial: FrozenTrial, labels: Mapping[str, str]) -> FrozenTrial:
         datetime_complete=trial.datetime_complete,
         params={labels[name]: _text(value) for name, value in trial.params.items()},
         distributions={labels[name]: _distribution(each) for name, each in trial.distributions.items()},
-        user_attrs={name: trial.user_attrs[name] for name in ("interrupted", "error") if name in trial.user_attrs},
+        user_attrs={name: trial.user_attrs[name] for name in _KEPT if name in trial.user_attrs},
         system_attrs={},
         intermediate_values=trial.intermediate_values,
         trial_id=trial._trial_id,

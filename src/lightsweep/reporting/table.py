@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from lightsweep.errors import ConfigError
-from lightsweep.reporting import folding, names
+from lightsweep.reporting import folding, gaps, names
 from lightsweep.reporting.differences import comparable, differences
 from lightsweep.reporting.runs import Row, Run
 from lightsweep.reporting.text import is_metric, is_number
@@ -38,10 +38,18 @@ class Table:
 
     @property
     def ranks(self) -> dict[str, int]:
-        """The place of each completed run by validation, by its name, in whatever order the table is."""
-        complete = [run for run in self.runs if run.is_complete and run.value is not None]
+        """The place of each completed run by validation, by its name, in whatever order the table is.
+
+        A confirmation has none: it is a trial's configuration once more.
+        """
+        complete = [run for run in self.runs if run.is_complete and run.value is not None and not is_confirmation(run)]
         best_first = sorted(complete, key=lambda run: -_signed(run.value, self.maximises))
         return {run.name: rank for rank, run in enumerate(best_first, start=1)}
+
+    @property
+    def is_confirmation(self) -> bool:
+        """Does it hold confirmations, and nothing else? They are never in a table with others."""
+        return any(map(is_confirmation, self.runs))
 
     @property
     def best(self) -> Run | None:
@@ -50,7 +58,8 @@ class Table:
 
 
 def tables(runs: Sequence[Run], *, group_by: Sequence[str] | None = None) -> list[Table]:
-    """A table for each data set, an image folder by its root, and monitored metric; the largest first.
+    """A table for each data set, an image folder by its root, and monitored metric; the largest first, confirmations,
+    which have tables of their own, last.
 
     Args:
         group_by: columns whose equal values make one row; empty: every key in which runs differ; None: a row a run.
@@ -58,11 +67,11 @@ def tables(runs: Sequence[Run], *, group_by: Sequence[str] | None = None) -> lis
     parts: dict[tuple, list[Run]] = {}
     for run in sorted(runs, key=lambda run: "monitor" not in run.row):  # those that know least come last
         parts.setdefault(_part(run, parts), []).append(run)
-    ordered = sorted(parts.items(), key=lambda part: -len(part[1]))
+    ordered = sorted(parts.items(), key=lambda part: (part[0][-1], -len(part[1])))
     roots = {data: {root for name, root, *_ in parts if name == data} for data, *_ in parts}
     return [
         _table(members, root if len(roots[data]) > 1 else None, monitor, maximises, group_by)
-        for (data, root, monitor, maximises), members in ordered
+        for (data, root, monitor, maximises, _), members in ordered
     ]
 
 
@@ -72,10 +81,14 @@ def _part(run: Run, parts: Mapping[tuple, list[Run]]) -> tuple:
     data = str(run.row["data"]).replace("_", "").casefold() if run.row.get("data") is not None else None
     root = run.row.get("data.root")
     if "monitor" not in run.row:
-        fitting = [key for key in parts if data in (None, key[0])]
+        fitting = [key for key in parts if data in (None, key[0]) and key[-1] == is_confirmation(run)]
         if fitting:
             return max(fitting, key=lambda key: len(parts[key]))
-    return (data, None if root is None else str(root), run.monitor, run.maximises)
+    return (data, None if root is None else str(root), run.monitor, run.maximises, is_confirmation(run))
+
+
+def is_confirmation(run: Run) -> bool:
+    return run.row.get("kind") == "confirmation"
 
 
 def _table(
@@ -146,6 +159,7 @@ def _columns(runs: Sequence[Run], differing: Sequence[str], monitor: str, *, gro
         *differing,
         *(column for column in ("hidden", "params") if column not in differing),
         *scores,
+        *(name for name in gaps.COLUMNS if any(name in run.row for run in runs)),
         "gap",
         *(["n"] if grouped or folded else []),
         "best_epoch",

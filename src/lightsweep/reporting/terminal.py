@@ -10,10 +10,10 @@ from rich.text import Text
 from lightsweep.names import printable
 from lightsweep.reporting import names
 from lightsweep.reporting.finding import Found
-from lightsweep.reporting.folding import SD
+from lightsweep.reporting.folding import shown
 from lightsweep.reporting.runs import Run
 from lightsweep.reporting.table import Table
-from lightsweep.reporting.text import cell, is_metric, is_number, plain
+from lightsweep.reporting.text import is_metric, is_number, plain
 
 _STYLES = {"completed": "green", "pruned": "yellow", "interrupted": "magenta", "diverged": "red", "failed": "red"}
 _FIRST_TO_GO = ("kind", "best_epoch", "hidden", "params", "seconds", "train/acc", "gap", "test/acc", "n")
@@ -38,13 +38,13 @@ def show(screen: Console, table: Table, runs: Sequence[Run]) -> None:
     ranks = table.ranks
     labels = names.short(table.columns)
     cells = {column: [_cell(run, column) for run in runs] for column in table.columns}
-    shown, left_out = _fitting(table, cells, labels, screen.width)
+    fitting, left_out = _fitting(table, cells, labels, screen.width)
     grid = Grid(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
-    for column in ("rank", *shown):
+    for column in ("rank", *fitting):
         left = column in _LEFT or (column != "rank" and not _is_numeric(runs, column))
         grid.add_column(Text(plain(labels.get(column, column))), justify="left" if left else "right", overflow="fold")
     for index, run in enumerate(runs):
-        texts = [Text(cells[column][index], style=_style(column, run)) for column in shown]
+        texts = [Text(cells[column][index], style=_style(column, run)) for column in fitting]
         grid.add_row(Text(str(ranks.get(run.name, ""))), *texts)
     screen.print(grid)
     if left_out:
@@ -60,7 +60,7 @@ def report(found: Found, parts: Sequence[tuple[Table, Sequence[Run]]], *, most: 
     """
     screen = console()
     parts = [(table, runs[: most or _MOST]) for table, runs in parts]
-    if len(parts) > 1:
+    if sum(not table.is_confirmation for table, _ in parts) > 1:
         _say(screen, "scores of different data sets or metrics cannot be compared: a table for each")
     for table, runs in parts:
         if len(parts) > 1:
@@ -107,7 +107,8 @@ def _title(screen: Console, table: Table) -> None:
     """The heading of one of several tables."""
     count = len(table.runs)
     screen.print()
-    _say(screen, f"{table.data or 'unknown data'}, {table.monitor}: {count} row{'s' * (count != 1)}", "bold")
+    what = "confirmation with fresh seeds, " * table.is_confirmation
+    _say(screen, f"{what}{table.data or 'unknown data'}, {table.monitor}: {count} row{'s' * (count != 1)}", "bold")
 
 
 def _errors(screen: Console, runs: Sequence[Run]) -> None:
@@ -122,7 +123,7 @@ def _say(screen: Console, line: str, style: str = "") -> None:
 
 
 def _cell(run: Run, column: str) -> str:
-    return cell(column, run.at(column), run.row.get(column + SD))
+    return shown(run, column)
 
 
 def _style(column: str, run: Run) -> str:

@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 from lightsweep.names import printable
+from lightsweep.reporting.gaps import COLUMNS, signed
 
 _FRACTIONS = ("acc", "gap", "loss", "f1", "auc", "balanced_acc", "objective")
 _COUNTS = ("params", "params_keras")
@@ -39,6 +40,8 @@ def is_metric(column: str) -> bool:
 
 
 def _number(column: str, value: float) -> str:
+    if column in COLUMNS:
+        return signed(column, value)
     if is_metric(column) or column in _FRACTIONS:
         return f"{value:z.4f}"
     if column == "seconds":

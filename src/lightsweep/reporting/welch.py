@@ -38,9 +38,23 @@ def test(one: Sequence[float], other: Sequence[float]) -> Test:
         return Test(difference)
     from scipy import stats
 
-    result = stats.ttest_ind(one, other, equal_var=False)
-    low, high = result.confidence_interval()
-    return Test(difference, float(result.pvalue), (float(low), float(high)), seeds_needed(difference, *deviations))
+    error, freedom = _error(*deviations, len(one), len(other))
+    p = 2 * float(stats.t.sf(abs(difference) / error, freedom))
+    reach = float(stats.t.ppf(1 - _LEVEL / 2, freedom)) * error
+    return Test(difference, p, (difference - reach, difference + reach), seeds_needed(difference, *deviations))
+
+
+def _error(one: float, other: float, n: int, m: int) -> tuple[float, float]:
+    """Standard error of the difference of two means, and Welch's degrees of freedom; scipy's own test warns where one
+    of the groups has no spread.
+
+    Args:
+        one, other: standard deviations of the groups.
+        n, m: their sizes.
+    """
+    variances = one**2 / n, other**2 / m
+    freedom = sum(variances) ** 2 / (variances[0] ** 2 / (n - 1) + variances[1] ** 2 / (m - 1))
+    return math.sqrt(sum(variances)), freedom
 
 
 def seeds_needed(difference: float, one: float, other: float) -> int | None:
@@ -73,9 +87,8 @@ def holm(ps: Sequence[float]) -> list[float]:
 def _power(difference: float, one: float, other: float, n: int) -> float:
     from scipy import stats
 
-    variances = one**2 / n, other**2 / n
-    freedom = sum(variances) ** 2 * (n - 1) / sum(variance**2 for variance in variances)
-    shift = abs(difference) / math.sqrt(sum(variances))
+    error, freedom = _error(one, other, n, n)
+    shift = abs(difference) / error
     critical = stats.t.ppf(1 - _LEVEL / 2, freedom)
     below = stats.nct.cdf(critical, freedom, shift)
     return 1.0 if math.isnan(below) else float(1 - below)  # scipy gives up only far above the critical value
@@ -88,12 +101,14 @@ def in_words(result: Test, sizes: tuple[int, int]) -> str:
         few = "two seeds a group at least" if min(sizes) < 2 else "runs that differ"
         return f"{said} (n = {sizes[0]}, {sizes[1]}); a Welch t-test needs {few}"
     low, high = result.interval or (math.nan, math.nan)
-    said += f" (95 % interval {low:+.4f} to {high:+.4f}), Welch p {_p(result.p)}, n = {sizes[0]}, {sizes[1]}"
+    said += f" (95 % interval {low:+.4f} to {high:+.4f}), Welch p {p_in_words(result.p)}, n = {sizes[0]}, {sizes[1]}"
     verdict = "more than chance would give" if result.p < _LEVEL else "chance alone may give that"
     if result.seeds is None:
         return f"{said}: {verdict}. No number of seeds up to {_MOST:,} would settle a difference so small"
     return f"{said}: {verdict}. A difference of that size needs {result.seeds} seeds a group (80 % power, 5 % level)"
 
 
-def _p(value: float) -> str:
+def p_in_words(value: float | None) -> str:
+    if value is None:
+        return "unknown"
     return "< 0.0001" if value < 1e-4 else f"= {value:.2g}"

@@ -7,11 +7,15 @@ from statistics import fmean
 from typing import Any
 
 from lightsweep.files import read_json, write_whole
-from lightsweep.names import printable
+from lightsweep.reporting import confirmation_file
+from lightsweep.reporting.confirmation_file import FILE
+from lightsweep.reporting.gaps import difference
+from lightsweep.reporting.search import Confirmed, Search
+from lightsweep.reporting.verdict import Verdict, judge
+from lightsweep.run_folder import is_set_aside
 from lightsweep.sweep.assignment import Assignment
 from lightsweep.sweep.seeds import spread
 
-FILE = "confirmation.json"
 _FIRST_SEED = 101
 _SCORES = (
     "val/acc",
@@ -37,7 +41,7 @@ def jobs(
     """The confirmation's jobs: those that are finished, and those to run.
 
     Args:
-        configurations: overrides by name, best and baseline.
+        configurations: overrides by name, best and baseline; baseline alone where that is the best.
     """
     finished: list[Assignment] = []
     missing: list[Assignment] = []
@@ -62,11 +66,28 @@ def set_aside(path: Path) -> None:
     path.rename(aside)
 
 
-def summarise(folder: Path, configurations: Mapping[str, Sequence[str]], seeds: Sequence[int], best: int) -> dict:
-    """Write confirmation.json: mean and standard deviation of each score of each configuration, and n.
+def set_aside_earlier(folder: Path, best: Sequence[str] | None, jobs: Sequence[Assignment]) -> None:
+    """Set the runs of an earlier best aside, which no job of now takes the place of.
+
+    Args:
+        best: its overrides; None where it is the baseline.
+    """
+    now = {job.folder for job in jobs}
+    for run in sorted((folder / "confirm").glob("best-seed-*")):
+        if f"confirm/{run.name}" in now or is_set_aside(run.name):
+            continue
+        if best is None or not set(best) <= set(_result(run).get("overrides", [])):
+            set_aside(run)
+
+
+def summarise(
+    folder: Path, configurations: Mapping[str, Sequence[str]], seeds: Sequence[int], best: int, found: Search
+) -> Verdict:
+    """Write confirmation.json: mean and standard deviation of each score of each configuration, n, and the verdict.
 
     Args:
         best: number of the best trial.
+        found: what the trials say.
     """
     summary: dict[str, Any] = {"best_trial": best, "seeds": list(seeds)}
     for name in configurations:
@@ -78,36 +99,47 @@ def summarise(folder: Path, configurations: Mapping[str, Sequence[str]], seeds: 
             if values:
                 scores[score] = {"mean": fmean(values), "std": spread(values), "values": values}
         summary[name] = {"n": len(done), "failed": len(results) - len(done), **scores}
+    _write(folder, summary)
+    judged = judge(found, confirmation_file.read(folder))
+    _write(folder, {"verdict": judged.content, **summary})
+    return judged
+
+
+def _write(folder: Path, summary: Mapping[str, Any]) -> None:
     write_whole(folder / FILE, json.dumps(summary, indent=1) + "\n")
-    return summary
 
 
-def told(folder: Path, metric: str) -> list[str]:
-    """A study's confirmation in words, nothing where there is none yet."""
-    summary = _read(folder / FILE)
-    try:
-        seeds = ", ".join(str(int(seed)) for seed in summary["seeds"])
-        head = f"Confirmation of trial {int(summary['best_trial'])} and the baseline on test data, seeds {seeds}:"
-        return [head, *lines(summary, metric)]
-    except (KeyError, TypeError, ValueError):  # none of ours
-        return []
+def heading(confirmed: Confirmed) -> str:
+    seeds = ", ".join(map(str, confirmed.seeds))
+    both = " and the baseline" * ("best" in confirmed.scores)
+    return f"Confirmation of trial {confirmed.trial}{both} on test data, seeds {seeds}:"
 
 
-def lines(summary: Mapping[str, Any], metric: str) -> list[str]:
-    """The summary in words, a line a configuration: the metric that was searched for, and accuracy."""
-    shown = dict.fromkeys((metric, f"test/{metric.partition('/')[2]}", "val/acc", "test/acc"))
-    said = []
-    for name, entry in summary.items():
-        if not isinstance(entry, dict):
-            continue
-        scores = ", ".join(
-            f"{score} {entry[score]['mean']:.4f}" + ("" if (std := entry[score]["std"]) is None else f" ± {std:.4f}")
-            for score in shown
-            if score in entry
-        )
-        failed = f", {int(entry['failed'])} failed" if entry["failed"] else ""
-        said.append(f"{printable(name)}: {scores or 'no score'} (n = {int(entry['n'])}{failed})")
-    return said
+def rows(confirmed: Confirmed, metric: str) -> list[dict[str, Any]]:
+    """A row a configuration: runs, the metric that was searched for, accuracy, and what lies between the two."""
+    test = f"test/{metric.partition('/')[2]}"
+    shown = [
+        name
+        for name in dict.fromkeys((metric, test, "val/acc", "test/acc"))
+        if any(name in scores for scores in confirmed.scores.values())
+    ]
+    compared = confirmed.score(metric)
+    table = []
+    for name, scores in confirmed.scores.items():
+        row: dict[str, Any] = {"configuration": name, "n": max(map(len, scores.values()), default=0)}
+        row |= {score: _mean(scores[score]) if score in scores else "" for score in shown}
+        if compared is not None:
+            gap = difference(compared, fmean(scores[compared]) - fmean(confirmed.values("baseline", compared)))
+            row[f"{compared} to the baseline"] = "" if name == "baseline" else gap
+        if confirmed.failed.get(name):
+            row["failed"] = confirmed.failed[name]
+        table.append(row)
+    return table
+
+
+def _mean(values: Sequence[float]) -> str:
+    std = spread(values)
+    return f"{fmean(values):.4f}" + ("" if std is None else f" ± {std:.4f}")
 
 
 def _is_finished(folder: Path, assignment: Assignment) -> bool:

@@ -11,6 +11,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from lightsweep.files import write_whole
 from lightsweep.names import printable, spreadsheet_cell
+from lightsweep.reporting.gaps import COLUMNS, column_of, signed, to_baseline
+from lightsweep.reporting.search import baseline_of
 from lightsweep.sweep.space import Space
 
 _FACTS = ("val/acc", "val/f1", "val/loss", "train/acc", "best_epoch", "epochs", "params", "seconds")
@@ -32,9 +34,11 @@ def ranked(trials: Sequence[FrozenTrial], direction: StudyDirection) -> list[Fro
     return sorted(trials, key=place)
 
 
-def rows(trials: Sequence[FrozenTrial], space: Space, direction: StudyDirection) -> list[dict[str, Any]]:
-    """One row a trial: rank, trial, state, value (with the standard deviation over seeds), its parameters and facts."""
+def rows(trials: Sequence[FrozenTrial], space: Space, direction: StudyDirection, metric: str) -> list[dict[str, Any]]:
+    """One row a trial: rank, trial, state, value (with the standard deviation over seeds), what lies between it and the
+    baseline, its parameters and facts."""
     table = []
+    baseline = baseline_of(trials)
     for rank, trial in enumerate(ranked(trials, direction), start=1):
         complete = trial.state == TrialState.COMPLETE
         overrides = (override.partition("=") for override in space.overrides(trial))
@@ -45,6 +49,7 @@ def rows(trials: Sequence[FrozenTrial], space: Space, direction: StudyDirection)
                 "state": _state(trial),
                 "value": trial.value if complete else _last_report(trial),
                 "std": trial.user_attrs.get("std", ""),
+                column_of(metric): _to_baseline(trial, baseline, metric),
                 **{key: value for key, _, value in overrides},
                 **{name: trial.user_attrs.get(name, "") for name in _FACTS},
                 "note": _note(trial),
@@ -54,22 +59,30 @@ def rows(trials: Sequence[FrozenTrial], space: Space, direction: StudyDirection)
     return table
 
 
-def write(folder: Path, table: Sequence[dict[str, Any]], *, title: str, below: Sequence[str] = ()) -> None:
-    """Replace both files; `below` are paragraphs that follow the table in the Markdown."""
+def write(
+    folder: Path, table: Sequence[dict[str, Any]], *, title: str, above: Sequence[str] = (), below: Sequence[str] = ()
+) -> None:
+    """Replace both files; in the Markdown the table stands between the paragraphs `above` and `below`."""
     columns = _columns(table)
     buffer = StringIO()
     writer = csv.DictWriter(buffer, columns, restval="", lineterminator="\n")
     writer.writerow({column: spreadsheet_cell(column) for column in columns})
     writer.writerows({name: _cell(value) for name, value in row.items()} for row in table)
     write_whole(folder / "leaderboard.csv", buffer.getvalue())
-    write_whole(folder / "leaderboard.md", "\n".join([markdown(table, title=title), *(f"{line}\n" for line in below)]))
+    paragraphs = [f"# {title}", *above, markdown(table, _columns(table)), *below]
+    write_whole(folder / "leaderboard.md", "\n\n".join(paragraphs) + "\n")
 
 
-def markdown(table: Sequence[dict[str, Any]], *, title: str) -> str:
-    columns = [column for column in _columns(table) if any(row.get(column, "") != "" for row in table)]
-    lines = [f"# {title}", "", _line(columns), _line("---" for _ in columns)]
-    lines += [_line(short(row.get(column, "")) for column in columns) for row in table]
-    return "\n".join(lines) + "\n"
+def markdown(table: Sequence[dict[str, Any]], columns: Sequence[str]) -> str:
+    """A table without the columns that have nothing."""
+    columns = [column for column in columns if any(row.get(column, "") != "" for row in table)]
+    lines = [_line(columns), _line("---" for _ in columns)]
+    lines += [_line(_shown(column, row.get(column, "")) for column in columns) for row in table]
+    return "\n".join(lines)
+
+
+def _shown(column: str, value: Any) -> str:
+    return signed(column, value) if column in COLUMNS and value != "" else short(value)
 
 
 def _cell(value: Any) -> Any:
@@ -107,13 +120,23 @@ def _columns(table: Sequence[dict[str, Any]]) -> list[str]:
     """The columns of all rows; parameters that only some trials have stay beside the others."""
     if not table:
         return ["rank", "trial", "state", "value"]
-    first, last = ["rank", "trial", "state", "value", "std"], [*_FACTS, "note", "folder"]
+    differences = [name for name in COLUMNS if name in table[0]]
+    first, last = ["rank", "trial", "state", "value", "std", *differences], [*_FACTS, "note", "folder"]
     parameters = dict.fromkeys(key for row in table for key in row if key not in (*first, *last))
     return [*first, *parameters, *last]
 
 
 def _state(trial: FrozenTrial) -> str:
     return "interrupted" if trial.user_attrs.get("interrupted") else trial.state.name.lower()
+
+
+def _to_baseline(trial: FrozenTrial, baseline: FrozenTrial | None, metric: str) -> Any:
+    """Of completed trials: what a pruned one reported last is of an earlier epoch."""
+    if baseline is None or trial.number == baseline.number or {trial.state, baseline.state} != {TrialState.COMPLETE}:
+        return ""
+    assert trial.value is not None
+    assert baseline.value is not None
+    return to_baseline(metric, trial.value, baseline.value)
 
 
 def _last_report(trial: FrozenTrial) -> Any:

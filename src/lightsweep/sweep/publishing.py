@@ -1,9 +1,13 @@
 """What a study's folder shows: leaderboard, best parameters, best config; written anew after each trial."""
 
 from omegaconf import OmegaConf
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from lightsweep.files import write_whole
+from lightsweep.reporting import confirmation_file
+from lightsweep.reporting.search import Confirmed, Search, of_trials
+from lightsweep.reporting.verdict import Verdict, judge
 from lightsweep.sweep import best_config, confirmation, leaderboard
 from lightsweep.sweep.ledger import Ledger
 from lightsweep.sweep.plan import Plan
@@ -22,13 +26,34 @@ class Publisher:
 
     def _write(self) -> None:
         with self.ledger.writing():
-            table = leaderboard.rows(self.ledger.trials(), self.plan.space, self.ledger.study.direction)
+            trials, direction = self.ledger.trials(), self.ledger.study.direction
+            table = leaderboard.rows(trials, self.plan.space, direction, self.plan.metric)
             title = f"{self.plan.address.study}: {self.plan.metric}"
-            confirmed = confirmation.told(self.plan.folder, self.plan.metric)
-            leaderboard.write(self.plan.folder, table, title=title, below=confirmed)
+            confirmed = confirmation_file.read(self.plan.folder)
+            judged = self.verdict(confirmed)
+            above = ["\n".join(f"- {line}" for line in judged.lines)] if judged else []
+            leaderboard.write(self.plan.folder, table, title=title, above=above, below=self._confirmation(confirmed))
             complete = self.complete()
             if complete and complete[0].number != self._best:
                 self._write_best(complete[0])
+
+    def found(self) -> Search | None:
+        """What the trials say; None where none was completed."""
+        maximises = self.ledger.study.direction == StudyDirection.MAXIMIZE
+        seeds = max(1, len(self.plan.seeds))
+        return of_trials(self.ledger.trials(), metric=self.plan.metric, maximises=maximises, seeds=seeds)
+
+    def verdict(self, confirmed: Confirmed | None) -> Verdict | None:
+        """What the sweep has found; None where no trial was completed."""
+        found = self.found()
+        return judge(found, confirmed) if found else None
+
+    def _confirmation(self, confirmed: Confirmed | None) -> list[str]:
+        if confirmed is None:
+            return []
+        table = confirmation.rows(confirmed, self.plan.metric)
+        columns = list(dict.fromkeys(name for row in table for name in row))
+        return [confirmation.heading(confirmed), leaderboard.markdown(table, columns)]
 
     def complete(self) -> list[FrozenTrial]:
         """Complete trials, best first."""

@@ -1,12 +1,13 @@
 """A sweep from the first check to the last line: open the study, run its trials, publish, confirm."""
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 from optuna.trial import Trial
 
 from lightsweep.errors import RunFailed
+from lightsweep.reporting import confirmation_file
 from lightsweep.security import links
 from lightsweep.sweep import confirmation, executors, opening, view
 from lightsweep.sweep.assignment import Assignment, Outcome
@@ -74,8 +75,7 @@ class Session:
         self.view.console.print(view.ten_best(self._progress({})))
         if self.plan.settings.confirm:
             self._confirm()
-        folder = shlex.quote(str(self.plan.folder))
-        self.view.say(f"train the best one: python src/train.py --config-dir {folder} --config-name best")
+        self._conclude()
         return cast(float, complete[0].value)
 
     def _begin(self, trial: Trial) -> TrialRun:
@@ -106,7 +106,11 @@ class Session:
             self.view.say("the confirmation is run by another sweeper of this study")
             return
         best = self.publisher.complete()[0]
-        configurations = {"best": self.publisher.overrides(best), "baseline": self.plan.space.fixed}
+        found = self.publisher.found()
+        assert found is not None
+        configurations: dict[str, Sequence[str]] = {"baseline": self.plan.space.fixed}
+        if not found.is_baseline:  # else it would be trained twice
+            configurations = {"best": self.publisher.overrides(best), **configurations}
         used = [*self.plan.seeds, int(self.plan.config.seed)]
         seeds = confirmation.fresh_seeds(self.plan.settings.confirm, used)
         finished, missing = confirmation.jobs(self.plan.folder, configurations, seeds)
@@ -114,11 +118,25 @@ class Session:
         for job in missing:
             if not self.executor.has_job(self.plan.folder / job.folder, job.overrides):
                 confirmation.set_aside(self.plan.folder / job.folder)
+        confirmation.set_aside_earlier(self.plan.folder, configurations.get("best"), [*finished, *missing])
         self.controller.run_jobs(missing, self._confirmed)
-        summary = confirmation.summarise(self.plan.folder, configurations, seeds, best.number)
+        confirmation.summarise(self.plan.folder, configurations, seeds, best.number, found)
         self.publisher.publish()
-        for line in confirmation.lines(summary, self.plan.metric):
+
+    def _conclude(self) -> None:
+        """The confirmation, the verdict, and the command that trains the best trial, where that is one to train."""
+        confirmed = confirmation_file.read(self.plan.folder)
+        judged = self.publisher.verdict(confirmed)
+        assert judged is not None  # there is a complete trial
+        if confirmed is not None and confirmed.trial == judged.numbers["trial"]:
+            self.view.say(confirmation.heading(confirmed))
+            self.view.console.print(view.confirmed(confirmation.rows(confirmed, self.plan.metric)))
+        for line in judged.lines:
             self.view.say(line)
+        if judged.outcome in ("better", "unconfirmed"):
+            what = "the best one" if judged.outcome == "better" else "it all the same"
+            folder = shlex.quote(str(self.plan.folder))
+            self.view.say(f"train {what}: python src/train.py --config-dir {folder} --config-name best")
 
     def _confirmed(self, job: Assignment, outcome: Outcome) -> None:
         self.view.say(f"{job.folder} {outcome.state} {outcome.error or ''}".strip())

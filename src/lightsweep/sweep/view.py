@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
@@ -12,6 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from lightsweep.names import printable
+from lightsweep.reporting.gaps import column_of, in_points, signed, to_baseline
+from lightsweep.reporting.search import baseline_of
 from lightsweep.sweep.leaderboard import ranked, short
 from lightsweep.sweep.ledger import ended, is_interrupted
 from lightsweep.sweep.space import Space
@@ -92,7 +95,7 @@ class View:
                 step = trial.last_step
                 score = "" if step is None else f"{trial.intermediate_values[step]:.4f}"
                 seconds = f"{progress.running[trial.number]:.0f}"
-                shown = Text(parameters(trial, progress.space))
+                shown = Text(parameters(trial, progress.space) + _about(trial))
                 table.add_row(str(trial.number), str(step or ""), score, seconds, shown)
         return Group(head, Text(_best(progress)), table)
 
@@ -113,8 +116,10 @@ def parameters(trial: FrozenTrial, space: Space) -> str:
 def ten_best(progress: Progress) -> Table:
     """The table that a sweep ends with."""
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in ("rank", "trial", progress.metric, "± sd", "parameters"):
+    difference = "points to baseline" if in_points(progress.metric) else "to baseline"
+    for column in ("rank", "trial", progress.metric, "± sd", difference, "parameters"):
         table.add_column(column, justify="left" if column == "parameters" else "right")
+    baseline = baseline_of(progress.trials)
     complete = [trial for trial in progress.trials if trial.state == TrialState.COMPLETE]
     for rank, trial in enumerate(ranked(complete, progress.direction)[:10], start=1):
         std = trial.user_attrs.get("std")
@@ -123,9 +128,27 @@ def ten_best(progress: Progress) -> Table:
             str(trial.number),
             f"{trial.value:.4f}",
             "" if std is None else f"{std:.4f}",
+            _to_baseline(trial, baseline, progress.metric),
             Text(parameters(trial, progress.space) + _about(trial)),
         )
     return table
+
+
+def confirmed(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """A confirmation, a row a configuration."""
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    for column in columns:
+        table.add_column(column, justify="left" if column == "configuration" else "right")
+    for row in rows:
+        table.add_row(*(str(row.get(column, "")) for column in columns))
+    return table
+
+
+def _to_baseline(trial: FrozenTrial, baseline: FrozenTrial | None, metric: str) -> str:
+    if trial.value is None or baseline is None or baseline.value is None or trial.number == baseline.number:
+        return ""
+    return signed(column_of(metric), to_baseline(metric, trial.value, baseline.value))
 
 
 def _about(trial: FrozenTrial) -> str:
