@@ -23,7 +23,7 @@ from lightsweep.errors import ConfigError
 from lightsweep.files import making, sweep
 from lightsweep.overrides.values import override
 from lightsweep.security import links
-from lightsweep.sweep import attributes, comparable, executors, fixed, places, rehearsal, starting
+from lightsweep.sweep import attributes, comparable, executors, fixed, fixed_lists, places, rehearsal, starting
 from lightsweep.sweep.leaderboard import number_of
 from lightsweep.sweep.liveness import Owner, is_alive, renewing
 from lightsweep.sweep.locks import FileLock, shared_path
@@ -44,6 +44,7 @@ def check(plan: Plan) -> None:
     _check_storage(plan)
     _check_jobs(plan)
     comparable.check(plan.space, plan.metric)
+    fixed_lists.check(plan)
     _check_composes(plan, plan.space.fixed)
     for condition in plan.space.conditions():
         _check_composes(plan, (*plan.space.fixed, condition))
