@@ -11,6 +11,7 @@ from typing import Any
 from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from lightsweep import class_arguments
 from lightsweep.errors import ConfigError
 from lightsweep.security import interpolations, paths, table, targets
 
@@ -86,6 +87,7 @@ def _locate(node: Any, key: str) -> list[str]:
     slot = table.slot(key.split("."))
     if name is not None and slot is not None and not table.is_trusted(name):
         found += _as_listed(name, slot, key)
+        class_arguments.check_node(key, node)
     for argument, value in node.items():
         found += _locate(value, f"{key}.{argument}")
     return found

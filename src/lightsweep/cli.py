@@ -25,6 +25,7 @@ from omegaconf.errors import OmegaConfBaseException
 from lightsweep import memory, processes, run_folder, signals
 from lightsweep.errors import ConfigError, Diverged, Interrupted, RunFailed, SweepRefused
 from lightsweep.names import printable
+from lightsweep.overrides import slips
 from lightsweep.security import links, loader, secrets, typed
 from lightsweep.sweep.portable import search_path
 
@@ -51,6 +52,7 @@ def launch(main: Callable[[], Any]) -> None:
         with signals.as_exceptions(to_the_end=True):
             loader.install()
             _let_jobs_find_modules()
+            slips.check(sys.argv[1:])
             sys.argv[1:] = prepare(sys.argv[1:])
             typed.declare(said := typed.read(sys.argv[1:]))
             _check_links(said)

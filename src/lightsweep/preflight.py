@@ -8,7 +8,7 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig
 
-from lightsweep import checkpoint_files, checks, memory
+from lightsweep import checkpoint_files, checks, class_arguments, memory
 from lightsweep.errors import ConfigError
 from lightsweep.metrics import check_monitor
 
@@ -84,6 +84,7 @@ def check(cfg: DictConfig, overrides: list[str]) -> None:
     _check_callbacks(cfg.callbacks)
     _check_trainer(cfg.trainer)
     _check_shape(cfg.model, overrides)
+    class_arguments.check(cfg)
 
 
 def _check_range(node: DictConfig) -> None:

@@ -246,6 +246,9 @@ def with_overrides(own: DictConfig, composed: DictConfig, overrides: list[str], 
     """
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
+    from lightsweep.overrides import keys
+    from lightsweep.overrides.config_files import Files
+
     typed: dict[str, str] = {}  # as Hydra got it, as it was typed
     parsed = OverridesParser.create().parse_overrides(overrides)
     for override in sorted(parsed, key=lambda each: each.key_or_group not in groups):  # choices first, as in Hydra
@@ -258,8 +261,8 @@ def with_overrides(own: DictConfig, composed: DictConfig, overrides: list[str], 
             raise ConfigError(f"{line}: a resumed run goes on with its own weights and rate")
         if override.is_delete() or key in ("experiment", "sweep"):
             raise ConfigError(f"{line}: a resumed run keeps its own; override single keys instead")
-        if not (has(own, key) or key in groups or line.startswith("+")):
-            raise ConfigError(f"{line}: the run's config has no key {key}; ++{line} adds it")
+        if key not in groups and not has(own, key):
+            keys.check([override], Files(OmegaConf.to_container(own, resolve=False), None))  # type: ignore[arg-type]
         node = composed._get_node(key) if key in groups else OmegaConf.select(composed, key)
         value = override.value()
         partly = isinstance(value, dict)  # loss={l2:0.1} leaves the others of its keys as they are, as in Hydra

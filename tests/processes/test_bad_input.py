@@ -12,7 +12,7 @@ REFUSED = {
     "model.activation=foo": "model.activation must be one of relu, gelu, tanh, silu, leaky_relu, got 'foo'",
     "model.init=foo": "model.init must be one of torch, he_normal, ",
     "optimizer=foo": "optimizer=foo: there is no such choice; there is adam, adam_keras, adamw, ",
-    "optimizer.lrr=1": "Did you mean: 'lr'?",
+    "optimizer.lrr=1": "did you mean optimizer.lr?",
     "optimizer.lr=-1": "optimizer.lr must be > 0, got -1",
     "data.batch_size=0": "data.batch_size must be a whole number >= 1, got 0",
     "data.batch_size=5000": "data.batch_size must be at most 1294, the number of training images, got 5000",

@@ -2,12 +2,15 @@
 
 import logging
 import warnings
+from dataclasses import fields
 from typing import Any
 
 import optuna
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
+from lightsweep.errors import ConfigError
+from lightsweep.overrides.nearest import guess
 from lightsweep.sweep import cmaes, plan, session
 from lightsweep.sweep.settings import Settings
 
@@ -20,6 +23,7 @@ def run(
     arguments: list[str],
 ) -> float:
     """Run a sweep; returns the best value."""
+    _check_keys(settings)
     optuna.logging.set_verbosity(logging.WARNING)
     cmaes.restrict()
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)  # chosen on purpose
@@ -30,3 +34,11 @@ def run(
         for name, value in settings.items()
     }
     return session.run(plan.make(Settings(**plain), config, hydra_context, task_function, arguments))
+
+
+def _check_keys(settings: dict[str, Any]) -> None:
+    """Refuse a key of ``hydra.sweeper`` that is none: config files are merged whatever they say."""
+    known = [field.name for field in fields(Settings)]
+    for name in sorted(settings.keys() - set(known)):
+        key = f"hydra.sweeper.{name}"
+        raise ConfigError(f"{key}: no config has this key{guess(key, [f'hydra.sweeper.{each}' for each in known])}")

@@ -9,6 +9,7 @@ from pathlib import Path
 from sys import intern
 from typing import Any
 
+from lightsweep.reporting.commandline import CONF
 from lightsweep.reporting.text import is_metric, is_number
 
 FILE = "result.json"
@@ -100,9 +101,23 @@ def _config(result: Mapping[str, Any], overrides: Sequence[str]) -> Row:
     row: Row = {}
     if isinstance(config, dict):
         _flatten("", config, row)
+        for key in [key for key, value in config.items() if type(value) is not dict and key not in _roots()]:
+            if any(other.endswith(f".{key}") for other in row):
+                row.pop(key, None)  # of an earlier version: +lr=0.1 did nothing, and lr means optimizer.lr
         return row
     # Refused before it began: what was typed is all that is known.
-    return {key.lstrip("+"): _typed(value) for key, _, value in (line.partition("=") for line in overrides)}
+    pairs = ((key.lstrip("+"), value) for key, _, value in (line.partition("=") for line in overrides))
+    return {key: _typed(value) for key, value in pairs if "." in key or "/" in key or key in _roots()}
+
+
+@cache
+def _roots() -> frozenset[str]:
+    """The keys at the root of a run's config, and the groups."""
+    from lightsweep.reporting.yaml_file import load
+
+    primary = load(CONF / "train.yaml")
+    groups = [name for entry in primary.pop("defaults") if isinstance(entry, dict) for name in entry]
+    return frozenset((*primary, *groups))
 
 
 @cache

@@ -10,10 +10,12 @@ from typing import Any
 import hydra._internal.hydra as hydra_application
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from lightsweep.errors import ConfigError
+from lightsweep.overrides import config_files, keys, slips
 from lightsweep.security import hydra_keys, targets, typed
 
 
@@ -44,12 +46,23 @@ class CheckedLoader(ConfigLoaderImpl):
             if override.key_or_group == "hydra.searchpath":
                 hydra_keys.check_search_path(override.value(), self.typed)
         super()._process_config_searchpath(config_name, parsed_overrides, repo)
+        repo.typed = parsed_overrides  # for the next step, which is not handed them
 
-    def _compose_config_from_defaults_list(self, *arguments: Any, **named: Any) -> DictConfig:
-        config = super()._compose_config_from_defaults_list(*arguments, **named)
+    def _compose_config_from_defaults_list(self, defaults: Any, repo: Any) -> DictConfig:
+        config = super()._compose_config_from_defaults_list(defaults=defaults, repo=repo)
         plain: Any = OmegaConf.to_container(config, resolve=False)
         hydra_keys.check_files(plain)
+        files = config_files.Files(plain, repo)
+        config_files.check(files, defaults)
+        if not any(each.key_or_group == "resume" and each.value() is not None for each in repo.typed):
+            keys.check(repo.typed, files)  # a resumed run's are compared with its own config
         return config
+
+    @staticmethod
+    def validate_sweep_overrides_legal(overrides: Any, run_mode: RunMode, from_shell: bool) -> None:
+        if run_mode == RunMode.RUN:
+            slips.check_single(overrides)
+        ConfigLoaderImpl.validate_sweep_overrides_legal(overrides, run_mode, from_shell)
 
     def _load_configuration_impl(self, *arguments: Any, **named: Any) -> DictConfig:
         try:
@@ -59,6 +72,8 @@ class CheckedLoader(ConfigLoaderImpl):
         except (AssertionError, AttributeError, KeyError, TypeError) as error:  # of a file that is no config of Hydra's
             raise ConfigError(f"the config cannot be composed ({type(error).__name__}: {error})") from error
         raw: Any = OmegaConf.to_container(config, resolve=False)
+        if raw["hydra"]["mode"] == RunMode.MULTIRUN and config.hydra.runtime.choices.get("hydra/sweeper") == "basic":
+            slips.check_grid(raw["hydra"]["overrides"]["task"])
         targets.check(raw)
         held = self.typed.holding_in(raw)
         hydra_keys.check(raw, held)

@@ -21,8 +21,9 @@ from lightsweep import checks, memory, preflight, processes
 from lightsweep.build import build
 from lightsweep.errors import ConfigError
 from lightsweep.files import making, sweep
+from lightsweep.overrides.values import override
 from lightsweep.security import links
-from lightsweep.sweep import attributes, comparable, executors, fixed, places, rehearsal, starting
+from lightsweep.sweep import attributes, comparable, executors, fixed, fixed_lists, places, rehearsal, starting
 from lightsweep.sweep.leaderboard import number_of
 from lightsweep.sweep.liveness import Owner, is_alive, renewing
 from lightsweep.sweep.locks import FileLock, shared_path
@@ -43,6 +44,7 @@ def check(plan: Plan) -> None:
     _check_storage(plan)
     _check_jobs(plan)
     comparable.check(plan.space, plan.metric)
+    fixed_lists.check(plan)
     _check_composes(plan, plan.space.fixed)
     for condition in plan.space.conditions():
         _check_composes(plan, (*plan.space.fixed, condition))
@@ -279,7 +281,7 @@ def _check_composes(plan: Plan, overrides: Sequence[str]) -> None:
     # A choice of a group that is drawn may not go with a condition's keys: only the condition itself is composed.
     groups = plan.config.hydra.runtime.choices
     drawn = [
-        f"{parameter.key}={point._suggest(parameter.name, parameter.distribution)}"
+        override(parameter.key, point._suggest(parameter.name, parameter.distribution))
         for parameter in plan.space.parameters
         if parameter.key not in groups and (parameter.condition is None or parameter.condition in overrides)
     ]
@@ -307,7 +309,7 @@ def _trainers(plan: Plan) -> Iterator[tuple[str, ...]]:
             continue
         under = plan.space.fixed if parameter.condition is None else (*plan.space.fixed, parameter.condition)
         for value in ends(parameter.distribution):
-            yield (*under, f"{parameter.key}={value}")
+            yield (*under, override(parameter.key, value))
 
 
 def _gpus_of_a_job(plan: Plan) -> int:

@@ -17,7 +17,8 @@ from lightsweep.build import build, explain
 from lightsweep.errors import ConfigError
 from lightsweep.security import table
 from lightsweep.sweep.settings import Settings
-from lightsweep.sweep.space import Space, parse, values_of
+from lightsweep.sweep.space import Space, values_of
+from lightsweep.sweep.space_text import parse
 from lightsweep.sweep.storage import JOURNAL, Address
 
 

@@ -1,15 +1,10 @@
-"""The search space: Hydra's sweep overrides as Optuna distributions, read by the official sweeper's own parser."""
+"""The search space: what a sweep varies, as Optuna's distributions, and what it holds fixed."""
 
 import math
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import RangeSweep
-from hydra.errors import HydraException
-from hydra_plugins.hydra_optuna_sweeper._impl import create_params_from_overrides
 from omegaconf import DictConfig, OmegaConf
 from optuna.distributions import (
     BaseDistribution,
@@ -21,6 +16,8 @@ from optuna.distributions import (
 from optuna.trial import BaseTrial, FrozenTrial, Trial
 
 from lightsweep.errors import ConfigError, RunFailed
+from lightsweep.overrides.values import override, written
+from lightsweep.sweep.nearest_point import nearest, same
 
 _SHAPE = ("model.width", "model.depth", "model.taper")
 _MOST_POINTS = 1_000_000  # of a grid, which lists them all before the first
@@ -59,17 +56,18 @@ class Space:
 
     def suggest(self, trial: Trial) -> tuple[str, ...]:
         """Draw a trial's values; returns its overrides, ``key=value`` each, without the fixed ones."""
-        chosen: dict[str, str] = {}
+        chosen: dict[str, Any] = {}
         for parameter in self.parameters:
             if _applies(parameter, chosen):
-                chosen[parameter.key] = str(trial._suggest(parameter.name, parameter.distribution))
+                chosen[parameter.key] = trial._suggest(parameter.name, parameter.distribution)
         if self.extend is not None:
             _extend(self.extend, trial)
-        return (*_texts(chosen), *self._further(trial, chosen))
+        drawn = (override(key, value) for key, value in chosen.items())
+        return (*drawn, *self._further(trial, chosen))
 
     def overrides(self, trial: BaseTrial) -> tuple[str, ...]:
         """The overrides of a trial whose values were drawn before."""
-        return tuple(f"{key_of(name)}={value}" for name, value in trial.params.items())
+        return tuple(override(key_of(name), value) for name, value in trial.params.items())
 
     def beside(self, trials: Sequence[FrozenTrial]) -> "Space":
         """This space under names that go with the trials of a study whose space was another.
@@ -103,7 +101,7 @@ class Space:
         if twice := sorted({key for key in always if always.count(key) > 1}):
             raise ConfigError(f"hydra.sweeper.when lets in {', '.join(twice)} twice")
         space = replace(self, parameters=tuple(sorted(parameters, key=lambda each: each.condition is not None)))
-        _check_not_empty(space)
+        check_not_empty(space)
         return space
 
     def point(self, values: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
@@ -118,61 +116,20 @@ class Space:
         for parameter in self.parameters:
             if parameter.key not in values or not _applies(parameter, chosen):
                 continue
-            value = "null" if values[parameter.key] is None else values[parameter.key]  # as it is typed
-            nearest = _nearest(parameter.distribution, value)
-            inside[parameter.name] = chosen[parameter.key] = nearest
-            if not _same(nearest, value):
-                remarks.append(f"{parameter.key}={value} lies outside the space, {nearest} is searched from")
+            value = values[parameter.key]
+            found = nearest(parameter.distribution, value)
+            inside[parameter.name] = chosen[parameter.key] = found
+            if not same(found, value):
+                outside = value if isinstance(value, str) else written(value)
+                remarks.append(f"{parameter.key}={outside} lies outside the space, {found} is searched from")
         return inside, remarks
 
-    def _further(self, trial: Trial, chosen: Mapping[str, str]) -> list[str]:
+    def _further(self, trial: Trial, chosen: Mapping[str, Any]) -> list[str]:
         names = {parameter.name for parameter in self.parameters}
         extra = {name: value for name, value in trial.params.items() if name not in names}
         if clash := extra.keys() & chosen.keys():
             raise ConfigError(f"hydra.sweeper.custom_search_space suggests what is searched already: {sorted(clash)}")
-        return [f"{name}={value}" for name, value in extra.items()]
-
-
-def parse(
-    params: Mapping[str, Any], when: Mapping[str, Mapping[str, Any]], arguments: Sequence[str], extend: Any = None
-) -> Space:
-    """Read a search space.
-
-    Args:
-        params: ``hydra.sweeper.params``: override by key; a sweep (``choice(…)``, ``interval(…)``, ``range(…)``)
-            makes a dimension, anything else is fixed.
-        when: ``hydra.sweeper.when``: further params under a condition, ``optimizer=sgd``.
-        arguments: the command line's overrides, which win over `params`. ``~key`` takes a dimension out of the space.
-
-    Raises:
-        ConfigError: an impossible range, an unknown grammar, or keys that exclude each other.
-    """
-    entries = {str(key): f"{key}={value}" for key, value in params.items()}
-    conditional = {key for further in (when or {}).values() for key in further}
-    removed = set()
-    for argument in arguments:
-        key = _key(argument)
-        if argument.startswith("~") and (key in entries or key in conditional):
-            entries.pop(key, None)
-            removed.add(key)
-        else:
-            entries[key] = argument
-    parameters, fixed = [], []
-    for line in entries.values():
-        distributions, _, _ = _parsed(line)
-        parameters += [Parameter(name, name, distribution) for name, distribution in distributions.items()]
-        fixed += [] if distributions else [line]
-    for condition, further in (when or {}).items():
-        for key, value in further.items():
-            if key in removed or any(_key(argument) == key for argument in arguments):
-                continue  # the command line's own value holds under every condition
-            distributions, _, _ = _parsed(f"{key}={value}")
-            if not distributions:
-                raise ConfigError(f"hydra.sweeper.when.{condition}.{key} must be a range or a choice, got {value}")
-            parameters += [Parameter(f"{condition}:{key}", key, each, condition) for each in distributions.values()]
-    space = Space(tuple(parameters), tuple(fixed), extend)
-    _check(space, list(entries))
-    return space
+        return [override(name, value) for name, value in extra.items()]
 
 
 def key_of(name: str) -> str:
@@ -217,44 +174,6 @@ def _values(distribution: BaseDistribution) -> float:
     return math.inf if step is None else math.floor(width / step) + 1
 
 
-def _check_listed(line: str) -> None:
-    """Refuse a range whose values would all be written down, because they are shuffled, where they are too many."""
-    value = OverridesParser.create().parse_override(line).value()
-    if not (isinstance(value, RangeSweep) and (value.shuffle or value.transformers)):
-        return
-    count = abs((float(value.stop or 0) - float(value.start or 0)) / float(value.step or 1))
-    if count > _MOST_CHOICES:
-        raise ConfigError(f"{line}: a shuffled range must have at most {_MOST_CHOICES:,} values")
-
-
-def _parsed(line: str) -> tuple[dict[str, BaseDistribution], dict[str, Any], list[str]]:
-    try:
-        _check_listed(line)
-        parsed = create_params_from_overrides([line])
-    except (HydraException, ValueError, TypeError, ArithmeticError, AssertionError, NotImplementedError) as error:
-        said = " ".join(str(error).split()) or "it must be a choice, a range or an interval"
-        infinite = isinstance(error, OverflowError) or "NaN" in said
-        raise ConfigError(f"{line}: {_FINITE if infinite else said}") from error
-    for distribution in parsed[0].values():
-        _check_finite(line, distribution)
-    return parsed
-
-
-def _check_finite(line: str, distribution: BaseDistribution) -> None:
-    """Refuse bounds between which nothing can be drawn, and NaN, which is equal to nothing, itself included."""
-    if isinstance(distribution, CategoricalDistribution):
-        if any(isinstance(choice, float) and math.isnan(choice) for choice in distribution.choices):
-            raise ConfigError(f"{line}: a choice must not be nan")
-        return
-    low, high = distribution.low, distribution.high  # type: ignore[attr-defined]
-    if not (math.isfinite(low) and math.isfinite(high)):
-        raise ConfigError(f"{line}: {_FINITE}")
-    if isinstance(distribution, IntDistribution) and max(-low, high) > _LARGEST_INT:
-        raise ConfigError(f"{line}: the bounds of a range of whole numbers must be at most {_LARGEST_INT}")
-    if not math.isfinite(high - low):
-        raise ConfigError(f"{line}: its bounds must not be further apart than a number can be large")
-
-
 def _extend(function: Callable[[Trial], None], trial: Trial) -> None:
     try:
         function(trial)
@@ -265,16 +184,7 @@ def _extend(function: Callable[[Trial], None], trial: Trial) -> None:
         raise ConfigError(f"hydra.sweeper.custom_search_space: {what}") from error
 
 
-def _check(space: Space, keys: list[str]) -> None:
-    _check_not_empty(space)
-    together = [key for key in _SHAPE if key in keys]
-    if "model.hidden" in keys and together and not any(line == "model.hidden=null" for line in space.fixed):
-        raise ConfigError(
-            f"model.hidden replaces {together[0]}: both in one search space (~{together[0]} takes it out of the space)"
-        )
-
-
-def _check_not_empty(space: Space) -> None:
+def check_not_empty(space: Space) -> None:
     if not space.parameters and space.extend is None:
         raise ConfigError("hydra.sweeper.params must hold at least one range or choice, got none")
 
@@ -295,57 +205,9 @@ def _compatible(one: BaseDistribution, other: BaseDistribution) -> bool:
     return True
 
 
-def _key(override: str) -> str:
-    return str(OverridesParser.create().parse_override(override).key_or_group)
-
-
 def _applies(parameter: Parameter, chosen: Mapping[str, Any]) -> bool:
     """Is a parameter searched where these values are chosen? ``model.bn=true`` holds where it is True."""
     if parameter.condition is None:
         return True
     key, _, wanted = parameter.condition.partition("=")
-    return key in chosen and _same(chosen[key], wanted)
-
-
-def _texts(chosen: Mapping[str, Any]) -> tuple[str, ...]:
-    return tuple(f"{key}={value}" for key, value in chosen.items())
-
-
-def _nearest(distribution: BaseDistribution, value: Any) -> Any:
-    if isinstance(distribution, CategoricalDistribution):
-        return _nearest_choice(distribution.choices, value)
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        return distribution.low  # type: ignore[attr-defined]
-    if isinstance(distribution, IntDistribution):
-        clipped = min(max(round(value), distribution.low), distribution.high)
-        steps = round((clipped - distribution.low) / distribution.step)
-        return min(distribution.low + steps * distribution.step, distribution.high)
-    assert isinstance(distribution, FloatDistribution)
-    clipped_float = min(max(float(value), distribution.low), distribution.high)
-    if distribution.step is None:
-        return clipped_float
-    return distribution.low + round((clipped_float - distribution.low) / distribution.step) * distribution.step
-
-
-def _nearest_choice(choices: Sequence[Any], value: Any) -> Any:
-    for choice in choices:
-        if _same(choice, value):
-            return choice
-    numbers = [choice for choice in choices if isinstance(choice, int | float) and not isinstance(choice, bool)]
-    if numbers and isinstance(value, int | float):
-        return min(numbers, key=lambda choice: abs(choice - value))
-    return choices[0]
-
-
-def _same(one: Any, other: Any) -> bool:
-    """Are two values the same when they are typed? ``[512,256]``, a choice, is ``[512, 256]``, a config's value."""
-    if one == other or _plain(one) == _plain(other):
-        return True
-    try:
-        return float(one) == float(other)  # 1e-4 and 0.0001
-    except (TypeError, ValueError):
-        return False
-
-
-def _plain(value: Any) -> str:
-    return re.sub(r"[\s'\"]", "", str(value)).lower()
+    return key in chosen and same(chosen[key], wanted)
