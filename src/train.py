@@ -85,12 +85,13 @@ def train(cfg: DictConfig, folder: Path, *, kind: str, overrides: list[str]) -> 
             if not fitting.is_global_zero:  # one of several processes: the first does the rest
                 return record.best_value
 
-            trained = checkpoints.load(checkpoint_files.choose(folder / "checkpoints", cfg.score_with))
+            chosen = checkpoint_files.choose(folder / "checkpoints", cfg.score_with)
+            trained = checkpoints.load(chosen)
             record.best_epoch = trained.epoch
             scores = score_parts(record, trained.net, data, fitting, data.scored_parts(test=cfg.test))
             record.complete()  # before anything is shown: no picture may cost a result
             trackers.scores(record.facts)
-            summary.show(record.content("completed"), folder)
+            summary.show(record.content("completed"), folder, of_best=chosen.name == checkpoint_files.BEST)
             best = metrics.best(cfg.monitor.metric, cfg.monitor.mode) or {"epoch": 0}
             loader = fitting.train_dataloader
             run = scored.ScoredRun(folder, metrics.rows, best["epoch"], scores, data, loader, trackers)

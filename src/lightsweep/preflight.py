@@ -44,6 +44,7 @@ _NOT_THE_TRAINERS = {
     "model_registry": "checkpoints are kept in the folder of the run",
     "limit_test_batches": "a part is always scored whole; test=false leaves the test part out",
     "limit_predict_batches": "src/predict.py predicts",
+    "overfit_batches": "data.limit=N trains on the first N images; the batches of an epoch are drawn anew each time",
     "fast_dev_run": "trainer=debug is for a quick look",  # it would score weights that were never saved
 }
 # One of these says to a process which of several machines it is on: Slurm, torchrun, LSF, MPI, or a person.
@@ -145,6 +146,9 @@ def _check_length(node: DictConfig) -> None:
     for name in ("min_epochs", "min_steps"):
         if node.get(name) is not None:
             checks.whole(f"trainer.{name}", node[name], "[0, inf)")
+            most = f"max_{name.removeprefix('min_')}"  # which ends the run all the same
+            within = node.get(most, -1) in (-1, None) or node[name] <= node[most]
+            checks.require(within, f"trainer.{name}", f"be at most trainer.{most}={node.get(most)}", node[name])
     if node.get("max_time") is not None:
         rule = "be a time above 0, DD:HH:MM:SS or {hours: 1}"
         checks.require(_duration(node.max_time) > timedelta(0), "trainer.max_time", rule, node.max_time)

@@ -12,6 +12,7 @@ from lightsweep import run_folder
 from lightsweep.checkpoint_files import BEST, LAST
 from lightsweep.errors import ConfigError
 from lightsweep.files import read_json
+from lightsweep.metrics import mode_of
 from lightsweep.names import printable
 from lightsweep.security import links
 
@@ -118,8 +119,8 @@ def _best_of(runs: list[Path], folder: Path) -> Path:
     measured = {run: value for run, value in values.items() if isinstance(value, int | float)}
     if not measured:
         raise ConfigError(f"{folder} has no run that was completed")
-    smaller = str(results[next(iter(measured))].get("monitor")).endswith(("loss", "objective"))
-    return (min if smaller else max)(measured, key=measured.__getitem__)
+    mode = mode_of(str(results[next(iter(measured))].get("monitor")))
+    return (max if mode == "max" else min)(measured, key=measured.__getitem__)
 
 
 def _read_result(run: Path) -> dict[str, Any]:
