@@ -2,15 +2,20 @@
 
 import os
 import re
+import sys
 from datetime import timedelta
+from importlib.util import find_spec
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from lightsweep import checkpoint_files, checks, memory
+from lightsweep.data import folders
 from lightsweep.errors import ConfigError
 from lightsweep.metrics import check_monitor
+from lightsweep.rate_range import Range
+from lightsweep.security import table, targets
 
 _NODES = (
     "monitor",
@@ -30,6 +35,7 @@ _KEYS = {
     "loss": ("label_smoothing", "l2", "l2_head"),
     "lr_find_range": ("low", "high", "steps"),
 }
+_IMAGE_FOLDER = "lightsweep.data.image_folder.ImageFolderDataModule"
 # More than any one machine has cores; a process starts so many in a second. 100,000 crash it.
 _MOST_THREADS = 1024
 # What a run gives to the Trainer itself, or does without it, and so what would be ignored, or break the run.
@@ -61,6 +67,8 @@ def check(cfg: DictConfig, overrides: list[str]) -> None:
     Raises:
         ConfigError: names the key.
     """
+    targets.check(OmegaConf.to_container(cfg, resolve=False))
+    _check_own_code(cfg)
     for key in _NODES:
         checks.require(isinstance(cfg[key], DictConfig), key, "have keys of its own", cfg[key])
     for key, names in _KEYS.items():
@@ -81,15 +89,23 @@ def check(cfg: DictConfig, overrides: list[str]) -> None:
     if cfg.lr_find:
         _check_range(cfg.lr_find_range)
     checks.require(isinstance(cfg.data_dir, str) and cfg.data_dir != "", "data_dir", "be a path", cfg.data_dir)
+    if cfg.data.get(targets.TARGET) == _IMAGE_FOLDER:
+        folders.require_folder(cfg.data.root)
     _check_monitors(cfg)
     _check_callbacks(cfg.callbacks)
     _check_trainer(cfg.trainer)
     _check_shape(cfg.model, overrides)
 
 
-def _check_range(node: DictConfig) -> None:
-    from lightsweep.lr_find import Range  # with torch, which has been imported where a run is to begin
+def _check_own_code(cfg: DictConfig) -> None:
+    """See that the modules of what the user trusts are there, before the libraries take their seconds."""
+    for name in targets.names(OmegaConf.to_container(cfg, resolve=False)):
+        package = name.partition(".")[0]
+        if table.is_trusted(name) and package not in sys.modules and find_spec(package) is None:
+            raise ConfigError(f"{name}: there is no module {package!r}; PYTHONPATH=. finds the modules of this folder")
 
+
+def _check_range(node: DictConfig) -> None:
     Range(node.low, node.high, node.steps).check()
 
 

@@ -108,7 +108,7 @@ def fit(trainer: pl.Trainer, classifier: pl.LightningModule, data: ImageDataModu
 
 
 def _has_begun(trainer: pl.Trainer) -> bool:
-    return _recorder(trainer).epochs_before is not None
+    return (recorder := _recorder(trainer)) is not None and recorder.epochs_before is not None
 
 
 def _say_how_it_ended(trainer: pl.Trainer) -> None:
@@ -116,10 +116,13 @@ def _say_how_it_ended(trainer: pl.Trainer) -> None:
         for profile in sorted(Path(trainer.default_root_dir).glob(f"fit-{_PROFILE}*.txt")):
             log.info("profile: %s", profile)
     recorder = _recorder(trainer)
+    if recorder is None or not trainer.is_global_zero:
+        return
     before = trainer.current_epoch if recorder.epochs_before is None else recorder.epochs_before
-    if trainer.is_global_zero and (line := endings.told(trainer, recorder.metrics, before=before)):
+    if line := endings.told(trainer, recorder.metrics, before=before):
         log.info("%s", line)
 
 
-def _recorder(trainer: pl.Trainer) -> Recorder:
-    return next(each for each in trainer.callbacks if isinstance(each, Recorder))  # type: ignore[attr-defined]
+def _recorder(trainer: pl.Trainer) -> Recorder | None:
+    """A learning-rate range test has none."""
+    return next((each for each in trainer.callbacks if isinstance(each, Recorder)), None)  # type: ignore[attr-defined]

@@ -8,7 +8,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from lightsweep import run_folder
+from lightsweep import lookup, run_folder
 from lightsweep.checkpoint_files import BEST, LAST
 from lightsweep.errors import ConfigError
 from lightsweep.files import read_json
@@ -63,18 +63,18 @@ def find(name: str, which: str | None) -> Weights:
     """The weights that RUN means.
 
     Args:
-        name: a run's folder, latest, a checkpoint file, or the folder of a sweep or of a trial with several seeds.
+        name: as in `lookup`: of a run, a checkpoint file, a sweep, a trial with several seeds, or latest.
         which: best, last, or None for those that training scored.
 
     Raises:
         ConfigError: it means nothing.
     """
-    path = run_folder.newest() if name == "latest" else Path(name).expanduser().resolve()
+    path = lookup.path(name).resolve()
     if path.is_file():
         run = path.parent.parent
         return Weights(path, run if run_folder.is_run(run) else None)
     if run_folder.is_run(path):
-        return _of_run(path, which, "the newest run" if name == "latest" else "")
+        return _of_run(path, which, "the newest run" if name == lookup.LATEST else "")
     if (path / "leaderboard.csv").is_file():
         return _of_sweep(path, which)
     if seeds := sorted(path.glob("seed-*")):
