@@ -55,12 +55,15 @@ bench: $(STAMP) ## measure the speed of training beside a plain loop and the usu
 reproduce: $(STAMP) ## train what is missing of the reference experiments, write RESULTS.md (ARGS: families, options)
 	@$(BIN)/python scripts/reproduce.py $(ARGS)
 
-report: $(STAMP) ## rank all runs by validation, in the terminal (ARGS: folders, options, as --html report.html)
-	@$(BIN)/python src/report.py $(ARGS)
+report: $(STAMP) ## rank runs by validation, in the terminal (SWEEP: a sweep's name; ARGS: folders, options, as --html report.html)
+	@$(BIN)/python src/report.py $(SWEEP) $(ARGS)
 
-tensorboard: $(STAMP) ## look at all runs in a browser (ARGS: for tensorboard)
-	@$(BIN)/tensorboard --logdir outputs $(ARGS)
+tensorboard: $(STAMP) ## look at runs in a browser (SWEEP: a sweep's name, else all; ARGS: for tensorboard)
+	@folder="$(or $(LIGHTSWEEP_OUTPUTS),outputs)$(if $(SWEEP),/sweeps/$(SWEEP))"; \
+	[ -d "$$folder" ] || { echo "there is no folder $$folder" >&2; exit 1; }; \
+	$(BIN)/tensorboard --logdir "$$folder" $(ARGS)
 
-dashboard: $(STAMP) ## look at a sweep with optuna-dashboard (SWEEP: its name; STORAGE: its URL, if it has one)
-	@$(BIN)/python -c 'import optuna_dashboard' 2>/dev/null || $(BIN)/python -m pip install --quiet --editable '.[dashboard]'
-	@$(BIN)/optuna-dashboard $(or $(STORAGE),outputs/sweeps/$(or $(SWEEP),mlp)/study.journal)
+dashboard: $(STAMP) ## look at a sweep with optuna-dashboard (SWEEP: its name, else the newest; STORAGE: its URL, if it has one)
+	@study='$(STORAGE)'; [ -n "$$study" ] || study=$$($(BIN)/python scripts/study.py $(SWEEP)) || exit 1; \
+	$(BIN)/python -c 'import optuna_dashboard' 2>/dev/null || $(BIN)/python -m pip install --quiet --editable '.[dashboard]' || exit 1; \
+	$(BIN)/optuna-dashboard "$$study"

@@ -15,14 +15,16 @@ from lightsweep import command
 def main(typed: Sequence[str] | None = None) -> int:
     options = parser().parse_args(typed)
 
+    from lightsweep import lookup
     from lightsweep.reporting import comparing, comparison_terminal
 
-    comparison = comparing.compare(options.runs)
+    comparison = comparing.compare([lookup.folder(name) for name in options.runs])
     if options.html is not None:
         from lightsweep.reporting import comparison_page
 
         comparison_page.write(options.html, comparison)
     comparison_terminal.show(comparison)
+    command.say_written(options.html)
     return 0
 
 
@@ -35,7 +37,7 @@ def parser() -> argparse.ArgumentParser:
         ),
         epilog="example: python src/compare.py outputs/sweeps/mlp/confirm/best-* outputs/sweeps/mlp/confirm/baseline-*",
     )
-    told.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="a run's folder, or one with several runs")
+    told.add_argument("runs", nargs="+", metavar="RUN", help=command.RUNS_HELP)
     told.add_argument("--html", type=Path, metavar="FILE", help="write one page that opens offline in any browser")
     return told
 

@@ -41,12 +41,15 @@ def main() -> int:
     """Find the weights and the data, score part after part, write and compare."""
     options = arguments()
 
+    from lightsweep.inference import trained_runs
+
+    weights = trained_runs.find(options.run, options.checkpoint)  # before the imports that take seconds
+
     from lightsweep import checkpoints, quiet
-    from lightsweep.inference import evaluation, evaluation_folder, predictor, run_data, trained_runs
+    from lightsweep.inference import evaluation, evaluation_folder, predictor, run_data
     from lightsweep.security import links
 
     quiet.libraries()
-    weights = trained_runs.find(options.run, options.checkpoint)
     trained = checkpoints.load(weights.checkpoint)
     print(weights.told(trained.epoch), file=sys.stderr)
     settings = run_data.settings(weights, options.data or [])

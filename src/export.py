@@ -33,13 +33,16 @@ def main() -> int:
     """Find the weights, gather images, write and check."""
     options = arguments()
 
+    from lightsweep.inference import trained_runs
+
+    weights = trained_runs.find(options.run, options.checkpoint)  # before the imports that take seconds
+
     from lightsweep import checkpoints, quiet
-    from lightsweep.inference import exporting, run_data, trained_runs
+    from lightsweep.inference import exporting, run_data
     from lightsweep.security import links
 
     quiet.libraries()
     exporting.require_packages()
-    weights = trained_runs.find(options.run, options.checkpoint)
     trained = checkpoints.load(weights.checkpoint)
     print(weights.told(trained.epoch), file=sys.stderr)
     path = options.output or weights.checkpoint.with_suffix(".onnx")

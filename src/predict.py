@@ -48,16 +48,18 @@ def main() -> int:
     """Find the weights, see what the files are, classify them batch by batch, and sum up."""
     options = arguments()
 
+    from lightsweep.inference import trained_runs
+
+    weights = trained_runs.find(options.run, options.checkpoint)  # before the imports that take seconds
+
     from lightsweep import checkpoints, quiet
     from lightsweep.data.decode import decode
-    from lightsweep.inference import trained_runs
     from lightsweep.inference.classifying import Classification
     from lightsweep.inference.image_files import decoded, listed
     from lightsweep.inference.predictions import CsvWriter, JsonWriter, TableWriter, Writer, opened, shown
     from lightsweep.inference.predictor import Predictor, place
 
     quiet.libraries()
-    weights = trained_runs.find(options.run, options.checkpoint)
     trained = checkpoints.load(weights.checkpoint)
     print(weights.told(trained.epoch), file=sys.stderr)
     where = place(options.device or "auto", trained.precision)

@@ -17,9 +17,11 @@ from lightsweep.reporting import commandline
 def main(typed: Sequence[str] | None = None) -> int:
     options = parser().parse_args(typed)
 
+    from lightsweep import lookup
     from lightsweep.reporting import baselines, export, filtering, finding, folding, names, table, terminal
 
-    found = finding.find(options.paths or [_outputs()])
+    paths = [lookup.folder(str(name)) for name in options.paths or [_outputs()]]
+    found = finding.find(paths)
     chosen = baselines.mark(folding.fold(found.runs))
     known = table.known_columns(chosen)
     if options.filter is not None:
@@ -34,7 +36,7 @@ def main(typed: Sequence[str] | None = None) -> int:
     if options.html is not None:
         from lightsweep.reporting import overview
 
-        overview.write(options.html, found, parts, options.paths or [_outputs()], storage=options.storage)
+        overview.write(options.html, found, parts, paths, storage=options.storage)
     content = {
         "csv": lambda: export.as_csv(parts),
         "markdown": lambda: export.as_markdown(parts),
@@ -46,8 +48,9 @@ def main(typed: Sequence[str] | None = None) -> int:
     if "-" in [getattr(options, name) for name in wanted]:
         for line in terminal.problems(found):
             print(line, file=sys.stderr)
-        return 0
-    terminal.report(found, parts, most=options.top)
+    else:
+        terminal.report(found, parts, most=options.top)
+    command.say_written(options.html, *(getattr(options, name) for name in wanted))
     return 0
 
 
@@ -58,7 +61,14 @@ def parser() -> argparse.ArgumentParser:
         epilog="example: python src/report.py outputs/sweeps/mlp --filter 'optimizer=adamw and val/acc>0.5' --top 10",
     )
     add = told.add_argument
-    add("paths", nargs="*", type=Path, action=commandline.Paths, metavar="PATHS", help="folders (default: outputs)")
+    add(
+        "paths",
+        nargs="*",
+        type=Path,
+        action=commandline.Paths,
+        metavar="PATHS",
+        help=f"{command.RUNS_HELP} (default: outputs)",
+    )
     add("--sort", metavar="COLUMN", help="order by another column; not by test scores")
     add("--reverse", action="store_true", help="the other way round")
     add("--top", type=_positive, metavar="N", help="only the first N rows of each table (500 on the terminal)")

@@ -56,6 +56,8 @@ def main(cfg: DictConfig) -> float:
 
 def train(cfg: DictConfig, folder: Path, *, kind: str, overrides: list[str]) -> float:
     """Build, fit, score, save."""
+    check(cfg, overrides)
+
     from pytorch_lightning.callbacks import LambdaCallback
 
     from lightsweep import checkpoint_files, checkpoints, results, summary, tracking, trainer
@@ -63,7 +65,6 @@ def train(cfg: DictConfig, folder: Path, *, kind: str, overrides: list[str]) -> 
     from lightsweep.metrics import MetricsFile
     from lightsweep.start_summary import StartSummary
 
-    check(cfg, overrides)
     last = folder / "checkpoints" / checkpoint_files.LAST
     metrics = MetricsFile(folder / "metrics.csv")
     with results.Record(folder, cfg, metrics, kind=kind, overrides=overrides) as record:
@@ -85,12 +86,13 @@ def train(cfg: DictConfig, folder: Path, *, kind: str, overrides: list[str]) -> 
             if not fitting.is_global_zero:  # one of several processes: the first does the rest
                 return record.best_value
 
-            trained = checkpoints.load(checkpoint_files.choose(folder / "checkpoints", cfg.score_with))
+            chosen = checkpoint_files.choose(folder / "checkpoints", cfg.score_with)
+            trained = checkpoints.load(chosen)
             record.best_epoch = trained.epoch
             scores = score_parts(record, trained.net, data, fitting, data.scored_parts(test=cfg.test))
             record.complete()  # before anything is shown: no picture may cost a result
             trackers.scores(record.facts)
-            summary.show(record.content("completed"), folder)
+            summary.show(record.content("completed"), folder, of_best=chosen.name == checkpoint_files.BEST)
             best = metrics.best(cfg.monitor.metric, cfg.monitor.mode) or {"epoch": 0}
             loader = fitting.train_dataloader
             run = scored.ScoredRun(folder, metrics.rows, best["epoch"], scores, data, loader, trackers)
@@ -100,10 +102,13 @@ def train(cfg: DictConfig, folder: Path, *, kind: str, overrides: list[str]) -> 
 
 def find_rate(cfg: DictConfig, folder: Path, *, kind: str, overrides: list[str]) -> float:
     """A learning-rate range test instead of training; returns the rate that it suggests."""
-    from lightsweep import checks, lr_find
+    from lightsweep import checks
 
     checks.require(kind == "run", "lr_find", "be false in a grid or a sweep, since it tests one setting", True)
     check(cfg, overrides)
+
+    from lightsweep import lr_find
+
     data = read_data(cfg)
     rate = lr_find.run(cfg, folder, initial_classifier(cfg, data, warm=True), data)
     options = run_folder.config_options(HydraConfig.get()) if HydraConfig.initialized() else []
@@ -113,12 +118,15 @@ def find_rate(cfg: DictConfig, folder: Path, *, kind: str, overrides: list[str])
 
 def check(cfg: DictConfig, overrides: list[str]) -> None:
     """Refuse what can be seen to be wrong, and set the process up for what is right."""
+    from lightsweep import preflight
+
+    preflight.check(cfg, overrides)  # before the imports that take seconds
+
     import torch
 
-    from lightsweep import preflight, processes, quiet
+    from lightsweep import processes, quiet
 
     quiet.libraries()
-    preflight.check(cfg, overrides)
     if assignment.is_given():
         processes.check_single(cfg.trainer, torch.cuda.device_count)
     elif cli.has_other_sweeper():

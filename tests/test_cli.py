@@ -212,7 +212,7 @@ def test_a_log_file_that_cannot_be_written_is_named() -> None:
 def test_hydras_own_job_logging_can_be_chosen(launch, tmp_path: Path) -> None:
     done = launch(*SMALL, f"hydra.run.dir={tmp_path}/run", "hydra/job_logging=disabled")
     assert (done.code, done.err) == (0, "")
-    assert "epoch" not in done.out.partition("best epoch")[0]
+    assert "epoch" not in done.out.partition("scored epoch")[0]
 
 
 def test_full_error_shows_the_whole_trace(monkeypatch, capsys) -> None:

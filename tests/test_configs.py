@@ -11,7 +11,9 @@ from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 from optuna.pruners import BasePruner
 
+from lightsweep import preflight
 from lightsweep.build import build
+from lightsweep.metrics import MONITORED
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 FILES = sorted(file.relative_to(CONF) for file in CONF.rglob("*.yaml") if file.parent != CONF)
@@ -102,13 +104,32 @@ def test_callbacks_and_loggers_come_alone_together_or_not_at_all(compose, choice
 
 
 def test_everything_follows_the_root_monitor(compose) -> None:
-    cfg = compose("monitor.metric=val/loss", "monitor.mode=min", "callbacks=default", "scheduler=plateau")
+    cfg = compose("monitor.metric=val/loss", "callbacks=default", "scheduler=plateau")
     nodes = [cfg.callbacks.early_stopping, cfg.callbacks.checkpoint, cfg.scheduler]
     assert {(node.monitor, node.mode) for node in nodes} == {("val/loss", "min")}
+    assert cfg.monitor.mode == "min"
+
+
+@pytest.mark.parametrize("metric", MONITORED)
+@pytest.mark.parametrize("key", ["monitor.metric", "scheduler.monitor", "callbacks.early_stopping.monitor"])
+def test_the_mode_follows_from_the_metric_wherever_it_is_named(compose, key: str, metric: str) -> None:
+    cfg = compose("scheduler=plateau", "callbacks=default", f"{key}={metric}")
+    lower = metric.endswith(("loss", "objective"))
+    assert OmegaConf.select(cfg, f"{key.rpartition('.')[0]}.mode") == ("min" if lower else "max")
+    preflight.check(cfg, [])
+
+
+def test_the_official_sweeper_seeks_what_is_better() -> None:
+    with hydra.initialize_config_dir(str(CONF)):
+        directions = [
+            hydra.compose("train", ["hydra/sweeper=optuna", f"monitor.metric={metric}"], return_hydra_config=True)
+            for metric in ("val/acc", "val/objective")
+        ]
+    assert [cfg.hydra.sweeper.direction for cfg in directions] == ["maximize", "minimize"]
 
 
 def test_one_of_them_can_name_its_own(compose) -> None:
-    cfg = compose("scheduler=plateau", "scheduler.monitor=val/loss", "scheduler.mode=min", "callbacks=default")
+    cfg = compose("scheduler=plateau", "scheduler.monitor=val/loss", "callbacks=default")
     assert (cfg.scheduler.monitor, cfg.callbacks.checkpoint.monitor) == ("val/loss", "val/acc")
 
 

@@ -112,7 +112,8 @@ def test_images_that_it_cannot_see_are_named(trusting) -> None:
 
 def test_a_function_alone_does_not_make_its_result_trusted(trusting) -> None:
     trusting(RESNET)
-    with pytest.raises(ConfigError, match=r"^model: Target 'torchvision.models.resnet.ResNet'.* is not in the Hydra"):
+    value = f"{RESNET},torchvision.models.resnet.ResNet"
+    with pytest.raises(ConfigError, match=rf"^model: torchvision.models.resnet.ResNet .*LIGHTSWEEP_TRUST={value} in"):
         build_network({"_target_": RESNET}, DIGITS, 10)
 
 

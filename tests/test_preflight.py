@@ -72,6 +72,18 @@ def test_lets_through_what_can_be(check, overrides: list[str]) -> None:
         (["+trainer.max_steps=-2"], "trainer.max_steps must be a whole number >= 1, got -2"),
         (["+trainer.max_steps=1.5"], "trainer.max_steps must be a whole number >= 1, got 1.5"),
         (["+trainer.min_epochs=-1"], "trainer.min_epochs must be a whole number >= 0, got -1"),
+        (
+            ["+trainer.min_epochs=4", "trainer.max_epochs=3"],
+            "trainer.min_epochs must be at most trainer.max_epochs=3, g",
+        ),
+        (
+            ["+trainer.min_steps=9", "+trainer.max_steps=8"],
+            "trainer.min_steps must be at most trainer.max_steps=8, got 9",
+        ),
+        (
+            ["+trainer.overfit_batches=1"],
+            "trainer.overfit_batches must be left out, got 1: data.limit=N trains on the ",
+        ),
         (["+trainer.min_steps=x"], "trainer.min_steps must be a whole number >= 0, got 'x'"),
         (["+trainer.max_time=0"], "trainer.max_time must be a time above 0, DD:HH:MM:SS or {hours: 1}, got 0"),
         (["+trainer.max_time=00:00:00:00"], "trainer.max_time must be a time above 0, "),

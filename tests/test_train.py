@@ -224,10 +224,9 @@ def test_scores_the_best_weights_or_the_last_where_asked_for_or_none_were_kept(r
     "metric", ["train/loss", "train/acc", "val/loss", "val/acc", "val/objective", "val/f1", "train/balanced_acc"]
 )
 def test_every_metric_can_be_monitored(run, metric: str) -> None:
-    mode, pick = ("min", min) if metric.endswith(("loss", "objective")) else ("max", max)
+    pick = min if metric.endswith(("loss", "objective")) else max
     done = run(
         f"monitor.metric={metric}",
-        f"monitor.mode={mode}",
         "callbacks=default",
         "scheduler=plateau",
         "loss.l2=1e-3",

@@ -18,9 +18,10 @@ from lightsweep.security import interpolations, paths, table, targets
 interpolations.restrict()
 
 # What Hydra advises is for programmers; a person at the command line can do this.
-_ADVICE = {
-    r"Pass _execution_whitelist_ from trusted code to allow expected targets\.": (
-        "LIGHTSWEEP_TRUST names code of your own that a config may call (README: a network of your own)"
+_ADVICE: dict[str, Any] = {
+    r"Target '([^']*)'( \(resolved from '[^']*'\))? is not in the Hydra execution whitelist\."
+    r" Pass _execution_whitelist_ from trusted code to allow expected targets\.": (
+        lambda found: f"{found[1]}{found[2] or ''} must not be called: {table.advice(found[1])}"
     ),
     r"(No module named .*?\)) Are you sure that module .* is installed\?": (
         r"\1: is it installed? PYTHONPATH=. finds the modules of this folder"

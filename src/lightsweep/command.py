@@ -15,7 +15,11 @@ from lightsweep.errors import ConfigError, Interrupted, RunFailed
 from lightsweep.names import printable
 from lightsweep.security import secrets
 
-RUN_HELP = "a run's folder, latest (the newest one), a checkpoint file, or a sweep's folder (then its best trial)"
+RUN_HELP = (
+    "a run's folder or its name in outputs, latest (the newest one), a checkpoint file,"
+    " or a sweep's folder or name (then its best trial)"
+)
+RUNS_HELP = "a folder with a run or several, a run's or a sweep's name in outputs, or latest (the newest run)"
 _BROKEN_PIPE = 141  # as of a program that SIGPIPE ended
 
 
@@ -59,6 +63,13 @@ def new_file(text: str) -> Path:
     if path.is_dir() or not path.parent.is_dir():
         raise argparse.ArgumentTypeError(f"must be a file in a folder that exists, got {text!r}")
     return path
+
+
+def say_written(*files: Path | str | None) -> None:
+    """Name each file that was written, on stderr: the standard output may be one of them, ``-``."""
+    for file in files:
+        if file is not None and str(file) != "-":
+            print(printable(f"written to {file}"), file=sys.stderr)
 
 
 def launch(main: Callable[[], int]) -> None:

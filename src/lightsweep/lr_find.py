@@ -12,16 +12,13 @@ from functools import partial
 from io import BytesIO, StringIO
 from pathlib import Path
 from statistics import fmean
-from typing import NamedTuple, cast
+from typing import cast
 
 import numpy as np
 import pytorch_lightning as pl
 from omegaconf import DictConfig
 from pytorch_lightning.callbacks import Callback
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR
 
-from lightsweep import checks
 from lightsweep.build import build
 from lightsweep.checkpoint_files import LAST
 from lightsweep.classifier import Classifier, Sums
@@ -29,38 +26,14 @@ from lightsweep.data.loader import TrainLoader
 from lightsweep.data.module import ImageDataModule
 from lightsweep.errors import ConfigError
 from lightsweep.files import replacing, write_whole
+from lightsweep.rate_range import WINDOW, Range
 from lightsweep.run_folder import LR_FIND, is_follower
-from lightsweep.schedules import Schedule
 from lightsweep.seeds import seed_everything
 from lightsweep.trainer import fit
 
 PLOT = "lr_find.png"
-_DIVERGED = 4.0  # times the least loss so far, both over `_WINDOW` steps: larger rates would tell nothing
-_WINDOW = 10  # steps
-_MOST_STEPS = 100_000  # each is a row of lr_find.csv; more tell nothing that fewer do not
+_DIVERGED = 4.0  # times the least loss so far, both over `WINDOW` steps: larger rates would tell nothing
 _BELOW_LEAST = 3.0  # the suggestion is the rate of the least loss through this
-
-
-class Range(NamedTuple):
-    """Learning rates from `low` to `high`, each the same factor above the one before."""
-
-    low: float
-    high: float
-    steps: int
-
-    def check(self) -> "Range":
-        """Raises: ConfigError: no such range."""
-        checks.number("lr_find_range.low", self.low, "(0, inf)")
-        checks.number("lr_find_range.high", self.high, "(0, inf)")
-        checks.require(self.high > self.low, "lr_find_range.high", f"be above low, {self.low}", self.high)
-        checks.whole("lr_find_range.steps", self.steps, f"[{2 * _WINDOW}, {_MOST_STEPS}]")
-        return self
-
-    def schedule(self, optimizer: Optimizer, epochs: int, steps_per_epoch: int) -> Schedule:
-        """As one of `schedules`."""
-        first, growth = self.low / optimizer.param_groups[0]["lr"], self.high / self.low
-        scheduler = LambdaLR(optimizer, lambda step: first * growth ** (step / (self.steps - 1)))
-        return {"scheduler": scheduler, "interval": "step", "frequency": 1}
 
 
 class RangeTest(Callback):
@@ -86,7 +59,7 @@ class RangeTest(Callback):
         loss = classifier.train_means()["loss"]
         classifier.train_sums = Sums(classifier.device, len(classifier.description.class_names))
         self.losses.append(loss)
-        recent = fmean(self.losses[-_WINDOW:])
+        recent = fmean(self.losses[-WINDOW:])
         self.least = min(self.least, recent)
         if not math.isfinite(loss) or recent > _DIVERGED * self.least:
             trainer.should_stop = True
@@ -151,7 +124,7 @@ def suggest(rates: np.ndarray, losses: np.ndarray) -> float:
     Raises:
         ConfigError: too few steps, or the loss never fell.
     """
-    if len(losses) < _WINDOW:
+    if len(losses) < WINDOW:
         raise ConfigError(f"lr_find: the loss diverged after {len(losses)} steps: lower lr_find_range.low")
     least = int(smooth(losses).argmin())
     if least == 0:
@@ -188,7 +161,7 @@ def _plot(rates: np.ndarray, losses: np.ndarray, suggestion: float, path: Path) 
     axes.axvline(suggestion, color="C3", linewidth=1, linestyle=":")
     axes.set_xscale("log")
     spread = smoothed.max() - smoothed.min()
-    axes.set_ylim(losses.min() - 0.05 * spread, min(losses.max(), 1.5 * losses[:_WINDOW].mean()) + 0.05 * spread)
+    axes.set_ylim(losses.min() - 0.05 * spread, min(losses.max(), 1.5 * losses[:WINDOW].mean()) + 0.05 * spread)
     axes.set_xlabel("learning rate")
     axes.set_ylabel("training loss (cross-entropy)")
     axes.set_title("Learning-rate range test")

@@ -12,9 +12,15 @@ from lightsweep.files import write_whole
 
 _UNBALANCED = ("train/f1", "train/balanced_acc", "val/f1", "val/balanced_acc")
 MONITORED = ("train/loss", "train/acc", "val/loss", "val/acc", "val/objective", *_UNBALANCED)
+_SMALLER_IS_BETTER = ("loss", "objective")
 COLUMNS = ("epoch", *MONITORED, "lr", "seconds", "images_per_second")
 
 Row = dict[str, float]
+
+
+def mode_of(metric: str) -> str:
+    """max or min: which value of a metric is the better one, the larger or the smaller."""
+    return "min" if metric.endswith(_SMALLER_IS_BETTER) else "max"
 
 
 def check_monitor(key: str, metric: str, mode: str) -> None:
@@ -25,7 +31,7 @@ def check_monitor(key: str, metric: str, mode: str) -> None:
     """
     checks.choice(f"{key}.metric" if key == "monitor" else f"{key}.monitor", metric, MONITORED)
     checks.choice(f"{key}.mode", mode, ("min", "max"))
-    right = "max" if metric.endswith(("acc", "f1")) else "min"
+    right = mode_of(metric)
     checks.require(mode == right, f"{key}.mode", f"be {right} for {metric}", mode)
 
 

@@ -2,15 +2,20 @@
 
 import os
 import re
+import sys
 from datetime import timedelta
+from importlib.util import find_spec
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from lightsweep import checkpoint_files, checks, class_arguments, memory
+from lightsweep.data import folders
 from lightsweep.errors import ConfigError
 from lightsweep.metrics import check_monitor
+from lightsweep.rate_range import Range
+from lightsweep.security import table, targets
 
 _NODES = (
     "monitor",
@@ -30,6 +35,7 @@ _KEYS = {
     "loss": ("label_smoothing", "l2", "l2_head"),
     "lr_find_range": ("low", "high", "steps"),
 }
+_IMAGE_FOLDER = "lightsweep.data.image_folder.ImageFolderDataModule"
 # More than any one machine has cores; a process starts so many in a second. 100,000 crash it.
 _MOST_THREADS = 1024
 # What a run gives to the Trainer itself, or does without it, and so what would be ignored, or break the run.
@@ -44,6 +50,7 @@ _NOT_THE_TRAINERS = {
     "model_registry": "checkpoints are kept in the folder of the run",
     "limit_test_batches": "a part is always scored whole; test=false leaves the test part out",
     "limit_predict_batches": "src/predict.py predicts",
+    "overfit_batches": "data.limit=N trains on the first N images; the batches of an epoch are drawn anew each time",
     "fast_dev_run": "trainer=debug is for a quick look",  # it would score weights that were never saved
 }
 # One of these says to a process which of several machines it is on: Slurm, torchrun, LSF, MPI, or a person.
@@ -60,6 +67,8 @@ def check(cfg: DictConfig, overrides: list[str]) -> None:
     Raises:
         ConfigError: names the key.
     """
+    targets.check(OmegaConf.to_container(cfg, resolve=False))
+    _check_own_code(cfg)
     for key in _NODES:
         checks.require(isinstance(cfg[key], DictConfig), key, "have keys of its own", cfg[key])
     for key, names in _KEYS.items():
@@ -80,6 +89,8 @@ def check(cfg: DictConfig, overrides: list[str]) -> None:
     if cfg.lr_find:
         _check_range(cfg.lr_find_range)
     checks.require(isinstance(cfg.data_dir, str) and cfg.data_dir != "", "data_dir", "be a path", cfg.data_dir)
+    if cfg.data.get(targets.TARGET) == _IMAGE_FOLDER:
+        folders.require_folder(cfg.data.root)
     _check_monitors(cfg)
     _check_callbacks(cfg.callbacks)
     _check_trainer(cfg.trainer)
@@ -87,9 +98,15 @@ def check(cfg: DictConfig, overrides: list[str]) -> None:
     class_arguments.check(cfg)
 
 
-def _check_range(node: DictConfig) -> None:
-    from lightsweep.lr_find import Range  # with torch, which has been imported where a run is to begin
+def _check_own_code(cfg: DictConfig) -> None:
+    """See that the modules of what the user trusts are there, before the libraries take their seconds."""
+    for name in targets.names(OmegaConf.to_container(cfg, resolve=False)):
+        package = name.partition(".")[0]
+        if table.is_trusted(name) and package not in sys.modules and find_spec(package) is None:
+            raise ConfigError(f"{name}: there is no module {package!r}; PYTHONPATH=. finds the modules of this folder")
 
+
+def _check_range(node: DictConfig) -> None:
     Range(node.low, node.high, node.steps).check()
 
 
@@ -146,6 +163,9 @@ def _check_length(node: DictConfig) -> None:
     for name in ("min_epochs", "min_steps"):
         if node.get(name) is not None:
             checks.whole(f"trainer.{name}", node[name], "[0, inf)")
+            most = f"max_{name.removeprefix('min_')}"  # which ends the run all the same
+            within = node.get(most, -1) in (-1, None) or node[name] <= node[most]
+            checks.require(within, f"trainer.{name}", f"be at most trainer.{most}={node.get(most)}", node[name])
     if node.get("max_time") is not None:
         rule = "be a time above 0, DD:HH:MM:SS or {hours: 1}"
         checks.require(_duration(node.max_time) > timedelta(0), "trainer.max_time", rule, node.max_time)

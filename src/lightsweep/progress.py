@@ -2,11 +2,14 @@
 
 import logging
 import time
+from typing import cast
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from lightsweep.classifier import Classifier
 
 log = logging.getLogger(__name__)
 
@@ -17,12 +20,11 @@ class ProgressLine(Callback):
     """One line with epoch, scores and time left on a terminal; elsewhere a line of text each epoch.
 
     Args:
-        monitor: the metric whose best value is shown.
+        monitor: a metric that is shown beside losses and accuracies.
     """
 
     def __init__(self, *, monitor: str) -> None:
         self.monitor = monitor
-        self.best: float | None = None
         self.bar: Progress | None = None
         self.next_refresh = 0.0
 
@@ -58,9 +60,10 @@ class ProgressLine(Callback):
         )
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        has_measured = cast(Classifier, pl_module).has_measured  # Lightning keeps what an earlier validation measured
         metrics = {name: value.item() for name, value in trainer.callback_metrics.items()}
         names = dict.fromkeys(("train/loss", "train/acc", "val/loss", "val/acc", self.monitor))
-        shown = [f"{name} {metrics[name]:.4f}" for name in names if name in metrics]
+        shown = [f"{name} {metrics[name]:.4f}" for name in names if name in metrics and has_measured(name)]
         line = "  ".join(shown)
         if self.bar is not None:
             self.bar.update(self.task, scores=line, refresh=True)

@@ -8,7 +8,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback
 
-from lightsweep import signals
+from lightsweep import endings, signals
 from lightsweep.classifier import Classifier
 from lightsweep.data.loader import TrainLoader
 from lightsweep.errors import Diverged
@@ -27,16 +27,16 @@ class Recorder(Callback):
     def __init__(self, metrics: MetricsFile, *, seed: int) -> None:
         self.metrics = metrics
         self.seed = seed
-        self.has_begun = False  # training, with all that a checkpoint holds restored
+        self.epochs_before: int | None = None  # trained before this process; known once a checkpoint is restored
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.images = 0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.has_begun = True
+        self.epochs_before = trainer.current_epoch
         if trainer.is_global_zero:
             self.metrics.reopen(trainer.current_epoch)
-        if any(stopper.wait_count >= stopper.patience for stopper in trainer.early_stopping_callbacks):
+        if any(endings.has_run_out(stopper, self.metrics) for stopper in trainer.early_stopping_callbacks):
             trainer.should_stop = True  # it had stopped early, and only its scores were missing
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from omegaconf import OmegaConf
 
 from lightsweep import run_name
+from lightsweep.metrics import mode_of
 from lightsweep.run_folder import OUTPUTS, ROOT, place
 from lightsweep.security import interpolations
 from lightsweep.security.secrets import place as storage_place
@@ -19,7 +20,8 @@ def register() -> None:
     ``root:NAME`` is a path in the project's root; its first part ``outputs`` is `OUTPUTS`, wherever that is.
     ``run_id:`` is a few random letters, ``folder_name:NAME,OVERRIDES`` a run's name as a part of its folder's.
     ``steps:EPOCHS,SEEDS`` is how many steps a trial has for its pruner, ``warmup_steps:EPOCHS,SEEDS`` how many of them
-    it is safe from the pruner. ``group:FOLDER`` and ``name:FOLDER`` are what a tracker calls a run. ``storage:`` stands
+    it is safe from the pruner. ``mode:METRIC`` is max or min, whichever is better, and ``direction:METRIC`` the same in
+    Optuna's words. ``group:FOLDER`` and ``name:FOLDER`` are what a tracker calls a run. ``storage:`` stands
     for the address in LIGHTSWEEP_STORAGE, if there is one. OmegaConf's own resolvers are restricted.
     """
     interpolations.restrict()
@@ -29,6 +31,8 @@ def register() -> None:
     OmegaConf.register_resolver(
         "lightsweep.folder_name", run_name.for_folder, replace=True, annotation_validation="off"
     )
+    OmegaConf.register_resolver("lightsweep.mode", lambda metric: mode_of(str(metric)), replace=True)
+    OmegaConf.register_resolver("lightsweep.direction", direction, replace=True)
     OmegaConf.register_resolver("lightsweep.group", lambda folder: place(folder)[0], replace=True)
     OmegaConf.register_resolver("lightsweep.name", lambda folder: place(folder)[1], replace=True)
     OmegaConf.register_resolver("lightsweep.steps", steps, replace=True, annotation_validation="off")
@@ -38,6 +42,11 @@ def register() -> None:
 def _in_root(name: str) -> str:
     first, *rest = Path(name).parts
     return str(OUTPUTS.joinpath(*rest) if first == "outputs" else ROOT / name)
+
+
+def direction(metric: str) -> str:
+    """maximize or minimize: what a search does with the metric."""
+    return f"{mode_of(str(metric))}imize"
 
 
 def steps(epochs: int, seeds: Sequence[int] | None) -> int:

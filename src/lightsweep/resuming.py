@@ -40,7 +40,7 @@ def adapt(
         ConfigError: the network, the kind of optimizer or the kind of schedule is another, or the optimizer would need
             what it has not gathered.
     """
-    _check_epochs(checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"])
+    _check_epochs(checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"], trainer.max_epochs)
     _check_weights(checkpoint["state_dict"], weights)
     before = checkpoint["lightsweep"]["optimizer"]
     if before["name"] != optimizer["name"]:
@@ -95,10 +95,15 @@ def plateau_progress(state: dict[str, Any]) -> dict[str, Any]:
     return {name: state[name] for name in _PLATEAU_PROGRESS}
 
 
-def _check_epochs(counts: dict[str, Any]) -> None:
+def _check_epochs(counts: dict[str, Any], most: int | None) -> None:
     for name, count in counts.items():
         if type(count) is not int or not 0 <= count < 2**31:
             raise ConfigError(f"last.ckpt: its number of epochs ({name}) is {count!r}")
+    trained = counts["processed"]
+    if most is not None and -1 < most < trained:
+        raise ConfigError(
+            f"trainer.max_epochs must be at least {trained}, the epochs that this run has trained already, got {most}"
+        )
 
 
 def _check_weights(saved: dict[str, Tensor], weights: dict[str, Tensor]) -> None:

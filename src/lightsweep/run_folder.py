@@ -171,15 +171,17 @@ def find(name: str, runs: Path = OUTPUTS / "runs") -> Path:
     Raises:
         ConfigError: there is no such run, or its folder cannot be written.
     """
-    folder = newest(runs, typed="resume=latest") if name == "latest" else _named(name)
+    folder = newest(runs, typed="resume=latest") if name == "latest" else _named(name, runs)
     if not os.access(folder, os.W_OK | os.X_OK):
         raise ConfigError(f"resume: {folder} cannot be written, and a run goes on in its own folder")
     return folder
 
 
-def _named(name: str) -> Path:
+def _named(name: str, runs: Path) -> Path:
     folder = Path(name).expanduser()
     try:
+        if not folder.exists() and len(folder.parts) == 1:
+            folder = runs / name
         is_there = is_run(folder)
     except OSError as error:
         raise ConfigError(f"resume: {folder} cannot be read ({error.strerror})") from error

@@ -11,8 +11,12 @@ _COLUMNS = {"loss": "loss", "acc": "accuracy"}
 _IF_WATCHED = {"f1": "macro F1", "balanced_acc": "balanced acc."}
 
 
-def show(facts: dict[str, Any], folder: Path) -> None:
-    """Print scores, size, time and the folder of a run whose `result.json` holds these facts."""
+def show(facts: dict[str, Any], folder: Path, *, of_best: bool) -> None:
+    """Print scores, size, time and the folder of a run whose `result.json` holds these facts.
+
+    Args:
+        of_best: were the weights scored that were kept as the best ones?
+    """
     watched = facts["monitor"].partition("/")[2]
     columns = _COLUMNS | {name: title for name, title in _IF_WATCHED.items() if name == watched}
     table = Table(box=None, header_style="bold")
@@ -23,10 +27,12 @@ def show(facts: dict[str, Any], folder: Path) -> None:
             table.add_row(part, *(f"{facts[f'{part}/{name}']:.4f}" for name in columns))
     console = Console()
     console.print(table)
-    which = "best" if facts["config"]["score_with"] == "best" else "scored"
+    which = "best" if of_best else "scored"
     console.print(
         f"{which} epoch {facts['best_epoch']} of {facts['epochs']}, {facts['params']:,} parameters,"
         f" {facts['seconds']:.0f} s of training",
         highlight=False,
     )
+    if facts["best_value"] is None:
+        console.print(f"{facts['monitor']} was never measured, so no epoch is the best one", highlight=False)
     console.print(Text(f"run folder: {folder}"), soft_wrap=True)  # Text: a path is no markup

@@ -9,10 +9,11 @@ import pytorch_lightning as pl
 from omegaconf import DictConfig
 from pytorch_lightning.callbacks import Callback, LearningRateMonitor, ModelCheckpoint
 from pytorch_lightning.loggers import Logger
+from pytorch_lightning.profilers import AdvancedProfiler, PyTorchProfiler, SimpleProfiler
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch import nn
 
-from lightsweep import checks
+from lightsweep import checks, endings
 from lightsweep.build import build, explain
 from lightsweep.checkpoints import AtomicCheckpointIO, LastCheckpoint
 from lightsweep.data.module import ImageDataModule
@@ -23,6 +24,8 @@ from lightsweep.recorder import Recorder
 
 log = logging.getLogger(__name__)
 _Part = TypeVar("_Part")
+_PROFILERS = {"simple": SimpleProfiler, "advanced": AdvancedProfiler, "pytorch": PyTorchProfiler}
+_PROFILE = "profile"  # a profiler's file is fit-profile.txt
 
 
 def make(
@@ -41,6 +44,8 @@ def make(
         chosen = [callback for callback in chosen if not isinstance(callback, LearningRateMonitor)]
     first = Recorder(metrics, seed=cfg.seed)
     last = LastCheckpoint(folder / "checkpoints")  # saves what the others know, the best score among it
+    profiler = _PROFILERS.get(str(cfg.trainer.get("profiler")))  # by itself it would report to Lightning's information
+    profile = {"profiler": profiler(dirpath=str(folder), filename=_PROFILE)} if profiler else {}
     return build(
         cfg.trainer,
         "trainer",
@@ -50,6 +55,7 @@ def make(
         plugins=[AtomicCheckpointIO(_checkpoint_folders(folder, chosen))],
         default_root_dir=str(folder),
         use_distributed_sampler=False,  # the loader shares the data out itself
+        **profile,
     )
 
 
@@ -86,17 +92,37 @@ def fit(trainer: pl.Trainer, classifier: pl.LightningModule, data: ImageDataModu
         data.check_batches_of_one(trainer.world_size)
     try:
         trainer.fit(classifier, datamodule=data, ckpt_path=last if last.exists() else None, weights_only=True)
+        _say_how_it_ended(trainer)
     except MisconfigurationException as error:
         raise explain(error, "trainer") from error
     except (ConfigError, Diverged, Pruned, RunFailed, OSError, MemoryError):
         raise
     except Exception as error:
         if isinstance(error, ValueError) and "val_check_interval" in str(error):  # seen only when batches are counted
-            raise explain(error, "trainer.val_check_interval") from error
+            batches, interval = trainer.fit_loop.max_batches, trainer.val_check_interval
+            rule = f"be at most {batches}, the batches of an epoch"
+            raise ConfigError(f"trainer.val_check_interval must {rule}, got {interval}") from error
         if last.exists() and not _has_begun(trainer):  # nothing was trained: what is there could not be restored
             raise ConfigError(f"{last} cannot be gone on with ({explain(error, type(error).__name__)})") from error
         raise
 
 
 def _has_begun(trainer: pl.Trainer) -> bool:
-    return any(isinstance(callback, Recorder) and callback.has_begun for callback in trainer.callbacks)  # type: ignore[attr-defined]
+    return (recorder := _recorder(trainer)) is not None and recorder.epochs_before is not None
+
+
+def _say_how_it_ended(trainer: pl.Trainer) -> None:
+    if isinstance(getattr(trainer, "profiler", None), tuple(_PROFILERS.values())):
+        for profile in sorted(Path(trainer.default_root_dir).glob(f"fit-{_PROFILE}*.txt")):
+            log.info("profile: %s", profile)
+    recorder = _recorder(trainer)
+    if recorder is None or not trainer.is_global_zero:
+        return
+    before = trainer.current_epoch if recorder.epochs_before is None else recorder.epochs_before
+    if line := endings.told(trainer, recorder.metrics, before=before):
+        log.info("%s", line)
+
+
+def _recorder(trainer: pl.Trainer) -> Recorder | None:
+    """A learning-rate range test has none."""
+    return next((each for each in trainer.callbacks if isinstance(each, Recorder)), None)  # type: ignore[attr-defined]

@@ -56,7 +56,7 @@ def test_a_checkpoint_knows_its_run_if_it_lies_in_one(tmp_path: Path) -> None:
 
 def test_latest_is_the_newest_run(tmp_path: Path, monkeypatch) -> None:
     run = a_run(tmp_path / "run")
-    monkeypatch.setattr(run_folder, "newest", lambda: run)
+    monkeypatch.setattr(run_folder, "newest", lambda *_: run)
     found = trained_runs.find("latest", None)
     assert (found.run, found.reason) == (run, "the newest run")
 
@@ -105,8 +105,11 @@ def test_of_a_trial_with_seeds_the_best_one_that_was_completed(tmp_path: Path) -
 
 
 def test_what_means_nothing_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"^RUN must be a run's folder, a sweep's folder, .* got '.*/nothing'$"):
+    with pytest.raises(ConfigError, match=r"/nothing: there is no such file or folder, and no run, sweep or grid "):
         chosen(tmp_path / "nothing")
+    (tmp_path / "no run").mkdir()
+    with pytest.raises(ConfigError, match=r"^RUN must be a run's folder, a sweep's folder, .* got '.*/no run'$"):
+        chosen(tmp_path / "no run")
     with pytest.raises(ConfigError, match=r"is a sweep without a complete trial$"):
         chosen(a_sweep(tmp_path / "sweep", ",0,trial-0000"))
     empty = a_run(tmp_path / "run")

@@ -51,7 +51,7 @@ def test_a_folder_without_a_study(tmp_path: Path) -> None:
 
 def test_a_broken_journal(tmp_path: Path) -> None:
     (tmp_path / "study.journal").write_text("no json\n")
-    with pytest.raises(ConfigError, match="cannot be read"):
+    with pytest.raises(ConfigError, match="line 1 of 1 is damaged"):
         study.find(tmp_path, None)
 
 

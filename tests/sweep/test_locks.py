@@ -11,7 +11,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from lightsweep.errors import Interrupted
-from lightsweep.sweep import locks
+from lightsweep.sweep import journal, locks
 from lightsweep.sweep.liveness import Owner
 from lightsweep.sweep.locks import FileLock, JournalLock
 from lightsweep.sweep.storage import connect
@@ -27,9 +27,9 @@ def test_a_lock_that_a_signal_left_behind_is_taken_again(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("place", ["flock", "cut"])
 def test_a_signal_while_a_journal_is_locked_leaves_it_free(tmp_path: Path, monkeypatch, place: str) -> None:
-    journal = tmp_path / "study.journal"
-    journal.touch()
-    lock = JournalLock(journal)
+    file = tmp_path / "study.journal"
+    file.touch()
+    lock = JournalLock(file)
     flock = locks.fcntl.flock
 
     def interrupted(*arguments) -> None:
@@ -38,7 +38,8 @@ def test_a_signal_while_a_journal_is_locked_leaves_it_free(tmp_path: Path, monke
         raise Interrupted(15)
 
     with monkeypatch.context() as patch:
-        patch.setattr(*((locks.fcntl, "flock") if place == "flock" else (locks, "_cut_torn_line")), interrupted)
+        where = (locks.fcntl, "flock") if place == "flock" else (journal, "cut_off_the_unfinished")
+        patch.setattr(*where, interrupted)
         with pytest.raises(Interrupted):
             lock.acquire()
     assert FileLock(tmp_path / "study.journal.flock").acquire(wait=False)
@@ -46,10 +47,10 @@ def test_a_signal_while_a_journal_is_locked_leaves_it_free(tmp_path: Path, monke
 
 def test_a_program_with_optunas_own_lock_can_write_too(tmp_path: Path) -> None:
     """A dashboard that keeps a note, say."""
-    journal = str(tmp_path / "study.journal")
-    ours = optuna.create_study(study_name="study", storage=connect(journal))
+    file = str(tmp_path / "study.journal")
+    ours = optuna.create_study(study_name="study", storage=connect(file))
     ours.tell(ours.ask(), 1.0)
-    theirs = optuna.load_study(study_name="study", storage=JournalStorage(JournalFileBackend(journal)))
+    theirs = optuna.load_study(study_name="study", storage=JournalStorage(JournalFileBackend(file)))
     started = time.monotonic()
     theirs.set_user_attr("note", "good")
     assert time.monotonic() - started < 10.0  # Optuna takes a lock for abandoned after thirty seconds

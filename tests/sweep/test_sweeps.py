@@ -272,6 +272,21 @@ def test_a_changed_study_is_refused_with_the_difference(sweep, study, override: 
     assert sweep("hydra.sweeper.n_trials=2", override, "hydra.sweeper.allow_changed_space=true").code == 0
 
 
+def test_a_study_of_an_earlier_version_goes_on_though_its_mode_was_set(sweep, study) -> None:
+    """It says max where a config now says that the mode follows from the metric."""
+    assert sweep("hydra.sweeper.n_trials=1").code == 0
+    begun = study()
+    followed = {"callbacks.checkpoint.mode": "${monitor.mode}", "scheduler.mode": "${monitor.mode}"}
+    begun.set_user_attr("config", begun.user_attrs["config"] | {"monitor.mode": "max"} | followed)
+    done = sweep("hydra.sweeper.n_trials=2")
+    assert (done.code, len(study().trials)) == (0, 2), done.err
+
+
+def test_a_loss_is_minimised_without_a_word(sweep, study) -> None:
+    assert sweep("hydra.sweeper.n_trials=2", "monitor.metric=val/loss").code == 0
+    assert study().direction.name == "MINIMIZE"
+
+
 def test_what_is_fixed_below_a_searched_group_may_not_change_either(sweep) -> None:
     searched = ("optimizer=choice(adam,adamw)", "hydra.sweeper.n_trials=1")
     assert sweep(*searched, "optimizer.weight_decay=0.1").code == 0

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lightsweep import checks
 from lightsweep.errors import ConfigError
 from lightsweep.names import printable
 
@@ -40,6 +41,20 @@ class Listing:
         return bool((self.parts == PARTS.index(part)).any())
 
 
+def require_folder(root: object) -> None:
+    """See that there is such a folder, whatever is in it.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    is_path = isinstance(root, str) and root != ""
+    try:
+        is_there = is_path and Path(str(root)).expanduser().is_dir()
+    except OSError as error:
+        raise _unreadable(str(root), error) from error
+    checks.require(is_there, "data.root", "be a folder with a folder of images for each class", root)
+
+
 def scan(root: Path) -> Listing:
     """List the images of a folder, given by its absolute path.
 
@@ -53,8 +68,7 @@ def scan(root: Path) -> Listing:
 
 
 def _scan(root: Path) -> Listing:
-    if not root.is_dir():
-        raise ConfigError(f"data.root must be a folder with a folder of images for each class, got {str(root)!r}")
+    require_folder(str(root))
     folders = {part: _subfolders(root / part) for part in PARTS if (root / part).is_dir()}
     divided = bool(folders.get(TRAIN))
     if not divided:  # or a class is called train

@@ -8,10 +8,11 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from lightsweep import run_folder
+from lightsweep import lookup, run_folder
 from lightsweep.checkpoint_files import BEST, LAST
 from lightsweep.errors import ConfigError
 from lightsweep.files import read_json
+from lightsweep.metrics import mode_of
 from lightsweep.names import printable
 from lightsweep.security import links
 
@@ -62,18 +63,18 @@ def find(name: str, which: str | None) -> Weights:
     """The weights that RUN means.
 
     Args:
-        name: a run's folder, latest, a checkpoint file, or the folder of a sweep or of a trial with several seeds.
+        name: as in `lookup`: of a run, a checkpoint file, a sweep, a trial with several seeds, or latest.
         which: best, last, or None for those that training scored.
 
     Raises:
         ConfigError: it means nothing.
     """
-    path = run_folder.newest() if name == "latest" else Path(name).expanduser().resolve()
+    path = lookup.path(name).resolve()
     if path.is_file():
         run = path.parent.parent
         return Weights(path, run if run_folder.is_run(run) else None)
     if run_folder.is_run(path):
-        return _of_run(path, which, "the newest run" if name == "latest" else "")
+        return _of_run(path, which, "the newest run" if name == lookup.LATEST else "")
     if (path / "leaderboard.csv").is_file():
         return _of_sweep(path, which)
     if seeds := sorted(path.glob("seed-*")):
@@ -121,8 +122,8 @@ def _best_of(runs: list[Path], folder: Path) -> Path:
     measured = {run: value for run, value in values.items() if isinstance(value, int | float)}
     if not measured:
         raise ConfigError(f"{folder} has no run that was completed")
-    smaller = str(results[next(iter(measured))].get("monitor")).endswith(("loss", "objective"))
-    return (min if smaller else max)(measured, key=measured.__getitem__)
+    mode = mode_of(str(results[next(iter(measured))].get("monitor")))
+    return (max if mode == "max" else min)(measured, key=measured.__getitem__)
 
 
 def _read_result(run: Path) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from sys import intern
 from typing import Any
 
+from lightsweep.metrics import mode_of
 from lightsweep.reporting.commandline import CONF
 from lightsweep.reporting.text import is_metric, is_number
 
@@ -16,7 +17,6 @@ FILE = "result.json"
 _LARGEST = 32_000_000  # bytes; a result.json has some thousand
 _NESTED = ("config", "overrides", "versions")
 _NO_SETTINGS = {"name"}  # what does not change what a run does
-_LOSSES = ("loss", "objective")
 
 Row = dict[str, Any]
 
@@ -60,7 +60,7 @@ class Run:
         mode = self.row.get("monitor.mode")
         if mode in ("min", "max") and self.row.get("monitor.metric", self.monitor) == self.monitor:
             return mode == "max"
-        return not self.monitor.endswith(_LOSSES)
+        return mode_of(self.monitor) == "max"
 
     def at(self, column: str) -> Any:
         """What a table shows in a column; None where the run has nothing there."""

@@ -3,7 +3,6 @@
 So a report can be made while the sweep runs, and of a copy of its folder.
 """
 
-import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from lightsweep.errors import ConfigError
 from lightsweep.reporting.text import plain
 from lightsweep.reporting.yaml_file import load
 from lightsweep.security import secrets
+from lightsweep.sweep import journal
 
 _JOURNAL = "study.journal"
 _KEPT = ("interrupted", "error", "baseline", "note")  # of a trial's attributes
@@ -80,13 +80,13 @@ def find(folder: Path, storage: str | None) -> Study | None:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     settings = _settings(folder)
     named = settings.get("storage")
-    journal = folder / _JOURNAL
-    if isinstance(named, str) and named.startswith("${") and not journal.is_file():
+    file = folder / _JOURNAL
+    if isinstance(named, str) and named.startswith("${") and not file.is_file():
         storage = storage or secrets.address()  # its address was in the environment, as it may be here
-    if storage is None and not journal.is_file() and not named:
+    if storage is None and not file.is_file() and not named:
         return None
     try:
-        opened = _open(journal, storage, named)
+        opened = _open(file, storage, named)
         return Study(_copy(_one_of(opened, settings.get("study_name") or folder.name)), settings)
     except ConfigError:
         raise
@@ -95,9 +95,9 @@ def find(folder: Path, storage: str | None) -> Study | None:
         raise ConfigError(f"the study of {folder} cannot be read ({type(error).__name__}: {reason})") from error
 
 
-def _open(journal: Path, storage: str | None, named: Any) -> optuna.storages.BaseStorage:
-    if storage is None and journal.is_file():
-        return JournalStorage(_ReadOnlyJournal(journal))
+def _open(file: Path, storage: str | None, named: Any) -> optuna.storages.BaseStorage:
+    if storage is None and file.is_file():
+        return JournalStorage(_ReadOnlyJournal(file))
     url = storage or str(named)
     sqlite = _SQLITE.match(url)
     if sqlite:
@@ -116,8 +116,7 @@ class _ReadOnlyJournal(BaseJournalBackend):
     """The whole lines of a journal; the last one may be half written."""
 
     def __init__(self, path: Path) -> None:
-        lines = path.read_bytes().split(b"\n")[:-1]
-        self.logs = [json.loads(line) for line in lines]
+        self.logs = journal.read(path)
 
     def read_logs(self, log_number_from: int) -> Iterable[dict[str, Any]]:
         return self.logs[log_number_from:]

@@ -192,6 +192,12 @@ def is_trusted(name: str) -> bool:
     return any(name == entry or (entry.endswith(".*") and f"{name}.".startswith(entry[:-1])) for entry in TRUSTED)
 
 
+def advice(name: str) -> str:
+    """What lets a config call something, where a person wants that."""
+    value = ",".join((*TRUSTED, name)) if _ENTRY.fullmatch(name) else "NAME"  # who made the config chose the name
+    return f"if you trust that code, {_VARIABLE}={value} in the environment lets a config call it (docs/own_code.md)"
+
+
 def own_entries(text: str) -> tuple[str, ...]:
     """The names that a person trusts, separated by commas: a package's ``mypackage.*``, or exact ones."""
     entries = tuple(entry.strip() for entry in text.split(",") if entry.strip())

@@ -40,7 +40,7 @@ def _check_target(node: Mapping[str, Any], path: tuple[str, ...]) -> None:
         raise ConfigError(f"{key}.{TARGET} must be a dotted name, got {name!r}")
     if table.is_trusted(name):
         return
-    advice = "LIGHTSWEEP_TRUST names code of your own that a config may call (README: a network of your own)"
+    advice = table.advice(name)
     if slot is None:
         raise ConfigError(f"{key} must not have a {TARGET}: no object may stand there, got {name!r}; {advice}")
     if name not in slot.names:

@@ -9,6 +9,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from lightsweep.files import write_whole
+from lightsweep.run_folder import own_config
 
 FILE = "best.yaml"
 _NOT_OF_THE_RUN = ("hydra", "run_dir", "resume", "test", "sweep", "experiment")
@@ -65,7 +66,7 @@ def _lacks(one: Any, other: Any) -> bool:
 
 
 def _contents(config: DictConfig) -> dict[str, Any]:
-    contents = OmegaConf.to_container(config, resolve=False)
+    contents = OmegaConf.to_container(own_config(config), resolve=False)  # with paths that hold in any folder
     assert isinstance(contents, dict)
     return {str(key): value for key, value in contents.items() if key not in _NOT_OF_THE_RUN}
 

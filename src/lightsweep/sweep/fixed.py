@@ -33,6 +33,8 @@ _FREE = (
     "trainer.devices",
     "trainer.strategy",
 )
+# They follow from the metric beside them; configs of earlier versions say them.
+_FOLLOWING = ("monitor.mode", "scheduler.mode", "callbacks.early_stopping.mode", "callbacks.checkpoint.mode")
 
 
 def of(space: Space, config: DictConfig, seeds: Sequence[int] | None) -> dict[str, Any]:
@@ -77,7 +79,7 @@ def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     return [
         f"{key} was {before.get(key, 'not there')}, is {now.get(key, 'not there')}"
         for key in sorted(before.keys() | now.keys())
-        if before.get(key) != now.get(key)
+        if before.get(key) != now.get(key) and key not in _FOLLOWING
     ]
 
 

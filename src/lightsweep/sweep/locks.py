@@ -12,6 +12,7 @@ from pathlib import Path
 from optuna.storages.journal._file import BaseJournalFileLock
 
 from lightsweep.errors import ConfigError, StorageLost
+from lightsweep.sweep import journal
 from lightsweep.sweep.waiting import Wait
 
 PATIENCE = 900.0  # seconds that a lock is waited for: longer than a sweeper that holds it waits for its database
@@ -97,19 +98,18 @@ class FileLock:
 class JournalLock(BaseJournalFileLock):
     """The lock of a journal file. Whoever takes it first cuts off a line that its writer could not finish.
 
-    Optuna would append to such a torn line, and the study would be unreadable for ever. Its own lock outlives a killed
-    process by 30 seconds.
+    Optuna's own lock outlives a killed process by 30 seconds.
     """
 
-    def __init__(self, journal: Path) -> None:
-        self.journal = journal
+    def __init__(self, path: Path) -> None:
+        self.path = path
         # Optuna's own lock is called .lock: what writes with that, as a dashboard, would wait for our file to go.
-        self._lock = FileLock(journal.with_name(journal.name + ".flock"))
+        self._lock = FileLock(path.with_name(path.name + ".flock"))
 
     def acquire(self) -> bool:
         taken = self._lock.acquire()
         try:
-            _cut_torn_line(self.journal)
+            journal.cut_off_the_unfinished(self.path)
         except BaseException:  # Optuna calls this before the block that releases
             self._lock.release()
             raise
@@ -134,15 +134,3 @@ def shared_path(name: str) -> Path:
             f"{folder} must be a folder of yours that nobody else may enter: remove it, or set TMPDIR to another folder"
         )
     return folder / f"{hashlib.sha256(name.encode()).hexdigest()[:24]}.lock"
-
-
-def _cut_torn_line(journal: Path) -> None:
-    with journal.open("rb+") as file:
-        if file.read(1) != b"{":  # empty, or no journal at all: nothing of ours to mend
-            return
-        end = file.seek(0, os.SEEK_END)
-        file.seek(end - 1)
-        if file.read(1) == b"\n":
-            return
-        file.seek(0)
-        file.truncate(file.read().rfind(b"\n") + 1)

@@ -13,6 +13,7 @@ from optuna.storages.journal import JournalFileBackend
 
 from lightsweep.errors import ConfigError
 from lightsweep.security import secrets
+from lightsweep.sweep import journal
 from lightsweep.sweep.locks import JournalLock, shared_path
 from lightsweep.sweep.patience import PATIENCE, Patience, PatientStorage
 from lightsweep.sweep.waiting import Wait
@@ -53,6 +54,8 @@ def connect(place: str) -> PatientStorage:
         storage = get_storage(_database(place)) if "://" in place else _journal(Path(place))
         patience = Patience(_name(place))
         return PatientStorage(storage, patience)  # type: ignore[abstract]
+    except ConfigError:
+        raise
     except Exception as error:  # each database driver has its own
         if isinstance(error, OSError) and "://" not in place:
             raise
@@ -107,6 +110,7 @@ def _journal(path: Path) -> JournalStorage:
         lock.acquire()  # cuts off what a killed writer left unfinished, before anybody reads it
     finally:
         lock.release()
+    journal.read(path)  # says which line is damaged; Optuna would find the last one so as late as another follows
     return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
 
 

@@ -1,0 +1,17 @@
+"""Where a sweep's study is, for optuna-dashboard: python scripts/study.py [NAME], without one of the newest sweep."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
+
+from lightsweep import command, lookup
+
+
+def main() -> int:
+    print(lookup.journal(sys.argv[1] if len(sys.argv) > 1 else None))
+    return 0
+
+
+if __name__ == "__main__":
+    command.launch(main)
