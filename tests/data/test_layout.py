@@ -115,8 +115,7 @@ REFUSED = {
     ),
     "all by other names": (
         of_classes("learn", "check"),
-        "the class folders 'check' and 'learn' both hold the folders cat, dog: if these are the classes, rename the"
-        " folders above them to train, val or test",
+        "the class folders 'check' and 'learn' both hold the folders cat, dog: if these are the classes, rename",
     ),
     "classes above parts": (
         of_classes("cat", "dog", classes=["train", "test"]),

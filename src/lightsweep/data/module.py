@@ -64,6 +64,7 @@ class ImageDataModule(pl.LightningDataModule):
     """
 
     resize = "squash"
+    splits: tuple[str, ...] = split_methods.METHODS
 
     def __init__(
         self,
@@ -87,7 +88,7 @@ class ImageDataModule(pl.LightningDataModule):
         checks.whole("data.eval_batch_size", eval_batch_size, "[1, inf)")
         checks.flag("data.drop_last", drop_last)
         checks.number("data.val_fraction", val_fraction, "(0, 1)")
-        checks.choice("data.split", split, split_methods.METHODS)
+        checks.choice("data.split", split, self.splits)
         checks.whole("data.split_seed", split_seed, f"[0, {split_methods.LARGEST_SEED}]")
         checks.choice("data.normalize", normalize, normalization_methods.METHODS)
         if limit is not None:
