@@ -25,6 +25,7 @@ from lightsweep.security.paths import ROOT
 CONFIG = "config.yaml"
 _GRID = "multirun.yaml"
 OVERRIDES = "overrides"  # its extra key: what was typed
+_ONCE = ("resume", "allow_changed_data")  # what holds for one start, and is not the run's own
 LR_FIND = "lr_find.csv"  # what a learning-rate range test leaves, which is no run
 
 
@@ -141,7 +142,7 @@ def keep_changes(config: DictConfig, folder: Path) -> None:
 
 def own_config(config: DictConfig) -> DictConfig:
     """What of a composed config is the run's, with paths that hold wherever it is read."""
-    own = OmegaConf.masked_copy(config, [str(key) for key in config if key not in ("hydra", "resume")])
+    own = OmegaConf.masked_copy(config, [str(key) for key in config if key not in ("hydra", *_ONCE)])
     OmegaConf.set_struct(own, False)
     for node, key in ((own, "data_dir"), (own, "init_from"), (own.get("data"), "root")):
         if isinstance(node, DictConfig) and isinstance(node.get(key), str):
@@ -244,11 +245,12 @@ def with_overrides(own: DictConfig, composed: DictConfig, overrides: list[str], 
     """
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
+    own["allow_changed_data"] = composed._get_node("allow_changed_data")
     typed: dict[str, str] = {}  # as Hydra got it, as it was typed
     parsed = OverridesParser.create().parse_overrides(overrides)
     for override in sorted(parsed, key=lambda each: each.key_or_group not in groups):  # choices first, as in Hydra
         key, line = override.key_or_group, str(override.input_line)
-        if key in ("resume", "run_dir") or key.startswith("hydra"):
+        if key in (*_ONCE, "run_dir") or key.startswith("hydra"):
             continue
         if has(own, key):
             line = line.removeprefix("++")  # which `cli.prepare` may have put there

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from lightsweep import checks, memory
-from lightsweep.data import by_file, class_counts, decoding, folders
+from lightsweep.data import by_file, class_counts, decoding, fingerprint, folders
 from lightsweep.data.decode import RESIZES
 from lightsweep.data.decoded_store import Store
 from lightsweep.data.module import ImageArrays, ImageDataModule, Traits
@@ -115,6 +115,13 @@ class ImageFolderDataModule(ImageDataModule):
         arrays = self.store.get(listing)
         self._tell_bad(arrays["bad_files"].tolist(), len(listing.files))
         return self._divided(listing, arrays["images"], arrays["bad"])
+
+    def fingerprint(self) -> fingerprint.Fingerprint:
+        listing = self._listing()
+        below = len(str(listing.root)) + 1
+        names = [path[below:] for path in listing.files]
+        source = f"{self._source()} {os.path.realpath(self.root)}"
+        return fingerprint.of_files(source, names, listing.sizes, listing.labels, self.indices, listing.class_names)
 
     def _listing(self) -> folders.Listing:
         self.listed = self.listed or folders.scan(self.root)

@@ -17,6 +17,7 @@ _FREE = (
     "run_dir",
     "resume",
     "data_dir",
+    "allow_changed_data",
     "threads",
     "test",
     "lr_find",

@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import cast
 
 from optuna.trial import Trial
@@ -17,6 +18,7 @@ from lightsweep.sweep.ledger import Ledger
 from lightsweep.sweep.liveness import renewing
 from lightsweep.sweep.plan import Plan
 from lightsweep.sweep.publishing import Publisher
+from lightsweep.sweep.study_data import StudyData
 from lightsweep.sweep.trial_run import TrialRun
 
 
@@ -49,6 +51,7 @@ class Session:
     def __init__(self, plan: Plan, ledger: Ledger, executor: Executor) -> None:
         self.plan, self.ledger, self.executor = plan, ledger, executor
         self.publisher = Publisher(plan, ledger)
+        self.data = StudyData(ledger.study, plan.folder, allow_change=plan.config.allow_changed_data)
         self.view = view.View()
         self.controller = Controller(
             ledger,
@@ -88,9 +91,11 @@ class Session:
             confirmation.set_aside(folder)  # a new trial has none, unless somebody made it
             drawn = plan.space.suggest(trial)
         overrides = (*plan.space.fixed, "test=false", *drawn)
-        return TrialRun(trial, overrides, plan.seeds, plan.address, plan.pruner, plan.folder)
+        return TrialRun(trial, overrides, plan.seeds, plan.address, plan.pruner, plan.folder, self.data.expected())
 
     def _trial_ended(self, number: int) -> None:
+        if self.data.renew(number):
+            self.view.say("the data changed since this study was begun: trials before and after do not compare")
         self.publisher.publish()
         self.view.trial_ended(self.ledger.trials()[number], self._progress({}))
 
@@ -114,7 +119,7 @@ class Session:
         for job in missing:
             if not self.executor.has_job(self.plan.folder / job.folder, job.overrides):
                 confirmation.set_aside(self.plan.folder / job.folder)
-        self.controller.run_jobs(missing, self._confirmed)
+        self.controller.run_jobs([replace(job, data=self.data.expected()) for job in missing], self._confirmed)
         summary = confirmation.summarise(self.plan.folder, configurations, seeds, best.number)
         self.publisher.publish()
         for line in confirmation.lines(summary, self.plan.metric):
