@@ -12,8 +12,8 @@ from lightsweep import command
 
 EPILOG = """\
 On a run's own data the scores are those of its result.json, and it is said where they are not, and where the data
-changed since. Other data need the
-same classes, in any order; they get the size, the channels and the normalisation that the network was trained with.
+changed since. Other data need the same classes, in any order; they get the size, the channels and the normalisation
+that the network was trained with.
 A folder a part is written, RUN/evaluation/test and so on; the run's own records stay as they are.
 
   python src/evaluate.py outputs/runs/2026-11-21_10-52-37-957b

@@ -125,7 +125,7 @@ def comparison(
     if not compared:
         return [*changes]
     if not different:
-        return [*changes, f"equal to result.json, digit for digit{', all the same' if changes else ''}"]
+        return [*changes, f"equal to result.json, digit for digit{', although the data changed' if changes else ''}"]
     said = [
         f"{each.part.name}/{name} is {getattr(each.score, name)!r} here and {value!r} in result.json"
         for each in different

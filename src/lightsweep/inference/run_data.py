@@ -131,9 +131,8 @@ def read(settings: Settings, description: Description) -> ImageDataModule:
 def changes(weights: Weights, settings: Settings, data: ImageDataModule) -> list[str]:
     """What is to be said of scores on these data: how the run's own changed since, and which images it has seen."""
     before = data_record.read(weights.run) if weights.run else None
-    if before is None:
-        unknown = settings.own and weights.run is not None
-        return ["the run has no record of its data: whether they changed since cannot be told"] if unknown else []
+    if before is None:  # a run of an earlier version
+        return []
     now = data.fingerprint()
     return data_record.told(before, now) if settings.own or before.source == now.source else []
 

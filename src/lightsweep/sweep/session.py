@@ -31,9 +31,12 @@ def run(plan: Plan) -> float:
         Interrupted: a signal came; everything is written.
     """
     opening.check(plan)
+    typed = plan.space.fixed
     plan, study, n_trials = opening.open_study(plan)
     ledger = Ledger(study, plan.address, n_trials=n_trials, retries=plan.settings.retries)
     executor = executors.make(plan, n_trials)
+    if kept := plan.space.fixed[len(typed) :]:
+        view.View().say(f"the study keeps the split that it was begun with: {' '.join(kept)}")
     ledger.goes_on = lambda number: executor.has_job(plan.folder / folder_of(number))
     try:
         with renewing(ledger.renew):
