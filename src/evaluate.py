@@ -11,8 +11,9 @@ from pathlib import Path
 from lightsweep import command
 
 EPILOG = """\
-On a run's own data the scores are those of its result.json, and it is said where they are not. Other data need the
-same classes, in any order; they get the size, the channels and the normalisation that the network was trained with.
+On a run's own data the scores are those of its result.json, and it is said where they are not, and where the data
+changed since. Other data need the same classes, in any order; they get the size, the channels and the normalisation
+that the network was trained with.
 A folder a part is written, RUN/evaluation/test and so on; the run's own records stay as they are.
 
   python src/evaluate.py outputs/runs/2026-11-21_10-52-37-957b
@@ -62,14 +63,15 @@ def main() -> int:
     place = predictor.place(options.device or settings.device, trained.precision)
     data = run_data.read(settings, trained.description)
     noted = weights.result if settings.own and weights.are_scored else {}
-    facts = {"checkpoint": str(weights.checkpoint), "epoch": trained.epoch, "data": settings.data}
+    changes = run_data.changes(weights, settings, data)
+    facts = {"checkpoint": str(weights.checkpoint), "epoch": trained.epoch, "data": settings.data, "changes": changes}
 
     evaluations = []
     for name, folder in folders.items():
         evaluations.append(evaluation.evaluate(trained, evaluation.Part(name, data), place, noted))
         evaluation_folder.write(folder, evaluations[-1], place, facts)
     evaluation.show(evaluations)
-    for line in evaluation.comparison(evaluations, weights.result, place):
+    for line in evaluation.comparison(evaluations, weights.result, place, changes):
         print(line)
     print(f"written to {output}")
     return 0

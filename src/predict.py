@@ -14,8 +14,9 @@ from lightsweep import command
 
 STDOUT = Path("-")
 EPILOG = """\
-A folder is searched with all its subfolders; hidden files are passed over, and files whose names are no images' are
-counted at the end. Where a folder's direct subfolders are named as classes, the accuracy is told too.
+A folder is searched with all its subfolders, for the files that training would take; hidden ones are passed over, and
+those that are neither images nor called so are counted at the end. Where a folder's direct subfolders are named as
+classes, the accuracy is told too.
 
 A file that cannot be used is named, and the others go on. The exit code is 1 where a file that was named on the line
 could not be used, or nothing could be classified; bad files inside a folder alone leave it 0.
@@ -76,7 +77,7 @@ def main() -> int:
         if options.json:
             writers.append(JsonWriter(files.enter_context(opened(options.json))))
         classification = Classification(predictor, seen.class_names, writers, top=top)
-        batches = decoded(listed(options.places, classification.skip), to_pixels, batch_size=options.batch_size)
+        batches = decoded(listed(options.places), to_pixels, batch_size=options.batch_size)
         for batch in shown(batches):
             classification.take(batch)
         said = classification.end({"checkpoint": str(weights.checkpoint), "class_names": seen.class_names})

@@ -60,7 +60,7 @@ def train(cfg: DictConfig, folder: Path, *, kind: str, overrides: list[str]) -> 
 
     from pytorch_lightning.callbacks import LambdaCallback
 
-    from lightsweep import checkpoint_files, checkpoints, results, summary, tracking, trainer
+    from lightsweep import checkpoint_files, checkpoints, data_record, results, summary, tracking, trainer
     from lightsweep.insight import scored
     from lightsweep.metrics import MetricsFile
     from lightsweep.start_summary import StartSummary
@@ -69,12 +69,15 @@ def train(cfg: DictConfig, folder: Path, *, kind: str, overrides: list[str]) -> 
     metrics = MetricsFile(folder / "metrics.csv")
     with results.Record(folder, cfg, metrics, kind=kind, overrides=overrides) as record:
         data = read_data(cfg)
+        made_of = data.fingerprint()
+        assignment.check_data(made_of)
+        data_record.check(folder, made_of, resumed=last.exists(), allow_change=cfg.allow_changed_data)
         classifier = initial_classifier(cfg, data, warm=not last.exists())  # a resumed run has weights of its own
         parameters = results.parameters(classifier.net)
         record.add(**parameters)
 
         in_trial = kind in ("trial", "seed")
-        begun = LambdaCallback(on_train_start=lambda *_: run_folder.keep_changes(cfg, folder))
+        begun = LambdaCallback(on_train_start=lambda *_: keep_beginning(cfg, folder, made_of))
         said = StartSummary(data, network=type(classifier.net).__name__, parameters=parameters["params"])
         further = [begun, said, *assignment.callbacks(cfg.monitor.metric)]
         fitting = trainer.make(cfg, folder, metrics, further, in_trial=in_trial)
@@ -82,7 +85,7 @@ def train(cfg: DictConfig, folder: Path, *, kind: str, overrides: list[str]) -> 
         loggers = fitting.loggers if fitting.is_global_zero else []
         with tracking.following(loggers, cfg, overrides) as trackers:
             trainer.fit(fitting, classifier, data, last)
-            run_folder.keep_changes(cfg, folder)  # of a run that had only scores to gather
+            keep_beginning(cfg, folder, made_of)  # of a run that had only scores to gather
             if not fitting.is_global_zero:  # one of several processes: the first does the rest
                 return record.best_value
 
@@ -98,6 +101,14 @@ def train(cfg: DictConfig, folder: Path, *, kind: str, overrides: list[str]) -> 
             run = scored.ScoredRun(folder, metrics.rows, best["epoch"], scores, data, loader, trackers)
             scored.show(run, fitting.callbacks, report=cfg.report)  # type: ignore[attr-defined]
     return record.best_value
+
+
+def keep_beginning(cfg: DictConfig, folder: Path, made_of) -> None:
+    """What a run goes on with, once it is sure that it does: its config, and a record of what its data are made of."""
+    from lightsweep import data_record
+
+    run_folder.keep_changes(cfg, folder)
+    data_record.keep(folder, made_of)
 
 
 def find_rate(cfg: DictConfig, folder: Path, *, kind: str, overrides: list[str]) -> float:
@@ -157,13 +168,14 @@ def read_data(cfg: DictConfig):
 
 def initial_classifier(cfg: DictConfig, data, *, warm: bool):
     """The classifier as training begins with it: with weights that follow from the seed, or, if `warm`, `init_from`."""
-    from lightsweep import warm_start
+    from lightsweep import data_record, warm_start
     from lightsweep.seeds import seed_everything
 
     seed_everything(cfg.seed)
     classifier = build_classifier(cfg, data)
     if warm and cfg.init_from is not None:
         warm_start.start_from(cfg.init_from, classifier.net)
+        data_record.tell_of_start(cfg.init_from, data.fingerprint())
     return classifier
 
 

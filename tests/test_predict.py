@@ -92,6 +92,7 @@ def test_flip_averages_with_the_mirror_image(finished, some: Path, call, tmp_pat
 def test_a_bad_file_is_named_and_the_others_go_on(finished, some: Path, call, tmp_path) -> None:
     (some / "aa.png").write_bytes(b"no image")
     (some / "notes.txt").write_text("no image by its name")
+    shutil.copy(some / "a.png", some / "b without extension")
     (some / ".hidden.png").write_bytes(b"")
     (some / ".cache").mkdir()
     shutil.copy(some / "a.png", some / ".cache" / "x.png")
@@ -100,12 +101,17 @@ def test_a_bad_file_is_named_and_the_others_go_on(finished, some: Path, call, tm
 
     assert done.code == 0
     assert f"{some}/aa.png: it is no image in one of the formats" in done.err
-    assert "3 images classified" in done.out
+    assert "4 images classified" in done.out
     assert "1 could not be used" in done.out
     assert f"1 other files skipped: {some}/notes.txt" in done.out
     assert "accuracy" not in done.out
     content = json.loads((tmp_path / "out.json").read_text())
-    assert [Path(image["file"]).name for image in content["images"]] == ["a.png", "b.png", "c.png"]
+    assert [Path(image["file"]).name for image in content["images"]] == [
+        "a.png",
+        "b without extension",
+        "b.png",
+        "c.png",
+    ]
     assert [Path(bad["file"]).name for bad in content["failed"]] == ["aa.png"]
 
 

@@ -9,6 +9,10 @@ class SweepRefused(ConfigError):
     """What is wrong with a job is wrong with all jobs of its sweep, which ends."""
 
 
+class DataChanged(ConfigError):
+    """The data are not those that a study was begun with, which holds for all its trials: the sweep ends."""
+
+
 class RunFailed(Exception):
     """A run that could not be finished for a reason outside the program, such as a full disk."""
 

@@ -82,6 +82,7 @@ def check(cfg: DictConfig, overrides: list[str]) -> None:
     checks.flag("report", cfg.report)
     checks.flag("compile", cfg.compile)
     checks.flag("lr_find", cfg.lr_find)
+    checks.flag("allow_changed_data", cfg.allow_changed_data)
     if cfg.init_from is not None:
         checkpoint_files.to_start_from(cfg.init_from)
     if cfg.threads is not None:

@@ -27,6 +27,7 @@ CONFIG = "config.yaml"
 _GRID = "multirun.yaml"
 _JOB = re.compile(r"\d+(-(?!\d\d-\d\d).*)?")  # 0, 12-lr0.1; not 2026-11-21_10-52-37-957b
 OVERRIDES = "overrides"  # its extra key: what was typed
+_ONCE = ("resume", "allow_changed_data")  # what holds for one start, and is not the run's own
 LR_FIND = "lr_find.csv"  # what a learning-rate range test leaves, which is no run
 
 
@@ -143,7 +144,7 @@ def keep_changes(config: DictConfig, folder: Path) -> None:
 
 def own_config(config: DictConfig) -> DictConfig:
     """What of a composed config is the run's, with paths that hold wherever it is read."""
-    own = OmegaConf.masked_copy(config, [str(key) for key in config if key not in ("hydra", "resume")])
+    own = OmegaConf.masked_copy(config, [str(key) for key in config if key not in ("hydra", *_ONCE)])
     OmegaConf.set_struct(own, False)
     for node, key in ((own, "data_dir"), (own, "init_from"), (own.get("data"), "root")):
         if isinstance(node, DictConfig) and isinstance(node.get(key), str):
@@ -251,11 +252,12 @@ def with_overrides(own: DictConfig, composed: DictConfig, overrides: list[str], 
     from lightsweep.overrides import keys
     from lightsweep.overrides.config_files import Files
 
+    own["allow_changed_data"] = composed._get_node("allow_changed_data")
     typed: dict[str, str] = {}  # as Hydra got it, as it was typed
     parsed = OverridesParser.create().parse_overrides(overrides)
     for override in sorted(parsed, key=lambda each: each.key_or_group not in groups):  # choices first, as in Hydra
         key, line = override.key_or_group, str(override.input_line)
-        if key in ("resume", "run_dir") or key.startswith("hydra"):
+        if key in (*_ONCE, "run_dir") or key.startswith("hydra"):
             continue
         if has(own, key):
             line = line.removeprefix("++")  # which `cli.prepare` may have put there

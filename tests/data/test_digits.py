@@ -14,6 +14,8 @@ def test_holds_every_digit_once_in_stratified_parts(compose) -> None:
     assert data.input_shape == (1, 8, 8)
     assert data.class_names == tuple("0123456789")
     assert [len(data.indices[part]) for part in ("train", "val", "test")] == [1294, 144, 359]
+    assert data.indices["val"][:5].tolist() == [5, 35, 38, 46, 48]
+    assert data.labels("test")[:8].tolist() == [1, 4, 8, 6, 5, 9, 9, 1]
     for part in ("train", "val", "test"):
         shares = np.bincount(data.labels(part), minlength=10) / len(data.labels(part))
         assert abs(shares - np.bincount(load_digits().target) / 1797).max() < 0.01

@@ -22,6 +22,7 @@ def test_shape_counts_and_classes_are_those_asked_for(fake) -> None:
     data = fake("data.shape=[1,5,7]", "data.classes=3", "data.train_images=5000", "data.test_images=0")
     assert (data.input_shape, data.class_names) == ((1, 5, 7), ("class 0", "class 1", "class 2"))
     assert {part: len(data.indices[part]) for part in data.indices} == {"train": 4500, "val": 500, "test": 0}
+    assert data.indices["val"].tolist() == list(range(500))
     assert data.scored_parts(test=True) == ("train", "val")
 
 

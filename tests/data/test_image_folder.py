@@ -14,7 +14,7 @@ from PIL import Image
 from image_files import CLASSES, picture, write_folder, write_junk, write_oddities
 from lightsweep import memory
 from lightsweep.build import build
-from lightsweep.data import cache, decoding, image_folder
+from lightsweep.data import cache, decoded_store, decoding
 from lightsweep.data.decode import decode
 from lightsweep.data.image_folder import ImageFolderDataModule
 from lightsweep.errors import ConfigError
@@ -73,12 +73,21 @@ def test_shape_and_classes_follow_from_the_folder(open_data: Opener, root: Path)
     assert (gray.input_shape, gray.resize) == ((1, 5, 5), "pad")
 
 
-def test_one_folder_is_split_stratified_and_always_the_same_way(open_data: Opener, root: Path) -> None:
+def test_one_folder_is_split_by_file_and_always_the_same_way(open_data: Opener, root: Path) -> None:
     data = open_data(root)
-    assert counts(data) == {"train": [6, 6, 6], "val": [2, 2, 2], "test": [2, 2, 2]}
+    assert counts(data) == {"train": [5, 5, 5], "val": [4, 4, 4], "test": [1, 1, 1]}
     test = pixels(data, "test")
     assert not test & (pixels(data, "train") | pixels(data, "val"))
-    assert pixels(open_data(root, "data.split_seed=5", "seed=3"), "test") == test
+    assert pixels(open_data(root, "seed=3"), "test") == test
+    assert pixels(open_data(root, "data.split_seed=3"), "test") != test
+
+
+def test_the_split_of_earlier_runs_is_as_it_was_and_says_what_it_does(open_data: Opener, root: Path, caplog) -> None:
+    data = open_data(root, "data.split=stratified")
+    assert counts(data) == {"train": [6, 6, 6], "val": [2, 2, 2], "test": [2, 2, 2]}
+    assert "data.split=stratified: parts are drawn from the places of all files" in caplog.text
+    test = pixels(data, "test")
+    assert pixels(open_data(root, "data.split=stratified", "data.split_seed=5", "seed=3"), "test") == test
 
 
 def test_no_test_fraction_is_no_test_part(open_data: Opener, root: Path) -> None:
@@ -94,10 +103,11 @@ def test_parts_with_folders_of_their_own_are_those_parts(open_data: Opener, divi
 
 def test_without_val_train_is_split_and_without_test_there_is_none(open_data: Opener, divided: Path) -> None:
     shutil.rmtree(divided / "val")
-    half = "data.val_fraction=0.5"
-    assert counts(open_data(divided, half)) == {"train": [5] * 3, "val": [5] * 3, "test": [3] * 3}
+    half = ["data.val_fraction=0.5", "data.split=stratified"]
+    assert counts(open_data(divided, *half)) == {"train": [5] * 3, "val": [5] * 3, "test": [3] * 3}
     shutil.rmtree(divided / "test")
-    assert counts(open_data(divided, half)) == {"train": [5] * 3, "val": [5] * 3, "test": [0] * 3}
+    assert counts(open_data(divided, *half)) == {"train": [5] * 3, "val": [5] * 3, "test": [0] * 3}
+    assert counts(open_data(divided)) == {"train": [6] * 3, "val": [4] * 3, "test": [0] * 3}
 
 
 def test_a_class_may_be_called_train(open_data: Opener, tmp_path: Path) -> None:
@@ -243,7 +253,7 @@ def test_who_waited_for_another_process_finds_what_it_decoded(open_data: Opener,
     listing = waiting._listing()
     open_data(root)  # meanwhile
     monkeypatch.setattr(decoding, "decode_all", lambda *_: pytest.fail("decoded twice"))
-    assert len(waiting._decoded(listing)["images"]) == 30
+    assert len(waiting.store.decoded(listing)["images"]) == 30
 
 
 def test_many_files_are_decoded_by_processes_to_the_same_pixels(open_data: Opener, root: Path, monkeypatch) -> None:
@@ -257,12 +267,12 @@ def test_many_files_are_decoded_by_processes_to_the_same_pixels(open_data: Opene
 
 def test_a_terminal_has_a_bar_and_anything_else_a_line(monkeypatch, caplog, capsys) -> None:
     caplog.set_level(logging.INFO)
-    with image_folder._progress(5, Path("/x")) as tell:
+    with decoded_store._progress(5, Path("/x")) as tell:
         tell(5)
     assert caplog.messages == ["decoding 5 files of /x, once"]
     caplog.clear()
     monkeypatch.setenv("FORCE_COLOR", "1")
-    with image_folder._progress(5, Path("/x")) as tell:
+    with decoded_store._progress(5, Path("/x")) as tell:
         tell(5)
     assert caplog.messages == []
     assert "decoding images" in capsys.readouterr().err
@@ -331,7 +341,7 @@ def test_a_folder_that_is_no_data_set_is_refused(open_data: Opener, divided: Pat
         (["data.grayscale=1"], "data.grayscale must be true or false, got 1"),
         (["data.test_fraction=1"], "data.test_fraction must be in [0, 1), got 1"),
         (["data.on_bad_file=ignore"], "data.on_bad_file must be one of skip, error, got 'ignore'"),
-        (["data.test_fraction=0.05"], "data.test_fraction=0.05: "),
+        (["data.test_fraction=0.05", "data.split=random"], "data.test_fraction=0.05: "),
         (["data.augment.crop=8"], "data.augment.crop must be smaller than the image's side, 8, got 8"),
         (["data.augment.cutout=9"], "data.augment.cutout must be at most the image's side, 8, got 9"),
         (["data.split=first", "data.val_fraction=0.05"], "data.root: the class 'ant' has no image in val"),

@@ -16,6 +16,19 @@ def test_every_image_is_in_one_part_and_indices_ascend(method: str) -> None:
     assert all((np.diff(part) > 0).all() for part in (train, val))
 
 
+@pytest.mark.parametrize(
+    ("method", "expected"),
+    [
+        ("first", [0, 1, 2, 3, 4, 5, 6, 7]),
+        ("random", [10, 16, 20, 24, 53, 63, 96, 97]),
+        ("stratified", [2, 13, 20, 26, 43, 47, 53, 93]),
+    ],
+)
+def test_numbered_images_are_split_as_ever(method: str, expected: list[int]) -> None:
+    """Recorded results rely on it."""
+    assert split(method, LABELS, 0.08, 4)[1].tolist() == expected
+
+
 def test_first_takes_the_first_ones() -> None:
     train, val = split("first", LABELS, 0.1, seed=1)
     assert val.tolist() == list(range(10))

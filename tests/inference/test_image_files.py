@@ -6,31 +6,38 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from image_files import write_junk, write_oddities
 from lightsweep.data.decode import BadImage
+from lightsweep.data.folders import scan
 from lightsweep.inference.image_files import ImageFile, decoded, listed
 
 
-def found(*places: Path) -> tuple[list[tuple[str, str]], list[str]]:
-    skipped: list[Path] = []
-    files = [(file.path.name, file.label) for file in listed(places, skipped.append)]
-    return files, [path.name for path in skipped]
+def found(*places: Path) -> list[tuple[str, str]]:
+    return [(file.path.name, file.label) for file in listed(places)]
 
 
-def test_lists_images_below_folders_in_order_with_the_first_folder_as_label(tmp_path: Path) -> None:
+def test_lists_files_below_folders_in_order_with_the_first_folder_as_label(tmp_path: Path) -> None:
     for name in ("b/2.JPG", "b/deep/1.jpeg", "a/3.png", "0.webp", "readme.md", ".x.png", ".git/4.png", "a/thumbs.db"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
-    files, skipped = found(tmp_path)
-    assert files == [("0.webp", ""), ("3.png", "a"), ("2.JPG", "b"), ("1.jpeg", "b")]
-    assert skipped == ["readme.md", "thumbs.db"]
+    assert found(tmp_path) == [("0.webp", ""), ("3.png", "a"), ("2.JPG", "b"), ("1.jpeg", "b"), ("readme.md", "")]
+    assert [file.path.name for file in listed([tmp_path]) if not file.is_called_image] == ["readme.md"]
+
+
+def test_takes_the_files_that_training_takes(tmp_path: Path) -> None:
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+        write_oddities(tmp_path / name)
+        write_junk(tmp_path / name)
+    (tmp_path / "one" / "elsewhere").symlink_to(tmp_path / "other")
+    assert [str(file.path) for file in listed([tmp_path])] == scan(tmp_path).files
 
 
 def test_what_is_named_is_tried_whatever_its_name(tmp_path: Path) -> None:
     (tmp_path / "photo").touch()
-    assert list(listed([tmp_path / "photo", tmp_path / "gone"], pytest.fail)) == [
-        ImageFile(tmp_path / "photo", named=True),
-        ImageFile(tmp_path / "gone", named=True),
-    ]
+    files = list(listed([tmp_path / "photo", tmp_path / "gone"]))
+    assert files == [ImageFile(tmp_path / "photo", named=True), ImageFile(tmp_path / "gone", named=True)]
+    assert all(file.is_called_image for file in files)
 
 
 def test_a_folder_that_cannot_be_read_is_an_error(tmp_path: Path, monkeypatch) -> None:

@@ -1,7 +1,8 @@
 """Class folders: which images there are, of which class, in which part. Nothing is opened here, only listed.
 
-Either ROOT/train/CLASS/..., with ROOT/val and ROOT/test or without, or one ROOT/CLASS/... . Images may lie in folders
-below their class's. Names that begin with a dot are passed over, as is what systems leave behind.
+Either ROOT/train/CLASS/..., with ROOT/val and ROOT/test or without, or one ROOT/CLASS/...; `layout` knows other names
+of the parts. Images may lie in folders below their class's. Names that begin with a dot are passed over, as is what
+systems leave behind.
 """
 
 import hashlib
@@ -14,11 +15,12 @@ from pathlib import Path
 import numpy as np
 
 from lightsweep import checks
+from lightsweep.data import layout
+from lightsweep.data.layout import PARTS, TEST, TRAIN, VAL, is_litter, listed
 from lightsweep.errors import ConfigError
 from lightsweep.names import printable
 
-TRAIN, VAL, TEST = PARTS = ("train", "val", "test")
-_LITTER = {"thumbs.db", "desktop.ini", "__macosx"}
+__all__ = ["PARTS", "TEST", "TRAIN", "VAL", "Listing", "class_name", "scan", "walk"]
 
 
 @dataclass(frozen=True)
@@ -26,11 +28,13 @@ class Listing:
     """The files of an image folder, in a fixed order: part by part, class by class, by name.
 
     `parts` has each file's part as a place in `PARTS`; where they are not `divided`, in one ROOT/CLASS/..., all are in
-    train. `labels` ``int64 [N]``.
+    train. `labels` ``int64 [N]``. `names` are the files' paths within their class's folder.
     """
 
     root: Path
     files: list[str]
+    names: list[str]
+    sizes: list[int]
     labels: np.ndarray
     parts: np.ndarray
     class_names: tuple[str, ...]
@@ -69,20 +73,16 @@ def scan(root: Path) -> Listing:
 
 def _scan(root: Path) -> Listing:
     require_folder(str(root))
-    folders = {part: _subfolders(root / part) for part in PARTS if (root / part).is_dir()}
-    divided = bool(folders.get(TRAIN))
-    if not divided:  # or a class is called train
-        parts = [part for part in (VAL, TEST) if folders.get(part)]
-        if parts:
-            raise ConfigError(f"data.root: {printable(root)} has {parts[0]}, but no train with class folders beside it")
-        folders = {TRAIN: _subfolders(root)}
+    parts = layout.find_parts(root)
+    folders = {part: _subfolders(folder) for part, folder in (parts or {TRAIN: root}).items()}
     class_names = _classes(root, folders)
-    return _listing(root, folders, class_names, divided)
+    layout.check_nested(folders[TRAIN])
+    return _listing(root, folders, class_names, bool(parts))
 
 
 def _subfolders(folder: Path) -> dict[str, Path]:
     """The folders in a folder by class name, in the order of the names."""
-    paths = [Path(entry.path) for entry in os.scandir(folder) if not _is_litter(entry.name) and entry.is_dir()]
+    paths = layout.subfolders(folder)
     found = {class_name(path): path for path in sorted(paths, key=class_name)}
     if len(found) < len(paths):
         raise ConfigError(f"data.root: two class folders in {printable(folder)} have names that look the same")
@@ -100,7 +100,7 @@ def _classes(root: Path, folders: dict[str, dict[str, Path]]) -> tuple[str, ...]
     if not names:
         raise ConfigError(f"data.root must have a folder of images for each class, {printable(root)} has none")
     if len(names) == 1:
-        raise ConfigError(f"data.root must have at least two classes, {printable(root)} has only {names[0]!r}")
+        raise ConfigError(_one_class(folders[TRAIN][names[0]]))
     _check_case(root, {name for part in folders.values() for name in part})
     for part in folders:
         unknown = [name for name in folders[part] if name not in names]
@@ -110,6 +110,13 @@ def _classes(root: Path, folders: dict[str, dict[str, Path]]) -> tuple[str, ...]
     if missing:
         raise ConfigError(f"data.root: val lacks the class {missing[0]!r}, which train has")
     return names
+
+
+def _one_class(folder: Path) -> str:
+    """What is wrong with a single class: often the folder of an archive lies around those of the classes."""
+    held = [each.name for each in layout.subfolders(folder)]
+    said = f"data.root must have at least two classes, {printable(folder.parent)} has only {class_name(folder)!r}"
+    return f"{said}, a folder that holds {listed(held)}: name that folder, or move them up" if len(held) > 1 else said
 
 
 def _check_case(root: Path, names: set[str]) -> None:
@@ -125,28 +132,32 @@ def _check_case(root: Path, names: set[str]) -> None:
 
 def _listing(root: Path, folders: dict[str, dict[str, Path]], class_names: tuple[str, ...], divided: bool) -> Listing:
     files: list[str] = []
+    names: list[str] = []
+    sizes: list[int] = []
     labels: list[np.ndarray] = []
     parts: list[np.ndarray] = []
     below = len(str(root))
     digest = hashlib.blake2b(digest_size=16)
     for part, classes in folders.items():
         for name, folder in classes.items():
-            found = _walk(folder, set())
+            found = walk(folder)
             if not found:
                 raise ConfigError(f"data.root: the class folder {printable(folder)} is empty")
             files += [path for path, _, _ in found]
+            names += [path[len(str(folder)) + 1 :] for path, _, _ in found]
+            sizes += [size for _, size, _ in found]
             digest.update(os.fsencode("".join([f"{path[below:]}\0{size}\0{time}\0" for path, size, time in found])))
             labels.append(np.full(len(found), class_names.index(name)))
             parts.append(np.full(len(found), PARTS.index(part)))
     arrays = np.concatenate(labels), np.concatenate(parts)
-    return Listing(root, files, *arrays, class_names, divided, digest.hexdigest())
+    return Listing(root, files, names, sizes, *arrays, class_names, divided, digest.hexdigest())
 
 
-def _walk(folder: str | Path, above: set[tuple[int, int]]) -> list[tuple[str, int, int]]:
+def walk(folder: str | Path, above: frozenset[tuple[int, int]] = frozenset()) -> list[tuple[str, int, int]]:
     """Path, size and time of change of each file, also in folders below; through links, but not in circles."""
     here = Path(folder).stat()
     with os.scandir(folder) as entries:
-        visible = sorted([entry for entry in entries if not _is_litter(entry.name)], key=attrgetter("name"))
+        visible = sorted([entry for entry in entries if not is_litter(entry.name)], key=attrgetter("name"))
     place = (here.st_dev, here.st_ino)
     if place in above:
         return []
@@ -158,14 +169,10 @@ def _walk(folder: str | Path, above: set[tuple[int, int]]) -> list[tuple[str, in
             found.append((entry.path, -1, -1))
             continue
         if is_folder:
-            found += _walk(entry.path, above | {place})
+            found += walk(entry.path, above | {place})
         else:
             found.append((entry.path, stat.st_size, stat.st_mtime_ns))
     return found
-
-
-def _is_litter(name: str) -> bool:
-    return name[0] == "." or name.lower() in _LITTER
 
 
 def _unreadable(folder: str | Path, error: OSError) -> ConfigError:

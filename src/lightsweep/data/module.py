@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from lightsweep import checks, memory
-from lightsweep.data import balance, placement
+from lightsweep.data import balance, fingerprint, placement
 from lightsweep.data import normalize as normalization_methods
 from lightsweep.data import split as split_methods
 from lightsweep.data.augment import Augment
@@ -64,6 +64,7 @@ class ImageDataModule(pl.LightningDataModule):
     """
 
     resize = "squash"
+    splits: tuple[str, ...] = split_methods.METHODS
 
     def __init__(
         self,
@@ -87,7 +88,7 @@ class ImageDataModule(pl.LightningDataModule):
         checks.whole("data.eval_batch_size", eval_batch_size, "[1, inf)")
         checks.flag("data.drop_last", drop_last)
         checks.number("data.val_fraction", val_fraction, "(0, 1)")
-        checks.choice("data.split", split, split_methods.METHODS)
+        checks.choice("data.split", split, self.splits)
         checks.whole("data.split_seed", split_seed, f"[0, {split_methods.LARGEST_SEED}]")
         checks.choice("data.normalize", normalize, normalization_methods.METHODS)
         if limit is not None:
@@ -166,6 +167,15 @@ class ImageDataModule(pl.LightningDataModule):
         """Images ``uint8 [n, C, H, W]`` as they lie on disk, at some places of train, val or test."""
         assert self.arrays is not None, "call setup first"
         return self.arrays.of(part)[0][self.indices[part][places]]
+
+    def fingerprint(self) -> fingerprint.Fingerprint:
+        """What the data are made of, once they are set up."""
+        assert self.arrays is not None, "call setup first"
+        parts = {part: (*self.arrays.of(part), places) for part, places in self.indices.items()}
+        return fingerprint.of_arrays(self._source(), parts, self.class_names)
+
+    def _source(self) -> str:
+        return f"{type(self).__module__}.{type(self).__qualname__}"
 
     def train_loader(self, device: torch.device, *, rank: int = 0, world_size: int = 1) -> TrainLoader:
         """Shuffled, augmented batches of the training part."""

@@ -33,7 +33,7 @@ class Classification:
         self.started = time.perf_counter()
 
     def skip(self, path: Path) -> None:
-        """A file below a folder that is no image by its name."""
+        """A file below a folder that is no image, and is not called one."""
         self.skipped += 1
         if self.skipped <= _NAMED:
             self.first_skipped.append(path)
@@ -41,6 +41,9 @@ class Classification:
     def take(self, batch: Sequence[Decoded]) -> None:
         """Classify a batch; name the files in it that could not be used."""
         for bad in (each for each in batch if each.pixels is None):
+            if not bad.file.is_called_image:
+                self.skip(bad.file.path)
+                continue
             self.failed += 1
             self.named_failed |= bad.file.named
             print(f"{printable(bad.file.path)}: {bad.problem}", file=sys.stderr)

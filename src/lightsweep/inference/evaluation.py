@@ -112,21 +112,27 @@ def show(evaluations: Sequence[Evaluation]) -> None:
     Console().print(table)
 
 
-def comparison(evaluations: Sequence[Evaluation], result: Mapping[str, Any], place: Place) -> list[str]:
-    """Whether the scores are those of result.json, and where they are not, what else is not as it was."""
+def comparison(
+    evaluations: Sequence[Evaluation], result: Mapping[str, Any], place: Place, changes: Sequence[str]
+) -> list[str]:
+    """Whether the scores are those of result.json, and where they are not, what else is not as it was.
+
+    Args:
+        changes: how the data changed, in lines.
+    """
     compared = [each for each in evaluations if each.noted]
     different = [each for each in compared if each.differs]
     if not compared:
-        return []
+        return [*changes]
     if not different:
-        return ["equal to result.json, digit for digit"]
+        return [*changes, f"equal to result.json, digit for digit{', although the data changed' if changes else ''}"]
     said = [
         f"{each.part.name}/{name} is {getattr(each.score, name)!r} here and {value!r} in result.json"
         for each in different
         for name, value in each.noted.items()
         if getattr(each.score, name) != value
     ]
-    return said + _changes(result, place)
+    return [*changes, *said, *_changes(result, place)]
 
 
 def _changes(result: Mapping[str, Any], place: Place) -> list[str]:

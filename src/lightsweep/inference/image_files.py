@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from lightsweep.data.decode import FORMATS, BadImage
-from lightsweep.data.folders import class_name
+from lightsweep.data.folders import class_name, walk
 
 _MOST_THREADS = 8
 Decode = Callable[[Path], np.ndarray]
@@ -27,6 +27,11 @@ class ImageFile:
     named: bool
     label: str = ""
 
+    @property
+    def is_called_image(self) -> bool:
+        """Does its name end as that of an image? Others are tried, as in training, and passed over if they are none."""
+        return self.named or self.path.suffix.lower() in _suffixes()
+
 
 @dataclass(frozen=True)
 class Decoded:
@@ -37,15 +42,11 @@ class Decoded:
     problem: str = ""
 
 
-def listed(places: Iterable[Path], skipped: Callable[[Path], None]) -> Iterator[ImageFile]:
-    """Each file that is named, and each image below each folder, in the order of names.
-
-    Args:
-        skipped: is told each file below a folder whose name is no image's. Hidden ones are passed over silently.
-    """
+def listed(places: Iterable[Path]) -> Iterator[ImageFile]:
+    """Each file that is named, and below each folder the files that training would take, in the order of names."""
     for place in places:
         if place.is_dir():
-            yield from _below(place, skipped)
+            yield from _below(place)
         else:
             yield ImageFile(place, named=True)
 
@@ -75,25 +76,14 @@ def decoded(files: Iterable[ImageFile], decode: Decode, *, batch_size: int) -> I
         pool.shutdown(cancel_futures=True)
 
 
-def _below(folder: Path, skipped: Callable[[Path], None]) -> Iterator[ImageFile]:
-    def refused(error: OSError) -> None:
-        raise error
-
-    for place, folders, names in os.walk(folder, onerror=refused):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        inside = Path(place).relative_to(folder).parts
-        for name in sorted(names):
-            path = Path(place, name)
-            if name.startswith("."):
-                continue
-            if path.suffix.lower() in suffixes():
-                yield ImageFile(path, named=False, label=class_name(Path(inside[0])) if inside else "")
-            else:
-                skipped(path)
+def _below(folder: Path) -> Iterator[ImageFile]:
+    for name, _, _ in walk(folder):
+        inside = Path(name).relative_to(folder).parts[:-1]
+        yield ImageFile(Path(name), named=False, label=class_name(Path(inside[0])) if inside else "")
 
 
 @cache
-def suffixes() -> frozenset[str]:
+def _suffixes() -> frozenset[str]:
     """How names of images that can be decoded end, in small letters."""
     from PIL import Image
 

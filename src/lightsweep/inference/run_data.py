@@ -14,7 +14,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from lightsweep import checks, cli, earlier_versions, resolvers
+from lightsweep import checks, cli, data_record, earlier_versions, resolvers
 from lightsweep.build import build
 from lightsweep.checkpoints import Description
 from lightsweep.data.module import ImageDataModule
@@ -123,9 +123,18 @@ def read(settings: Settings, description: Description) -> ImageDataModule:
         node = OmegaConf.merge(node, known)
         node._set_parent(settings.cfg)
     data = build(node, "data")
-    data.setup()
+    data.setup(None if settings.own else "test")  # others may have few images: nothing is trained on them
     matching.match(data, description)
     return data
+
+
+def changes(weights: Weights, settings: Settings, data: ImageDataModule) -> list[str]:
+    """What is to be said of scores on these data: how the run's own changed since, and which images it has seen."""
+    before = data_record.read(weights.run) if weights.run else None
+    if before is None:  # a run of an earlier version
+        return []
+    now = data.fingerprint()
+    return data_record.told(before, now) if settings.own or before.source == now.source else []
 
 
 def few_images(weights: Weights, description: Description) -> np.ndarray:

@@ -8,12 +8,15 @@ from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from omegaconf import DictConfig
 
-from lightsweep.errors import ConfigError, Diverged, Interrupted, Pruned, RunFailed, StorageLost
+from lightsweep.errors import ConfigError, DataChanged, Diverged, Interrupted, Pruned, RunFailed, StorageLost
 from lightsweep.files import read_json, write_whole
+
+if TYPE_CHECKING:
+    from lightsweep.data.fingerprint import Fingerprint
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +51,8 @@ class Assignment:
         overrides: the job's, ``key=value`` each.
         folder: below the sweep's folder.
         number: the trial's.
+        data: the digest of the data that the study was begun with, and the folder that has the record of them; None
+            where they may be any.
         reports: where epochs are to be reported, as `lightsweep.sweep.reports.Reports`; None where they are not.
     """
 
@@ -56,11 +61,13 @@ class Assignment:
     folder: str
     number: int
     reports: Any = None
+    data: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a job ended: state is complete, pruned, failed or interrupted; left where it goes on without its sweeper."""
+    """How a job ended: state is complete, pruned, failed or interrupted; left where it goes on without its sweeper,
+    refused where what is wrong with it is wrong with all jobs of its sweep."""
 
     state: str
     value: float | None = None
@@ -96,7 +103,7 @@ def _is_plausible(outcome: Outcome) -> bool:
     number = is_number(outcome.value) and math.isfinite(outcome.value)
     valued = number if outcome.state == "complete" else outcome.value is None
     said = outcome.error is None or isinstance(outcome.error, str)
-    return known and valued and said and outcome.state in ("complete", "pruned", "failed", "interrupted")
+    return known and valued and said and outcome.state in ("complete", "pruned", "failed", "interrupted", "refused")
 
 
 def is_number(value: Any) -> TypeGuard[float]:
@@ -122,6 +129,29 @@ def reports() -> Any:
     """Where the running job reports its epochs to, as `lightsweep.sweep.reports.Reports`; None where it does not."""
     assignment = _current.get()
     return assignment.reports if assignment else None
+
+
+def check_data(now: "Fingerprint") -> None:
+    """See that the running job has the data that its study was begun with.
+
+    Raises:
+        DataChanged: it has others; says what changed, where that is known here.
+    """
+    assignment = _current.get()
+    if assignment is None or assignment.data is None:
+        return
+    from lightsweep import data_record  # imports NumPy, for which a command line need not wait
+
+    digest, folder = assignment.data
+    if now.digest == digest:
+        return
+    before = data_record.read(Path(folder))
+    known = before is not None and before.digest == digest
+    changes = now.changes(before) if before is not None and known else ["they are others"]
+    raise DataChanged(
+        f"the data changed since this study was begun: {'; '.join(changes)}. Trials on them cannot be compared with"
+        f" earlier ones: take another hydra.sweeper.study_name, or go on anyway with {data_record.ALLOW}"
+    )
 
 
 def callbacks(monitor: str) -> list:
@@ -167,6 +197,8 @@ def _outcome(function: Callable[[DictConfig], Any], cfg: DictConfig) -> Outcome:
         return Outcome("interrupted")
     except StorageLost as error:  # no fault of the trial: it is to be run again
         return Outcome("interrupted", error=str(error))
+    except DataChanged as error:
+        return Outcome("refused", error=str(error))
     except (ConfigError, Diverged, RunFailed) as error:
         return Outcome("failed", error=str(error))
     except Exception as error:  # a trial that fails must not end the sweep, whatever it is

@@ -10,7 +10,7 @@ from lightsweep.names import printable
 from lightsweep.sweep.space import key_of
 
 _NUMBER = (int, float)
-_OF_STUDY = {"space": dict, "config": dict, "beside": dict, "enqueued": bool}
+_OF_STUDY = {"space": dict, "config": dict, "beside": dict, "enqueued": bool, "data": str}
 _OF_TRIAL = {
     "interrupted": bool,
     "baseline": bool,

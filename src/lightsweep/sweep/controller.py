@@ -105,6 +105,7 @@ class Controller:
         self.stop = Stop(slots)
         self.running: dict[int, TrialRun] = {}  # by the slot's place
         self.failures: list[str] = []
+        self.refusal = ""  # why no job of this sweep can run
         self.started = time.monotonic()
         self.next_claim = 0.0
         self.waiting, self.ending = Wait(), Wait()
@@ -113,6 +114,7 @@ class Controller:
         """Until the total is reached, the time is over, or too much failed.
 
         Raises:
+            ConfigError: a job said that none can run.
             Interrupted: a signal came; everything is written.
             RunFailed: too many trials failed in a row.
         """
@@ -129,13 +131,14 @@ class Controller:
         """Jobs that belong to no trial, in order, over the same slots.
 
         Raises:
+            ConfigError: a job said that none can run.
             Interrupted: a signal came.
         """
         queue, under_way = list(jobs), dict[int, Assignment]()
         with self.stop.listening():
-            while under_way or (queue and not self.stop):
+            while under_way or (queue and not self._may_end()):
                 for place, slot in enumerate(self.slots):
-                    if queue and not self.stop and place not in under_way:
+                    if queue and not self._may_end() and place not in under_way:
                         under_way[place] = queue.pop(0)
                         self._start(slot, under_way[place])
                 self._pause()
@@ -145,6 +148,8 @@ class Controller:
                         ended(under_way.pop(place), outcome)
         if self.stop.signum is not None:
             raise Interrupted(self.stop.signum)
+        if self.refusal:
+            raise ConfigError(self.refusal)
 
     def _is_over(self) -> bool:
         if self.running:
@@ -153,7 +158,11 @@ class Controller:
 
     def _may_ask(self) -> bool:
         late = self.limits.timeout is not None and time.monotonic() - self.started > self.limits.timeout
-        return not (self.stop or late or len(self.failures) >= self.limits.max_failures)
+        return not (self._may_end() or late or len(self.failures) >= self.limits.max_failures)
+
+    def _may_end(self) -> bool:
+        """Did a signal come, or a job say that none can run?"""
+        return bool(self.stop) or bool(self.refusal)
 
     def _fill(self) -> None:
         free = len(self.slots) - len(self.running)
@@ -191,7 +200,7 @@ class Controller:
                 continue
             run = self.running[place]
             outcome = run.take(self._heed(place, outcome))
-            if outcome is None and not self.stop:
+            if outcome is None and not self._may_end():
                 self._start(self.slots[place], run.next_job())  # the next seed
                 continue
             del self.running[place]
@@ -202,6 +211,9 @@ class Controller:
     def _heed(self, place: int, outcome: Outcome) -> Outcome:
         """What an outcome means here: a job that dies because we stop it was interrupted; one that is told to end by
         somebody else has failed."""
+        if outcome.state == "refused":
+            self.refusal = outcome.error or "a job was refused"
+            return outcome
         if self.stop:
             died = outcome.state == "failed" and (outcome.error or "").startswith("the worker")
             return replace(outcome, state="interrupted") if died else outcome
@@ -219,7 +231,7 @@ class Controller:
         self.next_claim = 0.0
         if outcome.state == "failed":
             self.failures.append(f"trial {trial.number}: {outcome.error}")
-        elif outcome.state != "interrupted":
+        elif outcome.state not in ("interrupted", "refused"):
             self.failures.clear()
         self.changed(trial.number)
 
@@ -240,5 +252,7 @@ class Controller:
     def _raise_reason(self) -> None:
         if self.stop.signum is not None:
             raise Interrupted(self.stop.signum)
+        if self.refusal:
+            raise ConfigError(self.refusal)
         if len(self.failures) >= self.limits.max_failures:
             raise RunFailed(f"{len(self.failures)} trials failed in a row, the sweep stops: {'; '.join(self.failures)}")

@@ -7,9 +7,11 @@ import optuna
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
+from lightsweep.data import by_file
 from lightsweep.errors import ConfigError
 from lightsweep.sweep.space import Space
 
+_SPLIT, _BY_PLACE = "data.split", ("first", "random", "stratified")
 _SPACE, _CONFIG, _BESIDE = "space", "config", "beside"
 # Where a run is, what it prints, and what it runs on may change while a study goes on.
 _FREE = (
@@ -18,6 +20,7 @@ _FREE = (
     "run_dir",
     "resume",
     "data_dir",
+    "allow_changed_data",
     "threads",
     "test",
     "lr_find",
@@ -60,6 +63,15 @@ def compare(study: optuna.Study, now: Mapping[str, Any], *, allow_change: bool) 
             f"{f'; and {len(changes) - 5} more' if len(changes) > 5 else ''}. Take another hydra.sweeper.study_name, or"
             " go on anyway with hydra.sweeper.allow_changed_space=true"
         )
+
+
+def earlier_split(study: optuna.Study, config: DictConfig, typed: Sequence[str]) -> tuple[str, ...]:
+    """The override with which a study that was begun before image folders were split by file keeps its split."""
+    before = (study.user_attrs.get(_CONFIG) or {}).get(_SPLIT)
+    said = any(line.partition("=")[0].lstrip("+") == _SPLIT for line in typed)
+    if said or before not in _BY_PLACE or OmegaConf.select(config, _SPLIT) != by_file.NAME:
+        return ()
+    return (f"{_SPLIT}={before}",)
 
 
 def remember(study: optuna.Study, now: Mapping[str, Any]) -> None:

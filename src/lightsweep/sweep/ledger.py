@@ -139,8 +139,9 @@ class Ledger:
             self.owner.resign(trials_left=bool(self._mine))
 
     def _close(self, trial: Trial, outcome: Outcome) -> None:
-        if outcome.state == "interrupted":
-            self._interrupt(self.study._storage.get_trial(trial._trial_id), outcome.error)
+        if outcome.state in ("interrupted", "refused"):
+            frozen = self.study._storage.get_trial(trial._trial_id)
+            self._interrupt(frozen, outcome.error, refused=outcome.state == "refused")
             self._bury_the_dead()
             return
         for name, value in outcome.facts.items():
@@ -212,10 +213,11 @@ class Ledger:
         succeeded = {trial.user_attrs.get("retry_of") for trial in trials}
         return [trial for trial in trials if is_interrupted(trial) and trial.number not in succeeded]
 
-    def _interrupt(self, trial: FrozenTrial, why: str | None = None) -> None:
-        """Tell a trial as failed: with the mark, or, when its retries are spent, as a failure that counts."""
+    def _interrupt(self, trial: FrozenTrial, why: str | None = None, *, refused: bool = False) -> None:
+        """Tell a trial as failed: with the mark, or, when its retries are spent, as a failure that counts, but for one
+        that was refused and did nothing."""
         retries = trial.user_attrs.get("retries", 0)
-        spent = retries >= self.retries
+        spent = retries >= self.retries and not refused
         note = f"interrupted {retries + 1} times" if spent else "interrupted"
         note += f" ({why})" if why else ""
         storage = self.study._storage

@@ -78,6 +78,8 @@ def open_study(plan: Plan) -> tuple[Plan, optuna.Study, int]:
         study = _load(plan)
         attributes.check(study)
         sweep(plan.folder)  # also in the folders of trials that were cut off, which nobody starts again
+        kept = fixed.earlier_split(study, plan.config, plan.space.fixed)
+        plan = plan.in_space(replace(plan.space, fixed=(*plan.space.fixed, *kept)))
         now = fixed.of(plan.space, plan.compose(plan.space.fixed), plan.settings.seeds)
         allow = plan.settings.allow_changed_space
         fixed.compare(study, now, allow_change=allow)  # before a word is written: what is refused changes nothing

@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import cast
 
 from optuna.trial import Trial
@@ -18,6 +19,7 @@ from lightsweep.sweep.ledger import Ledger
 from lightsweep.sweep.liveness import renewing
 from lightsweep.sweep.plan import Plan
 from lightsweep.sweep.publishing import Publisher
+from lightsweep.sweep.study_data import StudyData
 from lightsweep.sweep.trial_run import TrialRun
 
 
@@ -30,9 +32,12 @@ def run(plan: Plan) -> float:
         Interrupted: a signal came; everything is written.
     """
     opening.check(plan)
+    typed = plan.space.fixed
     plan, study, n_trials = opening.open_study(plan)
     ledger = Ledger(study, plan.address, n_trials=n_trials, retries=plan.settings.retries)
     executor = executors.make(plan, n_trials)
+    if kept := plan.space.fixed[len(typed) :]:
+        view.View().say(f"the study keeps the split that it was begun with: {' '.join(kept)}")
     ledger.goes_on = lambda number: executor.has_job(plan.folder / folder_of(number))
     try:
         with renewing(ledger.renew):
@@ -50,6 +55,7 @@ class Session:
     def __init__(self, plan: Plan, ledger: Ledger, executor: Executor) -> None:
         self.plan, self.ledger, self.executor = plan, ledger, executor
         self.publisher = Publisher(plan, ledger)
+        self.data = StudyData(ledger.study, plan.folder, allow_change=plan.config.allow_changed_data)
         self.view = view.View()
         self.controller = Controller(
             ledger,
@@ -88,9 +94,11 @@ class Session:
             confirmation.set_aside(folder)  # a new trial has none, unless somebody made it
             drawn = plan.space.suggest(trial)
         overrides = (*plan.space.fixed, "test=false", *drawn)
-        return TrialRun(trial, overrides, plan.seeds, plan.address, plan.pruner, plan.folder)
+        return TrialRun(trial, overrides, plan.seeds, plan.address, plan.pruner, plan.folder, self.data.expected())
 
     def _trial_ended(self, number: int) -> None:
+        if self.data.renew(number):
+            self.view.say("the data changed since this study was begun: trials before and after do not compare")
         self.publisher.publish()
         self.view.trial_ended(self.ledger.trials()[number], self._progress({}))
 
@@ -119,7 +127,7 @@ class Session:
             if not self.executor.has_job(self.plan.folder / job.folder, job.overrides):
                 confirmation.set_aside(self.plan.folder / job.folder)
         confirmation.set_aside_earlier(self.plan.folder, configurations.get("best"), [*finished, *missing])
-        self.controller.run_jobs(missing, self._confirmed)
+        self.controller.run_jobs([replace(job, data=self.data.expected()) for job in missing], self._confirmed)
         confirmation.summarise(self.plan.folder, configurations, seeds, best.number, found)
         self.publisher.publish()
 

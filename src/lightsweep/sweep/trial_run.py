@@ -30,6 +30,7 @@ class TrialRun:
         overrides: fixed ones and the trial's own.
         seeds: empty for the config's own seed.
         folder: the study's.
+        data: as of `Assignment`.
     """
 
     trial: Trial
@@ -38,6 +39,7 @@ class TrialRun:
     address: Address
     pruner: BasePruner
     folder: Path
+    data: tuple[str, str] | None
     values: list[float] = field(default_factory=list)
     facts: list[dict[str, Any]] = field(default_factory=list)
     started: float = field(default_factory=time.monotonic)
@@ -52,14 +54,14 @@ class TrialRun:
         if len(self.seeds) > 1:  # the steps of the pruner are seeds: the job itself reports nothing
             seed = self.seeds[len(self.values)]
             overrides = (*self.overrides, f"seed={seed}")
-            return Assignment("seed", overrides, f"{name}/seed-{seed}", self.number)
+            return Assignment("seed", overrides, f"{name}/seed-{seed}", self.number, data=self.data)
         overrides = (*self.overrides, *(f"seed={seed}" for seed in self.seeds))
         reports = StorageReports(self.address, self.trial._trial_id, self.pruner)
-        return Assignment("trial", overrides, name, self.number, reports)
+        return Assignment("trial", overrides, name, self.number, reports, self.data)
 
     def take(self, outcome: Outcome) -> Outcome | None:
         """Add a job's outcome; the trial's own one when it has ended, None while seeds are left."""
-        if len(self.seeds) <= 1 or outcome.state == "left":
+        if len(self.seeds) <= 1 or outcome.state in ("left", "refused"):
             return outcome
         self.facts.append(outcome.facts)
         if outcome.state == "complete":
