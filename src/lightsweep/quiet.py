@@ -9,6 +9,8 @@ _EVENT_FILES = "_AsyncWriterThread"  # TensorBoard's, which writes them
 
 def libraries() -> None:
     """Keep warnings of Lightning, drop its information, and the warnings that our use of it makes wrong."""
+    import pytorch_lightning  # noqa: F401  # sets the levels of its messages, when it is first imported
+
     for name in ("pytorch_lightning", "lightning_fabric", "lightning.pytorch"):
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # compile=true without a GPU
