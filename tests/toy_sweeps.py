@@ -12,6 +12,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from lightsweep.sweep.ledger import ended, is_interrupted
+from lightsweep.sweep.repeats import is_repeat, without
 from lightsweep.sweep.storage import JOURNAL, connect
 
 TOY = Path(__file__).parent / "sweep" / "toy.py"
@@ -86,8 +87,9 @@ def check_books(sweep: Sweep, n_trials: int, retries: int = 3, starts: int = 1) 
     assert ended(trials) == n_trials
 
     board = sweep.leaderboard()
-    assert sorted(int(row["trial"]) for row in board) == [trial.number for trial in trials]
-    states = {trial.number: "interrupted" if is_interrupted(trial) else trial.state.name.lower() for trial in trials}
+    shown = without(trials)
+    assert sorted(int(row["trial"]) for row in board) == [trial.number for trial in shown]
+    states = {trial.number: "interrupted" if is_interrupted(trial) else trial.state.name.lower() for trial in shown}
     assert {int(row["trial"]): row["state"] for row in board} == states
 
     successors = [trial.user_attrs["retry_of"] for trial in trials if "retry_of" in trial.user_attrs]
@@ -101,6 +103,9 @@ def check_books(sweep: Sweep, n_trials: int, retries: int = 3, starts: int = 1) 
 
     for trial in trials:
         used = sweep.starts(trial.number)
+        if is_repeat(trial):
+            assert used == 0, f"trial {trial.number} repeats another, and ran"
+            continue
         assert used <= starts, f"trial {trial.number} ran {used} times in one folder"
         if trial.state == TrialState.COMPLETE:
             assert used >= 1

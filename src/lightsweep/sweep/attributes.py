@@ -10,12 +10,13 @@ from lightsweep.names import printable
 from lightsweep.sweep.space import key_of
 
 _NUMBER = (int, float)
-_OF_STUDY = {"space": dict, "config": dict, "beside": dict, "enqueued": bool, "data": str}
+_OF_STUDY = {"space": dict, "config": dict, "beside": dict, "enqueued": bool, "data": str, "changed_at": int}
 _OF_TRIAL = {
     "interrupted": bool,
     "baseline": bool,
     "retries": int,
     "retry_of": int,
+    "repeat_of": int,
     "std": _NUMBER,
     "note": str,
     "error": str,

@@ -84,7 +84,8 @@ class Controller:
     Args:
         ledger: hands out trials and takes their outcomes.
         slots: one job each at a time.
-        begin: makes a trial's `TrialRun`: draws its parameters.
+        begin: makes a trial's `TrialRun`: draws its parameters; None where they are those of an earlier trial, and
+            this one is closed.
         changed: called after each trial that was told, with its number.
         look: called at each turn of the loop with the running trials' seconds by number.
     """
@@ -94,7 +95,7 @@ class Controller:
         ledger: Ledger,
         slots: Sequence[Slot],
         *,
-        begin: Callable[[Trial], TrialRun],
+        begin: Callable[[Trial], TrialRun | None],
         limits: Limits,
         changed: Callable[[int], Any],
         look: Callable[[dict[int, float]], Any],
@@ -171,16 +172,24 @@ class Controller:
         for place, slot in enumerate(self.slots):
             if place in self.running or time.monotonic() < self.next_claim or not self._may_ask():
                 continue
+            if (run := self._next()) is None:
+                return
+            self.running[place] = run
+            self._start(slot, run.next_job())
+
+    def _next(self) -> TrialRun | None:
+        """The next trial's run; None while there is none to begin."""
+        while self._may_ask():
             trial = self.ledger.claim()
             if trial is None:
                 self.next_claim = time.monotonic() + _CLAIM_AGAIN
-                return
+                return None
             try:
-                self.running[place] = self.begin(trial)
+                if (run := self.begin(trial)) is not None:
+                    return run
             except ConfigError as error:  # the user's own function has failed for this trial
                 self._tell(trial, Outcome("failed", error=str(error)))
-                continue
-            self._start(slot, self.running[place].next_job())
+        return None
 
     def _say_what_is_waited_for(self) -> None:
         if self.running:

@@ -75,8 +75,10 @@ def earlier_split(study: optuna.Study, config: DictConfig, typed: Sequence[str])
 
 
 def remember(study: optuna.Study, now: Mapping[str, Any]) -> None:
-    """Keep what is fixed in the study."""
+    """Keep what is fixed in the study, and from which trial on it holds."""
     before = _before(study)
+    if any(before[name] not in (None, now[name]) for name in (_CONFIG, _BESIDE)):
+        study.set_user_attr("changed_at", len(study.get_trials(deepcopy=False)))
     for name, value in now.items():
         if before[name] != value:
             study.set_user_attr(name, value)

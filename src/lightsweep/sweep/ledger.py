@@ -4,7 +4,7 @@ A trial counts when it ended by itself: complete, pruned or failed. One that was
 failed with the mark *interrupted*, does not count, and is asked for again under a new number, `retries` times.
 
 Marks on a trial (user attributes): ``lightsweep`` (owner, host, seen), ``folder``, ``interrupted``, ``retry_of``,
-``retries``.
+``retries``, ``repeat_of``.
 """
 
 import time
@@ -22,6 +22,7 @@ from lightsweep.sweep.liveness import LOST_AFTER, Owner, is_alive
 from lightsweep.sweep.locks import FileLock
 from lightsweep.sweep.office import Office
 from lightsweep.sweep.patience import Patience
+from lightsweep.sweep.repeats import Repeats, without
 from lightsweep.sweep.storage import Address, is_server, turns_at
 
 _OWNER = "lightsweep"
@@ -49,6 +50,7 @@ class Ledger:
         self._burial = Office(study, "burial", self.owner)
         self._unmarked: dict[int, float] = {}  # running trials without an owner, and when each was first seen
         self._mine: dict[int, Trial] = {}
+        self.repeats = Repeats(None, since=0)
         self.goes_on: Callable[[int], bool] = lambda number: False  # a job of this trial, without its sweeper
 
     def trials(self) -> list[FrozenTrial]:
@@ -66,13 +68,30 @@ class Ledger:
                 return None
             trials = self.trials()
             under_way = sum(trial.state == TrialState.RUNNING for trial in trials)
-            if ended(trials) + under_way >= self.n_trials:
+            if ended(trials) + under_way >= self.n_trials or self.repeats.why_over(trials):
                 return None
+            if (point := self.repeats.proposal(trials)) is not None:
+                self.study.enqueue_trial(point)
             trial = self.study.ask()
             trial.set_user_attr(_OWNER, self.owner.mark())
             trial.set_user_attr("folder", folder_of(trial.number))
         self._mine[trial.number] = trial
         return trial
+
+    def is_repeat(self, trial: Trial) -> bool:
+        """Whether the point that was drawn for a trial was tried before. Then the trial is closed with what is known
+        of it, which is nothing where the other still runs or has failed, and another is to be claimed."""
+        with self._claims:
+            earlier = self.repeats.earlier(self.study._storage.get_trial(trial._trial_id), self.trials())
+            if earlier is None:
+                return False
+            trial.set_user_attr("repeat_of", earlier.number)
+            if earlier.state == TrialState.PRUNED and earlier.last_step is not None:
+                trial.report(earlier.intermediate_values[earlier.last_step], earlier.last_step)
+            state = earlier.state if earlier.state.is_finished() else TrialState.FAIL
+            _tell(self.study, trial.number, state, earlier.value if state == TrialState.COMPLETE else None)
+        self._mine.pop(trial.number, None)
+        return True
 
     def remaining(self) -> int:
         """How many trials nobody has claimed yet."""
@@ -93,9 +112,11 @@ class Ledger:
         )
 
     def is_done(self) -> bool:
-        """Whether the total is reached, and nobody is still at a trial."""
+        """Whether the total is reached, or no point is left to be tried, and nobody is still at a trial."""
         trials = self.trials()
-        return ended(trials) >= self.n_trials and not any(trial.state == TrialState.RUNNING for trial in trials)
+        if any(trial.state == TrialState.RUNNING for trial in trials):
+            return False
+        return ended(trials) >= self.n_trials or self.repeats.why_over(trials) is not None
 
     def tell(self, trial: Trial, outcome: Outcome) -> bool:
         """Close a trial; False where it was lost meanwhile, and the result comes too late."""
@@ -227,8 +248,8 @@ class Ledger:
 
 
 def ended(trials: Sequence[FrozenTrial]) -> int:
-    """How many trials ended by themselves."""
-    return sum(trial.state.is_finished() and not is_interrupted(trial) for trial in trials)
+    """How many trials ended by themselves; repeats are none."""
+    return sum(trial.state.is_finished() and not is_interrupted(trial) for trial in without(trials))
 
 
 def is_interrupted(trial: FrozenTrial) -> bool:

@@ -11,6 +11,7 @@ from lightsweep.reporting.verdict import Verdict, judge
 from lightsweep.sweep import best_config, confirmation, leaderboard
 from lightsweep.sweep.ledger import Ledger
 from lightsweep.sweep.plan import Plan
+from lightsweep.sweep.repeats import without
 from lightsweep.sweep.space import key_of
 
 
@@ -26,7 +27,7 @@ class Publisher:
 
     def _write(self) -> None:
         with self.ledger.writing():
-            trials, direction = self.ledger.trials(), self.ledger.study.direction
+            trials, direction = without(self.ledger.trials()), self.ledger.study.direction
             table = leaderboard.rows(trials, self.plan.space, direction, self.plan.metric)
             title = f"{self.plan.address.study}: {self.plan.metric}"
             confirmed = confirmation_file.read(self.plan.folder)
@@ -41,7 +42,7 @@ class Publisher:
         """What the trials say; None where none was completed."""
         maximises = self.ledger.study.direction == StudyDirection.MAXIMIZE
         seeds = max(1, len(self.plan.seeds))
-        return of_trials(self.ledger.trials(), metric=self.plan.metric, maximises=maximises, seeds=seeds)
+        return of_trials(without(self.ledger.trials()), metric=self.plan.metric, maximises=maximises, seeds=seeds)
 
     def verdict(self, confirmed: Confirmed | None) -> Verdict | None:
         """What the sweep has found; None where no trial was completed."""
@@ -57,7 +58,7 @@ class Publisher:
 
     def complete(self) -> list[FrozenTrial]:
         """Complete trials, best first."""
-        complete = [trial for trial in self.ledger.trials() if trial.state == TrialState.COMPLETE]
+        complete = [trial for trial in without(self.ledger.trials()) if trial.state == TrialState.COMPLETE]
         return leaderboard.ranked(complete, self.ledger.study.direction)
 
     def overrides(self, trial: FrozenTrial) -> tuple[str, ...]:

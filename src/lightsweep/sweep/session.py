@@ -10,12 +10,12 @@ from optuna.trial import Trial
 from lightsweep.errors import RunFailed
 from lightsweep.reporting import confirmation_file
 from lightsweep.security import links
-from lightsweep.sweep import confirmation, executors, opening, view
+from lightsweep.sweep import confirmation, executors, opening, repeats, view
 from lightsweep.sweep.assignment import Assignment, Outcome
 from lightsweep.sweep.controller import Controller, Limits
 from lightsweep.sweep.executors.slot import Executor
 from lightsweep.sweep.leaderboard import folder_of
-from lightsweep.sweep.ledger import Ledger
+from lightsweep.sweep.ledger import Ledger, ended
 from lightsweep.sweep.liveness import renewing
 from lightsweep.sweep.plan import Plan
 from lightsweep.sweep.publishing import Publisher
@@ -38,6 +38,7 @@ def run(plan: Plan) -> float:
     executor = executors.make(plan, n_trials)
     if kept := plan.space.fixed[len(typed) :]:
         view.View().say(f"the study keeps the split that it was begun with: {' '.join(kept)}")
+    ledger.repeats = repeats.Repeats(repeats.points(plan.space), study.user_attrs.get("changed_at", 0))
     ledger.goes_on = lambda number: executor.has_job(plan.folder / folder_of(number))
     try:
         with renewing(ledger.renew):
@@ -75,6 +76,7 @@ class Session:
         finally:
             self.view.close()
             self.publisher.publish()
+        self._say_what_was_repeated()
         complete = self.publisher.complete()
         if not complete:
             raise RunFailed(self._all_failed())
@@ -84,7 +86,18 @@ class Session:
         self._conclude()
         return cast(float, complete[0].value)
 
-    def _begin(self, trial: Trial) -> TrialRun:
+    def _say_what_was_repeated(self) -> None:
+        trials = self.ledger.trials()
+        done, wanted = ended(trials), self.ledger.n_trials
+        if count := len(trials) - len(repeats.without(trials)):
+            self.view.say(
+                f"{count} suggestion{'s' * (count > 1)} repeated a point that had been tried: not trained again"
+            )
+        if done < wanted and (why := self.ledger.repeats.why_over(trials)):
+            self.view.say(f"{why}: the sweep ends with {done} trials of {wanted}")
+
+    def _begin(self, trial: Trial) -> TrialRun | None:
+        """The trial's run; None where its point was tried before, and it is closed."""
         plan = self.plan
         folder = plan.folder / folder_of(trial.number)
         if self.executor.has_job(folder):  # it was begun by a sweeper that is gone: nothing is drawn anew
@@ -93,6 +106,8 @@ class Session:
         else:
             confirmation.set_aside(folder)  # a new trial has none, unless somebody made it
             drawn = plan.space.suggest(trial)
+            if self.ledger.is_repeat(trial):
+                return None
         overrides = (*plan.space.fixed, "test=false", *drawn)
         return TrialRun(trial, overrides, plan.seeds, plan.address, plan.pruner, plan.folder, self.data.expected())
 
@@ -105,7 +120,12 @@ class Session:
     def _progress(self, running: Mapping[int, float]) -> view.Progress:
         direction = self.ledger.study.direction
         return view.Progress(
-            self.ledger.trials(), running, self.ledger.n_trials, direction, self.plan.space, self.plan.metric
+            repeats.without(self.ledger.trials()),
+            running,
+            self.ledger.n_trials,
+            direction,
+            self.plan.space,
+            self.plan.metric,
         )
 
     def _confirm(self) -> None:
@@ -150,6 +170,6 @@ class Session:
         self.view.say(f"{job.folder} {outcome.state} {outcome.error or ''}".strip())
 
     def _all_failed(self) -> str:
-        trials = [trial for trial in self.ledger.trials() if trial.state.is_finished()]
+        trials = [trial for trial in repeats.without(self.ledger.trials()) if trial.state.is_finished()]
         errors = [f"trial {trial.number}: {trial.user_attrs.get('error', trial.state.name)}" for trial in trials[-3:]]
         return f"none of {len(trials)} trials was completed: {'; '.join(errors) or 'nothing was run'}"

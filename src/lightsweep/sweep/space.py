@@ -58,7 +58,7 @@ class Space:
         """Draw a trial's values; returns its overrides, ``key=value`` each, without the fixed ones."""
         chosen: dict[str, Any] = {}
         for parameter in self.parameters:
-            if _applies(parameter, chosen):
+            if applies(parameter, chosen):
                 chosen[parameter.key] = trial._suggest(parameter.name, parameter.distribution)
         if self.extend is not None:
             _extend(self.extend, trial)
@@ -114,7 +114,7 @@ class Space:
         remarks = []
         chosen: dict[str, Any] = {}
         for parameter in self.parameters:
-            if parameter.key not in values or not _applies(parameter, chosen):
+            if parameter.key not in values or not applies(parameter, chosen):
                 continue
             value = values[parameter.key]
             found = nearest(parameter.distribution, value)
@@ -205,7 +205,7 @@ def _compatible(one: BaseDistribution, other: BaseDistribution) -> bool:
     return True
 
 
-def _applies(parameter: Parameter, chosen: Mapping[str, Any]) -> bool:
+def applies(parameter: Parameter, chosen: Mapping[str, Any]) -> bool:
     """Is a parameter searched where these values are chosen? ``model.bn=true`` holds where it is True."""
     if parameter.condition is None:
         return True

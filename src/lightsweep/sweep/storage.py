@@ -3,6 +3,7 @@
 import logging
 import random
 import time
+from collections.abc import Container
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -10,12 +11,14 @@ from pathlib import Path
 import optuna
 from optuna.storages import JournalStorage, RDBStorage, get_storage
 from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial, TrialState
 
 from lightsweep.errors import ConfigError
 from lightsweep.security import secrets
 from lightsweep.sweep import journal
 from lightsweep.sweep.locks import JournalLock, shared_path
 from lightsweep.sweep.patience import PATIENCE, Patience, PatientStorage
+from lightsweep.sweep.repeats import without
 from lightsweep.sweep.waiting import Wait
 
 JOURNAL = "study.journal"
@@ -68,7 +71,14 @@ def follow(address: Address) -> optuna.Study:
     """The study as a job sees it: to report to, not to ask. The sampler is the cheapest one, it draws nothing."""
     opening = Patience(_name(address.url))  # the sweep has opened it before
     storage = opening(lambda: connect(address.url))
-    return optuna.load_study(study_name=address.study, storage=storage, sampler=optuna.samplers.RandomSampler())
+    return _Tried(address.study, storage, sampler=optuna.samplers.RandomSampler())
+
+
+class _Tried(optuna.Study):
+    """A study without repeats, which a pruner would take for further trials."""
+
+    def get_trials(self, deepcopy: bool = True, states: Container[TrialState] | None = None) -> list[FrozenTrial]:
+        return without(super().get_trials(deepcopy, states))
 
 
 def is_server(address: Address) -> bool:
