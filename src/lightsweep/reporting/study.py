@@ -21,9 +21,10 @@ from lightsweep.reporting.text import plain
 from lightsweep.reporting.yaml_file import load
 from lightsweep.security import secrets
 from lightsweep.sweep import journal
+from lightsweep.sweep.repeats import is_repeat, without
 
 _JOURNAL = "study.journal"
-_KEPT = ("interrupted", "error", "baseline", "note")  # of a trial's attributes
+_KEPT = ("interrupted", "error", "baseline", "note", "repeat_of")  # of a trial's attributes
 _SQLITE = re.compile(r"sqlite:///(?P<path>[^?#:]+)$")
 
 
@@ -51,7 +52,8 @@ class Study:
 
     @property
     def trials(self) -> list[FrozenTrial]:
-        return self.study.get_trials(deepcopy=False)
+        """All but those that repeated another's point, and were not trained."""
+        return without(self.study.get_trials(deepcopy=False))
 
     @property
     def maximises(self) -> bool:
@@ -146,10 +148,11 @@ def _copy(study: optuna.Study) -> optuna.Study:
 
 
 def _relabelled(trial: FrozenTrial, labels: Mapping[str, str]) -> FrozenTrial:
+    repeats = is_repeat(trial)  # it stays, as numbers are places, with a state that no figure learns from
     relabelled = FrozenTrial(
         number=trial.number,
-        state=trial.state,
-        value=trial.value,
+        state=TrialState.FAIL if repeats else trial.state,
+        value=None if repeats else trial.value,
         datetime_start=trial.datetime_start,
         datetime_complete=trial.datetime_complete,
         params={labels[name]: _text(value) for name, value in trial.params.items()},

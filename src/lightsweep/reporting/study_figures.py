@@ -12,6 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 from lightsweep.reporting.figures import COLOURS, SYMBOLS, Figure
 from lightsweep.reporting.optuna_style import colour_at, in_rows, one_scale, plain_figure
 from lightsweep.reporting.study import Study
+from lightsweep.sweep.repeats import is_repeat, without
 
 _LINES = 200  # trials in parallel coordinates: more lines than that are a blot
 _POINTS = 150  # trials in a contour, whose grid grows with their square
@@ -39,7 +40,7 @@ class StudyFigures:
 
     def history(self) -> Figure | None:
         """Each trial's value and the best so far, the pruned at their last report, the failed at the foot."""
-        trials = self.study.get_trials(deepcopy=False)
+        trials = without(self.study.get_trials(deepcopy=False))
         if not trials:
             return None
         figure = plain_figure(visualization.plot_optimization_history(self.study, target_name=self.metric))
@@ -123,14 +124,16 @@ class StudyFigures:
         return figure
 
     def _interrupted_apart(self, trace: dict) -> list[dict]:
-        """Optuna's bars of failed trials as two: those that failed, and those that were cut off."""
+        """Optuna's bars of failed trials as two: those that failed, and those that were cut off. What was never trained
+        has none."""
         trials = self.study.get_trials(deepcopy=False)
-        cut_off = [_status(trials[number]) == "interrupted" for number in trace["y"]]
-        if not any(cut_off):
+        cut_off = [None if is_repeat(trial) else _status(trial) == "interrupted" for trial in trials]
+        if not any(cut_off[number] is not False for number in trace["y"]):
             return [trace]
         parts = []
         for name, wanted in ((trace["name"], False), ("interrupted", True)):
-            bars = {key: list(compress(trace[key], [cut is wanted for cut in cut_off])) for key in ("x", "y", "base")}
+            chosen = [cut_off[number] is wanted for number in trace["y"]]
+            bars = {key: list(compress(trace[key], chosen)) for key in ("x", "y", "base")}
             parts += [{**trace, "name": name, **bars}] if bars["y"] else []
         return parts
 

@@ -2,13 +2,12 @@
 
 import importlib.util
 import platform
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 from math import prod
 from pathlib import Path
-from typing import Any
 
 import optuna
 from hydra.errors import HydraException, MissingConfigException
@@ -23,14 +22,24 @@ from lightsweep.errors import ConfigError
 from lightsweep.files import making, sweep
 from lightsweep.overrides.values import override
 from lightsweep.security import links
-from lightsweep.sweep import attributes, comparable, executors, fixed, fixed_lists, places, rehearsal, starting
+from lightsweep.sweep import (
+    attributes,
+    comparable,
+    executors,
+    first_trials,
+    fixed,
+    fixed_lists,
+    places,
+    rehearsal,
+    starting,
+)
 from lightsweep.sweep.leaderboard import number_of
 from lightsweep.sweep.liveness import Owner, is_alive, renewing
 from lightsweep.sweep.locks import FileLock, shared_path
 from lightsweep.sweep.office import Office
 from lightsweep.sweep.patience import PatientStorage
 from lightsweep.sweep.plan import Plan
-from lightsweep.sweep.space import Space, ends, grid_of, values_of
+from lightsweep.sweep.space import ends, grid_of
 from lightsweep.sweep.storage import connect, is_missing, is_server
 
 
@@ -50,7 +59,7 @@ def check(plan: Plan) -> None:
         _check_composes(plan, (*plan.space.fixed, condition))
     _check_direction(plan)
     _check_processes(plan)
-    _named_points(plan)
+    first_trials.named(plan)
     _check_sampler(plan)
     rehearsal.check_pruner(plan)
     starting.check(plan)
@@ -89,7 +98,7 @@ def open_study(plan: Plan) -> tuple[Plan, optuna.Study, int]:
             fixed.remember(study, now)
             study.sampler, n_trials = _sampler(plan, trials + _openings(study))
             plan = plan.in_space(plan.space.beside(study.get_trials(deepcopy=False)))
-            _enqueue_first(plan, study)
+            first_trials.enqueue(plan, study)
     return plan, study, n_trials
 
 
@@ -209,41 +218,6 @@ def _sampler(plan: Plan, shift: int) -> tuple[BaseSampler, int]:
         return sampler, plan.settings.n_trials
     grid = grid_of(plan.space, OptunaSweeperImpl._to_grid_sampler_choices)
     return sampler(grid), min(plan.settings.n_trials, prod(len(values) for values in grid.values()))
-
-
-def _enqueue_first(plan: Plan, study: optuna.Study) -> None:
-    """The config as it stands is the first trial, then come the points that the user named, also for a study that is
-    gone on with. None that is there already, in whatever state, is asked for again."""
-    named = _named_points(plan)
-    # The baseline comes once, and to a grid never, which visits its own points and no others.
-    if not study.user_attrs.get("enqueued") and not isinstance(study.sampler, GridSampler):
-        point, remarks = plan.space.point(_baseline(plan))
-        note = {"note": "; ".join(remarks)} if remarks else {}
-        study.enqueue_trial(point, user_attrs={"baseline": True, **note}, skip_if_exists=True)
-        study.set_user_attr("enqueued", True)
-    for point in named:
-        study.enqueue_trial(point, user_attrs={"note": "enqueued"}, skip_if_exists=True)
-
-
-def _named_points(plan: Plan) -> list[dict[str, Any]]:
-    """``hydra.sweeper.enqueue`` as Optuna's parameters."""
-    return [_wanted(plan.space, wanted) for wanted in plan.settings.enqueue or []]
-
-
-def _baseline(plan: Plan) -> dict[str, Any]:
-    baseline = plan.compose(plan.space.fixed)
-    keys = list(dict.fromkeys(parameter.key for parameter in plan.space.parameters))
-    return values_of(baseline, keys, baseline.hydra.runtime.choices)
-
-
-def _wanted(space: Space, wanted: Mapping[str, Any]) -> dict[str, Any]:
-    unknown = set(wanted) - {parameter.key for parameter in space.parameters}
-    if unknown:
-        raise ConfigError(f"hydra.sweeper.enqueue must name searched keys, got {', '.join(sorted(unknown))}")
-    point, remarks = space.point(wanted)
-    if remarks:
-        raise ConfigError(f"hydra.sweeper.enqueue must lie inside the space: {'; '.join(remarks)}")
-    return point
 
 
 def _check_storage(plan: Plan) -> None:

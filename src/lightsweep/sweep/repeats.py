@@ -117,6 +117,10 @@ def _values(distribution: BaseDistribution) -> Sequence[Any] | None:
     return [distribution.low + place * distribution.step for place in range(count)]
 
 
+def same_point(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    return _point(one) == _point(other)
+
+
 def _point(params: Mapping[str, Any]) -> frozenset[tuple[str, str]]:
     """What is typed for these parameters; of floats as many digits as a step keeps."""
     texts = {name: f"{value:.12g}" if isinstance(value, float) else str(value) for name, value in params.items()}

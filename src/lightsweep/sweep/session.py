@@ -5,12 +5,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import cast
 
+from optuna.samplers import GridSampler
 from optuna.trial import Trial
 
 from lightsweep.errors import RunFailed
 from lightsweep.reporting import confirmation_file
 from lightsweep.security import links
-from lightsweep.sweep import confirmation, executors, opening, repeats, view
+from lightsweep.sweep import confirmation, executors, first_trials, opening, repeats, view
 from lightsweep.sweep.assignment import Assignment, Outcome
 from lightsweep.sweep.controller import Controller, Limits
 from lightsweep.sweep.executors.slot import Executor
@@ -108,6 +109,8 @@ class Session:
             drawn = plan.space.suggest(trial)
             if self.ledger.is_repeat(trial):
                 return None
+            if isinstance(trial.study.sampler, GridSampler):  # it was not asked for the baseline
+                first_trials.mark(plan, trial)
         overrides = (*plan.space.fixed, "test=false", *drawn)
         return TrialRun(trial, overrides, plan.seeds, plan.address, plan.pruner, plan.folder, self.data.expected())
 
