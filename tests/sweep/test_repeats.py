@@ -134,10 +134,10 @@ def test_a_trial_that_ends_lets_the_sampler_try_again(open_ledger) -> None:
     assert ledger.repeats.why_over(ledger.trials()) is None
 
 
-def test_values_of_other_settings_are_not_known(open_ledger) -> None:
+def test_values_of_other_settings_or_data_are_not_known(open_ledger) -> None:
     ledger = open_ledger()
     ledger.tell(draw(ledger), Outcome("complete", 1.0))
-    ledger.repeats = Repeats(None, since=1)
+    ledger.forget(1)
     trial = ledger.claim()
     trial.suggest_categorical("x", [0, 1, 2])
     assert not ledger.is_repeat(trial)

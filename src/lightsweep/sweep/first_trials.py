@@ -1,6 +1,6 @@
 """The first trials of a study: the config as it stands, and the points that the user named."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import optuna
@@ -51,8 +51,7 @@ def _wanted(space: Space, wanted: Mapping[str, Any]) -> dict[str, Any]:
     return point
 
 
-def mark(plan: Plan, trial: optuna.Trial) -> None:
+def mark(trial: optuna.Trial, point: Mapping[str, Any], remarks: Sequence[str]) -> None:
     """Mark a trial as the baseline where its sampler has met that point, as a grid does."""
-    point, remarks = baseline(plan)
     if not remarks and same_point(trial.params, point):
         trial.set_user_attr("baseline", True)

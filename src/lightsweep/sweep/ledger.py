@@ -93,6 +93,11 @@ class Ledger:
         self._mine.pop(trial.number, None)
         return True
 
+    def forget(self, number: int) -> None:
+        """From this trial on the values are of another setting: points that were tried before are unknown."""
+        self.repeats.since = number
+        self.study.set_user_attr("changed_at", number)
+
     def remaining(self) -> int:
         """How many trials nobody has claimed yet."""
         trials = self.trials()

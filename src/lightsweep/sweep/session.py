@@ -3,7 +3,8 @@
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import cast
+from functools import cached_property
+from typing import Any, cast
 
 from optuna.samplers import GridSampler
 from optuna.trial import Trial
@@ -39,7 +40,9 @@ def run(plan: Plan) -> float:
     executor = executors.make(plan, n_trials)
     if kept := plan.space.fixed[len(typed) :]:
         view.View().say(f"the study keeps the split that it was begun with: {' '.join(kept)}")
-    ledger.repeats = repeats.Repeats(repeats.points(plan.space), study.user_attrs.get("changed_at", 0))
+    # Where the data may have changed, what earlier trials came to says nothing of now.
+    since = len(ledger.trials()) if plan.config.allow_changed_data else study.user_attrs.get("changed_at", 0)
+    ledger.repeats = repeats.Repeats(repeats.points(plan.space), since)
     ledger.goes_on = lambda number: executor.has_job(plan.folder / folder_of(number))
     try:
         with renewing(ledger.renew):
@@ -87,6 +90,10 @@ class Session:
         self._conclude()
         return cast(float, complete[0].value)
 
+    @cached_property
+    def _baseline(self) -> tuple[dict[str, Any], list[str]]:
+        return first_trials.baseline(self.plan)
+
     def _say_what_was_repeated(self) -> None:
         trials = self.ledger.trials()
         done, wanted = ended(trials), self.ledger.n_trials
@@ -110,12 +117,13 @@ class Session:
             if self.ledger.is_repeat(trial):
                 return None
             if isinstance(trial.study.sampler, GridSampler):  # it was not asked for the baseline
-                first_trials.mark(plan, trial)
+                first_trials.mark(trial, *self._baseline)
         overrides = (*plan.space.fixed, "test=false", *drawn)
         return TrialRun(trial, overrides, plan.seeds, plan.address, plan.pruner, plan.folder, self.data.expected())
 
     def _trial_ended(self, number: int) -> None:
         if self.data.renew(number):
+            self.ledger.forget(number)
             self.view.say("the data changed since this study was begun: trials before and after do not compare")
         self.publisher.publish()
         self.view.trial_ended(self.ledger.trials()[number], self._progress({}))
