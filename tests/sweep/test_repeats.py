@@ -12,7 +12,7 @@ from lightsweep.sweep import repeats
 from lightsweep.sweep.assignment import Outcome
 from lightsweep.sweep.ledger import Ledger, ended
 from lightsweep.sweep.repeats import LIMIT, Repeats, is_repeat, without
-from lightsweep.sweep.space import parse
+from lightsweep.sweep.space_text import parse
 from lightsweep.sweep.storage import JOURNAL, Address, connect, follow
 from toy_sweeps import check_books
 
