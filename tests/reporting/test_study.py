@@ -127,3 +127,28 @@ def test_the_timeline_tells_what_was_cut_off_from_what_failed() -> None:
         "failed": [1],
         "interrupted": [0, 2],
     }
+
+
+def test_repeats_are_in_no_figure_and_keep_the_numbers_of_the_others(tmp_path: Path) -> None:
+    """Trials 1 and 3 repeat trial 0, with its value and as one that was still running."""
+    journal = optuna.storages.JournalStorage(
+        optuna.storages.journal.JournalFileBackend(str(tmp_path / "study.journal"))
+    )
+    original = optuna.create_study(storage=journal, study_name="toy", direction="maximize")
+    for number in range(5):
+        trial = original.ask()
+        trial.suggest_int("a", 0, 9)
+        if number in (1, 3):
+            trial.set_user_attr("repeat_of", 0)
+        original.tell(trial, None if number == 3 else 0.5, state=TrialState.FAIL if number == 3 else None)
+    found = study.find(tmp_path, None)
+    assert found is not None
+    assert [trial.number for trial in found.trials] == [0, 2, 4]
+    assert [trial.number for trial in found.complete] == [0, 2, 4]
+    figures = StudyFigures(found, "val/acc")
+    history = figures.history()
+    timeline = figures.timeline()
+    assert history is not None
+    assert timeline is not None
+    assert {number for trace in history["data"] if trace.get("mode") == "markers" for number in trace["x"]} == {0, 2, 4}
+    assert sorted(number for trace in timeline["data"] for number in trace["y"]) == [0, 2, 4]

@@ -8,7 +8,7 @@ import pytest
 from optuna.distributions import CategoricalDistribution
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
-from lightsweep.sweep import repeats
+from lightsweep.sweep import fixed, repeats
 from lightsweep.sweep.assignment import Outcome
 from lightsweep.sweep.ledger import Ledger, ended
 from lightsweep.sweep.repeats import LIMIT, Repeats, is_repeat, without
@@ -238,3 +238,16 @@ def test_a_best_that_is_the_baseline_is_confirmed_once(sweep, more: list[str]) -
         "baseline-seed-102",
     ]
     assert sum(row["note"].startswith("baseline") for row in sweep.leaderboard()) == 1
+
+
+def test_a_study_remembers_since_when_its_settings_hold() -> None:
+    study = optuna.create_study()
+    first = {"space": {"a": "1"}, "config": {"trainer.max_epochs": 2}, "beside": {}}
+    fixed.remember(study, first)
+    assert "changed_at" not in study.user_attrs
+    for _ in range(3):
+        study.ask()
+    fixed.remember(study, first | {"space": {"a": "2"}})  # the values of its points hold on
+    assert "changed_at" not in study.user_attrs
+    fixed.remember(study, first | {"config": {"trainer.max_epochs": 9}})
+    assert study.user_attrs["changed_at"] == 3
