@@ -82,7 +82,7 @@ def test_how_optimistic_selection_was() -> None:
     assert judged.numbers["optimism"] == pytest.approx(0.1)
     assert any("look 0.1000 better" in line for line in judged.lines)
     modest = verdict.judge(found(0.81, 0.92), confirmed(BEST, BASE))
-    assert any("did not flatter it" in line for line in modest.lines)
+    assert any("did not make it look better" in line for line in modest.lines)
 
 
 def test_a_best_that_is_the_baseline_is_said_to_be_it() -> None:
@@ -155,7 +155,7 @@ def test_trials_that_are_not_told_from_the_best_are_named_the_nearest_first() ->
     judged = verdict.judge(found(*values), confirmed(BEST, BASE))
     assert judged.numbers["tied"] == [3]
     assert judged.numbers["not_told_apart"] == [5, 2]
-    assert any(line.startswith("Trials 5 and 2 have a value that is not told from trial 1's") for line in judged.lines)
+    assert any(line.startswith("Trials 5 and 2 cannot be told from trial 1: ") for line in judged.lines)
     many = verdict.judge(found(0.5, *[0.9] * 8), None)
     assert any("Trials 2, 3, 4, 5, 6 and 2 more have the same value as trial 1." in line for line in many.lines)
 

@@ -161,14 +161,15 @@ def _optimism(found: Search, confirmed: Confirmed, numbers: _Numbers) -> list[st
     size = difference(found.metric, abs(gain)).removeprefix("+")
     return [
         f"As a trial it had {found.metric} {found.best.value:.4f}, with fresh seeds {reached}: choosing the best of"
-        f" {len(found.completed)} " + (f"made it look {size} better than it is." if gain > 0 else "did not flatter it.")
+        f" {len(found.completed)} "
+        + (f"made it look {size} better than it is." if gain > 0 else "did not make it look better than it is.")
     ]
 
 
 def _ties(found: Search, confirmed: Confirmed | None, numbers: _Numbers) -> list[str]:
     """Trials of the same value, and those that noise alone may have put behind the best."""
     numbers["tied"], best = found.tied, f"trial {found.best.number}"
-    said = [f"{_trials(found.tied)} the same value as {best}."] if found.tied else []
+    said = [f"{_trials(found.tied, 'have')} the same value as {best}."] if found.tied else []
     if confirmed is None:
         return said
     samples = [confirmed.values(each, found.metric) for each in ("best", "baseline")]
@@ -176,15 +177,16 @@ def _ties(found: Search, confirmed: Confirmed | None, numbers: _Numbers) -> list
     numbers["not_told_apart"] = near = [] if noise is None else found.within(noise)
     if near and noise is not None:
         size = difference(found.metric, noise).removeprefix("+")
-        said.append(f"{_trials(near)} a value that is not told from {best}'s: noise alone makes up to {size}.")
+        why = f"two runs of one configuration differ by up to {size}"
+        said.append(f"{_trials(near, 'cannot be told')} from {best}: {why}.")
     return said
 
 
-def _trials(numbers: Sequence[int]) -> str:
+def _trials(numbers: Sequence[int], verb: str) -> str:
     """``Trials 3 and 5 have``"""
     if len(numbers) == 1:
-        return f"Trial {numbers[0]} has"
+        return f"Trial {numbers[0]} {'has' if verb == 'have' else verb}"
     named = [str(number) for number in numbers[:_NAMED]]
     if len(numbers) > _NAMED:
         named.append(f"{len(numbers) - _NAMED} more")
-    return f"Trials {', '.join(named[:-1])} and {named[-1]} have"
+    return f"Trials {', '.join(named[:-1])} and {named[-1]} {verb}"
