@@ -37,12 +37,18 @@ def read(folder: Path) -> Fingerprint | None:
         raise ConfigError(f"{path} is no record of a run's data ({said}): remove it to go on without") from error
 
 
+def read_if_sound(folder: Path) -> Fingerprint | None:
+    """As `read`; None where it is damaged."""
+    try:
+        return read(folder)
+    except ConfigError:
+        return None
+
+
 def keep(folder: Path, now: Fingerprint) -> None:
     """Write the record, unless it is there."""
-    text = json.dumps(now.as_json(), separators=(",", ":")) + "\n"
-    path = folder / FILE
-    if not run_folder.is_follower() and not (path.is_file() and path.read_bytes() == text.encode()):
-        write_whole(path, text)
+    if not run_folder.is_follower() and read_if_sound(folder) != now:
+        write_whole(folder / FILE, json.dumps(now.as_json(), separators=(",", ":")) + "\n")
 
 
 def check(folder: Path, now: Fingerprint, *, resumed: bool, allow_change: bool) -> None:
@@ -65,12 +71,7 @@ def check(folder: Path, now: Fingerprint, *, resumed: bool, allow_change: bool) 
 
 def tell_of_start(source: Any, now: Fingerprint) -> None:
     """Say of a run whose weights are taken, ``init_from``, how the same data set changed since it was trained."""
-    path = to_start_from(source)
-    try:
-        before = read(path.parent.parent)
-    except ConfigError as error:
-        log.warning("init_from: %s", error)
-        return
+    before = read_if_sound(to_start_from(source).parent.parent)
     if before is not None and before.source == now.source and (lines := told(before, now)):
         log.warning("init_from: %s", "; ".join(lines))
 

@@ -145,7 +145,7 @@ def check_data(now: "Fingerprint") -> None:
     digest, folder = assignment.data
     if now.digest == digest:
         return
-    before = data_record.read(Path(folder))
+    before = data_record.read_if_sound(Path(folder))
     known = before is not None and before.digest == digest
     changes = now.changes(before) if before is not None and known else ["they are others"]
     raise DataChanged(

@@ -5,8 +5,6 @@ from pathlib import Path
 import optuna
 
 from lightsweep import data_record
-from lightsweep.data.fingerprint import Fingerprint
-from lightsweep.errors import ConfigError
 from lightsweep.sweep.leaderboard import folder_of
 
 _DIGEST = "data"  # an attribute of the study
@@ -46,14 +44,7 @@ class StudyData:
         return self.study.user_attrs.get(_DIGEST)
 
     def _take(self, folder: Path) -> None:
-        found = _read(folder)
+        found = data_record.read_if_sound(folder)
         if found is not None and found.digest != self._digest():
             data_record.keep(self.folder, found)
             self.study.set_user_attr(_DIGEST, found.digest)
-
-
-def _read(folder: Path) -> Fingerprint | None:
-    try:
-        return data_record.read(folder)
-    except ConfigError:  # somebody has written there
-        return None
