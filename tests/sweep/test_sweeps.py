@@ -179,17 +179,23 @@ def test_a_condition_that_is_misspelt_is_refused(sweep_when, tmp_path: Path, con
 
 def test_a_trial_that_lags_is_pruned(sweep, study, tmp_path: Path) -> None:
     pruner = ("hydra/sweeper/pruner=median", "hydra.sweeper.pruner.n_startup_trials=1")
-    more = ("hydra.sweeper.pruner.n_warmup_steps=1", "hydra.sweeper.pruner.n_min_trials=1", "trainer.max_epochs=3")
-    points = "hydra.sweeper.enqueue=[{optimizer.lr:1e-4,model.width:8,model.dropout:0.5}]"
-    done = sweep("hydra.sweeper.n_trials=2", points, *pruner, *more, "optimizer.lr=tag(log,interval(1e-4,1e-1))")
+    more = (
+        "hydra.sweeper.pruner.n_warmup_steps=2",
+        "hydra.sweeper.pruner.n_min_trials=1",
+        "trainer.max_epochs=3",
+        "data.batch_size=16",
+    )
+    slow = "{optimizer.lr:1e-6,model.width:8,model.dropout:0.5}"
+    points = f"hydra.sweeper.enqueue=[{{optimizer.lr:0.03,model.width:16,model.dropout:0}},{slow}]"
+    done = sweep("hydra.sweeper.n_trials=3", points, *pruner, *more, "optimizer.lr=tag(log,interval(1e-6,1e-1))")
     assert done.code == 0, done.err
-    lagging = study().trials[1]
+    lagging = study().trials[2]
     assert lagging.state == TrialState.PRUNED
     assert lagging.last_step == 2
-    record = result(tmp_path / "study" / "trial-0001")
+    record = result(tmp_path / "study" / "trial-0002")
     assert (record["status"], record["epochs"]) == ("pruned", 2)
-    assert len(set(values_of_a_pruned_trial(tmp_path / "study", study().trials[1]))) == 1
-    (line,) = (line for line in done.out.splitlines() if line.startswith("trial 1 "))
+    assert len(set(values_of_a_pruned_trial(tmp_path / "study", lagging))) == 1
+    (line,) = (line for line in done.out.splitlines() if line.startswith("trial 2 "))
     assert f"{lagging.value:.4f} after step 2" in line
 
 
@@ -209,6 +215,7 @@ def test_a_pruned_trial_over_seeds_has_one_value_too(sweep, study, tmp_path: Pat
     done = sweep(
         "optimizer.lr=tag(log,interval(1e-6,1e-1))",
         "hydra.sweeper.n_trials=3",
+        "data.batch_size=16",
         "hydra.sweeper.seeds=[3,4]",
         "hydra/sweeper/pruner=median",
         "hydra.sweeper.pruner.n_startup_trials=1",
