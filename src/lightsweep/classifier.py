@@ -141,6 +141,11 @@ class Classifier(pl.LightningModule):
         """Is this metric of the epoch that just ended? Lightning goes on showing those of an earlier validation."""
         return self.validated or metric.startswith("train/")
 
+    def mean_of(self, metric: str) -> float:
+        """A metric of the epoch that just ended, to the digit as metrics.csv has it: Lightning keeps it in float32."""
+        part, _, name = metric.partition("/")
+        return (self.val_means if part == "val" else self.train_means())[name]
+
     def on_train_epoch_end(self) -> None:
         # Lightning steps a plateau schedule after the checkpoint is written, and a resumed run would miss that step.
         # This hook comes before: the checkpoint holds the schedule as the next epoch will see it.

@@ -159,6 +159,7 @@ def test_compares_settings_over_seeds(runs: Path, capsys) -> None:
     assert "test/acc, A less B: difference +0.2000" in out
     assert "Welch p < 0.0001, n = 3, 3" in out
     assert "A beats B: it takes 20.0 % fewer of the <script>alert(1)</script> images for cat" in out
+    assert "for cat (A 9 of 30, B 15 of 30)" in out
 
 
 def test_compares_runs_that_differ_by_their_seed_alone(runs: Path, capsys) -> None:

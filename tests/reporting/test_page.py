@@ -3,6 +3,7 @@
 import html
 import json
 import re
+import shlex
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 import compare
 import report
-from lightsweep.reporting import page
+from lightsweep.reporting import page, searched, study
 
 FLAGS = [
     "--headless",
@@ -63,7 +64,6 @@ def test_a_sweeps_page_has_every_part(sweep_page: Path) -> None:
         "What mattered",
         "Parallel coordinates",
         "Slices",
-        "Contour",
         "Learning curves",
         "Time spent",
         "The best run",
@@ -95,6 +95,54 @@ def test_without_a_study_the_page_shows_what_applies(finished, tmp_path: Path, c
     report.main([str(finished.folder), "--html", str(tmp_path / "run.html")])
     shown = [title.partition(",")[0] for title in titles(tmp_path / "run.html")][1:]
     assert shown == ["Leaderboard", "Learning curves", "Time spent", "The best run", "How this was made"]
+
+
+def test_a_row_names_its_folder_and_the_command_that_trains_it_again(make_run, tmp_path: Path) -> None:
+    folder = make_run("it's <b>/trial-0007", facts={"kind": "trial"})
+    (folder / "repeat.yaml").write_text("")
+    lost = make_run("it's <b>/trial-0008", facts={"kind": "trial"})
+    grid = make_run("3", facts={"kind": "job", "overrides": ["model.hidden=[8,4]", "hydra.run.dir=/etc"]})
+    report.main([str(tmp_path / "runs"), "--html", str(tmp_path / "page.html")])
+    text = (tmp_path / "page.html").read_text()
+    assert "<b>" not in text.partition("<main")[2].partition("<script")[0]
+    rows = {row[0]: row[1:] for row in map(opened, re.findall(r"<details>(.*?)</details>", text, re.DOTALL)) if row}
+    where = str(folder).replace("'", """'"'"'""")
+    assert rows[str(folder)] == [f"python src/train.py --config-dir '{where}' --config-name repeat"]
+    assert shlex.split(rows[str(folder)][0])[3] == str(folder)
+    assert rows[str(lost)] == ["Its sweep has left no config that trains it again."]
+    left_out = "Left out, to be typed by you: hydra.run.dir."
+    assert rows[str(grid)] == ["python src/train.py 'model.hidden=[8,4]'", left_out]
+
+
+def opened(cell: str) -> list[str]:
+    """The texts of a row that was opened, without its name."""
+    parts = re.findall(r"<p(?: [^>]*)?>(.*?)</p>|<code>(.*?)</code>", cell, re.DOTALL)
+    return [html.unescape(text or code) for text, code in parts]
+
+
+def test_a_pruned_score_says_how_many_epochs_or_seeds_it_is_of(make_run, tmp_path: Path, capsys) -> None:
+    make_run("a", 0.5, status="pruned", facts={"epochs": 1, "kind": "trial"})
+    make_run("b", 0.6, status="pruned", facts={"epochs": 7, "kind": "trial"})
+    make_run("c", 0.7, status="pruned", facts={"epochs": 7, "kind": "trial", "seeds": [1, 2]})
+    make_run("d", 0.8)
+    report.main([str(tmp_path / "runs"), "--html", str(tmp_path / "page.html")])
+    text, out = (tmp_path / "page.html").read_text(), capsys.readouterr().out
+    for words in ("pruned after 1 epoch", "pruned after 7 epochs", "pruned after 2 seeds"):
+        assert re.search(rf'data-value="pruned" class="status pruned">{words}<', text)
+        assert words in out
+
+
+def test_the_best_says_where_it_lies_at_an_edge(sweep_folder: Path, tmp_path: Path) -> None:
+    found = study.find(sweep_folder, None)
+    assert found is not None
+    best = found.study.best_trial
+    report.main([str(sweep_folder), "--html", str(tmp_path / "page.html")])
+    text = html.unescape((tmp_path / "page.html").read_text())
+    said = [
+        name for name in best.params if f"{name} {best.params[name]}" in text or f'<p class="quiet">{name} ' in text
+    ]
+    ranges = searched.dimensions(found.study.trials)
+    assert said == [name for name, value in best.params.items() if ranges[name].edge(value)]
 
 
 @pytest.fixture(scope="module")
@@ -163,6 +211,14 @@ def test_in_a_browser(browser, sweep_page: Path, tmp_path: Path, look: str) -> N
     visit.page.keyboard.press("Enter")
     assert heading.get_attribute("aria-sort") == "descending"
     assert sorted_values(visit, heading) == values[::-1]
+
+    if look == "phone":
+        visit.page.evaluate("document.querySelector('#leaderboard .scroll').scrollLeft = 500")
+        score = visit.page.locator("#leaderboard tbody td:nth-child(2)", has_text="0.").first
+        box = score.bounding_box()
+        assert box is not None
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= size["width"] / 2
 
     picture = tmp_path / f"{look}.png"
     visit.page.screenshot(path=picture, full_page=True)

@@ -95,7 +95,8 @@ def test_slices_share_one_scale_and_stand_in_rows_that_do_not_overlap() -> None:
         own = [trial.suggest_float(f"group={number % 2}:{name}", 0, 1) for name in "abc"]
         made.tell(trial, sum(own))
     figure = StudyFigures(study.Study(made), "val/acc").slices()
-    assert {(trace["marker"]["cmin"], trace["marker"]["cmax"]) for trace in figure["data"]} == {(0, 5)}
+    scales = [trace["marker"] for trace in figure["data"] if trace["name"] == "completed"]
+    assert {(scale["cmin"], scale["cmax"]) for scale in scales} == {(0, 5)}
     layout = figure["layout"]
     places = {(*layout[f"xaxis{n}"]["domain"], *layout[f"yaxis{n}"]["domain"]) for n in ("", *range(2, 7))}
     assert len(places) == 6

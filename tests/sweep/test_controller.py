@@ -19,6 +19,9 @@ class Slot:
         self.running = False
         self.outcome: Outcome | None = None
 
+    def is_starting(self) -> bool:
+        return False
+
     def start(self, assignment: Assignment) -> None:
         self.running = True
 
@@ -211,3 +214,71 @@ def test_a_trial_whose_job_is_left_stays_open() -> None:
     with pytest.raises(Interrupted):
         controlled(books, Left(), []).run_trials()
     assert books.told == []
+
+
+class Starting(Slot):
+    """Is ready after so many looks; what it is handed ends at once."""
+
+    def __init__(self, looks: int) -> None:
+        super().__init__()
+        self.looks = looks
+
+    def is_starting(self) -> bool:
+        self.looks -= 1
+        return self.looks >= 0
+
+    def start(self, assignment: Assignment) -> None:
+        assert self.looks < 0
+        self.outcome = Outcome("complete", 1.0)
+
+
+class Sequel:
+    """Hands out some trials."""
+
+    waited_for = "nobody"
+
+    def __init__(self, count: int) -> None:
+        self.count, self.left, self.told = count, count, list[int]()
+
+    def claim(self) -> SimpleNamespace | None:
+        self.left -= 1
+        return SimpleNamespace(number=self.left) if self.left >= 0 else None
+
+    def tell(self, trial: SimpleNamespace, outcome: Outcome) -> bool:
+        self.told.append(trial.number)
+        return True
+
+    def remaining(self) -> int:
+        return max(0, self.left)
+
+    def is_done(self) -> bool:
+        return len(self.told) == self.count
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("timeout", [None, 0.2])
+def test_a_trial_is_asked_for_when_its_worker_is_ready_and_the_time_counts_from_then(
+    monkeypatch: pytest.MonkeyPatch, timeout: float | None
+) -> None:
+    monkeypatch.setattr("lightsweep.sweep.controller._LOOK_EVERY", 0.1)
+    books = Sequel(1)
+    quiet = {"changed": lambda number: None, "look": lambda running: None, "say": lambda line: None}
+    slow = Starting(30)  # some time longer than `timeout`
+    controller = Controller(books, [slow], begin=lambda trial: Run(trial=trial), limits=Limits(timeout, 3), **quiet)
+    assert controller.seconds == 0
+    controller.run_trials()
+    assert books.told == [0]
+    assert 0 < controller.seconds < 5
+
+
+@pytest.mark.timeout(20)
+def test_workers_that_are_ready_wait_for_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lightsweep.sweep.controller._LOOK_EVERY", 0.02)
+    books = Sequel(3)
+    quiet = {"changed": lambda number: None, "look": lambda running: None, "say": lambda line: None}
+    never = Starting(10**9)
+    controller = Controller(
+        books, [never, Starting(0)], begin=lambda trial: Run(trial=trial), limits=Limits(None, 3), **quiet
+    )
+    controller.run_trials()
+    assert books.told == [2, 1, 0]

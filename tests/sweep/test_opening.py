@@ -285,3 +285,11 @@ def test_what_other_programs_keep_in_a_study_keeps_nobody_out(used) -> None:
     for name, value in (("nsga2:cache", {"a": 1}), ("lightsweep:openings", 3), ("lightsweep:opening:x", None)):
         study._storage.set_study_system_attr(study._study_id, name, value)
     opening._check_hosts(plan, study)
+
+
+def test_a_study_knows_its_metrics_name_also_one_that_was_begun_without(sweep, study, tmp_path: Path) -> None:
+    assert sweep("hydra.sweeper.n_trials=1", "monitor.metric=val/loss", "monitor.mode=min").code == 0
+    assert study().metric_names == ["val/loss"]
+    study()._storage.set_study_system_attr(study()._study_id, "study:metric_names", None)
+    assert sweep("hydra.sweeper.n_trials=2", "monitor.metric=val/loss", "monitor.mode=min").code == 0
+    assert study().metric_names == ["val/loss"]

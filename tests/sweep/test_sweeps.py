@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 import yaml
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
+from lightsweep.reporting import finding, folding
+from lightsweep.reporting import study as reporting_study
+from lightsweep.reporting.study_figures import StudyFigures
 from lightsweep.sweep.worker import share_of_gpus
 from tiny import TINY
 
@@ -52,6 +55,8 @@ def test_leaves_a_study_that_can_be_looked_at(sweep, study, tmp_path: Path) -> N
     for line in confirmed["verdict"]["lines"]:
         assert line in done.out
         assert f"- {line}\n" in (folder / "leaderboard.md").read_text()
+    assert "\n2 trials: 2 completed, 0 pruned, 0 failed, in " in done.out
+    assert f"look at the sweep: python src/report.py {folder} --html {folder}/report.html" in done.out
     both = " and the baseline" if best.number else ""
     head = f"Confirmation of trial {best.number}{both} on test data, seeds 101:"
     assert head in (folder / "leaderboard.md").read_text()
@@ -90,6 +95,18 @@ def test_the_best_config_trains_with_one_command(sweep, launch, tmp_path: Path) 
     assert again["best_value"] == found["best_value"]  # the same seed on the same machine
     assert again["config"]["optimizer"]["lr"] == found["best_params"]["optimizer.lr"]
     assert "test/acc" in again
+
+
+def test_any_trial_trains_again_with_one_command(sweep, launch, tmp_path: Path) -> None:
+    assert sweep("hydra.sweeper.n_trials=3", "hydra.sweeper.confirm=1").code == 0
+    for name in ("trial-0001", "confirm/best-seed-101"):
+        folder = tmp_path / "study" / name
+        again = tmp_path / "again" / folder.name
+        done = launch("--config-dir", str(folder), "--config-name", "repeat", f"hydra.run.dir={again}")
+        assert done.code == 0, done.err
+        assert result(again)["best_value"] == result(folder)["best_value"]
+        assert result(again)["config"]["optimizer"] == result(folder)["config"]["optimizer"]
+        assert result(again)["seed"] == result(folder)["seed"]
 
 
 def test_the_best_config_lacks_what_the_sweep_took_away(sweep, launch, tmp_path: Path) -> None:
@@ -163,15 +180,54 @@ def test_a_condition_that_is_misspelt_is_refused(sweep_when, tmp_path: Path, con
 
 def test_a_trial_that_lags_is_pruned(sweep, study, tmp_path: Path) -> None:
     pruner = ("hydra/sweeper/pruner=median", "hydra.sweeper.pruner.n_startup_trials=1")
-    more = ("hydra.sweeper.pruner.n_warmup_steps=1", "hydra.sweeper.pruner.n_min_trials=1", "trainer.max_epochs=3")
-    points = "hydra.sweeper.enqueue=[{optimizer.lr:1e-4,model.width:8,model.dropout:0.5}]"
-    done = sweep("hydra.sweeper.n_trials=2", points, *pruner, *more, "optimizer.lr=tag(log,interval(1e-4,1e-1))")
+    more = (
+        "hydra.sweeper.pruner.n_warmup_steps=2",
+        "hydra.sweeper.pruner.n_min_trials=1",
+        "trainer.max_epochs=3",
+        "data.batch_size=16",
+    )
+    slow = "{optimizer.lr:1e-6,model.width:8,model.dropout:0.5}"
+    points = f"hydra.sweeper.enqueue=[{{optimizer.lr:0.03,model.width:16,model.dropout:0}},{slow}]"
+    done = sweep("hydra.sweeper.n_trials=3", points, *pruner, *more, "optimizer.lr=tag(log,interval(1e-6,1e-1))")
     assert done.code == 0, done.err
-    lagging = study().trials[1]
+    lagging = study().trials[2]
     assert lagging.state == TrialState.PRUNED
     assert lagging.last_step == 2
-    record = result(tmp_path / "study" / "trial-0001")
+    record = result(tmp_path / "study" / "trial-0002")
     assert (record["status"], record["epochs"]) == ("pruned", 2)
+    assert len(set(values_of_a_pruned_trial(tmp_path / "study", lagging))) == 1
+    (line,) = (line for line in done.out.splitlines() if line.startswith("trial 2 "))
+    assert f"{lagging.value:.4f} after step 2" in line
+
+
+def values_of_a_pruned_trial(folder: Path, trial: FrozenTrial) -> list[float]:
+    """Its value in the study, the leaderboard, the tables of reports and the page's figures, to the digit."""
+    with (folder / "leaderboard.csv").open() as file:
+        (row,) = (row for row in csv.DictReader(file) if row["state"] == "pruned")
+    found = folding.fold(finding.find([folder]).runs)
+    (run,) = (run for run in found if run.status == "pruned")
+    figures = StudyFigures(reporting_study.find(folder, None), "val/acc")
+    (marks,) = (trace for trace in figures.history()["data"] if trace["name"] == "pruned")
+    return [trial.value, float(row["value"]), run.value, *marks["y"]]
+
+
+def test_a_pruned_trial_over_seeds_has_one_value_too(sweep, study, tmp_path: Path) -> None:
+    points = "hydra.sweeper.enqueue=[{optimizer.lr:0.03,model.width:16},{optimizer.lr:1e-6,model.width:16}]"
+    done = sweep(
+        "optimizer.lr=tag(log,interval(1e-6,1e-1))",
+        "hydra.sweeper.n_trials=3",
+        "data.batch_size=16",
+        "hydra.sweeper.seeds=[3,4]",
+        "hydra/sweeper/pruner=median",
+        "hydra.sweeper.pruner.n_startup_trials=1",
+        "hydra.sweeper.pruner.n_warmup_steps=0",
+        "hydra.sweeper.pruner.n_min_trials=1",
+        points,
+    )
+    assert done.code == 0, done.err
+    pruned = study().trials[2]
+    assert pruned.state == TrialState.PRUNED
+    assert len(set(values_of_a_pruned_trial(tmp_path / "study", pruned))) == 1
 
 
 def test_several_seeds_make_one_value(sweep, study, tmp_path: Path) -> None:

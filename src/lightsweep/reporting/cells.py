@@ -3,19 +3,20 @@
 from collections.abc import Sequence
 from typing import Any
 
-from lightsweep.reporting import names
+from lightsweep.reporting import names, repeating
 from lightsweep.reporting.folding import shown
 from lightsweep.reporting.runs import Run
 from lightsweep.reporting.table import Table
 from lightsweep.reporting.text import is_metric, is_number, plain
 
 _STATUSES = ("completed", "unfinished", "pruned", "interrupted", "diverged", "failed")
+_MOST_OPENED = 500  # rows that say how to train them again: for that some of their files are read
 
 
 def leaderboard(table: Table, runs: Sequence[Run]) -> dict[str, Any]:
     """Caption, columns and rows. Columns with test scores have no button: nobody should choose by them."""
     labels, ranks = names.short(table.columns), table.ranks
-    first = [name for name in ("run", "status", table.monitor) if name in table.columns]  # all may have failed
+    first = [name for name in (table.monitor, "run", "status") if name in table.columns]  # all may have failed
     wanted = [*first, *(name for name in table.columns if name not in (*first, "kind"))]
     wanted += ["kind"] if "kind" in table.columns else []
     better = "higher" if table.maximises else "lower"
@@ -23,8 +24,16 @@ def leaderboard(table: Table, runs: Sequence[Run]) -> dict[str, Any]:
         column(labels[name], numeric=_is_numeric(runs, name), sortable=not name.startswith("test/")) for name in wanted
     ]
     rows = [[number_cell(ranks.get(run.name)), *(cell_of(run, name) for name in wanted)] for run in runs]
+    _open_up([row[1 + wanted.index("run")] for row in rows], runs)
     data = plain(table.data or "unknown data")
     return {"caption": f"{data}, ranked by {table.monitor} ({better} is better)", "columns": columns, "rows": rows}
+
+
+def _open_up(named: Sequence[dict[str, Any]], runs: Sequence[Run]) -> None:
+    """Hand each run's cell what it shows when it is opened: the folder, and the command that trains it again."""
+    for cell, run in list(zip(named, runs, strict=True))[:_MOST_OPENED]:
+        command, note = repeating.command(run)
+        cell |= {"folder": plain(run.folder.resolve()), "command": command, "note": note}
 
 
 def column(label: str, *, numeric: bool = True, sortable: bool = True) -> dict[str, Any]:
@@ -35,7 +44,8 @@ def cell_of(run: Run, name: str) -> dict[str, Any]:
     value = run.at(name)
     text = shown(run, name)
     if name == "status":
-        return {"text": text, "value": text, "kind": f"status {text}" if text in _STATUSES else "status"}
+        known = f" {run.status}" * (run.status in _STATUSES)
+        return {"text": text, "value": plain(run.status), "kind": f"status{known}"}
     numeric = is_number(value)
     return {"text": text, "value": value if numeric else text, "kind": "number" if numeric or is_metric(name) else ""}
 

@@ -168,11 +168,11 @@ def _recall(counts: np.ndarray) -> np.ndarray:
     return np.diag(counts) / np.maximum(counts.sum(axis=1), 1)
 
 
-def trades(names: Sequence[str], one: np.ndarray, other: np.ndarray, most: int = 5) -> list[tuple[str, str, float]]:
+def trades(one: np.ndarray, other: np.ndarray, most: int) -> list[tuple[int, int, float]]:
     """The confusions ``(true, predicted, points)`` whose share of the true class differs most, `one` less `other`."""
     shares = [100 * each / np.maximum(each.sum(axis=1, keepdims=True), 1) for each in (one, other)]
     difference = shares[0] - shares[1]
     np.fill_diagonal(difference, 0.0)
     order = np.argsort(-np.abs(difference), axis=None)[:most]
-    cells = [np.unravel_index(place, difference.shape) for place in order]
-    return [(names[i], names[j], float(difference[i, j])) for i, j in cells if difference[i, j] != 0.0]
+    cells = [divmod(int(place), len(difference)) for place in order]
+    return [(i, j, float(difference[i, j])) for i, j in cells if difference[i, j] != 0.0]

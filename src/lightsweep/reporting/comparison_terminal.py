@@ -116,11 +116,15 @@ def trade_lines(comparison: Comparison, part: str) -> list[str]:
         other = group.confusion(part)
         if one is None or other is None:
             continue
-        for true, predicted, points in comparing.trades(one[0], one[1], other[1], most=3):
+        for true, predicted, points in comparing.trades(one[1], other[1], most=3):
             better, worse = (group, first) if points > 0 else (first, group)
+            counts = ", ".join(
+                f"{each.label} {table[true, predicted]:,.0f} of {table[true].sum():,.0f}"
+                for each, table in ((first, one[1]), (group, other[1]))
+            )
             lines.append(
-                f"{better.label} beats {worse.label}: it takes {abs(points):.1f} % fewer of the {plain(true)} images"
-                f" for {plain(predicted)}"
+                f"{better.label} beats {worse.label}: it takes {abs(points):.1f} % fewer of the {plain(one[0][true])}"
+                f" images for {plain(one[0][predicted])} ({counts})"
             )
     return lines
 

@@ -17,7 +17,11 @@ class Drawing:
     remarks: list[str] = field(default_factory=list)
 
     def section(self, id_: str, title: str) -> None:
-        self.sections.append({"id": id_, "title": title, "figures": []})
+        self.sections.append({"id": id_, "title": title, "text": "", "figures": []})
+
+    def say(self, text: str) -> None:
+        """A sentence in the latest section, in the place of a figure."""
+        self.sections[-1]["text"] = text
 
     def add(self, label: str, make: Callable[[], Figure | None], note: str = "", size: str = "") -> None:
         """Draw a figure in the latest section. What a library cannot draw of a strange study costs that figure only."""
@@ -33,8 +37,8 @@ class Drawing:
 
     @property
     def shown(self) -> list[dict[str, Any]]:
-        """Sections that have a figure."""
-        return [section for section in self.sections if section["figures"]]
+        """Sections that have something in them."""
+        return [section for section in self.sections if section["figures"] or section["text"]]
 
     @property
     def links(self) -> list[tuple[str, str]]:

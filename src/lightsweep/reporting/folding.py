@@ -7,7 +7,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from lightsweep.reporting.runs import Row, Run
-from lightsweep.reporting.text import cell, is_metric, is_number
+from lightsweep.reporting.text import cell, is_metric, is_number, plain
 
 SD = " sd"  # row["val/acc sd"] is the standard deviation of row["val/acc"]
 _MEANS = ("best_value", "best_epoch", "epochs", "gap")
@@ -17,6 +17,8 @@ _SEEDED = re.compile(r"(.+)-seed-\d+$")
 
 def shown(run: Run, column: str) -> str:
     """A run's cell as text."""
+    if column == "status":
+        return plain(run.ending)
     text = cell(column, run.at(column), run.row.get(column + SD))
     return f"{text} (baseline)" if column == "run" and run.row.get("baseline") is True else text
 
@@ -47,7 +49,11 @@ def _trial(trial: Run | None, folder: Path, members: Sequence[Run]) -> Run:
         name, own = trial.name, {key: value for key, value in trial.row.items() if value is not None}
     elif members[0].row.get("kind") == "seed":  # its record is written when the last seed has ended
         name, own = str(parent), {"kind": "trial", "status": "unfinished"}
-    return Run(folder, name, pool(members) | own, overrides, tuple(members), members[0].settings)
+    row = pool(members) | own
+    monitor = row.get("monitor")
+    if row["status"] == "pruned" and isinstance(monitor, str) and is_number(row.get("best_value")):
+        row[monitor] = row["best_value"]  # the mean that it reported last
+    return Run(folder, name, row, overrides, tuple(members), members[0].settings)
 
 
 def pool(members: Sequence[Run]) -> Row:

@@ -1,9 +1,10 @@
 """Optuna's figures in the page's style."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
-from lightsweep.reporting.figures import SCALE, Figure
+from lightsweep.reporting.figures import COLOURS, SCALE, Figure
 
 
 def plain_figure(figure: Any) -> Figure:
@@ -14,52 +15,26 @@ def plain_figure(figure: Any) -> Figure:
     for trace in content["data"]:
         if trace.get("type") == "contour":
             trace["colorscale"] = "Viridis"
-        elif "colorscale" in trace.get("marker", {}):
-            trace["marker"]["colorscale"] = SCALE
-    _label_decades(content)
     return content
 
 
-def _label_decades(figure: Figure) -> None:
-    """On logarithmic axes a label a decade, or one at each end: plotly crowds twos and fives between."""
-    for trace in figure["data"]:
-        for letter in "xy":
-            name = trace.get(f"{letter}axis", letter)
-            axis = figure["layout"].get(name.replace(letter, f"{letter}axis"), {})
-            values = [value for value in trace.get(letter, []) if isinstance(value, int | float) and value > 0]
-            if axis.get("type") != "log" or not values:
-                continue
-            ends = [min(values), max(values)]
-            axis |= (
-                {"dtick": 1}
-                if ends[1] >= 100 * ends[0]
-                else {"tickvals": ends, "ticktext": [f"{end:.2g}" for end in ends]}
-            )
-
-
-def one_scale(figure: Figure) -> None:
-    """Colours that mean the same in all traces: plotly would give each its own scale, and show the first one's."""
-    markers = [trace["marker"] for trace in figure["data"] if isinstance(trace["marker"].get("color"), list)]
-    numbers = [number for marker in markers for number in marker["color"]]
-    for marker in markers:
-        marker |= {"cmin": min(numbers), "cmax": max(numbers)}
-
-
-def in_rows(figure: Figure, most: int) -> None:
-    """Lay subplots that stand in one row out in rows of at most so many, where there are more."""
-    layout = figure["layout"]
-    count = sum(name.startswith("xaxis") for name in layout)
-    rows = -(-count // most)
-    if rows < 2:
-        return
-    for index in range(count):
-        row, column = divmod(index, most)
-        number = str(index + 1) if index else ""
-        top, bottom = 1 - row / rows, 1 - (row + 1) / rows
-        layout[f"xaxis{number}"]["domain"] = [column / most, (column + 0.85) / most]
-        layout[f"yaxis{number}"] |= {"domain": [bottom + 0.3 / rows, top], "showticklabels": column == 0}
-        if column == 0:
-            layout[f"yaxis{number}"]["title"] = layout["yaxis"]["title"]
+def bars(shares: Mapping[str, float], title: str) -> Figure:
+    """A bar each, the largest above, with its number."""
+    names = list(shares)[::-1]
+    trace = {
+        "type": "bar",
+        "orientation": "h",
+        "y": names,
+        "x": [shares[name] for name in names],
+        "text": [f"{shares[name]:.2f}" for name in names],
+        "textposition": "outside",
+        "cliponaxis": False,
+        "marker": {"color": COLOURS["completed"]},
+        "hovertemplate": "%{y}: %{x:.3f}<extra></extra>",
+    }
+    room = 1.25 * max(shares.values())  # for the numbers at the bars
+    layout = {"xaxis": {"title": {"text": title}, "range": [0, room]}, "yaxis": {"type": "category"}}
+    return {"data": [trace], "layout": layout | {"showlegend": False}}
 
 
 def colour_at(share: float) -> str:

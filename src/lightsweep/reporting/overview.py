@@ -1,7 +1,5 @@
 """The page of many runs: from tables, study and records to what the template shows."""
 
-import re
-import shlex
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
@@ -9,8 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lightsweep import run_folder
-from lightsweep.files import read_regular
 from lightsweep.reporting import (
     cells,
     class_figures,
@@ -20,11 +16,12 @@ from lightsweep.reporting import (
     names,
     page,
     records,
+    repeating,
     search,
+    searched,
     setting,
     terminal,
     verdict,
-    yaml_file,
 )
 from lightsweep.reporting.drawing import Drawing
 from lightsweep.reporting.figures import Figure
@@ -34,10 +31,9 @@ from lightsweep.reporting.study import Study, escaped, find
 from lightsweep.reporting.study_figures import StudyFigures
 from lightsweep.reporting.table import Table
 from lightsweep.reporting.text import cell, is_number, plain
-from lightsweep.security import table
+from lightsweep.sweep.leaderboard import number_of
 
 Parts = Sequence[tuple[Table, Sequence[Run]]]
-_BEST = re.compile(r"# trial (\d+) of the sweep")
 
 
 def write(path: Path, found: Found, parts: Parts, paths: Sequence[Path], *, storage: str | None) -> None:
@@ -63,7 +59,7 @@ def content(
         "summary": _summary(runs, main, best),
         "notes": _notes(found, parts, study, drawn),
         "verdict": judged,
-        "best": _best_section(best, main, paths, study) if best and main else None,
+        "best": _best_section(best, main, study) if best and main else None,
         "tables": [cells.leaderboard(table, wanted) for table, wanted in parts if not table.is_confirmation],
         "errors": [(plain(run.name), plain(run.row["error"])) for run in _failed(runs)],
         "figures": drawn.shown,
@@ -115,21 +111,26 @@ def _drawn(study: Study | None, table: Table | None, best: Run | None) -> Drawin
 def _draw_study(drawn: Drawing, study: Study, metric: str) -> None:
     optuna = StudyFigures(study, escaped(metric))
     drawn.section("history", "Optimisation history")
-    drawn.add(
-        "Optimisation history", optuna.history, "Pruned trials stand at their last value, failed ones at the edge."
-    )
+    note = "Pruned trials stand at the last value that they reported, failed ones at the foot."
+    drawn.add("Optimisation history", optuna.history, note)
     drawn.section("importances", "What mattered")
-    drawn.add("Hyperparameter importances", optuna.importance, size="short")
+    if optuna.too_few is not None:
+        drawn.say(optuna.too_few)
+    else:
+        note = f"Of {len(optuna.scored)} trials, completed or pruned; a pruned one takes part with its last value."
+        drawn.add("Hyperparameter importances", optuna.importance, note, "short")
     drawn.section("parallel", "Parallel coordinates")
-    note = "A line a completed trial; the strongest colour is the best."
+    note = "A line a trial, a pruned one dotted; the strongest colour is the best. Axes span what was searched."
     drawn.add("Parallel coordinates", optuna.parallel, note, "wide")
     drawn.section("slices", "Slices")
-    drawn.add("Slices", optuna.slices, "The colour is the trial's number: late trials stand out.", "wide")
+    note = "Axes span what was searched. The colour is the trial's number: late trials stand out. The star is the best."
+    drawn.add("Slices", optuna.slices, note, "wide")
     contour = optuna.contour()
     if contour is not None:
         drawn.section("contour", f"Contour of {contour[0]}")
         drawn.sections[-1]["title"] = f"Contour of {_unescaped(contour[0])}"
-        drawn.add("Contour of the two most important", lambda: contour[1], "Dots are completed trials.", "tall")
+        note = "Dots are completed trials, the star is the best. Axes span what was searched."
+        drawn.add("Contour of the two most important", lambda: contour[1], note, "tall")
 
 
 def _draw_best(drawn: Drawing, best: Run) -> None:
@@ -200,12 +201,12 @@ def _notes(found: Found, parts: Parts, study: Study | None, drawn: Drawing) -> l
     return notes
 
 
-def _best_section(best: Run, table: Table, paths: Sequence[Path], study: Study | None) -> dict[str, Any]:
+def _best_section(best: Run, table: Table, study: Study | None) -> dict[str, Any]:
     shown = dict.fromkeys(
         [*table.differing, "hidden", "params", "train/acc", "val/acc", "test/acc", "gap", "best_epoch"]
     )
     labels = names.short(list(shown))
-    command, note = _command(best, paths, study)
+    command, note = repeating.command(best)
     return {
         "title": f"Best: {plain(best.name)}",
         "metric": table.monitor + (f", mean and sd of {best.row['n']} seeds" if best.seeds else ""),
@@ -213,42 +214,15 @@ def _best_section(best: Run, table: Table, paths: Sequence[Path], study: Study |
         "facts": [(labels[key], cell(key, best.row[key])) for key in shown if best.row.get(key) is not None],
         "command": command,
         "note": note,
+        "edges": _edges(best, study),
     }
 
 
-def _is_of_a_place(line: str) -> bool:
-    """Is it about where a run lies, or could it lead elsewhere? A record may be somebody else's, and what is typed may
-    do more than a file."""
-    key, _, value = line.lstrip("+~").partition("=")
-    return (
-        re.fullmatch(r"[A-Za-z_][\w./-]*", key) is None
-        or key.startswith(("hydra", "run_dir", "resume"))
-        or key.rpartition(".")[2] in table.GUARDED
-        or value.lstrip().startswith("{")
-        or "${" in value
-    )
-
-
-def _config_options(folder: Path) -> list[str]:
-    noted = yaml_file.load(folder / ".hydra" / "hydra.yaml")
-    try:
-        return run_folder.config_options(noted["hydra"])
-    except (KeyError, TypeError):  # missing, damaged, or of another program
+def _edges(best: Run, study: Study | None) -> list[str]:
+    """Where the best trial lies at an end of what was searched."""
+    if study is None or best.row.get("kind") != "trial":
         return []
-
-
-def _command(best: Run, paths: Sequence[Path], study: Study | None) -> tuple[str | None, str]:
-    """What to type to train it; or why that cannot be said."""
-    if best.row.get("kind") != "trial":
-        kept = [line for line in best.overrides if not _is_of_a_place(line)]
-        left_out = [line.partition("=")[0] for line in best.overrides if _is_of_a_place(line)]
-        note = f"Left out, to be typed by you: {', '.join(map(plain, left_out))}." if left_out else ""
-        return "python src/train.py " + shlex.join(plain(part) for part in [*_config_options(best.folder), *kept]), note
-    folder = best.folder.parent
-    try:
-        named = _BEST.match(read_regular(folder / "best.yaml"))
-    except (OSError, ValueError):
-        named = None
-    if named is None or f"trial-{int(named[1]):04d}" != best.folder.name:
-        return None, "The sweep's best.yaml does not hold this trial."
-    return f"python src/train.py --config-dir {shlex.quote(plain(folder.resolve()))} --config-name best", ""
+    trials = study.study.get_trials(deepcopy=False)
+    mine = [trial for trial in trials if trial.number == number_of(best.folder)]
+    ranges = searched.dimensions(trials)
+    return [_unescaped(line) for trial in mine for line in searched.at_edges(trial.params, ranges)]

@@ -9,6 +9,8 @@ from pathlib import Path
 from sys import intern
 from typing import Any
 
+from lightsweep import metrics
+from lightsweep.errors import ConfigError
 from lightsweep.metrics import mode_of
 from lightsweep.reporting.commandline import CONF
 from lightsweep.reporting.text import is_metric, is_number
@@ -67,6 +69,17 @@ class Run:
         return self.name if column == "run" else self.row.get(column)
 
     @property
+    def ending(self) -> str:
+        """The status in words: of one that was pruned also after how much, as its score is no final one."""
+        if self.status != "pruned":
+            return self.status
+        seeds, epochs = self.row.get("seeds"), self.row.get("epochs")
+        count, what = (len(seeds), "seed") if isinstance(seeds, list) else (epochs, "epoch")
+        if not is_number(count):
+            return self.status
+        return f"pruned after {count:g} {what}{'s' * (count != 1)}"
+
+    @property
     def value(self) -> float | None:
         """Of `monitor`."""
         value = self.row.get(self.monitor)
@@ -93,7 +106,8 @@ def read(folder: Path, name: str) -> Run:
         overrides = overrides or _hydras_overrides(folder)
     row = _config(result, overrides)
     settings = _one_of_each(frozenset(row.keys() - _NO_SETTINGS))
-    return Run(folder, name, _with_facts(row, result), tuple(overrides), settings=settings)
+    row = _completed(_with_facts(row, result), folder)
+    return Run(folder, name, row, tuple(overrides), settings=settings)
 
 
 def _config(result: Mapping[str, Any], overrides: Sequence[str]) -> Row:
@@ -132,14 +146,15 @@ def _with_facts(row: Row, result: Mapping[str, Any]) -> Row:
     for key, value in result.items():
         if key not in _NESTED:
             row[key] = _finite(value) if is_metric(key) else value
-    return _completed(row)
+    return row
 
 
-def _completed(row: Row) -> Row:
+def _completed(row: Row, folder: Path) -> Row:
     """With what follows from the rest."""
     monitor = row.get("monitor")
-    if isinstance(monitor, str) and monitor.startswith("val/") and row.get(monitor) is None:
-        row[monitor] = _finite(row.get("best_value"))  # a run that was pruned was never scored
+    if isinstance(monitor, str) and monitor.startswith("val/") and row.get(monitor) is None:  # it was never scored
+        last = _last(folder, monitor) if row.get("status") == "pruned" else None
+        row[monitor] = _finite(row.get("best_value")) if last is None else last
     train: Any = row.get("train/acc")
     val: Any = row.get("val/acc")
     row["gap"] = train - val if is_number(train) and is_number(val) else None
@@ -147,6 +162,15 @@ def _completed(row: Row) -> Row:
     name = row.get("data")
     row["data"] = name.removesuffix("DataModule") if isinstance(name, str) else None
     return row
+
+
+def _last(folder: Path, metric: str) -> float | None:
+    """What a run measured last: the value of a trial that was pruned, as its study has it."""
+    try:
+        rows = metrics.read(folder / "metrics.csv")
+    except (ConfigError, OSError, ValueError):
+        return None
+    return next((row[metric] for row in reversed(rows) if is_number(row.get(metric))), None)
 
 
 def _flatten(prefix: str, node: Mapping[str, Any], row: Row) -> None:

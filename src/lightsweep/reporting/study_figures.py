@@ -1,28 +1,26 @@
 """Optuna's own figures of a study, in colours that go with light and dark."""
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import compress
-from typing import Any
 
 import optuna
 from optuna import visualization
-from optuna.trial import FrozenTrial, TrialState
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial
 
-from lightsweep.reporting.figures import COLOURS, SYMBOLS, Figure
-from lightsweep.reporting.optuna_style import colour_at, in_rows, one_scale, plain_figure
+from lightsweep.reporting import searched, trial_figures
+from lightsweep.reporting.figures import COLOURS, Figure
+from lightsweep.reporting.optuna_style import bars, plain_figure
 from lightsweep.reporting.study import Study
-from lightsweep.sweep.repeats import is_repeat, without
+from lightsweep.sweep.repeats import without
+from lightsweep.sweep.value import value_of
+
+ENOUGH = 20  # trials with a value from which it can be told what mattered
 
 _LINES = 200  # trials in parallel coordinates: more lines than that are a blot
 _POINTS = 150  # trials in a contour, whose grid grows with their square
-_SLICES, _SLICES_IN_A_ROW = 8, 4
-_STATUS = {
-    TrialState.COMPLETE: "completed",
-    TrialState.PRUNED: "pruned",
-    TrialState.FAIL: "failed",
-    TrialState.RUNNING: "unfinished",
-}
+_SLICES, _AXES = 8, 10  # parameters that are drawn
 
 
 class StudyFigures:
@@ -34,79 +32,83 @@ class StudyFigures:
 
     def __init__(self, study: Study, metric: str) -> None:
         self.study, self.metric = study.study, metric
+        self.trials = without(self.study.get_trials(deepcopy=False))
         self.complete = study.complete
+        shown = ("completed", "pruned")
+        self.scored = [
+            trial
+            for trial in self.trials
+            if trial_figures.status_of(trial) in shown and value_of(trial) is not None and trial.params
+        ]
+        self.ranges = searched.dimensions(self.trials)
+        self.best = trial_figures.best_of(self.trials, maximises=self._maximises)
         with _quiet():
-            self.importances = _importances(self.study, self.complete)
+            self.importances = _importances(self.study, self.scored)
 
     def history(self) -> Figure | None:
         """Each trial's value and the best so far, the pruned at their last report, the failed at the foot."""
-        trials = without(self.study.get_trials(deepcopy=False))
-        if not trials:
-            return None
-        figure = plain_figure(visualization.plot_optimization_history(self.study, target_name=self.metric))
-        for trace in figure["data"]:
-            is_line = trace.get("mode") == "lines"
-            trace["name"] = "best so far" if is_line else "completed"
-            trace["line" if is_line else "marker"] = {"color": "#8a94a0" if is_line else COLOURS["completed"]}
-        figure["data"] += self._others(trials)
-        figure["layout"]["xaxis"] = {"title": {"text": "trial"}}
-        return figure
+        return trial_figures.history(self.trials, self.metric, maximises=self._maximises) if self.trials else None
 
     def importance(self) -> Figure | None:
-        if len(self.importances) < 2 or not any(self.importances.values()):
+        """None where there are too few trials to tell, or one parameter alone."""
+        found = {name: share for name, share in self.importances.items() if share > 0}
+        return bars(found, "importance (PED-ANOVA)") if len(self.importances) > 1 and found else None
+
+    @property
+    def too_few(self) -> str | None:
+        """Why there are no importances yet, in words."""
+        count = len(self.scored)
+        if count >= ENOUGH:
             return None
-        figure = self._of(visualization.plot_param_importances)
-        figure["data"][0]["marker"] = {"color": COLOURS["completed"]}
-        room = 1.25 * max(self.importances.values())  # for the numbers at the bars
-        figure["layout"]["xaxis"] = {"title": {"text": "importance (PED-ANOVA)"}, "range": [0, room]}
-        figure["layout"]["yaxis"] = {"title": {"text": ""}, "type": "category"}
-        return figure
+        return (
+            f"Too few trials to tell which parameter mattered: {count} {'has' if count == 1 else 'have'} a value,"
+            f" completed or pruned; it takes {ENOUGH}."
+        )
 
     def parallel(self) -> Figure | None:
-        shared = [name for name in self.importances if all(name in trial.params for trial in self.complete)][:10]
-        if not shared or len(self.complete) < 2:
+        names = [name for name in self.importances if all(name in trial.params for trial in self.scored)][:_AXES]
+        if not names or len(self.scored) < 2:
             return None
-        chosen = self._some(_LINES)
-        with _quiet():
-            drawn = visualization.plot_parallel_coordinate(chosen, params=shared, target_name=self.metric)
-        figure = plain_figure(drawn)
-        for trace in figure["data"]:
-            if trace.get("mode") == "lines" and trace.get("y"):
-                share = trace["y"][0] if self._maximises else 1 - trace["y"][0]
-                trace |= {"line": {"color": colour_at(share), "width": 1.4}, "opacity": 0.35 + 0.6 * share}
-        for annotation in figure["layout"].get("annotations", []):
-            annotation.get("font", {}).pop("color", None)
-        figure["layout"].pop("plot_bgcolor", None)
-        return figure
+        shown, ranges = self._some(self.scored, _LINES), {name: self.ranges[name] for name in names}
+        return trial_figures.parallel(shown, ranges, self.metric, maximises=self._maximises)
 
     def slices(self) -> Figure | None:
-        if not self.importances or len(self.complete) < 2:
+        if not self.importances or len(self.scored) < 2:
             return None
-        names = list(self.importances)[:_SLICES]
-        figure = self._of(visualization.plot_slice, params=names)
-        one_scale(figure)
-        in_rows(figure, _SLICES_IN_A_ROW)
-        return figure
+        ranges = {name: self.ranges[name] for name in list(self.importances)[:_SLICES]}
+        return trial_figures.slices(self.scored, ranges, self.metric, self.best)
 
     def contour(self) -> tuple[str, Figure] | None:
-        """Of the two most important parameters that some trials have together, and their names."""
+        """Of the two most important parameters that some trials have together, and their names. It is drawn from
+        completed trials alone, and only where there are enough of them."""
         names = list(self.importances)
+        if len(self.complete) < ENOUGH:
+            return None
         for first in names:
             for second in names[names.index(first) + 1 :]:
                 if self._vary_together(first, second):
-                    with _quiet():
-                        drawn = visualization.plot_contour(
-                            self._some(_POINTS), params=[first, second], target_name=self.metric
-                        )
-                    return f"{first} and {second}", plain_figure(drawn)
+                    return f"{first} and {second}", self._contour_of(first, second)
         return None
+
+    def _contour_of(self, first: str, second: str) -> Figure:
+        fewer = _study_of(self._some(self.complete, _POINTS), self.study.direction)
+        with _quiet():
+            figure = plain_figure(visualization.plot_contour(fewer, params=[first, second], target_name=self.metric))
+        for letter, name in (("x", first), ("y", second)):
+            if not self.ranges[name].choices:
+                figure["layout"][f"{letter}axis"] |= self.ranges[name].axis()
+        if self.best is not None and {first, second} <= self.best.params.keys():
+            at = [[self.ranges[name].at(self.best.params[name])] for name in (first, second)]
+            star = {"type": "scatter", "mode": "markers", "name": "best", "x": at[0], "y": at[1]}
+            figure["data"].append(star | {"marker": trial_figures.BEST, "hovertemplate": "the best<extra></extra>"})
+        return figure
 
     def _vary_together(self, first: str, second: str) -> bool:
         points = [trial.params for trial in self.complete if {first, second} <= trial.params.keys()]
         return len(points) >= 4 and all(len({point[name] for point in points}) > 1 for name in (first, second))
 
     def timeline(self) -> Figure | None:
-        if not self.study.get_trials(deepcopy=False):
+        if not self.trials:
             return None
         figure = self._timeline_in_our_colours()
         figure["layout"]["xaxis"] = {"title": {"text": ""}, "type": "date"}
@@ -114,7 +116,7 @@ class StudyFigures:
 
     def _timeline_in_our_colours(self) -> Figure:
         figure = plain_figure(visualization.plot_timeline(self.study))
-        names = {state.name: name for state, name in _STATUS.items()} | {"interrupted": "interrupted"}
+        names = {state.name: name for state, name in trial_figures.STATUS.items()} | {"interrupted": "interrupted"}
         figure["data"] = [part for trace in figure["data"] for part in self._interrupted_apart(trace)]
         for trace in figure["data"]:
             status = names.get(trace["name"], "unfinished")
@@ -126,82 +128,49 @@ class StudyFigures:
     def _interrupted_apart(self, trace: dict) -> list[dict]:
         """Optuna's bars of failed trials as two: those that failed, and those that were cut off. What was never trained
         has none."""
-        trials = self.study.get_trials(deepcopy=False)
-        cut_off = [None if is_repeat(trial) else _status(trial) == "interrupted" for trial in trials]
-        if not any(cut_off[number] is not False for number in trace["y"]):
+        status = {trial.number: trial_figures.status_of(trial) for trial in self.trials}
+        cut_off = [status[number] == "interrupted" if number in status else None for number in trace["y"]]
+        if all(each is False for each in cut_off):
             return [trace]
         parts = []
         for name, wanted in ((trace["name"], False), ("interrupted", True)):
-            chosen = [cut_off[number] is wanted for number in trace["y"]]
+            chosen = [each is wanted for each in cut_off]
             bars = {key: list(compress(trace[key], chosen)) for key in ("x", "y", "base")}
             parts += [{**trace, "name": name, **bars}] if bars["y"] else []
         return parts
 
     @property
     def _maximises(self) -> bool:
-        return self.study.direction == optuna.study.StudyDirection.MAXIMIZE
+        return self.study.direction == StudyDirection.MAXIMIZE
 
-    def _of(self, draw: Callable[..., Any], **arguments: Any) -> Figure:
-        with _quiet():
-            return plain_figure(draw(self.study, target_name=self.metric, **arguments))
-
-    def _some(self, most: int) -> optuna.Study:
-        """This study, or one with `most` of its complete trials: the best, and others from all ranks."""
-        if len(self.complete) <= most:
-            return self.study
-        ranked = sorted(self.complete, key=lambda trial: trial.value or 0.0, reverse=self._maximises)
-        step = len(ranked) / most
-        fewer = optuna.create_study(direction=self.study.direction)
-        fewer.add_trials([ranked[int(index * step)] for index in range(most)])
-        return fewer
-
-    def _others(self, trials: Sequence[FrozenTrial]) -> list[dict]:
-        values = [value for trial in trials if (value := _seen(trial)) is not None]
-        worst, best = (min, max) if self._maximises else (max, min)
-        foot = worst(values, default=0.0) - 0.05 * (best(values, default=0.0) - worst(values, default=0.0))
-        traces = []
-        for status in ("pruned", "unfinished", "interrupted", "failed"):
-            members = [trial for trial in trials if _status(trial) == status]
-            if members:
-                traces.append(_marks(members, status, foot))
-        return traces
+    def _some(self, trials: Sequence[FrozenTrial], most: int) -> list[FrozenTrial]:
+        """At most so many of them: the best, and others from all ranks."""
+        ranked = sorted(trials, key=lambda trial: value_of(trial) or 0.0, reverse=self._maximises)
+        step = max(1.0, len(ranked) / most)
+        return [ranked[int(index * step)] for index in range(min(most, len(ranked)))]
 
 
-def _marks(trials: Sequence[FrozenTrial], status: str, foot: float) -> dict:
-    return {
-        "type": "scatter",
-        "mode": "markers",
-        "name": status,
-        "x": [trial.number for trial in trials],
-        "y": [foot if (value := _seen(trial)) is None else value for trial in trials],
-        "text": [trial.user_attrs.get("error", "") for trial in trials],
-        "hovertemplate": "trial %{x}: %{y:.4f}<br>%{text}<extra>" + status + "</extra>",
-        "marker": {"symbol": SYMBOLS[status], "color": COLOURS[status], "size": 9},
-    }
-
-
-def _status(trial: FrozenTrial) -> str | None:
-    if trial.state == TrialState.FAIL and trial.user_attrs.get("interrupted"):
-        return "interrupted"
-    return _STATUS.get(trial.state)
-
-
-def _seen(trial: FrozenTrial) -> float | None:
-    """A trial's value, or the last that it reported."""
-    if trial.state == TrialState.COMPLETE:
-        return trial.value
-    return None if trial.last_step is None else trial.intermediate_values[trial.last_step]
-
-
-def _importances(study: optuna.Study, complete: Sequence[FrozenTrial]) -> dict[str, float]:
+def _importances(study: optuna.Study, scored: Sequence[FrozenTrial]) -> dict[str, float]:
     """Of each parameter, the largest first; all equal where there are too few trials to tell."""
-    names = dict.fromkeys(name for trial in complete for name in trial.params)
-    if len(complete) < 4:
-        return dict.fromkeys(names, 0.0)
+    names = dict.fromkeys((name for trial in scored for name in trial.params), 0.0)
+    if len(scored) < ENOUGH:
+        return names
     try:
-        return optuna.importance.get_param_importances(study)
+        found = optuna.importance.get_param_importances(_study_of(scored, study.direction))
     except (ValueError, RuntimeError, ZeroDivisionError):
-        return dict.fromkeys(names, 0.0)
+        return names
+    return found | {name: 0.0 for name in names if name not in found}
+
+
+def _study_of(trials: Sequence[FrozenTrial], direction: StudyDirection) -> optuna.Study:
+    """A study in which each of these trials is complete, with its value: Optuna leaves the others out."""
+    study = optuna.create_study(direction=direction)
+    for trial in trials:
+        as_complete = optuna.trial.create_trial(
+            value=value_of(trial), params=trial.params, distributions=trial.distributions
+        )
+        study.add_trial(as_complete)
+    return study
 
 
 def _quiet() -> warnings.catch_warnings:

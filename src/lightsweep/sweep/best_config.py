@@ -1,6 +1,7 @@
-"""The best trial as a config that one command trains: what differs from the defaults, and nothing else."""
+"""A trial as a config that one command trains: what differs from the defaults, and nothing else."""
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,11 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from lightsweep.files import write_whole
+from lightsweep.names import printable
 from lightsweep.run_folder import own_config
 
-FILE = "best.yaml"
+FILE = "best.yaml"  # of a study, the best trial
+REPEAT = "repeat.yaml"  # of a job of a sweep, itself
 _NOT_OF_THE_RUN = ("hydra", "run_dir", "resume", "test", "sweep", "experiment")
 
 
@@ -24,6 +27,21 @@ def write(folder: Path, loader: ConfigLoader, config: DictConfig, overrides: Seq
         comment: its first line.
     """
     best = loader.load_sweep_config(config, list(overrides))
+    write_whole(folder / FILE, f"# {comment}\n{_text(loader, config, best)}")
+
+
+def write_repeat(folder: Path, loader: ConfigLoader, config: DictConfig, own: DictConfig) -> None:
+    """Write repeat.yaml of a job.
+
+    Args:
+        config: the sweep's composed config.
+        own: the job's.
+    """
+    comment = printable(f"{folder.name} of the sweep {config.hydra.sweeper.study_name}, to be trained again")
+    write_whole(folder / REPEAT, f"# {comment}\n{_text(loader, config, own)}")
+
+
+def _text(loader: ConfigLoader, config: DictConfig, best: DictConfig) -> str:
     name = str(config.hydra.job.config_name)
     choices: dict[str, str | None] = {
         str(group): choice
@@ -33,7 +51,7 @@ def write(folder: Path, loader: ConfigLoader, config: DictConfig, overrides: Seq
     chosen = [f"{group}={choice}" for group, choice in choices.items()]
     if config.hydra.searchpath:
         chosen.append(f"hydra.searchpath={list(config.hydra.searchpath)}")
-    plain = loader.load_configuration(config_name=name, overrides=chosen, run_mode=RunMode.RUN)
+    plain = _plain(loader, name, tuple(chosen))
     mine, theirs = _contents(best), _contents(plain)
     for group in [group for group in plain.hydra.runtime.choices if group in theirs]:
         if _lacks(mine.get(group), theirs[group]):
@@ -41,8 +59,13 @@ def write(folder: Path, loader: ConfigLoader, config: DictConfig, overrides: Seq
             del theirs[group]
     body = _difference(mine, theirs)
     defaults: list[Any] = [name, *({f"override {group}": choice} for group, choice in choices.items()), "_self_"]
-    text = OmegaConf.to_yaml(OmegaConf.create({"defaults": defaults, **_elsewhere(config), **body}))
-    write_whole(folder / FILE, f"# {comment}\n{text}")
+    return OmegaConf.to_yaml(OmegaConf.create({"defaults": defaults, **_elsewhere(config), **body}))
+
+
+@lru_cache(maxsize=16)  # composing takes 0.1 s, and most trials make the same choices
+def _plain(loader: ConfigLoader, name: str, chosen: tuple[str, ...]) -> DictConfig:
+    """The defaults under these choices."""
+    return loader.load_configuration(config_name=name, overrides=list(chosen), run_mode=RunMode.RUN)
 
 
 def _elsewhere(config: DictConfig) -> dict[str, Any]:

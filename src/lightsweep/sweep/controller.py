@@ -107,7 +107,7 @@ class Controller:
         self.running: dict[int, TrialRun] = {}  # by the slot's place
         self.failures: list[str] = []
         self.refusal = ""  # why no job of this sweep can run
-        self.started = time.monotonic()
+        self.begun: float | None = None  # when a slot was there for the first trial: workers take a while to start
         self.next_claim = 0.0
         self.waiting, self.ending = Wait(), Wait()
 
@@ -152,13 +152,18 @@ class Controller:
         if self.refusal:
             raise ConfigError(self.refusal)
 
+    @property
+    def seconds(self) -> float:
+        """Since the first trial could begin."""
+        return 0.0 if self.begun is None else time.monotonic() - self.begun
+
     def _is_over(self) -> bool:
         if self.running:
             return False
         return not self._may_ask() or self.ledger.is_done()
 
     def _may_ask(self) -> bool:
-        late = self.limits.timeout is not None and time.monotonic() - self.started > self.limits.timeout
+        late = self.limits.timeout is not None and self.seconds > self.limits.timeout
         return not (self._may_end() or late or len(self.failures) >= self.limits.max_failures)
 
     def _may_end(self) -> bool:
@@ -166,11 +171,13 @@ class Controller:
         return bool(self.stop) or bool(self.refusal)
 
     def _fill(self) -> None:
+        if self.begun is None and not all(slot.is_starting() for slot in self.slots):
+            self.begun = time.monotonic()
         free = len(self.slots) - len(self.running)
         if self.running and free < min(self.limits.batch, self.ledger.remaining()):
             return
         for place, slot in enumerate(self.slots):
-            if place in self.running or time.monotonic() < self.next_claim or not self._may_ask():
+            if place in self.running or slot.is_starting() or time.monotonic() < self.next_claim or not self._may_ask():
                 continue
             if (run := self._next()) is None:
                 return
@@ -192,7 +199,7 @@ class Controller:
         return None
 
     def _say_what_is_waited_for(self) -> None:
-        if self.running:
+        if self.running or any(slot.is_starting() for slot in self.slots):
             self.waiting.over()
         else:
             self.waiting.still(self.ledger.waited_for)

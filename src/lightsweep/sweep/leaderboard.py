@@ -14,6 +14,7 @@ from lightsweep.names import printable, spreadsheet_cell
 from lightsweep.reporting.gaps import COLUMNS, column_of, signed, to_baseline
 from lightsweep.reporting.search import baseline_of
 from lightsweep.sweep.space import Space
+from lightsweep.sweep.value import value_of
 
 _FACTS = ("val/acc", "val/f1", "val/loss", "train/acc", "best_epoch", "epochs", "params", "seconds")
 
@@ -47,7 +48,7 @@ def rows(trials: Sequence[FrozenTrial], space: Space, direction: StudyDirection,
                 "rank": rank if complete else "",
                 "trial": trial.number,
                 "state": _state(trial),
-                "value": trial.value if complete else _last_report(trial),
+                "value": "" if (value := value_of(trial)) is None else value,
                 "std": trial.user_attrs.get("std", ""),
                 column_of(metric): _to_baseline(trial, baseline, metric),
                 **{key: value for key, _, value in overrides},
@@ -137,12 +138,6 @@ def _to_baseline(trial: FrozenTrial, baseline: FrozenTrial | None, metric: str) 
     assert trial.value is not None
     assert baseline.value is not None
     return to_baseline(metric, trial.value, baseline.value)
-
-
-def _last_report(trial: FrozenTrial) -> Any:
-    if trial.last_step is None or trial.state == TrialState.FAIL:
-        return ""
-    return trial.intermediate_values[trial.last_step]
 
 
 def _note(trial: FrozenTrial) -> str:

@@ -96,6 +96,8 @@ def open_study(plan: Plan) -> tuple[Plan, optuna.Study, int]:
         with _alone(study):
             fixed.compare(study, now, allow_change=allow)  # another may have begun it meanwhile
             fixed.remember(study, now)
+            if study.metric_names is None:
+                study.set_metric_names([plan.metric])  # for optuna-dashboard
             study.sampler, n_trials = _sampler(plan, trials + _openings(study))
             plan = plan.in_space(plan.space.beside(study.get_trials(deepcopy=False)))
             first_trials.enqueue(plan, study)

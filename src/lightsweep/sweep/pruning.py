@@ -22,11 +22,12 @@ class PruningCallback(Callback):
         self.reports, self.monitor = reports, monitor
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if not cast(Classifier, pl_module).has_measured(self.monitor):
+        classifier = cast(Classifier, pl_module)
+        if not classifier.has_measured(self.monitor):
             return
         epoch = trainer.current_epoch + 1
         give_up = False
         if trainer.is_global_zero:
-            give_up = self.reports.report(epoch, trainer.callback_metrics[self.monitor].item())
+            give_up = self.reports.report(epoch, classifier.mean_of(self.monitor))
         if trainer.strategy.broadcast(give_up):
             raise Pruned(f"given up in epoch {epoch}")

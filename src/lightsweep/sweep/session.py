@@ -1,6 +1,7 @@
 """A sweep from the first check to the last line: open the study, run its trials, publish, confirm."""
 
 import shlex
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -9,10 +10,10 @@ from typing import Any, cast
 from optuna.samplers import GridSampler
 from optuna.trial import Trial
 
-from lightsweep.errors import RunFailed
+from lightsweep.errors import Interrupted, RunFailed
 from lightsweep.reporting import confirmation_file
 from lightsweep.security import links
-from lightsweep.sweep import confirmation, executors, first_trials, opening, repeats, view
+from lightsweep.sweep import closing, confirmation, executors, first_trials, opening, repeats, view
 from lightsweep.sweep.assignment import Assignment, Outcome
 from lightsweep.sweep.controller import Controller, Limits
 from lightsweep.sweep.executors.slot import Executor
@@ -73,8 +74,18 @@ class Session:
         )
 
     def run(self) -> float:
+        try:
+            return self._run()
+        except Interrupted:
+            closing.say_how_to_go_on(self.ledger.trials(), self.ledger.n_trials, sys.argv[1:])
+            raise
+
+    def _run(self) -> float:
         self.view.say(f"study {self.plan.address.study} in {self.plan.folder}")
+        before = ended(self.ledger.trials())
         self.view.open()
+        if (count := self._starting()) and self.view.live is None:
+            self.view.say(view.starting(count))
         try:
             self.controller.run_trials()
         finally:
@@ -85,9 +96,11 @@ class Session:
         if not complete:
             raise RunFailed(self._all_failed())
         self.view.console.print(view.ten_best(self._progress({})))
+        self.view.say(closing.summary(repeats.without(self.ledger.trials()), before, self.controller.seconds))
         if self.plan.settings.confirm:
             self._confirm()
         self._conclude()
+        self.view.say(f"look at the sweep: {closing.page_command(self.plan.folder, self.plan.address)}")
         return cast(float, complete[0].value)
 
     @cached_property
@@ -103,6 +116,10 @@ class Session:
             )
         if done < wanted and (why := self.ledger.repeats.why_over(trials)):
             self.view.say(f"{why}: the sweep ends with {done} trials of {wanted}")
+
+    def _starting(self) -> int:
+        """Workers that are not ready yet."""
+        return sum(slot.is_starting() for slot in self.executor.slots)
 
     def _begin(self, trial: Trial) -> TrialRun | None:
         """The trial's run; None where its point was tried before, and it is closed."""
@@ -129,14 +146,14 @@ class Session:
         self.view.trial_ended(self.ledger.trials()[number], self._progress({}))
 
     def _progress(self, running: Mapping[int, float]) -> view.Progress:
-        direction = self.ledger.study.direction
         return view.Progress(
             repeats.without(self.ledger.trials()),
             running,
             self.ledger.n_trials,
-            direction,
+            self.ledger.study.direction,
             self.plan.space,
             self.plan.metric,
+            self._starting(),
         )
 
     def _confirm(self) -> None:

@@ -1,8 +1,8 @@
 """What a person sees of a sweep: a live table on a terminal, a line a trial elsewhere."""
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from optuna.study import StudyDirection
@@ -18,6 +18,8 @@ from lightsweep.reporting.search import baseline_of
 from lightsweep.sweep.leaderboard import ranked, short
 from lightsweep.sweep.ledger import ended, is_interrupted
 from lightsweep.sweep.space import Space
+from lightsweep.sweep.time_left import in_words, seconds_left
+from lightsweep.sweep.value import value_of
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,7 @@ class Progress:
         trials: all of them.
         running: since when, in seconds, each of this sweeper's trials runs, by number.
         n_trials: the total to reach.
+        starting: workers that are not ready yet.
     """
 
     trials: Sequence[FrozenTrial]
@@ -36,6 +39,7 @@ class Progress:
     direction: StudyDirection
     space: Space
     metric: str
+    starting: int
 
 
 class View:
@@ -44,8 +48,6 @@ class View:
     def __init__(self) -> None:
         self.console = Console()
         self.live: Live | None = None
-        self.begun = time.monotonic()
-        self.ended_before: int | None = None
 
     def open(self) -> None:
         if self.console.is_terminal:
@@ -61,16 +63,14 @@ class View:
         self.console.print(Text(printable(line)), soft_wrap=True)  # a study may hold what no terminal should obey
 
     def update(self, progress: Progress) -> None:
-        if self.ended_before is None:
-            self.ended_before = ended(progress.trials)
         if self.live is not None:
-            self.live.update(self._table(progress), refresh=True)
+            self.live.update(running_table(progress), refresh=True)
 
     def trial_ended(self, trial: FrozenTrial, progress: Progress) -> None:
         """A line for a trial that ended, where there is no live table."""
         if self.live is not None:
             return
-        value = "" if trial.value is None else f" {progress.metric} {trial.value:.4f}"
+        value = "" if (seen := value_of(trial)) is None else f" {progress.metric} {seen:.4f}{_after(trial)}"
         error = f" ({trial.user_attrs['error']})" if "error" in trial.user_attrs else ""
         first = _about(trial)
         seconds = trial.duration.total_seconds() if trial.duration else 0.0
@@ -79,32 +79,54 @@ class View:
             f"  {seconds:.1f} s  [{ended(progress.trials)}/{progress.n_trials}] {_best(progress)}"
         )
 
-    def _table(self, progress: Progress) -> Group:
-        counts = {state: sum(trial.state == state for trial in progress.trials) for state in TrialState}
-        interrupted = sum(is_interrupted(trial) for trial in progress.trials)
-        done = ended(progress.trials)
-        head = Text(
-            f"{done}/{progress.n_trials} trials  {counts[TrialState.COMPLETE]} complete  {counts[TrialState.PRUNED]}"
-            f" pruned  {counts[TrialState.FAIL] - interrupted} failed  {self._left(done, progress.n_trials)}"
-        )
-        table = Table(box=None, header_style="dim", pad_edge=False)
-        for column in ("trial", "epoch", progress.metric, "seconds", "parameters"):
-            table.add_column(column, justify="left" if column == "parameters" else "right", no_wrap=True)
-        for trial in progress.trials:
-            if trial.number in progress.running and trial.state == TrialState.RUNNING:
-                step = trial.last_step
-                score = "" if step is None else f"{trial.intermediate_values[step]:.4f}"
-                seconds = f"{progress.running[trial.number]:.0f}"
-                shown = Text(parameters(trial, progress.space) + _about(trial))
-                table.add_row(str(trial.number), str(step or ""), score, seconds, shown)
-        return Group(head, Text(_best(progress)), table)
 
-    def _left(self, done: int, total: int) -> str:
-        fresh = done - (self.ended_before or 0)
-        if fresh < 1 or done >= total:
-            return ""
-        seconds = (time.monotonic() - self.begun) / fresh * (total - done)
-        return f"{seconds / 60:.0f} min left" if seconds > 90 else f"{seconds:.0f} s left"
+def running_table(progress: Progress) -> Group:
+    """How far the sweep is, its best trial, and a line for each that runs. Where there is little room parameters are
+    cut, and never a score."""
+    counts = counted(progress.trials)
+    done = ended(progress.trials)
+    said = [f"{done}/{progress.n_trials} trials", *(f"{count} {state}" for state, count in counts.items())]
+    table = Table(box=None, header_style="dim", pad_edge=False)
+    for column in ("trial", "epoch", progress.metric, "seconds"):
+        table.add_column(Text(column), justify="right", no_wrap=True)
+    table.add_column("parameters")  # what can be wrapped gives room first
+    for trial in progress.trials:
+        if trial.number in progress.running and trial.state == TrialState.RUNNING:
+            score = "" if (seen := value_of(trial)) is None else f"{seen:.4f}"
+            seconds = f"{progress.running[trial.number]:.0f}"
+            drawn = _cut(parameters(trial, progress.space) + _about(trial))
+            table.add_row(str(trial.number), str(trial.last_step or ""), score, seconds, drawn)
+    rows = [table] if table.rows else []
+    coming = [Text(starting(progress.starting))] if progress.starting else []
+    return Group(_cut("  ".join(said + _left(progress))), _cut(_best(progress)), *rows, *coming)
+
+
+def starting(workers: int) -> str:
+    return f"starting {workers} worker{'s' * (workers != 1)}…"
+
+
+def counted(trials: Sequence[FrozenTrial]) -> dict[str, int]:
+    """How many ended by themselves, by how."""
+    states = [trial.state for trial in trials if not is_interrupted(trial)]
+    return {
+        "completed": states.count(TrialState.COMPLETE),
+        "pruned": states.count(TrialState.PRUNED),
+        "failed": states.count(TrialState.FAIL),
+    }
+
+
+def _left(progress: Progress) -> list[str]:
+    seconds = seconds_left(progress.trials, progress.n_trials, datetime.now())
+    return [] if seconds is None else [f"about {in_words(seconds)} left"]
+
+
+def _cut(line: str) -> Text:
+    return Text(line, no_wrap=True, overflow="ellipsis")
+
+
+def _after(trial: FrozenTrial) -> str:
+    """How much of a trial that was pruned its value is of."""
+    return f" after step {trial.last_step}" if trial.state == TrialState.PRUNED and trial.last_step else ""
 
 
 def parameters(trial: FrozenTrial, space: Space) -> str:
@@ -117,8 +139,9 @@ def ten_best(progress: Progress) -> Table:
     """The table that a sweep ends with."""
     table = Table(box=None, header_style="bold", pad_edge=False)
     difference = "points to baseline" if in_points(progress.metric) else "to baseline"
-    for column in ("rank", "trial", progress.metric, "± sd", difference, "parameters"):
-        table.add_column(column, justify="left" if column == "parameters" else "right")
+    for column in ("rank", "trial", progress.metric, "± sd", difference):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("parameters")
     baseline = baseline_of(progress.trials)
     complete = [trial for trial in progress.trials if trial.state == TrialState.COMPLETE]
     for rank, trial in enumerate(ranked(complete, progress.direction)[:10], start=1):

@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import parent_process
 from multiprocessing.connection import Connection, wait
@@ -14,11 +15,16 @@ from pathlib import Path
 
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobRuntime, run_job, setup_globals
+from hydra.errors import HydraException
 from hydra.types import HydraContext
 from omegaconf import DictConfig, open_dict
+from omegaconf.errors import OmegaConfBaseException
 
+from lightsweep.sweep import best_config
 from lightsweep.sweep.assignment import Assignment, Outcome, Task
 from lightsweep.sweep.portable import Reference
+
+READY = "ready"  # a worker's first word, once it has imported what its jobs need
 
 
 @dataclass(frozen=True)
@@ -55,9 +61,17 @@ def run(place: Workplace, assignment: Assignment) -> Outcome:
             job_dir_key="hydra.sweep.dir",
             job_subdir_key="hydra.sweep.subdir",
         )
+        _leave_config(place, assignment, config)
         return returned.return_value
     except Exception as error:  # a folder that cannot be written, a value that cannot be composed
         return Outcome("failed", error=" ".join(f"{type(error).__name__}: {error}".split()))
+
+
+def _leave_config(place: Workplace, assignment: Assignment, config: DictConfig) -> None:
+    """A config in the job's folder that trains it again. Its outcome does not hang on that."""
+    folder = Path(config.hydra.sweep.dir) / assignment.folder
+    with suppress(OSError, HydraException, OmegaConfBaseException):
+        best_config.write_repeat(folder, place.hydra_context.config_loader, place.config, config)
 
 
 def prepare(place: Workplace) -> None:
@@ -76,6 +90,7 @@ def serve(connection: Connection, place: Workplace, index: int, threads: int, ou
     prepare(place)
     _warm_up(place.preload, index, threads)
     gc.freeze()  # what is there now stays: the collection after each job need not look at it
+    connection.send(READY)
     while True:
         try:
             assignment = connection.recv()

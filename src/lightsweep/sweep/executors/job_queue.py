@@ -293,6 +293,9 @@ class JobSlot:
             self.job = None
         return outcome
 
+    def is_starting(self) -> bool:
+        return False
+
     def waitables(self) -> list[Any]:
         return []
 

@@ -23,7 +23,7 @@ from lightsweep.sweep.reports import deliver
 from lightsweep.sweep.waiting import Wait
 from lightsweep.sweep.worker import Workplace, prepare, run
 
-_RECORDS = ("result.json", "metrics.csv")  # of a run, which come back with its outcome
+_RECORDS = ("result.json", "metrics.csv", "repeat.yaml")  # of a run, which come back with its outcome
 _LOOK_EVERY = 0.5  # seconds between two looks at what was reported
 _ANSWER = 60.0  # seconds that a job waits for its sweeper
 _NOTICED = 30.0  # seconds after which Ray has noticed that a node has failed, and sends no more tasks to it
@@ -222,6 +222,9 @@ class RaySlot:
             return self._ended(outcome)
         self._keep(records)
         return self._ended(outcome)
+
+    def is_starting(self) -> bool:
+        return False
 
     def waitables(self) -> list[Any]:
         return []

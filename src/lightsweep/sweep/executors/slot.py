@@ -10,12 +10,16 @@ from lightsweep.sweep.assignment import Assignment, Outcome
 class Slot(Protocol):
     """One job at a time: `start`, then `poll` until an outcome comes."""
 
+    def is_starting(self) -> bool:
+        """Whether what its jobs run in is not ready yet: a job that is handed in now would wait for that."""
+        ...
+
     def start(self, assignment: Assignment) -> None: ...
 
     def poll(self) -> Outcome | None: ...
 
     def waitables(self) -> list[Any]:
-        """What becomes ready when there may be an outcome."""
+        """What becomes ready when there may be an outcome, or the slot is no longer starting."""
         ...
 
     def stop(self) -> None:
@@ -31,6 +35,9 @@ class KeptOutcome:
     """A slot that keeps its job's outcome until it is polled, and wakes nobody."""
 
     outcome: Outcome | None = None
+
+    def is_starting(self) -> bool:
+        return False
 
     def poll(self) -> Outcome | None:
         outcome, self.outcome = self.outcome, None

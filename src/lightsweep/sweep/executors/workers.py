@@ -11,7 +11,7 @@ from typing import Any
 
 from lightsweep.sweep.assignment import Assignment, Outcome
 from lightsweep.sweep.executors.slot import KeptOutcome
-from lightsweep.sweep.worker import Workplace, run, serve
+from lightsweep.sweep.worker import READY, Workplace, run, serve
 
 
 class WorkerSlot:
@@ -27,6 +27,7 @@ class WorkerSlot:
         self.process: multiprocessing.process.BaseProcess | None = None
         self.connection: Connection | None = None
         self.busy = False
+        self.ready = False
         self._spawn()
 
     def start(self, assignment: Assignment) -> None:
@@ -40,22 +41,26 @@ class WorkerSlot:
     def poll(self) -> Outcome | None:
         if not self.busy or self.process is None or self.connection is None:
             return None
-        with suppress(EOFError, OSError):
-            if self.connection.poll():
-                outcome = self.connection.recv()
-                self.busy = False
-                return outcome
+        if (outcome := self._heard()) is not None:
+            self.busy = False
+            return outcome
         if self.process.is_alive():
             return None
         self.process.join()
         self.busy = False
         return Outcome("failed", error=_epitaph(self.process.exitcode))
 
+    def is_starting(self) -> bool:
+        if self.ready or self.process is None or not self.process.is_alive():  # of one that died `poll` will say how
+            return False
+        self._heard()
+        return not self.ready
+
     def waitables(self) -> list[Any]:
-        return [self.connection, self.process.sentinel] if self.busy and self.process else []
+        return [self.connection, self.process.sentinel] if self.process and (self.busy or self.is_starting()) else []
 
     def stop(self) -> None:
-        if self.busy and self.process is not None and self.process.is_alive():
+        if (self.busy or not self.ready) and self.process is not None and self.process.is_alive():
             self.process.terminate()
 
     def kill(self) -> None:
@@ -66,10 +71,22 @@ class WorkerSlot:
         if self.connection is not None:
             self.connection.close()  # the worker ends at the end of its input
         if self.process is not None:
-            self.process.join(5)
+            self.process.join(5 if self.ready else 0)  # one that still starts hears nothing
             self.process.kill()
 
+    def _heard(self) -> Outcome | None:
+        """An outcome that has come; a new process says first that it is ready."""
+        assert self.connection is not None
+        with suppress(EOFError, OSError):
+            while self.connection.poll():
+                said = self.connection.recv()
+                if said != READY:
+                    return said
+                self.ready = True
+        return None
+
     def _spawn(self) -> None:
+        self.ready = False
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
         output = Path(self.place.config.hydra.sweep.dir) / f"worker-{self.index}.log"
