@@ -147,7 +147,6 @@ def test_a_run_is_resumed_exactly(own_run) -> None:
     assert own_run(Own, "trainer.max_epochs=3", name="parts").measured == whole.measured
 
 
-@pytest.mark.parametrize(("kind", "pixels"), [(Saying, False), (Own, True)])
 def test_a_resumed_run_says_what_changed_in_its_data(own_run, monkeypatch) -> None:
     own_run(Own, "trainer.max_epochs=1")
     monkeypatch.setattr(Own, "val_dataloader", lambda self: DataLoader(Pairs(40, pixels=self.pixels), 7))
@@ -169,6 +168,7 @@ def test_a_split_that_is_drawn_is_the_same_when_a_run_is_resumed(own_run) -> Non
     assert own_run(Drawn, "trainer.max_epochs=3", name="parts").measured == whole.measured
 
 
+@pytest.mark.parametrize(("kind", "pixels"), [(Saying, False), (Own, True)])
 def test_image_files_are_classified_where_it_is_known_how_pixels_become_inputs(
     own_run, call, tmp_path: Path, kind: type, pixels: bool
 ) -> None:
