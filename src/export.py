@@ -45,6 +45,7 @@ def main() -> int:
     exporting.require_packages()
     trained = checkpoints.load(weights.checkpoint)
     print(weights.told(trained.epoch), file=sys.stderr)
+    trained.description.require_pixels()
     path = options.output or weights.checkpoint.with_suffix(".onnx")
     if options.output is None and weights.run is not None:
         links.check(path.parent, within=weights.run)

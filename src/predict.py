@@ -63,6 +63,7 @@ def main() -> int:
     quiet.libraries()
     trained = checkpoints.load(weights.checkpoint)
     print(weights.told(trained.epoch), file=sys.stderr)
+    trained.description.require_pixels()
     where = place(options.device or "auto", trained.precision)
     predictor = Predictor(trained, where, flip=options.tta == "flip")
     seen = trained.description

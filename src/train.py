@@ -157,9 +157,9 @@ def threads_at_start() -> int:
 
 def read_data(cfg: DictConfig):
     """The data module, set up; what is wrong with the network is said before data is fetched."""
-    from lightsweep.build import build
+    from lightsweep.data import foreign
 
-    data = build(cfg.data, "data")
+    data = foreign.make(cfg.data)
     if (traits := data.foreseen()) is not None:
         build_classifier(cfg, traits)
     data.setup()
@@ -168,11 +168,12 @@ def read_data(cfg: DictConfig):
 
 def initial_classifier(cfg: DictConfig, data, *, warm: bool):
     """The classifier as training begins with it: with weights that follow from the seed, or, if `warm`, `init_from`."""
-    from lightsweep import data_record, warm_start
+    from lightsweep import data_record, network, warm_start
     from lightsweep.seeds import seed_everything
 
     seed_everything(cfg.seed)
     classifier = build_classifier(cfg, data)
+    network.tell(classifier.net)
     if warm and cfg.init_from is not None:
         warm_start.start_from(cfg.init_from, classifier.net)
         data_record.tell_of_start(cfg.init_from, data.fingerprint())

@@ -1,9 +1,11 @@
 """Networks of somebody else's: what they are given, and what is said where they do not fit."""
 
 import pytest
+import pytorch_lightning as pl
 import torch
 from torch import nn
 
+from digits_runs import composed
 from lightsweep.errors import ConfigError
 from lightsweep.network import build_network
 from lightsweep.security import table
@@ -108,6 +110,36 @@ def test_images_that_it_cannot_see_are_named(trusting) -> None:
         ConfigError, match=r"^model: torchvision.*ResNet cannot see images \[B, 1, 8, 8\]: Given groups"
     ):
         build_network({"_target_": RESNET}, DIGITS, 10)
+
+
+class Whole(pl.LightningModule):
+    """With a training step of its own, which nobody calls."""
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        self.layer = nn.Linear(64, num_classes)
+
+    def forward(self, images):
+        return self.layer(images.flatten(1))
+
+    def training_step(self, *arguments):
+        raise AssertionError("called")
+
+    configure_optimizers = training_step
+
+
+def test_of_a_lightning_module_the_forward_is_used_which_is_said(trusting, run, monkeypatch, caplog) -> None:
+    trusting(f"{__name__}.Whole")
+
+    def own(folder, *overrides):
+        cfg = composed(folder, *overrides)
+        cfg.model = {"_target_": f"{__name__}.Whole"}
+        return cfg
+
+    monkeypatch.setattr("digits_runs.composed", own)
+    with caplog.at_level("INFO"):
+        assert run("callbacks=checkpoint").result["status"] == "completed"
+    assert [line for line in caplog.messages if "is a LightningModule: its forward is used; loss, optimizer" in line]
 
 
 def test_a_function_alone_does_not_make_its_result_trusted(trusting) -> None:

@@ -16,6 +16,7 @@ from torch import nn
 
 from lightsweep import earlier_versions
 from lightsweep.checkpoint_files import BEST, LAST
+from lightsweep.data.decode import NO_PIXELS
 from lightsweep.data.normalize import Normalization
 from lightsweep.errors import ConfigError
 from lightsweep.files import replacing
@@ -55,6 +56,18 @@ class Description:
         if channels not in (1, 3):
             raise ConfigError(f"the network takes images with {channels} channels; image files have 1 or 3")
         return channels == 1
+
+    def require_pixels(self) -> None:
+        """See that it is known how pixels become inputs.
+
+        Raises:
+            ConfigError: it is not.
+        """
+        if self.resize == NO_PIXELS:
+            raise ConfigError(
+                "these weights saw float images of a data module of one's own, which did not say how pixels become such"
+                " (mean and std, docs/own_code.md): nothing can be made of image files"
+            )
 
     def as_dict(self) -> dict[str, Any]:
         return {

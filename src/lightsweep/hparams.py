@@ -32,9 +32,10 @@ def flat(cfg: DictConfig, overrides: Sequence[str]) -> dict[str, Any]:
     params = {group: _name(cfg[group]) for group in _NAMED}
     typed = (key for key in _typed(overrides) if key not in _NAMED)
     params |= {key: OmegaConf.select(cfg, key) for key in (*_KEYS, *typed)}
-    for group in _GROUPS:
-        node: Any = OmegaConf.to_container(OmegaConf.select(cfg, group), resolve=True)
-        params |= {f"{group}.{key}": value for key, value in node.items() if not str(key).startswith("_")}
+    chosen = {group: node for group in _GROUPS if (node := OmegaConf.select(cfg, group)) is not None}
+    for group, contents in chosen.items():  # a data module of the user's own has no data.augment
+        plain: Any = OmegaConf.to_container(contents, resolve=True)
+        params |= {f"{group}.{key}": value for key, value in plain.items() if not str(key).startswith("_")}
     return {key: _scalar(value) for key, value in params.items() if value is not None}
 
 

@@ -1,9 +1,11 @@
 """From the config's model to a network: one of lightsweep's own, or any other `nn.Module` that a person trusts."""
 
+import logging
 from functools import partial
 from inspect import Parameter, signature
 from typing import Any
 
+import pytorch_lightning as pl
 import torch
 from omegaconf import OmegaConf
 from torch import Tensor, nn
@@ -11,6 +13,9 @@ from torch import Tensor, nn
 from lightsweep import checks, nets
 from lightsweep.build import build, explain, finish
 from lightsweep.errors import ConfigError
+from lightsweep.names import printable
+
+log = logging.getLogger(__name__)
 
 
 def build_network(model: dict[str, Any], input_shape: tuple[int, int, int], num_classes: int) -> nn.Module:
@@ -33,6 +38,15 @@ def build_network(model: dict[str, Any], input_shape: tuple[int, int, int], num_
         return net
     _rehearse(net, input_shape, num_classes)
     return net
+
+
+def tell(net: nn.Module) -> None:
+    """Say of a LightningModule what of it is used."""
+    if isinstance(net, pl.LightningModule):
+        log.info(
+            "model: %s is a LightningModule: its forward is used; loss, optimizer and schedule are those of the config",
+            printable(_name(type(net))),
+        )
 
 
 def _objects(deferred: partial, input_shape: tuple[int, int, int], num_classes: int) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from PIL import Image, ImageOps
 
 VERSION = 1  # another one where the same file gives other pixels: what was kept is then decoded anew
 RESIZES = ("squash", "crop", "pad")
+NO_PIXELS = "unknown"  # in place of one of them: nobody knows how a file's pixels become what a network was trained on
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")  # others would open too, some through other programs
 MAX_PIXELS = 100_000_000  # 10,000 x 10,000; what says it is larger is not decoded
 BACKGROUND = "white"  # behind what is transparent, as in a browser

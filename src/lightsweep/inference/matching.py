@@ -8,6 +8,7 @@ from PIL import Image
 
 from lightsweep.checkpoints import Description
 from lightsweep.data.decode import fitted
+from lightsweep.data.foreign import ForeignData
 from lightsweep.data.module import ImageArrays, ImageDataModule
 from lightsweep.errors import ConfigError
 from lightsweep.names import printable
@@ -27,6 +28,18 @@ def match(data: ImageDataModule, description: Description) -> None:
     data.class_names = description.class_names
     data.input_shape = description.input_shape
     data.normalization = description.normalization
+
+
+def check_same(data: ForeignData, description: Description) -> None:
+    """See that a data module of the user's own gives what the network was trained on.
+
+    Raises:
+        ConfigError: it gives other classes, or another size.
+    """
+    for name in ("class_names", "input_shape"):
+        was, now = getattr(description, name), getattr(data, name)
+        if was != now:
+            raise ConfigError(f"data: {data.name} must give the {name} of the network, {was}, got {now}")
 
 
 def class_numbers(names: Sequence[str], trained: Sequence[str]) -> np.ndarray:

@@ -15,8 +15,9 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from lightsweep import checks, cli, data_record, earlier_versions, resolvers
-from lightsweep.build import build
 from lightsweep.checkpoints import Description
+from lightsweep.data import foreign
+from lightsweep.data.decode import NO_PIXELS
 from lightsweep.data.module import ImageDataModule
 from lightsweep.errors import ConfigError
 from lightsweep.inference import matching
@@ -122,9 +123,14 @@ def read(settings: Settings, description: Description) -> ImageDataModule:
         known = {key: value for key, value in _as_in_training(description).items() if key in node}
         node = OmegaConf.merge(node, known)
         node._set_parent(settings.cfg)
-    data = build(node, "data")
+    data = foreign.make(node)
+    if not settings.own and (isinstance(data, foreign.ForeignData) or description.resize == NO_PIXELS):
+        raise ConfigError("--data: where a data module of one's own is, weights are scored on the run's own data only")
     data.setup(None if settings.own else "test")  # others may have few images: nothing is trained on them
-    matching.match(data, description)
+    if isinstance(data, foreign.ForeignData):
+        matching.check_same(data, description)
+    else:
+        matching.match(data, description)
     return data
 
 
@@ -143,8 +149,8 @@ def few_images(weights: Weights, description: Description) -> np.ndarray:
     if weights.run is None:
         return none
     try:
-        data = build(settings(weights, []).cfg.data, "data")
-        if data.foreseen() is not None:  # they would have to be fetched
+        data = foreign.make(settings(weights, []).cfg.data)
+        if isinstance(data, foreign.ForeignData) or data.foreseen() is not None:  # they would have to be fetched
             return none
         images = data.read().test_images[:_FEW]
     except (ConfigError, OSError):

@@ -7,7 +7,6 @@ from typing import Any
 import optuna
 from omegaconf import DictConfig, OmegaConf
 
-from lightsweep.build import build
 from lightsweep.errors import ConfigError
 from lightsweep.sweep.plan import Plan
 
@@ -51,7 +50,9 @@ def _drawn(plan: Plan) -> Iterator[DictConfig]:
 
 def _traits(config: DictConfig) -> Any:
     """What the network follows from: the data module, or what it foresees where data must be fetched first."""
-    data = build(config.data, "data")
+    from lightsweep.data import foreign
+
+    data = foreign.make(config.data)
     if (traits := data.foreseen()) is not None:
         return traits
     data.setup()

@@ -1,0 +1,244 @@
+"""A LightningDataModule of the user's own, as the rest of the program takes data (docs/own_code.md).
+
+Its loaders are looked through once, for the classes and the shape of an image. Images are ``float [B, C, H, W]`` as the
+network is to see them, or ``uint8``, which are brought to [-1, 1] here.
+"""
+
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+from torch.utils.data import RandomSampler
+
+from lightsweep import checks
+from lightsweep.build import build, explain
+from lightsweep.data import fingerprint
+from lightsweep.data.decode import NO_PIXELS, RESIZES
+from lightsweep.data.foreign_batches import Batches, checked
+from lightsweep.data.module import ImageDataModule, Traits
+from lightsweep.data.normalize import Normalization, symmetric
+from lightsweep.errors import ConfigError
+from lightsweep.names import printable
+from lightsweep.seeds import seed_everything
+
+log = logging.getLogger(__name__)
+
+_LOADERS = {"train": "train_dataloader", "val": "val_dataloader", "test": "test_dataloader"}
+_PIXEL = 255.0
+
+
+def make(node: Any) -> Any:
+    """The data module that the config's node data names: one of ours, or the user's own.
+
+    Raises:
+        ConfigError: it may not be called, or lacks what is needed.
+    """
+    made = build(node, "data")
+    return made if isinstance(made, ImageDataModule) else ForeignData(made)
+
+
+class ForeignData(pl.LightningDataModule):
+    """Takes the place of an `ImageDataModule`.
+
+    Args:
+        inner: the user's own.
+    """
+
+    def __init__(self, inner: Any) -> None:
+        super().__init__()
+        self.inner, self.name = inner, printable(f"{type(inner).__module__}.{type(inner).__qualname__}")
+        lacking = [name for name in ("train_dataloader", "val_dataloader") if not _has(inner, name)]
+        if lacking:
+            rule = "be a LightningDataModule with train_dataloader and val_dataloader"
+            raise ConfigError(f"data must {rule}: {self.name} lacks {' and '.join(lacking)}")
+        self.parts = [part for part, loader in _LOADERS.items() if _has(inner, loader)]
+        self._loaders: dict[str, Any] = {}
+        self._labels: dict[str, np.ndarray] = {}
+
+    def foreseen(self) -> Traits | None:
+        """Nothing can be said before its loaders are asked."""
+        return None
+
+    def setup(self, stage: str | None = None) -> None:
+        """Prepare the module and look through its loaders; again does nothing.
+
+        Raises:
+            ConfigError: what they give cannot be used.
+        """
+        if self._labels:
+            return
+        seed_everything(0)  # a split, or an order, that is drawn here is the same at each start
+        for method, arguments in (("prepare_data", ()), ("setup", ("fit",)), ("setup", ("test",))):
+            if method in dir(self.inner) and (arguments != ("test",) or "test" in self.parts):
+                self._call(method, *arguments)
+        for part in self.parts:
+            self._loaders[part] = self._loader(part)
+        images, targets = self._first("train")
+        self.input_shape: tuple[int, int, int] = (int(images.shape[1]), int(images.shape[2]), int(images.shape[3]))
+        self.batch_size = len(images)
+        self._labels = {part: self._read_labels(part) for part in self.parts}
+        self.class_names = self._names(targets)
+        for part, labels in self._labels.items():
+            self._check_labels(part, labels)
+        self.indices = {part: np.arange(len(self._labels.get(part, ()))) for part in _LOADERS}
+        self.class_weights = torch.ones(self.num_classes)
+        self.normalization, self.resize = self._pixels(images)
+
+    @property
+    def title(self) -> str:
+        return str(self.name)
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.class_names)
+
+    @property
+    def batches(self) -> tuple[int, int]:
+        return self.batch_size, max(len(self._first(part)[0]) for part in self.parts)
+
+    def scored_parts(self, *, test: bool) -> tuple[str, ...]:
+        """As of `ImageDataModule`. Train is scored as its loader gives it."""
+        if test and "test" not in self.parts:
+            log.info("%s has no test_dataloader, so there will be no test score", self.name)
+        return ("train", "val", "test") if test and "test" in self.parts else ("train", "val")
+
+    def labels(self, part: str) -> np.ndarray:
+        """Class numbers ``int64`` of train, val or test; of train in any order."""
+        return self._labels.get(part, np.empty(0, dtype=np.int64))
+
+    def fingerprint(self) -> fingerprint.Fingerprint:
+        """What the data are made of, as far as their labels and the images' shape show it."""
+        labels = {part: self.labels(part) for part in _LOADERS} | {"train": np.sort(self.labels("train"))}
+        pixel = np.zeros((), dtype=np.uint8)
+        parts = {
+            part: (np.broadcast_to(pixel, (len(numbers), *self.input_shape)), numbers, self.indices[part])
+            for part, numbers in labels.items()
+        }
+        return fingerprint.of_arrays(self.title, parts, self.class_names)
+
+    def images(self, part: str, places: np.ndarray) -> np.ndarray:
+        """Images ``uint8 [n, C, H, W]`` to look at, at some places of val or test."""
+        found = np.empty((len(places), *self.input_shape), dtype=np.uint8)
+        start = 0
+        for images, _ in self._checked(part):
+            here = np.flatnonzero((places >= start) & (places < start + len(images)))
+            chosen = images[torch.from_numpy(places[here] - start)]
+            found[here] = (chosen if chosen.dtype == torch.uint8 else self.normalization.undo(chosen)).numpy()
+            start += len(images)
+        return found
+
+    def eval_loader(self, part: str, device: torch.device, *, rank: int = 0, world_size: int = 1) -> Batches:
+        """All images that the part's loader gives, on the device."""
+        return Batches(self._loaders[part], self._key(part), self.normalization, device)
+
+    def train_dataloader(self) -> Batches:
+        self.inner.trainer = self.trainer
+        return Batches(self._loaders["train"], self._key("train"), self.normalization)
+
+    def val_dataloader(self) -> Batches:
+        return Batches(self._loaders["val"], self._key("val"), self.normalization)
+
+    def check_shares(self, processes: int) -> None:
+        """Raises: ConfigError: several processes would each train on all of it."""
+        rule = f"be 1 with the data module {self.name}, whose loaders do not deal the images out"
+        checks.require(processes == 1, "trainer.devices", rule, processes)
+
+    def check_batches_of_one(self, processes: int) -> None:
+        """Raises: ConfigError: BatchNorm would get a batch of a single image."""
+        last = len(self.labels("train")) - self.batch_size * (len(self._loaders["train"]) - 1)
+        if 1 in (self.batch_size, last):
+            raise ConfigError(
+                f"{self._key('train')} gives a batch of one image, from which BatchNorm learns nothing: drop_last=True"
+            )
+
+    def _key(self, part: str) -> str:
+        return f"data: {self.name}.{_LOADERS[part]}"
+
+    def _call(self, method: str, *arguments: Any) -> Any:
+        try:
+            return getattr(self.inner, method)(*arguments)
+        except Exception as error:  # whatever somebody else's code raises
+            raise explain(error, f"data: {self.name}.{method} failed: {type(error).__name__}") from error
+
+    def _loader(self, part: str) -> Any:
+        loader, key = self._call(_LOADERS[part]), self._key(part)
+        if isinstance(loader, list | tuple | dict):
+            raise ConfigError(f"{key} must give one loader, got a {type(loader).__name__}")
+        try:
+            empty = len(loader) == 0
+        except TypeError as error:  # of an IterableDataset
+            raise ConfigError(f"{key} must give a loader that has a length, got {type(loader).__name__}") from error
+        if empty:
+            raise ConfigError(f"{key} gives no batch")
+        if part != "train" and isinstance(getattr(loader, "sampler", None), RandomSampler):
+            raise ConfigError(f"{key} must not shuffle: its images are scored, and named, in their order")
+        return loader
+
+    def _checked(self, part: str) -> Iterator[tuple[Tensor, Tensor]]:
+        key = self._key(part)
+        try:
+            for batch in self._loaders[part]:
+                yield checked(batch, key)
+        except (ConfigError, OSError, MemoryError):
+            raise
+        except Exception as error:
+            raise explain(error, f"{key} failed: {type(error).__name__}") from error
+
+    def _first(self, part: str) -> tuple[Tensor, Tensor]:
+        return next(self._checked(part))
+
+    def _read_labels(self, part: str) -> np.ndarray:
+        found = [targets if targets.ndim == 1 else targets.argmax(1) for _, targets in self._checked(part)]
+        return torch.cat(found).numpy()
+
+    def _names(self, targets: Tensor) -> tuple[str, ...]:
+        dataset = getattr(self._loaders["train"], "dataset", None)
+        said = [getattr(each, name, None) for each in (self.inner, dataset) for name in ("class_names", "classes")]
+        named = next((names for names in said if isinstance(names, list | tuple) and names), None)
+        if named is not None:
+            return tuple(printable(str(name)) for name in named)
+        count = getattr(self.inner, "num_classes", None)
+        if not isinstance(count, int):
+            largest = max(int(labels.max()) for labels in self._labels.values())
+            count = targets.shape[1] if targets.ndim == 2 else largest + 1
+        return tuple(map(str, range(count)))
+
+    def _check_labels(self, part: str, labels: np.ndarray) -> None:
+        if self.num_classes < 2:
+            raise ConfigError(f"{self._key(part)} must have images of two classes at least, got {self.num_classes}")
+        if labels.min() < 0 or labels.max() >= self.num_classes:
+            rule = f"must yield class numbers from 0 to {self.num_classes - 1}"
+            raise ConfigError(f"{self._key(part)} {rule}, got {labels.min()} to {labels.max()}")
+
+    def _pixels(self, images: Tensor) -> tuple[Normalization, str]:
+        """How pixels become inputs, and how image files are resized; of float images only where the module says it."""
+        resize = getattr(self.inner, "resize", RESIZES[0])
+        resize = resize if resize in RESIZES else RESIZES[0]
+        if images.dtype == torch.uint8:
+            return symmetric(), resize
+        mean, std = (getattr(self.inner, name, None) for name in ("mean", "std"))
+        if mean is not None and std is not None:
+            return self._said(mean, std), resize
+        low, high = float(images.min()), float(images.max())
+        scale = _PIXEL / ((high - low) or 1.0)  # a guess, to look at them
+        return Normalization(torch.full((1, 1, 1), -low * scale), torch.full((1, 1, 1), scale)), NO_PIXELS
+
+    def _said(self, mean: Any, std: Any) -> Normalization:
+        try:
+            tensors = [torch.as_tensor(each, dtype=torch.float32).reshape(-1, 1, 1) * _PIXEL for each in (mean, std)]
+            fits = all(len(each) in (1, self.input_shape[0]) for each in tensors) and bool((tensors[1] > 0).all())
+        except (TypeError, ValueError, RuntimeError):
+            fits = False
+        rule = f"have a mean and a std of pixels in [0, 1], one number or {self.input_shape[0]} each, std above 0"
+        checks.require(fits, f"data: {self.name}", rule, (mean, std))
+        return Normalization(*tensors)
+
+
+def _has(module: Any, name: str) -> bool:
+    """Does the module have a loader of its own? Lightning's base class has them all, and they only raise."""
+    method = getattr(type(module), name, None)
+    return callable(method) and not str(method.__module__).startswith(("pytorch_lightning.", "lightning."))
