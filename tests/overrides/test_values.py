@@ -30,6 +30,7 @@ VALUES = [
     ["end\\", "x"],
     {"l2": 0.1, "name": "x (y)"},
 ]
+VALUES.append(["end\\", "x"])
 
 
 def read(line: str) -> object:
@@ -87,22 +88,18 @@ def test_what_a_function_of_ones_own_suggests_reaches_its_trial(suggested: objec
     assert read(line) == value
 
 
-def test_a_sweep_over_folders_with_spaces_and_brackets(launch, tmp_path: Path) -> None:
-    """The trials' configs, the best one and the commands have the folder as it is."""
-    from image_files import write_folder
-
-    folders = [tmp_path / "My Photos (2024)", tmp_path / "b=c, d"]
-    for folder in folders:
-        write_folder(folder)
-    choices = ",".join(f'"{folder}"' for folder in folders)
+def test_texts_with_spaces_and_brackets_reach_the_trials_and_the_best_config(launch, tmp_path: Path) -> None:
+    names, folder = ["Fotos (2024)", "b=c, d"], tmp_path / "data's [home]"
+    choices = ",".join(f'"{name}"' for name in names)
     done = launch(
-        *("sweep=custom", "data=image_folder", f"data.root=choice({choices})", f"data_dir={tmp_path}/data"),
+        *("sweep=custom", "data=digits", "data.limit=100", f"name=choice({choices})", f'data_dir="{folder}"'),
         *("hydra.sweeper.n_trials=3", "hydra.sweeper.n_jobs=0", "hydra/sweeper/sampler=grid", "model.width=4"),
         *("trainer=cpu", "trainer.max_epochs=1", "logger=none", "callbacks=none", f"hydra.sweep.dir={tmp_path}/study"),
-        *("data.image_size=8", "data.batch_size=4", "data.val_fraction=0.3"),
     )
     assert done.code == 0, done.err
     configs = [OmegaConf.load(file) for file in sorted((tmp_path / "study").glob("trial-*/config.yaml"))]
-    assert {config.data.root for config in configs} == {str(folder) for folder in folders}
+    assert {config.name for config in configs} == set(names)
+    assert {config.data_dir for config in configs} == {str(folder)}
     best = OmegaConf.load(tmp_path / "study" / "best.yaml")
-    assert best.data.root in map(str, folders)
+    assert best.name in names
+    assert best.data_dir == str(folder)
