@@ -276,7 +276,7 @@ def _refuse_no_choice(arguments: list[str]) -> None:
         if choice == "null" and group and folder.is_dir():
             options = sorted(file.stem for file in folder.glob("*.yaml") if not file.name.startswith("_"))
             raise ConfigError(
-                f"{argument}: there is no such choice; there is {', '.join(options) or 'none'} (~{group}: without)"
+                f"{argument}: there is no such choice; there is {', '.join(options) or 'none'} ('~{group}': without)"
             )
 
 

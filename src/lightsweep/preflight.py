@@ -116,7 +116,7 @@ def _check_monitors(cfg: DictConfig) -> None:
     for group in ("callbacks", "logger"):
         for name, node in cfg[group].items():
             key = f"{group}.{name}"
-            checks.require(isinstance(node, DictConfig), key, f"have keys of its own (~{key} removes it)", node)
+            checks.require(isinstance(node, DictConfig), key, f"have keys of its own ('~{key}' removes it)", node)
     watching = {f"callbacks.{name}": node for name, node in cfg.callbacks.items()} | {"scheduler": cfg.scheduler}
     for key, node in watching.items():
         if "monitor" in node and "mode" in node:

@@ -86,7 +86,7 @@ def check(files: Files, defaults: Sequence[Any]) -> None:
             if key not in roots() and not is_read(str(key), files.config, ()):
                 raise UnknownKey(f"{_origin(key, files, defaults)}{key}: no config has this key{_near(key, files)}")
     for group in _OBJECTS:
-        nodes = files.config.get(group)
+        nodes = files.config.get(group) if files.has_group(group) else None  # not where a saved config is the whole
         for name, node in nodes.items() if isinstance(nodes, Mapping) else ():
             _check_object(group, str(name), node, files)
 
@@ -122,6 +122,16 @@ def has(config: Any, parts: Parts) -> bool:
         else:
             return False
     return True
+
+
+def beside(one: Mapping[str, Any], other: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The keys of both, those of inner nodes too; where both have a value, the other's."""
+    both = {key: beside(one[key], other[key]) for key in one if _are_nodes(one[key], other.get(key))}
+    return {**one, **other, **both}
+
+
+def _are_nodes(*values: Any) -> bool:
+    return all(isinstance(value, Mapping) for value in values)
 
 
 def is_read(root: str, config: Mapping[str, Any], typed: Sequence[str]) -> bool:

@@ -32,7 +32,8 @@ def check(overrides: Sequence[Override], files: Files) -> None:
             if has(files.config, parts) or any(parts[:depth] in added for depth in range(1, len(parts) + 1)):
                 continue
             adds = override.is_add() or override.is_force_add()
-            if not adds or not (is_open(parts, files.config, objects) or is_read(parts[0], files.config, texts)):
+            mine = parts[0] not in files.config and is_read(parts[0], files.config, texts)
+            if not adds or not (mine or is_open(parts, files.config, objects)):
                 raise UnknownKey(_message(override, parts, files))
             added.add(parts)
 

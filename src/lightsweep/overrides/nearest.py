@@ -22,7 +22,8 @@ _ELSEWHERE = {
 def nearest(key: str, keys: Collection[str]) -> list[str]:
     """The keys that end in the same name, else those that are spelled alike; the likeliest first, at most three."""
     typed = _plain(key)
-    others = {each: _plain(each) for each in keys if not f"{typed}.".startswith(f"{_plain(each)}.")}
+    plain = {each: _plain(each) for each in keys if each != key}
+    others = {each: name for each, name in plain.items() if not typed.startswith(f"{name}.")}  # not a node above it
     last = _last(typed)
     same = [each for each, name in others.items() if _last(name) in (last, _ELSEWHERE.get(last.replace("_", "")))]
     if same:

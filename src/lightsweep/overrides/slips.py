@@ -31,10 +31,10 @@ def check(arguments: Sequence[str]) -> None:
         ConfigError: one is not; says what to type.
     """
     pieces = _pieces(arguments)
-    if all(map(reads, pieces)):
+    if all(map(_is_right, pieces)):
         return
     for group in _groups(pieces):
-        if len(group) > 1 or not reads(group[0]):
+        if len(group) > 1 or not _is_right(group[0]):
             raise ConfigError(_message(group))
 
 
@@ -48,6 +48,8 @@ def check_single(overrides: Sequence[Override]) -> None:
         line, value = str(override.input_line), override.value()
         if not isinstance(value, Sweep):
             continue
+        if isinstance(value, IntervalSweep):
+            raise ConfigError(f"{line} is an interval: sweep=custom searches it")
         if not isinstance(value, ChoiceSweep) or not value.simple_form:
             raise ConfigError(f"{line} tries several values: add -m for a grid, or sweep=custom for a search")
         key, _, text = line.partition("=")
@@ -68,6 +70,11 @@ def check_grid(lines: Sequence[str]) -> None:
                 f"{line}: a grid has no intervals; sweep=custom searches one, and"
                 f" {shlex.quote(line.partition('=')[0] + '=range(LOW,HIGH,STEP)')} lists values"
             )
+
+
+def _is_right(piece: str) -> bool:
+    """Can it be read? The folder to be resumed is quoted for Hydra by `cli.prepare`."""
+    return reads(piece) or (piece.startswith("resume=") and not piece.endswith("\r"))
 
 
 def _pieces(arguments: Sequence[str]) -> list[str]:

@@ -17,7 +17,8 @@ def written(value: Any) -> str:
     if value is None:
         return "null"
     if isinstance(value, str):
-        return value if _value(value) == value else quoted(value)
+        plain = _value(value) == value and "\\" not in value  # which would escape what follows it in a list
+        return value if plain else quoted(value)
     if isinstance(value, list | tuple):
         return f"[{','.join(map(written, value))}]"
     if isinstance(value, dict):

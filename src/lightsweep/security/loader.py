@@ -5,6 +5,7 @@ hook there (a callback of Hydra's comes from the config itself, which could leav
 replaced, once a process. The private names are those of ``hydra-core>=1.4,<1.5``; `install` refuses others.
 """
 
+from pathlib import Path
 from typing import Any
 
 import hydra._internal.hydra as hydra_application
@@ -14,6 +15,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from lightsweep import run_folder
 from lightsweep.errors import ConfigError
 from lightsweep.overrides import config_files, keys, slips
 from lightsweep.security import hydra_keys, targets, typed
@@ -54,8 +56,11 @@ class CheckedLoader(ConfigLoaderImpl):
         hydra_keys.check_files(plain)
         files = config_files.Files(plain, repo)
         config_files.check(files, defaults)
-        if not any(each.key_or_group == "resume" and each.value() is not None for each in repo.typed):
-            keys.check(repo.typed, files)  # a resumed run's are compared with its own config
+        folder = next((each.value() for each in repo.typed if each.key_or_group == "resume"), None)
+        if folder is not None:
+            own: Any = OmegaConf.to_container(run_folder.load_config(Path(str(folder))), resolve=False)
+            files = config_files.Files(config_files.beside(plain, own), repo)
+        keys.check(repo.typed, files)
         return config
 
     @staticmethod

@@ -153,7 +153,8 @@ def _check(space: Space, keys: list[str]) -> None:
     together = [key for key in _SHAPE if key in keys]
     if "model.hidden" in keys and together and not any(line == "model.hidden=null" for line in space.fixed):
         raise ConfigError(
-            f"model.hidden replaces {together[0]}: both in one search space (~{together[0]} takes it out of the space)"
+            f"model.hidden replaces {together[0]}: both in one search space"
+            f" ('~{together[0]}' takes it out of the space)"
         )
 
 
