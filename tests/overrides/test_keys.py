@@ -20,7 +20,7 @@ MEANT: list[tuple[list[str], str]] = [
     (["model={dropuot:0.1}"], "model.dropuot: no config has this key; did you mean model.dropout?"),
     (["~momentum"], "~momentum: no config has this key"),
     (["~model.bnn"], "~model.bnn: no config has this key; did you mean model.bn?"),
-    (["+loss.l3=1"], "+loss.l3: no config has this key; did you mean loss.l2?"),
+    (["+loss.l2_heads=1"], "+loss.l2_heads: no config has this key; did you mean loss.l2_head?"),
     (["+monitor.patience=3"], "+monitor.patience: no config has this key; did you mean "),
     (["learning_rate=0.1"], "learning_rate: no config has this key; did you mean optimizer.lr?"),
     (["scheduler.factor=0.1"], "scheduler.factor: no config has this key; it comes with scheduler=plateau or "),
