@@ -10,6 +10,7 @@ from lightsweep.overrides import slips
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
+MISTAKES = {"'data.root=/d/My Photos (2024)'"}  # which README.md shows
 OVERRIDE = re.compile(r"[+~]{0,2}[a-z_]+([./@]\w+)*=\S")
 PATTERN = set("[](){}*?~")  # to bash or zsh
 
@@ -81,7 +82,7 @@ def test_documented_overrides_can_be_read() -> None:
         for document in DOCUMENTS
         for fragment in fragments(document.read_text())
         for word, _ in words(fragment)
-        if re.match(r"['\"]?[+~]{0,2}[a-z_]+([./]\w+)+=", word) and "…" not in word and "<" not in word
+        if re.match(r"['\"]?[+~]{0,2}[a-z_]+([./]\w+)+=", word) and "…" not in word and word not in MISTAKES
     ]
     assert len(typed) > 50
     slips.check(typed)

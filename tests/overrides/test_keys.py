@@ -20,7 +20,7 @@ MEANT: list[tuple[list[str], str]] = [
     (["model={dropuot:0.1}"], "model.dropuot: no config has this key; did you mean model.dropout?"),
     (["~momentum"], "~momentum: no config has this key"),
     (["~model.bnn"], "~model.bnn: no config has this key; did you mean model.bn?"),
-    (["+loss.l3=1"], "+loss.l3: no config has this key; did you mean loss.l2?"),
+    (["+loss.l2_heads=1"], "+loss.l2_heads: no config has this key; did you mean loss.l2_head?"),
     (["+monitor.patience=3"], "+monitor.patience: no config has this key; did you mean "),
     (["learning_rate=0.1"], "learning_rate: no config has this key; did you mean optimizer.lr?"),
     (["scheduler.factor=0.1"], "scheduler.factor: no config has this key; it comes with scheduler=plateau or "),
@@ -37,10 +37,7 @@ MEANT: list[tuple[list[str], str]] = [
     (["+optimizer.momentun=0.1", "optimizer=sgd"], "optimizer.momentun: torch.optim.SGD has no such argument; did you"),
     (["+trainer.max_step=3"], "trainer.max_step: pytorch_lightning.Trainer has no such argument; did you mean "),
     (["+data.augment.mixupp=1"], "has no such argument; did you mean data.augment.mixup?"),
-    (
-        ["+data.image_sizes=1", "data=image_folder", "data.root=/x"],
-        "has no such argument; did you mean data.image_size?",
-    ),
+    (["+data.val_fractions=0.2"], "no such argument; did you mean data.val_fraction?"),
     (
         ["+callbacks.timer={_target_:pytorch_lightning.callbacks.Timer,durration:1}"],
         "did you mean callbacks.timer.duration?",
@@ -165,10 +162,8 @@ def test_a_resumed_runs_keys_are_those_of_its_own_config(launch, tmp_path: Path)
     small = ("data=digits", "trainer=cpu", "trainer.max_epochs=1", "logger=none", "callbacks=none", "data.limit=100")
     assert launch(*small, "scheduler=plateau", f"hydra.run.dir={folder}").code == 0
     done = launch(f"resume={folder}", "scheduler.patiense=5")
-    assert (done.code, done.err) == (
-        1,
-        "scheduler.patiense: no config has this key; did you mean scheduler.patience?\n",
-    )
+    assert done.code == 1
+    assert done.err.startswith("scheduler.patiense: no config has this key; did you mean scheduler.patience")
     assert launch(f"resume={folder}", "+patience=5").err == (
         "+patience: no config has this key; did you mean scheduler.patience or callbacks.early_stopping.patience?\n"
     )

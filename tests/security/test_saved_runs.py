@@ -163,7 +163,7 @@ def test_a_path_may_be_typed(scene, foreign, launch) -> None:
 
 def test_a_secret_stays_in_the_environment(scene, foreign, launch, call, monkeypatch) -> None:
     monkeypatch.setenv("SECRET", "hunter2")
-    change(foreign, "optimizer.note", "${oc.env:SECRET}")
+    change(foreign, "optimizer.foreach", "${oc.env:SECRET}")
     done = launch(f"resume={foreign}", "trainer.max_epochs=2")
     one_line(done, "${oc.env:SECRET} must be typed")
     assert not any("hunter2" in path.read_text(errors="replace") for path in foreign.rglob("*") if path.is_file())

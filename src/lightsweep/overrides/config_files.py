@@ -82,7 +82,9 @@ def check(files: Files, defaults: Sequence[Any]) -> None:
         UnknownKey: names the key and its file.
     """
     if not any(each.primary and each.config_path == _BEST for each in defaults):
-        for key in files.config:
+        for key, value in files.config.items():
+            if isinstance(value, Mapping) and TARGET in value:
+                continue  # which may not stand there: `targets` says so
             if key not in roots() and not is_read(str(key), files.config, ()):
                 raise UnknownKey(f"{_origin(key, files, defaults)}{key}: no config has this key{_near(key, files)}")
     for group in _OBJECTS:

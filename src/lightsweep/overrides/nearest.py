@@ -44,7 +44,7 @@ def guess(key: str, keys: Collection[str]) -> str:
 def _alike(typed: str, key: str) -> float:
     """Names at one place are compared by their last parts, and favoured; others by those or as a whole."""
     if typed.rpartition(".")[0] == key.rpartition(".")[0]:
-        return _ratio(_last(typed), _last(key)) + 2 * _CLOSE
+        return _ratio(_last(typed), _last(key)) + _CLOSE
     return max(_ratio(_last(typed), _last(key)), _ratio(typed, key) if "." in typed else 0.0)
 
 

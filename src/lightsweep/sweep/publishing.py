@@ -5,6 +5,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from lightsweep.files import write_whole
+from lightsweep.overrides.config_files import UnknownKey
 from lightsweep.reporting import confirmation_file
 from lightsweep.reporting.search import Confirmed, Search, of_trials
 from lightsweep.reporting.verdict import Verdict, judge
@@ -63,7 +64,17 @@ class Publisher:
 
     def overrides(self, trial: FrozenTrial) -> tuple[str, ...]:
         """What to type for a trial: the fixed ones and its own."""
-        return (*self.plan.space.fixed, *self.plan.space.overrides(trial))
+        return (*self.plan.space.fixed, *filter(self._is_known, self.plan.space.overrides(trial)))
+
+    def _is_known(self, line: str) -> bool:
+        """A study of an earlier version may have searched ``+lr``, which no config has and nothing read."""
+        if not line.startswith("+"):
+            return True
+        try:
+            self.plan.compose((*self.plan.space.fixed, line))
+        except UnknownKey:
+            return False
+        return True
 
     def _write_best(self, best: FrozenTrial) -> None:
         found = {key_of(name): value for name, value in best.params.items()}
