@@ -23,7 +23,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from lightsweep import memory, processes, run_folder, signals
-from lightsweep.errors import ConfigError, Diverged, Interrupted, RunFailed, SweepRefused
+from lightsweep.errors import ConfigError, DataChanged, Diverged, Interrupted, RunFailed, SweepRefused
 from lightsweep.names import printable
 from lightsweep.overrides import slips
 from lightsweep.security import links, loader, secrets, typed
@@ -111,7 +111,8 @@ def job(folder: Path, *, fresh: bool) -> Iterator[None]:
         if isinstance(error, SweepRefused):
             print(error, file=sys.stderr)
             sys.exit(1)  # another sweeper would take an exception for one job's, and run the next
-        if HydraConfig.get().mode == RunMode.MULTIRUN and (line := describe(error)):
+        said_elsewhere = isinstance(error, DataChanged)  # by the sweep, once
+        if HydraConfig.get().mode == RunMode.MULTIRUN and not said_elsewhere and (line := describe(error)):
             error.job = HydraConfig.get().job.num  # type: ignore[attr-defined]
             error.told = _this_process()  # type: ignore[attr-defined]
             print(printable(f"job {error.job}: {secrets.redacted(line)}"), file=sys.stderr)  # type: ignore[attr-defined]

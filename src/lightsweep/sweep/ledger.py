@@ -167,7 +167,8 @@ class Ledger:
     def _close(self, trial: Trial, outcome: Outcome) -> None:
         if outcome.state in ("interrupted", "refused"):
             frozen = self.study._storage.get_trial(trial._trial_id)
-            self._interrupt(frozen, outcome.error, refused=outcome.state == "refused")
+            refused = outcome.state == "refused"  # the sweep ends, and says why
+            self._interrupt(frozen, "it did not begin" if refused else outcome.error, refused=refused)
             self._bury_the_dead()
             return
         for name, value in outcome.facts.items():
