@@ -191,6 +191,8 @@ class Session:
             self.view.console.print(view.confirmed(confirmation.rows(confirmed, self.plan.metric)))
         for line in judged.lines:
             self.view.say(line)
+        if (seeds := judged.numbers.get("confirm_with")) is not None:
+            self.view.say(f"confirm it: {closing.command_with('hydra.sweeper.confirm', seeds, sys.argv[1:])}")
         if judged.outcome in ("better", "unconfirmed"):
             what = "the best one" if judged.outcome == "better" else "it all the same"
             folder = shlex.quote(str(self.plan.folder))
