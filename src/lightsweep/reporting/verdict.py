@@ -1,9 +1,9 @@
 """What a sweep found, in words: is its best trial better than the baseline, by how much, is that more than noise?
 
 Best and baseline are compared over their confirmations, runs with fresh seeds: the best of many trials is also the
-luckiest one, so its own value says too much. Welch's t-test takes the two as independent. They share their seeds, but
-a seed's luck hardly carries over from one configuration to another, and where it does the interval is only wider than
-it need be; a paired interval would have half the degrees of freedom, which are few.
+luckiest one, so its own value says too much. Welch's t-test takes the two as independent. They share their seeds:
+where a seed's luck carries over from one configuration to the other, the interval is wider than it need be, and never
+too narrow. A paired interval would have half the degrees of freedom, which are few.
 """
 
 from collections.abc import Mapping, Sequence
