@@ -70,6 +70,7 @@ def test_what_noise_may_give_is_not_known_and_it_is_said_what_it_takes() -> None
     needed = judged.numbers["seeds_needed"]
     assert f"about {needed} seeds each" in judged.lines[1]
     assert f"hydra.sweeper.confirm={needed}," in judged.lines[1]
+    assert judged.numbers["confirm_with"] == needed
 
 
 def test_how_optimistic_selection_was() -> None:

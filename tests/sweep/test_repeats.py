@@ -213,6 +213,7 @@ def test_a_sweep_of_few_points_trains_each_once_and_confirms_them(sweep, jobs: i
     assert len(points) == len(set(points)) == 4
     assert "all 4 points of the space were tried: the sweep ends with 4 trials of 9" in done.stdout
     repeated = sum(map(is_repeat, sweep.study().trials))
+    assert "confirm it: python src/train.py sweep=quick " in done.stdout
     assert (f"{repeated} suggestion" in done.stdout) == (repeated > 0)
     again = sweep.run(*arguments, "hydra.sweeper.confirm=3")  # nothing is left but the confirmation
     assert again.returncode == 0, again.stderr

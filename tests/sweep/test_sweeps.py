@@ -69,7 +69,7 @@ def test_the_first_trial_is_the_config_as_it_stands(sweep, study) -> None:
     assert done.code == 0
     first = study().trials[0]
     assert first.user_attrs["baseline"] is True
-    assert first.params["optimizer.lr"] == 1e-3
+    assert first.params["optimizer.lr"] == 1e-2
     assert first.params["model.dropout"] == 0.2
     outside = "model.dropout=0.0 lies outside the space, 0.2 is searched from"
     assert outside in first.user_attrs["note"]

@@ -1,9 +1,9 @@
 """What a sweep found, in words: is its best trial better than the baseline, by how much, is that more than noise?
 
 Best and baseline are compared over their confirmations, runs with fresh seeds: the best of many trials is also the
-luckiest one, so its own value says too much. Welch's t-test takes the two as independent. They share their seeds, but
-a seed's luck hardly carries over from one configuration to another, and where it does the interval is only wider than
-it need be; a paired interval would have half the degrees of freedom, which are few.
+luckiest one, so its own value says too much. Welch's t-test takes the two as independent. They share their seeds:
+where a seed's luck carries over from one configuration to the other, the interval is wider than it need be, and never
+too narrow. A paired interval would have half the degrees of freedom, which are few.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,7 +27,7 @@ class Verdict:
     Args:
         outcome: better, worse or unclear, after a confirmation; unconfirmed; or baseline, where that is the best.
         lines: a sentence or two each, the answer first.
-        numbers: those in the sentences.
+        numbers: those in the sentences; confirm_with: how many seeds to confirm with, where that would tell more.
     """
 
     outcome: str
@@ -56,7 +56,7 @@ def _answer(found: Search, confirmed: Confirmed | None) -> tuple[str, list[str],
     if found.is_baseline:
         return "baseline", [_nothing_better(found)], {}
     if confirmed is None:
-        return "unconfirmed", [*_unconfirmed(found), _to_know(_TO_BEGIN)], {}
+        return "unconfirmed", [*_unconfirmed(found), _to_know(_TO_BEGIN)], {"confirm_with": _TO_BEGIN}
     score = confirmed.score(found.metric)
     if score is None:
         lost = " and ".join(each for each in ("best", "baseline") if not any(confirmed.scores.get(each, {}).values()))
@@ -118,7 +118,7 @@ def _compared(
     gap, seeds = f"{score} {difference(score, result.difference)} from the baseline", _seeds(len(best), len(baseline))
     if min(len(best), len(baseline)) < 2:
         alone = f"{_not_known(found)}: {gap}, {seeds}, and a single run cannot tell a difference from noise."
-        return outcome, [alone, _to_know(_TO_BEGIN)], numbers
+        return outcome, [alone, _to_know(_TO_BEGIN)], {**numbers, "confirm_with": _TO_BEGIN}
     if result.interval is None:
         why = "the runs of each all have one score, so that nothing shows how large the noise is"
         same = f"{trial} and the baseline have the same score in every run"
@@ -129,7 +129,11 @@ def _compared(
     if outcome != "unclear":
         return outcome, [f"{trial} is {outcome} than the baseline: {measured}."], numbers
     said = f"{_not_known(found)}: {measured}, which noise alone may give."
-    return outcome, [said, _what_it_takes(result, max(len(best), len(baseline)))], numbers
+    if result.seeds is None:
+        return outcome, [said, "No number of seeds up to 1,000 would tell a difference so small."], numbers
+    count = max(result.seeds, len(best) + 1, len(baseline) + 1)
+    why = f" (a difference of this size takes about {count} seeds each, for 80 % power at 5 %)"
+    return outcome, [said, _to_know(count, why)], {**numbers, "confirm_with": count}
 
 
 def _outcome(result: welch.Test, maximises: bool) -> str:
@@ -142,13 +146,6 @@ def _seeds(one: int, other: int) -> str:
     if one == other:
         return f"{one} fresh seed{'s' * (one > 1)} each"
     return f"{one} and {other} fresh seeds"
-
-
-def _what_it_takes(result: welch.Test, had: int) -> str:
-    if result.seeds is None:
-        return "No number of seeds up to 1,000 would tell a difference so small."
-    count = max(result.seeds, had + 1)
-    return _to_know(count, f" (a difference of this size takes about {count} seeds each, for 80 % power at 5 %)")
 
 
 def _optimism(found: Search, confirmed: Confirmed, numbers: _Numbers) -> list[str]:

@@ -49,6 +49,12 @@ def say_how_to_go_on(trials: Sequence[FrozenTrial], n_trials: int, typed: Sequen
     print(printable(secrets.redacted(line)), file=sys.stderr, flush=True)
 
 
+def command_with(key: str, value: object, typed: Sequence[str]) -> str:
+    """What was typed, with another value of a key."""
+    others = [part for part in typed if not part.startswith(f"{key}=")]
+    return secrets.redacted(command([*others, f"{key}={value}"]))
+
+
 def command(typed: Sequence[str]) -> str:
     """What was typed, ready to be typed again; an address that was taken out of it belongs into the environment."""
     kept = [part for part in typed if part not in _ADDED and secrets.INTERPOLATION not in part]

@@ -51,7 +51,7 @@ class Repeats:
         if self.in_a_row < _SAMPLERS_OWN or self.points is None or _is_queued(trials):
             return None
         untried = self._untried(trials)
-        return random.choice(untried) if untried else None
+        return random.Random(len(trials)).choice(untried) if untried else None  # the same in the same sweep again
 
     def why_over(self, trials: Sequence[FrozenTrial]) -> str | None:
         """Why no further point is asked for, in words; None where one is. A trial that ends may change the answer."""

@@ -97,9 +97,10 @@ class Session:
             raise RunFailed(self._all_failed())
         self.view.console.print(view.ten_best(self._progress({})))
         self.view.say(closing.summary(repeats.without(self.ledger.trials()), before, self.controller.seconds))
-        if self.plan.settings.confirm:
-            self._confirm()
-        self._conclude()
+        if self.plan.settings.confirm and not self._confirm():
+            self.view.say("the confirmation is run by another sweeper of this study, which says what it comes to")
+        else:
+            self._conclude()
         self.view.say(f"look at the sweep: {closing.page_command(self.plan.folder, self.plan.address)}")
         return cast(float, complete[0].value)
 
@@ -156,11 +157,11 @@ class Session:
             self._starting(),
         )
 
-    def _confirm(self) -> None:
-        """Train the best configuration and the baseline with fresh seeds, and score both on test."""
+    def _confirm(self) -> bool:
+        """Train the best configuration and the baseline with fresh seeds, and score both on test; False where another
+        sweeper is at that."""
         if not self.ledger.may_confirm():
-            self.view.say("the confirmation is run by another sweeper of this study")
-            return
+            return False
         best = self.publisher.complete()[0]
         found = self.publisher.found()
         assert found is not None
@@ -178,6 +179,7 @@ class Session:
         self.controller.run_jobs([replace(job, data=self.data.expected()) for job in missing], self._confirmed)
         confirmation.summarise(self.plan.folder, configurations, seeds, best.number, found)
         self.publisher.publish()
+        return True
 
     def _conclude(self) -> None:
         """The confirmation, the verdict, and the command that trains the best trial, where that is one to train."""
@@ -189,6 +191,8 @@ class Session:
             self.view.console.print(view.confirmed(confirmation.rows(confirmed, self.plan.metric)))
         for line in judged.lines:
             self.view.say(line)
+        if (seeds := judged.numbers.get("confirm_with")) is not None:
+            self.view.say(f"confirm it: {closing.command_with('hydra.sweeper.confirm', seeds, sys.argv[1:])}")
         if judged.outcome in ("better", "unconfirmed"):
             what = "the best one" if judged.outcome == "better" else "it all the same"
             folder = shlex.quote(str(self.plan.folder))

@@ -21,6 +21,8 @@ from lightsweep.sweep.space import Space
 from lightsweep.sweep.time_left import in_words, seconds_left
 from lightsweep.sweep.value import value_of
 
+_BEST = 10  # trials in the table at the end
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -136,7 +138,7 @@ def parameters(trial: FrozenTrial, space: Space) -> str:
 
 
 def ten_best(progress: Progress) -> Table:
-    """The table that a sweep ends with."""
+    """The table that a sweep ends with; the baseline is in it wherever it stands."""
     table = Table(box=None, header_style="bold", pad_edge=False)
     difference = "points to baseline" if in_points(progress.metric) else "to baseline"
     for column in ("rank", "trial", progress.metric, "± sd", difference):
@@ -144,7 +146,9 @@ def ten_best(progress: Progress) -> Table:
     table.add_column("parameters")
     baseline = baseline_of(progress.trials)
     complete = [trial for trial in progress.trials if trial.state == TrialState.COMPLETE]
-    for rank, trial in enumerate(ranked(complete, progress.direction)[:10], start=1):
+    for rank, trial in enumerate(ranked(complete, progress.direction), start=1):
+        if rank > _BEST and (baseline is None or trial.number != baseline.number):
+            continue
         std = trial.user_attrs.get("std")
         table.add_row(
             str(rank),
