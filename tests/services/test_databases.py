@@ -23,7 +23,7 @@ def test_three_sweepers_begin_together_and_one_is_killed(server, tmp_path: Path)
     """The tables are made by whoever comes first; the server goes away for a moment."""
     sweep = Sweep(tmp_path / "study", storage=server.url)
     arguments = ("hydra.sweeper.n_trials=24", "hydra.sweeper.n_jobs=2")
-    sweepers = [sweep.start(*arguments, seconds=0.5) for _ in range(3)]
+    sweepers = [sweep.start(*arguments, seconds=2.0) for _ in range(3)]
     while sum(sweep.starts(number) for number in range(8)) < 8:
         assert all(each.poll() is None for each in sweepers), [each.communicate() for each in sweepers]
         time.sleep(0.1)

@@ -47,7 +47,7 @@ def fresh(database: str) -> Callable[[str], str]:
 
 def test_two_sweepers_share_a_study(sweeps, database):
     arguments = (f"hydra.sweeper.storage={database}", "hydra.sweeper.n_trials=16", "hydra.sweeper.n_jobs=2")
-    pair = [sweeps(name).start(*arguments, seconds=0.2) for name in ("one", "two")]
+    pair = [sweeps(name).start(*arguments, seconds=1.0) for name in ("one", "two")]
     for process in pair:
         _, errors = process.communicate(timeout=150)
         assert process.returncode == 0, errors

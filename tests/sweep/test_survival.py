@@ -36,13 +36,20 @@ def _stop(pid: int) -> None:
         time.sleep(0.01)
 
 
+def _begun(sweep) -> int:
+    """How many trials have begun."""
+    return len(list(sweep.folder.glob("trial-*/starts")))
+
+
 def test_killed_at_random_moments_ends_with_exactly_its_trials(sweep):
     chance = random.Random(7)
     arguments = ("hydra.sweeper.n_trials=40", "hydra.sweeper.n_jobs=2", "hydra.sweeper.max_failures=20")
     sweeper_kills = worker_kills = 0
     while sweeper_kills < 10 or worker_kills < 5:
-        process = sweep.start(*arguments, seconds=0.4)
+        process, before = sweep.start(*arguments, seconds=0.4), _begun(sweep)
         time.sleep(chance.uniform(1.0, 5.0))
+        while worker_kills < 5 and process.poll() is None and _begun(sweep) == before:
+            time.sleep(0.05)  # a worker that dies while it starts costs no trial
         for pid in _workers(process.pid)[:1] if worker_kills < 5 and process.poll() is None else []:
             os.kill(pid, signal.SIGKILL)
             worker_kills += 1
@@ -78,7 +85,7 @@ def test_two_hundred_trials_on_four_workers(sweep):
 
 def test_two_sweepers_on_one_journal_share_the_total(sweep):
     arguments = ("hydra.sweeper.n_trials=30", "hydra.sweeper.n_jobs=2")
-    pair = [sweep.start(*arguments, seconds=0.1) for _ in range(2)]
+    pair = [sweep.start(*arguments, seconds=1.0) for _ in range(2)]
     for process in pair:
         _, errors = process.communicate(timeout=200)
         assert process.returncode == 0, errors
@@ -103,7 +110,7 @@ def test_a_worker_that_dies_costs_its_trial_and_counts(sweep):
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_marks_running_trials_and_a_resume_asks_for_them_again(sweep, signum):
     arguments = ("hydra.sweeper.n_trials=5", "hydra.sweeper.n_jobs=2")
-    process = sweep.start(*arguments, seconds=2.0)
+    process = sweep.start(*arguments, seconds=30.0)  # one worker may be ready long before the other
     while not (sweep.folder / "trial-0001" / "starts").exists():
         time.sleep(0.05)
     process.send_signal(signum)
