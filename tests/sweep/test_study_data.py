@@ -32,6 +32,7 @@ SEEDS = "hydra.sweeper.seeds=[1,2]"
 REFUSED = "the data changed since this study was begun: 1 file added (x/new.png). Trials on them cannot be compared"
 
 
+@pytest.mark.timeout(180)
 @pytest.mark.parametrize("overrides", [(), pytest.param((SEEDS,), marks=pytest.mark.slow)])
 def test_a_study_refuses_changed_data_before_a_trial_trains(search, study, photos, tmp_path, overrides) -> None:
     overrides = (*overrides, "hydra.sweeper.retries=1")
@@ -106,6 +107,7 @@ def test_an_attribute_of_another_kind_is_refused(search, study) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_workers_refuse_changed_data_too(search, study, photos: Path) -> None:
     assert search("hydra.sweeper.n_trials=2", "hydra.sweeper.n_jobs=2").code == 0
     grow(photos)
