@@ -159,13 +159,13 @@ def sweep_when(launch, tmp_path: Path):
     return run
 
 
-@pytest.mark.parametrize("condition", ["loss.l2=0", "model.hidden=null", "optimizer=adamw"])
+@pytest.mark.parametrize("condition", ["loss.l2=0", "model.hidden=null", "optimizer=sgd"])
 def test_a_condition_holds_as_the_config_has_it(sweep_when, study, condition: str) -> None:
-    conditions = f"{{{condition}: {{optimizer.eps: 'interval(1e-8,1e-7)'}}, loss.l2=1: {{seed: 'choice(1,2)'}}}}"
+    conditions = f"{{{condition}: {{optimizer.momentum: 'interval(0.1,0.9)'}}, loss.l2=1: {{seed: 'choice(1,2)'}}}}"
     done = sweep_when(conditions)
     assert done.code == 0, done.err
     (trial,) = study().trials
-    assert f"{condition}:optimizer.eps" in trial.params
+    assert f"{condition}:optimizer.momentum" in trial.params
     assert "loss.l2=1:seed" not in trial.params
 
 
