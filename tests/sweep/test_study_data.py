@@ -106,6 +106,7 @@ def test_an_attribute_of_another_kind_is_refused(search, study) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_workers_refuse_changed_data_too(search, study, photos: Path) -> None:
     assert search("hydra.sweeper.n_trials=2", "hydra.sweeper.n_jobs=2").code == 0
     grow(photos)
