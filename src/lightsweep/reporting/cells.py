@@ -16,8 +16,8 @@ _MOST_OPENED = 500  # rows that say how to train them again: for that some of th
 def leaderboard(table: Table, runs: Sequence[Run]) -> dict[str, Any]:
     """Caption, columns and rows. Columns with test scores have no button: nobody should choose by them."""
     labels, ranks = names.short(table.columns), table.ranks
-    stands_first = (table.monitor, "run", *gaps.COLUMNS, "status")
-    first = [name for name in stands_first if name in table.columns]  # all may have failed
+    leading = (table.monitor, "run", *gaps.COLUMNS, "status")
+    first = [name for name in leading if name in table.columns]  # all may have failed
     wanted = [*first, *(name for name in table.columns if name not in (*first, "kind"))]
     wanted += ["kind"] if "kind" in table.columns else []
     better = "higher" if table.maximises else "lower"
