@@ -170,10 +170,10 @@ def test_the_command_line_resumes_with_the_runs_own_config(launch, tmp_path: Pat
 
 
 def test_what_was_typed_at_a_resume_holds_for_the_next_one(launch, tmp_path: Path) -> None:
-    run = tmp_path / "grid" / "0"
     small = ["data=digits", "trainer=cpu", "model.width=8", "logger=none", "callbacks=none", "optimizer=sgd"]
     small += ["scheduler=plateau", "trainer.max_epochs=1"]
-    assert launch("-m", *small, f"hydra.sweep.dir={run.parent}").code == 0
+    assert launch("-m", *small, f"hydra.sweep.dir={tmp_path}/grid").code == 0
+    (run,) = (tmp_path / "grid").glob("0-*")
     config = (run / "config.yaml").read_bytes()
 
     refused = launch(f"resume={run}", "trainer.max_epochs=3", "optimizer.momentum=-1")
