@@ -124,8 +124,9 @@ def test_keeps_its_own_config_with_what_is_typed_on_top(resumed, overrides: list
     assert OmegaConf.select(cfg, key) == value
 
 
-def test_remembers_what_was_typed_then_and_now(resumed) -> None:
-    assert resumed("trainer.max_epochs=40", "resume=latest").overrides == ["seed=5", "trainer.max_epochs=40"]
+def test_remembers_what_was_typed_then_and_now(resumed, tmp_path: Path) -> None:
+    run = make_run(tmp_path / "earlier", born=10)
+    assert resumed("trainer.max_epochs=40", f"resume={run}").overrides == ["seed=5", "trainer.max_epochs=40"]
     assert resumed("trainer.max_epochs=40", "seed=5").overrides == ["trainer.max_epochs=40", "seed=5"]  # once each
 
 
