@@ -161,6 +161,15 @@ def test_trials_that_are_not_told_from_the_best_are_named_the_nearest_first() ->
     assert any("Trials 2, 3, 4, 5, 6 and 2 more have the same value as trial 1." in line for line in many.lines)
 
 
+def test_the_baseline_is_not_named_again_as_not_told_apart() -> None:
+    """Over fresh seeds the two are compared with more runs than one each: one sentence must not take back the other."""
+    noise = search.noise_of_trials([BEST, BASE], seeds=1)
+    assert noise is not None
+    judged = verdict.judge(found(0.95 - 0.5 * noise, 0.95, 0.95 - 0.6 * noise), confirmed(BEST, BASE))
+    assert judged.outcome == "better"
+    assert judged.numbers["not_told_apart"] == [2]
+
+
 def trial(value: float | None, *, state: TrialState = TrialState.COMPLETE, **marks) -> FrozenTrial:
     return create_trial(state=state, value=value, user_attrs=marks)
 

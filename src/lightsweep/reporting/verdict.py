@@ -171,7 +171,9 @@ def _ties(found: Search, confirmed: Confirmed | None, numbers: _Numbers) -> list
         return said
     samples = [confirmed.values(each, found.metric) for each in ("best", "baseline")]
     noise = noise_of_trials(samples, seeds=found.seeds)
-    numbers["not_told_apart"] = near = [] if noise is None else found.within(noise)
+    compared = {found.baseline and found.baseline.number}  # over fresh seeds, in a sentence of its own
+    near = [] if noise is None else [number for number in found.within(noise) if number not in compared]
+    numbers["not_told_apart"] = near
     if near and noise is not None:
         size = difference(found.metric, noise).removeprefix("+")
         why = f"two runs of one configuration differ by up to {size}"
