@@ -49,6 +49,11 @@ def judge(found: Search, confirmed: Confirmed | None) -> Verdict:
     elif confirmed is not None:
         said.append(f"The confirmation that is there is of trial {confirmed.trial}, the best trial of that time.")
     said += _ties(found, valid, numbers)
+    if any(each.number < found.changed_at for each in found.completed):
+        said.append(
+            f"Data or settings changed before trial {found.changed_at}: values of earlier trials do not compare with"
+            " those of later ones, nor with a confirmation since."
+        )
     return Verdict(outcome, tuple(said), numbers)
 
 

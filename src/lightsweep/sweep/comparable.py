@@ -20,6 +20,7 @@ _IMAGES = (
     "data.limit",
     "data.on_bad_file",
     "data.classes",
+    "data.shape",
     "data.train_images",
     "data.test_images",
     "data.data_seed",
