@@ -54,8 +54,8 @@ def swap(photos: Path) -> None:
 
 CHANGES: dict[str, tuple[Callable[[Path], None], str]] = {
     "added": (add, "1 file added (x/new.png)"),
-    "resized": (resize, "1 changed in size (y/3.png)"),
-    "several": (swap, r"4 files added (x/n1\n.png, x/n2\n.png, x/n3\n.png, …); 1 removed (y/7.png)"),
+    "resized": (resize, "1 file changed in size (y/3.png)"),
+    "several": (swap, r"4 files added (x/n1\n.png, x/n2\n.png, x/n3\n.png, …); 1 file removed (y/7.png)"),
 }
 
 
@@ -137,20 +137,20 @@ def test_a_run_of_an_earlier_version_goes_on_as_it_was_split(run, resume, typica
     assert json.loads((done.folder / "data.json").read_text())["parts"] == parts
 
 
+def with_parts(digest: str = "0" * 32, count: object = 1) -> str:
+    parts = {part: {"digest": digest, "images": {"a": count}} for part in ("train", "val", "test")}
+    return json.dumps({"version": 1, "source": "x", "parts": parts, "files": None})
+
+
 DAMAGE = {
     "no JSON": "{",
     "nothing": "null",
     "a list": "[]",
     "nested": "[" * 100_000,
     "no parts": '{"version": 1, "source": "x", "parts": {}, "files": null}',
-    "texts for numbers": json.dumps(
-        {
-            "version": 1,
-            "source": "x",
-            "parts": {part: {"digest": "0" * 32, "images": {"a": "1"}} for part in ("train", "val", "test")},
-            "files": None,
-        }
-    ),
+    "texts for numbers": with_parts(count="1"),
+    "a number of any length": with_parts(count=10**400),
+    "a digest that nothing can write": with_parts(digest="\ud800" * 32),
 }
 
 
@@ -176,7 +176,7 @@ def test_names_from_a_record_are_shown_without_what_a_terminal_obeys(first: Run,
     record["parts"]["train"]["digest"] = "0" * 32
     (first.folder / "data.json").write_text(json.dumps(record))
     refused = resume(first)
-    assert r"1 removed (\x1b[31mred\n)" in refused.err
+    assert r"1 file removed (\x1b[31mred\n)" in refused.err
     assert "\x1b" not in refused.err.splitlines()[-1]
 
 

@@ -45,6 +45,19 @@ def test_such_a_run_is_resumed(finished, launch, tmp_path: Path) -> None:
     assert len((run / "metrics.csv").read_text().splitlines()) == 5
 
 
+def test_the_monitors_mode_that_a_run_noted_follows_another_metric(compose) -> None:
+    own = OmegaConf.create(OmegaConf.to_yaml(compose()))
+    own.monitor.mode = "max"  # as earlier versions wrote it
+    earlier_versions.fill_up(own, compose())
+    assert own.monitor.mode == "max"
+    own.monitor.metric = "val/objective"
+    assert own.monitor.mode == "min"
+
+    own.monitor.mode = "max"  # which is wrong for it, and is refused later
+    earlier_versions.fill_up(own, compose())
+    assert own.monitor.mode == "max"
+
+
 def test_a_key_that_came_with_a_later_version_is_as_it_is_by_default(compose) -> None:
     own = OmegaConf.create(OmegaConf.to_yaml(compose("seed=5")))
     for key in ("init_from", "lr_find", "lr_find_range", "report", "resume"):

@@ -41,7 +41,7 @@ def check_node(key: str, node: Mapping[str, Any]) -> None:
     if not isinstance(target, str) or not (table.is_trusted(target) or (slot and target in slot.names)):
         return  # nothing is imported that the table does not have
     strange = [str(name) for name in node if not str(name).startswith("_") and name not in _known().get(target, ())]
-    if not strange or (taken := _parameters(target)) is None:
+    if not strange or (taken := parameters_of(target)) is None:
         return
     for name in strange:
         if name not in taken:
@@ -50,8 +50,16 @@ def check_node(key: str, node: Mapping[str, Any]) -> None:
             raise ConfigError(f"{key}.{name}: {target} has no such argument{near or takes}")
 
 
-def parameters(target: Callable) -> Mapping[str, inspect.Parameter] | None:
-    """What a class or a function takes by name; None where it takes any name, or does not say."""
+def parameters_of(name: str) -> Mapping[str, inspect.Parameter] | None:
+    """What the class or function of this name takes; None where it takes any name, or cannot be imported."""
+    try:
+        return _parameters(get_object(name))
+    except Exception:  # whatever somebody's module raises: it is said where the object is built
+        return None
+
+
+def _parameters(target: Callable) -> Mapping[str, inspect.Parameter] | None:
+    """None also where it does not say."""
     try:
         found = dict(inspect.signature(target).parameters)
     except (TypeError, ValueError):  # written in C
@@ -62,7 +70,7 @@ def parameters(target: Callable) -> Mapping[str, inspect.Parameter] | None:
         return None
     for base in target.__mro__[1:]:  # ours hand the rest on to their base
         if "__init__" in vars(base):
-            further = parameters(base)
+            further = _parameters(base)
             return None if further is None else {**further, **found}
     return None
 
@@ -73,13 +81,6 @@ def _nodes(node: Any, key: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
         if isinstance(value, Mapping) and below != "hydra":
             yield below, value
             yield from _nodes(value, below)
-
-
-def _parameters(target: str) -> Mapping[str, inspect.Parameter] | None:
-    try:
-        return parameters(get_object(target))
-    except Exception:  # whatever somebody's module raises: it is said where the object is built
-        return None
 
 
 @cache

@@ -6,6 +6,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from lightsweep.metrics import mode_of
 from lightsweep.run_folder import ROOT
 
 _SHARED = "_common.yaml"
@@ -22,6 +23,14 @@ def fill_up(own: DictConfig, composed: DictConfig) -> None:
     for group in ("data", "model"):
         own[group] = whole(group, own.get(group))
     _fill_up_classes(own, composed)
+    _let_mode_follow(own, composed)
+
+
+def _let_mode_follow(own: DictConfig, composed: DictConfig) -> None:
+    """Runs of earlier versions noted the monitor's mode, which follows from its metric: another may be typed."""
+    noted = own.get("monitor")
+    if isinstance(noted, DictConfig) and noted.get("mode") == mode_of(str(noted.get("metric"))):
+        noted["mode"] = composed.monitor._get_node("mode")
 
 
 def whole(group: str, node: Any) -> Any:

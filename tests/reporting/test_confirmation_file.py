@@ -60,6 +60,7 @@ def test_a_configuration_that_was_not_trained_has_no_values(tmp_path: Path) -> N
         changed(best=entry([True, 0.5])),
         changed(best=entry(0.5)),
         changed(best=entry([10**400])),
+        changed(best=entry([1e200, 2e200])),  # whose variance is no number
         changed(best=entry([0.5], failed="<b>")),
         changed(best={"n": 2}),
     ],

@@ -161,6 +161,21 @@ def test_trials_that_are_not_told_from_the_best_are_named_the_nearest_first() ->
     assert any("Trials 2, 3, 4, 5, 6 and 2 more have the same value as trial 1." in line for line in many.lines)
 
 
+def test_the_baseline_is_not_named_again_as_not_told_apart() -> None:
+    """Over fresh seeds the two are compared with more runs than one each: one sentence must not take back the other."""
+    noise = search.noise_of_trials([BEST, BASE], seeds=1)
+    assert noise is not None
+    judged = verdict.judge(found(0.95 - 0.5 * noise, 0.95, 0.95 - 0.6 * noise), confirmed(BEST, BASE))
+    assert judged.outcome == "better"
+    assert judged.numbers["not_told_apart"] == [2]
+
+
+def test_trials_of_other_data_or_settings_are_said_to_be_no_comparison() -> None:
+    assert "Data or settings changed" not in " ".join(verdict.judge(found(0.5, 0.6), None).lines)
+    line = verdict.judge(found(0.5, 0.6, 0.7, changed_at=2), None).lines[-1]
+    assert line.startswith("Data or settings changed before trial 2: values of earlier trials do not compare")
+
+
 def trial(value: float | None, *, state: TrialState = TrialState.COMPLETE, **marks) -> FrozenTrial:
     return create_trial(state=state, value=value, user_attrs=marks)
 
@@ -174,17 +189,17 @@ def numbered(*trials: FrozenTrial) -> list[FrozenTrial]:
 def test_the_baseline_is_found_where_it_was_asked_for_twice() -> None:
     cut_off = trial(None, state=TrialState.FAIL, baseline=True, interrupted=True)
     trials = numbered(cut_off, trial(0.7), trial(0.9, baseline=True))
-    read = search.of_trials(trials, metric="val/acc", maximises=True, seeds=1)
+    read = search.of_trials(trials, metric="val/acc", maximises=True, seeds=1, changed_at=0)
     assert read is not None
     assert (read.best.number, read.baseline, read.is_baseline) == (2, Entry(2, 0.9), True)
     near = search.of_trials(
-        numbered(trial(0.9, baseline=True, note="lies outside")), metric="val/acc", maximises=True, seeds=1
+        numbered(trial(0.9, baseline=True, note="lies outside")), metric="val/acc", maximises=True, seeds=1, changed_at=0
     )
     assert near is not None
     assert not near.is_baseline
     failed = search.of_trials(
-        numbered(trial(None, state=TrialState.FAIL, baseline=True), trial(0.2)), metric="m", maximises=False, seeds=1
+        numbered(trial(None, state=TrialState.FAIL, baseline=True), trial(0.2)), metric="m", maximises=False, seeds=1, changed_at=0
     )
     assert failed is not None
     assert (failed.baseline, failed.baseline_state) == (None, "failed")
-    assert search.of_trials([], metric="m", maximises=True, seeds=1) is None
+    assert search.of_trials([], metric="m", maximises=True, seeds=1, changed_at=0) is None

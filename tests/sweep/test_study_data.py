@@ -8,7 +8,9 @@ import pytest
 from optuna.trial import TrialState
 
 from image_files import picture, write_folder
+from lightsweep.sweep import comparable
 from lightsweep.sweep.ledger import ended, is_interrupted
+from lightsweep.sweep.space_text import parse
 
 
 @pytest.fixture
@@ -96,6 +98,30 @@ def test_a_study_that_was_begun_with_another_split_keeps_it(search, study, tmp_p
     typed = search("hydra.sweeper.n_trials=3", "data.split=by_file")
     assert typed.code == 1
     assert "data.split was stratified, is by_file" in typed.err
+
+
+def test_a_search_of_how_many_images_are_trained_on_is_no_change_of_data(search, study, tmp_path: Path) -> None:
+    found = search("hydra.sweeper.n_trials=3", "data.max_per_class=choice(5,7,9)")
+    assert found.code == 0, found.err
+    assert len({path.read_text() for path in tmp_path.glob("study/trial-*/data.json")}) == 3
+    assert ended(study().trials) == 3
+    assert "data" not in study().user_attrs
+
+
+OURS, OWN = "lightsweep.data.digits.DigitsDataModule", "mine.Photos"
+
+
+@pytest.mark.parametrize(
+    ("line", "data", "one"),
+    [
+        ("data.batch_size=choice(8,16)", OURS, True),
+        ("data.batch_size=choice(8,16)", OWN, False),  # its loader may drop the last batch
+        ("model.dropout=choice(0,0.1)", OWN, True),
+        ("+data.max_per_class=choice(5,6)", OURS, False),
+    ],
+)
+def test_which_searches_have_one_training_part(line: str, data: str, one: bool) -> None:
+    assert comparable.has_one_training_part(parse({}, {}, [line]), data) is one
 
 
 def test_an_attribute_of_another_kind_is_refused(search, study) -> None:

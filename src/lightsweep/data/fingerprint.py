@@ -1,6 +1,7 @@
 """What a data set is made of, as far as scores depend on it: to see, and to say, what changed since a run began."""
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,8 @@ _PARTS = ("train", "val", "test")
 _VERSION = 1
 _LISTED = 20_000  # files that are kept one by one: some 0.7 MB of JSON
 _SAMPLED = 64  # images of a part of arrays whose pixels count
+_MOST_IMAGES = 2**53
+_DIGEST = re.compile("[0-9a-f]{32}")
 _NAMED = 3  # files, or classes, of one kind in a message
 
 
@@ -120,8 +123,8 @@ def from_json(content: Any) -> Fingerprint:
         counts, digests = {}, {}
         for part in _PARTS:
             counts[part], digests[part] = dict(content["parts"][part]["images"]), content["parts"][part]["digest"]
-            _require(all(type(count) is int and count >= 0 for count in counts[part].values()))
-            _require(isinstance(digests[part], str) and len(digests[part]) == 32)
+            _require(all(type(count) is int and 0 <= count < _MOST_IMAGES for count in counts[part].values()))
+            _require(isinstance(digests[part], str) and _DIGEST.fullmatch(digests[part]) is not None)
         files = None
         if content["files"] is not None:
             files = {name: (size, part) for part in _PARTS for name, size in content["files"][part].items()}
@@ -138,14 +141,14 @@ def _require(right: bool) -> None:
 
 def _of_files(before: Files, now: Files) -> list[str]:
     both = now.keys() & before.keys()
-    said = _names("files added", now.keys() - before.keys()) + _names("removed", before.keys() - now.keys())
-    said += _names("changed in size", {name for name in both if now[name][0] != before[name][0]})
+    said = _names("files added", now.keys() - before.keys()) + _names("files removed", before.keys() - now.keys())
+    said += _names("files changed in size", {name for name in both if now[name][0] != before[name][0]})
     moved: dict[tuple[str, str], set[str]] = {}
     for name in both:
         if now[name][1] != before[name][1]:
             moved.setdefault((before[name][1], now[name][1]), set()).add(name)
     return said + [
-        line for (old, new), names in sorted(moved.items()) for line in _names(f"moved from {old} to {new}", names)
+        line for (old, new), names in sorted(moved.items()) for line in _names(f"files moved from {old} to {new}", names)
     ]
 
 

@@ -9,6 +9,7 @@ from lightsweep.reporting.search import Confirmed
 from lightsweep.reporting.text import is_number
 
 FILE = "confirmation.json"
+_LARGEST = 1e50
 CONFIGURATIONS = ("best", "baseline")
 
 
@@ -31,4 +32,6 @@ def _scores(entry: Mapping[str, Any]) -> dict[str, tuple[float, ...]]:
     groups = {str(name): tuple(score["values"]) for name, score in entry.items() if isinstance(score, dict)}
     if not all(is_number(value) for values in groups.values() for value in values):
         raise ValueError("a score is no number")
+    if any(abs(value) > _LARGEST for values in groups.values() for value in values):
+        raise ValueError("a score is too large to be squared")
     return {name: values for name, values in groups.items() if values}

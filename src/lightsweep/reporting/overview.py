@@ -84,7 +84,13 @@ def _verdict(study: Study | None, table: Table | None, paths: Sequence[Path]) ->
     """What the sweep has found, a line a sentence; nothing where it has found nothing yet."""
     if study is None or table is None:
         return []
-    found = search.of_trials(study.trials, metric=table.monitor, maximises=study.maximises, seeds=study.seeds)
+    found = search.of_trials(
+        study.trials,
+        metric=table.monitor,
+        maximises=study.maximises,
+        seeds=study.seeds,
+        changed_at=study.changed_at,
+    )
     if found is None:
         return []
     return [plain(line) for line in verdict.judge(found, confirmation_file.read(paths[0])).lines]

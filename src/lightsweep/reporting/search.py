@@ -26,6 +26,7 @@ class Search:
         baseline_state: how its trial stands; None where there is none.
         is_baseline: is the best trial the baseline itself?
         seeds: that a trial's value is the mean of.
+        changed_at: the first trial that has the data and settings of now.
     """
 
     metric: str
@@ -36,6 +37,7 @@ class Search:
     baseline_state: str | None = None
     is_baseline: bool = False
     seeds: int = 1
+    changed_at: int = 0
 
     @property
     def tied(self) -> list[int]:
@@ -72,7 +74,9 @@ class Confirmed:
         return next((name for name in wanted if all(self.values(each, name) for each in ("best", "baseline"))), None)
 
 
-def of_trials(trials: Sequence[FrozenTrial], *, metric: str, maximises: bool, seeds: int) -> Search | None:
+def of_trials(
+    trials: Sequence[FrozenTrial], *, metric: str, maximises: bool, seeds: int, changed_at: int
+) -> Search | None:
     """What the trials say; None where none was completed."""
     done = [Entry(each.number, each.value) for each in trials if _is_complete(each) and each.value is not None]
     if not done:
@@ -81,10 +85,10 @@ def of_trials(trials: Sequence[FrozenTrial], *, metric: str, maximises: bool, se
     best = min(done, key=lambda entry: (sign * entry.value, entry.number))
     marked = baseline_of(trials)
     if marked is None:
-        return Search(metric, maximises, best, tuple(done), seeds=seeds)
+        return Search(metric, maximises, best, tuple(done), seeds=seeds, changed_at=changed_at)
     baseline = {entry.number: entry for entry in done}.get(marked.number)
     is_baseline = baseline == best and not marked.user_attrs.get("note")  # a note: it is only near the config
-    return Search(metric, maximises, best, tuple(done), baseline, _state(marked), is_baseline, seeds)
+    return Search(metric, maximises, best, tuple(done), baseline, _state(marked), is_baseline, seeds, changed_at)
 
 
 def baseline_of(trials: Iterable[FrozenTrial]) -> FrozenTrial | None:

@@ -66,6 +66,12 @@ class Study:
         return len(listed) if isinstance(listed, list) and listed else 1
 
     @property
+    def changed_at(self) -> int:
+        """The first trial that has the data and settings of now."""
+        number = self.study.user_attrs.get("changed_at")
+        return number if type(number) is int else 0
+
+    @property
     def complete(self) -> list[FrozenTrial]:
         return self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
 

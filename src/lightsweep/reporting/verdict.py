@@ -49,6 +49,11 @@ def judge(found: Search, confirmed: Confirmed | None) -> Verdict:
     elif confirmed is not None:
         said.append(f"The confirmation that is there is of trial {confirmed.trial}, the best trial of that time.")
     said += _ties(found, valid, numbers)
+    if any(each.number < found.changed_at for each in found.completed):
+        said.append(
+            f"Data or settings changed before trial {found.changed_at}: values of earlier trials do not compare with"
+            " those of later ones, nor with a confirmation since."
+        )
     return Verdict(outcome, tuple(said), numbers)
 
 
@@ -171,7 +176,9 @@ def _ties(found: Search, confirmed: Confirmed | None, numbers: _Numbers) -> list
         return said
     samples = [confirmed.values(each, found.metric) for each in ("best", "baseline")]
     noise = noise_of_trials(samples, seeds=found.seeds)
-    numbers["not_told_apart"] = near = [] if noise is None else found.within(noise)
+    compared = {found.baseline and found.baseline.number}  # over fresh seeds, in a sentence of its own
+    near = [] if noise is None else [number for number in found.within(noise) if number not in compared]
+    numbers["not_told_apart"] = near
     if near and noise is not None:
         size = difference(found.metric, noise).removeprefix("+")
         why = f"two runs of one configuration differ by up to {size}"

@@ -51,7 +51,7 @@ def say_how_to_go_on(trials: Sequence[FrozenTrial], n_trials: int, typed: Sequen
 
 def command_with(key: str, value: object, typed: Sequence[str]) -> str:
     """What was typed, with another value of a key."""
-    others = [part for part in typed if not part.startswith(f"{key}=")]
+    others = [part for part in typed if not part.lstrip("+").startswith(f"{key}=")]
     return secrets.redacted(command([*others, f"{key}={value}"]))
 
 

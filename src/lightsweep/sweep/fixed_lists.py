@@ -5,7 +5,6 @@ from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from hydra.utils import get_object
 from omegaconf import OmegaConf
 
 from lightsweep import class_arguments
@@ -58,7 +57,7 @@ def _takes_a_list(config: dict[str, Any], key: str) -> bool:
     target = _at(config, f"{above}.{targets.TARGET}") if above else None
     if not isinstance(target, str):
         return False
-    parameters = class_arguments.parameters(get_object(target))
+    parameters = class_arguments.parameters_of(target)
     if parameters is None or name not in parameters:
         return True
     said = parameters[name].annotation

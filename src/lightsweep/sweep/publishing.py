@@ -42,8 +42,13 @@ class Publisher:
     def found(self) -> Search | None:
         """What the trials say; None where none was completed."""
         maximises = self.ledger.study.direction == StudyDirection.MAXIMIZE
-        seeds = max(1, len(self.plan.seeds))
-        return of_trials(without(self.ledger.trials()), metric=self.plan.metric, maximises=maximises, seeds=seeds)
+        return of_trials(
+            without(self.ledger.trials()),
+            metric=self.plan.metric,
+            maximises=maximises,
+            seeds=max(1, len(self.plan.seeds)),
+            changed_at=self.ledger.study.user_attrs.get("changed_at", 0),
+        )
 
     def verdict(self, confirmed: Confirmed | None) -> Verdict | None:
         """What the sweep has found; None where no trial was completed."""

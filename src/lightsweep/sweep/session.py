@@ -12,8 +12,8 @@ from optuna.trial import Trial
 
 from lightsweep.errors import Interrupted, RunFailed
 from lightsweep.reporting import confirmation_file
-from lightsweep.security import links
-from lightsweep.sweep import closing, confirmation, executors, first_trials, opening, repeats, view
+from lightsweep.security import links, targets
+from lightsweep.sweep import closing, comparable, confirmation, executors, first_trials, opening, repeats, view
 from lightsweep.sweep.assignment import Assignment, Outcome
 from lightsweep.sweep.controller import Controller, Limits
 from lightsweep.sweep.executors.slot import Executor
@@ -61,7 +61,9 @@ class Session:
     def __init__(self, plan: Plan, ledger: Ledger, executor: Executor) -> None:
         self.plan, self.ledger, self.executor = plan, ledger, executor
         self.publisher = Publisher(plan, ledger)
-        self.data = StudyData(ledger.study, plan.folder, allow_change=plan.config.allow_changed_data)
+        is_one = comparable.has_one_training_part(plan.space, str(plan.config.data.get(targets.TARGET)))
+        allow_change = plan.config.allow_changed_data
+        self.data = StudyData(ledger.study, plan.folder, allow_change=allow_change, is_one=is_one)
         self.view = view.View()
         self.controller = Controller(
             ledger,

@@ -16,14 +16,15 @@ class StudyData:
 
     Args:
         allow_change: take whatever the trials find from now on.
+        is_one: all trials have the same data; else nothing is kept and nothing is compared.
     """
 
-    def __init__(self, study: optuna.Study, folder: Path, *, allow_change: bool) -> None:
-        self.study, self.folder, self.allow_change = study, folder, allow_change
+    def __init__(self, study: optuna.Study, folder: Path, *, allow_change: bool, is_one: bool) -> None:
+        self.study, self.folder, self.allow_change, self.is_one = study, folder, allow_change, is_one
 
     def expected(self) -> tuple[str, str] | None:
         """For an `Assignment`; None where nothing is known yet, or any data will do."""
-        if self.allow_change:
+        if self.allow_change or not self.is_one:
             return None
         if self._digest() is None:
             for record in sorted(self.folder.glob(f"trial-*/{data_record.FILE}")):
@@ -35,6 +36,8 @@ class StudyData:
     def renew(self, number: int) -> bool:
         """Look at what a trial that ended has found; True where it is not what the study had."""
         before = self._digest()
+        if not self.is_one:
+            return False
         if before is None or self.allow_change:
             for record in sorted((self.folder / folder_of(number)).glob(f"**/{data_record.FILE}")):
                 self._take(record.parent)

@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from lightsweep import data_record
 from lightsweep.errors import StorageLost
 from lightsweep.files import write_whole
-from lightsweep.sweep import confirmation
+from lightsweep.sweep import best_config, confirmation
 from lightsweep.sweep.assignment import Assignment, Outcome, last_line
 from lightsweep.sweep.executors import ray_connection
 from lightsweep.sweep.executors.slot import Executor
@@ -23,7 +24,8 @@ from lightsweep.sweep.reports import deliver
 from lightsweep.sweep.waiting import Wait
 from lightsweep.sweep.worker import Workplace, prepare, run
 
-_RECORDS = ("result.json", "metrics.csv", "repeat.yaml")  # of a run, which come back with its outcome
+# Of a run, which come back with its outcome.
+_RECORDS = ("result.json", "metrics.csv", data_record.FILE, best_config.REPEAT)
 _LOOK_EVERY = 0.5  # seconds between two looks at what was reported
 _ANSWER = 60.0  # seconds that a job waits for its sweeper
 _NOTICED = 30.0  # seconds after which Ray has noticed that a node has failed, and sends no more tasks to it
