@@ -13,6 +13,7 @@ NAMES = {
     ("data.root='/photos (2024)'", "threads=1", "trainer=cpu", "logger=none", "hydra.run.dir=/x", "test=false"): "",
     ("~callbacks.figures", "optimizer.lr=0.1,0.2", "not an override"): "",
     ("seed=1", "seed=1"): "seed1",
+    ("model=cnn", "seed=1", "seed=2", "model=resmlp"): "resmlp-seed2",
     (): "",
 }
 

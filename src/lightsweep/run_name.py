@@ -2,9 +2,11 @@
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
 _MOST = 60  # letters, and bytes of a folder's name, which has time and job beside it
@@ -44,16 +46,21 @@ def _within(parts: Iterable[str]) -> Iterator[str]:
 
 
 def _parts(overrides: Sequence[str]) -> Iterator[str]:
-    parser = OverridesParser.create()
-    for line in dict.fromkeys(overrides):
-        try:
-            override = parser.parse_override(line)
-        except HydraException:  # it is refused where it matters
-            continue
+    for override in _last_of_each_key(overrides):
         key = override.key_or_group
         silent = key in _SILENT_KEYS or re.split(r"[./]", key)[0] in _SILENT
         if not (silent or override.is_delete() or override.is_sweep_override()):
             yield _part(key, override.value())
+
+
+def _last_of_each_key(overrides: Sequence[str]) -> Iterable[Override]:
+    """Of a key that was typed twice, as beside a resumed run, the last value holds."""
+    parser, found = OverridesParser.create(), dict[str, Override]()
+    for line in overrides:
+        with suppress(HydraException):  # it is refused where it matters
+            override = parser.parse_override(line)
+            found[override.key_or_group] = override
+    return found.values()
 
 
 def _part(key: str, value: Any) -> str:

@@ -40,6 +40,12 @@ MEANT: list[tuple[list[str], dict[str, object]]] = [
     (["data.root=“/a b”"], {"data.root": "/a b"}),
     (["data.root=\u2018/a b\u2019"], {"data.root": "/a b"}),
     (["seed=1\u00a0model.depth=2"], {"seed": 1, "model.depth": 2}),
+    (["model.depth = 3"], {"model.depth": 3}),
+    (["optimizer.lr=2e\u22123"], {"optimizer.lr": 2e-3}),
+    (["optimizer.momentum=\u20130.5"], {"optimizer.momentum": -0.5}),
+    (["model.depth=\uff13"], {"model.depth": 3}),
+    (["\u2018model.depth=3\u2019"], {"model.depth": 3}),
+    (["\u201cmodel.hidden=[64, 32]\u201d"], {"model.hidden": [64, 32]}),
     (["--model.depth=2"], {"model.depth": 2}),
     (["--model.depth", "2"], {"model.depth": 2}),
 ]

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from difflib import get_close_matches
+from unicodedata import normalize
 
 from hydra.core.override_parser.overrides_parser import OverridesParser, create_functions
 from hydra.core.override_parser.types import Quote, QuotedString
@@ -11,6 +12,8 @@ from hydra.errors import HydraException
 DASHES = ("-", "\u2013", "\u2014")  # and what a text program makes of one or two
 SPACES = re.compile("[\u00a0\u2007\u202f\u200b\ufeff]")  # which look like a space, or like nothing
 _STRAIGHT = str.maketrans({"\u201c": '"', "\u201d": '"', "\u201e": '"', "\u2018": "'", "\u2019": "'", "\u00b4": "'"})
+_MINUS = str.maketrans(dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2212", "-"))
+_NUMBER = re.compile(r"[-+]?[\d.]+(e[-+]?\d+)?", re.IGNORECASE | re.ASCII)
 _KEY = re.compile(r"\s*(?P<key>(\+\+?|~)?[A-Za-z_][\w$/@.-]*(\[[\w-]+\])*)\s*=(?!=)")
 _FUNCTIONS = tuple(create_functions().functions)
 _FUNCTION = re.compile(rf"({'|'.join(_FUNCTIONS)})\s*\(")
@@ -36,6 +39,8 @@ def reads(text: str) -> bool:
 def repaired(text: str) -> str | None:
     """The override that was meant, as Hydra reads it; None where that cannot be told."""
     text = SPACES.sub(" ", text).strip().lstrip("".join(DASHES)).rstrip()
+    if text.translate(_STRAIGHT)[:1] in ("'", '"'):  # around the whole, of a kind that a shell does not take off
+        text = text[1:-1] if text.translate(_STRAIGHT)[-1] in ("'", '"') else text[1:]
     key, value = _split(text)
     if not key or "${" in value:
         return None
@@ -81,6 +86,9 @@ def _split(text: str) -> tuple[str, str]:
 
 def _values(value: str) -> Iterator[str]:
     """What may have been meant, the likeliest first."""
+    plain = normalize("NFKC", value).translate(_MINUS)  # a number with the minus or the digits of a document
+    if plain != value and _NUMBER.fullmatch(plain):
+        yield plain
     variants = dict.fromkeys((value, value.rstrip(",; "), value.translate(_STRAIGHT)))
     for each in variants:
         yield each

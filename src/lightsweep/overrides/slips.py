@@ -138,7 +138,7 @@ def _proposal(text: str) -> str | None:
     if re.fullmatch(rf"[{''.join(DASHES)}]+(m|multirun)", text):
         return "-m"
     key, _, value = text.partition("=")
-    if " " in value and _NUMBER.fullmatch(value):
+    if " " in value.strip() and _NUMBER.fullmatch(value):
         text = f"{key}=[{','.join(value.replace(',', ' ').split())}]"
     found = repaired(text)
     return None if found is None else shlex.quote(found)
