@@ -83,5 +83,6 @@ def told(before: Fingerprint, now: Fingerprint) -> list[str]:
     for part in ("val", "test"):
         if seen := now.seen_in_training(part, before):
             count = sum(now.counts[part].values())
-            said.append(f"of the {count:,} images of {part}, {seen:,} {'was' if seen == 1 else 'were'} trained on: its score says less")
+            were = "was" if seen == 1 else "were"
+            said.append(f"of the {count:,} images of {part}, {seen:,} {were} trained on: its score says less")
     return said

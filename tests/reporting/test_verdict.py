@@ -193,12 +193,20 @@ def test_the_baseline_is_found_where_it_was_asked_for_twice() -> None:
     assert read is not None
     assert (read.best.number, read.baseline, read.is_baseline) == (2, Entry(2, 0.9), True)
     near = search.of_trials(
-        numbered(trial(0.9, baseline=True, note="lies outside")), metric="val/acc", maximises=True, seeds=1, changed_at=0
+        numbered(trial(0.9, baseline=True, note="lies outside")),
+        metric="val/acc",
+        maximises=True,
+        seeds=1,
+        changed_at=0,
     )
     assert near is not None
     assert not near.is_baseline
     failed = search.of_trials(
-        numbered(trial(None, state=TrialState.FAIL, baseline=True), trial(0.2)), metric="m", maximises=False, seeds=1, changed_at=0
+        numbered(trial(None, state=TrialState.FAIL, baseline=True), trial(0.2)),
+        metric="m",
+        maximises=False,
+        seeds=1,
+        changed_at=0,
     )
     assert failed is not None
     assert (failed.baseline, failed.baseline_state) == (None, "failed")

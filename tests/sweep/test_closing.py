@@ -68,8 +68,7 @@ def test_the_pages_command_names_a_database_that_no_folder_may_choose() -> None:
     assert "--storage" not in closing.page_command(Path("a"), Address("sqlite:///a/study.db", "a"))
 
 
-@pytest.mark.parametrize("typed", [["sweep=a", "x=1"], ["sweep=a", "hydra.sweeper.confirm=2", "x=1"], ["sweep=a", "++hydra.sweeper.confirm=2", "x=1"]]
-)
-def test_the_command_that_confirms(typed: list[str]) -> None:
-    command = closing.command_with("hydra.sweeper.confirm", 18, typed)
+@pytest.mark.parametrize("confirm", [[], ["hydra.sweeper.confirm=2"], ["++hydra.sweeper.confirm=2"]])
+def test_the_command_that_confirms(confirm: list[str]) -> None:
+    command = closing.command_with("hydra.sweeper.confirm", 18, ["sweep=a", *confirm, "x=1"])
     assert command == "python src/train.py sweep=a x=1 hydra.sweeper.confirm=18"

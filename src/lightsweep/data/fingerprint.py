@@ -148,7 +148,9 @@ def _of_files(before: Files, now: Files) -> list[str]:
         if now[name][1] != before[name][1]:
             moved.setdefault((before[name][1], now[name][1]), set()).add(name)
     return said + [
-        line for (old, new), names in sorted(moved.items()) for line in _names(f"files moved from {old} to {new}", names)
+        line
+        for (old, new), names in sorted(moved.items())
+        for line in _names(f"files moved from {old} to {new}", names)
     ]
 
 
