@@ -101,7 +101,8 @@ def test_a_study_that_was_begun_with_another_split_keeps_it(search, study, tmp_p
 
 
 def test_a_search_of_how_many_images_are_trained_on_is_no_change_of_data(search, study, tmp_path: Path) -> None:
-    found = search("hydra.sweeper.n_trials=3", "data.max_per_class=choice(5,7,9)")
+    points = "hydra.sweeper.enqueue=[{data.max_per_class:7},{data.max_per_class:9}]"  # the baseline is at 5
+    found = search("hydra.sweeper.n_trials=3", "data.max_per_class=choice(5,7,9)", points)
     assert found.code == 0, found.err
     assert len({path.read_text() for path in tmp_path.glob("study/trial-*/data.json")}) == 3
     assert ended(study().trials) == 3
