@@ -6,6 +6,7 @@ Imported before Hydra has parsed anything, so it imports neither torch nor Light
 import errno
 import os
 import platform
+import re
 import shlex
 import sys
 import traceback
@@ -36,6 +37,7 @@ _EXTRAS = {
     "hydra/launcher=ray": "ray",
     "hydra/launcher=joblib": "joblib",
 }  # which extra brings a choice
+_TWICE = re.compile(r"Multiple values for ([\w/]+)\. To override a value use 'override [\w/]+: ([\w/.-]+)'")
 _DISK = {getattr(errno, name) for name in _NAMES}
 
 
@@ -215,6 +217,8 @@ def describe(error: BaseException) -> str | None:
         return f"the {folder} cannot be written: {error.strerror}{where}"
     if memory.is_exhausted(error):
         return ": ".join(filter(None, ("there is not enough memory", " ".join(str(error).split())[:300])))
+    if twice := _TWICE.match(str(error)):
+        return f"+{twice[1]}={twice[2]}: {twice[1]} has a choice already; type {twice[1]}={twice[2]}"
     if isinstance(error, HydraException | OmegaConfBaseException):
         text = _one_line(error)
         key = getattr(error, "full_key", None)

@@ -230,6 +230,25 @@ def test_classes_without_names_are_counted(attributes: dict, count: int) -> None
 IMAGES, CLASSES = torch.zeros(4, 1, 6, 6), torch.tensor([0, 1, 2, 0])
 
 
+def test_an_image_with_shares_is_scored_as_its_largest() -> None:
+    shares = torch.tensor([[0.6, 0.4, 0.0], [0.1, 0.9, 0.0], [0.0, 0.3, 0.7], [1.0, 0.0, 0.0]])
+    data = giving(Loader((IMAGES, shares)))
+    data.setup()
+    ((_, scored),) = data.eval_loader("train", torch.device("cpu"))
+    ((_, trained),) = data.train_dataloader()
+    assert scored.tolist() == [0, 1, 2, 0]
+    assert trained.tolist() == shares.tolist()
+
+
+def test_shares_are_refused_where_images_are_scored() -> None:
+    shares = torch.nn.functional.one_hot(CLASSES).float()
+    data = giving(Loader((IMAGES, shares)), "val")
+    with pytest.raises(
+        ConfigError, match=r"val_dataloader must yield class numbers int64 \[B\] from 0: shares are for"
+    ):
+        data.setup()
+
+
 @pytest.mark.parametrize(
     ("loader", "message"),
     [

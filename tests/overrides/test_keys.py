@@ -42,6 +42,14 @@ MEANT: list[tuple[list[str], str]] = [
         ["+callbacks.timer={_target_:pytorch_lightning.callbacks.Timer,durration:1}"],
         "did you mean callbacks.timer.duration?",
     ),
+    (
+        ["sweep=quick", "+optimizer.momentun=choice(0.1,0.9)"],
+        "optimizer.momentun: torch.optim.SGD has no such argument",
+    ),
+    (["+experiment=best_mlp"], "+experiment=best_mlp: experiment has a choice already; type experiment=best_mlp"),
+    (["+model=cnn"], "+model=cnn: model has a choice already; type model=cnn"),
+    (["sweep=custom", "model.depth=[2,3]"], "every trial, and nothing is searched: 'model.depth=choice(2,3)' searches"),
+    (["sweep=quick", "optimizer.lr=loguniform(1e-3,1)"], "type 'optimizer.lr=tag(log, interval(1e-3,1))'"),
     (["sweep=quick", "+hydra.sweeper.pruner.n_warmup_step=1"], "did you mean hydra.sweeper.pruner.n_warmup_steps?"),
 ]
 
@@ -54,6 +62,16 @@ def test_a_key_that_no_config_has_is_refused_with_the_one_that_was_meant(launch,
     assert len(done.err.splitlines()) == 1, done.err
     assert said in done.err
     assert "To append" not in done.err
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("group", ["experiment", "sweep"])
+def test_a_file_whose_keys_would_lie_below_its_group_is_refused(launch, tmp_path, group: str) -> None:
+    (tmp_path / group).mkdir()
+    (tmp_path / group / "own.yaml").write_text("model:\n  width: 8\n")
+    done = launch("--config-dir", str(tmp_path), f"{group}=own", "data=digits", f"hydra.run.dir={tmp_path}/new")
+    assert done.code == 1
+    assert done.err.startswith(f"{group}/own.yaml must begin with the line '# @package _global_'")
     assert not (tmp_path / "new").exists()
 
 

@@ -182,7 +182,10 @@ class ForeignData(pl.LightningDataModule):
         key = self._key(part)
         try:
             for batch in self._loaders[part]:
-                yield checked(batch, key)
+                images, targets = checked(batch, key)
+                if part != "train" and targets.ndim == 2:
+                    raise ConfigError(f"{key} must yield class numbers int64 [B] from 0: shares are for training only")
+                yield images, targets
         except (ConfigError, OSError, MemoryError):
             raise
         except Exception as error:

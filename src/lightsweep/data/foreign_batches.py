@@ -22,7 +22,8 @@ class Batches:
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         for batch in self.loader:
             images, targets = checked(batch, self.key)
-            if self.device is not None:
+            if self.device is not None:  # to be scored, where each image counts once, for one class
+                targets = targets if targets.ndim == 1 else targets.argmax(1)
                 images, targets = images.to(self.device), targets.to(self.device)
             is_pixels = images.dtype == torch.uint8
             yield (self.normalization.to(images.device)(images) if is_pixels else images.float()), targets

@@ -20,6 +20,7 @@ _PROPOSED = re.compile(r"hydra\.(sweeper(?!\.(params|when)\.)|launcher|run\.dir|
 SWEEPER = "hydra/sweeper/lightsweep"
 _PRIMARY = "train"
 _BEST = "best"  # a sweep's best.yaml; one of an earlier version may hold keys that did nothing
+_GLOBAL = ("experiment", "sweep")  # groups whose files set keys at the root
 _OBJECTS = ("callbacks", "logger")  # groups whose nodes are objects by names of their own
 
 
@@ -87,6 +88,9 @@ def check(files: Files, defaults: Sequence[Any]) -> None:
                 continue  # which may not stand there: `targets` says so
             if key not in roots() and not is_read(str(key), files.config, ()):
                 raise UnknownKey(f"{_origin(key, files, defaults)}{key}: no config has this key{_near(key, files)}")
+    for group in _GLOBAL:
+        if isinstance(files.config.get(group), Mapping) and not is_read(group, files.config, ()):
+            raise UnknownKey(_without_package(group, defaults))
     for group in _OBJECTS:
         nodes = files.config.get(group) if files.has_group(group) else None  # not where a saved config is the whole
         for name, node in nodes.items() if isinstance(nodes, Mapping) else ():
@@ -99,6 +103,15 @@ def _check_object(group: str, name: str, node: Any, files: Files) -> None:
         return
     known = {f"{group}.{each}" for choice in files.choices(group) for each in files.load(f"{group}/{choice}")}
     raise UnknownKey(f"{group}.{name}: no config has this key{guess(f'{group}.{name}', sorted(known))}")
+
+
+def _without_package(group: str, defaults: Sequence[Any]) -> str:
+    paths = [path for each in defaults if (path := each.config_path) and path.startswith(f"{group}/")]
+    file = paths[-1] if paths else f"{group}/…"
+    return (
+        f"{file}.yaml must begin with the line '# @package _global_': without it, its keys are below {group}, where"
+        " nothing reads them"
+    )
 
 
 def _near(key: Any, files: Files) -> str:

@@ -14,6 +14,7 @@ from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Overrid
 from hydra.errors import HydraException
 
 from lightsweep.errors import ConfigError
+from lightsweep.overrides import spelling
 from lightsweep.overrides.config_files import roots
 from lightsweep.overrides.repair import DASHES, SPACES, key_of, quoted, reads, repaired, unclosed
 
@@ -138,6 +139,8 @@ def _proposal(text: str) -> str | None:
     if re.fullmatch(rf"[{''.join(DASHES)}]+(m|multirun)", text):
         return "-m"
     key, _, value = text.partition("=")
+    if ours := spelling.of_call(value):  # another tool's name of a range or a choice
+        text = f"{key}={ours}"
     if " " in value.strip() and _NUMBER.fullmatch(value):
         text = f"{key}=[{','.join(value.replace(',', ' ').split())}]"
     found = repaired(text)
@@ -158,6 +161,8 @@ def _reason(group: Sequence[str]) -> str:
         return "it has no ="
     if value.startswith("choice") and repaired(group[0]) == f"{key}={value.partition('(')[2][:-1]}":
         return "choice() takes no null, a list of choices does"
+    if spelling.of_call(value):
+        return "that is no function of this grammar"
     special = _SPECIAL.search(value)
     return f"{special[0]} needs quotes" if special and repaired(group[0]) == f"{key}={quoted(value)}" else _UNREADABLE
 

@@ -9,9 +9,9 @@ from omegaconf import OmegaConf
 
 from lightsweep import class_arguments
 from lightsweep.errors import ConfigError
+from lightsweep.overrides import spelling
 from lightsweep.overrides.config_files import has
 from lightsweep.security import targets
-from lightsweep.sweep import spelling
 from lightsweep.sweep.plan import Plan
 
 _LISTS = ("Sequence", "list", "List", "tuple", "Tuple", "Iterable", "Collection", "Any")

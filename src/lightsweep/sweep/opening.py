@@ -16,7 +16,7 @@ from omegaconf import OmegaConf
 from optuna.samplers import BaseSampler, GridSampler
 from optuna.trial import TrialState
 
-from lightsweep import checks, memory, preflight, processes
+from lightsweep import checks, class_arguments, memory, preflight, processes
 from lightsweep.build import build
 from lightsweep.errors import ConfigError
 from lightsweep.files import making, sweep
@@ -263,7 +263,9 @@ def _check_composes(plan: Plan, overrides: Sequence[str]) -> None:
         for parameter in plan.space.parameters
         if parameter.key not in groups and (parameter.condition is None or parameter.condition in overrides)
     ]
-    plan.compose((*overrides, *drawn))
+    drawn_config = plan.compose((*overrides, *drawn))
+    if any(parameter.key.startswith("+") for parameter in plan.space.parameters):
+        class_arguments.check(drawn_config)
 
 
 def _check_processes(plan: Plan) -> None:

@@ -12,12 +12,12 @@ from hydra_plugins.hydra_optuna_sweeper._impl import create_params_from_override
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 
 from lightsweep.errors import ConfigError
-from lightsweep.overrides import values
+from lightsweep.overrides import spelling, values
 from lightsweep.overrides.repair import repaired_value
-from lightsweep.sweep import spelling
 from lightsweep.sweep.space import Parameter, Space, check_not_empty
 
 _SHAPE = ("model.width", "model.depth", "model.taper")
+_SEARCHED = ("model.", "optimizer.", "scheduler.", "loss.", "data.", "trainer.", "callbacks.")  # keys, no groups
 _MOST_CHOICES = 10_000  # Optuna writes them all down with each trial
 _FINITE = "its bounds must be finite numbers"
 _LARGEST_INT = 2**53  # samplers draw whole numbers as floats, which are exact up to here
@@ -149,6 +149,8 @@ def _check_finite(line: str, distribution: BaseDistribution) -> None:
 
 
 def _check(space: Space, keys: list[str]) -> None:
+    if not space.parameters and space.extend is None:
+        _check_lists(space.fixed)
     check_not_empty(space)
     together = [key for key in _SHAPE if key in keys]
     if "model.hidden" in keys and together and not any(line == "model.hidden=null" for line in space.fixed):
@@ -156,6 +158,18 @@ def _check(space: Space, keys: list[str]) -> None:
             f"model.hidden replaces {together[0]}: both in one search space"
             f" ('~{together[0]}' takes it out of the space)"
         )
+
+
+def _check_lists(fixed: Sequence[str]) -> None:
+    """Where nothing is searched, a list was meant as values to search."""
+    for override in OverridesParser.create().parse_overrides(list(fixed)):
+        value = override.value()
+        if isinstance(value, list) and value and override.key_or_group.startswith(_SEARCHED):
+            key, ours = override.get_key_element(), spelling.choice(value)
+            raise ConfigError(
+                f"{override.key_or_group} is the list {value} in every trial, and nothing is searched:"
+                f" {shlex.quote(f'{key}={ours}')} searches these values"
+            )
 
 
 def _key(override: str) -> str:
