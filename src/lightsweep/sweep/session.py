@@ -196,7 +196,7 @@ class Session:
         if (seeds := judged.numbers.get("confirm_with")) is not None:
             self.view.say(f"confirm it: {closing.command_with('hydra.sweeper.confirm', seeds, sys.argv[1:])}")
         if judged.outcome in ("better", "unconfirmed"):
-            what = "the best one" if judged.outcome == "better" else "it all the same"
+            what = "the best one" if judged.outcome == "better" else "it anyway"
             folder = shlex.quote(str(self.plan.folder))
             self.view.say(f"train {what}: python src/train.py --config-dir {folder} --config-name best")
 
