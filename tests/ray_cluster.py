@@ -83,6 +83,7 @@ def running() -> Iterator[Cluster]:
 def _serve(folder: str) -> None:
     from ray.cluster_utils import Cluster as Nodes
 
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # as in what a shell's script has put into the background
     common = {"node_ip_address": "127.0.0.1", "include_dashboard": False, "dashboard_agent_listen_port": 0}
     nodes = Nodes(initialize_head=True, head_node_args={"num_cpus": 1, "temp_dir": folder, **common})
     second = nodes.add_node(num_cpus=2, resources={SECOND: 2}, **common)

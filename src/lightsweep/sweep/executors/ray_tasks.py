@@ -5,6 +5,7 @@ Results come back as values, and reports through an actor on its head: the nodes
 database. Ray ends a driver's tasks with it.
 """
 
+import signal
 import time
 import uuid
 from contextlib import suppress
@@ -97,6 +98,7 @@ def run_task(place: Workplace, assignment: Assignment, board: Any, job: str) -> 
     import ray
 
     board.begin.remote(job, ray.get_runtime_context().get_node_id())
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # by which Ray cancels; a node of `ray start &` ignores it
     prepare(place)
     folder = Path(place.config.hydra.sweep.dir).absolute() / assignment.folder
     confirmation.set_aside(folder)  # a disk of the node's own may have one, of another sweep
