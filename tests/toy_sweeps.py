@@ -11,9 +11,10 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from lightsweep.lookup import JOURNAL
 from lightsweep.sweep.ledger import ended, is_interrupted
 from lightsweep.sweep.repeats import is_repeat, without
-from lightsweep.sweep.storage import JOURNAL, connect
+from lightsweep.sweep.storage import connect
 
 TOY = Path(__file__).parent / "sweep" / "toy.py"
 

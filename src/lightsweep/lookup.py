@@ -10,7 +10,7 @@ from lightsweep.errors import ConfigError
 from lightsweep.security.paths import OUTPUTS
 
 LATEST = "latest"
-JOURNAL = "study.journal"
+JOURNAL = "study.journal"  # of a sweep without a database, in its folder
 _BELOW = ("runs", "sweeps", "grids", "")  # of the outputs' folder, in this order
 _LISTED = 10  # names in an error
 

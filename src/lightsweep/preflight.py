@@ -3,6 +3,7 @@
 import os
 import re
 import sys
+from collections.abc import Iterable
 from datetime import timedelta
 from importlib.util import find_spec
 from typing import Any
@@ -67,8 +68,9 @@ def check(cfg: DictConfig, overrides: list[str]) -> None:
     Raises:
         ConfigError: names the key.
     """
-    targets.check(OmegaConf.to_container(cfg, resolve=False))
-    _check_own_code(cfg)
+    written = OmegaConf.to_container(cfg, resolve=False)
+    targets.check(written)
+    _check_own_code(targets.names(written))
     for key in _NODES:
         checks.require(isinstance(cfg[key], DictConfig), key, "have keys of its own", cfg[key])
     for key, names in _KEYS.items():
@@ -99,9 +101,9 @@ def check(cfg: DictConfig, overrides: list[str]) -> None:
     class_arguments.check(cfg)
 
 
-def _check_own_code(cfg: DictConfig) -> None:
+def _check_own_code(names: Iterable[str]) -> None:
     """See that the modules of what the user trusts are there, before the libraries take their seconds."""
-    for name in targets.names(OmegaConf.to_container(cfg, resolve=False)):
+    for name in names:
         package = name.partition(".")[0]
         if table.is_trusted(name) and package not in sys.modules and find_spec(package) is None:
             raise ConfigError(f"{name}: there is no module {package!r}; PYTHONPATH=. finds the modules of this folder")

@@ -24,7 +24,8 @@ class StartSummary(Callback):
 
     Args:
         data: set up.
-        parameters: that are trained.
+        network: the name of its class.
+        parameters: how many are trained.
     """
 
     def __init__(self, data: ImageDataModule, *, network: str, parameters: int) -> None:

@@ -10,12 +10,13 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
+from lightsweep.lookup import JOURNAL
 from lightsweep.sweep import liveness
 from lightsweep.sweep.assignment import Outcome
 from lightsweep.sweep.executors import workers
 from lightsweep.sweep.ledger import Ledger, ended, is_interrupted
 from lightsweep.sweep.liveness import LOST_AFTER, is_alive
-from lightsweep.sweep.storage import JOURNAL, Address, connect
+from lightsweep.sweep.storage import Address, connect
 
 
 @pytest.fixture

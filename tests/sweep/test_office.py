@@ -7,10 +7,11 @@ from threading import Thread
 import optuna
 import pytest
 
+from lightsweep.lookup import JOURNAL
 from lightsweep.sweep import liveness
 from lightsweep.sweep.liveness import LOST_AFTER, Owner
 from lightsweep.sweep.office import Office
-from lightsweep.sweep.storage import JOURNAL, connect
+from lightsweep.sweep.storage import connect
 
 
 @pytest.fixture

@@ -12,9 +12,10 @@ from optuna.trial import TrialState
 
 from lightsweep import memory
 from lightsweep.errors import ConfigError
+from lightsweep.lookup import JOURNAL
 from lightsweep.sweep import opening
 from lightsweep.sweep.liveness import LOST_AFTER
-from lightsweep.sweep.storage import JOURNAL, Address, connect
+from lightsweep.sweep.storage import Address, connect
 
 
 @pytest.fixture

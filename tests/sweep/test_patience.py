@@ -15,12 +15,13 @@ from optuna.trial import TrialState, create_trial
 from sqlalchemy.exc import DataError, OperationalError
 
 from lightsweep.errors import StorageLost
+from lightsweep.lookup import JOURNAL
 from lightsweep.sweep import patience, waiting
 from lightsweep.sweep.assignment import Outcome, _outcome
 from lightsweep.sweep.ledger import Ledger, is_interrupted
 from lightsweep.sweep.liveness import LOST_AFTER, is_alive
 from lightsweep.sweep.patience import Patience, PatientStorage
-from lightsweep.sweep.storage import JOURNAL, Address, connect, follow
+from lightsweep.sweep.storage import Address, connect, follow
 from tiny import TINY
 
 GONE = OperationalError("SELECT 1", None, Exception("server closed the\nconnection"))

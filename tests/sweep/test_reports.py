@@ -9,8 +9,9 @@ import pytest
 from optuna.pruners import BasePruner, NopPruner
 from optuna.trial import TrialState
 
+from lightsweep.lookup import JOURNAL
 from lightsweep.sweep.reports import FileReports, Mailbox, StorageReports, follow
-from lightsweep.sweep.storage import JOURNAL, Address, connect
+from lightsweep.sweep.storage import Address, connect
 
 
 class Study:

@@ -8,8 +8,9 @@ import pytest
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
 from lightsweep.errors import ConfigError
+from lightsweep.lookup import JOURNAL
 from lightsweep.sweep import storage
-from lightsweep.sweep.storage import JOURNAL, Address, connect, turns_at
+from lightsweep.sweep.storage import Address, connect, turns_at
 
 
 @pytest.fixture(autouse=True)

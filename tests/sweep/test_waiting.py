@@ -8,6 +8,7 @@ import optuna
 import pytest
 
 from lightsweep.errors import RunFailed
+from lightsweep.lookup import JOURNAL
 from lightsweep.sweep import locks, waiting
 from lightsweep.sweep.assignment import Outcome
 from lightsweep.sweep.controller import Controller, Limits
@@ -15,7 +16,7 @@ from lightsweep.sweep.ledger import Ledger
 from lightsweep.sweep.liveness import AHEAD, Owner, is_alive
 from lightsweep.sweep.locks import FileLock
 from lightsweep.sweep.office import Office
-from lightsweep.sweep.storage import JOURNAL, Address, connect
+from lightsweep.sweep.storage import Address, connect
 
 
 @pytest.fixture(autouse=True)

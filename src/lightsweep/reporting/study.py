@@ -17,13 +17,13 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from lightsweep.errors import ConfigError
+from lightsweep.lookup import JOURNAL
 from lightsweep.reporting.text import plain
 from lightsweep.reporting.yaml_file import load
 from lightsweep.security import secrets
 from lightsweep.sweep import journal
 from lightsweep.sweep.repeats import is_repeat, without
 
-_JOURNAL = "study.journal"
 _KEPT = ("interrupted", "error", "baseline", "note", "repeat_of")  # of a trial's attributes
 _SQLITE = re.compile(r"sqlite:///(?P<path>[^?#:]+)$")
 
@@ -88,7 +88,7 @@ def find(folder: Path, storage: str | None) -> Study | None:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     settings = _settings(folder)
     named = settings.get("storage")
-    file = folder / _JOURNAL
+    file = folder / JOURNAL
     if isinstance(named, str) and named.startswith("${") and not file.is_file():
         storage = storage or secrets.address()  # its address was in the environment, as it may be here
     if storage is None and not file.is_file() and not named:

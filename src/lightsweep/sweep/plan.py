@@ -15,11 +15,12 @@ from optuna.trial import Trial
 
 from lightsweep.build import build, explain
 from lightsweep.errors import ConfigError
+from lightsweep.lookup import JOURNAL
 from lightsweep.security import table
 from lightsweep.sweep.settings import Settings
 from lightsweep.sweep.space import Space, values_of
 from lightsweep.sweep.space_text import parse
-from lightsweep.sweep.storage import JOURNAL, Address
+from lightsweep.sweep.storage import Address
 
 
 @dataclass(frozen=True)

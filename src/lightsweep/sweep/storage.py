@@ -21,7 +21,6 @@ from lightsweep.sweep.patience import PATIENCE, Patience, PatientStorage
 from lightsweep.sweep.repeats import without
 from lightsweep.sweep.waiting import Wait
 
-JOURNAL = "study.journal"
 _LOCKED = 5.0  # seconds that SQLite waits by itself for a file that another process has locked
 _TRIES = 6  # to make a database's tables beside others who make them
 
