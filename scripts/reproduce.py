@@ -8,8 +8,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # the package, installed or not
 
 import write_photos
-from lightsweep.files import write_whole
-from lightsweep.run_folder import ROOT
+from lightsweep.core.files import write_whole
+from lightsweep.runs.run_folder import ROOT
 from reproduction import records, rows, runs, table
 
 TABLE = ROOT / "RESULTS.md"

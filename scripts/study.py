@@ -5,7 +5,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
-from lightsweep import command, lookup
+from lightsweep.app import command
+from lightsweep.runs import lookup
 
 
 def main() -> int:

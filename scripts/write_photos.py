@@ -12,7 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # the package, installed or not
 
-from lightsweep.run_folder import ROOT
+from lightsweep.runs.run_folder import ROOT
 
 NAME = "cifar10-photos"
 SIDES = (48, 96)  # pixels, of the width and of the height
@@ -71,8 +71,8 @@ def _read(data_dir: Path):
     """CIFAR-10 as `data=cifar10` reads it, images ``uint8 [N, 3, 32, 32]``."""
     import hydra
 
-    from lightsweep import resolvers
-    from lightsweep.build import build
+    from lightsweep.app import resolvers
+    from lightsweep.config.build import build
 
     resolvers.register()
     with hydra.initialize_config_dir(str(ROOT / "conf")):

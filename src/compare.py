@@ -9,18 +9,18 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from lightsweep import command
+from lightsweep.app import command
 
 
 def main(typed: Sequence[str] | None = None) -> int:
     options = parser().parse_args(typed)
 
-    from lightsweep import lookup
-    from lightsweep.reporting import comparing, comparison_terminal
+    from lightsweep.reports import comparing, comparison_terminal
+    from lightsweep.runs import lookup
 
     comparison = comparing.compare([lookup.folder(name) for name in options.runs])
     if options.html is not None:
-        from lightsweep.reporting import comparison_page
+        from lightsweep.reports import comparison_page
 
         comparison_page.write(options.html, comparison)
     comparison_terminal.show(comparison)

@@ -8,7 +8,7 @@ if __name__ == "__main__":
 import sys
 from pathlib import Path
 
-from lightsweep import command
+from lightsweep.app import command
 
 EPILOG = """\
 On a run's own data the scores are those of its result.json, and it is said where they are not, and where the data
@@ -46,9 +46,9 @@ def main() -> int:
 
     weights = trained_runs.find(options.run, options.checkpoint)  # before the imports that take seconds
 
-    from lightsweep import checkpoints, quiet
+    from lightsweep.core import links
     from lightsweep.inference import evaluation, evaluation_folder, predictor, run_data
-    from lightsweep.security import links
+    from lightsweep.training import checkpoints, quiet
 
     quiet.libraries()
     trained = checkpoints.load(weights.checkpoint)

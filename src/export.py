@@ -7,7 +7,7 @@ if __name__ == "__main__":
 
 import sys
 
-from lightsweep import command
+from lightsweep.app import command
 
 EPILOG = """\
 The graph takes uint8 images [batch, channels, height, width] with pixels from 0 to 255, any number of them, and
@@ -37,9 +37,9 @@ def main() -> int:
 
     weights = trained_runs.find(options.run, options.checkpoint)  # before the imports that take seconds
 
-    from lightsweep import checkpoints, quiet
+    from lightsweep.core import links
     from lightsweep.inference import exporting, run_data
-    from lightsweep.security import links
+    from lightsweep.training import checkpoints, quiet
 
     quiet.libraries()
     exporting.require_packages()

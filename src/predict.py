@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
-from lightsweep import command
+from lightsweep.app import command
 
 STDOUT = Path("-")
 EPILOG = """\
@@ -53,12 +53,12 @@ def main() -> int:
 
     weights = trained_runs.find(options.run, options.checkpoint)  # before the imports that take seconds
 
-    from lightsweep import checkpoints, quiet
     from lightsweep.data.decode import decode
     from lightsweep.inference.classifying import Classification
     from lightsweep.inference.image_files import decoded, listed
     from lightsweep.inference.predictions import CsvWriter, JsonWriter, TableWriter, Writer, opened, shown
     from lightsweep.inference.predictor import Predictor, place
+    from lightsweep.training import checkpoints, quiet
 
     quiet.libraries()
     trained = checkpoints.load(weights.checkpoint)

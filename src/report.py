@@ -10,15 +10,15 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from lightsweep import command
-from lightsweep.reporting import commandline
+from lightsweep.app import command
+from lightsweep.reports import commandline
 
 
 def main(typed: Sequence[str] | None = None) -> int:
     options = parser().parse_args(typed)
 
-    from lightsweep import lookup
-    from lightsweep.reporting import baselines, export, filtering, finding, folding, names, table, terminal
+    from lightsweep.reports import baselines, export, filtering, finding, folding, names, table, terminal
+    from lightsweep.runs import lookup
 
     paths = [lookup.folder(str(name)) for name in options.paths or [_outputs()]]
     found = finding.find(paths)
@@ -34,7 +34,7 @@ def main(typed: Sequence[str] | None = None) -> int:
     parts = [(each, _wanted(each, options, known)) for each in tables]
 
     if options.html is not None:
-        from lightsweep.reporting import overview
+        from lightsweep.reports import overview
 
         overview.write(options.html, found, parts, paths, storage=options.storage)
     content = {
@@ -96,8 +96,8 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _wanted(table, options: argparse.Namespace, known: Sequence[str]):
-    from lightsweep.reporting import names
-    from lightsweep.reporting.table import ordered
+    from lightsweep.reports import names
+    from lightsweep.reports.table import ordered
 
     rows = list(table.runs)
     if options.sort is not None:
@@ -108,14 +108,14 @@ def _wanted(table, options: argparse.Namespace, known: Sequence[str]):
 
 
 def _outputs() -> Path:
-    from lightsweep.security.paths import OUTPUTS
+    from lightsweep.core.paths import OUTPUTS
 
     here = Path("outputs")  # its names are shorter
     return here if here.is_dir() and here.samefile(OUTPUTS) else OUTPUTS
 
 
 def _write(name: str, text: str) -> None:
-    from lightsweep.files import write_whole
+    from lightsweep.core.files import write_whole
 
     if name == "-":
         sys.stdout.write(text)

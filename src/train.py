@@ -16,11 +16,12 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from lightsweep import cli, resolvers, run_folder
-from lightsweep.errors import ConfigError
-from lightsweep.security import table
-from lightsweep.sweep import assignment
-from lightsweep.sweep.portable import Portable
+from lightsweep.app import cli, resolvers
+from lightsweep.config import table
+from lightsweep.core.errors import ConfigError
+from lightsweep.runs import run_folder
+from lightsweep.sweeper import assignment
+from lightsweep.sweeper.portable import Portable
 
 resolvers.register()
 
@@ -29,7 +30,8 @@ resolvers.register()
 @Portable
 def main(cfg: DictConfig) -> float:
     """One run in its folder; returns the best value of the monitored metric, which is what a sweep optimises."""
-    from lightsweep import earlier_versions, signals  # torch and Lightning wait until Hydra understood the command line
+    from lightsweep.core import signals  # torch and Lightning wait until Hydra understood the command line
+    from lightsweep.runs import earlier_versions
 
     hydra_cfg = HydraConfig.get()
     folder = Path(hydra_cfg.runtime.output_dir)
@@ -60,10 +62,12 @@ def train(cfg: DictConfig, folder: Path, *, kind: str, overrides: list[str]) -> 
 
     from pytorch_lightning.callbacks import LambdaCallback
 
-    from lightsweep import checkpoint_files, checkpoints, data_record, results, summary, tracking, trainer
-    from lightsweep.insight import scored
-    from lightsweep.metrics import MetricsFile
-    from lightsweep.start_summary import StartSummary
+    from lightsweep.reports import scored
+    from lightsweep.runs import checkpoint_files, data_record, results
+    from lightsweep.runs.metrics import MetricsFile
+    from lightsweep.training import checkpoints, summary, trainer
+    from lightsweep.training.start_summary import StartSummary
+    from lightsweep.training.trackers import following
 
     last = folder / "checkpoints" / checkpoint_files.LAST
     metrics = MetricsFile(folder / "metrics.csv")
@@ -83,7 +87,7 @@ def train(cfg: DictConfig, folder: Path, *, kind: str, overrides: list[str]) -> 
         fitting = trainer.make(cfg, folder, metrics, further, in_trial=in_trial)
         record.device = fitting.strategy.root_device
         loggers = fitting.loggers if fitting.is_global_zero else []
-        with tracking.following(loggers, cfg, overrides) as trackers:
+        with following(loggers, cfg, overrides) as trackers:
             trainer.fit(fitting, classifier, data, last)
             keep_beginning(cfg, folder, made_of)  # of a run that had only scores to gather
             if not fitting.is_global_zero:  # one of several processes: the first does the rest
@@ -105,7 +109,7 @@ def train(cfg: DictConfig, folder: Path, *, kind: str, overrides: list[str]) -> 
 
 def keep_beginning(cfg: DictConfig, folder: Path, made_of) -> None:
     """What a run goes on with, once it is sure that it does: its config, and a record of what its data are made of."""
-    from lightsweep import data_record
+    from lightsweep.runs import data_record
 
     run_folder.keep_changes(cfg, folder)
     data_record.keep(folder, made_of)
@@ -113,12 +117,12 @@ def keep_beginning(cfg: DictConfig, folder: Path, made_of) -> None:
 
 def find_rate(cfg: DictConfig, folder: Path, *, kind: str, overrides: list[str]) -> float:
     """A learning-rate range test instead of training; returns the rate that it suggests."""
-    from lightsweep import checks
+    from lightsweep.core import checks
 
     checks.require(kind == "run", "lr_find", "be false in a grid or a sweep, since it tests one setting", True)
     check(cfg, overrides)
 
-    from lightsweep import lr_find
+    from lightsweep.training import lr_find
 
     data = read_data(cfg)
     rate = lr_find.run(cfg, folder, initial_classifier(cfg, data, warm=True), data)
@@ -129,13 +133,14 @@ def find_rate(cfg: DictConfig, folder: Path, *, kind: str, overrides: list[str])
 
 def check(cfg: DictConfig, overrides: list[str]) -> None:
     """Refuse what can be seen to be wrong, and set the process up for what is right."""
-    from lightsweep import preflight
+    from lightsweep.app import preflight
 
     preflight.check(cfg, overrides)  # before the imports that take seconds
 
     import torch
 
-    from lightsweep import processes, quiet
+    from lightsweep.config import processes
+    from lightsweep.training import quiet
 
     quiet.libraries()
     if assignment.is_given():
@@ -168,8 +173,10 @@ def read_data(cfg: DictConfig):
 
 def initial_classifier(cfg: DictConfig, data, *, warm: bool):
     """The classifier as training begins with it: with weights that follow from the seed, or, if `warm`, `init_from`."""
-    from lightsweep import data_record, network, warm_start
-    from lightsweep.seeds import seed_everything
+    from lightsweep.core.seeds import seed_everything
+    from lightsweep.nets import network
+    from lightsweep.runs import data_record
+    from lightsweep.training import warm_start
 
     seed_everything(cfg.seed)
     classifier = build_classifier(cfg, data)
@@ -184,11 +191,11 @@ def build_classifier(cfg: DictConfig, data):
     """The network for such data, a data module or its `Traits`, with its loss, optimizer and schedule."""
     from omegaconf import OmegaConf
 
-    from lightsweep import footprint
-    from lightsweep.build import build
-    from lightsweep.checkpoints import Description
-    from lightsweep.classifier import Classifier
-    from lightsweep.objective import Objective
+    from lightsweep.config.build import build
+    from lightsweep.training import footprint
+    from lightsweep.training.checkpoints import Description
+    from lightsweep.training.classifier import Classifier
+    from lightsweep.training.objective import Objective
 
     model: Any = OmegaConf.to_container(cfg.model, resolve=True)
     description = Description(model, data.input_shape, data.class_names, data.normalization, data.resize)
@@ -211,7 +218,7 @@ def build_classifier(cfg: DictConfig, data):
 
 def score_parts(record, net, data, fitting, parts: tuple[str, ...]) -> dict:
     """Score the trained network on each part, without augmentation and in the precision it was trained in."""
-    from lightsweep import scoring
+    from lightsweep.training import scoring
 
     started = time.perf_counter()
     scores = {}

@@ -16,8 +16,9 @@ from omegaconf import DictConfig
 import train
 from cifar10_files import write_cifar10
 from digits_runs import Run, composed, trained
-from lightsweep import cli, command
-from lightsweep.security import secrets, typed
+from lightsweep.app import cli, command
+from lightsweep.config import typed
+from lightsweep.core import secrets
 
 torch.set_num_threads(1)
 

@@ -15,8 +15,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
 import train
-from lightsweep import run_folder
-from lightsweep.security import typed
+from lightsweep.config import typed
+from lightsweep.runs import run_folder
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 SMALL = ("data=digits", "trainer=cpu", "trainer.max_epochs=2", "model.width=16", "model.depth=1", "logger=none")

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from image_files import write_folder
-from lightsweep.security import table
+from lightsweep.config import table
 from tiny import TINY
 
 NO_FOLDER = "data.root must be a folder with a folder of images for each class, got "

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from lightsweep import checkpoints
-from lightsweep.averaging import WeightAverage
-from lightsweep.errors import ConfigError
+from lightsweep.core.errors import ConfigError
+from lightsweep.training import checkpoints
+from lightsweep.training.averaging import WeightAverage
 
 EMA = (
     "callbacks=[default,ema]",

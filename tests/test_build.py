@@ -3,8 +3,8 @@
 import pytest
 from omegaconf import OmegaConf
 
-from lightsweep.build import build, explain
-from lightsweep.errors import ConfigError
+from lightsweep.config.build import build, explain
+from lightsweep.core.errors import ConfigError
 
 
 def test_lists_and_dicts_arrive_as_plain_python() -> None:

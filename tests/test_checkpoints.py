@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from lightsweep import checkpoint_files, checkpoints
-from lightsweep.build import build
-from lightsweep.checkpoints import AtomicCheckpointIO, BestCheckpoint
-from lightsweep.errors import ConfigError
+from lightsweep.config.build import build
+from lightsweep.core.errors import ConfigError
+from lightsweep.runs import checkpoint_files
+from lightsweep.training import checkpoints
+from lightsweep.training.checkpoints import AtomicCheckpointIO, BestCheckpoint
 
 PLAIN = (int, float, str, bool, bytes, type(None), torch.Tensor)
 

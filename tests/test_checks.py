@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from lightsweep import checks
-from lightsweep.errors import ConfigError
+from lightsweep.core import checks
+from lightsweep.core.errors import ConfigError
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,10 @@ import torch
 from torch.nn import functional as F
 
 import train
-from lightsweep.build import build
-from lightsweep.classifier import Classifier, Sums
-from lightsweep.errors import ConfigError
-from lightsweep.objective import Loss
+from lightsweep.config.build import build
+from lightsweep.core.errors import ConfigError
+from lightsweep.training.classifier import Classifier, Sums
+from lightsweep.training.objective import Loss
 
 CPU = torch.device("cpu")
 

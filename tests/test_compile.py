@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from lightsweep import checkpoints
+from lightsweep.training import checkpoints
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 

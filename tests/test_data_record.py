@@ -10,8 +10,8 @@ import pytest
 import evaluate
 from digits_runs import Run, trained
 from image_files import picture, write_folder
-from lightsweep import data_record
-from lightsweep.errors import ConfigError
+from lightsweep.core.errors import ConfigError
+from lightsweep.runs import data_record
 
 ALLOW = "allow_changed_data=true"
 
@@ -233,7 +233,7 @@ def test_weights_to_start_from_say_how_their_data_changed(first: Run, run, typic
 
 
 def test_the_record_of_many_files_tells_by_part(photos: Path, run, resume, typical, monkeypatch) -> None:
-    monkeypatch.setattr("lightsweep.data.fingerprint._LISTED", 10)
+    monkeypatch.setattr("lightsweep.runs.fingerprint._LISTED", 10)
     done = run(*typical, "trainer.max_epochs=1")
     assert json.loads((done.folder / "data.json").read_text())["files"] is None
     resize(photos)

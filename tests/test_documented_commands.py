@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lightsweep.overrides import slips
+from lightsweep.config import slips
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]

@@ -7,7 +7,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from digits_runs import CONF
-from lightsweep import earlier_versions
+from lightsweep.runs import earlier_versions
 
 DATA = sorted(path.stem for path in (CONF / "data").glob("[!_]*.yaml"))
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from lightsweep.errors import ConfigError
+from lightsweep.core.errors import ConfigError
 
 Said = Callable[[], str]
 FAST = ("data.batch_size=32", "callbacks=[early_stopping,progress,checkpoint]", "optimizer.lr=0.05")

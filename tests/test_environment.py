@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from lightsweep import environment
+from lightsweep.runs import environment
 
 CPU = torch.device("cpu")
 

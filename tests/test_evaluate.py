@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 import evaluate
-from lightsweep.build import build
+from lightsweep.config.build import build
 from lightsweep.inference import evaluation_folder
 from lightsweep.inference.evaluation import METRICS, Part
 

@@ -11,10 +11,10 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 import train
-from lightsweep import preflight
-from lightsweep.build import build
-from lightsweep.classifier import Classifier
-from lightsweep.results import parameters
+from lightsweep.app import preflight
+from lightsweep.config.build import build
+from lightsweep.runs.results import parameters
+from lightsweep.training.classifier import Classifier
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 EXPERIMENTS = sorted(

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 import export
-from lightsweep import checkpoints
 from lightsweep.data.digits import DigitsDataModule
 from lightsweep.inference import exporting
+from lightsweep.training import checkpoints
 
 needs_onnx = pytest.mark.skipif(
     any(importlib.util.find_spec(name) is None for name in ("onnx", "onnxruntime", "onnxscript")),

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from lightsweep import files
-from lightsweep.files import read_json, read_regular, replacing, write_whole
+from lightsweep.core import files
+from lightsweep.core.files import read_json, read_regular, replacing, write_whole
 
 SRC = Path(files.__file__).parents[1]
 

@@ -6,10 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-from lightsweep import footprint, memory
-from lightsweep.checkpoints import Description
+from lightsweep.core import memory
+from lightsweep.core.errors import ConfigError
 from lightsweep.data.normalize import symmetric
-from lightsweep.errors import ConfigError
+from lightsweep.training import footprint
+from lightsweep.training.checkpoints import Description
 
 SHAPE = (3, 16, 16)
 ADAM = partial(torch.optim.Adam, lr=1e-3, fused=True)

@@ -7,8 +7,8 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import plugin_data_pb2
 
-from lightsweep import hparams
-from lightsweep.metrics import COLUMNS
+from lightsweep.runs.metrics import COLUMNS
+from lightsweep.training import hparams
 
 
 @pytest.fixture(scope="module")

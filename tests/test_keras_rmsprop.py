@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from lightsweep import optimizers
-from lightsweep.build import build
-from lightsweep.errors import ConfigError
-from lightsweep.keras_rmsprop import KerasRMSprop
+from lightsweep.config.build import build
+from lightsweep.core.errors import ConfigError
+from lightsweep.training import optimizers
+from lightsweep.training.keras_rmsprop import KerasRMSprop
 
 RATE, RHO, EPS = 1e-2, 0.9, 1e-7
 GRADIENTS = np.array([[1.0, 1e-3, 1e-6, 0.0], [-0.5, 2e-3, 1e-7, 0.0], [0.25, -1e-3, -1e-6, 0.0]])

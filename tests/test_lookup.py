@@ -8,8 +8,8 @@ import pytest
 import compare
 import evaluate
 import report
-from lightsweep import lookup, run_folder
-from lightsweep.errors import ConfigError
+from lightsweep.core.errors import ConfigError
+from lightsweep.runs import lookup, run_folder
 from reporting.conftest import write_run
 
 
@@ -97,7 +97,7 @@ def test_compare_takes_names(outputs: Path, call) -> None:
 
 
 def test_evaluate_takes_names_and_refuses_before_the_imports(outputs: Path, call, monkeypatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "lightsweep.checkpoints", None)  # an import would fail
+    monkeypatch.setitem(__import__("sys").modules, "lightsweep.training.checkpoints", None)  # an import would fail
     told = call(evaluate.main, "nix")
     assert (told.code, told.out) == (1, "")
     assert "nix: there is no such file or folder" in told.err

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 import train
-from lightsweep import lr_find
-from lightsweep.errors import ConfigError
-from lightsweep.lr_find import PLOT, suggest
-from lightsweep.run_folder import CONFIG, LR_FIND, is_run
+from lightsweep.core.errors import ConfigError
+from lightsweep.runs.run_folder import CONFIG, LR_FIND, is_run
+from lightsweep.training import lr_find
+from lightsweep.training.lr_find import PLOT, suggest
 
 RATES = np.logspace(-6, 1, 200)
 

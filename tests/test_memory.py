@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from lightsweep import memory
-from lightsweep.errors import ConfigError
+from lightsweep.core import memory
+from lightsweep.core.errors import ConfigError
 
 GIB = 2**30
 

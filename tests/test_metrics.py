@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from lightsweep import metrics
-from lightsweep.errors import ConfigError
-from lightsweep.metrics import COLUMNS, MetricsFile, check_monitor
+from lightsweep.core.errors import ConfigError
+from lightsweep.runs import metrics
+from lightsweep.runs.metrics import COLUMNS, MetricsFile, check_monitor
 
 
 def row(epoch: int, **values: float) -> dict[str, float]:

@@ -6,10 +6,10 @@ import torch
 from torch import nn
 
 from digits_runs import composed
-from lightsweep.errors import ConfigError
-from lightsweep.network import build_network
-from lightsweep.security import table
-from lightsweep.security.table import own_entries
+from lightsweep.config import table
+from lightsweep.config.table import own_entries
+from lightsweep.core.errors import ConfigError
+from lightsweep.nets.network import build_network
 
 DIGITS = (1, 8, 8)
 RESNET = "torchvision.models.resnet18"

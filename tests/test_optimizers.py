@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from lightsweep import optimizers
-from lightsweep.build import build
-from lightsweep.errors import ConfigError
+from lightsweep.config.build import build
+from lightsweep.core.errors import ConfigError
+from lightsweep.training import optimizers
 
 NAMES = ("adam", "adamw", "sgd", "rmsprop")
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from lightsweep import preflight
-from lightsweep.errors import ConfigError
+from lightsweep.app import preflight
+from lightsweep.core.errors import ConfigError
 
 
 @pytest.fixture

@@ -3,8 +3,8 @@
 import pytest
 from omegaconf import OmegaConf
 
-from lightsweep import processes
-from lightsweep.errors import ConfigError
+from lightsweep.config import processes
+from lightsweep.core.errors import ConfigError
 
 PLAIN = {"devices": 1, "accelerator": "auto", "strategy": "auto"}
 

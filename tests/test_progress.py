@@ -7,13 +7,13 @@ import re
 import pytest
 from rich.console import Console
 
-from lightsweep import progress
+from lightsweep.training import progress
 
 
 def test_elsewhere_an_epoch_is_a_line_with_the_scores(run, caplog) -> None:
-    with caplog.at_level(logging.INFO, logger="lightsweep.progress"):
+    with caplog.at_level(logging.INFO, logger="lightsweep.training.progress"):
         done = run("callbacks=progress")
-    lines = [record.getMessage() for record in caplog.records if record.name == "lightsweep.progress"]
+    lines = [record.getMessage() for record in caplog.records if record.name == "lightsweep.training.progress"]
     assert len(lines) == 2
     for line, row in zip(lines, done.rows, strict=True):
         scores = [f"{name} {float(row[name]):.4f}" for name in ("train/loss", "train/acc", "val/loss", "val/acc")]
@@ -29,13 +29,13 @@ def terminal(monkeypatch) -> io.StringIO:
 
 
 def test_on_a_terminal_it_is_one_line_with_the_scores(run, terminal: io.StringIO, caplog) -> None:
-    with caplog.at_level(logging.INFO, logger="lightsweep.progress"):
+    with caplog.at_level(logging.INFO, logger="lightsweep.training.progress"):
         done = run("callbacks=progress")
     shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.getvalue())
     assert f"val/acc {float(done.rows[-1]['val/acc']):.4f}" in shown
     assert "epoch 2/2" in shown
     assert "\n\n" not in shown
-    assert not [record for record in caplog.records if record.name == "lightsweep.progress"]
+    assert not [record for record in caplog.records if record.name == "lightsweep.training.progress"]
 
 
 def test_the_line_is_closed_when_a_run_ends_by_an_error(run, terminal: io.StringIO, monkeypatch) -> None:

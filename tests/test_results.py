@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lightsweep import results
-from lightsweep.errors import ConfigError, Diverged, Interrupted, RunFailed
-from lightsweep.metrics import MetricsFile
+from lightsweep.core.errors import ConfigError, Diverged, Interrupted, RunFailed
+from lightsweep.runs import results
+from lightsweep.runs.metrics import MetricsFile
 
 KEYS = {
     *(f"{part}/{name}" for part in ("train", "val", "test") for name in ("loss", "acc")),

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
-from lightsweep import run_folder
-from lightsweep.errors import ConfigError, Interrupted, RunFailed
+from lightsweep.core.errors import ConfigError, Interrupted, RunFailed
+from lightsweep.runs import run_folder
 
 
 def make_run(folder: Path, born: int = 0) -> Path:

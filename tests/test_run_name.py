@@ -2,7 +2,7 @@
 
 import pytest
 
-from lightsweep import run_name
+from lightsweep.runs import run_name
 
 NAMES = {
     ("model=resmlp", "optimizer=sgd", "optimizer.lr=0.0005"): "resmlp-sgd-lr5e-4",

@@ -8,8 +8,8 @@ import torch
 from torch.optim import SGD
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from lightsweep.build import build
-from lightsweep.errors import ConfigError
+from lightsweep.config.build import build
+from lightsweep.core.errors import ConfigError
 
 LR, EPOCHS, STEPS = 0.4, 8, 5
 

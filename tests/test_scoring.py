@@ -8,7 +8,7 @@ import torch
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, confusion_matrix, f1_score, log_loss
 from torch import nn
 
-from lightsweep.scoring import balanced_accuracy, macro_f1, score
+from lightsweep.training.scoring import balanced_accuracy, macro_f1, score
 
 INPUTS = torch.randn(50, 4, generator=torch.Generator().manual_seed(0))
 LABELS = torch.randint(0, 3, (50,), generator=torch.Generator().manual_seed(1))

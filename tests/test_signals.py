@@ -8,8 +8,9 @@ from collections.abc import Callable
 
 import pytest
 
-from lightsweep import command, signals
-from lightsweep.errors import Interrupted
+from lightsweep.app import command
+from lightsweep.core import signals
+from lightsweep.core.errors import Interrupted
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from lightsweep import summary
+from lightsweep.training import summary
 
 FACTS = {
     "train/loss": 0.25,

@@ -10,8 +10,8 @@ import torch
 from omegaconf import OmegaConf
 from pytorch_lightning import Callback
 
-from lightsweep.errors import ConfigError, Diverged
-from lightsweep.metrics import COLUMNS
+from lightsweep.core.errors import ConfigError, Diverged
+from lightsweep.runs.metrics import COLUMNS
 
 EVERYTHING = (
     "model.bn=true",
@@ -95,7 +95,7 @@ def test_resuming_gives_what_a_run_that_was_never_stopped_gives(run, monkeypatch
     overrides = [*EVERYTHING, *schedule, "trainer.max_epochs=4", "callbacks=checkpoint"]
     whole = run(*overrides, name="whole")
     with monkeypatch.context() as stopping:
-        stopping.setattr("lightsweep.trainer.Recorder", stop_in_epoch(3))
+        stopping.setattr("lightsweep.training.trainer.Recorder", stop_in_epoch(3))
         with pytest.raises(Stopped):
             run(*overrides, name="stopped")
     resumed = run(*overrides, name="stopped")
@@ -110,7 +110,7 @@ class Stopped(Exception):
 
 
 def stop_in_epoch(epoch: int) -> type[Callback]:
-    from lightsweep.recorder import Recorder
+    from lightsweep.training.recorder import Recorder
 
     class StopsEarly(Recorder):
         def on_train_batch_end(self, trainer, pl_module, outputs, batch, index) -> None:
@@ -261,8 +261,8 @@ def test_recorded_loss_is_the_cross_entropy_alone(run) -> None:
 
 
 def test_objective_is_smoothed_cross_entropy_and_l2_of_the_final_weights(run, compose) -> None:
-    from lightsweep import checkpoints
-    from lightsweep.build import build
+    from lightsweep.config.build import build
+    from lightsweep.training import checkpoints
 
     overrides = ["loss.label_smoothing=0.2", "loss.l2=0.01", "trainer.max_epochs=1", "data.limit=300"]
     done = run(*overrides)
@@ -276,7 +276,7 @@ def test_objective_is_smoothed_cross_entropy_and_l2_of_the_final_weights(run, co
 
 
 def test_a_loss_that_is_no_number_ends_the_run_and_keeps_the_best_checkpoint(run, tmp_path: Path, monkeypatch) -> None:
-    from lightsweep.classifier import Classifier
+    from lightsweep.training.classifier import Classifier
 
     training_step = Classifier.training_step
 

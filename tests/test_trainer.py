@@ -6,14 +6,14 @@ import pytest
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import EarlyStopping
 
-from lightsweep import trainer
-from lightsweep.checkpoints import AtomicCheckpointIO, BestCheckpoint, LastCheckpoint
-from lightsweep.errors import ConfigError
-from lightsweep.lr_monitor import LearningRateMonitor
-from lightsweep.metrics import MetricsFile
-from lightsweep.progress import ProgressLine
-from lightsweep.recorder import Recorder
-from lightsweep.security import table
+from lightsweep.config import table
+from lightsweep.core.errors import ConfigError
+from lightsweep.runs.metrics import MetricsFile
+from lightsweep.training import trainer
+from lightsweep.training.checkpoints import AtomicCheckpointIO, BestCheckpoint, LastCheckpoint
+from lightsweep.training.lr_monitor import LearningRateMonitor
+from lightsweep.training.progress import ProgressLine
+from lightsweep.training.recorder import Recorder
 
 ALWAYS = [Recorder, LastCheckpoint]
 

@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import nn
 
-from lightsweep import checkpoints, warm_start
-from lightsweep.build import build
-from lightsweep.errors import ConfigError
+from lightsweep.config.build import build
+from lightsweep.core.errors import ConfigError
 from lightsweep.nets import MLP
-from lightsweep.run_folder import CONFIG
+from lightsweep.runs.run_folder import CONFIG
+from lightsweep.training import checkpoints, warm_start
 
 
 @pytest.fixture

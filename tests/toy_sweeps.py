@@ -11,10 +11,10 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from lightsweep.lookup import JOURNAL
-from lightsweep.sweep.ledger import ended, is_interrupted
-from lightsweep.sweep.repeats import is_repeat, without
-from lightsweep.sweep.storage import connect
+from lightsweep.runs.lookup import JOURNAL
+from lightsweep.sweeper.ledger import ended, is_interrupted
+from lightsweep.sweeper.repeats import is_repeat, without
+from lightsweep.sweeper.storage import connect
 
 TOY = Path(__file__).parent / "sweep" / "toy.py"
 

@@ -9,12 +9,12 @@ from omegaconf import DictConfig
 import train
 from benchmarks.clock import EpochClock
 from benchmarks.setting import BATCH_SIZE, DROPOUT, HIDDEN, LEARNING_RATE, VAL_FRACTION, Setting
-from lightsweep import hparams, tracking, trainer
-from lightsweep.build import build
+from lightsweep.config.build import build
+from lightsweep.core.seeds import seed_everything
 from lightsweep.data.module import ImageDataModule
-from lightsweep.metrics import MetricsFile
-from lightsweep.run_folder import ROOT
-from lightsweep.seeds import seed_everything
+from lightsweep.runs.metrics import MetricsFile
+from lightsweep.runs.run_folder import ROOT
+from lightsweep.training import hparams, trackers, trainer
 
 
 def read(setting: Setting) -> ImageDataModule:
@@ -36,7 +36,7 @@ def an_epoch(setting: Setting, data: ImageDataModule) -> float:
     fitting = trainer.make(cfg, folder, MetricsFile(folder / "metrics.csv"))
     clock = EpochClock(setting.device)
     fitting.callbacks.insert(0, clock)  # type: ignore[attr-defined]  # Lightning sets it without declaring it
-    tracking.Trackers(fitting.loggers).start(hparams.flat(cfg, []), {})
+    trackers.Trackers(fitting.loggers).start(hparams.flat(cfg, []), {})
     fitting.fit(train.build_classifier(cfg, data), datamodule=data)
     return clock.seconds / setting.epochs
 

@@ -36,9 +36,9 @@ def add_options(parser: ArgumentParser) -> None:
 def run(options: Namespace) -> None:
     """Measure, print a table, write the file."""
     from benchmarks import report
+    from lightsweep.core.files import write_whole
     from lightsweep.data.decoding import cores
-    from lightsweep.files import write_whole
-    from lightsweep.run_folder import ROOT
+    from lightsweep.runs.run_folder import ROOT
 
     with tempfile.TemporaryDirectory(prefix="lightsweep-benchmark-") as scratch:
         root = Path(scratch) / "images"
@@ -93,9 +93,9 @@ def _read(root: str, size: int) -> dict[str, Any]:
     """Seconds, and bytes of memory: before, at most in this process, and at most in all that decode together."""
     import hydra
 
-    from lightsweep import resolvers
-    from lightsweep.build import build
-    from lightsweep.run_folder import ROOT
+    from lightsweep.app import resolvers
+    from lightsweep.config.build import build
+    from lightsweep.runs.run_folder import ROOT
 
     resolvers.register()
     logging.getLogger("lightsweep").setLevel(logging.WARNING)

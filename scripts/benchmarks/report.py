@@ -14,9 +14,9 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from lightsweep import environment
-from lightsweep.files import write_whole
-from lightsweep.run_folder import ROOT
+from lightsweep.core.files import write_whole
+from lightsweep.runs import environment
+from lightsweep.runs.run_folder import ROOT
 
 Measured = dict[str, list[float]]
 

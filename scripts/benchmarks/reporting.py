@@ -37,8 +37,8 @@ def add_options(parser: ArgumentParser) -> None:
 def run(options: Namespace) -> None:
     """Measure, print a table, write the file."""
     from benchmarks import report
-    from lightsweep.files import write_whole
-    from lightsweep.run_folder import ROOT
+    from lightsweep.core.files import write_whole
+    from lightsweep.runs.run_folder import ROOT
 
     with tempfile.TemporaryDirectory(prefix="lightsweep-benchmark-") as scratch:
         size = write(Path(scratch), options.runs)
@@ -79,8 +79,8 @@ def _config(root: Path) -> dict[str, Any]:
     import hydra
     from omegaconf import OmegaConf
 
-    from lightsweep import resolvers
-    from lightsweep.run_folder import ROOT
+    from lightsweep.app import resolvers
+    from lightsweep.runs.run_folder import ROOT
 
     resolvers.register()
     with hydra.initialize_config_dir(str(ROOT / "conf")):

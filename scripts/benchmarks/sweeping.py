@@ -45,8 +45,8 @@ def add_options(parser: ArgumentParser) -> None:
 def run(options: Namespace) -> None:
     """Measure, print the table, write the file. LIGHTSWEEP_DATA must name a real CIFAR-10."""
     from benchmarks import report
-    from lightsweep.files import write_whole
-    from lightsweep.run_folder import ROOT
+    from lightsweep.core.files import write_whole
+    from lightsweep.runs.run_folder import ROOT
 
     if "LIGHTSWEEP_DATA" not in os.environ:
         sys.exit("LIGHTSWEEP_DATA must name the folder of a real CIFAR-10: on generated images no value is the best")

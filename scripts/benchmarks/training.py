@@ -38,7 +38,7 @@ def run(options: Namespace) -> None:
 
     from benchmarks import generated, ours, plain, report, template
     from benchmarks.setting import Setting
-    from lightsweep import quiet
+    from lightsweep.training import quiet
 
     quiet.libraries()
     logging.getLogger("lightsweep.data").setLevel(logging.ERROR)  # generated files have checksums of their own

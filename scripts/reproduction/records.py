@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-from lightsweep.files import write_whole
-from lightsweep.metrics import read as read_metrics
-from lightsweep.run_folder import ROOT
+from lightsweep.core.files import write_whole
+from lightsweep.runs.metrics import read as read_metrics
+from lightsweep.runs.run_folder import ROOT
 
 from .rows import Row
 

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lightsweep.run_folder import ROOT
+from lightsweep.runs.run_folder import ROOT
 
 CONFIGS = ROOT / "conf" / "experiment"
 FOLDERS = ("reference", "next", ".")

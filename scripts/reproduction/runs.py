@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from lightsweep.run_folder import ROOT, is_run
+from lightsweep.runs.run_folder import ROOT, is_run
 
 from . import records
 from .rows import Row

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lightsweep.build import build
+from lightsweep.config.build import build
+from lightsweep.core.errors import ConfigError
 from lightsweep.data import changes
 from lightsweep.data.augment import Augment
-from lightsweep.errors import ConfigError
 
 OFF = {"flip": False, "crop": 0, "cutout": 0, "mixup": 0.0, "noise": 0.0, "noise_redraw": True}
 OFF |= dict.fromkeys(("shift", "scale", "rotate", "brightness", "contrast"), 0.0)

@@ -5,8 +5,8 @@ import pytest
 import torch
 from sklearn.utils.class_weight import compute_class_weight
 
+from lightsweep.core.errors import ConfigError
 from lightsweep.data.balance import class_weights, sampler
-from lightsweep.errors import ConfigError
 
 LABELS = np.repeat([0, 1, 2], [2, 5, 16])
 

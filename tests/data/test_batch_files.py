@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from cifar10_files import cifar10_batch, write_python2
+from lightsweep.core.errors import ConfigError
 from lightsweep.data.batch_files import md5, read_batch, read_pickle
-from lightsweep.errors import ConfigError
 
 
 def read(path: Path) -> tuple[np.ndarray, np.ndarray]:

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from image_files import CLASSES, picture, write_folder
-from lightsweep.build import build
+from lightsweep.config.build import build
+from lightsweep.core.errors import ConfigError
 from lightsweep.data import by_file
 from lightsweep.data.class_counts import told
 from lightsweep.data.image_folder import ImageFolderDataModule
-from lightsweep.errors import ConfigError
 
 NAMES = [f"{number}.png" for number in range(40)]
 

@@ -15,9 +15,9 @@ import pytest
 from torchvision.datasets import CIFAR10
 
 from cifar10_files import CLASSES, cifar10_batch, write_cifar10, write_python2
-from lightsweep.build import build
+from lightsweep.config.build import build
+from lightsweep.core.errors import ConfigError
 from lightsweep.data.cifar10 import CIFAR10DataModule
-from lightsweep.errors import ConfigError
 
 
 @pytest.fixture

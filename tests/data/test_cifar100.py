@@ -8,9 +8,9 @@ import pytest
 from torchvision.datasets import CIFAR100
 
 from cifar10_files import cifar10_batch, write_cifar100, write_python2
-from lightsweep.build import build
+from lightsweep.config.build import build
+from lightsweep.core.errors import ConfigError
 from lightsweep.data.cifar100 import CIFAR100DataModule
-from lightsweep.errors import ConfigError
 
 
 @pytest.fixture

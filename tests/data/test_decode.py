@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lightsweep.core.text import printable
 from lightsweep.data.decode import MAX_PIXELS, RESIZES, BadImage, decode
-from lightsweep.names import printable
 
 NOISE = np.random.default_rng(0).integers(0, 256, (6, 6, 3), dtype=np.uint8)
 CORNERS = np.zeros((24, 24, 3), dtype=np.uint8)  # red top left, green top right, blue bottom left

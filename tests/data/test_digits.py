@@ -3,7 +3,7 @@
 import numpy as np
 from sklearn.datasets import load_digits
 
-from lightsweep.build import build
+from lightsweep.config.build import build
 
 
 def test_holds_every_digit_once_in_stratified_parts(compose) -> None:

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from lightsweep.build import build
+from lightsweep.config.build import build
+from lightsweep.core.errors import ConfigError
 from lightsweep.data import fake as generated
-from lightsweep.errors import ConfigError
 
 
 @pytest.fixture

@@ -15,9 +15,9 @@ import evaluate
 import export
 import predict
 from digits_runs import composed
+from lightsweep.config import table
+from lightsweep.core.errors import ConfigError
 from lightsweep.data import foreign
-from lightsweep.errors import ConfigError
-from lightsweep.security import table
 
 
 class Pairs(Dataset):

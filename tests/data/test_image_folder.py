@@ -12,12 +12,12 @@ import torch
 from PIL import Image
 
 from image_files import CLASSES, picture, write_folder, write_junk, write_oddities
-from lightsweep import memory
-from lightsweep.build import build
+from lightsweep.config.build import build
+from lightsweep.core import memory
+from lightsweep.core.errors import ConfigError
 from lightsweep.data import cache, decoded_store, decoding
 from lightsweep.data.decode import decode
 from lightsweep.data.image_folder import ImageFolderDataModule
-from lightsweep.errors import ConfigError
 
 Opener = Callable[..., ImageFolderDataModule]
 

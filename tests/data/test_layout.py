@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from lightsweep.core.errors import ConfigError
 from lightsweep.data.folders import PARTS, scan
 from lightsweep.data.layout import meaning
-from lightsweep.errors import ConfigError
 
 
 def made(root: Path, *files: str) -> Path:

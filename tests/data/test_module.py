@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from lightsweep import memory
-from lightsweep.build import build
+from lightsweep.config.build import build
+from lightsweep.core import memory
+from lightsweep.core.errors import ConfigError
 from lightsweep.data import placement
-from lightsweep.errors import ConfigError
 
 CPU = torch.device("cpu")
 

@@ -9,7 +9,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from lightsweep.figures import class_counts, confusion, curves, samples, style
+from lightsweep.reports.pictures import class_counts, confusion, curves, samples, style
 
 RNG = np.random.default_rng(0)
 AWKWARD = ("$x_{", "a_b^c$", "日本語の名前", "Ünï\ncode\x1b[31m", "a name that is much too long to be shown", "")

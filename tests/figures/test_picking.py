@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from lightsweep.figures.picking import across_classes, most_wrong
+from lightsweep.reports.pictures.picking import across_classes, most_wrong
 
 LABELS = np.array([2, 2, 0, 1, 1, 1, 0])
 

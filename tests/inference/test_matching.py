@@ -4,17 +4,17 @@ import numpy as np
 import pytest
 import torch
 
-from lightsweep.checkpoints import Description
+from lightsweep.core.errors import ConfigError
 from lightsweep.data.digits import DigitsDataModule
 from lightsweep.data.module import ImageArrays
 from lightsweep.data.normalize import symmetric
-from lightsweep.errors import ConfigError
 from lightsweep.inference import matching
+from lightsweep.training.checkpoints import Description
 
 
 @pytest.fixture
 def digits(compose):
-    from lightsweep.build import build
+    from lightsweep.config.build import build
 
     data = build(compose("data.normalize=channel").data, "data")
     assert isinstance(data, DigitsDataModule)

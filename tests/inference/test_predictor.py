@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from lightsweep import checkpoints
-from lightsweep.errors import ConfigError
+from lightsweep.core.errors import ConfigError
 from lightsweep.inference import predictor
+from lightsweep.training import checkpoints
 
 
 @pytest.mark.parametrize(("trained_in", "said"), [("bf16-mixed", "bf16-mixed"), ("32", "32-true")])

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from lightsweep import run_folder
-from lightsweep.errors import ConfigError
+from lightsweep.core.errors import ConfigError
 from lightsweep.inference import trained_runs
+from lightsweep.runs import run_folder
 
 
 def a_run(folder: Path, *names: str, score_with: str = "best", value: float = 0.5, monitor: str = "val/acc") -> Path:

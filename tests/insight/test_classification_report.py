@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import classification_report, roc_auc_score
 
-from lightsweep.insight.classification_report import as_json, as_text, measure
+from lightsweep.reports.classification_report import as_json, as_text, measure
 
 RNG = np.random.default_rng(0)
 NAMES = ("cat", "dog", "eel", "fox")

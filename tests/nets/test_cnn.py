@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch import nn
 
-from lightsweep.build import build
-from lightsweep.errors import ConfigError
+from lightsweep.config.build import build
+from lightsweep.core.errors import ConfigError
 from lightsweep.nets import CNN
-from lightsweep.objective import Objective
-from lightsweep.results import parameters
+from lightsweep.runs.results import parameters
+from lightsweep.training.objective import Objective
 
 
 @pytest.fixture

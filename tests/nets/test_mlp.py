@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from lightsweep.build import build
-from lightsweep.errors import ConfigError
+from lightsweep.config.build import build
+from lightsweep.core.errors import ConfigError
 from lightsweep.nets import MLP
-from lightsweep.results import parameters
+from lightsweep.runs.results import parameters
 
 COLOUR = (3, 32, 32)
 

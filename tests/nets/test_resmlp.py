@@ -6,10 +6,10 @@ from torch import nn
 from torch.nn import functional as F
 from torchvision.ops import StochasticDepth
 
-from lightsweep.build import build
-from lightsweep.errors import ConfigError
+from lightsweep.config.build import build
+from lightsweep.core.errors import ConfigError
 from lightsweep.nets import ResMLP
-from lightsweep.objective import Objective
+from lightsweep.training.objective import Objective
 
 
 @pytest.fixture

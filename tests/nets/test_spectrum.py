@@ -6,8 +6,8 @@ import torch
 from scipy.fft import dctn
 from torch import nn
 
-from lightsweep.build import build
-from lightsweep.errors import ConfigError
+from lightsweep.config.build import build
+from lightsweep.core.errors import ConfigError
 from lightsweep.nets.spectrum import Spectrum, flat
 
 

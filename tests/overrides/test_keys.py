@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lightsweep.overrides.nearest import nearest
+from lightsweep.core.nearest import nearest
 
 KEYS = ("optimizer.lr", "optimizer.weight_decay", "model.width", "data.batch_size", "trainer.max_epochs", "seed")
 MEANT: list[tuple[list[str], str]] = [

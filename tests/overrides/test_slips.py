@@ -6,8 +6,8 @@ import subprocess
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from lightsweep.errors import ConfigError
-from lightsweep.overrides import slips
+from lightsweep.config import slips
+from lightsweep.core.errors import ConfigError
 
 BEFORE, AFTER = ["data=digits", "trainer=cpu"], ["model.bn=true"]
 MEANT: list[tuple[list[str], dict[str, object]]] = [

@@ -8,8 +8,8 @@ import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from lightsweep.overrides.values import meant_by, override, written
-from lightsweep.sweep.space_text import parse
+from lightsweep.core.overrides import meant_by, override, written
+from lightsweep.sweeper.space_text import parse
 
 TEXTS = [
     *("/d/My Photos (2024)", "/a=b", "a,b", "it's", 'say "x"', "both ' and \"", "C:\\new\\", '\\"', "\\'", "end\\"),

@@ -50,7 +50,7 @@ def test_without_torch(tmp_path, arguments):
 
 def test_a_sweeps_own_process_is_light():
     """It waits for its workers; torch in it would cost ten seconds and a worker's memory."""
-    code = "import sys, lightsweep.sweep.session; print(*sys.modules)"
+    code = "import sys, lightsweep.sweeper.session; print(*sys.modules)"
     ended = subprocess.run([sys.executable, "-c", code], cwd=SCRIPT.parent, check=True, capture_output=True, text=True)
 
     modules = set(ended.stdout.split())

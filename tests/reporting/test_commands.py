@@ -12,7 +12,7 @@ import pytest
 
 import compare
 import report
-from lightsweep.errors import ConfigError
+from lightsweep.core.errors import ConfigError
 
 SRC = Path(report.__file__).parent
 

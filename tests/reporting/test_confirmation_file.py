@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from lightsweep.reporting import confirmation_file
+from lightsweep.sweeper import confirmation_file
 
 EARLIER: dict[str, Any] = {  # as it was before there were verdicts
     "best_trial": 4,

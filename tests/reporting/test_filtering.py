@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from lightsweep.errors import ConfigError
-from lightsweep.reporting import filtering
-from lightsweep.reporting.runs import Run
+from lightsweep.core.errors import ConfigError
+from lightsweep.reports import filtering
+from lightsweep.reports.runs import Run
 
 ROW = {
     "val/acc": 0.6,

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 import report
-from lightsweep.errors import ConfigError
+from lightsweep.core.errors import ConfigError
 from lightsweep.nets.mlp import hidden_widths
-from lightsweep.reporting import finding
-from lightsweep.reporting.runs import hidden_layers
+from lightsweep.reports import finding
+from lightsweep.reports.runs import hidden_layers
 
 
 def test_reads_a_real_run(finished) -> None:

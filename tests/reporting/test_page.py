@@ -13,7 +13,7 @@ import pytest
 
 import compare
 import report
-from lightsweep.reporting import page, searched, study
+from lightsweep.reports import page, searched, study
 
 FLAGS = [
     "--headless",

@@ -6,7 +6,7 @@ import pytest
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import create_trial
 
-from lightsweep.reporting.searched import Dimension, at_edges, dimensions, short
+from lightsweep.reports.searched import Dimension, at_edges, dimensions, short
 
 
 def of(*distributions: BaseDistribution) -> Dimension:

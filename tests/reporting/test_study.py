@@ -8,10 +8,10 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from lightsweep.errors import ConfigError
-from lightsweep.reporting import drawing, overview, study
-from lightsweep.reporting.study import Study
-from lightsweep.reporting.study_figures import StudyFigures
+from lightsweep.core.errors import ConfigError
+from lightsweep.reports import drawing, overview, study
+from lightsweep.reports.study import Study
+from lightsweep.reports.study_figures import StudyFigures
 
 
 def state(folder: Path) -> dict[str, tuple[int, int]]:

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from lightsweep.errors import ConfigError
-from lightsweep.reporting import finding, folding, table
-from lightsweep.reporting.runs import Run
+from lightsweep.core.errors import ConfigError
+from lightsweep.reports import finding, folding, table
+from lightsweep.reports.runs import Run
 
 
 def runs_of(tmp_path: Path) -> list[Run]:

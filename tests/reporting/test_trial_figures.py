@@ -7,10 +7,10 @@ import pytest
 from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.trial import TrialState, create_trial
 
-from lightsweep.reporting import drawing, overview
-from lightsweep.reporting.study import Study
-from lightsweep.reporting.study_figures import StudyFigures
-from lightsweep.sweep.value import value_of
+from lightsweep.reports import drawing, overview
+from lightsweep.reports.study import Study
+from lightsweep.reports.study_figures import StudyFigures
+from lightsweep.sweeper.value import value_of
 
 SPACE = {"lr": FloatDistribution(1e-5, 1.0, log=True), "width": IntDistribution(1, 100)}
 

@@ -7,8 +7,8 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from scipy import stats
 
-from lightsweep.reporting import search, verdict
-from lightsweep.reporting.search import Confirmed, Entry, Search
+from lightsweep.sweeper import search, verdict
+from lightsweep.sweeper.search import Confirmed, Entry, Search
 
 BEST, BASE = (0.92, 0.93, 0.94), (0.80, 0.82, 0.81)
 

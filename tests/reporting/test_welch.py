@@ -3,7 +3,7 @@
 import pytest
 from scipy import stats
 
-from lightsweep.reporting import welch
+from lightsweep.sweeper import welch
 
 
 @pytest.mark.parametrize(("effect", "n"), [(0.5, 64), (0.8, 26), (1.0, 17), (1.2, 12)])

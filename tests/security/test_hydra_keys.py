@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from lightsweep.errors import ConfigError
-from lightsweep.security import hydra_keys, table, typed
+from lightsweep.config import hydra_keys, table, typed
+from lightsweep.core.errors import ConfigError
 
 GLOBAL = "# @package _global_\n"
 
@@ -247,7 +247,7 @@ def test_a_key_with_a_dot_is_no_slot(scene, attack, mode: list[str]) -> None:
     attack("--config-name", "mine", *mode, says="hydra.sweeper")
     scene.write(
         "mine.yaml",
-        {"defaults": ["train", "_self_"], "hydra.callbacks.x": {"_target_": "lightsweep.run_folder.ConfigFirst"}},
+        {"defaults": ["train", "_self_"], "hydra.callbacks.x": {"_target_": "lightsweep.runs.run_folder.ConfigFirst"}},
     )
     attack("--config-name", "mine", *mode, says="hydra.callbacks.x must not have a _target_")
 

@@ -5,9 +5,9 @@ import sys
 import pytest
 from omegaconf import OmegaConf
 
-from lightsweep import resolvers
-from lightsweep.errors import ConfigError
-from lightsweep.security import interpolations, typed
+from lightsweep.app import resolvers
+from lightsweep.config import interpolations, typed
+from lightsweep.core.errors import ConfigError
 from test_configs import CONF
 
 

@@ -6,8 +6,8 @@ import pytest
 
 from cifar10_files import write_cifar10
 from image_files import write_folder
-from lightsweep.errors import ConfigError
-from lightsweep.security import links
+from lightsweep.core import links
+from lightsweep.core.errors import ConfigError
 from tiny import TINY
 
 

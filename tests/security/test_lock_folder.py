@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from lightsweep.errors import ConfigError
-from lightsweep.sweep.locks import FileLock, shared_path
+from lightsweep.core.errors import ConfigError
+from lightsweep.sweeper.locks import FileLock, shared_path
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ import export
 import predict
 import report
 from digits_runs import trained
-from lightsweep.checkpoints import AtomicCheckpointIO
+from lightsweep.training.checkpoints import AtomicCheckpointIO
 
 LINK = {
     "a": {
@@ -121,7 +121,7 @@ PATHS: dict[str, tuple[str, Any, str]] = {
     "a tracker's server": (
         "logger.mlflow",
         {
-            "_target_": "lightsweep.tracking.loggers.mlflow",
+            "_target_": "lightsweep.training.loggers.mlflow",
             "store": "http://127.0.0.1:9",
             "experiment": "a",
             "name": "b",
@@ -132,7 +132,7 @@ PATHS: dict[str, tuple[str, Any, str]] = {
     "a tracker that uploads": (
         "logger.wandb",
         {
-            "_target_": "lightsweep.tracking.loggers.wandb",
+            "_target_": "lightsweep.training.loggers.wandb",
             "project": "a",
             "group": "b",
             "name": "c",
@@ -319,8 +319,8 @@ def test_a_table_leads_no_evaluation_elsewhere(scene, foreign, call, tmp_path) -
 def test_no_cell_of_a_table_is_a_formula(name: str) -> None:
     import numpy as np
 
-    from lightsweep.names import plain_text, spreadsheet_cell
-    from lightsweep.results import confusion_csv
+    from lightsweep.core.text import plain_text, spreadsheet_cell
+    from lightsweep.runs.results import confusion_csv
 
     rows = confusion_csv(np.eye(2, dtype=int), (name, "cat")).splitlines()
     assert all(not cell.strip('"').startswith(("=", "+", "-", "@", "\t")) for row in rows for cell in row.split(","))

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from lightsweep.errors import ConfigError
-from lightsweep.security import secrets
-from lightsweep.sweep.storage import Address, connect, turns_at
+from lightsweep.core import secrets
+from lightsweep.core.errors import ConfigError
+from lightsweep.sweeper.storage import Address, connect, turns_at
 from tiny import TINY
 
 URLS = {

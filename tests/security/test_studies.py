@@ -10,8 +10,8 @@ from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState, create_trial
 
 import report
-from lightsweep.sweep import cmaes
-from lightsweep.sweep.storage import connect
+from lightsweep.sweeper import cmaes
+from lightsweep.sweeper.storage import connect
 from tiny import TINY
 
 SMALL = [override for override in TINY if not override.startswith("model.width")]

@@ -6,10 +6,10 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from lightsweep import checkpoints
-from lightsweep.build import build
-from lightsweep.errors import ConfigError
-from lightsweep.security import table, targets
+from lightsweep.config import table, targets
+from lightsweep.config.build import build
+from lightsweep.core.errors import ConfigError
+from lightsweep.training import checkpoints
 
 # What is called, and how. Each would leave the marker or change the victim.
 ATTACKS: dict[str, dict[str, Any]] = {
@@ -60,11 +60,11 @@ ATTACKS: dict[str, dict[str, Any]] = {
     "optuna.load_study": {"study_name": "x", "storage": "sqlite:///{marker}"},
     "lightsweep.nets.torch.load": {"f": "{pickle}", "weights_only": False},
     "lightsweep.nets.MLP.load_state_dict": {},
-    "lightsweep.schedules.checks.ConfigError": {},
-    "lightsweep.schedules.cos": {"_args_": [1.0]},
-    "lightsweep.checkpoints.load": {"path": "{pickle}"},
-    "lightsweep.files.write_whole": {"path": "{victim}", "text": "x"},
-    "lightsweep.run_folder.discard": {"folder": "{home}"},
+    "lightsweep.training.schedules.checks.ConfigError": {},
+    "lightsweep.training.schedules.cos": {"_args_": [1.0]},
+    "lightsweep.training.checkpoints.load": {"path": "{pickle}"},
+    "lightsweep.core.files.write_whole": {"path": "{victim}", "text": "x"},
+    "lightsweep.runs.run_folder.discard": {"folder": "{home}"},
     "lightsweep.data.cifar10.CIFAR10DataModule.load_from_checkpoint": {"checkpoint_path": "{pickle}"},
     "lightsweep.data.batch_files.pickle.load": {"file": "{pickle}"},
     "hydra.utils.get_method": {"path": "os.system"},

@@ -7,7 +7,7 @@ import torch
 from optuna.distributions import CategoricalDistribution
 from optuna.trial import TrialState, create_trial
 
-from lightsweep.sweep.storage import connect
+from lightsweep.sweeper.storage import connect
 from tiny import TINY
 
 ESCAPE = "\x1b]0;PWNED\x07\x1b[2J"

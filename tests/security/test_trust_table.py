@@ -9,9 +9,9 @@ import yaml
 from hydra.utils import get_object
 from omegaconf import OmegaConf
 
-from lightsweep.build import build
-from lightsweep.errors import ConfigError
-from lightsweep.security import table, targets
+from lightsweep.config import table, targets
+from lightsweep.config.build import build
+from lightsweep.core.errors import ConfigError
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 ENTRIES = [(key, name) for key, slot in table.SLOTS.items() for name in slot.names]
@@ -24,7 +24,7 @@ NEEDED: dict[str, dict[str, Any]] = {
     "pytorch_lightning.callbacks.StochasticWeightAveraging": {"swa_lrs": 0.1},
     "pytorch_lightning.loggers.CSVLogger": {"save_dir": "{run}"},
     "pytorch_lightning.loggers.TensorBoardLogger": {"save_dir": "{run}"},
-    "lightsweep.checkpoints.BestCheckpoint": {"dirpath": "{run}", "monitor": "val/acc", "mode": "max"},
+    "lightsweep.training.checkpoints.BestCheckpoint": {"dirpath": "{run}", "monitor": "val/acc", "mode": "max"},
     "optuna.samplers.GridSampler": {"search_space": {"a": [1]}},
     "optuna.samplers.PartialFixedSampler": {
         "fixed_params": {},

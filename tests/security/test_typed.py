@@ -2,7 +2,7 @@
 
 import pytest
 
-from lightsweep.security import typed
+from lightsweep.config import typed
 
 
 @pytest.mark.parametrize(

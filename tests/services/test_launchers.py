@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from optuna.trial import TrialState
 
-from lightsweep.security.paths import ROOT
-from lightsweep.sweep.ledger import is_interrupted
+from lightsweep.core.paths import ROOT
+from lightsweep.sweeper.ledger import is_interrupted
 from toy_sweeps import Sweep, check_books
 
 pytestmark = pytest.mark.timeout(200)

@@ -14,8 +14,8 @@ from optuna.trial import TrialState
 
 import postgresql
 import slurm
-from lightsweep.security.paths import ROOT
-from lightsweep.sweep.ledger import ended, is_interrupted
+from lightsweep.core.paths import ROOT
+from lightsweep.sweeper.ledger import ended, is_interrupted
 from slurm import Cluster
 from toy_sweeps import Sweep, check_books
 

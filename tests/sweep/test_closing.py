@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from optuna.trial import TrialState, create_trial
 
-from lightsweep.sweep import closing
-from lightsweep.sweep.storage import Address
+from lightsweep.sweeper import closing
+from lightsweep.sweeper.storage import Address
 
 COMPLETE = create_trial(value=1.0)
 PRUNED = create_trial(state=TrialState.PRUNED)

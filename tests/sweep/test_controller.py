@@ -6,10 +6,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from lightsweep import signals
-from lightsweep.errors import Interrupted
-from lightsweep.sweep.assignment import Assignment, Outcome
-from lightsweep.sweep.controller import Controller, Limits, Stop
+from lightsweep.core import signals
+from lightsweep.core.errors import Interrupted
+from lightsweep.sweeper.assignment import Assignment, Outcome
+from lightsweep.sweeper.controller import Controller, Limits, Stop
 
 
 class Slot:
@@ -104,7 +104,7 @@ def controlled(books, slot, said: list[str]) -> Controller:
 
 @pytest.mark.timeout(10)
 def test_what_does_not_end_after_a_signal_is_killed_and_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lightsweep.sweep.controller.GRACE", 0.5)
+    monkeypatch.setattr("lightsweep.sweeper.controller.GRACE", 0.5)
     books, slot, said = Books(), Stuck(), list[str]()
     with pytest.raises(Interrupted):
         controlled(books, slot, said).run_trials()
@@ -260,7 +260,7 @@ class Sequel:
 def test_a_trial_is_asked_for_when_its_worker_is_ready_and_the_time_counts_from_then(
     monkeypatch: pytest.MonkeyPatch, timeout: float | None
 ) -> None:
-    monkeypatch.setattr("lightsweep.sweep.controller._LOOK_EVERY", 0.1)
+    monkeypatch.setattr("lightsweep.sweeper.controller._LOOK_EVERY", 0.1)
     books = Sequel(1)
     quiet = {"changed": lambda number: None, "look": lambda running: None, "say": lambda line: None}
     slow = Starting(30)  # some time longer than `timeout`
@@ -273,7 +273,7 @@ def test_a_trial_is_asked_for_when_its_worker_is_ready_and_the_time_counts_from_
 
 @pytest.mark.timeout(20)
 def test_workers_that_are_ready_wait_for_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lightsweep.sweep.controller._LOOK_EVERY", 0.02)
+    monkeypatch.setattr("lightsweep.sweeper.controller._LOOK_EVERY", 0.02)
     books = Sequel(3)
     quiet = {"changed": lambda number: None, "look": lambda running: None, "say": lambda line: None}
     never = Starting(10**9)

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from lightsweep.errors import ConfigError
-from lightsweep.sweep import executors
-from lightsweep.sweep.executors import submitit_jobs
+from lightsweep.core.errors import ConfigError
+from lightsweep.sweeper import executors
+from lightsweep.sweeper.executors import submitit_jobs
 
 
 def plan(launcher: str | None = "basic", executor: str | None = None, n_jobs: int = 1, **others: Any) -> Any:

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from lightsweep.errors import RunFailed
-from lightsweep.sweep.assignment import Assignment, Outcome, write_outcome
-from lightsweep.sweep.executors import job_queue
-from lightsweep.sweep.executors.cluster import DONE, FAULT, NO_FAULT, RUNNING, UNKNOWN, State
-from lightsweep.sweep.executors.job_queue import JobSlot, Queue
-from lightsweep.sweep.executors.node import NodeJob
-from lightsweep.sweep.reports import FileReports
+from lightsweep.core.errors import RunFailed
+from lightsweep.sweeper.assignment import Assignment, Outcome, write_outcome
+from lightsweep.sweeper.executors import job_queue
+from lightsweep.sweeper.executors.cluster import DONE, FAULT, NO_FAULT, RUNNING, UNKNOWN, State
+from lightsweep.sweeper.executors.job_queue import JobSlot, Queue
+from lightsweep.sweeper.executors.node import NodeJob
+from lightsweep.sweeper.reports import FileReports
 
 OUT_OF_MEMORY = State(FAULT, "it ran out of memory")
 CANCELLED = State(NO_FAULT, "the job was cancelled")

@@ -7,9 +7,9 @@ from pathlib import Path
 import optuna
 import pytest
 
-from lightsweep.errors import ConfigError
-from lightsweep.reporting import study as reported
-from lightsweep.sweep.storage import connect
+from lightsweep.core.errors import ConfigError
+from lightsweep.reports import study as reported
+from lightsweep.sweeper.storage import connect
 
 
 @pytest.fixture

@@ -10,13 +10,13 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from lightsweep.lookup import JOURNAL
-from lightsweep.sweep import liveness
-from lightsweep.sweep.assignment import Outcome
-from lightsweep.sweep.executors import workers
-from lightsweep.sweep.ledger import Ledger, ended, is_interrupted
-from lightsweep.sweep.liveness import LOST_AFTER, is_alive
-from lightsweep.sweep.storage import Address, connect
+from lightsweep.runs.lookup import JOURNAL
+from lightsweep.sweeper import liveness
+from lightsweep.sweeper.assignment import Outcome
+from lightsweep.sweeper.executors import workers
+from lightsweep.sweeper.ledger import Ledger, ended, is_interrupted
+from lightsweep.sweeper.liveness import LOST_AFTER, is_alive
+from lightsweep.sweeper.storage import Address, connect
 
 
 @pytest.fixture
@@ -181,7 +181,7 @@ def test_a_torn_line_is_cut_off_before_the_next_is_written(open_ledger, tmp_path
 @pytest.fixture
 def on_a_server(open_ledger, monkeypatch: pytest.MonkeyPatch):
     """The same ledgers, as if their journal were a database that other machines reach."""
-    monkeypatch.setattr("lightsweep.sweep.ledger.is_server", lambda address: True)
+    monkeypatch.setattr("lightsweep.sweeper.ledger.is_server", lambda address: True)
     return open_ledger
 
 
@@ -331,7 +331,7 @@ def seen(ledger: Ledger) -> float:
 
 @pytest.fixture
 def quickly_renewed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lightsweep.sweep.liveness.RENEW_EVERY", 0.05)
+    monkeypatch.setattr("lightsweep.sweeper.liveness.RENEW_EVERY", 0.05)
 
 
 @pytest.mark.usefixtures("quickly_renewed")
@@ -401,7 +401,7 @@ def test_books_are_kept_while_they_are_renewed(tmp_path: Path, kind: str) -> Non
 
 def test_a_trial_in_this_process_does_not_keep_the_lease_from_being_renewed(tiny_sweep, monkeypatch) -> None:
     """The loop has no turn while a trial runs with n_jobs=0."""
-    monkeypatch.setattr("lightsweep.sweep.liveness.RENEW_EVERY", 0.05)
+    monkeypatch.setattr("lightsweep.sweeper.liveness.RENEW_EVERY", 0.05)
     renewed: list[float] = []
     running: list[tuple[float, float]] = []
     renew, run = Ledger.renew, workers.run

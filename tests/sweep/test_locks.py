@@ -10,11 +10,11 @@ import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from lightsweep.errors import Interrupted
-from lightsweep.sweep import journal, locks
-from lightsweep.sweep.liveness import Owner
-from lightsweep.sweep.locks import FileLock, JournalLock
-from lightsweep.sweep.storage import connect
+from lightsweep.core.errors import Interrupted
+from lightsweep.sweeper import journal, locks
+from lightsweep.sweeper.liveness import Owner
+from lightsweep.sweeper.locks import FileLock, JournalLock
+from lightsweep.sweeper.storage import connect
 
 
 def test_a_lock_that_a_signal_left_behind_is_taken_again(tmp_path: Path) -> None:

@@ -12,11 +12,11 @@ from types import SimpleNamespace
 import pytest
 from omegaconf import OmegaConf
 
-from lightsweep import signals
-from lightsweep.sweep.assignment import OUTCOME, Assignment, Outcome, read_outcome, write_outcome
-from lightsweep.sweep.executors import job_marks, node
-from lightsweep.sweep.executors.job_marks import Mark
-from lightsweep.sweep.executors.node import NodeJob
+from lightsweep.core import signals
+from lightsweep.sweeper.assignment import OUTCOME, Assignment, Outcome, read_outcome, write_outcome
+from lightsweep.sweeper.executors import job_marks, node
+from lightsweep.sweeper.executors.job_marks import Mark
+from lightsweep.sweeper.executors.node import NodeJob
 
 utils = pytest.importorskip("submitit.core.utils", reason="needs the extra: pip install 'lightsweep[slurm]'")
 

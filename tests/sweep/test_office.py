@@ -7,11 +7,11 @@ from threading import Thread
 import optuna
 import pytest
 
-from lightsweep.lookup import JOURNAL
-from lightsweep.sweep import liveness
-from lightsweep.sweep.liveness import LOST_AFTER, Owner
-from lightsweep.sweep.office import Office
-from lightsweep.sweep.storage import connect
+from lightsweep.runs.lookup import JOURNAL
+from lightsweep.sweeper import liveness
+from lightsweep.sweeper.liveness import LOST_AFTER, Owner
+from lightsweep.sweeper.office import Office
+from lightsweep.sweeper.storage import connect
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from lightsweep.sweep import opening
+from lightsweep.sweeper import opening
 from tiny import TINY
 
 

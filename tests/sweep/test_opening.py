@@ -10,12 +10,12 @@ import pytest
 import torch
 from optuna.trial import TrialState
 
-from lightsweep import memory
-from lightsweep.errors import ConfigError
-from lightsweep.lookup import JOURNAL
-from lightsweep.sweep import opening
-from lightsweep.sweep.liveness import LOST_AFTER
-from lightsweep.sweep.storage import Address, connect
+from lightsweep.core import memory
+from lightsweep.core.errors import ConfigError
+from lightsweep.runs.lookup import JOURNAL
+from lightsweep.sweeper import opening
+from lightsweep.sweeper.liveness import LOST_AFTER
+from lightsweep.sweeper.storage import Address, connect
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from lightsweep.sweep.assignment import FACTS, OUTCOME, Outcome, read_outcome, write_outcome
+from lightsweep.sweeper.assignment import FACTS, OUTCOME, Outcome, read_outcome, write_outcome
 
 FINE: dict[str, Any] = {"state": "complete", "value": 0.5, "error": None, "facts": {"val/acc": 0.5}}
 

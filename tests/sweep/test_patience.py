@@ -14,14 +14,15 @@ from optuna.storages import InMemoryStorage
 from optuna.trial import TrialState, create_trial
 from sqlalchemy.exc import DataError, OperationalError
 
-from lightsweep.errors import StorageLost
-from lightsweep.lookup import JOURNAL
-from lightsweep.sweep import patience, waiting
-from lightsweep.sweep.assignment import Outcome, _outcome
-from lightsweep.sweep.ledger import Ledger, is_interrupted
-from lightsweep.sweep.liveness import LOST_AFTER, is_alive
-from lightsweep.sweep.patience import Patience, PatientStorage
-from lightsweep.sweep.storage import Address, connect, follow
+from lightsweep.core import waiting
+from lightsweep.core.errors import StorageLost
+from lightsweep.runs.lookup import JOURNAL
+from lightsweep.sweeper import patience
+from lightsweep.sweeper.assignment import Outcome, _outcome
+from lightsweep.sweeper.ledger import Ledger, is_interrupted
+from lightsweep.sweeper.liveness import LOST_AFTER, is_alive
+from lightsweep.sweeper.patience import Patience, PatientStorage
+from lightsweep.sweeper.storage import Address, connect, follow
 from tiny import TINY
 
 GONE = OperationalError("SELECT 1", None, Exception("server closed the\nconnection"))
@@ -31,7 +32,7 @@ GONE = OperationalError("SELECT 1", None, Exception("server closed the\nconnecti
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(patience, "_PAUSES", (0.01, 0.05))
     monkeypatch.setattr(waiting, "SAY_AFTER", 0.1)
-    monkeypatch.setattr("lightsweep.sweep.storage._LOCKED", 0.1)
+    monkeypatch.setattr("lightsweep.sweeper.storage._LOCKED", 0.1)
     connect.cache_clear()
     follow.cache_clear()
 
@@ -224,7 +225,7 @@ def locked(tmp_path: Path):
 @pytest.fixture
 def training(monkeypatch: pytest.MonkeyPatch) -> list[Callable[[], None]]:
     """Things to do in the first epochs of the first trial, one an epoch."""
-    from lightsweep.sweep.pruning import PruningCallback
+    from lightsweep.training.pruning import PruningCallback
 
     actions: list[Callable[[], None]] = []
     report = PruningCallback.on_train_epoch_end

@@ -8,9 +8,9 @@ from pathlib import Path
 import optuna
 import pytest
 
-from lightsweep.errors import ConfigError
-from lightsweep.sweep import places
-from lightsweep.sweep.storage import connect
+from lightsweep.core.errors import ConfigError
+from lightsweep.sweeper import places
+from lightsweep.sweeper.storage import connect
 
 KEY = "hydra.sweeper.storage"
 

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from lightsweep.security.paths import ROOT
-from lightsweep.sweep import portable
-from lightsweep.sweep.portable import Portable, reference
+from lightsweep.core.paths import ROOT
+from lightsweep.sweeper import portable
+from lightsweep.sweeper.portable import Portable, reference
 
 SCRIPT = """
 import functools, sys, threading
 
-from lightsweep.sweep.portable import Portable
+from lightsweep.sweeper.portable import Portable
 
 unpicklable = threading.Lock()  # what is pickled with its names would take this along
 

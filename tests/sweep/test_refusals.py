@@ -6,7 +6,7 @@ from pathlib import Path
 import optuna
 import pytest
 
-from lightsweep.sweep.storage import connect
+from lightsweep.sweeper.storage import connect
 from tiny import TINY
 
 FAULTS = [
@@ -113,7 +113,7 @@ def takes_no_arguments():
 def test_a_function_of_ones_own_that_fails_is_refused(launch, place: Path, monkeypatch, function: str) -> None:
     (place / "failing_space.py").write_text(FAILING)
     monkeypatch.syspath_prepend(str(place))
-    monkeypatch.setattr("lightsweep.sweep.plan.instantiate", trusting(monkeypatch))
+    monkeypatch.setattr("lightsweep.sweeper.plan.instantiate", trusting(monkeypatch))
     before = contents(place)
     target = f"hydra.sweeper.custom_search_space=failing_space.{function}"
     done = launch("sweep=quick", f"hydra.sweep.dir={place}/study", *TINY, target)
@@ -124,7 +124,7 @@ def test_a_function_of_ones_own_that_fails_is_refused(launch, place: Path, monke
 
 def trusting(monkeypatch):
     """Hydra's `instantiate`, to which anything may be named."""
-    from lightsweep.sweep import plan
+    from lightsweep.sweeper import plan
 
     instantiate = plan.instantiate
     return lambda node: instantiate(node, _execution_whitelist_=["failing_space.*"])

@@ -8,13 +8,13 @@ import pytest
 from optuna.distributions import CategoricalDistribution
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
-from lightsweep.lookup import JOURNAL
-from lightsweep.sweep import fixed, repeats
-from lightsweep.sweep.assignment import Outcome
-from lightsweep.sweep.ledger import Ledger, ended
-from lightsweep.sweep.repeats import LIMIT, Repeats, is_repeat, without
-from lightsweep.sweep.space_text import parse
-from lightsweep.sweep.storage import Address, connect, follow
+from lightsweep.runs.lookup import JOURNAL
+from lightsweep.sweeper import fixed, repeats
+from lightsweep.sweeper.assignment import Outcome
+from lightsweep.sweeper.ledger import Ledger, ended
+from lightsweep.sweeper.repeats import LIMIT, Repeats, is_repeat, without
+from lightsweep.sweeper.space_text import parse
+from lightsweep.sweeper.storage import Address, connect, follow
 from toy_sweeps import check_books
 
 WHEN = {"optimizer=sgd": {"optimizer.momentum": "choice(0.8,0.9)"}}

@@ -9,9 +9,9 @@ import pytest
 from optuna.pruners import BasePruner, NopPruner
 from optuna.trial import TrialState
 
-from lightsweep.lookup import JOURNAL
-from lightsweep.sweep.reports import FileReports, Mailbox, StorageReports, follow
-from lightsweep.sweep.storage import Address, connect
+from lightsweep.runs.lookup import JOURNAL
+from lightsweep.sweeper.reports import FileReports, Mailbox, StorageReports, follow
+from lightsweep.sweeper.storage import Address, connect
 
 
 class Study:

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from omegaconf import DictConfig
 
-from lightsweep.errors import ConfigError
-from lightsweep.sweep.settings import Settings
+from lightsweep.core.errors import ConfigError
+from lightsweep.sweeper.settings import Settings
 
 FINE: dict[str, Any] = {
     "sampler": DictConfig({"_target_": "optuna.samplers.TPESampler"}),

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from lightsweep.errors import ConfigError, RunFailed
-from lightsweep.sweep.executors.cluster import DONE, FAULT, NO_FAULT, RUNNING, UNKNOWN, State
-from lightsweep.sweep.executors.local import Local
-from lightsweep.sweep.executors.slurm import Slurm
+from lightsweep.core.errors import ConfigError, RunFailed
+from lightsweep.sweeper.executors.cluster import DONE, FAULT, NO_FAULT, RUNNING, UNKNOWN, State
+from lightsweep.sweeper.executors.local import Local
+from lightsweep.sweeper.executors.slurm import Slurm
 
 # Every word of squeue's manual page, and what it means for a job: whether it runs, waits or may run again by itself.
 WORDS = {
@@ -118,7 +118,7 @@ def test_a_controller_that_does_not_answer_says_nothing(slurm: Slurm, command, m
     asked = command("sacct", "7|FAILED\n")
     command("squeue", err="slurm_load_jobs error: Unable to contact slurm controller (connect failure)\n", code=1)
     assert slurm.states(["7"]) is None
-    monkeypatch.setattr("lightsweep.sweep.executors.slurm._PATIENCE", 0.0)
+    monkeypatch.setattr("lightsweep.sweeper.executors.slurm._PATIENCE", 0.0)
     with pytest.raises(RunFailed, match="slurm did not answer for 0 s; the same command goes on"):
         slurm.is_ours("7")  # not a no: a job that runs would be run again
     assert not asked.exists()
@@ -127,7 +127,7 @@ def test_a_controller_that_does_not_answer_says_nothing(slurm: Slurm, command, m
 def test_nor_does_a_command_that_hangs_or_is_gone(slurm: Slurm, command, monkeypatch: pytest.MonkeyPatch) -> None:
     squeue = command("squeue").with_name("squeue")
     squeue.write_text("#!/bin/sh\nexec sleep 30\n")
-    monkeypatch.setattr("lightsweep.sweep.executors.slurm._COMMAND_SECONDS", 0.2)
+    monkeypatch.setattr("lightsweep.sweeper.executors.slurm._COMMAND_SECONDS", 0.2)
     assert slurm.states(["7"]) is None
     squeue.unlink()
     monkeypatch.setenv("PATH", str(squeue.parent))

@@ -7,10 +7,10 @@ import optuna
 import pytest
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
-from lightsweep.errors import ConfigError
-from lightsweep.lookup import JOURNAL
-from lightsweep.sweep import storage
-from lightsweep.sweep.storage import Address, connect, turns_at
+from lightsweep.core.errors import ConfigError
+from lightsweep.runs.lookup import JOURNAL
+from lightsweep.sweeper import storage
+from lightsweep.sweeper.storage import Address, connect, turns_at
 
 
 @pytest.fixture(autouse=True)

@@ -8,9 +8,9 @@ import pytest
 from optuna.trial import TrialState
 
 from image_files import picture, write_folder
-from lightsweep.sweep import comparable
-from lightsweep.sweep.ledger import ended, is_interrupted
-from lightsweep.sweep.space_text import parse
+from lightsweep.sweeper import comparable
+from lightsweep.sweeper.ledger import ended, is_interrupted
+from lightsweep.sweeper.space_text import parse
 
 
 @pytest.fixture

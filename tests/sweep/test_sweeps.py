@@ -9,10 +9,10 @@ import pytest
 import yaml
 from optuna.trial import FrozenTrial, TrialState
 
-from lightsweep.reporting import finding, folding
-from lightsweep.reporting import study as reporting_study
-from lightsweep.reporting.study_figures import StudyFigures
-from lightsweep.sweep.worker import share_of_gpus
+from lightsweep.reports import finding, folding
+from lightsweep.reports import study as reporting_study
+from lightsweep.reports.study_figures import StudyFigures
+from lightsweep.sweeper.worker import share_of_gpus
 from tiny import TINY
 
 

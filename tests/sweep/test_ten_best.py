@@ -7,9 +7,9 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from rich.console import Console
 
-from lightsweep.sweep import view
-from lightsweep.sweep.space import Space
-from lightsweep.sweep.view import Progress
+from lightsweep.sweeper import view
+from lightsweep.sweeper.space import Space
+from lightsweep.sweeper.view import Progress
 
 
 def trials(*values: float, baseline: int) -> list[FrozenTrial]:

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 import pytest
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from lightsweep.sweep.time_left import in_words, seconds_left
+from lightsweep.sweeper.time_left import in_words, seconds_left
 
 NOW = datetime(2026, 1, 2, 3, 4, 5)
 

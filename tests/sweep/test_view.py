@@ -8,8 +8,8 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from rich.console import Console
 
-from lightsweep.sweep import view
-from lightsweep.sweep.space import Space
+from lightsweep.sweeper import view
+from lightsweep.sweeper.space import Space
 
 NAMES = [f"model.a_rather_long_name_{index}" for index in range(6)]
 

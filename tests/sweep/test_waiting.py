@@ -7,16 +7,17 @@ from threading import Timer
 import optuna
 import pytest
 
-from lightsweep.errors import RunFailed
-from lightsweep.lookup import JOURNAL
-from lightsweep.sweep import locks, waiting
-from lightsweep.sweep.assignment import Outcome
-from lightsweep.sweep.controller import Controller, Limits
-from lightsweep.sweep.ledger import Ledger
-from lightsweep.sweep.liveness import AHEAD, Owner, is_alive
-from lightsweep.sweep.locks import FileLock
-from lightsweep.sweep.office import Office
-from lightsweep.sweep.storage import Address, connect
+from lightsweep.core import waiting
+from lightsweep.core.errors import RunFailed
+from lightsweep.runs.lookup import JOURNAL
+from lightsweep.sweeper import locks
+from lightsweep.sweeper.assignment import Outcome
+from lightsweep.sweeper.controller import Controller, Limits
+from lightsweep.sweeper.ledger import Ledger
+from lightsweep.sweeper.liveness import AHEAD, Owner, is_alive
+from lightsweep.sweeper.locks import FileLock
+from lightsweep.sweeper.office import Office
+from lightsweep.sweeper.storage import Address, connect
 
 
 @pytest.fixture(autouse=True)

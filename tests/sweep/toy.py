@@ -16,11 +16,11 @@ from omegaconf import DictConfig
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 
-from lightsweep import cli, resolvers
-from lightsweep.errors import Pruned
-from lightsweep.security import table
-from lightsweep.sweep import assignment
-from lightsweep.sweep.portable import Portable
+from lightsweep.app import cli, resolvers
+from lightsweep.config import table
+from lightsweep.core.errors import Pruned
+from lightsweep.sweeper import assignment
+from lightsweep.sweeper.portable import Portable
 
 resolvers.register()
 

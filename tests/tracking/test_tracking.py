@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from digits_runs import trained
-from lightsweep import run_folder, tracking
-from lightsweep.errors import ConfigError, Diverged
-from lightsweep.tracking import loggers
+from lightsweep.core.errors import ConfigError, Diverged
+from lightsweep.runs import run_folder
+from lightsweep.training import loggers, trackers
 
 SHORT = ("trainer.max_epochs=1", "callbacks=[figures,histograms]", "callbacks.figures.samples=1")
 
@@ -67,7 +67,7 @@ def test_a_resumed_run_goes_on_in_its_run_of_mlflow(tmp_path: Path, store) -> No
 )
 def test_mlflow_knows_how_a_run_ended(tmp_path: Path, store, compose, error: type, status: str, tag: str) -> None:
     logger = loggers.mlflow(store=store.path, experiment=tag, name="x", run_dir=f"{tmp_path}/x")
-    with pytest.raises(error), tracking.following([logger], compose(), []):
+    with pytest.raises(error), trackers.following([logger], compose(), []):
         raise error
     (run,) = store.runs(tag)
     assert (run.info.status, run.data.tags["status"]) == (status, tag)
@@ -101,7 +101,7 @@ def test_a_tracker_that_fails_costs_a_warning(tmp_path: Path, run, monkeypatch, 
     def fail(self, facts) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("lightsweep.tracking.tracker.Tracker.scores", fail)
+    monkeypatch.setattr("lightsweep.training.tracker.Tracker.scores", fail)
     with caplog.at_level(logging.WARNING):
         done = run("logger=csv", "trainer.max_epochs=1")
     assert done.result["status"] == "completed"

@@ -9,10 +9,10 @@ import optuna
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from lightsweep.errors import ConfigError
-from lightsweep.overrides.nearest import guess
-from lightsweep.sweep import cmaes, plan, session
-from lightsweep.sweep.settings import Settings
+from lightsweep.core.errors import ConfigError
+from lightsweep.core.nearest import guess
+from lightsweep.sweeper import cmaes, plan, session
+from lightsweep.sweeper.settings import Settings
 
 
 def run(

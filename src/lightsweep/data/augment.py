@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lightsweep import checks
+from lightsweep.core import checks
 from lightsweep.data import changes
 
 

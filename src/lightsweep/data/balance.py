@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lightsweep import checks
+from lightsweep.core import checks
 
 SAMPLERS = ("shuffle", "balanced")
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from lightsweep.errors import ConfigError
+from lightsweep.core.errors import ConfigError
 
 _ALLOWED = {
     ("numpy.core.multiarray", "_reconstruct"),

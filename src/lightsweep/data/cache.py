@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from lightsweep.files import replacing, sweep, write_whole
-from lightsweep.security import links
+from lightsweep.core import links
+from lightsweep.core.files import replacing, sweep, write_whole
 
 _VERSION = 2
 _BLOCK = 2**20  # bytes

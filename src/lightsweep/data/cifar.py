@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from filelock import FileLock, Timeout
 
+from lightsweep.core import links
+from lightsweep.core.errors import ConfigError
 from lightsweep.data import cache
 from lightsweep.data.batch_files import damaged, md5, read_batch, read_pickle, unreadable
 from lightsweep.data.module import ImageArrays, ImageDataModule, Traits
 from lightsweep.data.normalize import symmetric
-from lightsweep.errors import ConfigError
-from lightsweep.security import links
 
 log = logging.getLogger(__name__)
 

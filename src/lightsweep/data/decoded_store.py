@@ -16,11 +16,10 @@ from filelock import FileLock, Timeout
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from lightsweep import memory
+from lightsweep.core import links, memory
+from lightsweep.core.text import printable
 from lightsweep.data import cache, decoding, folders
 from lightsweep.data.decode import VERSION
-from lightsweep.names import printable
-from lightsweep.security import links
 
 log = logging.getLogger(__name__)
 

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
+from lightsweep.core.errors import RunFailed
 from lightsweep.data.decode import BadImage, decode
-from lightsweep.errors import RunFailed
 
 FEW = 500  # files that are decoded before other processes would have started
 _CHUNK, _CHUNK_BYTES = 64, 2**24  # images, and bytes of pixels, that a process decodes at a time

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from lightsweep import checks, memory
+from lightsweep.core import checks, memory
 from lightsweep.data.module import ImageArrays, ImageDataModule
 
 _PART, _PART_BYTES = 4096, 2**28  # images, and bytes, drawn at a time

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import numpy as np
 
-from lightsweep import checks
+from lightsweep.core import checks
+from lightsweep.core.errors import ConfigError
+from lightsweep.core.text import printable
 from lightsweep.data import layout
 from lightsweep.data.layout import PARTS, TEST, TRAIN, VAL, is_litter, listed
-from lightsweep.errors import ConfigError
-from lightsweep.names import printable
 
 __all__ = ["PARTS", "TEST", "TRAIN", "VAL", "Listing", "class_name", "scan", "walk"]
 

@@ -14,16 +14,16 @@ import torch
 from torch import Tensor
 from torch.utils.data import RandomSampler
 
-from lightsweep import checks
-from lightsweep.build import build, explain
-from lightsweep.data import fingerprint
+from lightsweep.config.build import build, explain
+from lightsweep.core import checks
+from lightsweep.core.errors import ConfigError
+from lightsweep.core.seeds import seed_everything
+from lightsweep.core.text import printable
 from lightsweep.data.decode import NO_PIXELS, RESIZES
 from lightsweep.data.foreign_batches import Batches, checked
 from lightsweep.data.module import ImageDataModule, Traits
 from lightsweep.data.normalize import Normalization, symmetric
-from lightsweep.errors import ConfigError
-from lightsweep.names import printable
-from lightsweep.seeds import seed_everything
+from lightsweep.runs import fingerprint
 
 log = logging.getLogger(__name__)
 

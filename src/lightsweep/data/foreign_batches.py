@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lightsweep.core.errors import ConfigError
 from lightsweep.data.normalize import Normalization
-from lightsweep.errors import ConfigError
 
 
 class Batches:

@@ -7,15 +7,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from lightsweep import checks, memory
-from lightsweep.data import by_file, class_counts, decoding, fingerprint, folders
+from lightsweep.core import checks, memory
+from lightsweep.core.errors import ConfigError
+from lightsweep.core.text import printable
+from lightsweep.data import by_file, class_counts, decoding, folders
 from lightsweep.data.decode import RESIZES
 from lightsweep.data.decoded_store import Store
 from lightsweep.data.module import ImageArrays, ImageDataModule, Traits
 from lightsweep.data.normalize import symmetric
 from lightsweep.data.split import METHODS, split
-from lightsweep.errors import ConfigError
-from lightsweep.names import printable
+from lightsweep.runs import fingerprint
 
 log = logging.getLogger(__name__)
 

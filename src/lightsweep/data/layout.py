@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from lightsweep.errors import ConfigError
-from lightsweep.names import printable
+from lightsweep.core.errors import ConfigError
+from lightsweep.core.text import printable
 
 log = logging.getLogger(__name__)
 

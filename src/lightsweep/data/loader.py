@@ -10,10 +10,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from lightsweep.core.seeds import derive
 from lightsweep.data.augment import Augment
 from lightsweep.data.balance import sampler
 from lightsweep.data.normalize import Normalization
-from lightsweep.seeds import derive
 
 
 class Shelf(NamedTuple):

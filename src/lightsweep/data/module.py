@@ -10,14 +10,15 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from lightsweep import checks, memory
-from lightsweep.data import balance, fingerprint, placement
+from lightsweep.core import checks, memory
+from lightsweep.core.errors import ConfigError
+from lightsweep.data import balance, placement
 from lightsweep.data import normalize as normalization_methods
 from lightsweep.data import split as split_methods
 from lightsweep.data.augment import Augment
 from lightsweep.data.loader import EvalLoader, Shelf, TrainLoader
 from lightsweep.data.normalize import Normalization
-from lightsweep.errors import ConfigError
+from lightsweep.runs import fingerprint
 
 log = logging.getLogger(__name__)
 

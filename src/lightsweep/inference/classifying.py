@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 
+from lightsweep.core.text import printable
 from lightsweep.inference.image_files import Decoded, stacked
 from lightsweep.inference.predictions import Prediction, Writer
 from lightsweep.inference.predictor import Predictor, ranked
-from lightsweep.names import printable
 
 _NAMED = 5  # files that were skipped: so many are named, the others counted
 

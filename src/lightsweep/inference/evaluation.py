@@ -11,13 +11,14 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from lightsweep import environment, scoring
-from lightsweep.checkpoints import Trained
+from lightsweep.core.errors import ConfigError
+from lightsweep.core.text import printable
 from lightsweep.data.module import ImageDataModule
-from lightsweep.errors import ConfigError
 from lightsweep.inference.predictor import Place
-from lightsweep.names import printable
-from lightsweep.scoring import Score
+from lightsweep.runs import environment
+from lightsweep.training import scoring
+from lightsweep.training.checkpoints import Trained
+from lightsweep.training.scoring import Score
 
 ALL = "all"
 # As result.json has them, and their titles.

@@ -9,15 +9,15 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from lightsweep import environment
-from lightsweep.errors import ConfigError
-from lightsweep.figures import confusion, mistakes, style
-from lightsweep.files import replacing, write_whole
+from lightsweep.core.errors import ConfigError
+from lightsweep.core.files import replacing, write_whole
 from lightsweep.inference.evaluation import METRICS, Evaluation
 from lightsweep.inference.predictor import Place
-from lightsweep.insight import classification_report
-from lightsweep.results import confusion_csv
-from lightsweep.run_folder import ROOT
+from lightsweep.reports import classification_report
+from lightsweep.reports.pictures import confusion, mistakes, style
+from lightsweep.runs import environment
+from lightsweep.runs.results import confusion_csv
+from lightsweep.runs.run_folder import ROOT
 
 FILE = "evaluation.json"
 _MISTAKES = 24  # images in the picture of the worst ones

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lightsweep.checkpoints import Trained
+from lightsweep.core.errors import ConfigError, RunFailed
+from lightsweep.core.files import replacing
 from lightsweep.data.normalize import Normalization
-from lightsweep.errors import ConfigError, RunFailed
-from lightsweep.files import replacing
 from lightsweep.inference.trained_runs import Weights
+from lightsweep.training.checkpoints import Trained
 
 TOLERANCE = 1e-4
 BATCH_SIZES = (1, 2, 7)  # that each export is checked with

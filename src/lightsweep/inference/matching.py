@@ -6,12 +6,12 @@ from dataclasses import replace
 import numpy as np
 from PIL import Image
 
-from lightsweep.checkpoints import Description
+from lightsweep.core.errors import ConfigError
+from lightsweep.core.text import printable
 from lightsweep.data.decode import fitted
 from lightsweep.data.foreign import ForeignData
 from lightsweep.data.module import ImageArrays, ImageDataModule
-from lightsweep.errors import ConfigError
-from lightsweep.names import printable
+from lightsweep.training.checkpoints import Description
 
 _NAMED = 10  # classes in an error
 

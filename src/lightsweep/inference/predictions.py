@@ -14,8 +14,8 @@ from rich.progress import track
 from rich.table import Table
 from rich.text import Text
 
-from lightsweep.files import replacing
-from lightsweep.names import printable, spreadsheet_cell
+from lightsweep.core.files import replacing
+from lightsweep.core.text import printable, spreadsheet_cell
 
 T = TypeVar("T")
 

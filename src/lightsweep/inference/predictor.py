@@ -9,8 +9,8 @@ from pytorch_lightning.plugins.precision import Precision
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 
-from lightsweep.checkpoints import Trained
-from lightsweep.errors import ConfigError
+from lightsweep.core.errors import ConfigError
+from lightsweep.training.checkpoints import Trained
 
 
 @dataclass(frozen=True)

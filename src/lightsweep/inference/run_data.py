@@ -14,16 +14,18 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from lightsweep import checks, cli, data_record, earlier_versions, resolvers
-from lightsweep.checkpoints import Description
+from lightsweep.app import cli, resolvers
+from lightsweep.config import typed as typed_here
+from lightsweep.core import checks
+from lightsweep.core.errors import ConfigError
 from lightsweep.data import foreign
 from lightsweep.data.decode import NO_PIXELS
 from lightsweep.data.module import ImageDataModule
-from lightsweep.errors import ConfigError
 from lightsweep.inference import matching
 from lightsweep.inference.trained_runs import Weights
-from lightsweep.run_folder import ROOT
-from lightsweep.security import typed as typed_here
+from lightsweep.runs import data_record, earlier_versions
+from lightsweep.runs.run_folder import ROOT
+from lightsweep.training.checkpoints import Description
 
 _FEW = 32
 

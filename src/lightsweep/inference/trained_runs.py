@@ -8,13 +8,13 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from lightsweep import lookup, run_folder
-from lightsweep.checkpoint_files import BEST, LAST
-from lightsweep.errors import ConfigError
-from lightsweep.files import read_json
-from lightsweep.metrics import mode_of
-from lightsweep.names import printable
-from lightsweep.security import links
+from lightsweep.core import links
+from lightsweep.core.errors import ConfigError
+from lightsweep.core.files import read_json
+from lightsweep.core.text import printable
+from lightsweep.runs import lookup, run_folder
+from lightsweep.runs.checkpoint_files import BEST, LAST
+from lightsweep.runs.metrics import mode_of
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,11 @@ from math import gcd
 import torch
 from torch import Tensor, nn
 
-from lightsweep import checks
-from lightsweep.initializers import NAMES as INITIALIZER_NAMES
-from lightsweep.initializers import initialize
+from lightsweep.core import checks
 from lightsweep.nets import limits
 from lightsweep.nets.activations import ACTIVATIONS
+from lightsweep.nets.initializers import NAMES as INITIALIZER_NAMES
+from lightsweep.nets.initializers import initialize
 
 _GROUPS = 8
 NORMS: dict[str, Callable[[int], nn.Module]] = {

@@ -1,6 +1,6 @@
 """Sizes beyond which a network is a mistake: it would take hours or all memory before anything said so."""
 
-from lightsweep import checks
+from lightsweep.core import checks
 
 DEEPEST = 1000
 WIDEST = 1_000_000

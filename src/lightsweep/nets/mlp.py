@@ -4,12 +4,12 @@ from math import log
 
 from torch import Tensor, nn
 
-from lightsweep import checks
-from lightsweep.initializers import NAMES as INITIALIZER_NAMES
-from lightsweep.initializers import initialize
+from lightsweep.core import checks
 from lightsweep.nets import limits
 from lightsweep.nets.activations import ACTIVATIONS
 from lightsweep.nets.dropout import Dropout
+from lightsweep.nets.initializers import NAMES as INITIALIZER_NAMES
+from lightsweep.nets.initializers import initialize
 from lightsweep.nets.spectrum import flat
 
 

@@ -5,12 +5,12 @@ from collections import OrderedDict
 from torch import Tensor, nn
 from torchvision.ops import StochasticDepth
 
-from lightsweep import checks
-from lightsweep.initializers import NAMES as INITIALIZER_NAMES
-from lightsweep.initializers import initialize
+from lightsweep.core import checks
 from lightsweep.nets import limits
 from lightsweep.nets.activations import ACTIVATIONS
 from lightsweep.nets.dropout import Dropout
+from lightsweep.nets.initializers import NAMES as INITIALIZER_NAMES
+from lightsweep.nets.initializers import initialize
 from lightsweep.nets.spectrum import flat
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lightsweep import checks
+from lightsweep.core import checks
 
 # Grey and two differences of colour, as rows: orthonormal, close to the principal components of photographs' colours.
 _OPPONENT = (

@@ -1,0 +1,381 @@
+"""What a config file from somebody else may set of Hydra itself: where files lie, what is logged, what a cluster runs.
+
+Values are looked at as they are written. An interpolation can give one value now and another later, so that in these
+keys only a few are allowed, whose values are known or harmless. A value that was typed is the person's own, and passes.
+"""
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from lightsweep.config import table, targets
+from lightsweep.config.typed import Typed
+from lightsweep.core.errors import ConfigError
+from lightsweep.core.paths import OUTPUTS, is_inside
+from lightsweep.core.secrets import INTERPOLATION as STORAGE
+
+_RUN = "/the run's folder"  # stands for it: it is known only when the job begins
+_SWEEP = "/the sweep's folder"
+# The interpolations of our own conf/ and of Hydra's and the launchers' defaults, and what stands for each.
+_KNOWN = (
+    (re.compile(r"\$\{lightsweep\.root:outputs\}"), str(OUTPUTS)),
+    (re.compile(r"\$\{now:(%Y-%m-%d|%H-%M-%S|%Y-%m-%d_%H-%M-%S)\}"), "time"),
+    (re.compile(r"\$\{lightsweep\.run_id:\}"), "id"),
+    (re.compile(r"\$\{lightsweep\.folder_name:\$\{name\},\$\{hydra\.overrides\.task\}\}"), "-name"),
+    (re.compile(r"\$\{hydra\.job\.(num|id)\}"), "0"),  # which only Hydra sets
+    (re.compile(r"\$\{hydra\.runtime\.output_dir\}"), _RUN),
+    (re.compile(r"\$\{hydra\.sweep\.dir\}"), _SWEEP),
+)
+# What only Hydra sets; all of a node where there are no names.
+_OF_HYDRA: Mapping[str, tuple[str, ...] | None] = {
+    "overrides": None,
+    "runtime": None,
+    "job": ("id", "num", "config_name"),
+}
+_NAMES = ("hydra.job.name", "hydra.sweeper.study_name")  # a file gives them as plain words only
+_UNIQUE = re.compile(r"\$\{now:[^}]*%S\}|\$\{lightsweep\.run_id:\}")
+_NAME = re.compile(r"[\w.,+=@-]+")
+_NODES = ("job", "run", "sweep", "job_logging", "hydra_logging", "launcher", "sweeper", "callbacks", "runtime")
+_LOGGING = {
+    "version",
+    "formatters",
+    "filters",
+    "handlers",
+    "loggers",
+    "root",
+    "disable_existing_loggers",
+    "incremental",
+}
+_STREAMS = ("ext://sys.stdout", "ext://sys.stderr", None)
+_CONSOLE, _FILE, _NONE = "logging.StreamHandler", "logging.FileHandler", "logging.NullHandler"
+_HANDLER = {"class", "formatter", "level", "filters"}
+_HANDLERS = {
+    _CONSOLE: _HANDLER | {"stream"},
+    _FILE: _HANDLER | {"filename", "mode", "delay", "encoding"},
+    _NONE: _HANDLER,
+}
+_FORMATTER = {"format", "datefmt", "validate"}  # no style: that of str.format reaches every attribute of a record
+_COLORLOG = _FORMATTER | {"()", "log_colors", "reset"}  # Hydra's own plugin for colours
+_PRELOADED = ("pytorch_lightning",)
+# Of a cluster's launcher: amounts, and words without spaces, quotes and line ends. All else could be a command.
+_AMOUNTS = (
+    *("timeout_min", "cpus_per_task", "gpus_per_node", "tasks_per_node", "mem_gb", "nodes", "cpus_per_gpu"),
+    *("gpus_per_task", "signal_delay_s", "max_num_timeout", "array_parallelism", "stderr_to_stdout", "use_srun"),
+    *("n_jobs", "inner_max_num_threads", "verbose", "timeout"),  # joblib's
+)
+_WORDS = (
+    *("name", "partition", "qos", "constraint", "exclude", "gres", "mem_per_gpu", "mem_per_cpu"),
+    *("account", "comment"),
+    *("backend", "prefer", "require", "batch_size", "max_nbytes", "mmap_mode"),  # joblib's
+)
+_WORD = re.compile(r"[\w.,:@+/%=\[\]&|*-]*")
+_PRE_DISPATCH = ("2*n_jobs", "2 * n_jobs", "n_jobs", "all")
+_RAY: tuple[Any, ...] = (
+    {"init": {"address": None}, "remote": {}},
+    {"init": {}, "remote": {}},
+)  # the plugin's own default
+
+
+def check(config: Mapping[str, Any], typed: Typed) -> None:
+    """See that no key below ``hydra`` does what only the person at the command line may ask for.
+
+    Args:
+        config: as Hydra composed it, in plain dicts with its interpolations.
+        typed: what of the command line this config holds.
+
+    Raises:
+        ConfigError: names the key.
+    """
+    hydra = config["hydra"]
+    for name in _NODES:
+        if not isinstance(hydra.get(name), Mapping | None):
+            raise ConfigError(f"hydra.{name} must have keys of its own, got {hydra[name]!r}")
+    if hydra["job"].get("env_set"):  # PATH, LD_PRELOAD and others choose what code runs
+        raise ConfigError("hydra.job.env_set and env_copy must be empty: set environment variables in the shell")
+    look = _Look(config, typed)
+    look.names()
+    look.folders()
+    look.logging("job_logging")
+    look.logging("hydra_logging")
+    look.launcher()
+    look.sweeper()
+
+
+class _Look:
+    """A look at a composed config."""
+
+    def __init__(self, config: Mapping[str, Any], typed: Typed) -> None:
+        self.hydra, self.typed = config["hydra"], typed
+
+    def text(self, key: str, raw: Any) -> str:
+        """What the text of a key comes to, with `_RUN` and `_SWEEP` for folders.
+
+        Raises:
+            ConfigError: it is no text, or holds an interpolation whose value may change.
+        """
+        if not isinstance(raw, str):
+            raise ConfigError(f"{key} must be a text, got {raw!r}")
+        text = raw
+        for pattern, value in _KNOWN:
+            text = pattern.sub(value.replace("\\", r"\\"), text)
+        for name in _NAMES:
+            text = text.replace(f"${{{name}}}", str(self._at(name)))
+        if "\0" in text:
+            raise ConfigError(f"{key} must not hold a NUL, got {raw!r}")
+        if "${" in text:
+            raise ConfigError(f"{key} must be typed, or hold interpolations as conf/train.yaml has them, got {raw!r}")
+        return text
+
+    def names(self) -> None:
+        """Names that become parts of paths."""
+        for key in _NAMES:
+            name = self._at(key)
+            if name not in (None, "???") and not self.typed.covers(key) and not _is_name(name):
+                raise ConfigError(f"{key} must be a name of letters, digits and . _ - unless it is typed, got {name!r}")
+
+    def folders(self) -> None:
+        for key in ("hydra.run.dir", "hydra.sweep.dir"):
+            raw = self._at(key)
+            if raw is None or self.typed.covers(key):
+                continue
+            if not _in_outputs(folder := self.text(key, raw)):
+                raise ConfigError(f"{key} must lie in {OUTPUTS} unless it is typed, got {raw!r}")
+            if key == "hydra.run.dir" and _UNIQUE.search(raw) is None:
+                self._check_is_new(key, Path(folder))
+        for key in ("hydra.sweep.subdir", "hydra.output_subdir"):
+            raw = self._at(key)
+            if raw is not None and not self.typed.covers(key) and not _stays_inside(self.text(key, raw)):
+                raise ConfigError(f"{key} must lie in the folder above it unless it is typed, got {raw!r}")
+
+    def _check_is_new(self, key: str, folder: Path) -> None:
+        multirun = str(self.hydra.get("mode")).endswith("MULTIRUN")
+        if not multirun and folder.is_dir() and any(folder.iterdir()):
+            raise ConfigError(f"{key} must be a new or an empty folder unless it is typed, got {str(folder)!r}")
+
+    def logging(self, name: str) -> None:
+        """Only console handlers, and files in the run's folder; nothing else that logging would make."""
+        node = self.hydra.get(name) or {}
+        key = f"hydra.{name}"
+        _check_keys(key, node, _LOGGING)
+        for part in ("formatters", "filters", "handlers", "loggers"):
+            entries = node.get(part) or {}
+            if not isinstance(entries, Mapping) or not all(
+                isinstance(each, Mapping | None) for each in entries.values()
+            ):
+                raise ConfigError(f"{key}.{part} must have keys of its own, got {entries!r}")
+        for each, formatter in (node.get("formatters") or {}).items():
+            _check_formatter(f"{key}.formatters.{each}", formatter or {})
+        for each, filter_ in (node.get("filters") or {}).items():
+            _check_keys(f"{key}.filters.{each}", filter_ or {}, {"name"})
+        for each, handler in (node.get("handlers") or {}).items():
+            self._check_handler(f"{key}.handlers.{each}", handler or {})
+        self._check_references(key, {part: value for part, value in node.items() if part != "handlers"})
+
+    def _check_handler(self, key: str, handler: Mapping[str, Any]) -> None:
+        if self.typed.covers(f"{key}.class"):
+            return
+        kind = handler.get("class")
+        if kind not in _HANDLERS:
+            raise ConfigError(f"{key}.class must be one of {', '.join(_HANDLERS)} unless it is typed, got {kind!r}")
+        _check_keys(key, handler, _HANDLERS[kind])
+        self._check_references(key, {name: value for name, value in handler.items() if name != "stream"})
+        if kind == _CONSOLE and handler.get("stream") not in _STREAMS:
+            raise ConfigError(f"{key}.stream must be ext://sys.stdout or ext://sys.stderr, got {handler['stream']!r}")
+        if kind != _FILE or self.typed.covers(f"{key}.filename"):
+            return
+        if not _stays_inside(self.text(f"{key}.filename", handler.get("filename")), _RUN):
+            raise ConfigError(
+                f"{key}.filename must lie in the run's folder, ${{hydra.runtime.output_dir}}, unless it is typed,"
+                f" got {handler.get('filename')!r}"
+            )
+
+    def _check_references(self, key: str, value: Any) -> None:
+        """Logging would look up ``ext://module.name``."""
+        if isinstance(value, Mapping):
+            for name, item in value.items():
+                self._check_references(f"{key}.{name}", item)
+        elif isinstance(value, list):
+            for item in value:
+                self._check_references(key, item)
+        elif isinstance(value, str) and value.startswith(("ext://", "cfg://")):
+            raise ConfigError(f"{key} must not refer to an object, got {value!r}")
+
+    def launcher(self) -> None:
+        for name, value in (self.hydra.get("launcher") or {}).items():
+            key = f"hydra.launcher.{name}"
+            if name == "_target_" or self._is_typed_or_empty(key, value):
+                continue
+            if name == "submitit_folder":
+                if not _stays_inside(self.text(key, value), _SWEEP):
+                    raise ConfigError(f"{key} must lie in hydra.sweep.dir unless it is typed, got {value!r}")
+            elif not self._is_harmless(key, name, value):
+                raise ConfigError(f"{key} must be typed on the command line, since it can run commands, got {value!r}")
+
+    def _is_typed_or_empty(self, key: str, value: Any) -> bool:
+        if value in (None, {}, []) or self.typed.covers(key):
+            return True
+        return isinstance(value, Mapping) and all(
+            self._is_typed_or_empty(f"{key}.{name}", item) for name, item in value.items()
+        )
+
+    def _is_harmless(self, key: str, name: str, value: Any) -> bool:
+        if name in _AMOUNTS:
+            return isinstance(value, bool | int | float)
+        if name == "ray":
+            return value in _RAY
+        if name == "pre_dispatch":  # joblib computes it
+            return value in _PRE_DISPATCH
+        return name in _WORDS and (isinstance(value, int) or _WORD.fullmatch(self.text(key, value)) is not None)
+
+    def sweeper(self) -> None:
+        node = self.hydra.get("sweeper") or {}
+        for key in ("params", "when"):
+            if isinstance(node.get(key), str):  # an interpolation of something that is not seen here
+                raise ConfigError(f"hydra.sweeper.{key} must have keys of its own, got {node[key]!r}")
+        for key in _keys_of_jobs(node):
+            if key.lstrip("+~").startswith("hydra") or "@hydra" in key:
+                raise ConfigError(f"hydra.sweeper.params must name keys of the run, not of Hydra, got {key!r}")
+        self._check_storage(node)
+        self._check_preload(node)
+        function = node.get("custom_search_space")
+        if function is not None and not (isinstance(function, str) and table.is_trusted(function)):
+            raise ConfigError(
+                f"hydra.sweeper.custom_search_space must be a function that LIGHTSWEEP_TRUST names, got {function!r}"
+            )
+
+    def _check_storage(self, node: Mapping[str, Any]) -> None:
+        storage, sampler = node.get("storage"), node.get("sampler")
+        if storage not in (None, STORAGE) and not self.typed.covers("hydra.sweeper.storage"):
+            raise ConfigError("hydra.sweeper.storage must be typed, or be given by LIGHTSWEEP_STORAGE")
+        if not str(node.get("_target_")).endswith(".OptunaSweeper"):
+            return
+        if storage == STORAGE:
+            raise ConfigError(
+                "hydra.sweeper.storage: hydra/sweeper=optuna would write a server's address into its records; take"
+                " hydra/sweeper=lightsweep"
+            )
+        if not isinstance(sampler, Mapping | None) or _holds_interpolation(sampler):
+            raise ConfigError("hydra.sweeper.sampler must be plain values for hydra/sweeper=optuna")
+        if storage is not None and any(str(name).endswith("CmaEsSampler") for name in targets.names(sampler)):
+            raise ConfigError(
+                "hydra/sweeper/sampler=cmaes keeps pickles in a study, which hydra/sweeper=optuna would run:"
+                " leave hydra.sweeper.storage out, or take hydra/sweeper=lightsweep"
+            )
+
+    def _check_preload(self, node: Mapping[str, Any]) -> None:
+        modules = node.get("preload")
+        if modules is None or self.typed.covers("hydra.sweeper.preload"):
+            return
+        for module in modules if isinstance(modules, list) else [modules]:
+            if module not in _PRELOADED and not (isinstance(module, str) and table.is_trusted(module)):
+                raise ConfigError(
+                    f"hydra.sweeper.preload must be typed, or hold modules that LIGHTSWEEP_TRUST names, got {module!r}"
+                )
+
+    def _at(self, key: str) -> Any:
+        """The value of ``hydra.a.b`` as it is written; None where there is none."""
+        node: Any = self.hydra
+        for part in key.split(".")[1:]:
+            node = node.get(part) if isinstance(node, Mapping) else None
+        return node
+
+
+def check_files(config: Mapping[str, Any]) -> None:
+    """See that config files set nothing of what Hydra itself sets: later code believes it.
+
+    Args:
+        config: what the files alone come to, in plain dicts.
+
+    Raises:
+        ConfigError: names the key.
+    """
+    hydra = config.get("hydra")
+    hydra = hydra if isinstance(hydra, Mapping) else {}
+    for node_name, names in _OF_HYDRA.items():
+        node = hydra.get(node_name)
+        for name, value in node.items() if isinstance(node, Mapping) else ():
+            if (names is None or name in names) and value not in (None, "???", [], {}):
+                raise ConfigError(f"hydra.{node_name}.{name} must be left out, Hydra sets it, got {value!r}")
+    for name, value in _separators(hydra).items():
+        if isinstance(value, str) and re.fullmatch(r"[=,;:_+-]*", value) is None:
+            raise ConfigError(f"hydra.job.config.override_dirname.{name} must be one of = , ; : _ + -, got {value!r}")
+
+
+def check_search_path(entries: Any, typed: Typed) -> None:
+    """Hydra imports a package that its search path names, before anything else of a config is looked at.
+
+    Args:
+        entries: as they are written: an interpolation could give one value now and another later.
+
+    Raises:
+        ConfigError: a config file names a package that nobody trusts, or another kind of source than a folder.
+    """
+    if entries in typed.values.get("hydra.searchpath", ()) or entries is None:
+        return
+    for entry in entries if isinstance(entries, list) else [entries]:
+        if "${" in str(entry):
+            raise ConfigError(f"hydra.searchpath must hold no interpolation, got {entry!r}")
+        scheme, separator, rest = str(entry).partition("://")
+        package = rest.replace("/", ".").strip(".")
+        if separator and scheme != "file" and not (scheme == "pkg" and table.is_trusted(package)):
+            raise ConfigError(
+                f"hydra.searchpath must hold folders, or packages that LIGHTSWEEP_TRUST names, got {entry!r}"
+            )
+
+
+def _separators(hydra: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What stands between the overrides in the name of a job's folder."""
+    node: Any = hydra
+    for part in ("job", "config", "override_dirname"):
+        node = node.get(part) if isinstance(node, Mapping) else None
+    return node if isinstance(node, Mapping) else {}
+
+
+def _check_keys(key: str, node: Mapping[str, Any], allowed: set[str]) -> None:
+    if strange := sorted(map(str, set(node) - allowed)):
+        raise ConfigError(f"{key}.{strange[0]} must be left out: in a config file only {', '.join(sorted(allowed))}")
+
+
+def _check_formatter(key: str, formatter: Mapping[str, Any]) -> None:
+    """Texts only: ``()`` and ``class`` would call something with them."""
+    factory = formatter.get("()")
+    if factory is not None and factory != "colorlog.ColoredFormatter" and not table.is_trusted(str(factory)):
+        raise ConfigError(f"{key}.() must be left out, or be named by LIGHTSWEEP_TRUST, got {factory!r}")
+    if factory is None or factory == "colorlog.ColoredFormatter":
+        _check_keys(key, formatter, _FORMATTER if factory is None else _COLORLOG)
+
+
+def _holds_interpolation(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return any(_holds_interpolation(item) for item in value.values())
+    if isinstance(value, list):
+        return any(map(_holds_interpolation, value))
+    return isinstance(value, str) and "${" in value
+
+
+def _in_outputs(folder: str) -> bool:
+    return "://" not in folder and is_inside(Path(folder), OUTPUTS)
+
+
+def _stays_inside(path: str, folder: str = "") -> bool:
+    """Whether a relative path stays below where it begins; or a path with `folder` in front, below that."""
+    inside = os.path.normpath(path)
+    if folder:
+        return inside.startswith(folder + os.sep)
+    return not (Path(inside).is_absolute() or inside == ".." or inside.startswith(".." + os.sep))
+
+
+def _is_name(name: Any) -> bool:
+    return isinstance(name, str) and _NAME.fullmatch(name) is not None and name.strip(".") != ""
+
+
+def _keys_of_jobs(sweeper: Mapping[str, Any]) -> Iterator[str]:
+    """Every key that a sweeper's settings would override in its jobs."""
+    params, when = sweeper.get("params"), sweeper.get("when")
+    yield from map(str, params if isinstance(params, Mapping) else ())
+    for condition, further in when.items() if isinstance(when, Mapping) else ():
+        yield str(condition)
+        if isinstance(further, Mapping):
+            yield from map(str, further)

@@ -1,0 +1,99 @@
+"""Hydra's config loader with a look at whatever it composes: a run, a grid's job, a sweep's trial, on any launcher.
+
+It is the one place that every config passes before its logging, its callbacks or its folders exist. Hydra 1.4 has no
+hook there (a callback of Hydra's comes from the config itself, which could leave it out), so the loader's class is
+replaced, once a process. The private names are those of ``hydra-core>=1.4,<1.5``; `install` refuses others.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import hydra._internal.hydra as hydra_application
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from lightsweep.config import config_files, hydra_keys, keys, slips, targets, typed
+from lightsweep.core.errors import ConfigError
+from lightsweep.runs import run_folder
+
+
+class CheckedLoader(ConfigLoaderImpl):
+    """Composes as Hydra does, and refuses a config that does what only a person may ask for.
+
+    It travels to workers and to a cluster's jobs, and takes along what was typed.
+
+    Raises:
+        ConfigError: names the key.
+    """
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.typed = typed.current()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        typed.declare(self.typed)  # this is a process without that command line
+
+    def _process_config_searchpath(self, config_name: Any, parsed_overrides: Any, repo: Any) -> None:
+        loaded = repo.load_config(config_path=config_name) if config_name is not None else None
+        if loaded is not None and isinstance(loaded.config, DictConfig):
+            plain: Any = OmegaConf.to_container(loaded.config, resolve=False)
+            hydra = plain.get("hydra")
+            hydra_keys.check_search_path(hydra.get("searchpath") if isinstance(hydra, dict) else hydra, self.typed)
+        for override in parsed_overrides:  # which a sweep makes of a study's parameters, too
+            if override.key_or_group == "hydra.searchpath":
+                hydra_keys.check_search_path(override.value(), self.typed)
+        super()._process_config_searchpath(config_name, parsed_overrides, repo)
+        repo.typed = parsed_overrides  # for the next step, which is not handed them
+
+    def _compose_config_from_defaults_list(self, defaults: Any, repo: Any) -> DictConfig:
+        config = super()._compose_config_from_defaults_list(defaults=defaults, repo=repo)
+        plain: Any = OmegaConf.to_container(config, resolve=False)
+        hydra_keys.check_files(plain)
+        files = config_files.Files(plain, repo)
+        config_files.check(files, defaults)
+        folder = next((each.value() for each in repo.typed if each.key_or_group == "resume"), None)
+        if folder is not None:
+            own: Any = OmegaConf.to_container(run_folder.load_config(Path(str(folder))), resolve=False)
+            files = config_files.Files(config_files.beside(plain, own), repo)
+        keys.check(repo.typed, files)
+        return config
+
+    @staticmethod
+    def validate_sweep_overrides_legal(overrides: Any, run_mode: RunMode, from_shell: bool) -> None:
+        if run_mode == RunMode.RUN:
+            slips.check_single(overrides)
+        ConfigLoaderImpl.validate_sweep_overrides_legal(overrides, run_mode, from_shell)
+
+    def _load_configuration_impl(self, *arguments: Any, **named: Any) -> DictConfig:
+        try:
+            config = super()._load_configuration_impl(*arguments, **named)
+        except (HydraException, OmegaConfBaseException, ConfigError):
+            raise
+        except (AssertionError, AttributeError, KeyError, TypeError) as error:  # of a file that is no config of Hydra's
+            raise ConfigError(f"the config cannot be composed ({type(error).__name__}: {error})") from error
+        raw: Any = OmegaConf.to_container(config, resolve=False)
+        if raw["hydra"]["mode"] == RunMode.MULTIRUN and config.hydra.runtime.choices.get("hydra/sweeper") == "basic":
+            slips.check_grid(raw["hydra"]["overrides"]["task"])
+        targets.check(raw)
+        held = self.typed.holding_in(raw)
+        hydra_keys.check(raw, held)
+        typed.declare(held)  # for the job that runs with this config: its other paths are looked at when it is built
+        return config
+
+
+def install() -> None:
+    """Let Hydra use the checked loader, in this process.
+
+    Raises:
+        ConfigError: this version of Hydra composes in another way.
+    """
+    methods = ("_process_config_searchpath", "_compose_config_from_defaults_list", "_load_configuration_impl")
+    if not all(hasattr(ConfigLoaderImpl, name) for name in methods) or not hasattr(
+        hydra_application, "ConfigLoaderImpl"
+    ):
+        raise ConfigError("this version of hydra-core is not supported, it composes in another way: pip install -e .")
+    hydra_application.ConfigLoaderImpl = CheckedLoader  # type: ignore[misc]

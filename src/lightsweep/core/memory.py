@@ -1,0 +1,108 @@
+"""How much memory there is, so that what cannot fit is refused before it is allocated.
+
+This module is imported before torch is.
+"""
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+from lightsweep.core.errors import ConfigError
+
+# Bytes that a process has to itself once torch and Lightning are imported (README, Limits). Its files are shared.
+PROCESS = 500_000_000
+_UNITS = ("bytes", "kB", "MB", "GB", "TB", "PB", "EB")
+_EXHAUSTED = ("can't allocate memory", "out of memory", "cannot allocate memory", "Storage size calculation overflowed")
+
+
+def require(key: str, need: float, rule: str, free: float | None = None) -> None:
+    """Refuse what needs more than there is.
+
+    Args:
+        key: as it is typed.
+        need: bytes.
+        rule: what needs them: "the images need".
+        free: bytes that there are; None: of this machine's memory.
+
+    Raises:
+        ConfigError: says what would be needed, and what there is.
+    """
+    free = available() if free is None else free
+    if need > free:
+        raise ConfigError(f"{key} must fit into memory: {rule} {text(need)}, {text(free)} are available")
+
+
+def processes(key: str, count: int) -> None:
+    """Refuse more processes than there is memory for, before they have data or a network.
+
+    Raises:
+        ConfigError: names the key and the number that fits.
+    """
+    most = max(1, int(min(available() / PROCESS, count)))
+    if count > most:
+        raise ConfigError(
+            f"{key} must be at most {most} here, got {count}: a process takes {text(PROCESS)} before it has data or a"
+            f" network, and {text(available())} are available"
+        )
+
+
+def available(system: Path = Path("/")) -> float:
+    """Bytes that this process can still get: of the machine, swap included, and of its control groups. No end of them
+    where nobody can say.
+
+    Args:
+        system: the root of the file system, where ``/proc`` and ``/sys`` are.
+    """
+    return min([_of_machine(system / "proc" / "meminfo"), *_of_groups(system)])
+
+
+def text(size: float) -> str:
+    """A number of bytes for a person: 1.5 GB."""
+    power = max(0, min(int(math.log10(max(size, 1)) // 3), len(_UNITS) - 1)) if math.isfinite(size) else 0
+    return f"{size / 1000**power:,.{1 if power else 0}f} {_UNITS[power]}"
+
+
+def is_exhausted(error: BaseException) -> bool:
+    """Whether an error says that memory came to an end; torch has no class for that on the CPU."""
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and any(words in str(error) for words in _EXHAUSTED)
+    )
+
+
+def _of_machine(meminfo: Path) -> float:
+    try:
+        lines = dict(line.split(":", 1) for line in meminfo.read_text().splitlines())
+        return sum(int(lines[name].split()[0]) * 1024 for name in ("MemAvailable", "SwapFree"))
+    except (OSError, ValueError, KeyError):
+        return math.inf
+
+
+def _of_groups(system: Path) -> Iterator[float]:
+    """What is left of each control group's limit, from this process's own up to the outermost."""
+    try:
+        lines = (system / "proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers == "":  # version 2
+            top, names = system / "sys/fs/cgroup", ("memory.max", "memory.current", "inactive_file")
+        elif "memory" in controllers.split(","):
+            top = system / "sys/fs/cgroup/memory"
+            names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+        else:
+            continue
+        own = top / path.lstrip("/")
+        for group in (own, *own.parents):
+            if group.is_relative_to(top):
+                yield _left(group, *names)
+
+
+def _left(group: Path, limit: str, usage: str, cached: str) -> float:
+    """Files that are only kept because there is room are no use of memory."""
+    try:
+        most, used = (group / limit).read_text().strip(), int((group / usage).read_text())
+        statistics = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+        return math.inf if most == "max" else max(0, int(most) - used + int(statistics.get(cached, 0)))
+    except (OSError, ValueError):  # not mounted here, or the outermost group, which has no limit
+        return math.inf

@@ -1,0 +1,92 @@
+"""From the config's model to a network: one of lightsweep's own, or any other `nn.Module` that a person trusts."""
+
+import logging
+from functools import partial
+from inspect import Parameter, signature
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from omegaconf import OmegaConf
+from torch import Tensor, nn
+
+from lightsweep import nets
+from lightsweep.config.build import build, explain, finish
+from lightsweep.core import checks
+from lightsweep.core.errors import ConfigError
+from lightsweep.core.text import printable
+
+log = logging.getLogger(__name__)
+
+
+def build_network(model: dict[str, Any], input_shape: tuple[int, int, int], num_classes: int) -> nn.Module:
+    """A fresh network with initial weights, built under the whitelist.
+
+    A network of somebody else's gets `num_classes`, and `input_shape` if it asks for it by that name; then it is shown
+    two images, so that what does not fit is said before training.
+
+    Args:
+        model: the config's node.
+
+    Raises:
+        ConfigError: it may not be called, refuses its arguments, or is no network for such data.
+    """
+    deferred = build(OmegaConf.create(model), "model", _partial_=True)
+    checks.require(isinstance(deferred, partial), "model", "name a network by _target_", model)
+    net = finish(deferred, "model", **_objects(deferred, input_shape, num_classes))
+    checks.require(isinstance(net, nn.Module), "model", "be a network, a torch.nn.Module", type(net).__name__)
+    if type(net).__module__.startswith(f"{nets.__name__}."):
+        return net
+    _rehearse(net, input_shape, num_classes)
+    return net
+
+
+def tell(net: nn.Module) -> None:
+    """Say of a LightningModule what of it is used."""
+    if isinstance(net, pl.LightningModule):
+        log.info(
+            "model: %s is a LightningModule: its forward is used; loss, optimizer and schedule are those of the config",
+            printable(_name(type(net))),
+        )
+
+
+def _objects(deferred: partial, input_shape: tuple[int, int, int], num_classes: int) -> dict[str, Any]:
+    """Of the image's shape and the number of classes what the network takes."""
+    try:
+        parameters = dict(signature(deferred).parameters)
+    except ValueError:  # written in C
+        parameters = {}
+    any_name = any(parameter.kind == Parameter.VAR_KEYWORD for parameter in parameters.values())
+    if "num_classes" not in parameters and not any_name:
+        takes = ", ".join(parameters) or "no arguments"
+        raise ConfigError(
+            f"model: {_name(deferred.func)} must take num_classes, and may take input_shape; it takes {takes}"
+        )
+    typed = deferred.keywords.get("num_classes", num_classes)
+    checks.require(typed == num_classes, "model.num_classes", f"be left out or {num_classes}, as in the data", typed)
+    shape = {"input_shape": input_shape} if "input_shape" in parameters else {}
+    return {**shape, "num_classes": num_classes}
+
+
+def _rehearse(net: nn.Module, input_shape: tuple[int, int, int], num_classes: int) -> None:
+    modes = [(module, module.training) for module in net.modules()]
+    net.eval()  # BatchNorm's statistics stay as they are
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            logits = net(torch.zeros(2, *input_shape))
+    except Exception as error:  # whatever somebody else's network raises
+        raise explain(error, f"model: {_name(type(net))} cannot see images {_shape(input_shape)}") from error
+    finally:
+        for module, training in modes:
+            module.training = training
+    got = _shape(logits.shape[1:]) if isinstance(logits, Tensor) else type(logits).__name__
+    if not isinstance(logits, Tensor) or logits.shape != (2, num_classes):
+        raise ConfigError(f"model: {_name(type(net))} must give logits {_shape((num_classes,))}, got {got}")
+
+
+def _shape(of_one: tuple[int, ...]) -> str:
+    return f"[{', '.join(['B', *map(str, of_one)])}]"
+
+
+def _name(target: Any) -> str:
+    return f"{target.__module__}.{target.__qualname__}"

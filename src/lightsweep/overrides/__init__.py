@@ -1,1 +1,0 @@
-"""What is typed as ``KEY=VALUE``: its grammar, keys that no config has, and values as they are written."""

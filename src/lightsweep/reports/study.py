@@ -1,0 +1,211 @@
+"""The study behind a sweep's folder, only ever read: no lock is taken, nothing is cut, created or told.
+
+So a report can be made while the sweep runs, and of a copy of its folder.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.storages import JournalStorage, RDBStorage
+from optuna.storages.journal import BaseJournalBackend
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+from lightsweep.core import secrets
+from lightsweep.core.errors import ConfigError
+from lightsweep.reports.text import plain
+from lightsweep.reports.yaml_file import load
+from lightsweep.runs.lookup import JOURNAL
+from lightsweep.sweeper import journal
+from lightsweep.sweeper.repeats import is_repeat, without
+
+_KEPT = ("interrupted", "error", "baseline", "note", "repeat_of")  # of a trial's attributes
+_SQLITE = re.compile(r"sqlite:///(?P<path>[^?#:]+)$")
+
+
+@dataclass(frozen=True)
+class Study:
+    """A look at a study.
+
+    Args:
+        study: a copy in memory.
+        settings: ``hydra.sweeper`` of the sweep, as its trials recorded it.
+    """
+
+    study: optuna.Study
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        return self.study.study_name
+
+    @property
+    def space(self) -> dict[str, str]:
+        """Each dimension in words."""
+        said = self.study.user_attrs.get("space")
+        return {str(key): str(value) for key, value in said.items()} if isinstance(said, dict) else {}
+
+    @property
+    def trials(self) -> list[FrozenTrial]:
+        """All but those that repeated another's point, and were not trained."""
+        return without(self.study.get_trials(deepcopy=False))
+
+    @property
+    def maximises(self) -> bool:
+        return self.study.direction == StudyDirection.MAXIMIZE
+
+    @property
+    def seeds(self) -> int:
+        """How many runs a trial's value is the mean of."""
+        listed = self.settings.get("seeds")
+        return len(listed) if isinstance(listed, list) and listed else 1
+
+    @property
+    def changed_at(self) -> int:
+        """The first trial that has the data and settings of now."""
+        number = self.study.user_attrs.get("changed_at")
+        return number if type(number) is int else 0
+
+    @property
+    def complete(self) -> list[FrozenTrial]:
+        return self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+
+
+def find(folder: Path, storage: str | None) -> Study | None:
+    """The study of a sweep's folder; None where there is none.
+
+    Args:
+        storage: an Optuna URL, where the study is neither in the folder nor in an SQLite file that its records name.
+
+    Raises:
+        ConfigError: the study is there and cannot be read.
+    """
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    settings = _settings(folder)
+    named = settings.get("storage")
+    file = folder / JOURNAL
+    if isinstance(named, str) and named.startswith("${") and not file.is_file():
+        storage = storage or secrets.address()  # its address was in the environment, as it may be here
+    if storage is None and not file.is_file() and not named:
+        return None
+    try:
+        opened = _open(file, storage, named)
+        return Study(_copy(_one_of(opened, settings.get("study_name") or folder.name)), settings)
+    except ConfigError:
+        raise
+    except Exception as error:  # each storage has its own
+        reason = " ".join(str(error).split())[:200]
+        raise ConfigError(f"the study of {folder} cannot be read ({type(error).__name__}: {reason})") from error
+
+
+def _open(file: Path, storage: str | None, named: Any) -> optuna.storages.BaseStorage:
+    if storage is None and file.is_file():
+        return JournalStorage(_ReadOnlyJournal(file))
+    url = storage or str(named)
+    sqlite = _SQLITE.match(url)
+    if sqlite:
+        path = Path(sqlite["path"])
+        if not path.is_file():
+            raise ConfigError(f"the study's database {path} is not there; --storage says where it is")
+        return RDBStorage(f"sqlite:///file:{path.resolve()}?mode=ro&uri=true", skip_table_creation=True)
+    if storage is None:  # a folder from somebody else must not choose whom we connect to
+        raise ConfigError(
+            "the study lies in a database: name it, --storage 'postgresql://host/db', or set LIGHTSWEEP_STORAGE"
+        )
+    return RDBStorage(storage, skip_table_creation=True)
+
+
+class _ReadOnlyJournal(BaseJournalBackend):
+    """The whole lines of a journal; the last one may be half written."""
+
+    def __init__(self, path: Path) -> None:
+        self.logs = journal.read(path)
+
+    def read_logs(self, log_number_from: int) -> Iterable[dict[str, Any]]:
+        return self.logs[log_number_from:]
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        raise ConfigError("a report must not write into a study")
+
+
+def _one_of(storage: optuna.storages.BaseStorage, wanted: str) -> optuna.Study:
+    names = [study.study_name for study in storage.get_all_studies()]
+    name = names[0] if len(names) == 1 else wanted
+    if name not in names:
+        raise ConfigError(f"the storage holds no study {name!r}, it holds {', '.join(map(repr, names)) or 'none'}")
+    return optuna.load_study(study_name=name, storage=storage)
+
+
+def _copy(study: optuna.Study) -> optuna.Study:
+    """The study in memory, with names for people and as text that plotly shows as it is."""
+    trials = study.get_trials(deepcopy=False)
+    labels = _labels(dict.fromkeys(name for trial in trials for name in trial.params))
+    copy = optuna.create_study(study_name=study.study_name, direction=study.direction)
+    for name, value in study.user_attrs.items():
+        copy.set_user_attr(name, value)
+    for trial in trials:
+        copy.add_trial(_relabelled(trial, labels))
+    return copy
+
+
+def _relabelled(trial: FrozenTrial, labels: Mapping[str, str]) -> FrozenTrial:
+    repeats = is_repeat(trial)  # it stays, as numbers are places, with a state that no figure learns from
+    relabelled = FrozenTrial(
+        number=trial.number,
+        state=TrialState.FAIL if repeats else trial.state,
+        value=None if repeats else trial.value,
+        datetime_start=trial.datetime_start,
+        datetime_complete=trial.datetime_complete,
+        params={labels[name]: _text(value) for name, value in trial.params.items()},
+        distributions={labels[name]: _distribution(each) for name, each in trial.distributions.items()},
+        user_attrs={name: trial.user_attrs[name] for name in _KEPT if name in trial.user_attrs},
+        system_attrs={},
+        intermediate_values=trial.intermediate_values,
+        trial_id=trial._trial_id,
+    )
+    if "error" in relabelled.user_attrs:
+        relabelled.user_attrs["error"] = escaped(relabelled.user_attrs["error"])
+    return relabelled
+
+
+def _distribution(distribution: BaseDistribution) -> BaseDistribution:
+    if isinstance(distribution, CategoricalDistribution):
+        return CategoricalDistribution([_text(choice) for choice in distribution.choices])
+    return distribution
+
+
+def _text(value: Any) -> Any:
+    return escaped(value) if isinstance(value, str) else value
+
+
+def escaped(value: Any) -> str:
+    """A text that plotly, which knows some tags, shows as it is."""
+    return plain(value).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _labels(names: Iterable[str]) -> dict[str, str]:
+    """``optimizer.lr`` as lr, ``optimizer=sgd:optimizer.lr`` as lr (sgd), as long as they stay apart."""
+    names = list(names)
+    short = {}
+    for name in names:
+        condition, _, key = name.rpartition(":")
+        label = key.rpartition(".")[2]
+        short[name] = f"{label} ({condition.rpartition('=')[2]})" if condition else label
+    taken = list(short.values())
+    return {name: escaped(label if taken.count(label) == 1 else name) for name, label in short.items()}
+
+
+def _settings(folder: Path) -> dict[str, Any]:
+    for pattern in ("trial-*/.hydra/hydra.yaml", "trial-*/seed-*/.hydra/hydra.yaml"):
+        for path in sorted(folder.glob(pattern), reverse=True)[:3]:  # the latest says what holds now
+            content = load(path)
+            hydra = content.get("hydra") if isinstance(content, dict) else None
+            sweeper = hydra.get("sweeper") if isinstance(hydra, dict) else None
+            if isinstance(sweeper, dict):
+                return sweeper
+    return {}

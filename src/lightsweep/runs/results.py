@@ -1,0 +1,158 @@
+"""result.json: the record of a run that tables, reports and tests read. Written whole or not at all."""
+
+import csv
+import json
+import math
+from contextlib import suppress
+from io import StringIO
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import torch
+from omegaconf import DictConfig, OmegaConf
+from torch import nn
+
+from lightsweep.core import signals
+from lightsweep.core.errors import ConfigError, Diverged, Interrupted, Pruned, StorageLost
+from lightsweep.core.files import write_whole
+from lightsweep.core.text import spreadsheet_cell
+from lightsweep.runs import environment, run_name
+from lightsweep.runs.metrics import MetricsFile
+from lightsweep.runs.run_folder import ROOT, is_follower, own_config
+from lightsweep.training.scoring import Score
+
+FILE = "result.json"
+
+
+class Record:
+    """Gathers the facts of a run while its block runs; writes them when it is complete, and when its block fails.
+
+    Nothing is written where the run was refused (`ConfigError`): it never began.
+
+    Args:
+        folder: the run's.
+        cfg: the run's config.
+        metrics: its epochs.
+        kind: run, job (of a grid), trial, seed or confirmation.
+        overrides: what was typed.
+    """
+
+    def __init__(self, folder: Path, cfg: DictConfig, metrics: MetricsFile, *, kind: str, overrides: list[str]) -> None:
+        self.folder, self.metrics, self.monitor = folder, metrics, cfg.monitor
+        self.device = torch.device("cpu")
+        self.best_epoch: int | None = None
+        self.completed = False
+        self.facts: dict[str, Any] = {
+            "kind": kind,
+            "name": run_name.of(cfg.name, overrides) or None,
+            "seed": cfg.seed,
+            "overrides": overrides,
+            "versions": environment.versions(),
+            "git_commit": environment.git_commit(ROOT),
+        }
+        config = OmegaConf.to_container(own_config(cfg), resolve=True)
+        assert isinstance(config, dict)
+        self.config = {key: value for key, value in config.items() if key not in ("overrides", "run_dir", "resume")}
+
+    def add(self, **facts: Any) -> None:
+        self.facts |= facts
+
+    def add_score(self, part: str, score: Score, class_names: tuple[str, ...]) -> None:
+        """Keep a part's loss and accuracies, and for val and test the confusion counts as a CSV file."""
+        self.facts |= {f"{part}/loss": score.loss, f"{part}/acc": score.acc}
+        self.facts |= {f"{part}/f1": score.f1, f"{part}/balanced_acc": score.balanced_acc}
+        if part != "train":
+            text = confusion_csv(score.confusion, class_names)
+            write_whole(self.folder / f"confusion_{part}.csv", text)
+
+    @property
+    def best_value(self) -> float:
+        """The best monitored value so far; NaN before the first."""
+        best = self.metrics.best(self.monitor.metric, self.monitor.mode)
+        return best[self.monitor.metric] if best else math.nan
+
+    def content(self, status: str) -> dict[str, Any]:
+        """What result.json says."""
+        best = self.metrics.best(self.monitor.metric, self.monitor.mode)
+        rows = self.metrics.rows
+        best_epoch = self.best_epoch if self.best_epoch is not None else best and best["epoch"]
+        return {
+            "status": status,
+            **self.facts,
+            "monitor": self.monitor.metric,
+            "best_value": best and best[self.monitor.metric],
+            "best_epoch": best_epoch,
+            "epochs": rows[-1]["epoch"] if rows else 0,
+            "seconds": sum(row["seconds"] for row in rows),  # of all epochs, also those before a resume
+            "last_lr": rows[-1]["lr"] if rows else None,
+            "device": environment.device_name(self.device),
+            **environment.peak_memory(self.device),
+            "config": self.config,
+        }
+
+    def write(self, status: str) -> None:
+        write_whole(self.folder / FILE, json.dumps(_plain(self.content(status)), indent=1, allow_nan=False) + "\n")
+
+    def complete(self) -> None:
+        """Write the result of a run that has all its scores. Whatever happens after that leaves it as it is."""
+        self.write("completed")
+        self.completed = True
+
+    def __enter__(self) -> "Record":
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if error is None or self.completed or isinstance(error, ConfigError) or is_follower():
+            return
+        self.add(error=_last_line(error))
+        with suppress(OSError):  # a full disk: the first error says so
+            self.write(status_of(error))
+
+
+def parameters(net: nn.Module) -> dict[str, int]:
+    """`params`, the trainable ones, and `params_keras`, Keras's ``count_params()``, with BatchNorm's running mean and
+    variance."""
+    every = sum(parameter.numel() for parameter in net.parameters())
+    running = sum(
+        buffer.numel() for name, buffer in net.named_buffers() if name.endswith(("running_mean", "running_var"))
+    )
+    trainable = sum(parameter.numel() for parameter in net.parameters() if parameter.requires_grad)
+    return {"params": trainable, "params_keras": every + running}
+
+
+def confusion_csv(confusion: np.ndarray, class_names: tuple[str, ...]) -> str:
+    """Counts ``[K, K]``, true class by row, predicted by column, as CSV with the names quoted where needed."""
+    buffer = StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    names = [spreadsheet_cell(name) for name in class_names]
+    writer.writerow(["true \\ predicted", *names])
+    writer.writerows([name, *counts] for name, counts in zip(names, confusion.tolist(), strict=True))
+    return buffer.getvalue()
+
+
+def status_of(error: BaseException) -> str:
+    """The status of a run that ended so."""
+    if isinstance(error, Diverged):
+        return "diverged"
+    if isinstance(error, Pruned):
+        return "pruned"
+    interrupted = isinstance(error, Interrupted | KeyboardInterrupt | StorageLost) or signals.received() is not None
+    return "interrupted" if interrupted else "failed"
+
+
+def _last_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[-1] if isinstance(error, Diverged) else f"{type(error).__name__}: {lines[-1]}"
+
+
+def _plain(value: Any) -> Any:
+    """JSON knows no NaN and no infinity: they become null."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

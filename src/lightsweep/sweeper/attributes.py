@@ -1,0 +1,67 @@
+"""What this program keeps in a study's attributes, looked at before it is believed: a study may be somebody else's."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import optuna
+
+from lightsweep.core.errors import ConfigError
+from lightsweep.core.text import printable
+from lightsweep.sweeper.space import key_of
+
+_NUMBER = (int, float)
+_OF_STUDY = {"space": dict, "config": dict, "beside": dict, "enqueued": bool, "data": str, "changed_at": int}
+_OF_TRIAL = {
+    "interrupted": bool,
+    "baseline": bool,
+    "retries": int,
+    "retry_of": int,
+    "repeat_of": int,
+    "std": _NUMBER,
+    "note": str,
+    "error": str,
+    "folder": str,
+}
+_MARK = {"owner": str, "host": str, "seen": _NUMBER}
+_OWNER, _PREFIX, _OPENINGS = "lightsweep", "lightsweep:", "lightsweep:openings"
+
+
+def check(study: optuna.Study) -> None:
+    """See that the attributes have the kinds that they have where this program wrote them.
+
+    Raises:
+        ConfigError: one has not; names it.
+    """
+    _check_kinds("the study", study.user_attrs, _OF_STUDY)
+    system = study._storage.get_study_system_attrs(study._study_id)  # Optuna shows them in no other way
+    _check_kinds("the study", system, {_OPENINGS: int})
+    for name, mark in system.items():
+        if name.startswith(_PREFIX) and name != _OPENINGS and mark is not None:
+            _check_mark("the study", name, mark, {**_MARK, "held": bool})
+    for trial in study.get_trials(deepcopy=False):
+        owner = f"trial {trial.number}"
+        _check_kinds(owner, trial.user_attrs, _OF_TRIAL)
+        _check_kinds(owner, trial.system_attrs, {"fixed_params": dict})
+        for name in trial.params:
+            if key_of(name).lstrip("+~ \t").startswith("hydra"):  # it would be an override of a job
+                _refuse(owner, name, trial.params[name])
+        if _OWNER in trial.user_attrs:
+            _check_mark(owner, _OWNER, trial.user_attrs[_OWNER], _MARK)
+
+
+def _check_kinds(owner: str, attributes: Mapping[str, Any], kinds: Mapping[str, Any]) -> None:
+    for name, kind in kinds.items():
+        if name in attributes and not isinstance(attributes[name], kind):
+            _refuse(owner, name, attributes[name])
+
+
+def _check_mark(owner: str, name: str, mark: Any, kinds: Mapping[str, Any]) -> None:
+    if not isinstance(mark, dict) or not all(isinstance(mark.get(key), kind) for key, kind in kinds.items()):
+        _refuse(owner, name, mark)
+
+
+def _refuse(owner: str, name: str, value: Any) -> None:
+    raise ConfigError(
+        f"hydra.sweeper.study_name: {owner} has an attribute {printable(name)} that this program did not write"
+        f" ({printable(repr(value))[:100]}): take another study"
+    )

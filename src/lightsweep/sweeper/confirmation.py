@@ -1,0 +1,159 @@
+"""The best configuration against the baseline, with fresh seeds, on test data that no trial has touched."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from lightsweep.core.files import read_json, write_whole
+from lightsweep.core.gaps import difference
+from lightsweep.runs.run_folder import is_set_aside
+from lightsweep.sweeper import confirmation_file
+from lightsweep.sweeper.assignment import Assignment
+from lightsweep.sweeper.confirmation_file import FILE
+from lightsweep.sweeper.search import Confirmed, Search
+from lightsweep.sweeper.seeds import spread
+from lightsweep.sweeper.verdict import Verdict, judge
+
+_FIRST_SEED = 101
+_SCORES = (
+    "val/acc",
+    "test/acc",
+    "val/f1",
+    "test/f1",
+    "val/balanced_acc",
+    "test/balanced_acc",
+    "val/loss",
+    "test/loss",
+)
+
+
+def fresh_seeds(count: int, used: Sequence[int]) -> list[int]:
+    """Seeds that no trial has trained with."""
+    candidates = (seed for seed in range(_FIRST_SEED, _FIRST_SEED + count + len(used)) if seed not in used)
+    return [seed for seed, _ in zip(candidates, range(count), strict=False)]
+
+
+def jobs(
+    folder: Path, configurations: Mapping[str, Sequence[str]], seeds: Sequence[int]
+) -> tuple[list[Assignment], list[Assignment]]:
+    """The confirmation's jobs: those that are finished, and those to run.
+
+    Args:
+        configurations: overrides by name, best and baseline; baseline alone where that is the best.
+    """
+    finished: list[Assignment] = []
+    missing: list[Assignment] = []
+    for name, overrides in configurations.items():
+        for seed in seeds:
+            wanted = (*overrides, "test=true", f"seed={seed}")
+            assignment = Assignment("confirmation", wanted, f"confirm/{name}-seed-{seed}", len(finished) + len(missing))
+            (finished if _is_finished(folder, assignment) else missing).append(assignment)
+    return finished, missing
+
+
+def set_aside(path: Path) -> None:
+    """Make room for a run in a folder's place: one that was cut off, or an earlier best's. Nothing is deleted.
+
+    `run_folder.is_set_aside` knows the new name.
+    """
+    if not path.exists() and not path.is_symlink():
+        return
+    number = 1
+    while (aside := path.with_name(f"{path.name}.earlier-{number}")).exists():
+        number += 1
+    path.rename(aside)
+
+
+def set_aside_earlier(folder: Path, best: Sequence[str] | None, jobs: Sequence[Assignment]) -> None:
+    """Set the runs of an earlier best aside, which no job of now takes the place of.
+
+    Args:
+        best: its overrides; None where it is the baseline.
+    """
+    now = {job.folder for job in jobs}
+    for run in sorted((folder / "confirm").glob("best-seed-*")):
+        if f"confirm/{run.name}" in now or is_set_aside(run.name):
+            continue
+        if best is None or not set(best) <= set(_result(run).get("overrides", [])):
+            set_aside(run)
+
+
+def summarise(
+    folder: Path, configurations: Mapping[str, Sequence[str]], seeds: Sequence[int], best: int, found: Search
+) -> Verdict:
+    """Write confirmation.json: mean and standard deviation of each score of each configuration, n, and the verdict.
+
+    Args:
+        best: number of the best trial.
+        found: what the trials say.
+    """
+    summary: dict[str, Any] = {"best_trial": best, "seeds": list(seeds)}
+    for name in configurations:
+        results = [_result(folder / f"confirm/{name}-seed-{seed}") for seed in seeds]
+        done = [result for result in results if result.get("status") == "completed"]
+        scores = {}
+        for score in _SCORES:
+            values = [result[score] for result in done if score in result]
+            if values:
+                scores[score] = {"mean": fmean(values), "std": spread(values), "values": values}
+        summary[name] = {"n": len(done), "failed": len(results) - len(done), **scores}
+    _write(folder, summary)
+    judged = judge(found, confirmation_file.read(folder))
+    _write(folder, {"verdict": judged.content, **summary})
+    return judged
+
+
+def _write(folder: Path, summary: Mapping[str, Any]) -> None:
+    write_whole(folder / FILE, json.dumps(summary, indent=1) + "\n")
+
+
+def heading(confirmed: Confirmed) -> str:
+    seeds = ", ".join(map(str, confirmed.seeds))
+    both = " and the baseline" * ("best" in confirmed.scores)
+    return f"Confirmation of trial {confirmed.trial}{both} on test data, seeds {seeds}:"
+
+
+def rows(confirmed: Confirmed, metric: str) -> list[dict[str, Any]]:
+    """A row a configuration: runs, the metric that was searched for, accuracy, and what lies between the two."""
+    test = f"test/{metric.partition('/')[2]}"
+    shown = [
+        name
+        for name in dict.fromkeys((metric, test, "val/acc", "test/acc"))
+        if any(name in scores for scores in confirmed.scores.values())
+    ]
+    compared = confirmed.score(metric)
+    table = []
+    for name, scores in confirmed.scores.items():
+        row: dict[str, Any] = {"configuration": name, "n": max(map(len, scores.values()), default=0)}
+        row |= {score: _mean(scores[score]) if score in scores else "" for score in shown}
+        if compared is not None:
+            gap = difference(compared, fmean(scores[compared]) - fmean(confirmed.values("baseline", compared)))
+            row[f"{compared} to the baseline"] = "" if name == "baseline" else gap
+        if confirmed.failed.get(name):
+            row["failed"] = confirmed.failed[name]
+        table.append(row)
+    return table
+
+
+def _mean(values: Sequence[float]) -> str:
+    std = spread(values)
+    return f"{fmean(values):.4f}" + ("" if std is None else f" ± {std:.4f}")
+
+
+def _is_finished(folder: Path, assignment: Assignment) -> bool:
+    result = _result(folder / assignment.folder)
+    return result.get("status") == "completed" and set(assignment.overrides) <= set(result.get("overrides", []))
+
+
+def _result(folder: Path) -> dict[str, Any]:
+    return _read(folder / "result.json")
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        content = read_json(file)
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}

@@ -1,0 +1,274 @@
+"""The sweep's loop: every free slot takes the next trial at once; whatever ends is told and shown."""
+
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from multiprocessing.connection import wait
+from types import FrameType
+from typing import Any
+
+from optuna.trial import Trial
+
+from lightsweep.core import signals
+from lightsweep.core.errors import ConfigError, Interrupted, RunFailed
+from lightsweep.core.waiting import Wait
+from lightsweep.sweeper.assignment import Assignment, Outcome
+from lightsweep.sweeper.executors.slot import Slot
+from lightsweep.sweeper.executors.workers import InlineSlot
+from lightsweep.sweeper.ledger import Ledger
+from lightsweep.sweeper.trial_run import TrialRun
+
+GRACE = 60.0  # seconds that running jobs have to end in order
+_LOOK_EVERY = 0.5  # seconds between two looks at the slots, where nothing wakes the loop
+_CLAIM_AGAIN = 1.0  # seconds until a total that was under way is looked at again
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When to stop asking: after `timeout` seconds (None: never), or after `max_failures` failures in a row; and how
+    many slots must be free before further trials begin together."""
+
+    timeout: float | None
+    max_failures: int
+    batch: int = 1
+
+
+class Stop:
+    """Ctrl-C and SIGTERM counted: once, running jobs end in order; twice, at once; a third ends the loop."""
+
+    def __init__(self, slots: Sequence[Slot]) -> None:
+        self.slots = slots
+        self.signum: int | None = None
+        self.since = 0.0
+        self.killed = False
+
+    def __bool__(self) -> bool:
+        return self.signum is not None
+
+    def request(self, signum: int, frame: FrameType | None = None) -> None:
+        if self.killed:
+            signals.raise_unserved(signum)  # the loop itself hangs, as on a lock or a database
+        if self:
+            self.kill()
+            return
+        self.signum, self.since = signum, time.monotonic()
+        for slot in self.slots:
+            slot.stop()
+
+    def kill(self) -> None:
+        self.killed = True
+        for slot in self.slots:
+            slot.kill()
+
+    def is_overdue(self) -> bool:
+        """Are there jobs that were told to end in order, and have not? A process that was stopped hears no signal."""
+        return bool(self) and not self.killed and time.monotonic() - self.since > GRACE
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        before = {signum: signal.signal(signum, self.request) for signum in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            if (lost := signals.received()) is not None:  # before this, where a library did not pass it on
+                self.request(lost)
+            yield
+        finally:
+            for signum, handler in before.items():
+                signal.signal(signum, handler)
+
+
+class Controller:
+    """Runs a study's trials, or a list of jobs, over slots.
+
+    Args:
+        ledger: hands out trials and takes their outcomes.
+        slots: one job each at a time.
+        begin: makes a trial's `TrialRun`: draws its parameters; None where they are those of an earlier trial, and
+            this one is closed.
+        changed: called after each trial that was told, with its number.
+        look: called at each turn of the loop with the running trials' seconds by number.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        slots: Sequence[Slot],
+        *,
+        begin: Callable[[Trial], TrialRun | None],
+        limits: Limits,
+        changed: Callable[[int], Any],
+        look: Callable[[dict[int, float]], Any],
+        say: Callable[[str], Any],
+    ) -> None:
+        self.ledger, self.slots, self.begin, self.limits = ledger, slots, begin, limits
+        self.changed, self.look, self.say = changed, look, say
+        self.stop = Stop(slots)
+        self.running: dict[int, TrialRun] = {}  # by the slot's place
+        self.failures: list[str] = []
+        self.refusal = ""  # why no job of this sweep can run
+        self.begun: float | None = None  # when a slot was there for the first trial: workers take a while to start
+        self.next_claim = 0.0
+        self.waiting, self.ending = Wait(), Wait()
+
+    def run_trials(self) -> None:
+        """Until the total is reached, the time is over, or too much failed.
+
+        Raises:
+            ConfigError: a job said that none can run.
+            Interrupted: a signal came; everything is written.
+            RunFailed: too many trials failed in a row.
+        """
+        with self.stop.listening():
+            while not self._is_over():
+                if self._may_ask():
+                    self._fill()
+                self._say_what_is_waited_for()
+                self._pause()
+                self._collect()
+        self._raise_reason()
+
+    def run_jobs(self, jobs: Sequence[Assignment], ended: Callable[[Assignment, Outcome], Any]) -> None:
+        """Jobs that belong to no trial, in order, over the same slots.
+
+        Raises:
+            ConfigError: a job said that none can run.
+            Interrupted: a signal came.
+        """
+        queue, under_way = list(jobs), dict[int, Assignment]()
+        with self.stop.listening():
+            while under_way or (queue and not self._may_end()):
+                for place, slot in enumerate(self.slots):
+                    if queue and not self._may_end() and place not in under_way:
+                        under_way[place] = queue.pop(0)
+                        self._start(slot, under_way[place])
+                self._pause()
+                for place in list(under_way):
+                    if (outcome := self.slots[place].poll()) is not None:
+                        self._heed(place, outcome)
+                        ended(under_way.pop(place), outcome)
+        if self.stop.signum is not None:
+            raise Interrupted(self.stop.signum)
+        if self.refusal:
+            raise ConfigError(self.refusal)
+
+    @property
+    def seconds(self) -> float:
+        """Since the first trial could begin."""
+        return 0.0 if self.begun is None else time.monotonic() - self.begun
+
+    def _is_over(self) -> bool:
+        if self.running:
+            return False
+        return not self._may_ask() or self.ledger.is_done()
+
+    def _may_ask(self) -> bool:
+        late = self.limits.timeout is not None and self.seconds > self.limits.timeout
+        return not (self._may_end() or late or len(self.failures) >= self.limits.max_failures)
+
+    def _may_end(self) -> bool:
+        """Did a signal come, or a job say that none can run?"""
+        return bool(self.stop) or bool(self.refusal)
+
+    def _fill(self) -> None:
+        if self.begun is None and not all(slot.is_starting() for slot in self.slots):
+            self.begun = time.monotonic()
+        free = len(self.slots) - len(self.running)
+        if self.running and free < min(self.limits.batch, self.ledger.remaining()):
+            return
+        for place, slot in enumerate(self.slots):
+            if place in self.running or slot.is_starting() or time.monotonic() < self.next_claim or not self._may_ask():
+                continue
+            if (run := self._next()) is None:
+                return
+            self.running[place] = run
+            self._start(slot, run.next_job())
+
+    def _next(self) -> TrialRun | None:
+        """The next trial's run; None while there is none to begin."""
+        while self._may_ask():
+            trial = self.ledger.claim()
+            if trial is None:
+                self.next_claim = time.monotonic() + _CLAIM_AGAIN
+                return None
+            try:
+                if (run := self.begin(trial)) is not None:
+                    return run
+            except ConfigError as error:  # the user's own function has failed for this trial
+                self._tell(trial, Outcome("failed", error=str(error)))
+        return None
+
+    def _say_what_is_waited_for(self) -> None:
+        if self.running or any(slot.is_starting() for slot in self.slots):
+            self.waiting.over()
+        else:
+            self.waiting.still(self.ledger.waited_for)
+
+    def _start(self, slot: Slot, job: Assignment) -> None:
+        slot.start(job)
+        if self.stop:  # a signal came since we looked, and stopped only what was running
+            slot.stop()
+
+    def _collect(self) -> None:
+        for place in list(self.running):
+            outcome = self.slots[place].poll()
+            if outcome is None:
+                continue
+            run = self.running[place]
+            outcome = run.take(self._heed(place, outcome))
+            if outcome is None and not self._may_end():
+                self._start(self.slots[place], run.next_job())  # the next seed
+                continue
+            del self.running[place]
+            outcome = outcome or Outcome("interrupted")
+            if outcome.state != "left":
+                self._tell(run.trial, outcome)
+
+    def _heed(self, place: int, outcome: Outcome) -> Outcome:
+        """What an outcome means here: a job that dies because we stop it was interrupted; one that is told to end by
+        somebody else has failed."""
+        if outcome.state == "refused":
+            self.refusal = outcome.error or "a job was refused"
+            return outcome
+        if self.stop:
+            died = outcome.state == "failed" and (outcome.error or "").startswith("the worker")
+            return replace(outcome, state="interrupted") if died else outcome
+        if outcome.state != "interrupted" or outcome.error:  # as where a job has lost its study
+            return outcome
+        if isinstance(self.slots[place], InlineSlot):  # the signal was for this very process
+            self.stop.request(signals.received() or signal.SIGINT)
+            return outcome
+        return Outcome("failed", error="the job was told to end by a signal", facts=outcome.facts)
+
+    def _tell(self, trial: Trial, outcome: Outcome) -> None:
+        if not self.ledger.tell(trial, outcome):
+            self.say(f"trial {trial.number}: the result came too late, somebody else has given the trial up; refused")
+            return
+        self.next_claim = 0.0
+        if outcome.state == "failed":
+            self.failures.append(f"trial {trial.number}: {outcome.error}")
+        elif outcome.state not in ("interrupted", "refused"):
+            self.failures.clear()
+        self.changed(trial.number)
+
+    def _pause(self) -> None:
+        ready = [waitable for slot in self.slots for waitable in slot.waitables()]
+        if ready:
+            wait(ready, timeout=_LOOK_EVERY)
+        elif not any(isinstance(slot, InlineSlot) for slot in self.slots):
+            time.sleep(_LOOK_EVERY / 2)
+        if self.stop and not self.stop.killed:
+            self.ending.still(f"what runs to end in order, at most {GRACE:.0f} s")
+        if self.stop.is_overdue():
+            self.say(f"what runs has not ended within {GRACE:.0f} s of the signal: killed, to be run again")
+            self.stop.kill()
+        now = time.monotonic()
+        self.look({run.number: now - run.started for run in self.running.values()})
+
+    def _raise_reason(self) -> None:
+        if self.stop.signum is not None:
+            raise Interrupted(self.stop.signum)
+        if self.refusal:
+            raise ConfigError(self.refusal)
+        if len(self.failures) >= self.limits.max_failures:
+            raise RunFailed(f"{len(self.failures)} trials failed in a row, the sweep stops: {'; '.join(self.failures)}")

@@ -1,0 +1,131 @@
+"""What a study holds fixed: its trials can only be compared while this stays the same."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import optuna
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig, OmegaConf
+
+from lightsweep.core.errors import ConfigError
+from lightsweep.data import by_file
+from lightsweep.sweeper.space import Space
+
+_SPLIT, _BY_PLACE = "data.split", ("first", "random", "stratified")
+_SPACE, _CONFIG, _BESIDE = "space", "config", "beside"
+# Where a run is, what it prints, and what it runs on may change while a study goes on.
+_FREE = (
+    "hydra",
+    "name",
+    "run_dir",
+    "resume",
+    "data_dir",
+    "allow_changed_data",
+    "threads",
+    "test",
+    "lr_find",
+    "lr_find_range",
+    "logger",
+    "callbacks.progress",
+    "callbacks.lr_monitor",
+    "callbacks.figures",
+    "callbacks.histograms",
+    "callbacks.graph",
+    "report",
+    "trainer.accelerator",
+    "trainer.devices",
+    "trainer.strategy",
+)
+# They follow from the metric beside them; configs of earlier versions say them.
+_FOLLOWING = ("monitor.mode", "scheduler.mode", "callbacks.early_stopping.mode", "callbacks.checkpoint.mode")
+
+
+def of(space: Space, config: DictConfig, seeds: Sequence[int] | None) -> dict[str, Any]:
+    """What a sweep holds fixed."""
+    return {
+        _SPACE: space.describe(),
+        _CONFIG: _fixed(config, space) | {"hydra.sweeper.seeds": seeds and list(seeds)},
+        _BESIDE: _beside(config, space),  # apart: a study that was begun before it was kept has none
+    }
+
+
+def compare(study: optuna.Study, now: Mapping[str, Any], *, allow_change: bool) -> None:
+    """Compare what is fixed with what a study was begun with; nothing is written.
+
+    Raises:
+        ConfigError: something differs, and `allow_change` is false. Names what was, and what is.
+    """
+    before = _before(study)
+    changes = [change for name in now if before[name] is not None for change in _changes(before[name], now[name])]
+    if changes and not allow_change:
+        raise ConfigError(
+            f"the study {study.study_name!r} was begun with other settings: {'; '.join(changes[:5])}"
+            f"{f'; and {len(changes) - 5} more' if len(changes) > 5 else ''}. Take another hydra.sweeper.study_name, or"
+            " go on anyway with hydra.sweeper.allow_changed_space=true"
+        )
+
+
+def earlier_split(study: optuna.Study, config: DictConfig, typed: Sequence[str]) -> tuple[str, ...]:
+    """The override with which a study that was begun before image folders were split by file keeps its split."""
+    before = (study.user_attrs.get(_CONFIG) or {}).get(_SPLIT)
+    said = any(line.partition("=")[0].lstrip("+") == _SPLIT for line in typed)
+    if said or before not in _BY_PLACE or OmegaConf.select(config, _SPLIT) != by_file.NAME:
+        return ()
+    return (f"{_SPLIT}={before}",)
+
+
+def remember(study: optuna.Study, now: Mapping[str, Any]) -> None:
+    """Keep what is fixed in the study, and from which trial on it holds."""
+    before = _before(study)
+    if any(before[name] not in (None, now[name]) for name in (_CONFIG, _BESIDE)):
+        study.set_user_attr("changed_at", len(study.get_trials(deepcopy=False)))
+    for name, value in now.items():
+        if before[name] != value:
+            study.set_user_attr(name, value)
+
+
+def _before(study: optuna.Study) -> dict[str, Any]:
+    attributes = study.user_attrs
+    return {name: attributes.get(name) for name in (_SPACE, _CONFIG, _BESIDE)}
+
+
+def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    return [
+        f"{key} was {before.get(key, 'not there')}, is {now.get(key, 'not there')}"
+        for key in sorted(before.keys() | now.keys())
+        if before.get(key) != now.get(key) and key not in _FOLLOWING
+    ]
+
+
+def _fixed(config: DictConfig, space: Space) -> dict[str, Any]:
+    searched = tuple(parameter.key.lstrip("+") for parameter in space.parameters)
+    return {key: value for key, value in _flat("", config) if not _below(key, (*_FREE, *searched))}
+
+
+def _beside(config: DictConfig, space: Space) -> dict[str, Any]:
+    """What is fixed beside what is searched: the user's own function, and below a group that is searched, as the
+    optimizer, what was typed; the rest there is each choice's own."""
+    searched = [parameter.key for parameter in space.parameters]
+    typed = OverridesParser.create().parse_overrides(list(space.fixed))
+    below = {
+        each.key_or_group: "deleted" if each.is_delete() else each.value()
+        for each in typed
+        if _below(each.key_or_group, searched)
+    }
+    return {
+        "hydra.sweeper.custom_search_space": OmegaConf.select(config, "hydra.sweeper.custom_search_space"),
+        **below,
+    }
+
+
+def _flat(prefix: str, node: Any) -> list[tuple[str, Any]]:
+    contents = OmegaConf.to_container(node, resolve=False) if OmegaConf.is_config(node) else node
+    if not isinstance(contents, dict) or not contents:
+        return [(prefix, contents)]
+    return [
+        entry for key, value in contents.items() for entry in _flat(f"{prefix}.{key}" if prefix else str(key), value)
+    ]
+
+
+def _below(key: str, roots: Sequence[str]) -> bool:
+    return any(key == root or key.startswith(f"{root}.") for root in roots)

@@ -1,0 +1,94 @@
+"""Does the sweeper that started a trial still live? Where its lock can be seen, that says so, elsewhere a lease."""
+
+import platform
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from lightsweep.sweeper.locks import FileLock, shared_path
+
+RENEW_EVERY = 10.0  # seconds
+LOST_AFTER = 60.0  # seconds
+_KEPT = 86_400.0  # seconds
+AHEAD = 30.0  # seconds; machines whose clocks differ by more than this cannot share a study
+
+
+class Owner:
+    """This process as the owner of trials: holds a lock for as long as it lives."""
+
+    def __init__(self) -> None:
+        self.name = secrets.token_hex(8)
+        self.host = platform.node()
+        self._lock = FileLock(shared_path(self.name), stays=True)
+        self._lock.acquire()
+
+    def mark(self) -> dict[str, Any]:
+        """What a trial of this owner carries: who, where, and when it was last known to live."""
+        return {"owner": self.name, "host": self.host, "seen": time.time()}
+
+    def is_mine(self, mark: dict[str, Any]) -> bool:
+        return mark.get("owner") == self.name
+
+    def resign(self, *, trials_left: bool) -> None:
+        """Let the lock go. Where trials are left that say they run, its file stays: it shows that they do not."""
+        self._lock.stays = trials_left
+        self._lock.release()
+        _remove_old(self._lock.path.parent)
+
+
+def _remove_old(folder: Path) -> None:
+    """Remove the locks that killed sweepers have left, a day after they began: what they owned is lost by its lease."""
+    for path in folder.glob("*.lock"):
+        with suppress(OSError):
+            if time.time() - path.stat().st_mtime > _KEPT:
+                lock = FileLock(path)
+                lock.acquire(wait=False)
+                lock.release()
+
+
+@contextmanager
+def renewing(renew: Callable[[], object]) -> Iterator[None]:
+    """Call `renew` each few seconds while the block runs, whatever the main thread does.
+
+    It is called in a thread. What it raises is not the block's: the next call may succeed, and if none does the block
+    finds out by itself.
+    """
+    end = threading.Event()
+
+    def work() -> None:
+        while not end.wait(RENEW_EVERY):
+            with suppress(Exception):
+                renew()
+
+    thread = threading.Thread(target=work, name="lightsweep-renewal", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        end.set()
+        thread.join(RENEW_EVERY)  # a call that waits for its database longer ends with the process
+
+
+def is_alive(mark: dict[str, Any] | None, *, reached_since: float = 0.0) -> bool:
+    """Whether the owner that left this mark lives, as far as can be known from here.
+
+    Args:
+        reached_since: when the storage came back after an outage: before that, nobody could give a sign.
+    """
+    if not mark:
+        return False
+    path = shared_path(mark["owner"])
+    # An owner of this host whose lock is not here has another temporary folder, as cluster jobs and containers have.
+    if mark["host"] != platform.node() or not path.exists():
+        # A sign from the future was given by a clock that was wrong: waiting for it to pass could take years.
+        now, seen = time.time(), mark["seen"]
+        return seen < now + AHEAD and now - max(seen, reached_since) < LOST_AFTER
+    lock = FileLock(path, stays=True)
+    if not lock.acquire(wait=False):
+        return True
+    lock.release()  # the file stays: without it the owner's other trials would be left to their lease
+    return False

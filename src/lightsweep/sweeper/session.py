@@ -1,0 +1,219 @@
+"""A sweep from the first check to the last line: open the study, run its trials, publish, confirm."""
+
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from typing import Any, cast
+
+from optuna.samplers import GridSampler
+from optuna.trial import Trial
+
+from lightsweep.config import targets
+from lightsweep.core import links
+from lightsweep.core.errors import Interrupted, RunFailed
+from lightsweep.sweeper import (
+    closing,
+    comparable,
+    confirmation,
+    confirmation_file,
+    executors,
+    first_trials,
+    opening,
+    repeats,
+    view,
+)
+from lightsweep.sweeper.assignment import Assignment, Outcome
+from lightsweep.sweeper.controller import Controller, Limits
+from lightsweep.sweeper.executors.slot import Executor
+from lightsweep.sweeper.leaderboard import folder_of
+from lightsweep.sweeper.ledger import Ledger, ended
+from lightsweep.sweeper.liveness import renewing
+from lightsweep.sweeper.plan import Plan
+from lightsweep.sweeper.publishing import Publisher
+from lightsweep.sweeper.study_data import StudyData
+from lightsweep.sweeper.trial_run import TrialRun
+
+
+def run(plan: Plan) -> float:
+    """Run what is missing of a study; returns its best value.
+
+    Raises:
+        ConfigError: something is wrong that can be seen before the first trial.
+        RunFailed: trials failed, too many in a row or all.
+        Interrupted: a signal came; everything is written.
+    """
+    opening.check(plan)
+    typed = plan.space.fixed
+    plan, study, n_trials = opening.open_study(plan)
+    ledger = Ledger(study, plan.address, n_trials=n_trials, retries=plan.settings.retries)
+    executor = executors.make(plan, n_trials)
+    if kept := plan.space.fixed[len(typed) :]:
+        view.View().say(f"the study keeps the split that it was begun with: {' '.join(kept)}")
+    # Where the data may have changed, what earlier trials came to says nothing of now.
+    since = len(ledger.trials()) if plan.config.allow_changed_data else study.user_attrs.get("changed_at", 0)
+    ledger.repeats = repeats.Repeats(repeats.points(plan.space), since)
+    ledger.goes_on = lambda number: executor.has_job(plan.folder / folder_of(number))
+    try:
+        with renewing(ledger.renew):
+            return Session(plan, ledger, executor).run()
+    finally:
+        for slot in executor.slots:
+            slot.close()
+        executor.close()
+        ledger.close()
+
+
+class Session:
+    """A study that is open, and slots that wait for its trials."""
+
+    def __init__(self, plan: Plan, ledger: Ledger, executor: Executor) -> None:
+        self.plan, self.ledger, self.executor = plan, ledger, executor
+        self.publisher = Publisher(plan, ledger)
+        is_one = comparable.has_one_training_part(plan.space, str(plan.config.data.get(targets.TARGET)))
+        allow_change = plan.config.allow_changed_data
+        self.data = StudyData(ledger.study, plan.folder, allow_change=allow_change, is_one=is_one)
+        self.view = view.View()
+        self.controller = Controller(
+            ledger,
+            executor.slots,
+            begin=self._begin,
+            limits=Limits(plan.settings.timeout, plan.settings.max_failures, plan.settings.batch),
+            changed=self._trial_ended,
+            look=lambda running: self.view.update(self._progress(running)),
+            say=self.view.say,
+        )
+
+    def run(self) -> float:
+        try:
+            return self._run()
+        except Interrupted:
+            closing.say_how_to_go_on(self.ledger.trials(), self.ledger.n_trials, sys.argv[1:])
+            raise
+
+    def _run(self) -> float:
+        self.view.say(f"study {self.plan.address.study} in {self.plan.folder}")
+        before = ended(self.ledger.trials())
+        self.view.open()
+        if (count := self._starting()) and self.view.live is None:
+            self.view.say(view.starting(count))
+        try:
+            self.controller.run_trials()
+        finally:
+            self.view.close()
+            self.publisher.publish()
+        self._say_what_was_repeated()
+        complete = self.publisher.complete()
+        if not complete:
+            raise RunFailed(self._all_failed())
+        self.view.console.print(view.ten_best(self._progress({})))
+        self.view.say(closing.summary(repeats.without(self.ledger.trials()), before, self.controller.seconds))
+        if self.plan.settings.confirm and not self._confirm():
+            self.view.say("the confirmation is run by another sweeper of this study, which says what it comes to")
+        else:
+            self._conclude()
+        self.view.say(f"look at the sweep: {closing.page_command(self.plan.folder, self.plan.address)}")
+        return cast(float, complete[0].value)
+
+    @cached_property
+    def _baseline(self) -> tuple[dict[str, Any], list[str]]:
+        return first_trials.baseline(self.plan)
+
+    def _say_what_was_repeated(self) -> None:
+        trials = self.ledger.trials()
+        done, wanted = ended(trials), self.ledger.n_trials
+        if count := len(trials) - len(repeats.without(trials)):
+            self.view.say(
+                f"{count} suggestion{'s' * (count > 1)} repeated a point that had been tried: not trained again"
+            )
+        if done < wanted and (why := self.ledger.repeats.why_over(trials)):
+            self.view.say(f"{why}: the sweep ends with {done} trials of {wanted}")
+
+    def _starting(self) -> int:
+        """Workers that are not ready yet."""
+        return sum(slot.is_starting() for slot in self.executor.slots)
+
+    def _begin(self, trial: Trial) -> TrialRun | None:
+        """The trial's run; None where its point was tried before, and it is closed."""
+        plan = self.plan
+        folder = plan.folder / folder_of(trial.number)
+        if self.executor.has_job(folder):  # it was begun by a sweeper that is gone: nothing is drawn anew
+            links.check(folder, within=plan.folder)
+            drawn = plan.space.overrides(trial.study._storage.get_trial(trial._trial_id))
+        else:
+            confirmation.set_aside(folder)  # a new trial has none, unless somebody made it
+            drawn = plan.space.suggest(trial)
+            if self.ledger.is_repeat(trial):
+                return None
+            if isinstance(trial.study.sampler, GridSampler):  # it was not asked for the baseline
+                first_trials.mark(trial, *self._baseline)
+        overrides = (*plan.space.fixed, "test=false", *drawn)
+        return TrialRun(trial, overrides, plan.seeds, plan.address, plan.pruner, plan.folder, self.data.expected())
+
+    def _trial_ended(self, number: int) -> None:
+        if self.data.renew(number):
+            self.ledger.forget(number)
+            self.view.say("the data changed since this study was begun: trials before and after do not compare")
+        self.publisher.publish()
+        self.view.trial_ended(self.ledger.trials()[number], self._progress({}))
+
+    def _progress(self, running: Mapping[int, float]) -> view.Progress:
+        return view.Progress(
+            repeats.without(self.ledger.trials()),
+            running,
+            self.ledger.n_trials,
+            self.ledger.study.direction,
+            self.plan.space,
+            self.plan.metric,
+            self._starting(),
+        )
+
+    def _confirm(self) -> bool:
+        """Train the best configuration and the baseline with fresh seeds, and score both on test; False where another
+        sweeper is at that."""
+        if not self.ledger.may_confirm():
+            return False
+        best = self.publisher.complete()[0]
+        found = self.publisher.found()
+        assert found is not None
+        configurations: dict[str, Sequence[str]] = {"baseline": self.plan.space.fixed}
+        if not found.is_baseline:  # else it would be trained twice
+            configurations = {"best": self.publisher.overrides(best), **configurations}
+        used = [*self.plan.seeds, int(self.plan.config.seed)]
+        seeds = confirmation.fresh_seeds(self.plan.settings.confirm, used)
+        finished, missing = confirmation.jobs(self.plan.folder, configurations, seeds)
+        self.view.say(f"confirmation: {len(missing)} runs with fresh seeds ({len(finished)} are there already)")
+        for job in missing:
+            if not self.executor.has_job(self.plan.folder / job.folder, job.overrides):
+                confirmation.set_aside(self.plan.folder / job.folder)
+        confirmation.set_aside_earlier(self.plan.folder, configurations.get("best"), [*finished, *missing])
+        self.controller.run_jobs([replace(job, data=self.data.expected()) for job in missing], self._confirmed)
+        confirmation.summarise(self.plan.folder, configurations, seeds, best.number, found)
+        self.publisher.publish()
+        return True
+
+    def _conclude(self) -> None:
+        """The confirmation, the verdict, and the command that trains the best trial, where that is one to train."""
+        confirmed = confirmation_file.read(self.plan.folder)
+        judged = self.publisher.verdict(confirmed)
+        assert judged is not None  # there is a complete trial
+        if confirmed is not None and confirmed.trial == judged.numbers["trial"]:
+            self.view.say(confirmation.heading(confirmed))
+            self.view.console.print(view.confirmed(confirmation.rows(confirmed, self.plan.metric)))
+        for line in judged.lines:
+            self.view.say(line)
+        if (seeds := judged.numbers.get("confirm_with")) is not None:
+            self.view.say(f"confirm it: {closing.command_with('hydra.sweeper.confirm', seeds, sys.argv[1:])}")
+        if judged.outcome in ("better", "unconfirmed"):
+            what = "the best one" if judged.outcome == "better" else "it anyway"
+            folder = shlex.quote(str(self.plan.folder))
+            self.view.say(f"train {what}: python src/train.py --config-dir {folder} --config-name best")
+
+    def _confirmed(self, job: Assignment, outcome: Outcome) -> None:
+        self.view.say(f"{job.folder} {outcome.state} {outcome.error or ''}".strip())
+
+    def _all_failed(self) -> str:
+        trials = [trial for trial in repeats.without(self.ledger.trials()) if trial.state.is_finished()]
+        errors = [f"trial {trial.number}: {trial.user_attrs.get('error', trial.state.name)}" for trial in trials[-3:]]
+        return f"none of {len(trials)} trials was completed: {'; '.join(errors) or 'nothing was run'}"

@@ -1,0 +1,213 @@
+"""The search space: what a sweep varies, as Optuna's distributions, and what it holds fixed."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+    check_distribution_compatibility,
+)
+from optuna.trial import BaseTrial, FrozenTrial, Trial
+
+from lightsweep.core.errors import ConfigError, RunFailed
+from lightsweep.core.overrides import override, written
+from lightsweep.sweeper.nearest_point import nearest, same
+
+_SHAPE = ("model.width", "model.depth", "model.taper")
+_MOST_POINTS = 1_000_000  # of a grid, which lists them all before the first
+_MOST_CHOICES = 10_000  # Optuna writes them all down with each trial
+_FINITE = "its bounds must be finite numbers"
+_LARGEST_INT = 2**53  # samplers draw whole numbers as floats, which are exact up to here
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One dimension: `key` is overridden by a value from `distribution`, under the condition ``key=choice`` if any.
+
+    `name` is Optuna's for it. Under a condition that is ``condition:key``, so that the learning rates of two optimizers
+    are two dimensions.
+    """
+
+    name: str
+    key: str
+    distribution: BaseDistribution
+    condition: str | None = None
+
+
+@dataclass(frozen=True)
+class Space:
+    """What a sweep varies, and what it holds fixed.
+
+    Args:
+        parameters: those without a condition come first.
+        fixed: overrides that all trials share.
+        extend: the user's ``custom_search_space``, which suggests further values in a trial.
+    """
+
+    parameters: tuple[Parameter, ...]
+    fixed: tuple[str, ...]
+    extend: Callable[[Trial], None] | None = None
+
+    def suggest(self, trial: Trial) -> tuple[str, ...]:
+        """Draw a trial's values; returns its overrides, ``key=value`` each, without the fixed ones."""
+        chosen: dict[str, Any] = {}
+        for parameter in self.parameters:
+            if applies(parameter, chosen):
+                chosen[parameter.key] = trial._suggest(parameter.name, parameter.distribution)
+        if self.extend is not None:
+            _extend(self.extend, trial)
+        drawn = (override(key, value) for key, value in chosen.items())
+        return (*drawn, *self._further(trial, chosen))
+
+    def overrides(self, trial: BaseTrial) -> tuple[str, ...]:
+        """The overrides of a trial whose values were drawn before."""
+        return tuple(override(key_of(name), value) for name, value in trial.params.items())
+
+    def beside(self, trials: Sequence[FrozenTrial]) -> "Space":
+        """This space under names that go with the trials of a study whose space was another.
+
+        Optuna keeps a categorical dimension's choices for ever: one with other choices gets a new name, ``key#2``.
+        """
+        known = {name: dimension for trial in trials for name, dimension in trial.distributions.items()}
+        return replace(self, parameters=tuple(_renamed(parameter, known) for parameter in self.parameters))
+
+    def describe(self) -> dict[str, str]:
+        """Each dimension in words, to compare two spaces by."""
+        return {parameter.name: str(parameter.distribution) for parameter in self.parameters}
+
+    def conditions(self) -> list[str]:
+        return sorted({parameter.condition for parameter in self.parameters if parameter.condition})
+
+    def undecided(self) -> list[str]:
+        """The conditions on keys that are not searched themselves."""
+        searched = {parameter.key for parameter in self.parameters}
+        return [condition for condition in self.conditions() if condition.partition("=")[0] not in searched]
+
+    def settled(self, holds: Mapping[str, bool]) -> "Space":
+        """This space where some conditions are decided: what they let in is searched always, the rest not at all.
+
+        Raises:
+            ConfigError: nothing is left, or two conditions let in one key.
+        """
+        parameters = [parameter for parameter in self.parameters if holds.get(parameter.condition or "", True)]
+        parameters = [replace(each, condition=None) if each.condition in holds else each for each in parameters]
+        always = [parameter.key for parameter in parameters if parameter.condition is None]
+        if twice := sorted({key for key in always if always.count(key) > 1}):
+            raise ConfigError(f"hydra.sweeper.when lets in {', '.join(twice)} twice")
+        space = replace(self, parameters=tuple(sorted(parameters, key=lambda each: each.condition is not None)))
+        check_not_empty(space)
+        return space
+
+    def point(self, values: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+        """The nearest point inside, as Optuna's parameters, and a remark on each value that lay outside.
+
+        Args:
+            values: by key; those that are missing are left to the sampler.
+        """
+        inside: dict[str, Any] = {}
+        remarks = []
+        chosen: dict[str, Any] = {}
+        for parameter in self.parameters:
+            if parameter.key not in values or not applies(parameter, chosen):
+                continue
+            value = values[parameter.key]
+            found = nearest(parameter.distribution, value)
+            inside[parameter.name] = chosen[parameter.key] = found
+            if not same(found, value):
+                outside = value if isinstance(value, str) else written(value)
+                remarks.append(f"{parameter.key}={outside} lies outside the space, {found} is searched from")
+        return inside, remarks
+
+    def _further(self, trial: Trial, chosen: Mapping[str, Any]) -> list[str]:
+        names = {parameter.name for parameter in self.parameters}
+        extra = {name: value for name, value in trial.params.items() if name not in names}
+        if clash := extra.keys() & chosen.keys():
+            raise ConfigError(f"hydra.sweeper.custom_search_space suggests what is searched already: {sorted(clash)}")
+        return [override(name, value) for name, value in extra.items()]
+
+
+def key_of(name: str) -> str:
+    """The key that a parameter of Optuna's overrides: its name without condition and version."""
+    return name.rpartition(":")[2].partition("#")[0]
+
+
+def ends(distribution: BaseDistribution) -> Sequence[Any]:
+    """All choices of a categorical dimension, the lowest and the highest value of another."""
+    if isinstance(distribution, CategoricalDistribution):
+        return distribution.choices
+    assert isinstance(distribution, IntDistribution | FloatDistribution)
+    return distribution.low, distribution.high
+
+
+def grid_of(space: Space, choices: Callable[[BaseDistribution], Any]) -> dict[str, list]:
+    """The values of each dimension for a grid sampler; `choices` is the official sweeper's own conversion."""
+    if space.conditions():
+        raise ConfigError("hydra/sweeper/sampler=grid knows no conditions (hydra.sweeper.when)")
+    points = math.prod(_values(parameter.distribution) for parameter in space.parameters)
+    if _MOST_POINTS < points < math.inf:  # what has no end of values is refused below
+        raise ConfigError(f"hydra/sweeper/sampler=grid must have at most {_MOST_POINTS:,} points, got {points:,}")
+    try:
+        return {parameter.name: list(choices(parameter.distribution)) for parameter in space.parameters}
+    except ValueError as error:
+        raise ConfigError(f"hydra/sweeper/sampler=grid: {error}") from error
+
+
+def values_of(config: DictConfig, keys: Sequence[str], choices: Mapping[str, str]) -> dict[str, Any]:
+    """The values that a composed config holds for these keys, without those that it lacks; a config group's is the name
+    of its choice."""
+    values = {key: choices[key] if key in choices else OmegaConf.select(config, key, default=...) for key in keys}
+    return {key: value for key, value in values.items() if value is not ...}
+
+
+def _values(distribution: BaseDistribution) -> float:
+    """How many values a dimension has."""
+    if isinstance(distribution, CategoricalDistribution):
+        return len(distribution.choices)
+    step = distribution.step  # type: ignore[attr-defined]
+    width = distribution.high - distribution.low  # type: ignore[attr-defined]
+    return math.inf if step is None else math.floor(width / step) + 1
+
+
+def _extend(function: Callable[[Trial], None], trial: Trial) -> None:
+    try:
+        function(trial)
+    except (ConfigError, RunFailed):
+        raise
+    except Exception as error:  # the user's own code, which may raise whatever it wants
+        what = " ".join(f"{type(error).__name__}: {error}".split())
+        raise ConfigError(f"hydra.sweeper.custom_search_space: {what}") from error
+
+
+def check_not_empty(space: Space) -> None:
+    if not space.parameters and space.extend is None:
+        raise ConfigError("hydra.sweeper.params must hold at least one range or choice, got none")
+
+
+def _renamed(parameter: Parameter, known: Mapping[str, BaseDistribution]) -> Parameter:
+    name, version = parameter.name, 1
+    while name in known and not _compatible(known[name], parameter.distribution):
+        version += 1
+        name = f"{parameter.name}#{version}"
+    return replace(parameter, name=name)
+
+
+def _compatible(one: BaseDistribution, other: BaseDistribution) -> bool:
+    try:
+        check_distribution_compatibility(one, other)
+    except ValueError:
+        return False
+    return True
+
+
+def applies(parameter: Parameter, chosen: Mapping[str, Any]) -> bool:
+    """Is a parameter searched where these values are chosen? ``model.bn=true`` holds where it is True."""
+    if parameter.condition is None:
+        return True
+    key, _, wanted = parameter.condition.partition("=")
+    return key in chosen and same(chosen[key], wanted)

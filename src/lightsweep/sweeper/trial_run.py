@@ -1,0 +1,100 @@
+"""A trial under way: its jobs, one a seed, and what they add up to."""
+
+import logging
+import time
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.pruners import BasePruner, WilcoxonPruner
+from optuna.trial import Trial
+
+from lightsweep.sweeper import seeds as several
+from lightsweep.sweeper.assignment import Assignment, Outcome
+from lightsweep.sweeper.leaderboard import folder_of
+from lightsweep.sweeper.reports import StorageReports
+from lightsweep.sweeper.storage import Address
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class TrialRun:
+    """One trial's way through a slot.
+
+    Args:
+        overrides: fixed ones and the trial's own.
+        seeds: empty for the config's own seed.
+        folder: the study's.
+        data: as of `Assignment`.
+    """
+
+    trial: Trial
+    overrides: tuple[str, ...]
+    seeds: Sequence[int]
+    address: Address
+    pruner: BasePruner
+    folder: Path
+    data: tuple[str, str] | None
+    values: list[float] = field(default_factory=list)
+    facts: list[dict[str, Any]] = field(default_factory=list)
+    started: float = field(default_factory=time.monotonic)
+
+    @property
+    def number(self) -> int:
+        return self.trial.number
+
+    def next_job(self) -> Assignment:
+        """The job to run now."""
+        name = folder_of(self.number)
+        if len(self.seeds) > 1:  # the steps of the pruner are seeds: the job itself reports nothing
+            seed = self.seeds[len(self.values)]
+            overrides = (*self.overrides, f"seed={seed}")
+            return Assignment("seed", overrides, f"{name}/seed-{seed}", self.number, data=self.data)
+        overrides = (*self.overrides, *(f"seed={seed}" for seed in self.seeds))
+        reports = StorageReports(self.address, self.trial._trial_id, self.pruner)
+        return Assignment("trial", overrides, name, self.number, reports, self.data)
+
+    def take(self, outcome: Outcome) -> Outcome | None:
+        """Add a job's outcome; the trial's own one when it has ended, None while seeds are left."""
+        if len(self.seeds) <= 1 or outcome.state in ("left", "refused"):
+            return outcome
+        self.facts.append(outcome.facts)
+        if outcome.state == "complete":
+            assert outcome.value is not None
+            self.values.append(outcome.value)
+            if len(self.values) < len(self.seeds) and not self._give_up():
+                return None
+            state = "complete" if len(self.values) == len(self.seeds) else "pruned"
+            outcome = Outcome(state, fmean(self.values))
+        return self._sum_up(outcome)
+
+    def _give_up(self) -> bool:
+        """Report the seed that just ended, and ask the pruner."""
+        step = len(self.values)
+        # Wilcoxon's pruner compares seed by seed; the others compare how good a trial looks so far.
+        seen = self.values[-1] if isinstance(self.pruner, WilcoxonPruner) else fmean(self.values)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)  # a trial that was taken over repeats its first seeds
+                self.trial.report(seen, step)
+        except UpdateFinishedTrialError:  # somebody else has given the trial up: the ledger says so when it is told
+            return True
+        return self.pruner.prune(self.trial.study, self.trial.study._storage.get_trial(self.trial._trial_id))
+
+    def _sum_up(self, outcome: Outcome) -> Outcome:
+        facts = several.mean_facts(self.facts)
+        several.write_result(
+            self.folder / folder_of(self.number),
+            status={"complete": "completed"}.get(outcome.state, outcome.state),
+            seeds=self.seeds,
+            values=self.values,
+            facts=facts,
+            error=outcome.error,
+        )
+        std = several.spread(self.values)
+        return Outcome(outcome.state, outcome.value, outcome.error, {**facts, **({} if std is None else {"std": std})})

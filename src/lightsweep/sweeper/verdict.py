@@ -1,0 +1,196 @@
+"""What a sweep found, in words: is its best trial better than the baseline, by how much, is that more than noise?
+
+Best and baseline are compared over their confirmations, runs with fresh seeds: the best of many trials is also the
+luckiest one, so its own value says too much. Welch's t-test takes the two as independent. They share their seeds:
+where a seed's luck carries over from one configuration to the other, the interval is wider than it need be, and never
+too narrow. A paired interval would have half the degrees of freedom, which are few.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean, stdev
+from typing import Any
+
+from lightsweep.core.gaps import difference
+from lightsweep.sweeper import welch
+from lightsweep.sweeper.search import Confirmed, Search, noise_of_trials
+
+_NAMED = 5  # trials in a sentence; the others are counted
+_TO_BEGIN = 3  # seeds to confirm with, where nothing says how many it takes
+_Numbers = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The answer.
+
+    Args:
+        outcome: better, worse or unclear, after a confirmation; unconfirmed; or baseline, where that is the best.
+        lines: a sentence or two each, the answer first.
+        numbers: those in the sentences; confirm_with: how many seeds to confirm with, where that would tell more.
+    """
+
+    outcome: str
+    lines: tuple[str, ...]
+    numbers: Mapping[str, Any]
+
+    @property
+    def content(self) -> dict[str, Any]:
+        return {"outcome": self.outcome, **self.numbers, "lines": list(self.lines)}
+
+
+def judge(found: Search, confirmed: Confirmed | None) -> Verdict:
+    """The answer, from the trials and, where there is one, a confirmation of the best of them."""
+    valid = confirmed if confirmed is not None and confirmed.trial == found.best.number else None
+    outcome, said, numbers = _answer(found, valid)
+    numbers = {"trial": found.best.number, **numbers}
+    if valid is not None:
+        said += _optimism(found, valid, numbers)
+    elif confirmed is not None:
+        said.append(f"The confirmation that is there is of trial {confirmed.trial}, the best trial of that time.")
+    said += _ties(found, valid, numbers)
+    if any(each.number < found.changed_at for each in found.completed):
+        said.append(
+            f"Data or settings changed before trial {found.changed_at}: values of earlier trials do not compare with"
+            " those of later ones, nor with a confirmation since."
+        )
+    return Verdict(outcome, tuple(said), numbers)
+
+
+def _answer(found: Search, confirmed: Confirmed | None) -> tuple[str, list[str], _Numbers]:
+    if found.is_baseline:
+        return "baseline", [_nothing_better(found)], {}
+    if confirmed is None:
+        return "unconfirmed", [*_unconfirmed(found), _to_know(_TO_BEGIN)], {"confirm_with": _TO_BEGIN}
+    score = confirmed.score(found.metric)
+    if score is None:
+        lost = " and ".join(each for each in ("best", "baseline") if not any(confirmed.scores.get(each, {}).values()))
+        return "unclear", [f"{_not_known(found)}: its confirmation has no score of {lost or 'both'}."], {}
+    return _compared(found, score, confirmed.values("best", score), confirmed.values("baseline", score))
+
+
+def _nothing_better(found: Search) -> str:
+    best, count = found.best, len(found.completed)
+    among = f"The best of {count} completed trials" if count > 1 else "The only completed trial"
+    return (
+        f"{among} is the baseline (trial {best.number}, {found.metric} {best.value:.4f}): the search found nothing"
+        " better."
+    )
+
+
+def _unconfirmed(found: Search) -> list[str]:
+    best, baseline = found.best, found.baseline
+    said = f"Trial {best.number} is the best, {found.metric} {best.value:.4f}"
+    if baseline is None:
+        return [f"{said}; {_without_baseline(found)}, so nothing says whether the search helped."]
+    if baseline == best:
+        return [f"{said}; it is the point of the space that is nearest to the baseline."]
+    gap = difference(found.metric, best.value - baseline.value)
+    each = "a single run" if found.seeds == 1 else f"the mean of {found.seeds} runs"
+    count = len(found.completed)
+    why = f"each value is of {each}, and the best of {count} trials looks better than it is"
+    far = f"{said}, {gap} from the baseline (trial {baseline.number}, {baseline.value:.4f})."
+    return [far, f"{_not_known(found)}: {why}."]
+
+
+def _without_baseline(found: Search) -> str:
+    state = found.baseline_state
+    if state is None:
+        return "no trial is the baseline"
+    return f"the baseline {'failed' if state == 'failed' else f'is {state}'}"
+
+
+def _not_known(found: Search) -> str:
+    return f"Whether trial {found.best.number} is better than the baseline is not known"
+
+
+def _to_know(seeds: int, why: str = "") -> str:
+    return f"To know{why}: the same command with hydra.sweeper.confirm={seeds}, which trains both with fresh seeds."
+
+
+def _compared(
+    found: Search, score: str, best: Sequence[float], baseline: Sequence[float]
+) -> tuple[str, list[str], _Numbers]:
+    result = welch.test(best, baseline)
+    numbers = {
+        "score": score,
+        "difference": result.difference,
+        "interval": result.interval and list(result.interval),
+        "p": result.p,
+        "seeds_needed": result.seeds,
+    }
+    outcome, trial = _outcome(result, found.maximises), f"Trial {found.best.number}"
+    gap, seeds = f"{score} {difference(score, result.difference)} from the baseline", _seeds(len(best), len(baseline))
+    if min(len(best), len(baseline)) < 2:
+        alone = f"{_not_known(found)}: {gap}, {seeds}, and a single run cannot tell a difference from noise."
+        return outcome, [alone, _to_know(_TO_BEGIN)], {**numbers, "confirm_with": _TO_BEGIN}
+    if result.interval is None:
+        why = "the runs of each all have one score, so that nothing shows how large the noise is"
+        same = f"{trial} and the baseline have the same score in every run"
+        said = f"{same}, {seeds}." if result.difference == 0.0 else f"{_not_known(found)}: {gap}, {seeds}, but {why}."
+        return outcome, [said], numbers
+    low, high = (difference(score, end).removesuffix(" points") for end in result.interval)
+    measured = f"{gap} (95 % interval {low} to {high}, {seeds}, Welch p {welch.p_in_words(result.p)})"
+    if outcome != "unclear":
+        return outcome, [f"{trial} is {outcome} than the baseline: {measured}."], numbers
+    said = f"{_not_known(found)}: {measured}, which noise alone may give."
+    if result.seeds is None:
+        return outcome, [said, "No number of seeds up to 1,000 would tell a difference so small."], numbers
+    count = max(result.seeds, len(best) + 1, len(baseline) + 1)
+    why = f" (a difference of this size takes about {count} seeds each, for 80 % power at 5 %)"
+    return outcome, [said, _to_know(count, why)], {**numbers, "confirm_with": count}
+
+
+def _outcome(result: welch.Test, maximises: bool) -> str:
+    if result.interval is None or result.interval[0] <= 0.0 <= result.interval[1]:
+        return "unclear"
+    return "better" if (result.difference > 0) == maximises else "worse"
+
+
+def _seeds(one: int, other: int) -> str:
+    if one == other:
+        return f"{one} fresh seed{'s' * (one > 1)} each"
+    return f"{one} and {other} fresh seeds"
+
+
+def _optimism(found: Search, confirmed: Confirmed, numbers: _Numbers) -> list[str]:
+    """The winner's curse: the best trial's value less what its configuration reaches with fresh seeds."""
+    fresh = confirmed.values("baseline" if found.is_baseline else "best", found.metric)
+    if not fresh:
+        return []
+    numbers["optimism"] = gain = (found.best.value - fmean(fresh)) * (1 if found.maximises else -1)
+    reached = f"{fmean(fresh):.4f}" + (f" ± {stdev(fresh):.4f}" if len(fresh) > 1 else "")
+    size = difference(found.metric, abs(gain)).removeprefix("+")
+    return [
+        f"As a trial it had {found.metric} {found.best.value:.4f}, with fresh seeds {reached}: choosing the best of"
+        f" {len(found.completed)} "
+        + (f"made it look {size} better than it is." if gain > 0 else "did not make it look better than it is.")
+    ]
+
+
+def _ties(found: Search, confirmed: Confirmed | None, numbers: _Numbers) -> list[str]:
+    """Trials of the same value, and those that noise alone may have put behind the best."""
+    numbers["tied"], best = found.tied, f"trial {found.best.number}"
+    said = [f"{_trials(found.tied, 'have')} the same value as {best}."] if found.tied else []
+    if confirmed is None:
+        return said
+    samples = [confirmed.values(each, found.metric) for each in ("best", "baseline")]
+    noise = noise_of_trials(samples, seeds=found.seeds)
+    compared = {found.baseline and found.baseline.number}  # over fresh seeds, in a sentence of its own
+    near = [] if noise is None else [number for number in found.within(noise) if number not in compared]
+    numbers["not_told_apart"] = near
+    if near and noise is not None:
+        size = difference(found.metric, noise).removeprefix("+")
+        why = f"two runs of one configuration differ by up to {size}"
+        said.append(f"{_trials(near, 'cannot be told')} from {best}: {why}.")
+    return said
+
+
+def _trials(numbers: Sequence[int], verb: str) -> str:
+    """``Trials 3 and 5 have``"""
+    if len(numbers) == 1:
+        return f"Trial {numbers[0]} {'has' if verb == 'have' else verb}"
+    named = [str(number) for number in numbers[:_NAMED]]
+    if len(numbers) > _NAMED:
+        named.append(f"{len(numbers) - _NAMED} more")
+    return f"Trials {', '.join(named[:-1])} and {named[-1]} {verb}"

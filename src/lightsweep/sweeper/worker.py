@@ -1,0 +1,145 @@
+"""A warm worker: a process that imports torch and Lightning once, and then runs one job after another."""
+
+import gc
+import importlib
+import os
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing import parent_process
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+
+from hydra.core.plugins import Plugins
+from hydra.core.utils import JobRuntime, run_job, setup_globals
+from hydra.errors import HydraException
+from hydra.types import HydraContext
+from omegaconf import DictConfig, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+from lightsweep.sweeper import best_config
+from lightsweep.sweeper.assignment import Assignment, Outcome, Task
+from lightsweep.sweeper.portable import Reference
+
+READY = "ready"  # a worker's first word, once it has imported what its jobs need
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """What every job of a sweep needs; picklable.
+
+    Args:
+        config: the sweep's composed config.
+        hydra_context: with the execution whitelist, under which the jobs run.
+        function: the job's.
+        preload: modules that a worker imports before its first job.
+    """
+
+    config: DictConfig
+    hydra_context: HydraContext
+    function: Reference
+    preload: tuple[str, ...]
+
+
+def run(place: Workplace, assignment: Assignment) -> Outcome:
+    """Run one job in this process, as a launcher of Hydra would."""
+    setup_globals()
+    overrides = [*assignment.overrides, f"hydra.sweep.subdir='{assignment.folder}'"]
+    try:
+        function = place.function.find()
+        config = place.hydra_context.config_loader.load_sweep_config(place.config, overrides)
+        with open_dict(config):
+            config.hydra.job.id = str(assignment.number)
+            config.hydra.job.num = assignment.number
+        returned = run_job(
+            hydra_context=place.hydra_context,
+            task_function=Task(function, assignment),
+            config=config,
+            job_dir_key="hydra.sweep.dir",
+            job_subdir_key="hydra.sweep.subdir",
+        )
+        _leave_config(place, assignment, config)
+        return returned.return_value
+    except Exception as error:  # a folder that cannot be written, a value that cannot be composed
+        return Outcome("failed", error=" ".join(f"{type(error).__name__}: {error}".split()))
+
+
+def _leave_config(place: Workplace, assignment: Assignment, config: DictConfig) -> None:
+    """A config in the job's folder that trains it again. Its outcome does not hang on that."""
+    folder = Path(config.hydra.sweep.dir) / assignment.folder
+    with suppress(OSError, HydraException, OmegaConfBaseException):
+        best_config.write_repeat(folder, place.hydra_context.config_loader, place.config, config)
+
+
+def prepare(place: Workplace) -> None:
+    """Make this process, which has run no Hydra yet, ready for jobs."""
+    Plugins.instance()  # finds the plugins, whose configs a job may name
+    JobRuntime.instance().set("name", place.config.hydra.job.name)
+
+
+def serve(connection: Connection, place: Workplace, index: int, threads: int, output: Path) -> None:
+    """The life of a worker: jobs come through the connection, outcomes go back. It ends with its parent."""
+    os.setpgid(0, 0)  # Ctrl-C on the terminal is for the sweeper, which passes it on
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # it was started with it blocked
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    redirect(output)
+    prepare(place)
+    _warm_up(place.preload, index, threads)
+    gc.freeze()  # what is there now stays: the collection after each job need not look at it
+    connection.send(READY)
+    while True:
+        try:
+            assignment = connection.recv()
+        except EOFError:
+            return
+        connection.send(run(place, assignment))
+        gc.collect()  # Lightning's objects refer to each other: the last trial's network and data would stay
+
+
+def share_of_gpus(index: int, gpus: int, visible: str | None) -> str | None:
+    """CUDA_VISIBLE_DEVICES of a worker: workers are dealt out over the GPUs in turn; None where there is none.
+
+    Args:
+        gpus: how many this process could use.
+        visible: CUDA_VISIBLE_DEVICES as it is, which may name some of the machine's only.
+    """
+    if gpus == 0:
+        return None
+    names = [name for name in (visible or "").split(",") if name] or [str(number) for number in range(gpus)]
+    return names[index % gpus]
+
+
+def _warm_up(modules: Sequence[str], index: int, threads: int) -> None:
+    """The imports that take seconds, before the first job is there."""
+    for module in modules:
+        importlib.import_module(module)
+    torch = sys.modules.get("torch")
+    if torch is None:
+        return
+    torch.set_num_threads(threads)
+    if gpu := share_of_gpus(index, torch.cuda.device_count(), os.environ.get("CUDA_VISIBLE_DEVICES")):
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpu  # before anything has touched CUDA
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    assert parent is not None
+    wait([parent.sentinel])
+    os._exit(1)
+
+
+def redirect(output: Path) -> None:
+    """What jobs print would tear the sweeper's view apart: it goes to a file, crashes of C code too."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK  # a pipe would wait for a reader
+    try:
+        descriptor = os.open(output, flags, 0o644)
+    except OSError:  # somebody has made something else of it
+        descriptor = os.open(os.devnull, os.O_WRONLY)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)

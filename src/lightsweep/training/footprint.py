@@ -1,0 +1,154 @@
+"""What a network takes of memory while it is trained, found on torch's meta device, where nothing is allocated."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from lightsweep.core import memory
+from lightsweep.core.errors import ConfigError
+from lightsweep.training import optimizers
+from lightsweep.training.checkpoints import Description
+
+_TRIED = 2  # images that go through; BatchNorm wants two
+_STAND_IN = 1000  # units of a layer by which an optimizer is measured
+_OURS = "lightsweep.nets."
+
+
+class Footprint(NamedTuple):
+    """Bytes: of the weights, of as many gradients, of the optimizer's state, of what the backward pass needs of an
+    image, and of an image's largest features."""
+
+    parameters: int
+    weights: float
+    gradients: float
+    states: float
+    kept: float = 0.0
+    largest: float = 0.0
+
+    @property
+    def standing(self) -> float:
+        """What is there all the time."""
+        return self.weights + self.states
+
+    @property
+    def checkpoint(self) -> float:
+        """What is put together in memory before it is written, when the gradients are gone."""
+        return self.weights + self.states
+
+    def __str__(self) -> str:
+        weights, states, gradients, checkpoint = map(
+            memory.text, (self.weights, self.states, self.gradients, self.checkpoint)
+        )
+        return (
+            f"{self.parameters:,} parameters (weights {weights}, the optimizer's state {states}, gradients {gradients}"
+            f" or, after them, a checkpoint {checkpoint}) need"
+        )
+
+
+def check(
+    description: Description,
+    optimizer: partial,
+    *,
+    batches: Sequence[int],
+    precision: Any,
+    accelerator: Any,
+) -> None:
+    """See that a network can be trained in the memory that there is. One of somebody else's is not looked at: its
+    constructor may do anything, and would do it twice.
+
+    Args:
+        batches: images a training step, and images a forward pass when scoring.
+        precision, accelerator: as the Trainer names them.
+
+    Raises:
+        ConfigError: it cannot, or the network refuses its arguments.
+    """
+    classes = len(description.class_names)
+    memory.require("data", 3 * 8 * classes**2, f"counts of {classes:,} true by {classes:,} predicted classes need")
+    if not str(description.model.get("_target_")).startswith(_OURS):
+        return
+    found = _scaled(_measured(description, optimizer), str(precision))
+    on_cpu = accelerator == "cpu" or not torch.accelerator.is_available()
+    here = found.standing if on_cpu else 0.0
+    memory.require("model", here + max(found.gradients, found.checkpoint), str(found))
+    free = memory.available() if on_cpu else _of_largest_accelerator()
+    memory.require("model", found.standing + found.gradients, str(found), free)
+    train, scored = batches
+    rule = "the network and what {:,} images become in it need"
+    training = found.standing + found.gradients + train * found.kept
+    memory.require("data.batch_size", training, rule.format(train), free)
+    memory.require("data.eval_batch_size", found.standing + scored * found.largest, rule.format(scored), free)
+
+
+def measure(net: nn.Module, optimizer: partial, *, input_shape: Sequence[int]) -> Footprint:
+    """Of a network that lies on the meta device, in float32."""
+    parameters = list(net.parameters())
+    count = sum(tensor.numel() for tensor in parameters)
+    weights = sum(tensor.nbytes for tensor in [*parameters, *net.buffers()])
+    gradients = sum(tensor.nbytes for tensor in parameters if tensor.requires_grad)
+    found = Footprint(count, weights, gradients, gradients * _states_of_a_weight(optimizer))
+    if found.standing > memory.available():  # the rest would take long to find, and change nothing
+        return found
+    kept, largest = _features(net, input_shape)
+    return found._replace(kept=kept, largest=largest)
+
+
+def _measured(description: Description, optimizer: partial) -> Footprint:
+    try:
+        with torch.device("meta"):
+            net = description.build_net()
+            return measure(net, optimizer, input_shape=description.input_shape)
+    except (ConfigError, RuntimeError) as error:
+        if not memory.is_exhausted(error.__cause__ or error):
+            raise
+        raise ConfigError("model must fit into memory: it has more weights than 64 bits can count") from error
+
+
+def _states_of_a_weight(optimizer: partial) -> float:
+    """How many numbers the optimizer keeps for each weight after its first step."""
+    stand_in = nn.Linear(_STAND_IN, _STAND_IN, bias=False, device="meta")
+    stand_in.weight.grad = torch.empty_like(stand_in.weight)
+    try:
+        made = optimizers.make(optimizer, stand_in, decay_all=True, may_fuse=False)
+        made.step()
+    except Exception:  # a value out of its range, which is said elsewhere, or an optimizer that knows no meta device
+        return 0.0
+    kept = [value for value in made.state[stand_in.weight].values() if isinstance(value, Tensor)]
+    return sum(value.nbytes for value in kept) / stand_in.weight.nbytes
+
+
+def _features(net: nn.Module, input_shape: Sequence[int]) -> tuple[float, float]:
+    """What is kept of an image for the backward pass, and the most that one layer makes of it."""
+    own = {tensor.untyped_storage()._cdata for tensor in [*net.parameters(), *net.buffers()]}
+    storages: dict[int, torch.UntypedStorage] = {}  # views share one
+    outputs: list[int] = []
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage._cdata not in own:
+            storages[storage._cdata] = storage
+        return tensor
+
+    hooks = [layer.register_forward_hook(lambda *said: outputs.append(said[2].nbytes)) for layer in net.modules()]
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        net(torch.empty(_TRIED, *input_shape, device="meta"))
+    for hook in hooks:
+        hook.remove()
+    return sum(storage.nbytes() for storage in storages.values()) / _TRIED, max(outputs) / _TRIED
+
+
+def _scaled(found: Footprint, precision: str) -> Footprint:
+    """Sizes in this precision, at the least: under a mixed one only some features have 16 bits."""
+    weight = {"64-true": 2.0, "16-true": 0.5, "bf16-true": 0.5}.get(precision, 1.0)
+    feature = 0.5 if "16" in precision else weight
+    sizes = (found.weights * weight, found.gradients * weight, found.states * weight)
+    return Footprint(found.parameters, *sizes, found.kept * feature, found.largest * feature)
+
+
+def _of_largest_accelerator() -> float:
+    if not torch.cuda.is_available():
+        return float("inf")
+    return max(torch.cuda.get_device_properties(place).total_memory for place in range(torch.cuda.device_count()))
