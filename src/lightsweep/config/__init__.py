@@ -1,4 +1,4 @@
-"""Hydra's configs, seen to be allowed and right: the table of what may be called, keys, overrides, and the objects built.
+"""Hydra's configs: what they may call, which keys exist, what was mistyped, and the objects that are built from them.
 
 Takes what was typed and what config files hold; gives composed configs and objects. Imports `core`.
 """
