@@ -54,8 +54,8 @@ class Outputs:
                 file.write_text(file.read_text().replace(MADE_IN, str(self.folder)))
         return copied
 
-    def run(self, script: str, *arguments: object) -> str:
-        """Run ``python src/SCRIPT ARGUMENTS`` to its end, which must be a good one; gives its standard output."""
+    def run(self, script: str, *arguments: object, code: int = 0) -> str:
+        """Run ``python src/SCRIPT ARGUMENTS`` to its end, with this exit code; gives its standard output."""
         done = subprocess.run(
             [sys.executable, str(SRC / script), *map(str, arguments)],
             cwd=self.folder,
@@ -66,7 +66,7 @@ class Outputs:
             timeout=200,
         )
         self.told = done.stdout + done.stderr
-        assert done.returncode == 0, self.told
+        assert done.returncode == code, self.told
         return done.stdout
 
 
@@ -121,6 +121,50 @@ def test_a_stopped_run_is_resumed(outputs: Outputs) -> None:
     for checkpoint in (run / "checkpoints").iterdir():
         foreign = {name for name in classes_in(checkpoint) if not name.startswith(("torch.", "collections."))}
         assert not foreign, checkpoint.name
+
+
+@pytest.mark.parametrize("schedule", ["step", "cosine", "constant"])
+def test_a_finished_run_is_trained_further(outputs: Outputs, schedule: str) -> None:
+    """With its own schedule, or with the one that another config of that version names."""
+    run = outputs.copy("finished")
+    others = {"cosine": "finished_study/trial-0000", "constant": "stopped_study/trial-0000"}
+    if schedule in others:
+        config = yaml.safe_load((run / "config.yaml").read_text())
+        other = yaml.safe_load((FIXTURES / others[schedule] / "config.yaml").read_text())
+        config["scheduler"] = other["scheduler"]
+        (run / "config.yaml").write_text(yaml.safe_dump(config))
+    before = (run / "metrics.csv").read_text()
+
+    outputs.run("train.py", f"resume={run}", "trainer.max_epochs=4")
+
+    assert (run / "metrics.csv").read_text().startswith(before)
+    assert [row["epoch"] for row in table(run / "metrics.csv")] == ["1", "2", "3", "4"]
+    facts = result(run)
+    assert (facts["status"], facts["epochs"]) == ("completed", 4)
+    assert facts["config"]["scheduler"]["_target_"].endswith(schedule)
+    assert facts["val/loss"] < 2.1  # it was 2.06, and is 2.30 with weights that are drawn
+
+
+@pytest.mark.parametrize(
+    ("data", "logger", "refused"),
+    [
+        ("cifar10.CIFAR10DataModule", "mlflow", "model.dropout must be in [0, 1), got 1.5"),
+        ("cifar100.CIFAR100DataModule", "wandb", "model.dropout must be in [0, 1), got 1.5"),
+        ("fake.FakeDataModule", "mlflow", "the data changed since this run began"),
+        ("image_folder.ImageFolderDataModule", "wandb", "data.root must be a folder"),
+    ],
+)
+def test_the_other_names_of_that_version_are_known(outputs: Outputs, data: str, logger: str, refused: str) -> None:
+    """A config that names them is refused for what it is given besides, not for its names."""
+    run = outputs.copy("stopped")
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    config["data"] = {"_target_": f"lightsweep.data.{data}"}
+    config["logger"] = {logger: {"_target_": f"lightsweep.tracking.loggers.{logger}"}}
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+
+    outputs.run("train.py", f"resume={run}", "model.dropout=1.5", code=1)
+
+    assert refused in outputs.told
 
 
 @pytest.mark.parametrize("name", ["stopped", "finished"])
