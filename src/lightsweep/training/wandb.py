@@ -5,7 +5,6 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-import wandb
 from pytorch_lightning.loggers import WandbLogger
 from torch import Tensor
 
@@ -23,13 +22,19 @@ class WandbTracker(Tracker):
         self.logger.experiment.summary.update(final_scores(facts))
 
     def figure(self, name: str, path: Path, epoch: int) -> None:
+        import wandb
+
         self.logger.experiment.log({name: wandb.Image(str(path)), "trainer/global_step": epoch})
 
     def text(self, name: str, path: Path, epoch: int) -> None:
+        import wandb
+
         page = wandb.Html(f"<pre>{escape(path.read_text(encoding='utf-8'))}</pre>", inject=False)
         self.logger.experiment.log({name: page, "trainer/global_step": epoch})
 
     def histogram(self, name: str, values: Tensor, epoch: int) -> None:
+        import wandb
+
         if len(finite := finite_values(values)):
             self.logger.experiment.log({name: wandb.Histogram(finite.tolist()), "trainer/global_step": epoch})
 
