@@ -64,9 +64,9 @@ def main() -> int:
         show_progress,
     )
     from lightsweep.inference.predictor import Predictor, choose_hardware, decode_files, list_files
-    from lightsweep.training import checkpoints, quiet
+    from lightsweep.training import checkpoints, trainer
 
-    quiet.libraries()
+    trainer.quiet_libraries()
     trained = checkpoints.load(weights.checkpoint)
     print(weights.told(trained.epoch), file=sys.stderr)
     trained.description.require_pixels()

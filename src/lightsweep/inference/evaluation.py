@@ -23,10 +23,10 @@ from lightsweep.data.module import ImageDataModule
 from lightsweep.inference.predictor import Hardware
 from lightsweep.reports import classification_report
 from lightsweep.reports.pictures import confusion, mistakes, style
-from lightsweep.runs import environment
+from lightsweep.runs import results
 from lightsweep.runs.results import confusion_csv
 from lightsweep.runs.run_folder import ROOT
-from lightsweep.training import scoring
+from lightsweep.training import footprint, scoring
 from lightsweep.training.checkpoints import Trained
 from lightsweep.training.scoring import Score
 
@@ -147,7 +147,7 @@ def compare_with_training(
 
 
 def _changes(result: Mapping[str, Any], place: Hardware) -> list[str]:
-    now = {"device": environment.device_name(place.device), **environment.versions()}
+    now = {"device": footprint.device_name(place.device), **results.versions()}
     then = {"device": result.get("device"), **result.get("versions", {})}
     return [
         f"  {name} was {printable(str(then[name]))}, is {value}"
@@ -203,9 +203,9 @@ def _content(evaluation: Evaluation, place: Hardware, facts: Mapping[str, Any]) 
         "images": evaluation.images,
         **{name: getattr(evaluation.score, name) for name in METRICS},
         "noted_in_training": dict(evaluation.noted),
-        "device": environment.device_name(place.device),
-        "versions": environment.versions(),
-        "git_commit": environment.git_commit(ROOT),
+        "device": footprint.device_name(place.device),
+        "versions": results.versions(),
+        "git_commit": results.git_commit(ROOT),
         **facts,
     }
 

@@ -25,7 +25,7 @@ from lightsweep.data.decode import NO_PIXELS, fit_image
 from lightsweep.data.module import ImageArrays, ImageDataModule
 from lightsweep.data.user_data import UserData
 from lightsweep.inference.trained_runs import Weights
-from lightsweep.runs import data_record, earlier_versions
+from lightsweep.runs import data_record, saved_config
 from lightsweep.runs.run_folder import ROOT
 from lightsweep.training.checkpoints import Description
 
@@ -109,7 +109,7 @@ def _composed(weights: Weights, typed: Sequence[str]) -> DictConfig:
 
 
 def _changed(cfg: DictConfig, overrides: Sequence[Override]) -> DictConfig:
-    cfg.data = earlier_versions.whole("data", cfg.get("data"))
+    cfg.data = saved_config.add_missing_keys_of("data", cfg.get("data"))
     OmegaConf.set_struct(cfg, True)  # a key that is not there is a mistake
     for override in overrides:
         OmegaConf.update(cfg, override.key_or_group, override.value())
@@ -144,7 +144,7 @@ def describe_changes(weights: Weights, settings: DataSettings, data: ImageDataMo
     if before is None:  # a run of an earlier version
         return []
     now = data.fingerprint()
-    return data_record.told(before, now) if settings.own or before.source == now.source else []
+    return data_record.describe_changes(before, now) if settings.own or before.source == now.source else []
 
 
 def sample_images(weights: Weights, description: Description) -> np.ndarray:
