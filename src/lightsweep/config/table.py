@@ -59,7 +59,7 @@ _CALLBACKS = (
     "lightsweep.training.checkpoints.BestCheckpoint",
     "lightsweep.training.layers.Graph",
     "lightsweep.training.layers.Histograms",
-    "lightsweep.reports.run_figures.RunFigures",
+    "lightsweep.reports.scored_run.RunFigures",
     "lightsweep.training.lr_monitor.LearningRateMonitor",
     "lightsweep.training.progress.ProgressLine",
 )
