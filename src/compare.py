@@ -17,9 +17,9 @@ def main(typed: Sequence[str] | None = None) -> int:
 
     from lightsweep.reports import comparing
     from lightsweep.reports.comparison import print_comparison
-    from lightsweep.runs import lookup
+    from lightsweep.runs import run_folder
 
-    comparison = comparing.compare_runs([lookup.folder(name) for name in options.runs])
+    comparison = comparing.compare_runs([run_folder.find_folder(name) for name in options.runs])
     if options.html is not None:
         from lightsweep.reports.comparison import write_page
 

@@ -21,7 +21,7 @@ from lightsweep.core import secrets
 from lightsweep.core.errors import ConfigError
 from lightsweep.reports.columns import escape_tags
 from lightsweep.reports.runs import load_yaml
-from lightsweep.runs.lookup import JOURNAL
+from lightsweep.runs.run_folder import JOURNAL
 from lightsweep.sweeper import journal
 from lightsweep.sweeper.repeats import is_repeat, without
 

@@ -29,7 +29,7 @@ from lightsweep.reports.columns import format_cell, short_labels
 from lightsweep.reports.figures import Figure
 from lightsweep.reports.runs import Run, is_metric
 from lightsweep.reports.table import Table
-from lightsweep.runs import run_folder
+from lightsweep.runs import saved_config
 from lightsweep.sweeper import best_config
 
 _HERE = Path(__file__).parent
@@ -240,6 +240,6 @@ def _is_of_a_place(line: str) -> bool:
 def _config_options(folder: Path) -> list[str]:
     noted = runs.load_yaml(folder / ".hydra" / "hydra.yaml")
     try:
-        return run_folder.config_options(noted["hydra"])
+        return saved_config.config_options(noted["hydra"])
     except (KeyError, TypeError):  # missing, damaged, or of another program
         return []
