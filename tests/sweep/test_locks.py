@@ -12,8 +12,9 @@ from optuna.storages.journal import JournalFileBackend
 
 from lightsweep.core.errors import Interrupted
 from lightsweep.sweeper import journal, locks
-from lightsweep.sweeper.liveness import Owner
-from lightsweep.sweeper.locks import FileLock, JournalLock
+from lightsweep.sweeper.journal import JournalLock
+from lightsweep.sweeper.leases import Owner
+from lightsweep.sweeper.locks import FileLock
 from lightsweep.sweeper.storage import connect
 
 

@@ -12,8 +12,8 @@ from optuna.trial import TrialState
 
 import postgresql
 from lightsweep.sweeper import opening
-from lightsweep.sweeper.ledger import Ledger, is_interrupted
 from lightsweep.sweeper.storage import Address, connect
+from lightsweep.sweeper.trial_queue import TrialQueue, is_interrupted
 from postgresql import Server
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(200)]
@@ -107,7 +107,7 @@ def test_one_of_many_begins_the_study_and_one_confirms_it(fresh, attempt: int):
                 if not study.user_attrs.get("begun"):
                     study.enqueue_trial({"x": 1})
                     study.set_user_attr("begun", True)
-            ledger = Ledger(study, Address(url, "study"), n_trials=1, retries=0)
+            ledger = TrialQueue(study, Address(url, "study"), n_trials=1, retries=0)
             ledgers.append(ledger)
             together.wait()
             confirms.append(ledger.may_confirm())

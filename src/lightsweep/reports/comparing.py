@@ -13,7 +13,7 @@ from lightsweep.reports import baselines, finding, folding, records
 from lightsweep.reports.differences import comparable, differences
 from lightsweep.reports.runs import Run
 from lightsweep.reports.text import is_metric, is_number, plain
-from lightsweep.sweeper import welch
+from lightsweep.sweeper import statistics
 
 _PARTS = ("val", "test")
 _NAMES = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -69,10 +69,10 @@ class Comparison:
         wanted = dict.fromkeys([self.monitor, "test/acc"])
         return [metric for metric in wanted if all(group.values(metric) for group in self.groups)]
 
-    def tests(self, metric: str) -> list[tuple[Group, welch.Test]]:
+    def tests(self, metric: str) -> list[tuple[Group, statistics.WelchTest]]:
         """Each group against the first."""
         first, *others = self.groups
-        return [(group, welch.test(first.values(metric), group.values(metric))) for group in others]
+        return [(group, statistics.welch_test(first.values(metric), group.values(metric))) for group in others]
 
     def recalls(self, part: str) -> tuple[list[str], list[tuple[Group, np.ndarray]]] | None:
         """Class names and each group's recall ``[K]``; None unless all have the same classes."""

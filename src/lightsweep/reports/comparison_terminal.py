@@ -11,7 +11,7 @@ from lightsweep.core.text import printable
 from lightsweep.reports import comparing, names, records, terminal
 from lightsweep.reports.comparing import Comparison, Group
 from lightsweep.reports.text import cell, plain
-from lightsweep.sweeper import welch
+from lightsweep.sweeper import statistics
 
 _MOST_CLASSES = 20
 
@@ -82,13 +82,13 @@ def test_lines(comparison: Comparison, metric: str) -> list[str]:
     tests = comparison.tests(metric)
     lines = [
         f"{metric}, {first.label} less {group.label}: "
-        + welch.in_words(test, (len(first.values(metric)), len(group.values(metric))))
+        + statistics.describe_test(test, (len(first.values(metric)), len(group.values(metric))))
         for group, test in tests
     ]
     ps = [test.p for _, test in tests if test.p is not None]
     if len(ps) > 1:
         lines.append(
-            f"{metric}: p-values adjusted for {len(ps)} tests (Holm): {', '.join(f'{p:.2g}' for p in welch.holm(ps))}"
+            f"{metric}: p-values adjusted for {len(ps)} tests (Holm): {', '.join(f'{p:.2g}' for p in statistics.holm(ps))}"
         )
     return lines
 

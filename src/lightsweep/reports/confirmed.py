@@ -7,7 +7,7 @@ from lightsweep.core import gaps
 from lightsweep.reports import cells
 from lightsweep.reports.runs import Run
 from lightsweep.reports.table import Table
-from lightsweep.sweeper import welch
+from lightsweep.sweeper import statistics
 
 _SCORES = ("val/acc", "test/acc", "val/loss", "test/loss")
 
@@ -38,5 +38,5 @@ def _tested(score: str, best: Run, baseline: Run) -> list[str]:
     samples = [[seed.row[score] for seed in run.seeds if seed.row.get(score) is not None] for run in (best, baseline)]
     if not all(samples):
         return []
-    result = welch.test(*samples)
-    return [f"{score}, best less baseline: {welch.in_words(result, (len(samples[0]), len(samples[1])))}."]
+    result = statistics.welch_test(*samples)
+    return [f"{score}, best less baseline: {statistics.describe_test(result, (len(samples[0]), len(samples[1])))}."]

@@ -28,7 +28,8 @@ from lightsweep.reports.study import Study, escaped, find
 from lightsweep.reports.study_figures import StudyFigures
 from lightsweep.reports.table import Table
 from lightsweep.reports.text import cell, is_number, plain
-from lightsweep.sweeper import confirmation_file, search, verdict
+from lightsweep.sweeper import statistics, verdict
+from lightsweep.sweeper.confirmation import read_confirmation
 from lightsweep.sweeper.leaderboard import number_of
 
 Parts = Sequence[tuple[Table, Sequence[Run]]]
@@ -82,7 +83,7 @@ def _verdict(study: Study | None, table: Table | None, paths: Sequence[Path]) ->
     """What the sweep has found, a line a sentence; nothing where it has found nothing yet."""
     if study is None or table is None:
         return []
-    found = search.of_trials(
+    found = statistics.summarise_trials(
         study.trials,
         metric=table.monitor,
         maximises=study.maximises,
@@ -91,7 +92,7 @@ def _verdict(study: Study | None, table: Table | None, paths: Sequence[Path]) ->
     )
     if found is None:
         return []
-    return [plain(line) for line in verdict.judge(found, confirmation_file.read(paths[0])).lines]
+    return [plain(line) for line in verdict.judge(found, read_confirmation(paths[0])).lines]
 
 
 def _drawn(study: Study | None, table: Table | None, best: Run | None) -> Drawing:

@@ -13,8 +13,8 @@ from lightsweep.reports import searched, trial_figures
 from lightsweep.reports.figures import COLOURS, Figure
 from lightsweep.reports.optuna_style import bars, plain_figure
 from lightsweep.reports.study import Study
-from lightsweep.sweeper.repeats import without
-from lightsweep.sweeper.value import value_of
+from lightsweep.sweeper.attributes import value_of
+from lightsweep.sweeper.points import without_repeats
 
 ENOUGH = 20  # trials with a value from which it can be told what mattered
 
@@ -32,7 +32,7 @@ class StudyFigures:
 
     def __init__(self, study: Study, metric: str) -> None:
         self.study, self.metric = study.study, metric
-        self.trials = without(self.study.get_trials(deepcopy=False))
+        self.trials = without_repeats(self.study.get_trials(deepcopy=False))
         self.complete = study.complete
         shown = ("completed", "pruned")
         self.scored = [

@@ -1,9 +1,11 @@
 """What this program keeps in a study's attributes, looked at before it is believed: a study may be somebody else's."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import optuna
+from optuna.trial import FrozenTrial, TrialState
 
 from lightsweep.core.errors import ConfigError
 from lightsweep.core.text import printable
@@ -26,7 +28,7 @@ _MARK = {"owner": str, "host": str, "seen": _NUMBER}
 _OWNER, _PREFIX, _OPENINGS = "lightsweep", "lightsweep:", "lightsweep:openings"
 
 
-def check(study: optuna.Study) -> None:
+def check_attributes(study: optuna.Study) -> None:
     """See that the attributes have the kinds that they have where this program wrote them.
 
     Raises:
@@ -65,3 +67,16 @@ def _refuse(owner: str, name: str, value: Any) -> None:
         f"hydra.sweeper.study_name: {owner} has an attribute {printable(name)} that this program did not write"
         f" ({printable(repr(value))[:100]}): take another study"
     )
+
+
+def value_of(trial: FrozenTrial) -> float | None:
+    """A complete trial's value; of one that was pruned or still runs, what it reported last, which is Optuna's value of
+    it too. A trial that failed has none."""
+    if trial.state not in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING):
+        return None
+    if trial.state != TrialState.RUNNING and trial.value is not None:
+        return trial.value
+    if trial.last_step is None:
+        return None
+    last = trial.intermediate_values[trial.last_step]
+    return last if math.isfinite(last) else None
