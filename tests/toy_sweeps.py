@@ -12,9 +12,8 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from lightsweep.runs.lookup import JOURNAL
-from lightsweep.sweeper.points import is_repeat, without_repeats
 from lightsweep.sweeper.storage import connect
-from lightsweep.sweeper.trial_queue import count_ended, is_interrupted
+from lightsweep.sweeper.trials import count_ended, is_interrupted, is_repeat, without_repeats
 
 TOY = Path(__file__).parent / "sweep" / "toy.py"
 

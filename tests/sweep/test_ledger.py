@@ -16,7 +16,8 @@ from lightsweep.sweeper.assignment import Outcome
 from lightsweep.sweeper.executors import workers
 from lightsweep.sweeper.leases import LOST_AFTER, is_alive
 from lightsweep.sweeper.storage import Address, connect
-from lightsweep.sweeper.trial_queue import TrialQueue, count_ended, is_interrupted
+from lightsweep.sweeper.trial_queue import TrialQueue
+from lightsweep.sweeper.trials import count_ended, is_interrupted
 
 
 @pytest.fixture

@@ -21,7 +21,8 @@ from lightsweep.sweeper import storage as patience
 from lightsweep.sweeper.assignment import Outcome, _outcome
 from lightsweep.sweeper.leases import LOST_AFTER, is_alive
 from lightsweep.sweeper.storage import Address, Retry, RetryingStorage, connect, follow, transient
-from lightsweep.sweeper.trial_queue import TrialQueue, is_interrupted
+from lightsweep.sweeper.trial_queue import TrialQueue
+from lightsweep.sweeper.trials import is_interrupted
 from tiny import TINY
 
 GONE = OperationalError("SELECT 1", None, Exception("server closed the\nconnection"))

@@ -11,10 +11,11 @@ from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 from lightsweep.runs.lookup import JOURNAL
 from lightsweep.sweeper import fixed
 from lightsweep.sweeper.assignment import Outcome
-from lightsweep.sweeper.points import MOST_REPEATS, Repeats, _point, is_repeat, list_points, without_repeats
+from lightsweep.sweeper.points import MOST_REPEATS, Repeats, _point, list_points
 from lightsweep.sweeper.space_text import parse
 from lightsweep.sweeper.storage import Address, connect, follow
-from lightsweep.sweeper.trial_queue import TrialQueue, count_ended
+from lightsweep.sweeper.trial_queue import TrialQueue
+from lightsweep.sweeper.trials import count_ended, is_repeat, without_repeats
 from toy_sweeps import check_books
 
 WHEN = {"optimizer=sgd": {"optimizer.momentum": "choice(0.8,0.9)"}}

@@ -10,7 +10,7 @@ from optuna.trial import TrialState
 from image_files import picture, write_folder
 from lightsweep.sweeper import comparable
 from lightsweep.sweeper.space_text import parse
-from lightsweep.sweeper.trial_queue import count_ended, is_interrupted
+from lightsweep.sweeper.trials import count_ended, is_interrupted
 
 
 @pytest.fixture

@@ -87,9 +87,8 @@ def test_lines(comparison: Comparison, metric: str) -> list[str]:
     ]
     ps = [test.p for _, test in tests if test.p is not None]
     if len(ps) > 1:
-        lines.append(
-            f"{metric}: p-values adjusted for {len(ps)} tests (Holm): {', '.join(f'{p:.2g}' for p in statistics.holm(ps))}"
-        )
+        adjusted = ", ".join(f"{p:.2g}" for p in statistics.holm(ps))
+        lines.append(f"{metric}: p-values adjusted for {len(ps)} tests (Holm): {adjusted}")
     return lines
 
 

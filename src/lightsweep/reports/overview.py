@@ -30,7 +30,7 @@ from lightsweep.reports.table import Table
 from lightsweep.reports.text import cell, is_number, plain
 from lightsweep.sweeper import statistics, verdict
 from lightsweep.sweeper.confirmation import read_confirmation
-from lightsweep.sweeper.leaderboard import number_of
+from lightsweep.sweeper.trials import number_of
 
 Parts = Sequence[tuple[Table, Sequence[Run]]]
 

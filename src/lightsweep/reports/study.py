@@ -22,7 +22,7 @@ from lightsweep.reports.text import plain
 from lightsweep.reports.yaml_file import load
 from lightsweep.runs.lookup import JOURNAL
 from lightsweep.sweeper import journal
-from lightsweep.sweeper.points import is_repeat, without_repeats
+from lightsweep.sweeper.trials import is_repeat, without_repeats
 
 _KEPT = ("interrupted", "error", "baseline", "note", "repeat_of")  # of a trial's attributes
 _SQLITE = re.compile(r"sqlite:///(?P<path>[^?#:]+)$")

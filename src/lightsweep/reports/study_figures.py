@@ -13,8 +13,7 @@ from lightsweep.reports import searched, trial_figures
 from lightsweep.reports.figures import COLOURS, Figure
 from lightsweep.reports.optuna_style import bars, plain_figure
 from lightsweep.reports.study import Study
-from lightsweep.sweeper.attributes import value_of
-from lightsweep.sweeper.points import without_repeats
+from lightsweep.sweeper.trials import value_of, without_repeats
 
 ENOUGH = 20  # trials with a value from which it can be told what mattered
 

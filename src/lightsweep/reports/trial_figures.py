@@ -9,7 +9,7 @@ from optuna.trial import FrozenTrial, TrialState
 from lightsweep.reports.figures import COLOURS, SCALE, SYMBOLS, Figure
 from lightsweep.reports.optuna_style import colour_at
 from lightsweep.reports.searched import Dimension, short
-from lightsweep.sweeper.attributes import value_of
+from lightsweep.sweeper.trials import value_of
 
 STATUS = {
     TrialState.COMPLETE: "completed",

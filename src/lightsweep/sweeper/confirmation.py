@@ -11,8 +11,7 @@ from lightsweep.core.gaps import difference
 from lightsweep.reports.text import is_number
 from lightsweep.runs.run_folder import is_set_aside
 from lightsweep.sweeper.assignment import Assignment
-from lightsweep.sweeper.statistics import Confirmed, Search
-from lightsweep.sweeper.trial_run import spread
+from lightsweep.sweeper.statistics import Confirmed, Search, spread
 from lightsweep.sweeper.verdict import Verdict, judge
 
 _FIRST_SEED = 101

@@ -11,8 +11,8 @@ from omegaconf import DictConfig, OmegaConf
 from lightsweep.core.errors import ConfigError
 from lightsweep.data import by_file
 from lightsweep.runs import data_record
-from lightsweep.sweeper.leaderboard import folder_of
 from lightsweep.sweeper.space import Space
+from lightsweep.sweeper.trials import folder_of
 
 _SPLIT, _BY_PLACE = "data.split", ("first", "random", "stratified")
 _SPACE, _CONFIG, _BESIDE = "space", "config", "beside"

@@ -15,12 +15,11 @@ from lightsweep.core.files import write_whole
 from lightsweep.core.gaps import COLUMNS, column_of, signed, to_baseline
 from lightsweep.core.text import printable, spreadsheet_cell
 from lightsweep.sweeper import best_config, confirmation
-from lightsweep.sweeper.attributes import value_of
 from lightsweep.sweeper.plan import Plan
-from lightsweep.sweeper.points import without_repeats
 from lightsweep.sweeper.space import Space, key_of
-from lightsweep.sweeper.statistics import Confirmed, Search, baseline_of, summarise_trials
+from lightsweep.sweeper.statistics import Confirmed, Search, summarise_trials
 from lightsweep.sweeper.trial_queue import TrialQueue
+from lightsweep.sweeper.trials import baseline_of, folder_of, value_of, without_repeats
 from lightsweep.sweeper.verdict import Verdict, judge
 
 _FACTS = ("val/acc", "val/f1", "val/loss", "train/acc", "best_epoch", "epochs", "params", "seconds")
@@ -114,16 +113,6 @@ def short(value: Any) -> str:
     except (TypeError, ValueError):
         return printable(" ".join(str(value).split())).replace("|", "\\|")
     return f"{number:.4g}" if number != int(number) else str(int(number))
-
-
-def folder_of(number: int) -> str:
-    return f"trial-{number:04d}"
-
-
-def number_of(folder: Path) -> int:
-    """The trial whose folder this is; -1 where its name is no trial's."""
-    digits = folder.name.removeprefix("trial-")
-    return int(digits) if digits.isdecimal() else -1
 
 
 def _columns(table: Sequence[dict[str, Any]]) -> list[str]:

@@ -12,13 +12,13 @@ from optuna.trial import TrialState
 from lightsweep.core import links
 from lightsweep.core.errors import ConfigError
 from lightsweep.core.files import making, sweep
-from lightsweep.sweeper import attributes, fixed, points
-from lightsweep.sweeper.leaderboard import number_of
+from lightsweep.sweeper import fixed, points
 from lightsweep.sweeper.leases import Lease, Owner, is_alive, renewing
 from lightsweep.sweeper.locks import FileLock, shared_path
 from lightsweep.sweeper.plan import Plan
 from lightsweep.sweeper.samplers import make_sampler
 from lightsweep.sweeper.storage import RetryingStorage, connect, is_missing, is_server
+from lightsweep.sweeper.trials import check_attributes, number_of
 
 
 def open_study(plan: Plan) -> tuple[Plan, optuna.Study, int]:
@@ -41,7 +41,7 @@ def open_study(plan: Plan) -> tuple[Plan, optuna.Study, int]:
                 " take another hydra.sweeper.study_name, or move them away"
             )
         study = _load(plan)
-        attributes.check_attributes(study)
+        check_attributes(study)
         sweep(plan.folder)  # also in the folders of trials that were cut off, which nobody starts again
         kept = fixed.earlier_split(study, plan.config, plan.space.fixed)
         plan = plan.in_space(replace(plan.space, fixed=(*plan.space.fixed, *kept)))

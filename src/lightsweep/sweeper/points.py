@@ -12,6 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 from lightsweep.core.errors import ConfigError
 from lightsweep.sweeper.plan import Plan
 from lightsweep.sweeper.space import Space, applies, key_of, values_of
+from lightsweep.sweeper.trials import is_repeat, without_repeats
 
 
 def enqueue_first(plan: Plan, study: optuna.Study) -> None:
@@ -63,7 +64,6 @@ MOST_REPEATS = 20  # repeats in a row
 _SAMPLERS_OWN = 5  # repeats in a row after which an untried point is drawn
 _MOST_POINTS = 10_000  # of a space that is listed
 _BEST_KNOWN = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL, TrialState.RUNNING)
-_MARK = "repeat_of"
 
 Params = dict[str, Any]
 
@@ -124,15 +124,6 @@ class Repeats:
     def _untried(self, trials: Sequence[FrozenTrial]) -> list[Params]:
         tried = {_point(trial.params) for trial in self._tried(trials)}
         return [point for point in self.points or () if _point(point) not in tried]
-
-
-def is_repeat(trial: FrozenTrial) -> bool:
-    return _MARK in trial.user_attrs
-
-
-def without_repeats(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    """The trials that are no repeats."""
-    return [trial for trial in trials if not is_repeat(trial)]
 
 
 def list_points(space: Space) -> list[Params] | None:

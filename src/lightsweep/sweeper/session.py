@@ -18,11 +18,12 @@ from lightsweep.sweeper.assignment import Assignment, Outcome
 from lightsweep.sweeper.controller import Controller, Limits
 from lightsweep.sweeper.executors.slot import Executor
 from lightsweep.sweeper.fixed import StudyData
-from lightsweep.sweeper.leaderboard import Publisher, folder_of
+from lightsweep.sweeper.leaderboard import Publisher
 from lightsweep.sweeper.leases import renewing
 from lightsweep.sweeper.plan import Plan
-from lightsweep.sweeper.trial_queue import TrialQueue, count_ended
+from lightsweep.sweeper.trial_queue import TrialQueue
 from lightsweep.sweeper.trial_run import TrialRun
+from lightsweep.sweeper.trials import count_ended, folder_of, without_repeats
 
 
 def run(plan: Plan) -> float:
@@ -97,9 +98,7 @@ class Session:
         if not complete:
             raise RunFailed(self._all_failed())
         self.view.console.print(view.ten_best(self._progress({})))
-        self.view.say(
-            view.format_summary(points.without_repeats(self.ledger.trials()), before, self.controller.seconds)
-        )
+        self.view.say(view.format_summary(without_repeats(self.ledger.trials()), before, self.controller.seconds))
         if self.plan.settings.confirm and not self._confirm():
             self.view.say("the confirmation is run by another sweeper of this study, which says what it comes to")
         else:
@@ -114,7 +113,7 @@ class Session:
     def _say_what_was_repeated(self) -> None:
         trials = self.ledger.trials()
         done, wanted = count_ended(trials), self.ledger.n_trials
-        if count := len(trials) - len(points.without_repeats(trials)):
+        if count := len(trials) - len(without_repeats(trials)):
             self.view.say(
                 f"{count} suggestion{'s' * (count > 1)} repeated a point that had been tried: not trained again"
             )
@@ -151,7 +150,7 @@ class Session:
 
     def _progress(self, running: Mapping[int, float]) -> view.Progress:
         return view.Progress(
-            points.without_repeats(self.ledger.trials()),
+            without_repeats(self.ledger.trials()),
             running,
             self.ledger.n_trials,
             self.ledger.study.direction,
@@ -207,6 +206,6 @@ class Session:
         self.view.say(f"{job.folder} {outcome.state} {outcome.error or ''}".strip())
 
     def _all_failed(self) -> str:
-        trials = [trial for trial in points.without_repeats(self.ledger.trials()) if trial.state.is_finished()]
+        trials = [trial for trial in without_repeats(self.ledger.trials()) if trial.state.is_finished()]
         errors = [f"trial {trial.number}: {trial.user_attrs.get('error', trial.state.name)}" for trial in trials[-3:]]
         return f"none of {len(trials)} trials was completed: {'; '.join(errors) or 'nothing was run'}"

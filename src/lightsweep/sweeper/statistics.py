@@ -1,12 +1,14 @@
 """Is a difference between two groups of runs more than chance, and how many seeds would tell?"""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import sqrt
 from statistics import fmean, stdev, variance
 
 from optuna.trial import FrozenTrial, TrialState
+
+from lightsweep.sweeper.trials import baseline_of
 
 _LEVEL = 0.05
 _POWER = 0.8
@@ -200,12 +202,6 @@ def summarise_trials(
     return Search(metric, maximises, best, tuple(done), baseline, _state(marked), is_baseline, seeds, changed_at)
 
 
-def baseline_of(trials: Iterable[FrozenTrial]) -> FrozenTrial | None:
-    """The trial of the config as it stands: the completed one, where it was asked for several times."""
-    marked = [trial for trial in trials if trial.user_attrs.get("baseline") is True]
-    return next((trial for trial in marked if _is_complete(trial)), marked[-1] if marked else None)
-
-
 def noise_of_trials(samples: Sequence[Sequence[float]], *, seeds: int) -> float | None:
     """By how much two trials of equal configurations differ at most, in 19 of 20 pairs; None where nothing tells.
 
@@ -228,3 +224,8 @@ def _is_complete(trial: FrozenTrial) -> bool:
 
 def _state(trial: FrozenTrial) -> str:
     return {TrialState.FAIL: "failed"}.get(trial.state, trial.state.name.lower())
+
+
+def spread(values: Sequence[float]) -> float | None:
+    """The sample standard deviation; None of a single value."""
+    return stdev(values) if len(values) > 1 else None

@@ -21,7 +21,7 @@ from lightsweep.core.waiting import Wait
 from lightsweep.sweeper import journal
 from lightsweep.sweeper.journal import JournalLock
 from lightsweep.sweeper.locks import shared_path
-from lightsweep.sweeper.points import without_repeats
+from lightsweep.sweeper.trials import without_repeats
 
 RETRY_SECONDS = 300.0  # seconds that an operation is tried again
 _PAUSES = (0.1, 5.0)  # seconds: the first and the longest between two tries

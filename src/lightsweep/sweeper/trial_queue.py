@@ -8,7 +8,7 @@ Marks on a trial (user attributes): ``lightsweep`` (owner, host, seen), ``folder
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -17,11 +17,11 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from lightsweep.sweeper.assignment import Outcome
-from lightsweep.sweeper.leaderboard import folder_of
 from lightsweep.sweeper.leases import LOST_AFTER, Lease, Owner, is_alive
 from lightsweep.sweeper.locks import FileLock
-from lightsweep.sweeper.points import Repeats, without_repeats
+from lightsweep.sweeper.points import Repeats
 from lightsweep.sweeper.storage import Address, Retry, is_server, turns_at
+from lightsweep.sweeper.trials import count_ended, folder_of, is_interrupted
 
 _OWNER = "lightsweep"
 _STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
@@ -249,16 +249,6 @@ class TrialQueue:
         storage.set_trial_user_attr(trial._trial_id, "error", note)
         storage.set_trial_user_attr(trial._trial_id, "interrupted", not spent)
         _tell(self.study, trial.number, TrialState.FAIL, None)
-
-
-def count_ended(trials: Sequence[FrozenTrial]) -> int:
-    """How many trials ended by themselves; repeats are none."""
-    return sum(trial.state.is_finished() and not is_interrupted(trial) for trial in without_repeats(trials))
-
-
-def is_interrupted(trial: FrozenTrial) -> bool:
-    """Cut off with its sweeper, and to be asked for again."""
-    return trial.state == TrialState.FAIL and bool(trial.user_attrs.get("interrupted"))
 
 
 def _successor(trial: FrozenTrial) -> FrozenTrial:

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Any
 
 from optuna.exceptions import UpdateFinishedTrialError
@@ -16,9 +16,10 @@ from optuna.trial import Trial
 
 from lightsweep.core.files import write_whole
 from lightsweep.sweeper.assignment import Assignment, Outcome
-from lightsweep.sweeper.leaderboard import folder_of
 from lightsweep.sweeper.reports import StorageReports
+from lightsweep.sweeper.statistics import spread
 from lightsweep.sweeper.storage import Address
+from lightsweep.sweeper.trials import folder_of
 
 log = logging.getLogger(__name__)
 
@@ -116,11 +117,6 @@ def mean_facts(facts: Sequence[dict[str, Any]]) -> dict[str, Any]:
         means["params"] = facts[0]["params"]
     means["seconds"] = sum(fact.get("seconds") or 0.0 for fact in facts)
     return means
-
-
-def spread(values: Sequence[float]) -> float | None:
-    """The sample standard deviation; None of a single value."""
-    return stdev(values) if len(values) > 1 else None
 
 
 def write_trial_result(

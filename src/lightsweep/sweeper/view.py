@@ -19,12 +19,10 @@ from rich.text import Text
 from lightsweep.core import secrets
 from lightsweep.core.gaps import column_of, in_points, signed, to_baseline
 from lightsweep.core.text import printable
-from lightsweep.sweeper.attributes import value_of
 from lightsweep.sweeper.leaderboard import ranked, short
 from lightsweep.sweeper.space import Space
-from lightsweep.sweeper.statistics import baseline_of
 from lightsweep.sweeper.storage import Address, is_server
-from lightsweep.sweeper.trial_queue import count_ended, is_interrupted
+from lightsweep.sweeper.trials import baseline_of, count_ended, is_interrupted, value_of
 
 _BEST = 10  # trials in the table at the end
 
@@ -46,7 +44,7 @@ class Progress:
     direction: StudyDirection
     space: Space
     metric: str
-    format_starting: int
+    starting: int
 
 
 class View:

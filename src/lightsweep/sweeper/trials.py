@@ -1,7 +1,8 @@
 """What this program keeps in a study's attributes, looked at before it is believed: a study may be somebody else's."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -11,6 +12,7 @@ from lightsweep.core.errors import ConfigError
 from lightsweep.core.text import printable
 from lightsweep.sweeper.space import key_of
 
+REPEAT_OF = "repeat_of"
 _NUMBER = (int, float)
 _OF_STUDY = {"space": dict, "config": dict, "beside": dict, "enqueued": bool, "data": str, "changed_at": int}
 _OF_TRIAL = {
@@ -80,3 +82,38 @@ def value_of(trial: FrozenTrial) -> float | None:
         return None
     last = trial.intermediate_values[trial.last_step]
     return last if math.isfinite(last) else None
+
+
+def folder_of(number: int) -> str:
+    return f"trial-{number:04d}"
+
+
+def number_of(folder: Path) -> int:
+    """The trial whose folder this is; -1 where its name is no trial's."""
+    digits = folder.name.removeprefix("trial-")
+    return int(digits) if digits.isdecimal() else -1
+
+
+def is_repeat(trial: FrozenTrial) -> bool:
+    return REPEAT_OF in trial.user_attrs
+
+
+def without_repeats(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """The trials that are no repeats."""
+    return [trial for trial in trials if not is_repeat(trial)]
+
+
+def count_ended(trials: Sequence[FrozenTrial]) -> int:
+    """How many trials ended by themselves; repeats are none."""
+    return sum(trial.state.is_finished() and not is_interrupted(trial) for trial in without_repeats(trials))
+
+
+def is_interrupted(trial: FrozenTrial) -> bool:
+    """Cut off with its sweeper, and to be asked for again."""
+    return trial.state == TrialState.FAIL and bool(trial.user_attrs.get("interrupted"))
+
+
+def baseline_of(trials: Iterable[FrozenTrial]) -> FrozenTrial | None:
+    """The trial of the config as it stands: the completed one, where it was asked for several times."""
+    marked = [trial for trial in trials if trial.user_attrs.get("baseline") is True]
+    return next((trial for trial in marked if trial.state == TrialState.COMPLETE), marked[-1] if marked else None)
