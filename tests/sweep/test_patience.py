@@ -16,7 +16,7 @@ from sqlalchemy.exc import DataError, OperationalError
 
 from lightsweep.core import waiting
 from lightsweep.core.errors import StorageLost
-from lightsweep.runs.lookup import JOURNAL
+from lightsweep.runs.run_folder import JOURNAL
 from lightsweep.sweeper import storage as patience
 from lightsweep.sweeper.assignment import Outcome, _outcome
 from lightsweep.sweeper.leases import LOST_AFTER, is_alive
@@ -225,7 +225,7 @@ def locked(tmp_path: Path):
 @pytest.fixture
 def training(monkeypatch: pytest.MonkeyPatch) -> list[Callable[[], None]]:
     """Things to do in the first epochs of the first trial, one an epoch."""
-    from lightsweep.training.pruning import PruningCallback
+    from lightsweep.training.callbacks import PruningCallback
 
     actions: list[Callable[[], None]] = []
     report = PruningCallback.on_train_epoch_end

@@ -16,7 +16,7 @@ from lightsweep.core.errors import ConfigError, DataChanged, Diverged, Interrupt
 from lightsweep.core.files import read_json, write_whole
 
 if TYPE_CHECKING:
-    from lightsweep.runs.fingerprint import Fingerprint
+    from lightsweep.runs.data_record import Fingerprint
 
 log = logging.getLogger(__name__)
 
@@ -145,7 +145,7 @@ def check_data(now: "Fingerprint") -> None:
     digest, folder = assignment.data
     if now.digest == digest:
         return
-    before = data_record.read_if_sound(Path(folder))
+    before = data_record.read_if_valid(Path(folder))
     known = before is not None and before.digest == digest
     changes = now.changes(before) if before is not None and known else ["they are others"]
     raise DataChanged(
@@ -158,7 +158,7 @@ def callbacks(monitor: str) -> list:
     """Lightning callbacks that tie the running job to its trial; none outside a sweep."""
     if (where := reports()) is None:
         return []
-    from lightsweep.training.pruning import PruningCallback
+    from lightsweep.training.callbacks import PruningCallback
 
     return [PruningCallback(where, monitor=monitor)]
 
