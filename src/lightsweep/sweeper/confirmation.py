@@ -6,9 +6,9 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from lightsweep.core.checks import is_number
 from lightsweep.core.files import read_json, write_whole
 from lightsweep.core.gaps import difference
-from lightsweep.reports.text import is_number
 from lightsweep.runs.run_folder import is_set_aside
 from lightsweep.sweeper.assignment import Assignment
 from lightsweep.sweeper.statistics import Confirmed, Search, spread
