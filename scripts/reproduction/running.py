@@ -1,6 +1,5 @@
-"""Running what is missing: a process a run, several at a time, each in a folder of its own."""
+"""Running what is missing: one process a run, several at a time, each in its own folder."""
 
-import json
 import signal
 import subprocess
 import sys
@@ -13,8 +12,8 @@ from pathlib import Path
 
 from lightsweep.runs.run_folder import ROOT, is_run
 
-from . import records
-from .rows import Row
+from .experiments import Experiment
+from .records import is_finished, read_records
 
 OUTPUTS = ROOT / "outputs" / "reference"
 FIRST_SEED = 42
@@ -23,64 +22,56 @@ _POLL = 0.5  # seconds
 
 @dataclass(frozen=True)
 class Task:
-    """A row with one seed, and the folder of its run."""
+    """An experiment with one seed, and the folder of its run."""
 
-    row: Row
+    experiment: Experiment
     seed: int
     outputs: Path
 
     @property
     def folder(self) -> Path:
-        return self.outputs / self.row.name / f"seed-{self.seed}"
+        return self.outputs / self.experiment.name / f"seed-{self.seed}"
 
     @property
     def log(self) -> Path:
-        """What the process says. Beside the folder: a run wants an empty one."""
+        """The output of the process, next to the folder: a run needs an empty one."""
         return self.folder.with_suffix(".log")
 
     @property
     def command(self) -> list[str]:
-        """Starts the run, or goes on with it."""
+        """Starts the run, or resumes it."""
         script = [sys.executable, str(ROOT / "src" / "train.py")]
         if is_run(self.folder):
             return [*script, f"resume={self.folder}"]
-        small = [f"threads={self.row.threads}", "logger=none"]
-        return [
-            *script,
-            f"experiment={self.row.experiment}",
-            f"seed={self.seed}",
-            f"hydra.run.dir={self.folder}",
-            *small,
-        ]
+        chosen = [f"experiment={self.experiment.config}", f"seed={self.seed}", f"hydra.run.dir={self.folder}"]
+        return [*script, *chosen, f"threads={self.experiment.threads}", "logger=none"]
 
     def __str__(self) -> str:
-        return f"{self.row.name} seed {self.seed}"
+        return f"{self.experiment.name} seed {self.seed}"
 
 
-def plan(rows: Iterable[Row], seeds: int | None, outputs: Path = OUTPUTS) -> list[Task]:
-    """The first seed of every row, then the second of those that want one, and so on."""
-    tasks = [Task(row, FIRST_SEED + n, outputs) for row in rows for n in range(row.seeds if seeds is None else seeds)]
+def plan(experiments: Iterable[Experiment], seeds: int | None, outputs: Path) -> list[Task]:
+    """The first seed of every experiment, then the second of those that need one, and so on."""
+    numbers = ((each, n) for each in experiments for n in range(each.seeds if seeds is None else seeds))
+    tasks = [Task(each, FIRST_SEED + n, outputs) for each, n in numbers]
     return sorted(tasks, key=lambda task: task.seed)
 
 
-def missing(tasks: Iterable[Task], results: Path) -> list[Task]:
+def find_missing(tasks: list[Task], file: Path) -> list[Task]:
     """Those without a record of a finished run."""
-
-    def is_there(task: Task) -> bool:
-        file = records.path(task.row, task.seed, results)
-        return file.is_file() and records.finished(json.loads(file.read_text()))
-
-    return [task for task in tasks if not is_there(task)]
+    found = read_records({task.experiment for task in tasks}, file)
+    done = {(name, record["seed"]) for name, records in found.items() for record in records if is_finished(record)}
+    return [task for task in tasks if (task.experiment.name, task.seed) not in done]
 
 
 def run_all(tasks: Iterable[Task], jobs: int, ended: Callable[[Task], None]) -> None:
-    """Run tasks, `jobs` at a time, and call `ended` after each. One with several threads counts as so many, or runs
-    alone. Ctrl-C and SIGTERM stop them in order."""
+    """Run tasks in `jobs` slots, and call `ended` after each. A run takes as many slots as it has threads; if they are
+    more than there are, it runs alone. Ctrl-C and SIGTERM stop the runs in order."""
     waiting = deque(tasks)
     running: dict[Task, subprocess.Popen] = {}
     with _stopping(running):
         while waiting or running:
-            while waiting and (not running or _places([*running, waiting[0]]) <= jobs):
+            while waiting and (not running or _slots([*running, waiting[0]]) <= jobs):
                 task = waiting.popleft()
                 running[task] = _start(task)
             time.sleep(_POLL)
@@ -89,8 +80,8 @@ def run_all(tasks: Iterable[Task], jobs: int, ended: Callable[[Task], None]) -> 
                 ended(task)
 
 
-def _places(tasks: list[Task]) -> int:
-    return sum(task.row.threads for task in tasks)
+def _slots(tasks: list[Task]) -> int:
+    return sum(task.experiment.threads for task in tasks)
 
 
 def _start(task: Task) -> subprocess.Popen:
@@ -102,8 +93,8 @@ def _start(task: Task) -> subprocess.Popen:
 
 @contextmanager
 def _stopping(running: dict[Task, subprocess.Popen]) -> Iterator[None]:
-    """However the block ends, no process outlives it: each is asked to stop, writes its record, and is waited for."""
-    for signum in (signal.SIGINT, signal.SIGTERM):  # in the background a shell has SIGINT ignored
+    """However the block ends, no process outlives it: each is asked to stop, writes its result, and is waited for."""
+    for signum in (signal.SIGINT, signal.SIGTERM):  # a shell ignores SIGINT for commands in the background
         signal.signal(signum, signal.default_int_handler)
     try:
         yield
