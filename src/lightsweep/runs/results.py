@@ -18,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from lightsweep.core import signals
 from lightsweep.core.errors import ConfigError, Diverged, Interrupted, Pruned, StorageLost
-from lightsweep.core.files import write_whole
+from lightsweep.core.files import write_atomic
 from lightsweep.core.text import spreadsheet_cell
 from lightsweep.runs import saved_config
 from lightsweep.runs.metrics import MetricsFile
@@ -69,7 +69,7 @@ class Record:
         self.facts |= {f"{part}/f1": score.f1, f"{part}/balanced_acc": score.balanced_acc}
         if part != "train":
             text = confusion_csv(score.confusion, class_names)
-            write_whole(self.folder / f"confusion_{part}.csv", text)
+            write_atomic(self.folder / f"confusion_{part}.csv", text)
 
     @property
     def best_value(self) -> float:
@@ -97,7 +97,7 @@ class Record:
         }
 
     def write(self, status: str) -> None:
-        write_whole(self.folder / FILE, json.dumps(_plain(self.content(status)), indent=1, allow_nan=False) + "\n")
+        write_atomic(self.folder / FILE, json.dumps(_plain(self.content(status)), indent=1, allow_nan=False) + "\n")
 
     def complete(self) -> None:
         """Write the result of a run that has all its scores. Whatever happens after that leaves it as it is."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 from omegaconf import DictConfig
 
 from lightsweep.core.errors import ConfigError, DataChanged, Diverged, Interrupted, Pruned, RunFailed, StorageLost
-from lightsweep.core.files import read_json, write_whole
+from lightsweep.core.files import read_json, write_atomic
 
 if TYPE_CHECKING:
     from lightsweep.runs.data_record import Fingerprint
@@ -81,7 +81,7 @@ _LARGE = 2**53  # as a float it is the number still
 
 def write_outcome(outcome: Outcome, folder: Path) -> None:
     """Leave an outcome in the job's folder, for a sweeper on another machine."""
-    write_whole(folder / OUTCOME, json.dumps(asdict(outcome)) + "\n")
+    write_atomic(folder / OUTCOME, json.dumps(asdict(outcome)) + "\n")
 
 
 def read_outcome(folder: Path) -> Outcome | None:
@@ -184,7 +184,7 @@ class Task:
         if outcome.state == "failed" and not (folder / "result.json").exists():  # refused before it began
             content = {"status": "failed", "kind": self.assignment.kind, "error": outcome.error}
             with suppress(OSError):
-                write_whole(folder / "result.json", json.dumps(content) + "\n")
+                write_atomic(folder / "result.json", json.dumps(content) + "\n")
         return replace(outcome, facts=_facts(folder))
 
 

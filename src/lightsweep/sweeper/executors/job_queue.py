@@ -16,7 +16,7 @@ from typing import Any
 from lightsweep.core.errors import RunFailed
 from lightsweep.core.files import read_regular
 from lightsweep.core.paths import is_inside
-from lightsweep.core.waiting import Wait
+from lightsweep.core.text import Wait
 from lightsweep.sweeper import confirmation
 from lightsweep.sweeper.assignment import OUTCOME, Assignment, Outcome, read_outcome
 from lightsweep.sweeper.executors import job_marks

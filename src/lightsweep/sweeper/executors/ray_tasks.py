@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from lightsweep.core.errors import StorageLost
-from lightsweep.core.files import write_whole
-from lightsweep.core.waiting import Wait
+from lightsweep.core.files import write_atomic
+from lightsweep.core.text import Wait
 from lightsweep.runs import data_record
 from lightsweep.sweeper import best_config, confirmation
 from lightsweep.sweeper.assignment import Assignment, Outcome, last_line
@@ -254,7 +254,7 @@ class RaySlot:
         for name, text in records.items():
             if name in _RECORDS and not (folder / name).exists():
                 folder.mkdir(parents=True, exist_ok=True)
-                write_whole(folder / name, text)
+                write_atomic(folder / name, text)
 
 
 def _outcome_of(error: Exception) -> Outcome:
