@@ -66,7 +66,7 @@ def test_lets_through_what_can_be(check, overrides: list[str]) -> None:
         (["trainer.check_val_every_n_epoch=0"], "trainer.check_val_every_n_epoch must be an integer >= 1, got 0"),
         (
             ["trainer.accumulate_grad_batches=1000000000000000000000"],
-            "trainer.accumulate_grad_batches must be a whole ",
+            "trainer.accumulate_grad_batches must be an integer ",
         ),
         (["+trainer.max_steps=0"], "trainer.max_steps must be an integer >= 1, got 0"),
         (["+trainer.max_steps=-2"], "trainer.max_steps must be an integer >= 1, got -2"),
