@@ -10,7 +10,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from lightsweep.runs.run_folder import JOURNAL
+from lightsweep.core.paths import JOURNAL
 from lightsweep.sweeper import leases
 from lightsweep.sweeper.assignment import Outcome
 from lightsweep.sweeper.executors import workers

@@ -16,7 +16,7 @@ from sqlalchemy.exc import DataError, OperationalError
 
 from lightsweep.core import text
 from lightsweep.core.errors import StorageLost
-from lightsweep.runs.run_folder import JOURNAL
+from lightsweep.core.paths import JOURNAL
 from lightsweep.sweeper import storage as patience
 from lightsweep.sweeper.assignment import Outcome, _outcome
 from lightsweep.sweeper.leases import LOST_AFTER, is_alive

@@ -9,7 +9,7 @@ import pytest
 
 from lightsweep.core import text
 from lightsweep.core.errors import RunFailed
-from lightsweep.runs.run_folder import JOURNAL
+from lightsweep.core.paths import JOURNAL
 from lightsweep.sweeper import locks
 from lightsweep.sweeper.assignment import Outcome
 from lightsweep.sweeper.controller import Controller, Limits

@@ -1,10 +1,22 @@
-"""Symbolic links in a folder from somebody else, through which a program would write elsewhere."""
+"""Where the project, its configs and its outputs lie, and whether a path stays inside a folder."""
 
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from lightsweep.core.errors import ConfigError
+
+JOURNAL = "study.journal"  # of a sweep without a database, in its folder
+ROOT = Path(__file__).resolve().parents[3]
+CONF = ROOT / "conf"
+# Where runs, grids and sweeps lie. Moved by the environment only: a config from somebody else cannot.
+OUTPUTS = Path(os.path.abspath(Path(os.environ.get("LIGHTSWEEP_OUTPUTS") or ROOT / "outputs").expanduser()))  # noqa: PTH100  # resolve() would leave symlinks
+
+
+def is_inside(path: Path, folder: Path) -> bool:
+    """Whether a path is a folder or below it, symbolic links and ``..`` followed."""
+    inner, outer = os.path.realpath(path), os.path.realpath(folder)
+    return inner == outer or inner.startswith(outer.rstrip(os.sep) + os.sep)
 
 
 def check_links(folder: Path, *, within: Path, deep: bool = True) -> None:
@@ -39,15 +51,3 @@ def _find_links(folder: Path, deep: bool) -> Iterator[Path]:
             yield Path(entry.path)
         elif deep and entry.is_dir(follow_symlinks=False):
             yield from _find_links(Path(entry.path), deep)
-
-
-ROOT = Path(__file__).resolve().parents[3]
-CONF = ROOT / "conf"
-# Where runs, grids and sweeps lie. Moved by the environment only: a config from somebody else cannot.
-OUTPUTS = Path(os.path.abspath(Path(os.environ.get("LIGHTSWEEP_OUTPUTS") or ROOT / "outputs").expanduser()))  # noqa: PTH100  # resolve() would leave symlinks
-
-
-def is_inside(path: Path, folder: Path) -> bool:
-    """Whether a path is a folder or below it, symbolic links and ``..`` followed."""
-    inner, outer = os.path.realpath(path), os.path.realpath(folder)
-    return inner == outer or inner.startswith(outer.rstrip(os.sep) + os.sep)
