@@ -10,8 +10,8 @@ from lightsweep.core.files import read_json, write_whole
 from lightsweep.core.gaps import difference
 from lightsweep.runs.run_folder import is_set_aside
 from lightsweep.sweeper import confirmation_file
-from lightsweep.sweeper.assignment import Assignment
 from lightsweep.sweeper.confirmation_file import FILE
+from lightsweep.sweeper.job import Job
 from lightsweep.sweeper.search import Confirmed, Search
 from lightsweep.sweeper.seeds import spread
 from lightsweep.sweeper.verdict import Verdict, judge
@@ -37,19 +37,19 @@ def fresh_seeds(count: int, used: Sequence[int]) -> list[int]:
 
 def jobs(
     folder: Path, configurations: Mapping[str, Sequence[str]], seeds: Sequence[int]
-) -> tuple[list[Assignment], list[Assignment]]:
+) -> tuple[list[Job], list[Job]]:
     """The confirmation's jobs: those that are finished, and those to run.
 
     Args:
         configurations: overrides by name, best and baseline; baseline alone where that is the best.
     """
-    finished: list[Assignment] = []
-    missing: list[Assignment] = []
+    finished: list[Job] = []
+    missing: list[Job] = []
     for name, overrides in configurations.items():
         for seed in seeds:
             wanted = (*overrides, "test=true", f"seed={seed}")
-            assignment = Assignment("confirmation", wanted, f"confirm/{name}-seed-{seed}", len(finished) + len(missing))
-            (finished if _is_finished(folder, assignment) else missing).append(assignment)
+            job = Job("confirmation", wanted, f"confirm/{name}-seed-{seed}", len(finished) + len(missing))
+            (finished if _is_finished(folder, job) else missing).append(job)
     return finished, missing
 
 
@@ -66,7 +66,7 @@ def set_aside(path: Path) -> None:
     path.rename(aside)
 
 
-def set_aside_earlier(folder: Path, best: Sequence[str] | None, jobs: Sequence[Assignment]) -> None:
+def set_aside_earlier(folder: Path, best: Sequence[str] | None, jobs: Sequence[Job]) -> None:
     """Set the runs of an earlier best aside, which no job of now takes the place of.
 
     Args:
@@ -142,9 +142,9 @@ def _mean(values: Sequence[float]) -> str:
     return f"{fmean(values):.4f}" + ("" if std is None else f" ± {std:.4f}")
 
 
-def _is_finished(folder: Path, assignment: Assignment) -> bool:
-    result = _result(folder / assignment.folder)
-    return result.get("status") == "completed" and set(assignment.overrides) <= set(result.get("overrides", []))
+def _is_finished(folder: Path, job: Job) -> bool:
+    result = _result(folder / job.folder)
+    return result.get("status") == "completed" and set(job.overrides) <= set(result.get("overrides", []))
 
 
 def _result(folder: Path) -> dict[str, Any]:

@@ -24,9 +24,9 @@ from lightsweep.sweeper import (
     repeats,
     view,
 )
-from lightsweep.sweeper.assignment import Assignment, Outcome
 from lightsweep.sweeper.controller import Controller, Limits
 from lightsweep.sweeper.executors.slot import Executor
+from lightsweep.sweeper.job import Job, JobResult
 from lightsweep.sweeper.leaderboard import folder_of
 from lightsweep.sweeper.ledger import Ledger, ended
 from lightsweep.sweeper.liveness import renewing
@@ -210,7 +210,7 @@ class Session:
             folder = shlex.quote(str(self.plan.folder))
             self.view.say(f"train {what}: python src/train.py --config-dir {folder} --config-name best")
 
-    def _confirmed(self, job: Assignment, outcome: Outcome) -> None:
+    def _confirmed(self, job: Job, outcome: JobResult) -> None:
         self.view.say(f"{job.folder} {outcome.state} {outcome.error or ''}".strip())
 
     def _all_failed(self) -> str:

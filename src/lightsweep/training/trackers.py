@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 from pytorch_lightning.loggers import Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 from torch import Tensor, nn
 
-from lightsweep.runs.results import status_of
+from lightsweep.core.job_state import JobState, state_of
 from lightsweep.training import hparams
 from lightsweep.training.hparams import Column
 from lightsweep.training.tracker import Tracker
@@ -79,9 +79,9 @@ def following(loggers: Iterable[Logger], cfg: DictConfig, overrides: Sequence[st
     try:
         yield trackers
     except BaseException as error:
-        trackers.close(status_of(error))
+        trackers.close(state_of(error))
         raise
-    trackers.close("completed")
+    trackers.close(JobState.COMPLETED)
 
 
 def _tracker(logger: Logger) -> Tracker:
