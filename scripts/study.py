@@ -6,11 +6,11 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 from lightsweep.app import command
-from lightsweep.runs import lookup
+from lightsweep.runs import run_folder
 
 
 def main() -> int:
-    print(lookup.journal(sys.argv[1] if len(sys.argv) > 1 else None))
+    print(run_folder.find_journal(sys.argv[1] if len(sys.argv) > 1 else None))
     return 0
 
 

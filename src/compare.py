@@ -16,9 +16,9 @@ def main(typed: Sequence[str] | None = None) -> int:
     options = parser().parse_args(typed)
 
     from lightsweep.reports import comparing, comparison_terminal
-    from lightsweep.runs import lookup
+    from lightsweep.runs import run_folder
 
-    comparison = comparing.compare([lookup.folder(name) for name in options.runs])
+    comparison = comparing.compare([run_folder.find_folder(name) for name in options.runs])
     if options.html is not None:
         from lightsweep.reports import comparison_page
 

@@ -48,9 +48,9 @@ def main() -> int:
 
     from lightsweep.core import links
     from lightsweep.inference import evaluation, evaluation_folder, predictor, run_data
-    from lightsweep.training import checkpoints, quiet
+    from lightsweep.training import checkpoints, trainer
 
-    quiet.libraries()
+    trainer.quiet_libraries()
     trained = checkpoints.load(weights.checkpoint)
     print(weights.told(trained.epoch), file=sys.stderr)
     settings = run_data.settings(weights, options.data or [])

@@ -39,9 +39,9 @@ def main() -> int:
 
     from lightsweep.core import links
     from lightsweep.inference import exporting, run_data
-    from lightsweep.training import checkpoints, quiet
+    from lightsweep.training import checkpoints, trainer
 
-    quiet.libraries()
+    trainer.quiet_libraries()
     exporting.require_packages()
     trained = checkpoints.load(weights.checkpoint)
     print(weights.told(trained.epoch), file=sys.stderr)

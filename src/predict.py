@@ -58,9 +58,9 @@ def main() -> int:
     from lightsweep.inference.image_files import decoded, listed
     from lightsweep.inference.predictions import CsvWriter, JsonWriter, TableWriter, Writer, opened, shown
     from lightsweep.inference.predictor import Predictor, place
-    from lightsweep.training import checkpoints, quiet
+    from lightsweep.training import checkpoints, trainer
 
-    quiet.libraries()
+    trainer.quiet_libraries()
     trained = checkpoints.load(weights.checkpoint)
     print(weights.told(trained.epoch), file=sys.stderr)
     trained.description.require_pixels()

@@ -18,9 +18,9 @@ def main(typed: Sequence[str] | None = None) -> int:
     options = parser().parse_args(typed)
 
     from lightsweep.reports import baselines, export, filtering, finding, folding, names, table, terminal
-    from lightsweep.runs import lookup
+    from lightsweep.runs import run_folder
 
-    paths = [lookup.folder(str(name)) for name in options.paths or [_outputs()]]
+    paths = [run_folder.find_folder(str(name)) for name in options.paths or [_outputs()]]
     found = finding.find(paths)
     chosen = baselines.mark(folding.fold(found.runs))
     known = table.known_columns(chosen)

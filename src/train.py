@@ -19,7 +19,7 @@ from omegaconf import DictConfig
 from lightsweep.app import cli, resolvers
 from lightsweep.config import table
 from lightsweep.core.errors import ConfigError
-from lightsweep.runs import run_folder
+from lightsweep.runs import run_folder, saved_config
 from lightsweep.sweeper.job import current_trial
 from lightsweep.sweeper.portable import Portable
 
@@ -31,21 +31,21 @@ resolvers.register()
 def main(cfg: DictConfig) -> float:
     """One run in its folder; returns the best value of the monitored metric, which is what a sweep optimises."""
     from lightsweep.core import signals  # torch and Lightning wait until Hydra understood the command line
-    from lightsweep.runs import earlier_versions
+    from lightsweep.runs import saved_config
 
     hydra_cfg = HydraConfig.get()
     folder = Path(hydra_cfg.runtime.output_dir)
     typed = list(hydra_cfg.overrides.task)
     resumed = cfg.resume is not None
-    began_as = run_folder.kind(folder) if resumed else "job" if hydra_cfg.mode == RunMode.MULTIRUN else "run"
+    began_as = run_folder.kind_of_run(folder) if resumed else "job" if hydra_cfg.mode == RunMode.MULTIRUN else "run"
     trial = current_trial()
     kind = trial.job.kind if trial.job else began_as
     fresh = not resumed and kind in ("run", "job")
     with signals.as_exceptions(), cli.job(folder, fresh=fresh), signals.restoring():
         if resumed:
-            own = run_folder.load_config(folder)
-            earlier_versions.fill_up(own, cfg)
-            cfg = run_folder.with_overrides(own, cfg, typed, set(hydra_cfg.runtime.choices))
+            own = saved_config.read_config(folder)
+            saved_config.add_missing_keys(own, cfg)
+            cfg = saved_config.with_overrides(own, cfg, typed, set(hydra_cfg.runtime.choices))
             typed = list(cfg.overrides)
         if cli.is_left_to_the_first(cfg):
             return math.nan
@@ -65,14 +65,14 @@ def train(cfg: DictConfig, folder: Path, *, kind: str, overrides: list[str]) -> 
 
     from lightsweep.core.job_state import JobState
     from lightsweep.reports import scored
-    from lightsweep.runs import checkpoint_files, data_record, results
+    from lightsweep.runs import data_record, results, run_folder
     from lightsweep.runs.metrics import MetricsFile
-    from lightsweep.training import checkpoints, summary, trainer
-    from lightsweep.training.pruning import PruningCallback
-    from lightsweep.training.start_summary import StartSummary
-    from lightsweep.training.trackers import following
+    from lightsweep.training import checkpoints, display, footprint, trainer
+    from lightsweep.training.callbacks import PruningCallback
+    from lightsweep.training.display import StartSummary
+    from lightsweep.training.tracking import tracking_run
 
-    last = folder / "checkpoints" / checkpoint_files.LAST
+    last = folder / "checkpoints" / run_folder.LAST_CHECKPOINT
     metrics = MetricsFile(folder / "metrics.csv")
     trial = current_trial()
     with results.Record(folder, cfg, metrics, kind=kind, overrides=overrides, publish=trial.record) as record:
@@ -83,7 +83,7 @@ def train(cfg: DictConfig, folder: Path, *, kind: str, overrides: list[str]) -> 
             data_record.check_study(made_of, digest, Path(where))
         data_record.check(folder, made_of, resumed=last.exists(), allow_change=cfg.allow_changed_data)
         classifier = initial_classifier(cfg, data, warm=not last.exists())  # a resumed run has weights of its own
-        parameters = results.parameters(classifier.net)
+        parameters = footprint.count_parameters(classifier.net)
         record.add(**parameters)
 
         in_trial = kind in ("trial", "seed")
@@ -95,19 +95,20 @@ def train(cfg: DictConfig, folder: Path, *, kind: str, overrides: list[str]) -> 
         fitting = trainer.make(cfg, folder, metrics, further, in_trial=in_trial)
         record.device = fitting.strategy.root_device
         loggers = fitting.loggers if fitting.is_global_zero else []
-        with following(loggers, cfg, overrides) as trackers:
+        with tracking_run(loggers, cfg, overrides) as trackers:
             trainer.fit(fitting, classifier, data, last)
             keep_beginning(cfg, folder, made_of)  # of a run that had only scores to gather
             if not fitting.is_global_zero:  # one of several processes: the first does the rest
                 return record.best_value
 
-            chosen = checkpoint_files.choose(folder / "checkpoints", cfg.score_with)
+            chosen = run_folder.choose_checkpoint(folder / "checkpoints", cfg.score_with)
             trained = checkpoints.load(chosen)
             record.best_epoch = trained.epoch
             scores = score_parts(record, trained.net, data, fitting, data.scored_parts(test=cfg.test))
             record.complete()  # before anything is shown: no picture may cost a result
             trackers.scores(record.facts)
-            summary.show(record.content(JobState.COMPLETED), folder, of_best=chosen.name == checkpoint_files.BEST)
+            content, of_best = record.content(JobState.COMPLETED), chosen.name == run_folder.BEST_CHECKPOINT
+            display.print_scores(content, folder, of_best=of_best)
             best = metrics.best(cfg.monitor.metric, cfg.monitor.mode) or {"epoch": 0}
             loader = fitting.train_dataloader
             run = scored.ScoredRun(folder, metrics.rows, best["epoch"], scores, data, loader, trackers)
@@ -119,8 +120,8 @@ def keep_beginning(cfg: DictConfig, folder: Path, made_of) -> None:
     """What a run goes on with, once it is sure that it does: its config, and a record of what its data are made of."""
     from lightsweep.runs import data_record
 
-    run_folder.keep_changes(cfg, folder)
-    data_record.keep(folder, made_of)
+    saved_config.write_changes(cfg, folder)
+    data_record.write(folder, made_of)
 
 
 def find_rate(cfg: DictConfig, folder: Path, *, kind: str, overrides: list[str]) -> float:
@@ -134,7 +135,7 @@ def find_rate(cfg: DictConfig, folder: Path, *, kind: str, overrides: list[str])
 
     data = read_data(cfg)
     rate = lr_find.run(cfg, folder, initial_classifier(cfg, data, warm=True), data)
-    options = run_folder.config_options(HydraConfig.get()) if HydraConfig.initialized() else []
+    options = saved_config.config_options(HydraConfig.get()) if HydraConfig.initialized() else []
     lr_find.show(rate, folder, overrides, options)
     return rate
 
@@ -148,9 +149,9 @@ def check(cfg: DictConfig, overrides: list[str]) -> None:
     import torch
 
     from lightsweep.config import processes
-    from lightsweep.training import quiet
+    from lightsweep.training import trainer
 
-    quiet.libraries()
+    trainer.quiet_libraries()
     if current_trial().job:
         processes.check_single(cfg.trainer, torch.cuda.device_count)
     elif cli.has_other_sweeper():
@@ -184,14 +185,14 @@ def initial_classifier(cfg: DictConfig, data, *, warm: bool):
     from lightsweep.core.seeds import seed_everything
     from lightsweep.nets import network
     from lightsweep.runs import data_record
-    from lightsweep.training import warm_start
+    from lightsweep.training import resuming
 
     seed_everything(cfg.seed)
     classifier = build_classifier(cfg, data)
     network.tell(classifier.net)
     if warm and cfg.init_from is not None:
-        warm_start.start_from(cfg.init_from, classifier.net)
-        data_record.tell_of_start(cfg.init_from, data.fingerprint())
+        resuming.load_initial_weights(cfg.init_from, classifier.net)
+        data_record.warn_of_changes(cfg.init_from, data.fingerprint())
     return classifier
 
 
@@ -203,7 +204,7 @@ def build_classifier(cfg: DictConfig, data):
     from lightsweep.training import footprint
     from lightsweep.training.checkpoints import Description
     from lightsweep.training.classifier import Classifier
-    from lightsweep.training.objective import Objective
+    from lightsweep.training.scoring import Objective
 
     model: Any = OmegaConf.to_container(cfg.model, resolve=True)
     description = Description(model, data.input_shape, data.class_names, data.normalization, data.resize)

@@ -5,7 +5,7 @@ import torch
 
 from lightsweep.core.errors import ConfigError
 from lightsweep.training import checkpoints
-from lightsweep.training.averaging import WeightAverage
+from lightsweep.training.callbacks import WeightAverage
 
 EMA = (
     "callbacks=[default,ema]",

@@ -8,7 +8,7 @@ import torch
 
 from lightsweep.config.build import build
 from lightsweep.core.errors import ConfigError
-from lightsweep.runs import checkpoint_files
+from lightsweep.runs import run_folder
 from lightsweep.training import checkpoints
 from lightsweep.training.checkpoints import AtomicCheckpointIO, BestCheckpoint
 
@@ -103,7 +103,7 @@ def test_weights_of_another_network_are_refused(finished, tmp_path: Path) -> Non
 def test_chooses_what_is_scored(tmp_path: Path, there: list[str], score_with: str, chosen: str) -> None:
     for name in there:
         (tmp_path / name).touch()
-    assert checkpoint_files.choose(tmp_path, score_with).name == chosen
+    assert run_folder.choose_checkpoint(tmp_path, score_with).name == chosen
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_no_litter(tmp_path: Path, monkeypatch) -> None:

@@ -7,8 +7,8 @@ from torch.nn import functional as F
 import train
 from lightsweep.config.build import build
 from lightsweep.core.errors import ConfigError
-from lightsweep.training.classifier import Classifier, Sums
-from lightsweep.training.objective import Loss
+from lightsweep.training.classifier import Classifier
+from lightsweep.training.scoring import Loss, Sums
 
 CPU = torch.device("cpu")
 

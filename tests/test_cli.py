@@ -13,7 +13,7 @@ import pytest
 
 from lightsweep.app import cli
 from lightsweep.core.errors import ConfigError
-from lightsweep.training.recorder import Recorder
+from lightsweep.training.callbacks import Recorder
 
 SMALL = ("data=digits", "trainer=cpu", "trainer.max_epochs=1", "logger=none", "callbacks=none")
 
@@ -112,7 +112,7 @@ BAD_INPUT: list[tuple[list[str], list[str]]] = [
     (["scheduler=cosine", "scheduler.warmup=9"], ["scheduler.warmup must be in [0, 1), got 9"]),
     (
         ["scheduler=step", "+scheduler.foo=1"],
-        ["scheduler.foo: lightsweep.training.schedules.step has no such argument; it takes "],
+        ["scheduler.foo: lightsweep.training.optimization.step has no such argument; it takes "],
     ),
     (["loss.label_smoothing=1"], ["loss.label_smoothing must be in [0, 1), got 1"]),
     (["loss.l2=-1"], ["loss.l2 must be >= 0, got -1"]),

@@ -233,7 +233,7 @@ def test_weights_to_start_from_say_how_their_data_changed(first: Run, run, typic
 
 
 def test_the_record_of_many_files_tells_by_part(photos: Path, run, resume, typical, monkeypatch) -> None:
-    monkeypatch.setattr("lightsweep.runs.fingerprint._LISTED", 10)
+    monkeypatch.setattr("lightsweep.runs.data_record._LISTED", 10)
     done = run(*typical, "trainer.max_epochs=1")
     assert json.loads((done.folder / "data.json").read_text())["files"] is None
     resize(photos)

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from lightsweep.runs import environment
+from lightsweep.runs import results
+from lightsweep.training import footprint
 
 CPU = torch.device("cpu")
 
@@ -26,38 +27,38 @@ def repository(tmp_path: Path, monkeypatch) -> Path:
 
 def test_commit_is_the_whole_hash(repository: Path) -> None:
     head = subprocess.check_output(["git", "rev-parse", "HEAD"], cwd=repository, text=True).strip()
-    assert environment.git_commit(repository) == head
+    assert results.git_commit(repository) == head
     (repository / "RESULTS.md").write_text("2")
-    assert environment.git_commit(repository) == head
+    assert results.git_commit(repository) == head
     (repository / "file").write_text("2")
-    assert environment.git_commit(repository) == head + "-dirty"
+    assert results.git_commit(repository) == head + "-dirty"
 
 
 def test_no_repository_is_no_commit(tmp_path: Path) -> None:
-    assert environment.git_commit(tmp_path) is None
+    assert results.git_commit(tmp_path) is None
 
 
 def test_no_git_is_no_commit(repository: Path, monkeypatch) -> None:
     monkeypatch.setenv("PATH", "")
-    assert environment.git_commit(repository) is None
+    assert results.git_commit(repository) is None
 
 
 def test_versions_name_what_results_depend_on() -> None:
-    versions = environment.versions()
+    versions = results.versions()
     assert versions["torch"].split("+")[0] == torch.__version__.split("+")[0]
     assert {"python", "lightsweep", "torchvision", "pytorch-lightning", "hydra-core", "numpy"} <= versions.keys()
 
 
 def test_peak_memory_is_in_bytes() -> None:
-    assert 100e6 < environment.peak_memory(CPU)["peak_memory"] < 1e12
+    assert 100e6 < footprint.peak_memory(CPU)["peak_memory"] < 1e12
 
 
 def test_device_is_the_processor_with_its_threads() -> None:
     threads = torch.get_num_threads()
     try:
         torch.set_num_threads(1)
-        assert environment.device_name(CPU).endswith(", 1 thread")
+        assert footprint.device_name(CPU).endswith(", 1 thread")
         torch.set_num_threads(2)
-        assert environment.device_name(CPU).endswith(", 2 threads")
+        assert footprint.device_name(CPU).endswith(", 2 threads")
     finally:
         torch.set_num_threads(threads)

@@ -13,8 +13,8 @@ from omegaconf import DictConfig, OmegaConf
 import train
 from lightsweep.app import preflight
 from lightsweep.config.build import build
-from lightsweep.runs.results import parameters
 from lightsweep.training.classifier import Classifier
+from lightsweep.training.footprint import count_parameters
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 EXPERIMENTS = sorted(
@@ -63,7 +63,7 @@ def test_every_experiment_can_be_built(name: str, tmp_path: Path) -> None:
     for key, node in cfg.callbacks.items():
         build(node, f"callbacks.{key}")
     build(cfg.trainer, "trainer", logger=False)
-    count = parameters(built(name).net)["params_keras"]
+    count = count_parameters(built(name).net)["params_keras"]
     assert count == COUNT_OF.get(Path(name).name, count)
     if name in KERAS:
         check_keras_ways(cfg)

@@ -8,7 +8,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.hparams import plugin_data_pb2
 
 from lightsweep.runs.metrics import COLUMNS
-from lightsweep.training import hparams
+from lightsweep.training import tracking
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +79,7 @@ def test_the_csv_logger_has_the_same_epochs(finished) -> None:
 
 
 def test_keeps_short_names_and_plain_values(compose) -> None:
-    params = hparams.flat(compose("model.hidden=[8,4]", "optimizer=adamw", "scheduler=cosine"), [])
+    params = tracking.flat_settings(compose("model.hidden=[8,4]", "optimizer=adamw", "scheduler=cosine"), [])
     assert (params["optimizer"], params["scheduler"]) == ("AdamW", "cosine")
     assert params["model.hidden"] == "[8, 4]"
     assert {type(value) for value in params.values()} <= {int, float, str, bool}
@@ -92,8 +92,8 @@ def test_folder_is_one_tensorboard_run(finished) -> None:
 
 def test_what_was_typed_is_a_column_that_comes_first_and_all_runs_have_the_same_others(compose) -> None:
     typed = ["callbacks.early_stopping.patience=3", "optimizer=sgd"]
-    table = hparams.columns(hparams.flat(compose("callbacks=default", *typed), typed), typed)
-    other = hparams.columns(hparams.flat(compose(), []), [])
+    table = tracking.table_columns(tracking.flat_settings(compose("callbacks=default", *typed), typed), typed)
+    other = tracking.table_columns(tracking.flat_settings(compose(), []), [])
     assert table.keys() - other.keys() == {"callbacks.early_stopping.patience"}
     assert other.keys() <= table.keys()
     first = {key for key, column in table.items() if column.first}
@@ -102,12 +102,12 @@ def test_what_was_typed_is_a_column_that_comes_first_and_all_runs_have_the_same_
 
 def test_everything_typed_comes_first_beside_model_and_data(compose) -> None:
     typed = ["data.batch_size=32", "optimizer.lr=0.1", "model.bn=true", "model.dropout=0.2", "loss.l2=0.1", "seed=1"]
-    table = hparams.columns(hparams.flat(compose(*typed), typed), typed)
+    table = tracking.table_columns(tracking.flat_settings(compose(*typed), typed), typed)
     first = {key for key, column in table.items() if column.first}
     assert first == {"model", "data", *(line.partition("=")[0] for line in typed if not line.startswith("seed"))}
 
 
 def test_five_columns_come_first_whatever_was_typed(compose) -> None:
     for typed in ([], ["optimizer.lr=0.1"], ["model.width=8", "seed=1"]):
-        table = hparams.columns(hparams.flat(compose(*typed), typed), typed)
+        table = tracking.table_columns(tracking.flat_settings(compose(*typed), typed), typed)
         assert sum(column.first for column in table.values()) == 5

@@ -9,8 +9,8 @@ from torch import nn
 
 from lightsweep.config.build import build
 from lightsweep.core.errors import ConfigError
-from lightsweep.training import optimizers
-from lightsweep.training.keras_rmsprop import KerasRMSprop
+from lightsweep.training import optimization
+from lightsweep.training.optimization import KerasRMSprop
 
 RATE, RHO, EPS = 1e-2, 0.9, 1e-7
 GRADIENTS = np.array([[1.0, 1e-3, 1e-6, 0.0], [-0.5, 2e-3, 1e-7, 0.0], [0.25, -1e-3, -1e-6, 0.0]])
@@ -85,7 +85,7 @@ def test_goes_on_from_its_state() -> None:
 def test_refuses_values_out_of_range(compose, key: str, rule: str) -> None:
     partial = build(compose("optimizer=rmsprop_keras", f"optimizer.{key}").optimizer, "optimizer")
     with pytest.raises(ConfigError) as refusal:
-        optimizers.check(partial)
+        optimization.check_optimizer(partial)
     assert str(refusal.value) == f"optimizer.{key.partition('=')[0]} must be {rule}"
 
 

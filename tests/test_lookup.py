@@ -9,7 +9,7 @@ import compare
 import evaluate
 import report
 from lightsweep.core.errors import ConfigError
-from lightsweep.runs import lookup, run_folder
+from lightsweep.runs import run_folder
 from reporting.conftest import write_run
 
 
@@ -17,7 +17,7 @@ from reporting.conftest import write_run
 def outputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Two runs, two sweeps and a grid; the working directory is elsewhere."""
     folder = tmp_path / "outputs"
-    monkeypatch.setattr(lookup, "OUTPUTS", folder)
+    monkeypatch.setattr(run_folder, "OUTPUTS", folder)
     for age, name in enumerate(
         ["runs/new", "runs/old", "sweeps/small/trial-0000", "sweeps/wide/trial-0000", "grids/g/0"]
     ):
@@ -25,7 +25,7 @@ def outputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (run / "config.yaml").write_text("score_with: best\n")
         for each in (run / "config.yaml", run.parent):
             os.utime(each, (1000 - age, 1000 - age))
-    (folder / "sweeps" / "small" / lookup.JOURNAL).touch()
+    (folder / "sweeps" / "small" / run_folder.JOURNAL).touch()
     os.utime(folder / "sweeps" / "small", (2000, 2000))
     (folder / "runs" / "new" / "checkpoints").mkdir()
     (folder / "runs" / "new" / "checkpoints" / "best.ckpt").touch()
@@ -48,31 +48,31 @@ def outputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ],
 )
 def test_a_name_is_looked_up_below_the_outputs(outputs: Path, name: str, place: str) -> None:
-    assert lookup.folder(name) == outputs / place
+    assert run_folder.find_folder(name) == outputs / place
 
 
 def test_what_is_there_comes_before_a_name(outputs: Path) -> None:
     Path("wide").mkdir()
-    assert lookup.folder("wide") == Path("wide")
-    assert lookup.folder(str(outputs / "runs" / "old")) == outputs / "runs" / "old"
+    assert run_folder.find_folder("wide") == Path("wide")
+    assert run_folder.find_folder(str(outputs / "runs" / "old")) == outputs / "runs" / "old"
 
 
 def test_a_checkpoint_means_its_run_where_a_folder_is_wanted(outputs: Path) -> None:
     file = outputs / "runs" / "new" / "checkpoints" / "best.ckpt"
-    assert lookup.folder(str(file)) == outputs / "runs" / "new"
-    assert lookup.path(str(file)) == file
+    assert run_folder.find_folder(str(file)) == outputs / "runs" / "new"
+    assert run_folder.find_path(str(file)) == file
 
 
 @pytest.mark.parametrize("name", ["nothing", "../here", "a/b/c", "", "x" * 500, "\x1b[31m"])
 def test_what_means_nothing_is_refused_with_what_there_is(outputs: Path, name: str) -> None:
     if name == "":
-        assert lookup.path(name) == Path()  # as every path
+        assert run_folder.find_path(name) == Path()  # as every path
         return
     if name == "../here":
-        assert lookup.path(name).exists()
+        assert run_folder.find_path(name).exists()
         return
     with pytest.raises(ConfigError, match="no run, sweep or grid of this name .*sweeps: wide, small"):
-        lookup.path(name)
+        run_folder.find_path(name)
 
 
 def test_reports_take_names(outputs: Path, call, capsys) -> None:
@@ -104,14 +104,18 @@ def test_evaluate_takes_names_and_refuses_before_the_imports(outputs: Path, call
 
 
 def test_resume_takes_the_name_of_a_run(outputs: Path) -> None:
-    assert run_folder.find("old", outputs / "runs") == outputs / "runs" / "old"
+    assert run_folder.find_run("old", outputs / "runs") == outputs / "runs" / "old"
     with pytest.raises(ConfigError, match="resume must be a run's folder"):
-        run_folder.find("wide", outputs / "runs")
+        run_folder.find_run("wide", outputs / "runs")
 
 
 def test_a_dashboard_is_for_a_sweep_that_is_there(outputs: Path) -> None:
-    assert lookup.journal("small") == lookup.journal(None) == outputs / "sweeps" / "small" / lookup.JOURNAL
+    assert (
+        run_folder.find_journal("small")
+        == run_folder.find_journal(None)
+        == outputs / "sweeps" / "small" / run_folder.JOURNAL
+    )
     with pytest.raises(ConfigError, match="there is no sweep 'mpl'; there is wide, small"):
-        lookup.journal("mpl")
+        run_folder.find_journal("mpl")
     with pytest.raises(ConfigError, match="if the study is in a database, STORAGE names its URL"):
-        lookup.journal("wide")
+        run_folder.find_journal("wide")

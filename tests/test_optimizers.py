@@ -6,7 +6,7 @@ from torch import nn
 
 from lightsweep.config.build import build
 from lightsweep.core.errors import ConfigError
-from lightsweep.training import optimizers
+from lightsweep.training import optimization
 
 NAMES = ("adam", "adamw", "sgd", "rmsprop")
 
@@ -28,21 +28,23 @@ def decays(net: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, float]
 
 @pytest.mark.parametrize("name", NAMES)
 def test_weight_decay_goes_to_weights_only(partial, net: nn.Module, name: str) -> None:
-    made = optimizers.make(partial(f"optimizer={name}", "optimizer.weight_decay=0.3"), net, decay_all=False)
+    made = optimization.build_optimizer(
+        partial(f"optimizer={name}", "optimizer.weight_decay=0.3"), net, decay_all=False
+    )
     weights = {"0.weight": 0.3, "3.weight": 0.3}
     spared = dict.fromkeys(["0.bias", "1.weight", "1.bias", "3.bias", "4.weight", "4.bias"], 0.0)
     assert decays(net, made) == weights | spared
 
 
 def test_decay_all_spares_nothing(partial, net: nn.Module) -> None:
-    made = optimizers.make(partial("optimizer=adamw", "optimizer.weight_decay=0.3"), net, decay_all=True)
+    made = optimization.build_optimizer(partial("optimizer=adamw", "optimizer.weight_decay=0.3"), net, decay_all=True)
     assert set(decays(net, made).values()) == {0.3}
     assert len(decays(net, made)) == 8
 
 
 def test_a_step_without_gradient_shrinks_weights_and_leaves_biases(partial, net: nn.Module) -> None:
     before = {name: parameter.detach().clone() for name, parameter in net.named_parameters()}
-    made = optimizers.make(
+    made = optimization.build_optimizer(
         partial("optimizer=adamw", "optimizer.lr=0.1", "optimizer.weight_decay=0.5"), net, decay_all=False
     )
     for parameter in net.parameters():
@@ -55,15 +57,15 @@ def test_a_step_without_gradient_shrinks_weights_and_leaves_biases(partial, net:
 
 def test_frozen_parameters_are_left_out(partial, net: nn.Module) -> None:
     net[0].requires_grad_(False)
-    made = optimizers.make(partial(), net, decay_all=False)
+    made = optimization.build_optimizer(partial(), net, decay_all=False)
     assert not {"0.weight", "0.bias"} & set(decays(net, made))
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_is_fused_where_torch_has_it_and_where_it_may(partial, net: nn.Module, name: str) -> None:
     optimizer = partial(f"optimizer={name}")
-    fused = optimizers.make(optimizer, net, decay_all=False).param_groups[0].get("fused")
-    plain = optimizers.make(optimizer, net, decay_all=False, may_fuse=False).param_groups[0].get("fused")
+    fused = optimization.build_optimizer(optimizer, net, decay_all=False).param_groups[0].get("fused")
+    plain = optimization.build_optimizer(optimizer, net, decay_all=False, may_fuse=False).param_groups[0].get("fused")
     assert bool(fused) == (name != "rmsprop")
     assert not plain
 
@@ -85,7 +87,7 @@ def test_is_fused_where_torch_has_it_and_where_it_may(partial, net: nn.Module, n
 )
 def test_refuses_values_out_of_range(partial, overrides: list[str], message: str) -> None:
     with pytest.raises(ConfigError) as refusal:
-        optimizers.check(partial(*overrides))
+        optimization.check_optimizer(partial(*overrides))
     assert str(refusal.value) == message
 
 
@@ -100,6 +102,6 @@ def test_refuses_values_out_of_range(partial, overrides: list[str], message: str
 )
 def test_what_torch_refuses_is_one_line_that_begins_with_the_key(partial, net, overrides: list[str], word: str) -> None:
     with pytest.raises(ConfigError, match=r"^optimizer(\.warmth)?: ") as refusal:
-        optimizers.make(partial(*overrides), net, decay_all=False)
+        optimization.build_optimizer(partial(*overrides), net, decay_all=False)
     assert word in str(refusal.value)
     assert "\n" not in str(refusal.value)

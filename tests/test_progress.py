@@ -7,13 +7,13 @@ import re
 import pytest
 from rich.console import Console
 
-from lightsweep.training import progress
+from lightsweep.training import display
 
 
 def test_elsewhere_an_epoch_is_a_line_with_the_scores(run, caplog) -> None:
-    with caplog.at_level(logging.INFO, logger="lightsweep.training.progress"):
+    with caplog.at_level(logging.INFO, logger="lightsweep.training.display"):
         done = run("callbacks=progress")
-    lines = [record.getMessage() for record in caplog.records if record.name == "lightsweep.training.progress"]
+    lines = [record.getMessage() for record in caplog.records if record.name == "lightsweep.training.display"]
     assert len(lines) == 2
     for line, row in zip(lines, done.rows, strict=True):
         scores = [f"{name} {float(row[name]):.4f}" for name in ("train/loss", "train/acc", "val/loss", "val/acc")]
@@ -23,24 +23,24 @@ def test_elsewhere_an_epoch_is_a_line_with_the_scores(run, caplog) -> None:
 @pytest.fixture
 def terminal(monkeypatch) -> io.StringIO:
     screen = io.StringIO()
-    monkeypatch.setattr(progress, "_REFRESH", 0.0)
-    monkeypatch.setattr(progress, "Console", lambda **_: Console(file=screen, force_terminal=True, width=120))
+    monkeypatch.setattr(display, "_REFRESH", 0.0)
+    monkeypatch.setattr(display, "Console", lambda **_: Console(file=screen, force_terminal=True, width=120))
     return screen
 
 
 def test_on_a_terminal_it_is_one_line_with_the_scores(run, terminal: io.StringIO, caplog) -> None:
-    with caplog.at_level(logging.INFO, logger="lightsweep.training.progress"):
+    with caplog.at_level(logging.INFO, logger="lightsweep.training.display"):
         done = run("callbacks=progress")
     shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.getvalue())
     assert f"val/acc {float(done.rows[-1]['val/acc']):.4f}" in shown
     assert "epoch 2/2" in shown
     assert "\n\n" not in shown
-    assert not [record for record in caplog.records if record.name == "lightsweep.training.progress"]
+    assert not [record for record in caplog.records if record.name == "lightsweep.training.display"]
 
 
 def test_the_line_is_closed_when_a_run_ends_by_an_error(run, terminal: io.StringIO, monkeypatch) -> None:
     closed = []
-    monkeypatch.setattr(progress.ProgressLine, "_close", lambda self: closed.append(self.bar.stop()))
+    monkeypatch.setattr(display.ProgressLine, "_close", lambda self: closed.append(self.bar.stop()))
     with pytest.raises(Exception, match="epoch 1"):
         run("callbacks=progress", "optimizer=sgd", "optimizer.lr=1e30")
     assert closed == [None]

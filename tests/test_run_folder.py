@@ -7,7 +7,7 @@ import pytest
 from omegaconf import DictConfig, OmegaConf
 
 from lightsweep.core.errors import ConfigError, Interrupted, RunFailed
-from lightsweep.runs import run_folder
+from lightsweep.runs import folder_hooks, run_folder, saved_config
 
 
 def make_run(folder: Path, born: int = 0) -> Path:
@@ -20,13 +20,13 @@ def make_run(folder: Path, born: int = 0) -> Path:
 def test_finds_a_run_by_its_path(tmp_path: Path, monkeypatch) -> None:
     folder = make_run(tmp_path / "a run")
     monkeypatch.chdir(tmp_path)
-    assert run_folder.find("a run") == folder
-    assert run_folder.find(str(folder)) == folder
+    assert run_folder.find_run("a run") == folder
+    assert run_folder.find_run(str(folder)) == folder
 
 
 def test_a_path_that_cannot_be_looked_at_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"^resume: .*xxx cannot be read \(File name too long\)"):
-        run_folder.find(str(tmp_path / ("x" * 300)))
+        run_folder.find_run(str(tmp_path / ("x" * 300)))
 
 
 @pytest.mark.parametrize("name", ["a", "latest"])
@@ -35,21 +35,21 @@ def test_a_run_goes_on_where_it_can_write(tmp_path: Path, monkeypatch, name: str
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(os, "access", lambda path, mode: not mode & os.W_OK)
     with pytest.raises(ConfigError) as refusal:
-        run_folder.find(name, tmp_path)
+        run_folder.find_run(name, tmp_path)
     assert str(refusal.value) == f"resume: {folder} cannot be written, and a run goes on in its own folder"
 
 
 def test_only_a_file_that_is_missing_with_the_config_is_the_loss_of_a_folder(tmp_path: Path) -> None:
     missing = FileNotFoundError(2, "No such file or directory", "metrics.csv")
-    lost = run_folder.explain_loss(tmp_path / "gone", missing)
+    lost = folder_hooks.explain_lost_folder(tmp_path / "gone", missing)
     assert str(lost) == f"the folder of the run was removed while it ran: {tmp_path}/gone"
     unreadable = ConfigError("last.ckpt is no checkpoint")
     unreadable.__cause__ = missing
-    assert type(run_folder.explain_loss(tmp_path / "gone", unreadable)) is RunFailed
+    assert type(folder_hooks.explain_lost_folder(tmp_path / "gone", unreadable)) is RunFailed
     for error in (missing, unreadable):
-        assert run_folder.explain_loss(make_run(tmp_path / str(id(error))), error) is error
+        assert folder_hooks.explain_lost_folder(make_run(tmp_path / str(id(error))), error) is error
     full = OSError(28, "No space left on device")
-    assert run_folder.explain_loss(tmp_path / "gone", full) is full
+    assert folder_hooks.explain_lost_folder(tmp_path / "gone", full) is full
 
 
 def test_latest_is_the_newest_run(tmp_path: Path) -> None:
@@ -57,26 +57,26 @@ def test_latest_is_the_newest_run(tmp_path: Path) -> None:
     newest = make_run(tmp_path / "a", born=30)
     make_run(tmp_path / "b", born=20)
     (tmp_path / "z").mkdir()  # no run
-    assert run_folder.find("latest", tmp_path) == newest
+    assert run_folder.find_run("latest", tmp_path) == newest
 
 
 def test_latest_of_none_says_where_it_looked(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=rf"resume=latest found no run in {tmp_path}"):
-        run_folder.find("latest", tmp_path)
+        run_folder.find_run("latest", tmp_path)
 
 
 @pytest.mark.parametrize("name", ["nowhere", "empty"])
 def test_a_folder_that_is_no_run_is_named(tmp_path: Path, name: str) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(ConfigError, match=rf"resume must be a run's folder .* or latest, got '.*{name}'"):
-        run_folder.find(str(tmp_path / name))
+        run_folder.find_run(str(tmp_path / name))
 
 
 @pytest.mark.parametrize("content", [b"a: [1", b"\xff\xfe\x00", b"- 1\n", b"a: !!python/object/apply:os.getcwd []\n"])
 def test_a_damaged_config_is_named_on_one_line(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "config.yaml").write_bytes(content)
     with pytest.raises(ConfigError, match=r"config.yaml cannot be read \(") as refusal:
-        run_folder.load_config(tmp_path)
+        saved_config.read_config(tmp_path)
     assert "\n" not in str(refusal.value)
 
 
@@ -89,7 +89,7 @@ def resumed(compose):
             OmegaConf.to_yaml(compose("seed=5", "optimizer=sgd", "optimizer.lr=0.5", "data.augment.crop=3"))
         )
         own.overrides = ["seed=5"]
-        return run_folder.with_overrides(own, compose(*overrides), list(overrides), {"optimizer", "logger", "data"})
+        return saved_config.with_overrides(own, compose(*overrides), list(overrides), {"optimizer", "logger", "data"})
 
     return put_on_top
 
@@ -97,7 +97,7 @@ def resumed(compose):
 @pytest.mark.parametrize("typed", ["init_from=elsewhere", "lr_find=true"])
 def test_a_resumed_run_does_not_start_from_another(compose, typed: str) -> None:
     with pytest.raises(ConfigError, match=rf"^{typed}: a resumed run goes on with its own weights and rate"):
-        run_folder.with_overrides(compose(), compose(), [typed], set())
+        saved_config.with_overrides(compose(), compose(), [typed], set())
 
 
 @pytest.mark.parametrize(
@@ -145,10 +145,10 @@ def test_a_key_that_only_the_defaults_have_is_refused(resumed) -> None:
 
 def test_what_was_typed_at_a_resume_is_kept_and_the_run_is_no_newer_for_it(resumed, compose, tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", born=10)
-    run_folder.keep_changes(compose("seed=7"), run)
+    saved_config.write_changes(compose("seed=7"), run)
     assert (run / "config.yaml").read_text() == "seed: 1\n"  # no resumed run's: what was written at its birth stands
-    run_folder.keep_changes(resumed("trainer.max_epochs=40", "data_dir=images"), run)
-    kept = run_folder.load_config(run)
+    saved_config.write_changes(resumed("trainer.max_epochs=40", "data_dir=images"), run)
+    kept = saved_config.read_config(run)
     assert (kept.seed, kept.trainer.max_epochs, kept.overrides) == (
         5,
         40,
@@ -173,20 +173,20 @@ def test_a_run_is_resumed_as_what_it_was(tmp_path: Path, place: str, kind: str) 
     (tmp_path / place).mkdir(parents=True)
     if not place.startswith(("runs", "official")):
         (tmp_path / place.partition("/")[0] / "multirun.yaml").touch()
-    assert run_folder.kind(tmp_path / place) == kind
+    assert run_folder.kind_of_run(tmp_path / place) == kind
 
 
 @pytest.mark.parametrize("override", ["~logger", "experiment=best", "sweep=mlp"])
 def test_refuses_what_would_change_the_run_as_a_whole(compose, override: str) -> None:
     with pytest.raises(ConfigError, match=rf"^{override}: a resumed run keeps its own"):
-        run_folder.with_overrides(compose(), compose(), [override], {"logger"})
+        saved_config.with_overrides(compose(), compose(), [override], {"logger"})
 
 
 @pytest.mark.parametrize("kept", ["metrics.csv", "result.json", "checkpoints"])
 def test_discard_keeps_a_run_that_began(tmp_path: Path, kept: str) -> None:
     folder = make_run(tmp_path / "run")
     (folder / kept).touch()
-    run_folder.discard(folder)
+    folder_hooks.discard_folder(folder)
     assert sorted(file.name for file in folder.iterdir()) == sorted(["config.yaml", kept])
 
 
@@ -195,14 +195,14 @@ def test_discard_removes_what_hydra_wrote(tmp_path: Path) -> None:
     (folder / ".hydra").mkdir()
     (folder / ".hydra" / "config.yaml").touch()
     (folder / "train.log").touch()
-    run_folder.discard(folder)
+    folder_hooks.discard_folder(folder)
     assert not folder.exists()
 
 
 def test_discard_keeps_what_is_the_users(tmp_path: Path) -> None:
     folder = make_run(tmp_path / "run")
     (folder / "notes.txt").touch()
-    run_folder.discard(folder)
+    folder_hooks.discard_folder(folder)
     assert [file.name for file in folder.iterdir()] == ["notes.txt"]
 
 
@@ -210,7 +210,7 @@ def test_discard_keeps_what_is_the_users(tmp_path: Path) -> None:
 def test_stays_where_a_signal_came_before_the_job(tmp_path: Path, monkeypatch, capsys, error, stays: bool) -> None:
     monkeypatch.chdir(tmp_path)
     config = OmegaConf.create({"seed": 1, "hydra": {"run": {"dir": "a run"}, "overrides": {"task": ["seed=1"]}}})
-    birth = run_folder.ConfigFirst()
+    birth = folder_hooks.ConfigFirst()
 
     def hydra_runs() -> None:
         birth.on_run_start(config)
@@ -232,7 +232,7 @@ def a_grid(folder: Path, job: Path, *, trained: bool, jobs: int = 1, launcher: s
     runtime = {"output_dir": str(job), "choices": {"hydra/launcher": launcher, "hydra/sweeper": "basic"}}
     sweep = {"dir": str(folder), "subdir": str(job)}
     config = OmegaConf.create({"seed": 1, "hydra": {"sweep": sweep, "runtime": runtime, "overrides": {"task": []}}})
-    callback = run_folder.ConfigFirst()
+    callback = folder_hooks.ConfigFirst()
     callback.on_multirun_start(config)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "multirun.yaml").touch()
@@ -242,7 +242,7 @@ def a_grid(folder: Path, job: Path, *, trained: bool, jobs: int = 1, launcher: s
         if trained:
             (job / "result.json").touch()
         else:
-            run_folder.discard(job)
+            folder_hooks.discard_folder(job)
         callback.on_job_end(config, None)
     callback.on_multirun_end(config)
 

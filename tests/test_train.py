@@ -110,7 +110,7 @@ class Stopped(Exception):
 
 
 def stop_in_epoch(epoch: int) -> type[Callback]:
-    from lightsweep.training.recorder import Recorder
+    from lightsweep.training.callbacks import Recorder
 
     class StopsEarly(Recorder):
         def on_train_batch_end(self, trainer, pl_module, outputs, batch, index) -> None:

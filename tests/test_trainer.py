@@ -10,10 +10,9 @@ from lightsweep.config import table
 from lightsweep.core.errors import ConfigError
 from lightsweep.runs.metrics import MetricsFile
 from lightsweep.training import trainer
+from lightsweep.training.callbacks import LearningRateMonitor, Recorder
 from lightsweep.training.checkpoints import AtomicCheckpointIO, BestCheckpoint, LastCheckpoint
-from lightsweep.training.lr_monitor import LearningRateMonitor
-from lightsweep.training.progress import ProgressLine
-from lightsweep.training.recorder import Recorder
+from lightsweep.training.display import ProgressLine
 
 ALWAYS = [Recorder, LastCheckpoint]
 

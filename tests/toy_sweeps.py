@@ -11,7 +11,7 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from lightsweep.runs.lookup import JOURNAL
+from lightsweep.runs.run_folder import JOURNAL
 from lightsweep.sweeper.ledger import ended, is_interrupted
 from lightsweep.sweeper.repeats import is_repeat, without
 from lightsweep.sweeper.storage import connect

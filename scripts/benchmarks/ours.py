@@ -14,7 +14,7 @@ from lightsweep.core.seeds import seed_everything
 from lightsweep.data.module import ImageDataModule
 from lightsweep.runs.metrics import MetricsFile
 from lightsweep.runs.run_folder import ROOT
-from lightsweep.training import hparams, trackers, trainer
+from lightsweep.training import tracking, trainer
 
 
 def read(setting: Setting) -> ImageDataModule:
@@ -36,7 +36,7 @@ def an_epoch(setting: Setting, data: ImageDataModule) -> float:
     fitting = trainer.make(cfg, folder, MetricsFile(folder / "metrics.csv"))
     clock = EpochClock(setting.device)
     fitting.callbacks.insert(0, clock)  # type: ignore[attr-defined]  # Lightning sets it without declaring it
-    trackers.Trackers(fitting.loggers).start(hparams.flat(cfg, []), {})
+    tracking.Trackers(fitting.loggers).start(tracking.flat_settings(cfg, []), {})
     fitting.fit(train.build_classifier(cfg, data), datamodule=data)
     return clock.seconds / setting.epochs
 

@@ -15,8 +15,9 @@ from rich.console import Console
 from rich.table import Table
 
 from lightsweep.core.files import write_whole
-from lightsweep.runs import environment
+from lightsweep.runs import results
 from lightsweep.runs.run_folder import ROOT
+from lightsweep.training import footprint
 
 Measured = dict[str, list[float]]
 
@@ -36,11 +37,11 @@ def in_turns(contenders: Mapping[str, Callable[[], float]], repeats: int) -> Mea
 
 def machine(device: str) -> dict[str, Any]:
     return {
-        "device": environment.device_name(torch.device(device)),
+        "device": footprint.device_name(torch.device(device)),
         "cores": os.cpu_count(),
         "system": platform.platform(),
         "load": os.getloadavg()[0],
-        "versions": environment.versions(),
+        "versions": results.versions(),
     }
 
 

@@ -38,9 +38,9 @@ def run(options: Namespace) -> None:
 
     from benchmarks import generated, ours, plain, report, template
     from benchmarks.setting import Setting
-    from lightsweep.training import quiet
+    from lightsweep.training import trainer
 
-    quiet.libraries()
+    trainer.quiet_libraries()
     logging.getLogger("lightsweep.data").setLevel(logging.ERROR)  # generated files have checksums of their own
     if options.threads:
         torch.set_num_threads(options.threads)

@@ -56,7 +56,7 @@ def test_a_checkpoint_knows_its_run_if_it_lies_in_one(tmp_path: Path) -> None:
 
 def test_latest_is_the_newest_run(tmp_path: Path, monkeypatch) -> None:
     run = a_run(tmp_path / "run")
-    monkeypatch.setattr(run_folder, "newest", lambda *_: run)
+    monkeypatch.setattr(run_folder, "newest_run", lambda *_: run)
     found = trained_runs.find("latest", None)
     assert (found.run, found.reason) == (run, "the newest run")
 

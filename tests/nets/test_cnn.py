@@ -7,8 +7,8 @@ from torch import nn
 from lightsweep.config.build import build
 from lightsweep.core.errors import ConfigError
 from lightsweep.nets import CNN
-from lightsweep.runs.results import parameters
-from lightsweep.training.objective import Objective
+from lightsweep.training.footprint import count_parameters
+from lightsweep.training.scoring import Objective
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_is_a_composition_of_torchs_own_functions(cnn) -> None:
 @pytest.mark.parametrize(("width", "count"), [(67, 1_708_041), (72, 1_971_586)])
 def test_can_be_as_large_as_the_reference_mlps(cnn, width: int, count: int) -> None:
     net = cnn(f"model.width={width}", "model.depth=4", shape=(3, 32, 32))
-    assert parameters(net)["params_keras"] == count
+    assert count_parameters(net)["params_keras"] == count
 
 
 @pytest.mark.parametrize("shape", [(1, 8, 8), (3, 9, 21), (2, 31, 8)])

@@ -7,7 +7,7 @@ from torch import nn
 from lightsweep.config.build import build
 from lightsweep.core.errors import ConfigError
 from lightsweep.nets import MLP
-from lightsweep.runs.results import parameters
+from lightsweep.training.footprint import count_parameters
 
 COLOUR = (3, 32, 32)
 
@@ -44,11 +44,11 @@ def widths(net: MLP) -> list[int]:
     ],
 )
 def test_has_as_many_parameters_as_keras_counts(mlp, overrides: list[str], count: int) -> None:
-    assert parameters(mlp(*overrides, shape=COLOUR))["params_keras"] == count
+    assert count_parameters(mlp(*overrides, shape=COLOUR))["params_keras"] == count
 
 
 def test_trainable_parameters_leave_out_running_statistics(mlp) -> None:
-    sizes = parameters(mlp("model.hidden=[512,256]", "model.bn=true", shape=COLOUR))
+    sizes = count_parameters(mlp("model.hidden=[512,256]", "model.bn=true", shape=COLOUR))
     assert sizes["params"] == 1_710_346 - 2 * (512 + 256)
 
 

@@ -247,7 +247,10 @@ def test_a_key_with_a_dot_is_no_slot(scene, attack, mode: list[str]) -> None:
     attack("--config-name", "mine", *mode, says="hydra.sweeper")
     scene.write(
         "mine.yaml",
-        {"defaults": ["train", "_self_"], "hydra.callbacks.x": {"_target_": "lightsweep.runs.run_folder.ConfigFirst"}},
+        {
+            "defaults": ["train", "_self_"],
+            "hydra.callbacks.x": {"_target_": "lightsweep.runs.folder_hooks.ConfigFirst"},
+        },
     )
     attack("--config-name", "mine", *mode, says="hydra.callbacks.x must not have a _target_")
 

@@ -121,7 +121,7 @@ PATHS: dict[str, tuple[str, Any, str]] = {
     "a tracker's server": (
         "logger.mlflow",
         {
-            "_target_": "lightsweep.training.loggers.mlflow",
+            "_target_": "lightsweep.training.loggers.mlflow_logger",
             "store": "http://127.0.0.1:9",
             "experiment": "a",
             "name": "b",
@@ -132,7 +132,7 @@ PATHS: dict[str, tuple[str, Any, str]] = {
     "a tracker that uploads": (
         "logger.wandb",
         {
-            "_target_": "lightsweep.training.loggers.wandb",
+            "_target_": "lightsweep.training.loggers.wandb_logger",
             "project": "a",
             "group": "b",
             "name": "c",

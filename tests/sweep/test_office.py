@@ -7,7 +7,7 @@ from threading import Thread
 import optuna
 import pytest
 
-from lightsweep.runs.lookup import JOURNAL
+from lightsweep.runs.run_folder import JOURNAL
 from lightsweep.sweeper import liveness
 from lightsweep.sweeper.liveness import LOST_AFTER, Owner
 from lightsweep.sweeper.office import Office

@@ -16,7 +16,7 @@ from sqlalchemy.exc import DataError, OperationalError
 
 from lightsweep.core import waiting
 from lightsweep.core.errors import StorageLost
-from lightsweep.runs.lookup import JOURNAL
+from lightsweep.runs.run_folder import JOURNAL
 from lightsweep.sweeper import patience
 from lightsweep.sweeper.job import JobResult, JobState, TrialContext, _run
 from lightsweep.sweeper.ledger import Ledger, is_interrupted
@@ -228,7 +228,7 @@ def locked(tmp_path: Path):
 @pytest.fixture
 def training(monkeypatch: pytest.MonkeyPatch) -> list[Callable[[], None]]:
     """Things to do in the first epochs of the first trial, one an epoch."""
-    from lightsweep.training.pruning import PruningCallback
+    from lightsweep.training.callbacks import PruningCallback
 
     actions: list[Callable[[], None]] = []
     report = PruningCallback.on_train_epoch_end

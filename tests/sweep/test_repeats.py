@@ -8,7 +8,7 @@ import pytest
 from optuna.distributions import CategoricalDistribution
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
-from lightsweep.runs.lookup import JOURNAL
+from lightsweep.runs.run_folder import JOURNAL
 from lightsweep.sweeper import fixed, repeats
 from lightsweep.sweeper.job import JobResult, JobState
 from lightsweep.sweeper.ledger import Ledger, ended

@@ -10,7 +10,7 @@ import pytest
 from digits_runs import trained
 from lightsweep.core.errors import ConfigError, Diverged
 from lightsweep.runs import run_folder
-from lightsweep.training import loggers, trackers
+from lightsweep.training import loggers, tracking
 
 SHORT = ("trainer.max_epochs=1", "callbacks=[figures,histograms]", "callbacks.figures.samples=1")
 
@@ -66,8 +66,8 @@ def test_a_resumed_run_goes_on_in_its_run_of_mlflow(tmp_path: Path, store) -> No
     [(KeyboardInterrupt, "KILLED", "interrupted"), (Diverged, "FAILED", "diverged"), (ValueError, "FAILED", "failed")],
 )
 def test_mlflow_knows_how_a_run_ended(tmp_path: Path, store, compose, error: type, status: str, tag: str) -> None:
-    logger = loggers.mlflow(store=store.path, experiment=tag, name="x", run_dir=f"{tmp_path}/x")
-    with pytest.raises(error), trackers.following([logger], compose(), []):
+    logger = loggers.mlflow_logger(store=store.path, experiment=tag, name="x", run_dir=f"{tmp_path}/x")
+    with pytest.raises(error), tracking.tracking_run([logger], compose(), []):
         raise error
     (run,) = store.runs(tag)
     assert (run.info.status, run.data.tags["status"]) == (status, tag)
@@ -101,7 +101,7 @@ def test_a_tracker_that_fails_costs_a_warning(tmp_path: Path, run, monkeypatch, 
     def fail(self, facts) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("lightsweep.training.tracker.Tracker.scores", fail)
+    monkeypatch.setattr("lightsweep.training.tracking.Tracker.scores", fail)
     with caplog.at_level(logging.WARNING):
         done = run("logger=csv", "trainer.max_epochs=1")
     assert done.result["status"] == "completed"
@@ -121,7 +121,7 @@ def test_a_tracker_that_fails_costs_a_warning(tmp_path: Path, run, monkeypatch, 
     ],
 )
 def test_a_run_is_called_by_its_folder_and_grouped_by_its_sweep(folder: str, group: str, name: str) -> None:
-    assert run_folder.place(f"/somewhere/{folder}") == (group, name)
+    assert run_folder.split_name(f"/somewhere/{folder}") == (group, name)
 
 
 def test_csv_gets_the_scores_too(finished) -> None:

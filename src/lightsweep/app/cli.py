@@ -27,7 +27,7 @@ from lightsweep.config import loader, processes, slips, typed
 from lightsweep.core import links, memory, secrets, signals
 from lightsweep.core.errors import ConfigError, DataChanged, Diverged, Interrupted, RunFailed, SweepRefused
 from lightsweep.core.text import printable
-from lightsweep.runs import run_folder
+from lightsweep.runs import folder_hooks, run_folder, saved_config
 from lightsweep.sweeper.portable import search_path
 
 _NAMES = ("ENOSPC", "EDQUOT", "EFBIG", "EIO", "EROFS", "EACCES", "EPERM", "ENOENT", "ENOTDIR", "EEXIST", "ENAMETOOLONG")
@@ -103,13 +103,13 @@ def job(folder: Path, *, fresh: bool) -> Iterator[None]:
         yield
     except Interrupted:
         if HydraConfig.get().mode == RunMode.RUN and not run_folder.is_follower():
-            run_folder.say_how_to_go_on(folder)
+            folder_hooks.print_how_to_resume(folder)
         raise
     except Exception as caught:
-        error = run_folder.explain_loss(folder, caught)
+        error = folder_hooks.explain_lost_folder(folder, caught)
         refused = isinstance(error, ConfigError | HydraException | OmegaConfBaseException)
         if fresh and refused and not run_folder.is_follower():
-            run_folder.discard(folder)
+            folder_hooks.discard_folder(folder)
         if isinstance(error, SweepRefused):
             print(error, file=sys.stderr)
             sys.exit(1)  # another sweeper would take an exception for one job's, and run the next
@@ -181,9 +181,9 @@ def prepare(arguments: list[str]) -> list[str]:
         return arguments if multirun or sweep in (None, "null") else [*arguments, "hydra.mode=MULTIRUN"]
     if multirun or sweep not in (None, "null"):
         raise ConfigError("resume goes on with one run, it cannot be swept (drop -m)")
-    folder = run_folder.find(resumed.strip("'\""))
+    folder = run_folder.find_run(resumed.strip("'\""))
     quoted = QuotedString(str(folder), Quote.single).with_quotes()
-    own = run_folder.load_config(folder)
+    own = saved_config.read_config(folder)
     others = [argument for argument in arguments if _key(argument) not in ("resume", "hydra.run.dir")]
     return [*(_known(argument, own) for argument in others), f"resume={quoted}", f"hydra.run.dir={quoted}"]
 
@@ -193,7 +193,7 @@ def _known(argument: str, own: DictConfig) -> str:
     has: ``scheduler.patience=5`` of a run with ``scheduler=plateau``."""
     key, is_value, _ = argument.partition("=")
     is_group = (run_folder.ROOT / "conf" / key).is_dir()
-    of_the_run = key != run_folder.OVERRIDES and run_folder.has(own, key)
+    of_the_run = key != saved_config.OVERRIDES and saved_config.has_key(own, key)
     return f"++{argument}" if is_value and not is_group and of_the_run else argument
 
 

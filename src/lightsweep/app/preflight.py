@@ -15,7 +15,7 @@ from lightsweep.config import class_arguments, table, targets
 from lightsweep.core import checks, memory
 from lightsweep.core.errors import ConfigError
 from lightsweep.data import folders
-from lightsweep.runs import checkpoint_files
+from lightsweep.runs import run_folder
 from lightsweep.runs.metrics import check_monitor
 from lightsweep.training.rate_range import Range
 
@@ -87,7 +87,7 @@ def check(cfg: DictConfig, overrides: list[str]) -> None:
     checks.flag("lr_find", cfg.lr_find)
     checks.flag("allow_changed_data", cfg.allow_changed_data)
     if cfg.init_from is not None:
-        checkpoint_files.to_start_from(cfg.init_from)
+        run_folder.find_initial_weights(cfg.init_from)
     if cfg.threads is not None:
         checks.whole("threads", cfg.threads, f"[1, {_MOST_THREADS}]")
     if cfg.lr_find:

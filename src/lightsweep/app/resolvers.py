@@ -9,9 +9,9 @@ from omegaconf import OmegaConf
 
 from lightsweep.config import interpolations
 from lightsweep.core.secrets import place as storage_place
-from lightsweep.runs import run_name
+from lightsweep.runs import saved_config
 from lightsweep.runs.metrics import mode_of
-from lightsweep.runs.run_folder import OUTPUTS, ROOT, place
+from lightsweep.runs.run_folder import OUTPUTS, ROOT, split_name
 
 
 def register() -> None:
@@ -29,12 +29,12 @@ def register() -> None:
     OmegaConf.register_resolver("lightsweep.root", _in_root, replace=True)
     OmegaConf.register_resolver("lightsweep.run_id", lambda: secrets.token_hex(2), use_cache=True, replace=True)
     OmegaConf.register_resolver(
-        "lightsweep.folder_name", run_name.for_folder, replace=True, annotation_validation="off"
+        "lightsweep.folder_name", saved_config.folder_suffix, replace=True, annotation_validation="off"
     )
     OmegaConf.register_resolver("lightsweep.mode", lambda metric: mode_of(str(metric)), replace=True)
     OmegaConf.register_resolver("lightsweep.direction", direction, replace=True)
-    OmegaConf.register_resolver("lightsweep.group", lambda folder: place(folder)[0], replace=True)
-    OmegaConf.register_resolver("lightsweep.name", lambda folder: place(folder)[1], replace=True)
+    OmegaConf.register_resolver("lightsweep.group", lambda folder: split_name(folder)[0], replace=True)
+    OmegaConf.register_resolver("lightsweep.name", lambda folder: split_name(folder)[1], replace=True)
     OmegaConf.register_resolver("lightsweep.steps", steps, replace=True, annotation_validation="off")
     OmegaConf.register_resolver("lightsweep.warmup_steps", warmup_steps, replace=True, annotation_validation="off")
 

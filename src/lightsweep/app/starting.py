@@ -64,12 +64,12 @@ def _fits(config: DictConfig, traits: Any) -> bool:
     import torch  # only here: a sweeper needs it for nothing else
 
     from lightsweep.nets.network import build_network
-    from lightsweep.training import warm_start
+    from lightsweep.training import resuming
 
-    saved = warm_start.read(config.init_from)
+    saved = resuming.read_weights(config.init_from)
     model: Any = OmegaConf.to_container(config.model, resolve=True)
     if traits is None or not str(model.get("_target_")).startswith(_OURS):
         return True
     with torch.device("meta"):
         net = build_network(model, traits.input_shape, len(traits.class_names))
-    return bool(warm_start.fitting(saved, net))
+    return bool(resuming.fitting_weights(saved, net))

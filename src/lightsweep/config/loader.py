@@ -17,7 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from lightsweep.config import config_files, hydra_keys, keys, slips, targets, typed
 from lightsweep.core.errors import ConfigError
-from lightsweep.runs import run_folder
+from lightsweep.runs import saved_config
 
 
 class CheckedLoader(ConfigLoaderImpl):
@@ -57,7 +57,7 @@ class CheckedLoader(ConfigLoaderImpl):
         config_files.check(files, defaults)
         folder = next((each.value() for each in repo.typed if each.key_or_group == "resume"), None)
         if folder is not None:
-            own: Any = OmegaConf.to_container(run_folder.load_config(Path(str(folder))), resolve=False)
+            own: Any = OmegaConf.to_container(saved_config.read_config(Path(str(folder))), resolve=False)
             files = config_files.Files(config_files.beside(plain, own), repo)
         keys.check(repo.typed, files)
         return config

@@ -48,20 +48,20 @@ def _named(package: str, *names: str) -> tuple[str, ...]:
 _OPTIMIZERS = (
     *_named("torch.optim", "ASGD", "Adadelta", "Adafactor", "Adagrad", "Adam", "AdamW", "Adamax", "LBFGS", "Muon"),
     *_named("torch.optim", "NAdam", "RAdam", "RMSprop", "Rprop", "SGD", "SparseAdam"),
-    "lightsweep.training.keras_rmsprop.KerasRMSprop",
+    "lightsweep.training.optimization.KerasRMSprop",
 )
 _CALLBACKS = (
     *_named("pytorch_lightning.callbacks", "DeviceStatsMonitor", "EMAWeightAveraging", "EarlyStopping"),
     *_named("pytorch_lightning.callbacks", "GradientAccumulationScheduler", "LearningRateMonitor", "ModelCheckpoint"),
     *_named("pytorch_lightning.callbacks", "ModelSummary", "RichModelSummary", "RichProgressBar"),
     *_named("pytorch_lightning.callbacks", "StochasticWeightAveraging", "TQDMProgressBar", "Timer"),
-    "lightsweep.training.averaging.WeightAverage",
+    "lightsweep.training.callbacks.WeightAverage",
     "lightsweep.training.checkpoints.BestCheckpoint",
-    "lightsweep.training.layers.Graph",
-    "lightsweep.training.layers.Histograms",
+    "lightsweep.training.callbacks.Graph",
+    "lightsweep.training.callbacks.Histograms",
     "lightsweep.reports.run_figures.RunFigures",
-    "lightsweep.training.lr_monitor.LearningRateMonitor",
-    "lightsweep.training.progress.ProgressLine",
+    "lightsweep.training.callbacks.LearningRateMonitor",
+    "lightsweep.training.display.ProgressLine",
 )
 _LAUNCHERS = (
     "hydra._internal.core_plugins.basic_launcher.BasicLauncher",
@@ -98,7 +98,7 @@ SLOTS: Mapping[str, Slot] = {
     "optimizer": Slot("torch.optim.Optimizer", classes=_OPTIMIZERS, partial=True),
     "scheduler": Slot(
         "builtins.dict",  # what they return; there is no class
-        functions=_named("lightsweep.training.schedules", "constant", "cosine", "plateau", "step"),
+        functions=_named("lightsweep.training.optimization", "constant", "cosine", "plateau", "step"),
         partial=True,
     ),
     "data": Slot(
@@ -120,7 +120,7 @@ SLOTS: Mapping[str, Slot] = {
     ),
     "trainer": Slot("pytorch_lightning.Trainer", classes=("pytorch_lightning.Trainer",)),
     "hydra.callbacks.*": Slot(
-        "hydra.experimental.callback.Callback", classes=("lightsweep.runs.run_folder.ConfigFirst",)
+        "hydra.experimental.callback.Callback", classes=("lightsweep.runs.folder_hooks.ConfigFirst",)
     ),
     "hydra.launcher": Slot("hydra.plugins.launcher.Launcher", classes=_LAUNCHERS),
     "hydra.sweeper": Slot("hydra.plugins.sweeper.Sweeper", classes=_SWEEPERS),
@@ -153,13 +153,13 @@ PLACES: Mapping[str, tuple[Place, ...]] = {
         Place(("save_dir", "name", "version", "sub_dir", "filename_suffix")),
     ),
     "lightsweep.training.checkpoints.BestCheckpoint": (Place(("dirpath",)),),
-    "lightsweep.training.loggers.mlflow": (Place(("store",), own="mlruns"), Place(("run_dir",))),
-    "lightsweep.training.loggers.wandb": (Place(("run_dir",)),),
+    "lightsweep.training.loggers.mlflow_logger": (Place(("store",), own="mlruns"), Place(("run_dir",))),
+    "lightsweep.training.loggers.wandb_logger": (Place(("run_dir",)),),
 }
 
 # Arguments by which a run would send something away: their only value unless it is typed.
 FIXED: Mapping[str, Mapping[str, object]] = {
-    "lightsweep.training.loggers.wandb": {"offline": True},
+    "lightsweep.training.loggers.wandb_logger": {"offline": True},
 }
 
 # The names of all these arguments.

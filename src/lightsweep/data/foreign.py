@@ -23,7 +23,7 @@ from lightsweep.data.decode import NO_PIXELS, RESIZES
 from lightsweep.data.foreign_batches import Batches, checked
 from lightsweep.data.module import ImageDataModule, Traits
 from lightsweep.data.normalize import Normalization, symmetric
-from lightsweep.runs import fingerprint
+from lightsweep.runs import data_record
 
 log = logging.getLogger(__name__)
 
@@ -110,7 +110,7 @@ class ForeignData(pl.LightningDataModule):
         """Class numbers ``int64`` of train, val or test; of train in any order."""
         return self._labels.get(part, np.empty(0, dtype=np.int64))
 
-    def fingerprint(self) -> fingerprint.Fingerprint:
+    def fingerprint(self) -> data_record.Fingerprint:
         """What the data are made of, as far as their labels and the images' shape show it."""
         labels = {part: self.labels(part) for part in _LOADERS} | {"train": np.sort(self.labels("train"))}
         pixel = np.zeros((), dtype=np.uint8)
@@ -118,7 +118,7 @@ class ForeignData(pl.LightningDataModule):
             part: (np.broadcast_to(pixel, (len(numbers), *self.input_shape)), numbers, self.indices[part])
             for part, numbers in labels.items()
         }
-        return fingerprint.of_arrays(self.title, parts, self.class_names)
+        return data_record.fingerprint_arrays(self.title, parts, self.class_names)
 
     def images(self, part: str, places: np.ndarray) -> np.ndarray:
         """Images ``uint8 [n, C, H, W]`` to look at, at some places of val or test."""

@@ -16,7 +16,7 @@ from lightsweep.data.decoded_store import Store
 from lightsweep.data.module import ImageArrays, ImageDataModule, Traits
 from lightsweep.data.normalize import symmetric
 from lightsweep.data.split import METHODS, split
-from lightsweep.runs import fingerprint
+from lightsweep.runs import data_record
 
 log = logging.getLogger(__name__)
 
@@ -121,12 +121,14 @@ class ImageFolderDataModule(ImageDataModule):
         self._tell_bad(arrays["bad_files"].tolist(), len(listing.files))
         return self._divided(listing, arrays["images"], arrays["bad"])
 
-    def fingerprint(self) -> fingerprint.Fingerprint:
+    def fingerprint(self) -> data_record.Fingerprint:
         listing = self._listing()
         below = len(str(listing.root)) + 1
         names = [path[below:] for path in listing.files]
         source = f"{self._source()} {os.path.realpath(self.root)}"
-        return fingerprint.of_files(source, names, listing.sizes, listing.labels, self.indices, listing.class_names)
+        return data_record.fingerprint_files(
+            source, names, listing.sizes, listing.labels, self.indices, listing.class_names
+        )
 
     def _listing(self) -> folders.Listing:
         self.listed = self.listed or folders.scan(self.root)

@@ -18,7 +18,7 @@ from lightsweep.data import split as split_methods
 from lightsweep.data.augment import Augment
 from lightsweep.data.loader import EvalLoader, Shelf, TrainLoader
 from lightsweep.data.normalize import Normalization
-from lightsweep.runs import fingerprint
+from lightsweep.runs import data_record
 
 log = logging.getLogger(__name__)
 
@@ -169,11 +169,11 @@ class ImageDataModule(pl.LightningDataModule):
         assert self.arrays is not None, "call setup first"
         return self.arrays.of(part)[0][self.indices[part][places]]
 
-    def fingerprint(self) -> fingerprint.Fingerprint:
+    def fingerprint(self) -> data_record.Fingerprint:
         """What the data are made of, once they are set up."""
         assert self.arrays is not None, "call setup first"
         parts = {part: (*self.arrays.of(part), places) for part, places in self.indices.items()}
-        return fingerprint.of_arrays(self._source(), parts, self.class_names)
+        return data_record.fingerprint_arrays(self._source(), parts, self.class_names)
 
     def _source(self) -> str:
         return f"{type(self).__module__}.{type(self).__qualname__}"

@@ -15,8 +15,8 @@ from lightsweep.core.errors import ConfigError
 from lightsweep.core.text import printable
 from lightsweep.data.module import ImageDataModule
 from lightsweep.inference.predictor import Place
-from lightsweep.runs import environment
-from lightsweep.training import scoring
+from lightsweep.runs import results
+from lightsweep.training import footprint, scoring
 from lightsweep.training.checkpoints import Trained
 from lightsweep.training.scoring import Score
 
@@ -137,7 +137,7 @@ def comparison(
 
 
 def _changes(result: Mapping[str, Any], place: Place) -> list[str]:
-    now = {"device": environment.device_name(place.device), **environment.versions()}
+    now = {"device": footprint.device_name(place.device), **results.versions()}
     then = {"device": result.get("device"), **result.get("versions", {})}
     return [
         f"  {name} was {printable(str(then[name]))}, is {value}"

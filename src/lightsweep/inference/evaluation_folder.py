@@ -15,9 +15,10 @@ from lightsweep.inference.evaluation import METRICS, Evaluation
 from lightsweep.inference.predictor import Place
 from lightsweep.reports import classification_report
 from lightsweep.reports.pictures import confusion, mistakes, style
-from lightsweep.runs import environment
+from lightsweep.runs import results
 from lightsweep.runs.results import confusion_csv
 from lightsweep.runs.run_folder import ROOT
+from lightsweep.training import footprint
 
 FILE = "evaluation.json"
 _MISTAKES = 24  # images in the picture of the worst ones
@@ -66,9 +67,9 @@ def _content(evaluation: Evaluation, place: Place, facts: Mapping[str, Any]) -> 
         "images": evaluation.images,
         **{name: getattr(evaluation.score, name) for name in METRICS},
         "noted_in_training": dict(evaluation.noted),
-        "device": environment.device_name(place.device),
-        "versions": environment.versions(),
-        "git_commit": environment.git_commit(ROOT),
+        "device": footprint.device_name(place.device),
+        "versions": results.versions(),
+        "git_commit": results.git_commit(ROOT),
         **facts,
     }
 

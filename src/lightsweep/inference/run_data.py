@@ -23,7 +23,7 @@ from lightsweep.data.decode import NO_PIXELS
 from lightsweep.data.module import ImageDataModule
 from lightsweep.inference import matching
 from lightsweep.inference.trained_runs import Weights
-from lightsweep.runs import data_record, earlier_versions
+from lightsweep.runs import data_record, saved_config
 from lightsweep.runs.run_folder import ROOT
 from lightsweep.training.checkpoints import Description
 
@@ -107,7 +107,7 @@ def _composed(weights: Weights, typed: Sequence[str]) -> DictConfig:
 
 
 def _changed(cfg: DictConfig, overrides: Sequence[Override]) -> DictConfig:
-    cfg.data = earlier_versions.whole("data", cfg.get("data"))
+    cfg.data = saved_config.add_missing_keys_of("data", cfg.get("data"))
     OmegaConf.set_struct(cfg, True)  # a key that is not there is a mistake
     for override in overrides:
         OmegaConf.update(cfg, override.key_or_group, override.value())
@@ -142,7 +142,7 @@ def changes(weights: Weights, settings: Settings, data: ImageDataModule) -> list
     if before is None:  # a run of an earlier version
         return []
     now = data.fingerprint()
-    return data_record.told(before, now) if settings.own or before.source == now.source else []
+    return data_record.describe_changes(before, now) if settings.own or before.source == now.source else []
 
 
 def few_images(weights: Weights, description: Description) -> np.ndarray:

@@ -12,9 +12,9 @@ from lightsweep.core import links
 from lightsweep.core.errors import ConfigError
 from lightsweep.core.files import read_json
 from lightsweep.core.text import printable
-from lightsweep.runs import lookup, run_folder
-from lightsweep.runs.checkpoint_files import BEST, LAST
+from lightsweep.runs import run_folder, saved_config
 from lightsweep.runs.metrics import mode_of
+from lightsweep.runs.run_folder import BEST_CHECKPOINT, LAST_CHECKPOINT
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Weights:
                 f"{self.checkpoint} lies in no run's folder, which would say what data it was trained on;"
                 " --data data=NAME chooses some"
             )
-        return run_folder.load_config(self.run)
+        return saved_config.read_config(self.run)
 
     @property
     def are_scored(self) -> bool:
@@ -69,12 +69,12 @@ def find(name: str, which: str | None) -> Weights:
     Raises:
         ConfigError: it means nothing.
     """
-    path = lookup.path(name).resolve()
+    path = run_folder.find_path(name).resolve()
     if path.is_file():
         run = path.parent.parent
         return Weights(path, run if run_folder.is_run(run) else None)
     if run_folder.is_run(path):
-        return _of_run(path, which, "the newest run" if name == lookup.LATEST else "")
+        return _of_run(path, which, "the newest run" if name == run_folder.LATEST else "")
     if (path / "leaderboard.csv").is_file():
         return _of_sweep(path, which)
     if seeds := sorted(path.glob("seed-*")):
@@ -84,8 +84,8 @@ def find(name: str, which: str | None) -> Weights:
 
 
 def _of_run(folder: Path, which: str | None, reason: str) -> Weights:
-    wanted = which or run_folder.load_config(folder).get("score_with", "best")
-    names = (LAST,) if wanted == "last" else (BEST, LAST)  # a run may keep no best one
+    wanted = which or saved_config.read_config(folder).get("score_with", "best")
+    names = (LAST_CHECKPOINT,) if wanted == "last" else (BEST_CHECKPOINT, LAST_CHECKPOINT)  # a run may keep no best one
     for name in names:
         if (folder / "checkpoints" / name).is_file():
             return Weights(folder / "checkpoints" / name, folder, reason)

@@ -9,7 +9,7 @@ from lightsweep.core.files import read_regular
 from lightsweep.reports import yaml_file
 from lightsweep.reports.runs import Run
 from lightsweep.reports.text import plain
-from lightsweep.runs import run_folder
+from lightsweep.runs import saved_config
 from lightsweep.sweeper import best_config
 
 _BEST = re.compile(r"# trial (\d+) of the sweep")
@@ -62,6 +62,6 @@ def _is_of_a_place(line: str) -> bool:
 def _config_options(folder: Path) -> list[str]:
     noted = yaml_file.load(folder / ".hydra" / "hydra.yaml")
     try:
-        return run_folder.config_options(noted["hydra"])
+        return saved_config.config_options(noted["hydra"])
     except (KeyError, TypeError):  # missing, damaged, or of another program
         return []

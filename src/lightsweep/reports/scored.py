@@ -13,7 +13,7 @@ from lightsweep.reports import classification_report
 from lightsweep.reports.classification_report import Report, measure
 from lightsweep.runs.metrics import Row
 from lightsweep.training.scoring import Score
-from lightsweep.training.trackers import Trackers
+from lightsweep.training.tracking import Trackers
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from lightsweep.core import secrets
 from lightsweep.core.errors import ConfigError
 from lightsweep.reports.text import plain
 from lightsweep.reports.yaml_file import load
-from lightsweep.runs.lookup import JOURNAL
+from lightsweep.runs.run_folder import JOURNAL
 from lightsweep.sweeper import journal
 from lightsweep.sweeper.repeats import is_repeat, without
 

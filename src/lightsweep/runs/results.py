@@ -3,8 +3,11 @@
 import csv
 import json
 import math
+import platform
+import subprocess
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from io import StringIO
 from pathlib import Path
 from types import TracebackType
@@ -13,15 +16,16 @@ from typing import Any
 import numpy as np
 import torch
 from omegaconf import DictConfig, OmegaConf
-from torch import nn
 
 from lightsweep.core.errors import ConfigError, Diverged
 from lightsweep.core.files import write_whole
 from lightsweep.core.job_state import JobState, state_of
 from lightsweep.core.text import spreadsheet_cell
-from lightsweep.runs import environment, run_name
+from lightsweep.runs import saved_config
 from lightsweep.runs.metrics import MetricsFile
-from lightsweep.runs.run_folder import ROOT, is_follower, own_config
+from lightsweep.runs.run_folder import ROOT, is_follower
+from lightsweep.runs.saved_config import own_config
+from lightsweep.training import footprint
 from lightsweep.training.scoring import Score
 
 FILE = "result.json"
@@ -66,11 +70,11 @@ class Record:
         self.completed = False
         self.facts: dict[str, Any] = {
             "kind": kind,
-            "name": run_name.of(cfg.name, overrides) or None,
+            "name": saved_config.name_run(cfg.name, overrides) or None,
             "seed": cfg.seed,
             "overrides": overrides,
-            "versions": environment.versions(),
-            "git_commit": environment.git_commit(ROOT),
+            "versions": versions(),
+            "git_commit": git_commit(ROOT),
         }
         config = OmegaConf.to_container(own_config(cfg), resolve=True)
         assert isinstance(config, dict)
@@ -107,8 +111,8 @@ class Record:
             "epochs": rows[-1]["epoch"] if rows else 0,
             "seconds": sum(row["seconds"] for row in rows),  # of all epochs, also those before a resume
             "last_lr": rows[-1]["lr"] if rows else None,
-            "device": environment.device_name(self.device),
-            **environment.peak_memory(self.device),
+            "device": footprint.device_name(self.device),
+            **footprint.peak_memory(self.device),
             "config": self.config,
         }
 
@@ -131,17 +135,6 @@ class Record:
         self.add(error=_last_line(error))
         with suppress(OSError):  # a full disk: the first error says so
             self.write(state_of(error))
-
-
-def parameters(net: nn.Module) -> dict[str, int]:
-    """`params`, the trainable ones, and `params_keras`, Keras's ``count_params()``, with BatchNorm's running mean and
-    variance."""
-    every = sum(parameter.numel() for parameter in net.parameters())
-    running = sum(
-        buffer.numel() for name, buffer in net.named_buffers() if name.endswith(("running_mean", "running_var"))
-    )
-    trainable = sum(parameter.numel() for parameter in net.parameters() if parameter.requires_grad)
-    return {"params": trainable, "params_keras": every + running}
 
 
 def confusion_csv(confusion: np.ndarray, class_names: tuple[str, ...]) -> str:
@@ -168,3 +161,35 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
+
+
+_PACKAGES = ("torch", "torchvision", "pytorch-lightning", "hydra-core", "optuna", "numpy")
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python, lightsweep and the packages that results depend on."""
+    from lightsweep import __version__
+
+    found = {"python": platform.python_version(), "lightsweep": __version__}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def git_commit(folder: Path) -> str | None:
+    """The commit that is checked out, with "-dirty" where files differ from it that a result depends on (texts and
+    records do not count); None outside a repository."""
+    try:
+        head = _git(folder, "rev-parse", "HEAD")
+        changed = _git(folder, "status", "--porcelain", "--untracked-files=no", "--", ".", ":!*.md", ":!results")
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return f"{head}-dirty" if changed else head
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, timeout=10, check=True)
+    return done.stdout.strip()

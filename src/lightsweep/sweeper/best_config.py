@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from lightsweep.core.files import write_whole
 from lightsweep.core.text import printable
-from lightsweep.runs.run_folder import own_config
+from lightsweep.runs.saved_config import own_config
 
 FILE = "best.yaml"  # of a study, the best trial
 REPEAT = "repeat.yaml"  # of a job of a sweep, itself

@@ -16,7 +16,7 @@ from optuna.trial import Trial
 from lightsweep.config import table
 from lightsweep.config.build import build, explain
 from lightsweep.core.errors import ConfigError
-from lightsweep.runs.lookup import JOURNAL
+from lightsweep.runs.run_folder import JOURNAL
 from lightsweep.sweeper.settings import Settings
 from lightsweep.sweeper.space import Space, values_of
 from lightsweep.sweeper.space_text import parse

@@ -47,7 +47,7 @@ class StudyData:
         return self.study.user_attrs.get(_DIGEST)
 
     def _take(self, folder: Path) -> None:
-        found = data_record.read_if_sound(folder)
+        found = data_record.read_if_valid(folder)
         if found is not None and found.digest != self._digest():
-            data_record.keep(self.folder, found)
+            data_record.write(self.folder, found)
             self.study.set_user_attr(_DIGEST, found.digest)

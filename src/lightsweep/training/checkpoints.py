@@ -10,7 +10,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from omegaconf import OmegaConf
-from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.callbacks import ModelCheckpoint, WeightAveraging
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch import nn
 
@@ -21,8 +21,21 @@ from lightsweep.core.text import printable
 from lightsweep.data.decode import NO_PIXELS
 from lightsweep.data.normalize import Normalization
 from lightsweep.nets.network import build_network
-from lightsweep.runs import earlier_versions
-from lightsweep.runs.checkpoint_files import BEST, LAST
+from lightsweep.runs import saved_config
+from lightsweep.runs.run_folder import BEST_CHECKPOINT, LAST_CHECKPOINT
+
+
+def put_averaged_weights(checkpoint: dict[str, Any], trainer: pl.Trainer) -> None:
+    """Put averaged weights, where there are any, into a checkpoint that holds weights only. (Lightning does so by
+    itself only in checkpoints that hold everything.)"""
+    if "optimizer_states" in checkpoint:
+        return
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        if isinstance(callback, WeightAveraging):
+            callback.on_save_checkpoint(trainer, trainer.lightning_module, checkpoint)
+            checkpoint.pop("current_model_state", None)
+            checkpoint.pop("averaging_state", None)
+
 
 log = logging.getLogger(__name__)
 
@@ -149,7 +162,7 @@ def _check_kinds(description: Description) -> None:
 
 def _whole(model: dict[str, Any]) -> dict[str, Any]:
     """A checkpoint's own node model, with the keys that came with a later version."""
-    return dict(OmegaConf.to_container(earlier_versions.whole("model", OmegaConf.create(model))))  # type: ignore[arg-type]
+    return dict(OmegaConf.to_container(saved_config.add_missing_keys_of("model", OmegaConf.create(model))))  # type: ignore[arg-type]
 
 
 def epochs_finished(checkpoint: dict[str, Any]) -> int:
@@ -195,7 +208,7 @@ class LastCheckpoint(ModelCheckpoint):
     def __init__(self, folder: Path) -> None:
         super().__init__(
             folder,
-            filename=Path(LAST).stem,
+            filename=Path(LAST_CHECKPOINT).stem,
             monitor=None,
             save_top_k=1,
             save_on_train_epoch_end=True,  # also where not every epoch is validated
@@ -209,7 +222,7 @@ class LastCheckpoint(ModelCheckpoint):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         super().on_train_start(trainer, pl_module)
         if trainer.global_step == 0:
-            trainer.save_checkpoint(Path(str(self.dirpath)) / LAST)
+            trainer.save_checkpoint(Path(str(self.dirpath)) / LAST_CHECKPOINT)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         pass  # nothing of it matters: the file's name never changes, even if the folder's did
@@ -227,7 +240,7 @@ class BestCheckpoint(ModelCheckpoint):
     def __init__(self, *, dirpath: str, monitor: str, mode: str) -> None:
         super().__init__(
             dirpath,
-            filename=Path(BEST).stem,
+            filename=Path(BEST_CHECKPOINT).stem,
             monitor=monitor,
             mode=mode,
             save_top_k=1,
@@ -246,7 +259,7 @@ class BestCheckpoint(ModelCheckpoint):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take up the score to beat, also in a run's folder that was moved meanwhile."""
-        path = str(Path(str(self.dirpath)) / BEST)
+        path = str(Path(str(self.dirpath)) / BEST_CHECKPOINT)
         score = state_dict["best_model_score"]
         if score is None or state_dict["monitor"] != self.monitor:
             return

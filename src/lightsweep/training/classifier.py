@@ -1,53 +1,17 @@
 """The LightningModule: a batch -> its loss, and the optimizer with its schedule."""
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
 from torch import Tensor, nn
 
 from lightsweep.config.build import explain
 from lightsweep.core import checks
-from lightsweep.training import averaging, optimizers, resuming, schedules
+from lightsweep.training import checkpoints, optimization, resuming
 from lightsweep.training.checkpoints import Description
-from lightsweep.training.objective import Loss, Objective
-from lightsweep.training.schedules import Schedule
-from lightsweep.training.scoring import balanced_accuracy, macro_f1
-
-Batch = tuple[Tensor, Tensor]
-
-
-class Sums:
-    """Running sums over an epoch, kept on the device: nothing waits for them until `means` is asked for."""
-
-    def __init__(self, device: torch.device, num_classes: int) -> None:
-        self.values = torch.zeros(2, device=device)  # objective * B, cross-entropy * B
-        # int64 [K, K]: images by true class (row) and predicted class (column)
-        self.confusion = torch.zeros(num_classes, num_classes, dtype=torch.int64, device=device)
-
-    def add(self, loss: Loss, logits: Tensor, targets: Tensor) -> None:
-        """Add a batch: logits ``[B, K]``, targets ``int64 [B]`` or ``float [B, K]``."""
-        labels = targets if targets.ndim == 1 else targets.argmax(1)
-        cells = labels * len(self.confusion) + logits.detach().argmax(1)
-        # As a bincount, which would make a GPU wait.
-        self.confusion.view(-1).scatter_add_(0, cells, torch.ones_like(cells))
-        means = torch.stack([loss.objective.detach(), loss.cross_entropy])
-        self.values.add_(means, alpha=len(targets))
-
-    def means(self, reduce: Callable[[Tensor], Tensor]) -> dict[str, float]:
-        """Objective, loss, accuracy, macro F1 and balanced accuracy, `reduce`d over the processes first."""
-        objective, loss = reduce(self.values).tolist()
-        confusion = reduce(self.confusion).cpu().numpy()
-        count = int(confusion.sum())
-        return {
-            "objective": objective / count,
-            "loss": loss / count,
-            "acc": int(confusion.trace()) / count,
-            "f1": macro_f1(confusion),
-            "balanced_acc": balanced_accuracy(confusion),
-        }
+from lightsweep.training.optimization import Schedule
+from lightsweep.training.scoring import Batch, Objective, Sums
 
 
 class Classifier(pl.LightningModule):
@@ -88,9 +52,9 @@ class Classifier(pl.LightningModule):
         self.max_epochs = max_epochs
         self.description = description
         checks.flag("decay_all", decay_all)
-        optimizers.check(optimizer)
+        optimization.check_optimizer(optimizer)
         # A rehearsal: what cannot work is refused here, not after Lightning has set everything up.
-        made = optimizers.make(optimizer, net, decay_all=decay_all)
+        made = optimization.build_optimizer(optimizer, net, decay_all=decay_all)
         try:
             self.schedule(made, max_epochs, 1)
         except TypeError as error:  # an argument that it does not know
@@ -104,7 +68,7 @@ class Classifier(pl.LightningModule):
     def on_train_start(self) -> None:
         for config in self.trainer.lr_scheduler_configs:
             ticks = self._steps_per_epoch() if config.interval == "step" else 1
-            schedules.go_to(config.scheduler, self.trainer.current_epoch * ticks)
+            optimization.move_schedule(config.scheduler, self.trainer.current_epoch * ticks)
 
     def on_train_epoch_start(self) -> None:
         self.train_sums = Sums(self.device, len(self.description.class_names))
@@ -159,7 +123,9 @@ class Classifier(pl.LightningModule):
     def configure_optimizers(self) -> Any:
         # Lightning refuses to clip the gradients of a fused optimizer under mixed precision.
         clips_mixed = bool(self.trainer.gradient_clip_val) and str(self.trainer.precision).endswith("mixed")
-        optimizer = optimizers.make(self.optimizer, self.net, decay_all=self.decay_all, may_fuse=not clips_mixed)
+        optimizer = optimization.build_optimizer(
+            self.optimizer, self.net, decay_all=self.decay_all, may_fuse=not clips_mixed
+        )
         schedule = self.schedule(optimizer, self.max_epochs, self._steps_per_epoch())
         if "monitor" not in schedule:
             return {"optimizer": optimizer, "lr_scheduler": schedule}
@@ -169,19 +135,21 @@ class Classifier(pl.LightningModule):
         return optimizer
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        averaging.put_into(checkpoint, self.trainer)
-        checkpoint["lightsweep"] = self.description.as_dict() | {"optimizer": optimizers.describe(self.optimizer)}
+        checkpoints.put_averaged_weights(checkpoint, self.trainer)
+        checkpoint["lightsweep"] = self.description.as_dict() | {
+            "optimizer": optimization.describe_optimizer(self.optimizer)
+        }
         if self.plateau:
             checkpoint[resuming.PLATEAU] = self.plateau["scheduler"].state_dict()
         checkpoint["lightsweep"]["precision"] = str(self.trainer.precision)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        resuming.adapt(
+        resuming.adapt_checkpoint(
             checkpoint,
             weights=self.state_dict(),
-            optimizer=optimizers.describe(self.optimizer),
-            groups=len(optimizers.parameter_groups(self.net, decay_all=self.decay_all)),
-            plateau=self.schedule.func is schedules.plateau,
+            optimizer=optimization.describe_optimizer(self.optimizer),
+            groups=len(optimization.parameter_groups(self.net, decay_all=self.decay_all)),
+            plateau=self.schedule.func is optimization.plateau,
             trainer=self.trainer,
         )
         self._plateau_state = checkpoint.get(resuming.PLATEAU)  # the schedule does not exist yet

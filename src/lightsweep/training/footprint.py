@@ -1,7 +1,11 @@
 """What a network takes of memory while it is trained, found on torch's meta device, where nothing is allocated."""
 
+import platform
+import resource
+import sys
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -9,8 +13,48 @@ from torch import Tensor, nn
 
 from lightsweep.core import memory
 from lightsweep.core.errors import ConfigError
-from lightsweep.training import optimizers
+from lightsweep.training import optimization
 from lightsweep.training.checkpoints import Description
+
+
+def count_parameters(net: nn.Module) -> dict[str, int]:
+    """`params`, the trainable ones, and `params_keras`, Keras's ``count_params()``, with BatchNorm's running mean and
+    variance."""
+    every = sum(parameter.numel() for parameter in net.parameters())
+    running = sum(
+        buffer.numel() for name, buffer in net.named_buffers() if name.endswith(("running_mean", "running_var"))
+    )
+    trainable = sum(parameter.numel() for parameter in net.parameters() if parameter.requires_grad)
+    return {"params": trainable, "params_keras": every + running}
+
+
+def device_name(device: torch.device) -> str:
+    """The accelerator's name, or the processor's with the number of torch's threads."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    if device.type != "cpu":
+        return device.type
+    threads = torch.get_num_threads()
+    return f"{_processor()}, {threads} thread{'s' if threads > 1 else ''}"
+
+
+def peak_memory(device: torch.device) -> dict[str, int]:
+    """Bytes: the largest resident set of this process so far, and of the accelerator's memory where there is one."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    memory = {"peak_memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit}
+    if device.type == "cuda":
+        memory["peak_device_memory"] = torch.cuda.max_memory_allocated(device)
+    return memory
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
 
 _TRIED = 2  # images that go through; BatchNorm wants two
 _STAND_IN = 1000  # units of a layer by which an optimizer is measured
@@ -112,7 +156,7 @@ def _states_of_a_weight(optimizer: partial) -> float:
     stand_in = nn.Linear(_STAND_IN, _STAND_IN, bias=False, device="meta")
     stand_in.weight.grad = torch.empty_like(stand_in.weight)
     try:
-        made = optimizers.make(optimizer, stand_in, decay_all=True, may_fuse=False)
+        made = optimization.build_optimizer(optimizer, stand_in, decay_all=True, may_fuse=False)
         made.step()
     except Exception:  # a value out of its range, which is said elsewhere, or an optimizer that knows no meta device
         return 0.0

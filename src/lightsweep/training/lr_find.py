@@ -25,10 +25,10 @@ from lightsweep.core.files import replacing, write_whole
 from lightsweep.core.seeds import seed_everything
 from lightsweep.data.loader import TrainLoader
 from lightsweep.data.module import ImageDataModule
-from lightsweep.runs.checkpoint_files import LAST
-from lightsweep.runs.run_folder import LR_FIND, is_follower
-from lightsweep.training.classifier import Classifier, Sums
+from lightsweep.runs.run_folder import LAST_CHECKPOINT, LR_FIND, is_follower
+from lightsweep.training.classifier import Classifier
 from lightsweep.training.rate_range import WINDOW, Range
+from lightsweep.training.scoring import Sums
 from lightsweep.training.trainer import fit
 
 PLOT = "lr_find.png"
@@ -100,7 +100,7 @@ def _test(
         callbacks=[test],
         use_distributed_sampler=False,
     )
-    fit(trainer, classifier, data, folder / LAST)
+    fit(trainer, classifier, data, folder / LAST_CHECKPOINT)
     return np.array(test.rates[: len(test.losses)]), np.array(test.losses)
 
 

@@ -7,7 +7,7 @@ from lightsweep.core import checks
 if TYPE_CHECKING:
     from torch.optim import Optimizer
 
-    from lightsweep.training.schedules import Schedule
+    from lightsweep.training.optimization import Schedule
 
 WINDOW = 10  # steps that are averaged
 _MOST_STEPS = 100_000  # each is a row of lr_find.csv; more tell nothing that fewer do not

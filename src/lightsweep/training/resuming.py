@@ -1,15 +1,20 @@
 """A resumed run may be given other settings. Lightning would restore the old ones from the checkpoint without a word:
 here they are put into what it restores, or refused where a run cannot go on with them."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
-from torch import Tensor
+from torch import Tensor, nn
 
 from lightsweep.core.errors import ConfigError
 from lightsweep.core.paths import is_inside
+from lightsweep.core.text import printable
+from lightsweep.runs import run_folder
+from lightsweep.runs.run_folder import find_initial_weights
 
 PLATEAU = "plateau"
 _PATHS = ("best_model_path", "last_model_path", "kth_best_model_path")  # of a ModelCheckpoint
@@ -17,7 +22,7 @@ _GATHERS = ("momentum", "centered", "amsgrad")  # SGD's momentum alone begins wh
 _PLATEAU_PROGRESS = ("best", "num_bad_epochs", "cooldown_counter", "last_epoch", "_last_lr")
 
 
-def adapt(
+def adapt_checkpoint(
     checkpoint: dict[str, Any],
     *,
     weights: dict[str, Tensor],
@@ -133,3 +138,62 @@ def _scale_rate(checkpoint: dict[str, Any], groups: list[dict[str, Any]], factor
     for schedule in checkpoint["lr_schedulers"]:
         schedule["base_lrs"] = [rate * factor for rate in schedule["base_lrs"]]
         schedule["_last_lr"] = [rate * factor for rate in schedule["_last_lr"]]
+
+
+log = logging.getLogger(__name__)
+
+_PREFIXES = ("net.", "_orig_mod.")  # of a LightningModule, of a network that was compiled
+
+
+def load_initial_weights(source: Any, net: nn.Module) -> None:
+    """Copy what fits into a network, and say what was left out.
+
+    Args:
+        source: a run's folder, or a file: a checkpoint, or a plain state_dict.
+
+    Raises:
+        ConfigError: the file is missing or damaged, or nothing of it fits.
+    """
+    path, saved = find_initial_weights(source), read_weights(source)
+    taken = fitting_weights(saved, net)
+    if not taken:
+        raise ConfigError(f"init_from: no weight in {path} has the name and the shape of one of this network")
+    net.load_state_dict(taken, strict=False)
+    if not run_folder.is_follower():
+        log.info("%s", printable(_report(path, saved, net.state_dict(), taken)))
+
+
+def fitting_weights(saved: dict[str, Tensor], net: nn.Module) -> dict[str, Tensor]:
+    """What of the saved tensors a network can take; nothing where no weight is among it."""
+    own = net.state_dict()
+    taken = {name: tensor for name, tensor in saved.items() if name in own and tensor.shape == own[name].shape}
+    return taken if any(name in taken for name, _ in net.named_parameters()) else {}
+
+
+def read_weights(source: Any) -> dict[str, Tensor]:
+    """The tensors of a run's best checkpoint, or of a file.
+
+    Raises:
+        ConfigError: the file is missing or damaged.
+    """
+    path = find_initial_weights(source)
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        weights = content.get("state_dict", content)
+        return {_bare(name): weight for name, weight in weights.items() if isinstance(weight, Tensor)}
+    except Exception as error:  # torch raises whatever a damaged file provokes
+        raise ConfigError(f"init_from: {path} is no checkpoint ({' '.join(str(error).split())[:200]})") from error
+
+
+def _bare(name: str) -> str:
+    for prefix in _PREFIXES:
+        name = name.removeprefix(prefix)
+    return name
+
+
+def _report(path: Path, saved: dict[str, Tensor], own: dict[str, Tensor], fitting: dict[str, Tensor]) -> str:
+    left_out = [f"{name} {list(saved[name].shape)}" for name in saved if name not in fitting]
+    fresh = [f"{name} {list(own[name].shape)}" for name in own if name not in fitting]
+    report = f"init_from: {len(fitting)} of {len(own)} tensors from {path}"
+    report += f"; left out: {', '.join(left_out)}" if left_out else ""
+    return report + (f"; stays fresh: {', '.join(fresh)}" if fresh else "")

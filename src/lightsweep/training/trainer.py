@@ -1,13 +1,15 @@
 """Lightning's Trainer from the config, with what every run has whatever its config says."""
 
 import logging
-from collections.abc import Sequence
+import threading
+import warnings
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 import pytorch_lightning as pl
 from omegaconf import DictConfig
-from pytorch_lightning.callbacks import Callback, LearningRateMonitor, ModelCheckpoint
+from pytorch_lightning.callbacks import Callback, EarlyStopping, LearningRateMonitor, ModelCheckpoint, Timer
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.profilers import AdvancedProfiler, PyTorchProfiler, SimpleProfiler
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
@@ -19,9 +21,8 @@ from lightsweep.core.errors import ConfigError, Diverged, Pruned, RunFailed
 from lightsweep.core.text import printable
 from lightsweep.data.module import ImageDataModule
 from lightsweep.runs.metrics import MetricsFile
-from lightsweep.training import endings
+from lightsweep.training.callbacks import Recorder, has_run_out, passed_bound
 from lightsweep.training.checkpoints import AtomicCheckpointIO, LastCheckpoint
-from lightsweep.training.recorder import Recorder
 
 log = logging.getLogger(__name__)
 _Part = TypeVar("_Part")
@@ -120,10 +121,85 @@ def _say_how_it_ended(trainer: pl.Trainer) -> None:
     if recorder is None or not trainer.is_global_zero:
         return
     before = trainer.current_epoch if recorder.epochs_before is None else recorder.epochs_before
-    if line := endings.told(trainer, recorder.metrics, before=before):
+    if line := describe_ending(trainer, recorder.metrics, before=before):
         log.info("%s", line)
 
 
 def _recorder(trainer: pl.Trainer) -> Recorder | None:
     """A learning-rate range test has none."""
     return next((each for each in trainer.callbacks if isinstance(each, Recorder)), None)  # type: ignore[attr-defined]
+
+
+_KEY = "callbacks.early_stopping"
+
+
+def describe_ending(trainer: pl.Trainer, metrics: MetricsFile, *, before: int) -> str | None:
+    """Which setting ended the run, and, where it trained nothing, what would let it go on.
+
+    Args:
+        before: how many epochs the run had trained when this process began with it.
+
+    Returns:
+        None for a run that has now trained all its epochs.
+    """
+    now = trainer.current_epoch
+    reason = next(_reasons(trainer, metrics), None)
+    if now > before:
+        return reason and f"{reason[0]}; training ended after epoch {now}"
+    what, way_on = reason or (f"trainer.max_epochs={trainer.max_epochs}", f"trainer.max_epochs={now + 1} or more")
+    return f"nothing was trained, the run had ended after epoch {now} ({what}); {way_on} goes on"
+
+
+def _reasons(trainer: pl.Trainer, metrics: MetricsFile) -> Iterator[tuple[str, str]]:
+    """All that could have ended the run by now, each with what to type to go on."""
+    if trainer.should_stop:
+        stoppers = [each for each in trainer.early_stopping_callbacks if has_run_out(each, metrics)]
+        yield from (_of_stopper(each, metrics) for each in stoppers)
+        for timer in trainer.callbacks:  # type: ignore[attr-defined]
+            if isinstance(timer, Timer) and (left := timer.time_remaining()) is not None and left <= 0:
+                yield f"trainer.max_time: {timer.time_elapsed():.0f} s of training are over", "a longer max_time"
+    if trainer.max_steps != -1 and trainer.global_step >= trainer.max_steps:
+        yield f"trainer.max_steps={trainer.max_steps}", f"trainer.max_steps={trainer.max_steps + 1} or more"
+
+
+def _of_stopper(stopper: EarlyStopping, metrics: MetricsFile) -> tuple[str, str]:
+    metric = stopper.monitor
+    if (bound := passed_bound(stopper, metrics)) is not None:
+        value = getattr(stopper, bound)
+        return f"early stopping: {metric} passed {value:g}, its {bound}", f"another {_KEY}.{bound}"
+    best = metrics.best(metric, stopper.mode)
+    than = f" than {best[metric]:.4f} of epoch {best['epoch']}" if best else ""
+    unit = "epoch" if stopper._check_on_train_epoch_end else "validation"
+    count = f"{stopper.wait_count} {unit}{'s' * (stopper.wait_count != 1)}"
+    return f"early stopping: no better {metric}{than} for {count}", f"{_KEY}.patience={stopper.wait_count + 1} or more"
+
+
+_EVENT_FILES = "_AsyncWriterThread"  # TensorBoard's, which writes them
+
+
+def quiet_libraries() -> None:
+    """Keep warnings of Lightning, drop its information, and the warnings that our use of it makes wrong."""
+    import pytorch_lightning  # noqa: F401  # sets the levels of its messages, when it is first imported
+
+    for name in ("pytorch_lightning", "lightning_fabric", "lightning.pytorch"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # compile=true without a GPU
+    for message in (
+        r".*smaller than the logging interval.*",  # we log once an epoch, on purpose
+        r".*Checkpoint directory .* exists and is not empty.*",  # last.ckpt is in it from the start
+        r".*isinstance\(treespec, LeafSpec\).*",  # Lightning's use of torch
+        r".*Please add the following callbacks: .*",  # resumed with other callbacks, as the user wished
+        r".*sync_dist=True.*",  # what we log has been summed over the processes already
+        r".*does not have many workers.*",  # our loader needs none
+        r".*The `srun` command is available.*",  # a machine of a cluster: a run there need be no job
+        r".*lr_scheduler.step\(\)` before `optimizer.step\(\).*",  # a resumed run
+    ):
+        warnings.filterwarnings("ignore", message=message)
+    threading.excepthook = _thread_failed
+
+
+def _thread_failed(failure: threading.ExceptHookArgs) -> None:
+    """A file that cannot be written: whoever writes to it next is told, and the run says so in one line."""
+    if isinstance(failure.exc_value, OSError) and type(failure.thread).__name__ == _EVENT_FILES:
+        return
+    threading.__excepthook__(failure)

@@ -1,0 +1,219 @@
+"""What every logger can take, and what becomes of the rest: nothing."""
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.loggers import Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
+from torch import Tensor, nn
+
+from lightsweep.core.job_state import JobState, state_of
+
+log = logging.getLogger(__name__)
+
+
+class Column(NamedTuple):
+    """A column of a table of runs: are texts in it or numbers, and is it shown before the others?"""
+
+    text: bool
+    first: bool
+
+
+# What a run is compared by, and where its result.json has it.
+SCORES = {
+    "hp/train_acc": "train/acc",
+    "hp/val_acc": "val/acc",
+    "hp/val_f1": "val/f1",
+    "hp/val_loss": "val/loss",
+    "hp/test_acc": "test/acc",
+    "hp/test_f1": "test/f1",
+}
+
+
+def final_scores(facts: Mapping[str, Any]) -> dict[str, float]:
+    """Those of `SCORES` that a result.json holds."""
+    return {name: facts[key] for name, key in SCORES.items() if facts.get(key) is not None}
+
+
+class Tracker:
+    """A logger of settings and numbers, such as a CSV file: it has no place for pictures.
+
+    Args:
+        logger: one of Lightning's.
+    """
+
+    def __init__(self, logger: Any) -> None:
+        self.logger: Any = logger
+
+    def start(self, params: Mapping[str, Any], columns: Mapping[str, Column]) -> None:
+        self.logger.log_hyperparams(dict(params))
+
+    def scores(self, facts: Mapping[str, Any]) -> None:
+        self.logger.log_metrics(final_scores(facts), step=1)
+
+    def figure(self, name: str, path: Path, epoch: int) -> None:
+        """A PNG file."""
+
+    def text(self, name: str, path: Path, epoch: int) -> None:
+        """A text file."""
+
+    def histogram(self, name: str, values: Tensor, epoch: int) -> None:
+        """The values of a tensor."""
+
+    def graph(self, net: nn.Module, images: Tensor) -> None:
+        """The network as it works on images ``float [B, C, H, W]``."""
+
+    def close(self, status: str) -> None:
+        """The run has ended: completed, interrupted, pruned, diverged or failed."""
+        self.logger.finalize("success" if status == "completed" else "failed")
+
+
+def finite_values(values: Tensor) -> np.ndarray:
+    """The values of a tensor that are numbers, as ``float32 [n]``."""
+    flat = values.detach().float().flatten()
+    return flat[flat.isfinite()].cpu().numpy()
+
+
+def outcome(status: str) -> str:
+    """How trackers that know three ends only see it: success, stopped (by a person or a pruner) or failure."""
+    return {"completed": "success", "interrupted": "stopped", "pruned": "stopped"}.get(status, "failure")
+
+
+class Trackers:
+    """All loggers of a run as one. What one of them cannot take costs a warning, not the run."""
+
+    def __init__(self, loggers: Iterable[Logger]) -> None:
+        self.each = [_make_tracker(logger) for logger in loggers]
+
+    def start(self, params: Mapping[str, Any], columns: Mapping[str, Column]) -> None:
+        """Hand on the settings, and which of them are columns of a table of runs."""
+        for tracker in self.each:
+            tracker.start(params, columns)
+
+    def scores(self, facts: Mapping[str, Any]) -> None:
+        """Hand on the final scores among the facts of a result.json."""
+        self._all("the scores", lambda tracker: tracker.scores(facts))
+
+    def figure(self, name: str, path: Path, epoch: int) -> None:
+        """Hand on a PNG file."""
+        self._all(name, lambda tracker: tracker.figure(name, path, epoch))
+
+    def text(self, name: str, path: Path, epoch: int) -> None:
+        """Hand on a text file."""
+        self._all(name, lambda tracker: tracker.text(name, path, epoch))
+
+    def histogram(self, name: str, values: Tensor, epoch: int) -> None:
+        self._all(name, lambda tracker: tracker.histogram(name, values, epoch))
+
+    def graph(self, net: nn.Module, images: Tensor) -> None:
+        """Hand on a network as it evaluates such images; it stays as it is."""
+        # A copy is not compiled: what is compiled cannot be traced.
+        self._all("the graph", lambda tracker: tracker.graph(deepcopy(net).eval(), images))
+
+    def close(self, status: str) -> None:
+        self._all("the end", lambda tracker: tracker.close(status))
+
+    def _all(self, what: str, hand: Callable[[Tracker], None]) -> None:
+        for tracker in self.each:
+            try:
+                hand(tracker)
+            except Exception as error:  # a full disk, a server that is gone: the run's own record is whole
+                name = type(tracker.logger).__name__
+                log.warning("%s did not take %s (%s)", name, what, " ".join(f"{type(error).__name__}: {error}".split()))
+
+
+@contextmanager
+def tracking_run(loggers: Iterable[Logger], cfg: DictConfig, overrides: Sequence[str]) -> Iterator[Trackers]:
+    """Tell the loggers of a run that begins, and how it ended when the block ends.
+
+    Args:
+        overrides: what was typed or searched, ``key=value`` each.
+    """
+    params = flat_settings(cfg, overrides)
+    trackers = Trackers(loggers)
+    trackers.start(params, table_columns(params, overrides))
+    try:
+        yield trackers
+    except BaseException as error:
+        trackers.close(state_of(error))
+        raise
+    trackers.close(JobState.COMPLETED)
+
+
+def _make_tracker(logger: Logger) -> Tracker:
+    if isinstance(logger, TensorBoardLogger):
+        from lightsweep.training.loggers import TensorBoardTracker
+
+        return TensorBoardTracker(logger)
+    if isinstance(logger, MLFlowLogger):
+        from lightsweep.training.loggers import MLFlowTracker
+
+        return MLFlowTracker(logger)
+    if isinstance(logger, WandbLogger):
+        from lightsweep.training.loggers import WandbTracker
+
+        return WandbTracker(logger)
+    return Tracker(logger)
+
+
+_KEYS = ("seed", "data.batch_size", "data.normalize", "trainer.max_epochs", "trainer.precision")
+_GROUPS = ("model", "optimizer", "scheduler", "loss", "data.augment")
+_NAMED = ("data", "model", "optimizer", "scheduler")
+_TYPED = ("data.", "model.", "optimizer.", "scheduler.", "loss.", "callbacks.", "trainer.", "monitor.", "decay_all")
+
+# TensorBoard takes the columns of its table from one run for all: they are the same for every run, whatever its
+# optimizer or network, and what was typed or searched comes on top.
+_NUMBERS = (
+    *("optimizer.lr", "optimizer.weight_decay", "optimizer.momentum", "scheduler.warmup"),
+    *("model.width", "model.depth", "model.taper", "model.bn", "model.dropout"),
+    *("data.batch_size", "data.augment.flip", "data.augment.crop", "data.augment.cutout", "data.augment.noise"),
+    *("loss.label_smoothing", "loss.l2", "trainer.max_epochs", "seed"),
+)
+_ALWAYS_FIRST = ("model", "data")
+_FIRST = ("optimizer.lr", "model.width", "model.dropout", "optimizer", "seed")  # as long as fewer than five are typed
+_TEXTS = ("data", "model", "optimizer", "scheduler", "model.hidden", "model.activation", "model.init", "data.normalize")
+
+
+def flat_settings(cfg: DictConfig, overrides: Sequence[str]) -> dict[str, Any]:
+    """The keys that matter, as numbers, booleans and short texts.
+
+    Args:
+        overrides: what was typed or searched, ``key=value`` each: it matters to whoever typed it.
+    """
+    params = {group: _name(cfg[group]) for group in _NAMED}
+    typed = (key for key in _typed(overrides) if key not in _NAMED)
+    params |= {key: OmegaConf.select(cfg, key) for key in (*_KEYS, *typed)}
+    chosen = {group: node for group in _GROUPS if (node := OmegaConf.select(cfg, group)) is not None}
+    for group, contents in chosen.items():  # a data module of the user's own has no data.augment
+        plain: Any = OmegaConf.to_container(contents, resolve=True)
+        params |= {f"{group}.{key}": value for key, value in plain.items() if not str(key).startswith("_")}
+    return {key: _scalar(value) for key, value in params.items() if value is not None}
+
+
+def table_columns(params: dict[str, Any], overrides: Sequence[str]) -> dict[str, Column]:
+    """The columns of a table of runs by key; what was typed or searched comes first, beside model and data."""
+    typed = [key for key in _typed(overrides) if key in params]
+    kinds = dict.fromkeys(_TEXTS, True) | dict.fromkeys(_NUMBERS, False)
+    kinds |= {key: isinstance(params[key], str) for key in typed}
+    first = {*typed, *_ALWAYS_FIRST}
+    others = [key for key in _FIRST if key not in first]
+    first |= set(others[: max(0, 5 - len(first))])  # as many as the tab opens with
+    return {key: Column(text, key in first) for key, text in kinds.items()}
+
+
+def _typed(overrides: Sequence[str]) -> list[str]:
+    keys = (override.partition("=")[0].lstrip("+") for override in overrides if "=" in override)
+    return [key for key in keys if key in _NAMED or key.startswith(_TYPED)]
+
+
+def _name(node: DictConfig) -> str:
+    return str(node._target_).rpartition(".")[2]
+
+
+def _scalar(value: Any) -> Any:
+    return value if isinstance(value, int | float | str) else str(value)
