@@ -20,8 +20,8 @@ from lightsweep.reports.runs import Run, read_confusion
 from lightsweep.reports.study import Study, describe_edges, find_ranges, find_study
 from lightsweep.reports.study_figures import StudyFigures
 from lightsweep.reports.table import Table
-from lightsweep.sweeper import confirmation_file, search, verdict, welch
-from lightsweep.sweeper.leaderboard import number_of
+from lightsweep.sweeper import confirmation, statistics, verdict
+from lightsweep.sweeper.trials import number_of
 
 Parts = Sequence[tuple[Table, Sequence[Run]]]
 
@@ -74,7 +74,7 @@ def _verdict(study: Study | None, table: Table | None, paths: Sequence[Path]) ->
     """What the sweep has found, a line a sentence; nothing where it has found nothing yet."""
     if study is None or table is None:
         return []
-    found = search.of_trials(
+    found = statistics.summarise_trials(
         study.trials,
         metric=table.monitor,
         maximises=study.maximises,
@@ -83,7 +83,7 @@ def _verdict(study: Study | None, table: Table | None, paths: Sequence[Path]) ->
     )
     if found is None:
         return []
-    return [printable_line(line) for line in verdict.judge(found, confirmation_file.read(paths[0])).lines]
+    return [printable_line(line) for line in verdict.judge(found, confirmation.read_confirmation(paths[0])).lines]
 
 
 def _drawn(study: Study | None, table: Table | None, best: Run | None) -> Drawing:
@@ -315,5 +315,5 @@ def _tested(score: str, best: Run, baseline: Run) -> list[str]:
     samples = [[seed.row[score] for seed in run.seeds if seed.row.get(score) is not None] for run in (best, baseline)]
     if not all(samples):
         return []
-    result = welch.test(*samples)
-    return [f"{score}, best less baseline: {welch.in_words(result, (len(samples[0]), len(samples[1])))}."]
+    result = statistics.welch_test(*samples)
+    return [f"{score}, best less baseline: {statistics.describe_test(result, (len(samples[0]), len(samples[1])))}."]

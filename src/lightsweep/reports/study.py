@@ -23,7 +23,7 @@ from lightsweep.reports.columns import escape_tags
 from lightsweep.reports.runs import load_yaml
 from lightsweep.runs.run_folder import JOURNAL
 from lightsweep.sweeper import journal
-from lightsweep.sweeper.repeats import is_repeat, without
+from lightsweep.sweeper.trials import is_repeat, without_repeats
 
 _KEPT = ("interrupted", "error", "baseline", "note", "repeat_of")  # of a trial's attributes
 _SQLITE = re.compile(r"sqlite:///(?P<path>[^?#:]+)$")
@@ -54,7 +54,7 @@ class Study:
     @property
     def trials(self) -> list[FrozenTrial]:
         """All but those that repeated another's point, and were not trained."""
-        return without(self.study.get_trials(deepcopy=False))
+        return without_repeats(self.study.get_trials(deepcopy=False))
 
     @property
     def maximises(self) -> bool:
@@ -125,7 +125,7 @@ class _ReadOnlyJournal(BaseJournalBackend):
     """The whole lines of a journal; the last one may be half written."""
 
     def __init__(self, path: Path) -> None:
-        self.logs = journal.read(path)
+        self.logs = journal.read_journal(path)
 
     def read_logs(self, log_number_from: int) -> Iterable[dict[str, Any]]:
         return self.logs[log_number_from:]

@@ -16,7 +16,7 @@ from lightsweep.core.errors import ConfigError, Interrupted, RunFailed
 from lightsweep.core.waiting import Wait
 from lightsweep.sweeper.executors.slot import Slot
 from lightsweep.sweeper.job import Job, JobResult, JobState
-from lightsweep.sweeper.ledger import Ledger
+from lightsweep.sweeper.trial_queue import TrialQueue
 from lightsweep.sweeper.trial_run import TrialRun
 
 GRACE = 60.0  # seconds that running jobs have to end in order
@@ -91,7 +91,7 @@ class Controller:
 
     def __init__(
         self,
-        ledger: Ledger,
+        ledger: TrialQueue,
         slots: Sequence[Slot],
         *,
         begin: Callable[[Trial], TrialRun | None],
