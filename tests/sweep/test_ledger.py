@@ -10,7 +10,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from lightsweep.runs.run_folder import JOURNAL
+from lightsweep.core.paths import JOURNAL
 from lightsweep.sweeper import leases
 from lightsweep.sweeper.executors import workers
 from lightsweep.sweeper.job import JobResult, JobState

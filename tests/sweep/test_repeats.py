@@ -8,7 +8,7 @@ import pytest
 from optuna.distributions import CategoricalDistribution
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
-from lightsweep.runs.run_folder import JOURNAL
+from lightsweep.core.paths import JOURNAL
 from lightsweep.sweeper import fixed
 from lightsweep.sweeper.job import JobResult, JobState
 from lightsweep.sweeper.points import MOST_REPEATS, Repeats, _point, list_points

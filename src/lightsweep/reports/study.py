@@ -19,9 +19,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from lightsweep.core import secrets
 from lightsweep.core.errors import ConfigError
+from lightsweep.core.paths import JOURNAL
 from lightsweep.reports.columns import escape_tags
 from lightsweep.reports.runs import load_yaml
-from lightsweep.runs.run_folder import JOURNAL
 from lightsweep.sweeper import journal
 from lightsweep.sweeper.trials import is_repeat, without_repeats
 

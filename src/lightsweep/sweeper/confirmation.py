@@ -7,9 +7,8 @@ from statistics import fmean
 from typing import Any
 
 from lightsweep.core.checks import is_number
-from lightsweep.core.files import read_json, write_whole
+from lightsweep.core.files import is_set_aside, read_json, set_aside, write_whole
 from lightsweep.core.gaps import difference
-from lightsweep.runs.run_folder import is_set_aside
 from lightsweep.sweeper.job import Job
 from lightsweep.sweeper.statistics import Confirmed, Search, spread
 from lightsweep.sweeper.verdict import Verdict, judge
@@ -49,19 +48,6 @@ def confirmation_jobs(
             job = Job("confirmation", wanted, f"confirm/{name}-seed-{seed}", len(finished) + len(missing))
             (finished if _is_finished(folder, job) else missing).append(job)
     return finished, missing
-
-
-def set_aside(path: Path) -> None:
-    """Make room for a run in a folder's place: one that was cut off, or an earlier best's. Nothing is deleted.
-
-    `run_folder.is_set_aside` knows the new name.
-    """
-    if not path.exists() and not path.is_symlink():
-        return
-    number = 1
-    while (aside := path.with_name(f"{path.name}.earlier-{number}")).exists():
-        number += 1
-    path.rename(aside)
 
 
 def set_aside_earlier(folder: Path, best: Sequence[str] | None, jobs: Sequence[Job]) -> None:

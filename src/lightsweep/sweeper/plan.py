@@ -18,7 +18,7 @@ from lightsweep.config import table
 from lightsweep.config.build import build, explain
 from lightsweep.core import checks
 from lightsweep.core.errors import ConfigError
-from lightsweep.runs.run_folder import JOURNAL
+from lightsweep.core.paths import JOURNAL
 from lightsweep.sweeper.space import Space, values_of
 from lightsweep.sweeper.space_text import parse
 from lightsweep.sweeper.storage import Address

@@ -11,7 +11,7 @@ from optuna.samplers import GridSampler
 from optuna.trial import Trial
 
 from lightsweep.config import targets
-from lightsweep.core import links
+from lightsweep.core import files, links
 from lightsweep.core.errors import Interrupted, RunFailed
 from lightsweep.sweeper import comparable, confirmation, executors, opening, plan_checks, points, view
 from lightsweep.sweeper.controller import Controller, Limits
@@ -132,7 +132,7 @@ class Session:
             links.check(folder, within=plan.folder)
             drawn = plan.space.overrides(trial.study._storage.get_trial(trial._trial_id))
         else:
-            confirmation.set_aside(folder)  # a new trial has none, unless somebody made it
+            files.set_aside(folder)  # a new trial has none, unless somebody made it
             drawn = plan.space.suggest(trial)
             if self.ledger.is_repeat(trial):
                 return None
@@ -176,7 +176,7 @@ class Session:
         self.view.say(f"confirmation: {len(missing)} runs with fresh seeds ({len(finished)} are there already)")
         for job in missing:
             if not self.executor.has_job(self.plan.folder / job.folder, job.overrides):
-                confirmation.set_aside(self.plan.folder / job.folder)
+                files.set_aside(self.plan.folder / job.folder)
         confirmation.set_aside_earlier(self.plan.folder, configurations.get("best"), [*finished, *missing])
         self.controller.run_jobs([replace(job, data=self.data.expected()) for job in missing], self._confirmed)
         confirmation.summarise(self.plan.folder, configurations, seeds, best.number, found)

@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from lightsweep.core import files
 from lightsweep.core.errors import StorageLost
 from lightsweep.core.files import write_whole
 from lightsweep.core.waiting import Wait
-from lightsweep.sweeper import confirmation
 from lightsweep.sweeper.executors import ray_connection
 from lightsweep.sweeper.executors.slot import Executor, Slot
 from lightsweep.sweeper.job import Job, JobResult, JobState, last_line
@@ -98,7 +98,7 @@ def run_task(place: JobSetup, job: Job, board: Any, key: str) -> tuple[JobResult
     signal.signal(signal.SIGINT, signal.default_int_handler)  # by which Ray cancels; a node of `ray start &` ignores it
     prepare(place)
     folder = Path(place.config.hydra.sweep.dir).absolute() / job.folder
-    confirmation.set_aside(folder)  # a disk of the node's own may have one, of another sweep
+    files.set_aside(folder)  # a disk of the node's own may have one, of another sweep
     try:
         outcome = run_job(place, job)
     except KeyboardInterrupt:  # before the run could catch it
