@@ -14,10 +14,10 @@ from lightsweep.config import permissions
 from lightsweep.core import files, paths
 from lightsweep.core.errors import Interrupted, RunFailed
 from lightsweep.sweeper import comparable, confirmation, executors, opening, plan_checks, points, view
-from lightsweep.sweeper.assignment import Assignment, Outcome
 from lightsweep.sweeper.controller import Controller, Limits
 from lightsweep.sweeper.executors.slot import Executor
 from lightsweep.sweeper.fixed import StudyData
+from lightsweep.sweeper.job import Job, JobResult
 from lightsweep.sweeper.leaderboard import Publisher
 from lightsweep.sweeper.leases import renewing
 from lightsweep.sweeper.plan import Plan
@@ -202,7 +202,7 @@ class Session:
             folder = shlex.quote(str(self.plan.folder))
             self.view.say(f"train {what}: python src/train.py --config-dir {folder} --config-name best")
 
-    def _confirmed(self, job: Assignment, outcome: Outcome) -> None:
+    def _confirmed(self, job: Job, outcome: JobResult) -> None:
         self.view.say(f"{job.folder} {outcome.state} {outcome.error or ''}".strip())
 
     def _all_failed(self) -> str:
