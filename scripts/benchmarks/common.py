@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from lightsweep.core.files import write_whole
+from lightsweep.core.files import write_atomic
 from lightsweep.runs.run_folder import ROOT
 
 Measured = dict[str, list[float]]
@@ -81,5 +81,5 @@ def write_facts(what: str, facts: dict[str, Any], out: Path | None) -> None:
     """Write a JSON file and print its path."""
     out = out or ROOT / "outputs" / "benchmarks" / f"{what}-{time.strftime('%Y-%m-%d_%H-%M-%S')}.json"
     out.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(out, json.dumps({"command": sys.argv, **facts}, indent=1) + "\n")
+    write_atomic(out, json.dumps({"command": sys.argv, **facts}, indent=1) + "\n")
     print(out)

@@ -1,26 +1,69 @@
-"""Points that were tried already: with the same seed they would give what is known.
-
-A sampler may suggest a point again, most often in a small discrete space. Such a trial is told what the earlier one
-came to, so that the sampler learns from it as it would from a second training, gets the mark ``repeat_of``, and counts
-nowhere; another point is asked for. A point that failed is not tried again either. Where the sampler goes on repeating
-itself, an untried point is drawn at random from a space that can be listed; after `LIMIT` repeats in a row, or when
-every point was tried, there is nothing more to ask for.
-"""
+"""The first trials of a study: the config as it stands, and the points that the user named."""
 
 import random
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.samplers import GridSampler
 from optuna.trial import FrozenTrial, TrialState
 
-from lightsweep.sweeper.space import Space, applies, key_of
+from lightsweep.core.errors import ConfigError
+from lightsweep.sweeper.plan import Plan
+from lightsweep.sweeper.space import Space, applies, key_of, values_of
+from lightsweep.sweeper.trials import is_repeat, without_repeats
 
-LIMIT = 20  # repeats in a row
+
+def enqueue_first(plan: Plan, study: optuna.Study) -> None:
+    """The config as it stands is the first trial, then come the points that the user named, also for a study that is
+    gone on with. None that is there already, in whatever state, is asked for again."""
+    points = enqueued_points(plan)  # before a word is written: a point that does not exist is refused
+    # The baseline comes once, and to a grid never, which visits its own points and no others.
+    if not study.user_attrs.get("enqueued") and not isinstance(study.sampler, GridSampler):
+        point, remarks = baseline_point(plan)
+        note = {"note": "; ".join(remarks)} if remarks else {}
+        study.enqueue_trial(point, user_attrs={"baseline": True, **note}, skip_if_exists=True)
+        study.set_user_attr("enqueued", True)
+    for point in points:
+        study.enqueue_trial(point, user_attrs={"note": "enqueued"}, skip_if_exists=True)
+
+
+def enqueued_points(plan: Plan) -> list[dict[str, Any]]:
+    """``hydra.sweeper.enqueue`` as Optuna's parameters."""
+    return [_wanted(plan.space, wanted) for wanted in plan.settings.enqueue or []]
+
+
+def baseline_point(plan: Plan) -> tuple[dict[str, Any], list[str]]:
+    """The point of the config as it stands, and what keeps it from being quite that."""
+    config = plan.compose(plan.space.fixed)
+    keys = list(dict.fromkeys(parameter.key for parameter in plan.space.parameters))
+    values = values_of(config, keys, config.hydra.runtime.choices)
+    point, remarks = plan.space.point(values)
+    always = [parameter.key for parameter in plan.space.parameters if parameter.condition is None]
+    return point, [*remarks, *(f"{key} is drawn, as the config has none" for key in always if key not in values)]
+
+
+def _wanted(space: Space, wanted: Mapping[str, Any]) -> dict[str, Any]:
+    unknown = set(wanted) - {parameter.key for parameter in space.parameters}
+    if unknown:
+        raise ConfigError(f"hydra.sweeper.enqueue must name searched keys, got {', '.join(sorted(unknown))}")
+    point, remarks = space.point(wanted)
+    if remarks:
+        raise ConfigError(f"hydra.sweeper.enqueue must lie inside the space: {'; '.join(remarks)}")
+    return point
+
+
+def mark_baseline(trial: optuna.Trial, point: Mapping[str, Any], remarks: Sequence[str]) -> None:
+    """Mark a trial as the baseline where its sampler has met that point, as a grid does."""
+    if not remarks and same_point(trial.params, point):
+        trial.set_user_attr("baseline", True)
+
+
+MOST_REPEATS = 20  # repeats in a row
 _SAMPLERS_OWN = 5  # repeats in a row after which an untried point is drawn
 _MOST_POINTS = 10_000  # of a space that is listed
 _BEST_KNOWN = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL, TrialState.RUNNING)
-_MARK = "repeat_of"
 
 Params = dict[str, Any]
 
@@ -55,14 +98,18 @@ class Repeats:
 
     def why_over(self, trials: Sequence[FrozenTrial]) -> str | None:
         """Why no further point is asked for, in words; None where one is. A trial that ends may change the answer."""
-        ended = sum(trial.state.is_finished() for trial in without(trials))
+        ended = sum(trial.state.is_finished() for trial in without_repeats(trials))
         if ended != self._ended:
             self.in_a_row, self._ended = 0, ended
         if _is_queued(trials):
             return None
         if self.points is not None and not self._untried(trials):
             return f"all {len({_point(point) for point in self.points})} points of the space were tried"
-        return f"{LIMIT} suggestions in a row were points that had been tried" if self.in_a_row >= LIMIT else None
+        return (
+            f"{MOST_REPEATS} suggestions in a row were points that had been tried"
+            if self.in_a_row >= MOST_REPEATS
+            else None
+        )
 
     def _tried(self, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
         return [
@@ -79,16 +126,7 @@ class Repeats:
         return [point for point in self.points or () if _point(point) not in tried]
 
 
-def is_repeat(trial: FrozenTrial) -> bool:
-    return _MARK in trial.user_attrs
-
-
-def without(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    """The trials that are no repeats."""
-    return [trial for trial in trials if not is_repeat(trial)]
-
-
-def points(space: Space) -> list[Params] | None:
+def list_points(space: Space) -> list[Params] | None:
     """All points of a discrete space, as Optuna's parameters; None where there are more than can be listed."""
     if space.extend is not None:
         return None

@@ -1,14 +1,18 @@
 """What this program keeps in a study's attributes, looked at before it is believed: a study may be somebody else's."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.trial import FrozenTrial, TrialState
 
 from lightsweep.core.errors import ConfigError
 from lightsweep.core.text import printable
 from lightsweep.sweeper.space import key_of
 
+REPEAT_OF = "repeat_of"
 _NUMBER = (int, float)
 _OF_STUDY = {"space": dict, "config": dict, "beside": dict, "enqueued": bool, "data": str, "changed_at": int}
 _OF_TRIAL = {
@@ -26,7 +30,7 @@ _MARK = {"owner": str, "host": str, "seen": _NUMBER}
 _OWNER, _PREFIX, _OPENINGS = "lightsweep", "lightsweep:", "lightsweep:openings"
 
 
-def check(study: optuna.Study) -> None:
+def check_attributes(study: optuna.Study) -> None:
     """See that the attributes have the kinds that they have where this program wrote them.
 
     Raises:
@@ -65,3 +69,51 @@ def _refuse(owner: str, name: str, value: Any) -> None:
         f"hydra.sweeper.study_name: {owner} has an attribute {printable(name)} that this program did not write"
         f" ({printable(repr(value))[:100]}): take another study"
     )
+
+
+def value_of(trial: FrozenTrial) -> float | None:
+    """A complete trial's value; of one that was pruned or still runs, what it reported last, which is Optuna's value of
+    it too. A trial that failed has none."""
+    if trial.state not in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING):
+        return None
+    if trial.state != TrialState.RUNNING and trial.value is not None:
+        return trial.value
+    if trial.last_step is None:
+        return None
+    last = trial.intermediate_values[trial.last_step]
+    return last if math.isfinite(last) else None
+
+
+def folder_of(number: int) -> str:
+    return f"trial-{number:04d}"
+
+
+def number_of(folder: Path) -> int:
+    """The trial whose folder this is; -1 where its name is no trial's."""
+    digits = folder.name.removeprefix("trial-")
+    return int(digits) if digits.isdecimal() else -1
+
+
+def is_repeat(trial: FrozenTrial) -> bool:
+    return REPEAT_OF in trial.user_attrs
+
+
+def without_repeats(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """The trials that are no repeats."""
+    return [trial for trial in trials if not is_repeat(trial)]
+
+
+def count_ended(trials: Sequence[FrozenTrial]) -> int:
+    """How many trials ended by themselves; repeats are none."""
+    return sum(trial.state.is_finished() and not is_interrupted(trial) for trial in without_repeats(trials))
+
+
+def is_interrupted(trial: FrozenTrial) -> bool:
+    """Cut off with its sweeper, and to be asked for again."""
+    return trial.state == TrialState.FAIL and bool(trial.user_attrs.get("interrupted"))
+
+
+def baseline_of(trials: Iterable[FrozenTrial]) -> FrozenTrial | None:
+    """The trial of the config as it stands: the completed one, where it was asked for several times."""
+    marked = [trial for trial in trials if trial.user_attrs.get("baseline") is True]
+    return next((trial for trial in marked if trial.state == TrialState.COMPLETE), marked[-1] if marked else None)

@@ -8,7 +8,7 @@ Marks on a trial (user attributes): ``lightsweep`` (owner, host, seen), ``folder
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -16,20 +16,18 @@ import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
-from lightsweep.sweeper.assignment import Outcome
-from lightsweep.sweeper.leaderboard import folder_of
-from lightsweep.sweeper.liveness import LOST_AFTER, Owner, is_alive
+from lightsweep.sweeper.job import JobResult, JobState
+from lightsweep.sweeper.leases import LOST_AFTER, Lease, Owner, is_alive
 from lightsweep.sweeper.locks import FileLock
-from lightsweep.sweeper.office import Office
-from lightsweep.sweeper.patience import Patience
-from lightsweep.sweeper.repeats import Repeats, without
-from lightsweep.sweeper.storage import Address, is_server, turns_at
+from lightsweep.sweeper.points import Repeats
+from lightsweep.sweeper.storage import Address, Retry, is_server, turns_at
+from lightsweep.sweeper.trials import count_ended, folder_of, is_interrupted
 
 _OWNER = "lightsweep"
-_STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
+_STATES = {JobState.COMPLETED: TrialState.COMPLETE, JobState.PRUNED: TrialState.PRUNED}  # else FAIL
 
 
-class Ledger:
+class TrialQueue:
     """Keeps the books of one study for one sweeper; several sweepers may keep them at once.
 
     Args:
@@ -42,12 +40,12 @@ class Ledger:
     def __init__(self, study: optuna.Study, address: Address, *, n_trials: int, retries: int) -> None:
         self.study = study
         self.n_trials, self.retries = n_trials, retries
-        self.patience: Patience = study._storage.patience  # type: ignore[attr-defined]
+        self.patience: Retry = study._storage.patience  # type: ignore[attr-defined]
         self.owner = Owner()
         self._claims = FileLock(turns_at(address))
         self._alone = not is_server(address)  # whoever takes turns with us here is everybody
-        self._confirmation = Office(study, "confirmation", self.owner)
-        self._burial = Office(study, "burial", self.owner)
+        self._confirmation = Lease(study, "confirmation", self.owner)
+        self._burial = Lease(study, "burial", self.owner)
         self._unmarked: dict[int, float] = {}  # running trials without an owner, and when each was first seen
         self._mine: dict[int, Trial] = {}
         self.repeats = Repeats(None, since=0)
@@ -68,7 +66,7 @@ class Ledger:
                 return None
             trials = self.trials()
             under_way = sum(trial.state == TrialState.RUNNING for trial in trials)
-            if ended(trials) + under_way >= self.n_trials or self.repeats.why_over(trials):
+            if count_ended(trials) + under_way >= self.n_trials or self.repeats.why_over(trials):
                 return None
             if (point := self.repeats.proposal(trials)) is not None:
                 self.study.enqueue_trial(point)
@@ -102,7 +100,7 @@ class Ledger:
         """How many trials nobody has claimed yet."""
         trials = self.trials()
         under_way = sum(trial.state == TrialState.RUNNING for trial in trials)
-        return self.n_trials - ended(trials) - under_way
+        return self.n_trials - count_ended(trials) - under_way
 
     def waited_for(self) -> str:
         """What keeps `claim` from giving a trial, in words: whoever holds the burial, else other sweepers' trials."""
@@ -121,9 +119,9 @@ class Ledger:
         trials = self.trials()
         if any(trial.state == TrialState.RUNNING for trial in trials):
             return False
-        return ended(trials) >= self.n_trials or self.repeats.why_over(trials) is not None
+        return count_ended(trials) >= self.n_trials or self.repeats.why_over(trials) is not None
 
-    def tell(self, trial: Trial, outcome: Outcome) -> bool:
+    def tell(self, trial: Trial, outcome: JobResult) -> bool:
         """Close a trial; False where it was lost meanwhile, and the result comes too late."""
         with self._claims:
             try:
@@ -164,10 +162,10 @@ class Ledger:
         finally:
             self.owner.resign(trials_left=bool(self._mine))
 
-    def _close(self, trial: Trial, outcome: Outcome) -> None:
-        if outcome.state in ("interrupted", "refused"):
+    def _close(self, trial: Trial, outcome: JobResult) -> None:
+        if outcome.state in (JobState.INTERRUPTED, JobState.REFUSED):
             frozen = self.study._storage.get_trial(trial._trial_id)
-            refused = outcome.state == "refused"  # the sweep ends, and says why
+            refused = outcome.state == JobState.REFUSED  # the sweep ends, and says why
             self._interrupt(frozen, "it did not begin" if refused else outcome.error, refused=refused)
             self._bury_the_dead()
             return
@@ -175,8 +173,8 @@ class Ledger:
             trial.set_user_attr(name, value)
         if outcome.error:
             trial.set_user_attr("error", outcome.error)
-        value = outcome.value if outcome.state == "complete" else None  # Optuna takes a pruned trial's last report
-        _tell(self.study, trial.number, _STATES[outcome.state], value)
+        value = outcome.value if outcome.state == JobState.COMPLETED else None  # of a pruned one: its last report
+        _tell(self.study, trial.number, _STATES.get(outcome.state, TrialState.FAIL), value)
 
     def _state(self, trial: Trial) -> TrialState:
         return self.study._storage.get_trial(trial._trial_id).state
@@ -251,16 +249,6 @@ class Ledger:
         storage.set_trial_user_attr(trial._trial_id, "error", note)
         storage.set_trial_user_attr(trial._trial_id, "interrupted", not spent)
         _tell(self.study, trial.number, TrialState.FAIL, None)
-
-
-def ended(trials: Sequence[FrozenTrial]) -> int:
-    """How many trials ended by themselves; repeats are none."""
-    return sum(trial.state.is_finished() and not is_interrupted(trial) for trial in without(trials))
-
-
-def is_interrupted(trial: FrozenTrial) -> bool:
-    """Cut off with its sweeper, and to be asked for again."""
-    return trial.state == TrialState.FAIL and bool(trial.user_attrs.get("interrupted"))
 
 
 def _successor(trial: FrozenTrial) -> FrozenTrial:
