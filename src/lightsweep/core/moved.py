@@ -1,0 +1,38 @@
+"""Where what a config of an earlier version names lies now, so that its runs, studies and files still open."""
+
+from collections.abc import Mapping
+from typing import Any
+
+_TARGET = "_target_"
+
+MOVED: Mapping[str, str] = {
+    "lightsweep.averaging.WeightAverage": "lightsweep.training.callbacks.WeightAverage",
+    "lightsweep.checkpoints.BestCheckpoint": "lightsweep.training.checkpoints.BestCheckpoint",
+    "lightsweep.insight.layers.Graph": "lightsweep.training.callbacks.Graph",
+    "lightsweep.insight.layers.Histograms": "lightsweep.training.callbacks.Histograms",
+    "lightsweep.insight.run_figures.RunFigures": "lightsweep.reports.run_figures.RunFigures",
+    "lightsweep.keras_rmsprop.KerasRMSprop": "lightsweep.training.optimization.KerasRMSprop",
+    "lightsweep.lr_monitor.LearningRateMonitor": "lightsweep.training.callbacks.LearningRateMonitor",
+    "lightsweep.progress.ProgressLine": "lightsweep.training.display.ProgressLine",
+    "lightsweep.run_folder.ConfigFirst": "lightsweep.runs.folder_hooks.ConfigFirst",
+    "lightsweep.schedules.constant": "lightsweep.training.optimization.constant",
+    "lightsweep.schedules.cosine": "lightsweep.training.optimization.cosine",
+    "lightsweep.schedules.plateau": "lightsweep.training.optimization.plateau",
+    "lightsweep.schedules.step": "lightsweep.training.optimization.step",
+    "lightsweep.tracking.loggers.mlflow": "lightsweep.training.loggers.mlflow_logger",
+    "lightsweep.tracking.loggers.wandb": "lightsweep.training.loggers.wandb_logger",
+}
+
+
+def with_new_names(node: Any) -> Any:
+    """A copy of plain dicts and lists in which each ``_target_`` has its name of today."""
+    if isinstance(node, Mapping):
+        return {key: current_name(value) if key == _TARGET else with_new_names(value) for key, value in node.items()}
+    if isinstance(node, list | tuple):
+        return [with_new_names(value) for value in node]
+    return node
+
+
+def current_name(name: Any) -> Any:
+    """The name of today of what a ``_target_`` names; what was not moved, and what is no text, as it is."""
+    return MOVED.get(name, name) if isinstance(name, str) else name
