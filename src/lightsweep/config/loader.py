@@ -51,6 +51,7 @@ class CheckedLoader(ConfigLoaderImpl):
 
     def _compose_config_from_defaults_list(self, defaults: Any, repo: Any) -> DictConfig:
         config = super()._compose_config_from_defaults_list(defaults=defaults, repo=repo)
+        targets.rename_moved(config)
         plain: Any = OmegaConf.to_container(config, resolve=False)
         hydra_keys.check_files(plain)
         files = config_files.Files(plain, repo)
@@ -75,6 +76,7 @@ class CheckedLoader(ConfigLoaderImpl):
             raise
         except (AssertionError, AttributeError, KeyError, TypeError) as error:  # of a file that is no config of Hydra's
             raise ConfigError(f"the config cannot be composed ({type(error).__name__}: {error})") from error
+        targets.rename_moved(config)  # also what was typed
         raw: Any = OmegaConf.to_container(config, resolve=False)
         if raw["hydra"]["mode"] == RunMode.MULTIRUN and config.hydra.runtime.choices.get("hydra/sweeper") == "basic":
             slips.check_grid(raw["hydra"]["overrides"]["task"])

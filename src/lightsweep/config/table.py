@@ -116,7 +116,7 @@ SLOTS: Mapping[str, Slot] = {
     "logger.*": Slot(
         "pytorch_lightning.loggers.Logger",
         classes=_named("pytorch_lightning.loggers", "CSVLogger", "TensorBoardLogger"),
-        functions=_named("lightsweep.training.loggers", "mlflow", "wandb"),
+        functions=_named("lightsweep.training.loggers", "mlflow_logger", "wandb_logger"),
     ),
     "trainer": Slot("pytorch_lightning.Trainer", classes=("pytorch_lightning.Trainer",)),
     "hydra.callbacks.*": Slot(

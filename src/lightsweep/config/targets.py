@@ -3,7 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
+from omegaconf import DictConfig, OmegaConf, flag_override
+
 from lightsweep.config import table
+from lightsweep.core import moved
 from lightsweep.core.errors import ConfigError
 
 TARGET = "_target_"
@@ -53,6 +56,22 @@ def _check_target(node: Mapping[str, Any], path: tuple[str, ...]) -> None:
             raise ConfigError(f"{key}.{argument} must be left out: {name} takes keywords only")
         if allowed is not None and argument not in allowed:
             raise ConfigError(f"{key}.{argument} must be left out: {name} takes {', '.join(sorted(allowed))}")
+
+
+def rename_moved(config: DictConfig) -> None:
+    """Give each ``_target_`` of a composed config, in place, its name of today. Nothing is resolved."""
+    plain: Any = OmegaConf.to_container(config, resolve=False)
+    with flag_override(config, "readonly", False):
+        _rename_below(config, plain)
+
+
+def _rename_below(node: Any, plain: Any) -> None:
+    """`plain` says what of the node is a node itself: an interpolation is a text there."""
+    for key, value in plain.items() if isinstance(plain, dict) else enumerate(plain):
+        if isinstance(value, dict | list):
+            _rename_below(node[key], value)
+        elif key == TARGET and value in moved.MOVED:
+            node[key] = moved.MOVED[value]
 
 
 def names(node: Any) -> list[str]:

@@ -8,6 +8,11 @@ _TARGET = "_target_"
 MOVED: Mapping[str, str] = {
     "lightsweep.averaging.WeightAverage": "lightsweep.training.callbacks.WeightAverage",
     "lightsweep.checkpoints.BestCheckpoint": "lightsweep.training.checkpoints.BestCheckpoint",
+    "lightsweep.data.augment.Augment": "lightsweep.data.transforms.Augment",
+    "lightsweep.data.cifar10.CIFAR10DataModule": "lightsweep.data.cifar.CIFAR10DataModule",
+    "lightsweep.data.cifar100.CIFAR100DataModule": "lightsweep.data.cifar.CIFAR100DataModule",
+    "lightsweep.data.digits.DigitsDataModule": "lightsweep.data.builtin.DigitsDataModule",
+    "lightsweep.data.fake.FakeDataModule": "lightsweep.data.builtin.FakeDataModule",
     "lightsweep.insight.layers.Graph": "lightsweep.training.callbacks.Graph",
     "lightsweep.insight.layers.Histograms": "lightsweep.training.callbacks.Histograms",
     "lightsweep.insight.run_figures.RunFigures": "lightsweep.reports.run_figures.RunFigures",
@@ -25,9 +30,12 @@ MOVED: Mapping[str, str] = {
 
 
 def with_new_names(node: Any) -> Any:
-    """A copy of plain dicts and lists in which each ``_target_`` has its name of today."""
+    """A copy of plain dicts and lists in which each ``_target_``, or flat ``data._target_``, has its name of today."""
     if isinstance(node, Mapping):
-        return {key: current_name(value) if key == _TARGET else with_new_names(value) for key, value in node.items()}
+        return {
+            key: current_name(value) if str(key).endswith(_TARGET) else with_new_names(value)
+            for key, value in node.items()
+        }
     if isinstance(node, list | tuple):
         return [with_new_names(value) for value in node]
     return node

@@ -71,6 +71,7 @@ def read_config(folder: Path) -> DictConfig:
         config = OmegaConf.load(folder / CONFIG)
         if not isinstance(config, DictConfig):
             raise ValueError("no mapping")
+        targets.rename_moved(config)
         content: Any = OmegaConf.to_container(config, resolve=False)
         typed = content.get(OVERRIDES, [])
         if not (isinstance(typed, list) and all(isinstance(line, str) for line in typed)):
