@@ -52,7 +52,7 @@ format: $(STAMP) ## put the code into its format and fix what ruff can fix
 bench: $(STAMP) ## measure the speed of training beside a plain loop and the usual template (ARGS: options)
 	@$(BIN)/python scripts/benchmark.py train $(ARGS)
 
-reproduce: $(STAMP) ## train what is missing of the reference experiments, write RESULTS.md (ARGS: families, options)
+reproduce: $(STAMP) ## train the missing reference experiments, write docs/reference/RESULTS.md (ARGS: families, options)
 	@$(BIN)/python scripts/reproduce.py $(ARGS)
 
 report: $(STAMP) ## rank runs by validation, in the terminal (SWEEP: a sweep's name; ARGS: folders, options, as --html report.html)

@@ -37,7 +37,7 @@ def default_data_dir() -> Path:
     return Path(os.environ.get("LIGHTSWEEP_DATA") or ROOT / "data")
 
 
-def once() -> None:
+def write_once() -> None:
     """Write it where conf/experiment/reference/ looks for it, unless it is there."""
     folder = default_data_dir() / NAME
     if not folder.exists():

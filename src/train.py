@@ -62,7 +62,7 @@ def train(cfg: DictConfig, folder: Path, *, kind: str, overrides: list[str]) -> 
 
     from pytorch_lightning.callbacks import LambdaCallback
 
-    from lightsweep.reports import scored
+    from lightsweep.reports import scored_run
     from lightsweep.runs import data_record, results, run_folder
     from lightsweep.runs.metrics import MetricsFile
     from lightsweep.training import checkpoints, display, footprint, trainer
@@ -102,8 +102,8 @@ def train(cfg: DictConfig, folder: Path, *, kind: str, overrides: list[str]) -> 
             display.print_scores(record.content("completed"), folder, of_best=chosen.name == run_folder.BEST_CHECKPOINT)
             best = metrics.best(cfg.monitor.metric, cfg.monitor.mode) or {"epoch": 0}
             loader = fitting.train_dataloader
-            run = scored.ScoredRun(folder, metrics.rows, best["epoch"], scores, data, loader, trackers)
-            scored.show(run, fitting.callbacks, report=cfg.report)  # type: ignore[attr-defined]
+            run = scored_run.ScoredRun(folder, metrics.rows, best["epoch"], scores, data, loader, trackers)
+            scored_run.show_scored_run(run, fitting.callbacks, report=cfg.report)  # type: ignore[attr-defined]
     return record.best_value
 
 

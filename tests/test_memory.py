@@ -1,6 +1,7 @@
 """What memory there is, and what is refused for want of it."""
 
 import math
+import os
 from pathlib import Path
 
 import numpy as np
@@ -121,3 +122,9 @@ def test_an_end_of_memory_is_known_by_its_error(allocate) -> None:
         allocate()
     assert memory.is_exhausted(end.value)
     assert not memory.is_exhausted(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+
+
+def test_cores_are_known_without_affinity(monkeypatch) -> None:
+    assert memory.available_cores() == len(os.sched_getaffinity(0))
+    monkeypatch.delattr(os, "sched_getaffinity")  # as on macOS
+    assert memory.available_cores() == os.cpu_count()

@@ -37,7 +37,7 @@ def run(options: Namespace) -> None:
     """Measure, print a table, write the file."""
     from benchmarks import report
     from lightsweep.core.files import write_whole
-    from lightsweep.data.decode import cores
+    from lightsweep.core.memory import available_cores
     from lightsweep.runs.run_folder import ROOT
 
     with tempfile.TemporaryDirectory(prefix="lightsweep-benchmark-") as scratch:
@@ -50,7 +50,7 @@ def run(options: Namespace) -> None:
         "side": options.side,
         "size": options.size,
         "mean_file_bytes": file_bytes // options.images,
-        "processes": cores(),
+        "processes": available_cores(),
         "machine": report.machine("cpu"),
         "first_start": cold,
         "images_per_second": options.images / cold["seconds"],

@@ -261,7 +261,7 @@ def test_many_files_are_decoded_by_processes_to_the_same_pixels(open_data: Opene
     shutil.rmtree(root / ".lightsweep-cache")
     monkeypatch.setattr(decode, "FEW", 5)
     monkeypatch.setattr(decode, "_CHUNK", 4)
-    monkeypatch.setattr(decode, "cores", lambda: 2)
+    monkeypatch.setattr(decode, "available_cores", lambda: 2)
     np.testing.assert_array_equal(open_data(root).arrays.train_images, here)
 
 

@@ -10,13 +10,14 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from lightsweep.runs.run_folder import JOURNAL
-from lightsweep.sweeper import liveness
+from lightsweep.core.paths import JOURNAL
+from lightsweep.sweeper import leases
 from lightsweep.sweeper.assignment import Outcome
 from lightsweep.sweeper.executors import workers
-from lightsweep.sweeper.ledger import Ledger, ended, is_interrupted
-from lightsweep.sweeper.liveness import LOST_AFTER, is_alive
+from lightsweep.sweeper.leases import LOST_AFTER, is_alive
 from lightsweep.sweeper.storage import Address, connect
+from lightsweep.sweeper.trial_queue import TrialQueue
+from lightsweep.sweeper.trials import count_ended, is_interrupted
 
 
 @pytest.fixture
@@ -25,10 +26,10 @@ def open_ledger(tmp_path: Path):
     address = Address(str(tmp_path / JOURNAL), "study")
     opened = []
 
-    def ledger(n_trials: int = 3, retries: int = 3) -> Ledger:
+    def ledger(n_trials: int = 3, retries: int = 3) -> TrialQueue:
         connect.cache_clear()
         study = optuna.create_study(study_name="study", storage=connect(address.place), load_if_exists=True)
-        opened.append(Ledger(study, address, n_trials=n_trials, retries=retries))
+        opened.append(TrialQueue(study, address, n_trials=n_trials, retries=retries))
         return opened[-1]
 
     yield ledger
@@ -62,7 +63,7 @@ def test_an_interrupted_trial_does_not_count_and_is_asked_for_again(open_ledger)
     again = ledger.claim()
     assert again.number == 1
     assert again.suggest_float("x", 0, 1) == trial.params["x"]
-    assert ended(ledger.trials()) == 0
+    assert count_ended(ledger.trials()) == 0
     ledger.tell(again, Outcome("complete", 0.5))
     assert ledger.is_done()
     assert is_interrupted(ledger.trials()[0])
@@ -181,7 +182,7 @@ def test_a_torn_line_is_cut_off_before_the_next_is_written(open_ledger, tmp_path
 @pytest.fixture
 def on_a_server(open_ledger, monkeypatch: pytest.MonkeyPatch):
     """The same ledgers, as if their journal were a database that other machines reach."""
-    monkeypatch.setattr("lightsweep.sweeper.ledger.is_server", lambda address: True)
+    monkeypatch.setattr("lightsweep.sweeper.trial_queue.is_server", lambda address: True)
     return open_ledger
 
 
@@ -216,7 +217,7 @@ def left(open_ledger):
     claimed[1].suggest_float("x", 0, 1)
     gone.owner.resign(trials_left=True)
 
-    def sweeper() -> Ledger:
+    def sweeper() -> TrialQueue:
         ledger = open_ledger(n_trials=3)
         ledger.goes_on = lambda number: number == 1
         return ledger
@@ -236,7 +237,7 @@ def test_a_trial_whose_job_goes_on_is_taken_over_first_and_as_it_is(left) -> Non
     assert [trial.user_attrs.get("retry_of") for trial in ledger.trials()] == [None, None, 0, None]
     assert ledger.claim() is None
     assert ledger.tell(adopted, Outcome("complete", 1.0))
-    assert ended(ledger.trials()) == 1
+    assert count_ended(ledger.trials()) == 1
 
 
 def test_one_of_two_sweepers_takes_it_over(left) -> None:
@@ -309,7 +310,7 @@ def test_a_grid_is_finished_after_an_interruption(tmp_path: Path) -> None:
     study = optuna.create_study(
         study_name="study", storage=connect(address.place), sampler=optuna.samplers.GridSampler(grid, seed=1)
     )
-    ledger = Ledger(study, address, n_trials=6, retries=3)
+    ledger = TrialQueue(study, address, n_trials=6, retries=3)
     interrupted = 0
     while (trial := ledger.claim()) is not None:
         trial.suggest_categorical("x", grid["x"])
@@ -325,13 +326,13 @@ def test_a_grid_is_finished_after_an_interruption(tmp_path: Path) -> None:
     assert sorted(visited) == [(x, y) for x in grid["x"] for y in grid["y"]]
 
 
-def seen(ledger: Ledger) -> float:
+def seen(ledger: TrialQueue) -> float:
     return ledger.trials()[0].user_attrs["lightsweep"]["seen"]
 
 
 @pytest.fixture
 def quickly_renewed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lightsweep.sweeper.liveness.RENEW_EVERY", 0.05)
+    monkeypatch.setattr("lightsweep.sweeper.leases.RENEW_EVERY", 0.05)
 
 
 @pytest.mark.usefixtures("quickly_renewed")
@@ -339,7 +340,7 @@ def test_a_lease_is_renewed_while_a_trial_keeps_the_sweeper_busy(open_ledger) ->
     ledger, other = open_ledger(), open_ledger()
     ledger.claim()
     first = seen(other)
-    with liveness.renewing(ledger.renew):
+    with leases.renewing(ledger.renew):
         time.sleep(0.5)  # as a trial in this process does
         again = seen(other)
         assert again > first
@@ -360,7 +361,7 @@ def test_a_renewal_that_fails_ends_nothing(open_ledger, monkeypatch: pytest.Monk
         failures.append(arguments)
         raise OSError("the server is gone")
 
-    with liveness.renewing(ledger.renew):
+    with leases.renewing(ledger.renew):
         with monkeypatch.context() as patch:
             patch.setattr(storage, "set_trial_user_attr", down)
             time.sleep(0.3)
@@ -378,7 +379,7 @@ def test_books_are_kept_while_they_are_renewed(tmp_path: Path, kind: str) -> Non
     place = {"journal": str(tmp_path / JOURNAL), "sqlite": f"sqlite:///{tmp_path}/study.db"}[kind]
     connect.cache_clear()
     study = optuna.create_study(study_name="study", storage=connect(place))
-    ledger = Ledger(study, Address(place, "study"), n_trials=25, retries=0)
+    ledger = TrialQueue(study, Address(place, "study"), n_trials=25, retries=0)
     stop = threading.Event()
 
     def renew() -> None:
@@ -401,12 +402,12 @@ def test_books_are_kept_while_they_are_renewed(tmp_path: Path, kind: str) -> Non
 
 def test_a_trial_in_this_process_does_not_keep_the_lease_from_being_renewed(tiny_sweep, monkeypatch) -> None:
     """The loop has no turn while a trial runs with n_jobs=0."""
-    monkeypatch.setattr("lightsweep.sweeper.liveness.RENEW_EVERY", 0.05)
+    monkeypatch.setattr("lightsweep.sweeper.leases.RENEW_EVERY", 0.05)
     renewed: list[float] = []
     running: list[tuple[float, float]] = []
-    renew, run = Ledger.renew, workers.run
+    renew, run = TrialQueue.renew, workers.run
 
-    def watched(ledger: Ledger) -> None:
+    def watched(ledger: TrialQueue) -> None:
         renew(ledger)
         renewed.append(time.monotonic())
 
@@ -417,7 +418,7 @@ def test_a_trial_in_this_process_does_not_keep_the_lease_from_being_renewed(tiny
         running.append((begun, time.monotonic()))
         return outcome
 
-    monkeypatch.setattr(Ledger, "renew", watched)
+    monkeypatch.setattr(TrialQueue, "renew", watched)
     monkeypatch.setattr(workers, "run", timed)
     assert tiny_sweep("hydra.sweeper.n_trials=2").code == 0
     for begun, over in running:

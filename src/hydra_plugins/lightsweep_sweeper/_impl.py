@@ -11,8 +11,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from lightsweep.core.errors import ConfigError
 from lightsweep.core.nearest import guess
-from lightsweep.sweeper import cmaes, plan, session
-from lightsweep.sweeper.settings import Settings
+from lightsweep.sweeper import plan, samplers, session
+from lightsweep.sweeper.plan import Settings
 
 
 def run(
@@ -25,7 +25,7 @@ def run(
     """Run a sweep; returns the best value."""
     _check_keys(settings)
     optuna.logging.set_verbosity(logging.WARNING)
-    cmaes.restrict()
+    samplers.restrict_cmaes()
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)  # chosen on purpose
     plain: dict[str, Any] = {
         name: OmegaConf.to_container(value, resolve=True)
@@ -33,7 +33,7 @@ def run(
         else value
         for name, value in settings.items()
     }
-    return session.run(plan.make(Settings(**plain), config, hydra_context, task_function, arguments))
+    return session.run(plan.make_plan(Settings(**plain), config, hydra_context, task_function, arguments))
 
 
 def _check_keys(settings: dict[str, Any]) -> None:

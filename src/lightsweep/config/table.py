@@ -59,7 +59,7 @@ _CALLBACKS = (
     "lightsweep.training.checkpoints.BestCheckpoint",
     "lightsweep.training.callbacks.Graph",
     "lightsweep.training.callbacks.Histograms",
-    "lightsweep.reports.run_figures.RunFigures",
+    "lightsweep.reports.scored_run.RunFigures",
     "lightsweep.training.callbacks.LearningRateMonitor",
     "lightsweep.training.display.ProgressLine",
 )

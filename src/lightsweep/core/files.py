@@ -4,6 +4,7 @@ import errno
 import fcntl
 import json
 import os
+import re
 import secrets
 import shutil
 import tempfile
@@ -168,3 +169,18 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+def set_aside(path: Path) -> None:
+    """Rename a folder to ``NAME.earlier-1``, or the next free number, to make room for another one."""
+    if not path.exists() and not path.is_symlink():
+        return
+    number = 1
+    while (aside := path.with_name(f"{path.name}.earlier-{number}")).exists():
+        number += 1
+    path.rename(aside)
+
+
+def is_set_aside(name: str) -> bool:
+    """Was a folder of this name renamed by `set_aside`?"""
+    return re.search(r"\.earlier-\d+$", name) is not None

@@ -1,9 +1,10 @@
-"""How much memory there is, so that what cannot fit is refused before it is allocated.
+"""How much memory and how many cores there are, so that what cannot fit is refused before it is allocated.
 
 This module is imported before torch is.
 """
 
 import math
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -54,6 +55,11 @@ def available(system: Path = Path("/")) -> float:
         system: the root of the file system, where ``/proc`` and ``/sys`` are.
     """
     return min([_of_machine(system / "proc" / "meminfo"), *_of_groups(system)])
+
+
+def available_cores() -> int:
+    """How many cores this process may use; where the system does not say (macOS), how many the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def text(size: float) -> str:

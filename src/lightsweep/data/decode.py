@@ -20,6 +20,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from lightsweep.core.errors import RunFailed
+from lightsweep.core.memory import available_cores
 
 VERSION = 1  # another one where the same file gives other pixels: what was kept is then decoded anew
 RESIZES = ("squash", "crop", "pad")
@@ -235,16 +236,11 @@ def decode_all(files: Sequence[str], form: Form, target: Target | None, tell: Ca
     size = max(1, min(_CHUNK, _CHUNK_BYTES // form.bytes_each))
     chunks = [Chunk(first, files[first : first + size], form, target) for first in range(0, len(files), size)]
     results = []
-    with _mapping(1 if len(files) <= FEW else min(cores(), len(chunks))) as apply:
+    with _mapping(1 if len(files) <= FEW else min(available_cores(), len(chunks))) as apply:
         for result in apply(decode_chunk, chunks):
             results.append(result)
             tell(result.count)
     return results
-
-
-def cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 Apply = Callable[[Callable[[Chunk], Decoded], Iterable[Chunk]], Iterator[Decoded]]

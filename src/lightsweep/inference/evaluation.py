@@ -21,8 +21,7 @@ from lightsweep.core.files import replacing, write_whole
 from lightsweep.core.text import printable
 from lightsweep.data.module import ImageDataModule
 from lightsweep.inference.predictor import Hardware
-from lightsweep.reports import classification_report
-from lightsweep.reports.pictures import confusion, mistakes, style
+from lightsweep.reports import classification_report, pictures
 from lightsweep.runs import results
 from lightsweep.runs.results import confusion_csv
 from lightsweep.runs.run_folder import ROOT
@@ -183,10 +182,10 @@ def write_evaluation(folder: Path, evaluation: Evaluation, place: Hardware, fact
     """
     part, score = evaluation.part, evaluation.score
     names = part.data.class_names
-    report = classification_report.measure(part.name, part.labels, score.probabilities, names)
+    report = classification_report.measure_report(part.name, part.labels, score.probabilities, names)
     texts = {
-        "report.txt": classification_report.as_text(report),
-        "report.json": _json(classification_report.as_json(report)),
+        "report.txt": classification_report.report_as_text(report),
+        "report.json": _json(classification_report.report_as_json(report)),
         "confusion.csv": confusion_csv(score.confusion, names),
         EVALUATION_FILE: _json(_content(evaluation, place, facts)),
     }
@@ -194,7 +193,7 @@ def write_evaluation(folder: Path, evaluation: Evaluation, place: Hardware, fact
         write_whole(folder / name, text)
     for name, figure in _figures(evaluation).items():
         with replacing(folder / name) as temporary:
-            temporary.write_bytes(style.png(figure))
+            temporary.write_bytes(pictures.render_png(figure))
 
 
 def _content(evaluation: Evaluation, place: Hardware, facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -215,9 +214,9 @@ def _figures(evaluation: Evaluation) -> dict[str, Figure]:
     names = part.data.class_names
     heading = f"{part.name}: {evaluation.images:,} images, accuracy {evaluation.score.acc:.4f}"
     return {
-        "confusion.png": confusion.counts(counts, names, heading),
-        "confusion_normalised.png": confusion.row_normalised(counts, names, heading),
-        "most_wrong.png": mistakes.most_wrong(
+        "confusion.png": pictures.draw_confusion_counts(counts, names, heading),
+        "confusion_normalised.png": pictures.draw_confusion_shares(counts, names, heading),
+        "most_wrong.png": pictures.draw_mistakes(
             part.name, part.labels, evaluation.score.probabilities, names, part.images, _MISTAKES
         ),
     }

@@ -8,7 +8,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from lightsweep.core import links
+from lightsweep.core import files, links
 from lightsweep.core.errors import ConfigError
 from lightsweep.core.files import read_json
 from lightsweep.core.text import printable
@@ -104,7 +104,7 @@ def _of_sweep(folder: Path, which: str | None) -> Weights:
     confirmation = _read(folder / "confirmation.json")
     alone = "baseline" in confirmation and "best" not in confirmation  # the best is the baseline
     name = "baseline" if alone else "best"
-    confirmed = sorted(run for run in folder.glob(f"confirm/{name}-seed-*") if not run_folder.is_set_aside(run.name))
+    confirmed = sorted(run for run in folder.glob(f"confirm/{name}-seed-*") if not files.is_set_aside(run.name))
     if confirmed and str(confirmation.get("best_trial")) == best["trial"]:
         run = _best_of(confirmed, folder)
         return _of_run(run, which, f"{trial}, in its confirmation the best seed by validation")

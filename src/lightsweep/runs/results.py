@@ -172,7 +172,7 @@ def git_commit(folder: Path) -> str | None:
     records do not count); None outside a repository."""
     try:
         head = _git(folder, "rev-parse", "HEAD")
-        changed = _git(folder, "status", "--porcelain", "--untracked-files=no", "--", ".", ":!*.md", ":!results")
+        changed = _git(folder, "status", "--porcelain", "--untracked-files=no", "--", ".", ":!*.md", ":!docs")
     except (OSError, subprocess.SubprocessError):
         return None
     return f"{head}-dirty" if changed else head

@@ -17,7 +17,7 @@ from lightsweep.core.waiting import Wait
 from lightsweep.sweeper.assignment import Assignment, Outcome
 from lightsweep.sweeper.executors.slot import Slot
 from lightsweep.sweeper.executors.workers import InlineSlot
-from lightsweep.sweeper.ledger import Ledger
+from lightsweep.sweeper.trial_queue import TrialQueue
 from lightsweep.sweeper.trial_run import TrialRun
 
 GRACE = 60.0  # seconds that running jobs have to end in order
@@ -92,7 +92,7 @@ class Controller:
 
     def __init__(
         self,
-        ledger: Ledger,
+        ledger: TrialQueue,
         slots: Sequence[Slot],
         *,
         begin: Callable[[Trial], TrialRun | None],

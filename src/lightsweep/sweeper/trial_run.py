@@ -1,5 +1,6 @@
 """A trial under way: its jobs, one a seed, and what they add up to."""
 
+import json
 import logging
 import time
 import warnings
@@ -13,11 +14,12 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.pruners import BasePruner, WilcoxonPruner
 from optuna.trial import Trial
 
-from lightsweep.sweeper import seeds as several
+from lightsweep.core.files import write_whole
 from lightsweep.sweeper.assignment import Assignment, Outcome
-from lightsweep.sweeper.leaderboard import folder_of
 from lightsweep.sweeper.reports import StorageReports
+from lightsweep.sweeper.statistics import spread
 from lightsweep.sweeper.storage import Address
+from lightsweep.sweeper.trials import folder_of
 
 log = logging.getLogger(__name__)
 
@@ -87,8 +89,8 @@ class TrialRun:
         return self.pruner.prune(self.trial.study, self.trial.study._storage.get_trial(self.trial._trial_id))
 
     def _sum_up(self, outcome: Outcome) -> Outcome:
-        facts = several.mean_facts(self.facts)
-        several.write_result(
+        facts = mean_facts(self.facts)
+        write_trial_result(
             self.folder / folder_of(self.number),
             status={"complete": "completed"}.get(outcome.state, outcome.state),
             seeds=self.seeds,
@@ -96,5 +98,47 @@ class TrialRun:
             facts=facts,
             error=outcome.error,
         )
-        std = several.spread(self.values)
+        std = spread(self.values)
         return Outcome(outcome.state, outcome.value, outcome.error, {**facts, **({} if std is None else {"std": std})})
+
+
+_MEASURES = ("loss", "acc", "f1", "balanced_acc")
+_AVERAGED = (*(f"{part}/{name}" for part in ("train", "val", "test") for name in _MEASURES), "best_epoch", "epochs")
+
+
+def mean_facts(facts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Means of what the seeds measured, and the sum of their seconds."""
+    means: dict[str, Any] = {}
+    for name in _AVERAGED:
+        values = [fact[name] for fact in facts if isinstance(fact.get(name), int | float)]
+        if values:
+            means[name] = fmean(values)
+    if facts and "params" in facts[0]:
+        means["params"] = facts[0]["params"]
+    means["seconds"] = sum(fact.get("seconds") or 0.0 for fact in facts)
+    return means
+
+
+def write_trial_result(
+    folder: Path,
+    *,
+    status: str,
+    seeds: Sequence[int],
+    values: Sequence[float],
+    facts: dict[str, Any],
+    error: str | None,
+) -> None:
+    """The trial's result.json beside its seeds' folders."""
+    content: dict[str, Any] = {
+        "status": status,
+        "kind": "trial",
+        "seeds": list(seeds)[: len(values)],
+        "values": list(values),
+        "best_value": fmean(values) if values else None,
+        "std": spread(values),
+        **facts,
+    }
+    if error:
+        content["error"] = error
+    folder.mkdir(parents=True, exist_ok=True)
+    write_whole(folder / "result.json", json.dumps(content, indent=1) + "\n")

@@ -12,8 +12,8 @@ from statistics import fmean, stdev
 from typing import Any
 
 from lightsweep.core.gaps import difference
-from lightsweep.sweeper import welch
-from lightsweep.sweeper.search import Confirmed, Search, noise_of_trials
+from lightsweep.sweeper import statistics
+from lightsweep.sweeper.statistics import Confirmed, Search, noise_of_trials
 
 _NAMED = 5  # trials in a sentence; the others are counted
 _TO_BEGIN = 3  # seeds to confirm with, where nothing says how many it takes
@@ -111,7 +111,7 @@ def _to_know(seeds: int, why: str = "") -> str:
 def _compared(
     found: Search, score: str, best: Sequence[float], baseline: Sequence[float]
 ) -> tuple[str, list[str], _Numbers]:
-    result = welch.test(best, baseline)
+    result = statistics.welch_test(best, baseline)
     numbers = {
         "score": score,
         "difference": result.difference,
@@ -130,7 +130,7 @@ def _compared(
         said = f"{same}, {seeds}." if result.difference == 0.0 else f"{_not_known(found)}: {gap}, {seeds}, but {why}."
         return outcome, [said], numbers
     low, high = (difference(score, end).removesuffix(" points") for end in result.interval)
-    measured = f"{gap} (95 % interval {low} to {high}, {seeds}, Welch p {welch.p_in_words(result.p)})"
+    measured = f"{gap} (95 % interval {low} to {high}, {seeds}, Welch p {statistics.format_p(result.p)})"
     if outcome != "unclear":
         return outcome, [f"{trial} is {outcome} than the baseline: {measured}."], numbers
     said = f"{_not_known(found)}: {measured}, which noise alone may give."
@@ -141,7 +141,7 @@ def _compared(
     return outcome, [said, _to_know(count, why)], {**numbers, "confirm_with": count}
 
 
-def _outcome(result: welch.Test, maximises: bool) -> str:
+def _outcome(result: statistics.WelchTest, maximises: bool) -> str:
     if result.interval is None or result.interval[0] <= 0.0 <= result.interval[1]:
         return "unclear"
     return "better" if (result.difference > 0) == maximises else "worse"

@@ -13,11 +13,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from lightsweep.core import files
 from lightsweep.core.errors import RunFailed
 from lightsweep.core.files import read_regular
 from lightsweep.core.paths import is_inside
 from lightsweep.core.waiting import Wait
-from lightsweep.sweeper import confirmation
 from lightsweep.sweeper.assignment import OUTCOME, Assignment, Outcome, read_outcome
 from lightsweep.sweeper.executors import job_marks
 from lightsweep.sweeper.executors.cluster import DONE, FAULT, NO_FAULT, RUNNING, UNKNOWN, Cluster, State
@@ -99,7 +99,7 @@ class Queue:
         folder = self.folder / assignment.folder
         job = _Job(assignment, folder, Mailbox(folder, assignment.reports) if assignment.reports else None)
         if (found := self._found(folder)) is None:
-            confirmation.set_aside(folder)  # a new job has none, unless somebody made it
+            files.set_aside(folder)  # a new job has none, unless somebody made it
         else:
             job.job_id, job.log, job.ours = found.job_id, found.log, found.ours
         (self._waiting if found is None else self._running).append(job)

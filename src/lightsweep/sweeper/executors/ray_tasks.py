@@ -13,11 +13,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from lightsweep.core import files
 from lightsweep.core.errors import StorageLost
 from lightsweep.core.files import write_whole
 from lightsweep.core.waiting import Wait
 from lightsweep.runs import data_record
-from lightsweep.sweeper import best_config, confirmation
+from lightsweep.sweeper import best_config
 from lightsweep.sweeper.assignment import Assignment, Outcome, last_line
 from lightsweep.sweeper.executors import ray_connection
 from lightsweep.sweeper.executors.slot import Executor
@@ -101,7 +102,7 @@ def run_task(place: Workplace, assignment: Assignment, board: Any, job: str) -> 
     signal.signal(signal.SIGINT, signal.default_int_handler)  # by which Ray cancels; a node of `ray start &` ignores it
     prepare(place)
     folder = Path(place.config.hydra.sweep.dir).absolute() / assignment.folder
-    confirmation.set_aside(folder)  # a disk of the node's own may have one, of another sweep
+    files.set_aside(folder)  # a disk of the node's own may have one, of another sweep
     try:
         outcome = run(place, assignment)
     except KeyboardInterrupt:  # before the run could catch it
