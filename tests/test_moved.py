@@ -4,9 +4,9 @@ import pytest
 from hydra.utils import get_object
 from omegaconf import OmegaConf
 
-from lightsweep.config import table, targets
+from lightsweep.config import allowlist, permissions
 from lightsweep.core.errors import ConfigError
-from lightsweep.core.moved import MOVED, with_new_names
+from lightsweep.core.moved import MOVED, rename_moved, with_new_names
 from lightsweep.runs import saved_config
 
 # Every name of lightsweep's that version 0.1 let a config call, by the key at which it stood.
@@ -40,7 +40,7 @@ NAMES = [(key, f"lightsweep.{name}") for key, names in VERSION_0_1.items() for n
 @pytest.mark.parametrize(("key", "name"), NAMES)
 def test_a_name_of_that_version_is_one_that_may_stand_there(key: str, name: str) -> None:
     (node,) = with_new_names([{"_target_": name}])
-    slot = table.slot(key.split("."))
+    slot = allowlist.find_node(key.split("."))
     assert slot is not None
     assert node["_target_"] in slot.names
     assert callable(get_object(node["_target_"]))
@@ -86,6 +86,6 @@ def test_flat_keys_and_lists_have_todays_names_too() -> None:
 
 def test_no_other_name_may_stand_at_a_key_for_having_been_moved() -> None:
     config = OmegaConf.create({"scheduler": {"_target_": "lightsweep.averaging.WeightAverage"}})
-    targets.rename_moved(config)
+    rename_moved(config)
     with pytest.raises(ConfigError, match="scheduler._target_ must be in the table"):
-        targets.check(OmegaConf.to_container(config))
+        permissions.check_targets(OmegaConf.to_container(config))

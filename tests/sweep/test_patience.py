@@ -14,11 +14,11 @@ from optuna.storages import InMemoryStorage
 from optuna.trial import TrialState, create_trial
 from sqlalchemy.exc import DataError, OperationalError
 
-from lightsweep.core import waiting
+from lightsweep.core import text
 from lightsweep.core.errors import StorageLost
 from lightsweep.core.paths import JOURNAL
 from lightsweep.sweeper import storage as patience
-from lightsweep.sweeper.assignment import Outcome, _outcome
+from lightsweep.sweeper.job import JobResult, JobState, TrialContext, _run
 from lightsweep.sweeper.leases import LOST_AFTER, is_alive
 from lightsweep.sweeper.storage import Address, Retry, RetryingStorage, connect, follow, transient
 from lightsweep.sweeper.trial_queue import TrialQueue
@@ -31,7 +31,7 @@ GONE = OperationalError("SELECT 1", None, Exception("server closed the\nconnecti
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(patience, "_PAUSES", (0.01, 0.05))
-    monkeypatch.setattr(waiting, "SAY_AFTER", 0.1)
+    monkeypatch.setattr(text, "SAY_AFTER", 0.1)
     monkeypatch.setattr("lightsweep.sweeper.storage._LOCKED", 0.1)
     connect.cache_clear()
     follow.cache_clear()
@@ -166,7 +166,7 @@ def test_a_trial_whose_making_was_not_answered_is_found_as_cut_off(tmp_path: Pat
     monkeypatch.setattr(journal, "create_new_trial", forgets)
     ledger = TrialQueue(study, address, n_trials=2, retries=3)
     for _ in range(2):
-        assert ledger.tell(ledger.claim(), Outcome("complete", 1.0))
+        assert ledger.tell(ledger.claim(), JobResult(JobState.COMPLETED, 1.0))
     assert ledger.claim() is None
     assert [is_interrupted(trial) for trial in ledger.trials()] == [True, False, False]
     ledger.close()
@@ -203,7 +203,10 @@ def test_a_job_that_lost_its_study_is_no_failure() -> None:
     def job(cfg) -> float:
         raise StorageLost("the database could not be used")
 
-    assert _outcome(job, None) == Outcome("interrupted", error="the database could not be used")
+    result = _run(job, None, TrialContext(None))
+    assert result == JobResult(
+        JobState.INTERRUPTED, error="the database could not be used", facts={"status": "interrupted"}
+    )
 
 
 @pytest.fixture

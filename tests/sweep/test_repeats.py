@@ -10,7 +10,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from lightsweep.core.paths import JOURNAL
 from lightsweep.sweeper import fixed
-from lightsweep.sweeper.assignment import Outcome
+from lightsweep.sweeper.job import JobResult, JobState
 from lightsweep.sweeper.points import MOST_REPEATS, Repeats, _point, list_points
 from lightsweep.sweeper.space_text import parse
 from lightsweep.sweeper.storage import Address, connect, follow
@@ -63,7 +63,7 @@ def test_each_point_of_a_space_is_tried_once_and_then_it_is_said(open_ledger) ->
     tried = []
     while (trial := draw(ledger)) is not None:
         tried.append(trial.params["x"])
-        ledger.tell(trial, Outcome("complete", float(trial.params["x"])))
+        ledger.tell(trial, JobResult(JobState.COMPLETED, float(trial.params["x"])))
     assert sorted(tried) == [0, 1, 2]
     assert count_ended(ledger.trials()) == 3
     assert ledger.is_done()
@@ -72,7 +72,7 @@ def test_each_point_of_a_space_is_tried_once_and_then_it_is_said(open_ledger) ->
 
 def test_a_sampler_that_repeats_itself_in_a_space_that_cannot_be_listed_ends_the_sweep(open_ledger) -> None:
     ledger = open_ledger(points=None)
-    ledger.tell(draw(ledger), Outcome("complete", 1.0))
+    ledger.tell(draw(ledger), JobResult(JobState.COMPLETED, 1.0))
     assert draw(ledger) is None
     assert len(ledger.trials()) == 1 + MOST_REPEATS
     assert ledger.is_done()
@@ -85,12 +85,12 @@ def test_a_sampler_that_repeats_itself_in_a_space_that_cannot_be_listed_ends_the
 @pytest.mark.parametrize(
     ("outcome", "state", "value"),
     [
-        (Outcome("complete", 0.25), TrialState.COMPLETE, 0.25),
-        (Outcome("pruned"), TrialState.PRUNED, 0.125),
-        (Outcome("failed", error="no luck"), TrialState.FAIL, None),
+        (JobResult(JobState.COMPLETED, 0.25), TrialState.COMPLETE, 0.25),
+        (JobResult(JobState.PRUNED), TrialState.PRUNED, 0.125),
+        (JobResult(JobState.FAILED, error="no luck"), TrialState.FAIL, None),
     ],
 )
-def test_the_sampler_is_told_what_is_known(open_ledger, outcome: Outcome, state: TrialState, value) -> None:
+def test_the_sampler_is_told_what_is_known(open_ledger, outcome: JobResult, state: TrialState, value) -> None:
     ledger = open_ledger()
     first = draw(ledger)
     first.report(0.125, 3)
@@ -112,11 +112,11 @@ def test_what_runs_is_waited_for_and_what_was_cut_off_is_no_repeat(open_ledger) 
     running = draw(ledger, most=1)
     assert draw(ledger, most=1) is None
     assert not ledger.is_done()  # it may be cut off
-    ledger.tell(running, Outcome("interrupted"))
+    ledger.tell(running, JobResult(JobState.INTERRUPTED))
     again = draw(ledger, most=1)
     assert again is not None
     assert ledger.trials()[again.number].user_attrs["retry_of"] == running.number
-    ledger.tell(again, Outcome("complete", 1.0))
+    ledger.tell(again, JobResult(JobState.COMPLETED, 1.0))
     assert ledger.is_done()
 
 
@@ -135,13 +135,13 @@ def test_a_trial_that_ends_lets_the_sampler_try_again(open_ledger) -> None:
     first = draw(ledger)
     assert draw(ledger) is None
     assert ledger.repeats.why_over(ledger.trials())
-    ledger.tell(first, Outcome("complete", 1.0))
+    ledger.tell(first, JobResult(JobState.COMPLETED, 1.0))
     assert ledger.repeats.why_over(ledger.trials()) is None
 
 
 def test_values_of_other_settings_or_data_are_not_known(open_ledger) -> None:
     ledger = open_ledger()
-    ledger.tell(draw(ledger), Outcome("complete", 1.0))
+    ledger.tell(draw(ledger), JobResult(JobState.COMPLETED, 1.0))
     ledger.forget(1)
     trial = ledger.claim()
     trial.suggest_categorical("x", [0, 1, 2])

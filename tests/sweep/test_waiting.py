@@ -7,12 +7,12 @@ from threading import Timer
 import optuna
 import pytest
 
-from lightsweep.core import waiting
+from lightsweep.core import text
 from lightsweep.core.errors import RunFailed
 from lightsweep.core.paths import JOURNAL
 from lightsweep.sweeper import locks
-from lightsweep.sweeper.assignment import Outcome
 from lightsweep.sweeper.controller import Controller, Limits
+from lightsweep.sweeper.job import JobResult, JobState
 from lightsweep.sweeper.leases import AHEAD, Lease, Owner, is_alive
 from lightsweep.sweeper.locks import FileLock
 from lightsweep.sweeper.storage import Address, connect
@@ -21,7 +21,7 @@ from lightsweep.sweeper.trial_queue import TrialQueue
 
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(waiting, "SAY_AFTER", 0.2)
+    monkeypatch.setattr(text, "SAY_AFTER", 0.2)
 
 
 @pytest.fixture
@@ -99,7 +99,7 @@ def test_who_waits_for_an_office_says_so_once(tmp_path: Path, capsys) -> None:
 def test_a_sweep_that_waits_for_anothers_trial_says_so_once(open_ledger, capsys) -> None:
     one, other = open_ledger(n_trials=1), open_ledger(n_trials=1)
     trial = one.claim()
-    Timer(2.0, lambda: one.tell(trial, Outcome("complete", 1.0))).start()
+    Timer(2.0, lambda: one.tell(trial, JobResult(JobState.COMPLETED, 1.0))).start()
     controlled(other).run_trials()
     assert capsys.readouterr().err == (
         "waiting for trial 0 of another sweeper; as long as it runs, or 60 s after the last sign of a sweeper that is"

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from omegaconf import DictConfig, OmegaConf, flag_override
+
 _TARGET = "_target_"
 
 MOVED: Mapping[str, str] = {
@@ -15,7 +17,7 @@ MOVED: Mapping[str, str] = {
     "lightsweep.data.fake.FakeDataModule": "lightsweep.data.builtin.FakeDataModule",
     "lightsweep.insight.layers.Graph": "lightsweep.training.callbacks.Graph",
     "lightsweep.insight.layers.Histograms": "lightsweep.training.callbacks.Histograms",
-    "lightsweep.insight.run_figures.RunFigures": "lightsweep.reports.run_figures.RunFigures",
+    "lightsweep.insight.run_figures.RunFigures": "lightsweep.reports.scored_run.RunFigures",
     "lightsweep.keras_rmsprop.KerasRMSprop": "lightsweep.training.optimization.KerasRMSprop",
     "lightsweep.lr_monitor.LearningRateMonitor": "lightsweep.training.callbacks.LearningRateMonitor",
     "lightsweep.progress.ProgressLine": "lightsweep.training.display.ProgressLine",
@@ -39,6 +41,21 @@ def with_new_names(node: Any) -> Any:
     if isinstance(node, list | tuple):
         return [with_new_names(value) for value in node]
     return node
+
+
+def rename_moved(config: DictConfig) -> None:
+    """Give each ``_target_`` of a config, in place, its name of today. Nothing is resolved."""
+    with flag_override(config, "readonly", False):
+        _rename_below(config, OmegaConf.to_container(config, resolve=False))
+
+
+def _rename_below(node: Any, plain: Any) -> None:
+    """`plain` says what of the node is a node itself: an interpolation is a text there."""
+    for key, value in plain.items() if isinstance(plain, dict) else enumerate(plain):
+        if isinstance(value, dict | list):
+            _rename_below(node[key], value)
+        elif key == _TARGET and value != (name := current_name(value)):
+            node[key] = name
 
 
 def current_name(name: Any) -> Any:

@@ -7,9 +7,9 @@ from statistics import fmean
 from typing import Any
 
 from lightsweep.core.checks import is_number
-from lightsweep.core.files import is_set_aside, read_json, set_aside, write_whole
-from lightsweep.core.gaps import difference
-from lightsweep.sweeper.assignment import Assignment
+from lightsweep.core.files import is_set_aside, read_json, set_aside, write_atomic
+from lightsweep.core.text import format_difference
+from lightsweep.sweeper.job import Job
 from lightsweep.sweeper.statistics import Confirmed, Search, spread
 from lightsweep.sweeper.verdict import Verdict, judge
 
@@ -34,23 +34,23 @@ def fresh_seeds(count: int, used: Sequence[int]) -> list[int]:
 
 def confirmation_jobs(
     folder: Path, configurations: Mapping[str, Sequence[str]], seeds: Sequence[int]
-) -> tuple[list[Assignment], list[Assignment]]:
+) -> tuple[list[Job], list[Job]]:
     """The confirmation's jobs: those that are finished, and those to run.
 
     Args:
         configurations: overrides by name, best and baseline; baseline alone where that is the best.
     """
-    finished: list[Assignment] = []
-    missing: list[Assignment] = []
+    finished: list[Job] = []
+    missing: list[Job] = []
     for name, overrides in configurations.items():
         for seed in seeds:
             wanted = (*overrides, "test=true", f"seed={seed}")
-            assignment = Assignment("confirmation", wanted, f"confirm/{name}-seed-{seed}", len(finished) + len(missing))
-            (finished if _is_finished(folder, assignment) else missing).append(assignment)
+            job = Job("confirmation", wanted, f"confirm/{name}-seed-{seed}", len(finished) + len(missing))
+            (finished if _is_finished(folder, job) else missing).append(job)
     return finished, missing
 
 
-def set_aside_earlier(folder: Path, best: Sequence[str] | None, jobs: Sequence[Assignment]) -> None:
+def set_aside_earlier(folder: Path, best: Sequence[str] | None, jobs: Sequence[Job]) -> None:
     """Set the runs of an earlier best aside, which no job of now takes the place of.
 
     Args:
@@ -90,7 +90,7 @@ def summarise(
 
 
 def _write(folder: Path, summary: Mapping[str, Any]) -> None:
-    write_whole(folder / FILE, json.dumps(summary, indent=1) + "\n")
+    write_atomic(folder / FILE, json.dumps(summary, indent=1) + "\n")
 
 
 def confirmation_heading(confirmed: Confirmed) -> str:
@@ -113,7 +113,7 @@ def confirmation_rows(confirmed: Confirmed, metric: str) -> list[dict[str, Any]]
         row: dict[str, Any] = {"configuration": name, "n": max(map(len, scores.values()), default=0)}
         row |= {score: _mean(scores[score]) if score in scores else "" for score in shown}
         if compared is not None:
-            gap = difference(compared, fmean(scores[compared]) - fmean(confirmed.values("baseline", compared)))
+            gap = format_difference(compared, fmean(scores[compared]) - fmean(confirmed.values("baseline", compared)))
             row[f"{compared} to the baseline"] = "" if name == "baseline" else gap
         if confirmed.failed.get(name):
             row["failed"] = confirmed.failed[name]
@@ -126,9 +126,9 @@ def _mean(values: Sequence[float]) -> str:
     return f"{fmean(values):.4f}" + ("" if std is None else f" ± {std:.4f}")
 
 
-def _is_finished(folder: Path, assignment: Assignment) -> bool:
-    result = _result(folder / assignment.folder)
-    return result.get("status") == "completed" and set(assignment.overrides) <= set(result.get("overrides", []))
+def _is_finished(folder: Path, job: Job) -> bool:
+    result = _result(folder / job.folder)
+    return result.get("status") == "completed" and set(job.overrides) <= set(result.get("overrides", []))
 
 
 def _result(folder: Path) -> dict[str, Any]:

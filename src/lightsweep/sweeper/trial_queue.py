@@ -16,7 +16,7 @@ import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
-from lightsweep.sweeper.assignment import Outcome
+from lightsweep.sweeper.job import JobResult, JobState
 from lightsweep.sweeper.leases import LOST_AFTER, Lease, Owner, is_alive
 from lightsweep.sweeper.locks import FileLock
 from lightsweep.sweeper.points import Repeats
@@ -24,7 +24,7 @@ from lightsweep.sweeper.storage import Address, Retry, is_server, turns_at
 from lightsweep.sweeper.trials import count_ended, folder_of, is_interrupted
 
 _OWNER = "lightsweep"
-_STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
+_STATES = {JobState.COMPLETED: TrialState.COMPLETE, JobState.PRUNED: TrialState.PRUNED}  # else FAIL
 
 
 class TrialQueue:
@@ -121,7 +121,7 @@ class TrialQueue:
             return False
         return count_ended(trials) >= self.n_trials or self.repeats.why_over(trials) is not None
 
-    def tell(self, trial: Trial, outcome: Outcome) -> bool:
+    def tell(self, trial: Trial, outcome: JobResult) -> bool:
         """Close a trial; False where it was lost meanwhile, and the result comes too late."""
         with self._claims:
             try:
@@ -162,10 +162,10 @@ class TrialQueue:
         finally:
             self.owner.resign(trials_left=bool(self._mine))
 
-    def _close(self, trial: Trial, outcome: Outcome) -> None:
-        if outcome.state in ("interrupted", "refused"):
+    def _close(self, trial: Trial, outcome: JobResult) -> None:
+        if outcome.state in (JobState.INTERRUPTED, JobState.REFUSED):
             frozen = self.study._storage.get_trial(trial._trial_id)
-            refused = outcome.state == "refused"  # the sweep ends, and says why
+            refused = outcome.state == JobState.REFUSED  # the sweep ends, and says why
             self._interrupt(frozen, "it did not begin" if refused else outcome.error, refused=refused)
             self._bury_the_dead()
             return
@@ -173,8 +173,8 @@ class TrialQueue:
             trial.set_user_attr(name, value)
         if outcome.error:
             trial.set_user_attr("error", outcome.error)
-        value = outcome.value if outcome.state == "complete" else None  # Optuna takes a pruned trial's last report
-        _tell(self.study, trial.number, _STATES[outcome.state], value)
+        value = outcome.value if outcome.state == JobState.COMPLETED else None  # of a pruned one: its last report
+        _tell(self.study, trial.number, _STATES.get(outcome.state, TrialState.FAIL), value)
 
     def _state(self, trial: Trial) -> TrialState:
         return self.study._storage.get_trial(trial._trial_id).state
