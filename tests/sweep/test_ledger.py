@@ -419,7 +419,7 @@ def test_a_trial_in_this_process_does_not_keep_the_lease_from_being_renewed(tiny
         return outcome
 
     monkeypatch.setattr(TrialQueue, "renew", watched)
-    monkeypatch.setattr(workers, "run", timed)
+    monkeypatch.setattr(workers, "run_job", timed)
     assert tiny_sweep("hydra.sweeper.n_trials=2").code == 0
     for begun, over in running:
         assert sum(begun < moment < over for moment in renewed) >= 2
