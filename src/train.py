@@ -17,7 +17,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from lightsweep.app import cli, resolvers
-from lightsweep.config import table
+from lightsweep.config import allowlist
 from lightsweep.core.errors import ConfigError
 from lightsweep.runs import run_folder, saved_config
 from lightsweep.sweeper.job import current_trial
@@ -26,7 +26,7 @@ from lightsweep.sweeper.portable import Portable
 resolvers.register()
 
 
-@hydra.main(config_path="../conf", config_name="train", execution_whitelist=list(table.HYDRA))
+@hydra.main(config_path="../conf", config_name="train", execution_whitelist=list(allowlist.HYDRA))
 @Portable
 def main(cfg: DictConfig) -> float:
     """One run in its folder; returns the best value of the monitored metric, which is what a sweep optimises."""
@@ -142,9 +142,9 @@ def find_rate(cfg: DictConfig, folder: Path, *, kind: str, overrides: list[str])
 
 def check(cfg: DictConfig, overrides: list[str]) -> None:
     """Refuse what can be seen to be wrong, and set the process up for what is right."""
-    from lightsweep.app import preflight
+    from lightsweep.app import validation
 
-    preflight.check(cfg, overrides)  # before the imports that take seconds
+    validation.check_config(cfg, overrides)  # before the imports that take seconds
 
     import torch
 

@@ -98,7 +98,7 @@ def test_the_error_survives_a_disk_that_is_full(record, monkeypatch) -> None:
     def full(path: Path, text: str) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(results, "write_whole", full)
+    monkeypatch.setattr(results, "write_atomic", full)
     with pytest.raises(ZeroDivisionError), record:
         raise ZeroDivisionError
 

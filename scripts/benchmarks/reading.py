@@ -36,7 +36,7 @@ def add_options(parser: ArgumentParser) -> None:
 def run(options: Namespace) -> None:
     """Measure, print a table, write the file."""
     from benchmarks import report
-    from lightsweep.core.files import write_whole
+    from lightsweep.core.files import write_atomic
     from lightsweep.core.memory import available_cores
     from lightsweep.runs.run_folder import ROOT
 
@@ -60,7 +60,7 @@ def run(options: Namespace) -> None:
     _show(facts)
     out = options.out or ROOT / "outputs" / "benchmarks" / f"data-{time.strftime('%Y-%m-%d_%H-%M-%S')}.json"
     out.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(out, json.dumps(facts, indent=1) + "\n")
+    write_atomic(out, json.dumps(facts, indent=1) + "\n")
     print(out)
 
 

@@ -14,7 +14,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from lightsweep.core.files import write_whole
+from lightsweep.core.files import write_atomic
 from lightsweep.runs import results
 from lightsweep.runs.run_folder import ROOT
 from lightsweep.training import footprint
@@ -53,7 +53,7 @@ def publish(what: str, rates: Measured, base: str, facts: dict[str, Any], out: P
     out = out or ROOT / "outputs" / "benchmarks" / f"{what}-{time.strftime('%Y-%m-%d_%H-%M-%S')}.json"
     out.parent.mkdir(parents=True, exist_ok=True)
     content = {"command": sys.argv, **facts, "n": repeats, "summary": summary, "images_per_second": rates}
-    write_whole(out, json.dumps(content, indent=1) + "\n")
+    write_atomic(out, json.dumps(content, indent=1) + "\n")
     print(out)
 
 

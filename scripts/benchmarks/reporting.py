@@ -37,7 +37,7 @@ def add_options(parser: ArgumentParser) -> None:
 def run(options: Namespace) -> None:
     """Measure, print a table, write the file."""
     from benchmarks import report
-    from lightsweep.core.files import write_whole
+    from lightsweep.core.files import write_atomic
     from lightsweep.runs.run_folder import ROOT
 
     with tempfile.TemporaryDirectory(prefix="lightsweep-benchmark-") as scratch:
@@ -55,7 +55,7 @@ def run(options: Namespace) -> None:
     _show(facts)
     out = options.out or ROOT / "outputs" / "benchmarks" / f"report-{time.strftime('%Y-%m-%d_%H-%M-%S')}.json"
     out.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(out, json.dumps(facts, indent=1) + "\n")
+    write_atomic(out, json.dumps(facts, indent=1) + "\n")
     print(out)
 
 

@@ -45,7 +45,7 @@ def add_options(parser: ArgumentParser) -> None:
 def run(options: Namespace) -> None:
     """Measure, print the table, write the file. LIGHTSWEEP_DATA must name a real CIFAR-10."""
     from benchmarks import report
-    from lightsweep.core.files import write_whole
+    from lightsweep.core.files import write_atomic
     from lightsweep.runs.run_folder import ROOT
 
     if "LIGHTSWEEP_DATA" not in os.environ:
@@ -62,7 +62,7 @@ def run(options: Namespace) -> None:
     Console().print(_table(measured, options, facts), highlight=False)
     out = options.out or ROOT / "outputs" / "benchmarks" / f"sweep-{time.strftime('%Y-%m-%d_%H-%M-%S')}.json"
     out.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(out, json.dumps({"command": sys.argv[:2], **facts, "sweeps": measured}, indent=1) + "\n")
+    write_atomic(out, json.dumps({"command": sys.argv[:2], **facts, "sweeps": measured}, indent=1) + "\n")
     print(out)
 
 

@@ -14,7 +14,7 @@ from optuna.storages import InMemoryStorage
 from optuna.trial import TrialState, create_trial
 from sqlalchemy.exc import DataError, OperationalError
 
-from lightsweep.core import waiting
+from lightsweep.core import text
 from lightsweep.core.errors import StorageLost
 from lightsweep.core.paths import JOURNAL
 from lightsweep.sweeper import storage as patience
@@ -31,7 +31,7 @@ GONE = OperationalError("SELECT 1", None, Exception("server closed the\nconnecti
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(patience, "_PAUSES", (0.01, 0.05))
-    monkeypatch.setattr(waiting, "SAY_AFTER", 0.1)
+    monkeypatch.setattr(text, "SAY_AFTER", 0.1)
     monkeypatch.setattr("lightsweep.sweeper.storage._LOCKED", 0.1)
     connect.cache_clear()
     follow.cache_clear()

@@ -7,7 +7,7 @@ from threading import Timer
 import optuna
 import pytest
 
-from lightsweep.core import waiting
+from lightsweep.core import text
 from lightsweep.core.errors import RunFailed
 from lightsweep.core.paths import JOURNAL
 from lightsweep.sweeper import locks
@@ -21,7 +21,7 @@ from lightsweep.sweeper.trial_queue import TrialQueue
 
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(waiting, "SAY_AFTER", 0.2)
+    monkeypatch.setattr(text, "SAY_AFTER", 0.2)
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from omegaconf import DictConfig
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 
 from lightsweep.app import cli, resolvers
-from lightsweep.config import table
+from lightsweep.config import allowlist
 from lightsweep.core.errors import Pruned
 from lightsweep.sweeper.job import current_trial
 from lightsweep.sweeper.portable import Portable
@@ -25,7 +25,7 @@ from lightsweep.sweeper.portable import Portable
 resolvers.register()
 
 
-@hydra.main(config_path="../../conf", config_name="train", execution_whitelist=list(table.HYDRA))
+@hydra.main(config_path="../../conf", config_name="train", execution_whitelist=list(allowlist.HYDRA))
 @Portable
 def main(cfg: DictConfig) -> float:
     folder = Path(HydraConfig.get().runtime.output_dir)

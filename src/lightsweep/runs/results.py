@@ -18,7 +18,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from lightsweep.core.errors import ConfigError, Diverged
-from lightsweep.core.files import write_whole
+from lightsweep.core.files import write_atomic
 from lightsweep.core.job_state import JobState, state_of
 from lightsweep.core.text import spreadsheet_cell
 from lightsweep.runs import saved_config
@@ -89,7 +89,7 @@ class Record:
         self.facts |= {f"{part}/f1": score.f1, f"{part}/balanced_acc": score.balanced_acc}
         if part != "train":
             text = confusion_csv(score.confusion, class_names)
-            write_whole(self.folder / f"confusion_{part}.csv", text)
+            write_atomic(self.folder / f"confusion_{part}.csv", text)
 
     @property
     def best_value(self) -> float:
@@ -119,7 +119,7 @@ class Record:
     def write(self, status: JobState) -> None:
         content = _plain(self.content(status))
         self.publish({name: content[name] for name in TRIAL_FACTS if name in content})
-        write_whole(self.folder / FILE, json.dumps(content, indent=1, allow_nan=False) + "\n")
+        write_atomic(self.folder / FILE, json.dumps(content, indent=1, allow_nan=False) + "\n")
 
     def complete(self) -> None:
         """Write the result of a run that has all its scores. Whatever happens after that leaves it as it is."""

@@ -4,11 +4,11 @@ from dataclasses import replace
 import optuna
 from hydra.errors import HydraException, MissingConfigException
 
-from lightsweep.app import preflight, starting
-from lightsweep.config import class_arguments, processes
+from lightsweep.app import starting, validation
+from lightsweep.config import build, processes
 from lightsweep.core import checks, memory
 from lightsweep.core.errors import ConfigError
-from lightsweep.core.overrides import override
+from lightsweep.core.overrides import format_override
 from lightsweep.sweeper import comparable, executors, fixed_lists, journal, points, samplers
 from lightsweep.sweeper.opening import _storage_key
 from lightsweep.sweeper.plan import Plan
@@ -48,7 +48,7 @@ def _check_jobs(plan: Plan) -> None:
     """Those of a cluster have memory elsewhere."""
     executors.check(plan)
     if executors.kind(plan) == "workers":
-        memory.processes("hydra.sweeper.n_jobs", min(plan.settings.n_jobs, plan.settings.n_trials))
+        memory.check_processes("hydra.sweeper.n_jobs", min(plan.settings.n_jobs, plan.settings.n_trials))
 
 
 def _check_sampler(plan: Plan) -> None:
@@ -71,19 +71,19 @@ def _check_direction(plan: Plan) -> None:
 def _check_composes(plan: Plan, overrides: Sequence[str]) -> None:
     """Every key that applies under these overrides exists, and what is fixed makes sense."""
     config = plan.compose(overrides)
-    preflight.check(config, list(overrides))
+    validation.check_config(config, list(overrides))
     processes.check_single(config.trainer, lambda: _gpus_of_a_job(plan))
     point = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0)).ask()
     # A choice of a group that is drawn may not go with a condition's keys: only the condition itself is composed.
     groups = plan.config.hydra.runtime.choices
     drawn = [
-        override(parameter.key, point._suggest(parameter.name, parameter.distribution))
+        format_override(parameter.key, point._suggest(parameter.name, parameter.distribution))
         for parameter in plan.space.parameters
         if parameter.key not in groups and (parameter.condition is None or parameter.condition in overrides)
     ]
     drawn_config = plan.compose((*overrides, *drawn))
     if any(parameter.key.startswith("+") for parameter in plan.space.parameters):
-        class_arguments.check(drawn_config)
+        build.check_arguments(drawn_config)
 
 
 def _check_processes(plan: Plan) -> None:
@@ -107,7 +107,7 @@ def _trainers(plan: Plan) -> Iterator[tuple[str, ...]]:
             continue
         under = plan.space.fixed if parameter.condition is None else (*plan.space.fixed, parameter.condition)
         for value in ends(parameter.distribution):
-            yield (*under, override(parameter.key, value))
+            yield (*under, format_override(parameter.key, value))
 
 
 def _gpus_of_a_job(plan: Plan) -> int:

@@ -10,8 +10,8 @@ from typing import Any, cast
 from optuna.samplers import GridSampler
 from optuna.trial import Trial
 
-from lightsweep.config import targets
-from lightsweep.core import files, links
+from lightsweep.config import permissions
+from lightsweep.core import files, paths
 from lightsweep.core.errors import Interrupted, RunFailed
 from lightsweep.sweeper import comparable, confirmation, executors, opening, plan_checks, points, view
 from lightsweep.sweeper.controller import Controller, Limits
@@ -61,7 +61,7 @@ class Session:
     def __init__(self, plan: Plan, ledger: TrialQueue, executor: Executor) -> None:
         self.plan, self.ledger, self.executor = plan, ledger, executor
         self.publisher = Publisher(plan, ledger)
-        is_one = comparable.has_one_training_part(plan.space, str(plan.config.data.get(targets.TARGET)))
+        is_one = comparable.has_one_training_part(plan.space, str(plan.config.data.get(permissions.TARGET)))
         allow_change = plan.config.allow_changed_data
         self.data = StudyData(ledger.study, plan.folder, allow_change=allow_change, is_one=is_one)
         self.view = view.View()
@@ -129,7 +129,7 @@ class Session:
         plan = self.plan
         folder = plan.folder / folder_of(trial.number)
         if self.executor.has_job(folder):  # it was begun by a sweeper that is gone: nothing is drawn anew
-            links.check(folder, within=plan.folder)
+            paths.check_links(folder, within=plan.folder)
             drawn = plan.space.overrides(trial.study._storage.get_trial(trial._trial_id))
         else:
             files.set_aside(folder)  # a new trial has none, unless somebody made it

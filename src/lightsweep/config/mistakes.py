@@ -13,10 +13,18 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, Sweep
 from hydra.errors import HydraException
 
-from lightsweep.config.config_files import roots
-from lightsweep.core import spelling
+from lightsweep.config.keys import root_keys
 from lightsweep.core.errors import ConfigError
-from lightsweep.core.repair import DASHES, SPACES, key_of, quoted, reads, repaired, unclosed
+from lightsweep.core.overrides import (
+    DASHES,
+    SPACES,
+    find_key,
+    find_unclosed,
+    is_readable,
+    quote,
+    repair_override,
+    translate_call,
+)
 
 _NAMED = re.compile(r"([A-Za-z_][\w-]*)(?:\.[\w-]+)*($|[:=!])?")  # as a key is, alone or before a sign
 _UNREADABLE = "it cannot be read"
@@ -25,7 +33,7 @@ _SPECIAL = re.compile(r"[^\w/\\+.$%*@?|:, \t-]|[^\x00-\x7f]")  # what stands in 
 _VALUE = re.compile(r"[-+.\d\[({'\"]|(?i:true|false|null)$")
 
 
-def check(arguments: Sequence[str]) -> None:
+def check_arguments(arguments: Sequence[str]) -> None:
     """See that each argument is an option of Hydra's or an override that can be read.
 
     Raises:
@@ -54,7 +62,7 @@ def check_single(overrides: Sequence[Override]) -> None:
         if not isinstance(value, ChoiceSweep) or not value.simple_form:
             raise ConfigError(f"{line} tries several values: add -m for a grid, or sweep=custom for a search")
         key, _, text = line.partition("=")
-        as_list, as_text = repaired(f"{key}=[{text}]"), f"{key}={quoted(text)}"
+        as_list, as_text = repair_override(f"{key}=[{text}]"), f"{key}={quote(text)}"
         ways = [f"{shlex.quote(each)} is one {kind}" for each, kind in ((as_list, "list"), (as_text, "text")) if each]
         raise ConfigError(f"{line} is several values: add -m for a grid of them; {', '.join(ways)}")
 
@@ -75,7 +83,7 @@ def check_grid(lines: Sequence[str]) -> None:
 
 def _is_right(piece: str) -> bool:
     """Can it be read? The folder to be resumed is quoted for Hydra by `cli.prepare`."""
-    return reads(piece) or (piece.startswith("resume=") and not piece.endswith("\r"))
+    return is_readable(piece) or (piece.startswith("resume=") and not piece.endswith("\r"))
 
 
 def _pieces(arguments: Sequence[str]) -> list[str]:
@@ -99,12 +107,12 @@ def _groups(pieces: Sequence[str]) -> list[list[str]]:
 
 def _goes_on(text: str, piece: str, following: str) -> bool:
     """Is a piece the rest of the text before it, and not an override of its own?"""
-    if key_of(piece) or (piece.startswith(("~", *DASHES)) and not unclosed(text)):
+    if find_key(piece) or (piece.startswith(("~", *DASHES)) and not find_unclosed(text)):
         return False
-    if unclosed(text) or not piece.strip() or text.endswith("=") or "=" not in text:
+    if find_unclosed(text) or not piece.strip() or text.endswith("=") or "=" not in text:
         return True
     named = _NAMED.match(piece)
-    if named and (named[1] in roots() or following.startswith("=") or (not named[2] and _VALUE.match(following))):
+    if named and (named[1] in root_keys() or following.startswith("=") or (not named[2] and _VALUE.match(following))):
         return False
     value = text.partition("=")[2]  # of a path, or a list whose brackets are missing
     return "/" in value or "\\" in value or bool(_NUMBER.fullmatch(value) and _NUMBER.fullmatch(piece))
@@ -134,16 +142,16 @@ def _message(group: Sequence[str]) -> str:
 def _proposal(text: str) -> str | None:
     """What to type, quoted for a shell."""
     parts = SPACES.sub(" ", text).split()
-    if len(parts) > 1 and all(key_of(part) and reads(part) for part in parts) and SPACES.search(text):
+    if len(parts) > 1 and all(find_key(part) and is_readable(part) for part in parts) and SPACES.search(text):
         return shlex.join(parts)
     if re.fullmatch(rf"[{''.join(DASHES)}]+(m|multirun)", text):
         return "-m"
     key, _, value = text.partition("=")
-    if ours := spelling.of_call(value):  # another tool's name of a range or a choice
+    if ours := translate_call(value):  # another tool's name of a range or a choice
         text = f"{key}={ours}"
     if " " in value.strip() and _NUMBER.fullmatch(value):
         text = f"{key}=[{','.join(value.replace(',', ' ').split())}]"
-    found = repaired(text)
+    found = repair_override(text)
     return None if found is None else shlex.quote(found)
 
 
@@ -159,12 +167,16 @@ def _reason(group: Sequence[str]) -> str:
     key, sign, value = group[0].partition("=")
     if not sign:
         return "it has no ="
-    if value.startswith("choice") and repaired(group[0]) == f"{key}={value.partition('(')[2][:-1]}":
+    if value.startswith("choice") and repair_override(group[0]) == f"{key}={value.partition('(')[2][:-1]}":
         return "choice() takes no null, a list of choices does"
-    if spelling.of_call(value):
+    if translate_call(value):
         return "that is no function of this grammar"
     special = _SPECIAL.search(value)
-    return f"{special[0]} needs quotes" if special and repaired(group[0]) == f"{key}={quoted(value)}" else _UNREADABLE
+    return (
+        f"{special[0]} needs quotes"
+        if special and repair_override(group[0]) == f"{key}={quote(value)}"
+        else _UNREADABLE
+    )
 
 
 def _said(group: Sequence[str]) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
-from lightsweep.config import class_arguments, table, targets
+from lightsweep.config import allowlist, build, permissions
 from lightsweep.core import checks, memory
 from lightsweep.core.errors import ConfigError
 from lightsweep.data import folders
@@ -60,7 +60,7 @@ _CLUSTER = ("SLURM_NTASKS", "TORCHELASTIC_RUN_ID", "LSB_JOBID", "OMPI_COMM_WORLD
 _INSTEAD_OF_HIDDEN = ("model.width", "model.depth", "model.taper")
 
 
-def check(cfg: DictConfig, overrides: list[str]) -> None:
+def check_config(cfg: DictConfig, overrides: list[str]) -> None:
     """Check the root's keys and the trainer's; what is built from the config checks its own.
 
     Args:
@@ -70,8 +70,8 @@ def check(cfg: DictConfig, overrides: list[str]) -> None:
         ConfigError: names the key.
     """
     written = OmegaConf.to_container(cfg, resolve=False)
-    targets.check(written)
-    _check_own_code(targets.names(written))
+    permissions.check_targets(written)
+    _check_own_code(permissions.find_targets(written))
     for key in _NODES:
         checks.require(isinstance(cfg[key], DictConfig), key, "have keys of its own", cfg[key])
     for key, names in _KEYS.items():
@@ -79,7 +79,7 @@ def check(cfg: DictConfig, overrides: list[str]) -> None:
             checks.require(name in names, f"{key}.{name}", f"be one of {', '.join(names)}", cfg[key][name])
     is_text = isinstance(cfg.name, str | int | float) and not isinstance(cfg.name, bool)
     checks.require(cfg.name is None or is_text, "name", "be a text, or null", cfg.name)
-    checks.whole("seed", cfg.seed, "[0, inf)")
+    checks.integer("seed", cfg.seed, "[0, inf)")
     checks.choice("score_with", cfg.score_with, ("best", "last"))
     checks.flag("test", cfg.test)
     checks.flag("report", cfg.report)
@@ -89,24 +89,24 @@ def check(cfg: DictConfig, overrides: list[str]) -> None:
     if cfg.init_from is not None:
         run_folder.find_initial_weights(cfg.init_from)
     if cfg.threads is not None:
-        checks.whole("threads", cfg.threads, f"[1, {_MOST_THREADS}]")
+        checks.integer("threads", cfg.threads, f"[1, {_MOST_THREADS}]")
     if cfg.lr_find:
         _check_range(cfg.lr_find_range)
     checks.require(isinstance(cfg.data_dir, str) and cfg.data_dir != "", "data_dir", "be a path", cfg.data_dir)
-    if cfg.data.get(targets.TARGET) == _IMAGE_FOLDER:
+    if cfg.data.get(permissions.TARGET) == _IMAGE_FOLDER:
         folders.require_folder(cfg.data.root)
     _check_monitors(cfg)
     _check_callbacks(cfg.callbacks)
     _check_trainer(cfg.trainer)
     _check_shape(cfg.model, overrides)
-    class_arguments.check(cfg)
+    build.check_arguments(cfg)
 
 
 def _check_own_code(names: Iterable[str]) -> None:
     """See that the modules of what the user trusts are there, before the libraries take their seconds."""
     for name in names:
         package = name.partition(".")[0]
-        if table.is_trusted(name) and package not in sys.modules and find_spec(package) is None:
+        if allowlist.is_trusted(name) and package not in sys.modules and find_spec(package) is None:
             raise ConfigError(f"{name}: there is no module {package!r}; PYTHONPATH=. finds the modules of this folder")
 
 
@@ -129,7 +129,7 @@ def _check_monitors(cfg: DictConfig) -> None:
 def _check_callbacks(nodes: DictConfig) -> None:
     for name, node in nodes.items():
         if "patience" in node:
-            checks.whole(f"callbacks.{name}.patience", node.patience, "[1, inf)")
+            checks.integer(f"callbacks.{name}.patience", node.patience, "[1, inf)")
         if "min_delta" in node:
             checks.number(f"callbacks.{name}.min_delta", node.min_delta, "[0, inf)")
 
@@ -139,7 +139,7 @@ def _check_trainer(node: DictConfig) -> None:
         if name in node:
             raise ConfigError(f"trainer.{name} must be left out, got {node[name]!r}: {instead}")
     _check_length(node)
-    checks.whole("trainer.accumulate_grad_batches", node.accumulate_grad_batches, "[1, 1000000]")
+    checks.integer("trainer.accumulate_grad_batches", node.accumulate_grad_batches, "[1, 1000000]")
     checks.require(
         node.deterministic in (True, False, "warn"),
         "trainer.deterministic",
@@ -150,23 +150,23 @@ def _check_trainer(node: DictConfig) -> None:
         checks.number("trainer.gradient_clip_val", node.gradient_clip_val, "[0, inf)")
     for name in ("limit_train_batches", "limit_val_batches", "val_check_interval"):
         _check_limit(f"trainer.{name}", node.get(name))
-    checks.whole("trainer.check_val_every_n_epoch", node.check_val_every_n_epoch, "[1, inf)")
+    checks.integer("trainer.check_val_every_n_epoch", node.check_val_every_n_epoch, "[1, inf)")
     sanity = node.get("num_sanity_val_steps", 0)
     checks.require(sanity == 0, "trainer.num_sanity_val_steps", "be 0: the first epoch ends with a validation", sanity)
     _check_nodes(node.get("num_nodes", 1))
     if isinstance(node.devices, int):
-        memory.processes("trainer.devices", node.devices)
+        memory.check_processes("trainer.devices", node.devices)
 
 
 def _check_length(node: DictConfig) -> None:
     """How long a run trains: an epoch, a step or a moment at least, or there is nothing to score."""
     if node.max_epochs != -1:
-        checks.whole("trainer.max_epochs", node.max_epochs, "[1, inf)")
+        checks.integer("trainer.max_epochs", node.max_epochs, "[1, inf)")
     if node.get("max_steps", -1) != -1:
-        checks.whole("trainer.max_steps", node.max_steps, "[1, inf)")
+        checks.integer("trainer.max_steps", node.max_steps, "[1, inf)")
     for name in ("min_epochs", "min_steps"):
         if node.get(name) is not None:
-            checks.whole(f"trainer.{name}", node[name], "[0, inf)")
+            checks.integer(f"trainer.{name}", node[name], "[0, inf)")
             most = f"max_{name.removeprefix('min_')}"  # which ends the run all the same
             within = node.get(most, -1) in (-1, None) or node[name] <= node[most]
             checks.require(within, f"trainer.{name}", f"be at most trainer.{most}={node.get(most)}", node[name])
@@ -190,7 +190,7 @@ def _duration(value: Any) -> timedelta:
 
 def _check_nodes(nodes: Any) -> None:
     """Several machines find each other by what a cluster tells them. Without it the first would wait for ever."""
-    checks.whole("trainer.num_nodes", nodes, "[1, inf)")
+    checks.integer("trainer.num_nodes", nodes, "[1, inf)")
     alone = not any(name in os.environ for name in _CLUSTER)
     rule = "be 1 outside a cluster (Slurm, torchrun, or NODE_RANK and MASTER_ADDR in the environment)"
     checks.require(nodes == 1 or not alone, "trainer.num_nodes", rule, nodes)
@@ -200,7 +200,7 @@ def _check_limit(key: str, limit: float | None) -> None:
     if isinstance(limit, float):
         checks.number(key, limit, "(0, 1]")
     elif limit is not None:
-        checks.whole(key, limit, "[1, inf)")
+        checks.integer(key, limit, "[1, inf)")
 
 
 def _check_shape(model: DictConfig, overrides: list[str]) -> None:

@@ -23,7 +23,7 @@ _ENTRY = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*(\.\*)?")
 
 
 @dataclass(frozen=True)
-class Slot:
+class AllowedNode:
     """What may stand at a key of the config.
 
     Args:
@@ -75,7 +75,7 @@ _SWEEPERS = (
     "hydra_plugins.hydra_optuna_sweeper.optuna_sweeper.OptunaSweeper",
     "hydra_plugins.lightsweep_sweeper.LightsweepSweeper",
 )
-_SAMPLERS = Slot(
+_SAMPLERS = AllowedNode(
     "optuna.samplers.BaseSampler",
     classes=(
         *_named("optuna.samplers", "BruteForceSampler", "CmaEsSampler", "GPSampler", "GridSampler", "NSGAIISampler"),
@@ -85,7 +85,7 @@ _SAMPLERS = Slot(
     functions=_named("hydra_plugins.hydra_optuna_sweeper._impl", "create_nsgaii_sampler", "create_nsgaiii_sampler"),
     partial=True,  # the grid sampler's points are found later
 )
-_PRUNERS = Slot(
+_PRUNERS = AllowedNode(
     "optuna.pruners.BasePruner",
     classes=(
         *_named("optuna.pruners", "HyperbandPruner", "MedianPruner", "NopPruner", "PatientPruner", "PercentilePruner"),
@@ -93,15 +93,15 @@ _PRUNERS = Slot(
     ),
 )
 
-SLOTS: Mapping[str, Slot] = {
-    "model": Slot("torch.nn.Module", classes=_named("lightsweep.nets", "CNN", "MLP", "ResMLP")),
-    "optimizer": Slot("torch.optim.Optimizer", classes=_OPTIMIZERS, partial=True),
-    "scheduler": Slot(
+NODES: Mapping[str, AllowedNode] = {
+    "model": AllowedNode("torch.nn.Module", classes=_named("lightsweep.nets", "CNN", "MLP", "ResMLP")),
+    "optimizer": AllowedNode("torch.optim.Optimizer", classes=_OPTIMIZERS, partial=True),
+    "scheduler": AllowedNode(
         "builtins.dict",  # what they return; there is no class
         functions=_named("lightsweep.training.optimization", "constant", "cosine", "plateau", "step"),
         partial=True,
     ),
-    "data": Slot(
+    "data": AllowedNode(
         "lightsweep.data.module.ImageDataModule",
         classes=(
             "lightsweep.data.cifar.CIFAR10DataModule",
@@ -111,19 +111,19 @@ SLOTS: Mapping[str, Slot] = {
             "lightsweep.data.image_folder.ImageFolderDataModule",
         ),
     ),
-    "data.augment": Slot("lightsweep.data.transforms.Augment", classes=("lightsweep.data.transforms.Augment",)),
-    "callbacks.*": Slot("pytorch_lightning.callbacks.Callback", classes=_CALLBACKS),
-    "logger.*": Slot(
+    "data.augment": AllowedNode("lightsweep.data.transforms.Augment", classes=("lightsweep.data.transforms.Augment",)),
+    "callbacks.*": AllowedNode("pytorch_lightning.callbacks.Callback", classes=_CALLBACKS),
+    "logger.*": AllowedNode(
         "pytorch_lightning.loggers.Logger",
         classes=_named("pytorch_lightning.loggers", "CSVLogger", "TensorBoardLogger"),
         functions=_named("lightsweep.training.loggers", "mlflow", "wandb"),
     ),
-    "trainer": Slot("pytorch_lightning.Trainer", classes=("pytorch_lightning.Trainer",)),
-    "hydra.callbacks.*": Slot(
+    "trainer": AllowedNode("pytorch_lightning.Trainer", classes=("pytorch_lightning.Trainer",)),
+    "hydra.callbacks.*": AllowedNode(
         "hydra.experimental.callback.Callback", classes=("lightsweep.runs.folder_hooks.ConfigFirst",)
     ),
-    "hydra.launcher": Slot("hydra.plugins.launcher.Launcher", classes=_LAUNCHERS),
-    "hydra.sweeper": Slot("hydra.plugins.sweeper.Sweeper", classes=_SWEEPERS),
+    "hydra.launcher": AllowedNode("hydra.plugins.launcher.Launcher", classes=_LAUNCHERS),
+    "hydra.sweeper": AllowedNode("hydra.plugins.sweeper.Sweeper", classes=_SWEEPERS),
     "hydra.sweeper.sampler": _SAMPLERS,
     "hydra.sweeper.sampler.base_sampler": _SAMPLERS,
     "hydra.sweeper.sampler.independent_sampler": _SAMPLERS,
@@ -133,7 +133,7 @@ SLOTS: Mapping[str, Slot] = {
 
 
 @dataclass(frozen=True)
-class Place:
+class PathArguments:
     """Arguments of a target that together name one file or folder, which lies in the run's folder unless it is typed.
 
     Args:
@@ -146,15 +146,15 @@ class Place:
     own: str | None = None
 
 
-PLACES: Mapping[str, tuple[Place, ...]] = {
-    "pytorch_lightning.callbacks.ModelCheckpoint": (Place(("dirpath", "filename")),),
-    "pytorch_lightning.loggers.CSVLogger": (Place(("save_dir", "name", "version")),),
+PATHS: Mapping[str, tuple[PathArguments, ...]] = {
+    "pytorch_lightning.callbacks.ModelCheckpoint": (PathArguments(("dirpath", "filename")),),
+    "pytorch_lightning.loggers.CSVLogger": (PathArguments(("save_dir", "name", "version")),),
     "pytorch_lightning.loggers.TensorBoardLogger": (
-        Place(("save_dir", "name", "version", "sub_dir", "filename_suffix")),
+        PathArguments(("save_dir", "name", "version", "sub_dir", "filename_suffix")),
     ),
-    "lightsweep.training.checkpoints.BestCheckpoint": (Place(("dirpath",)),),
-    "lightsweep.training.loggers.mlflow_logger": (Place(("store",), own="mlruns"), Place(("run_dir",))),
-    "lightsweep.training.loggers.wandb_logger": (Place(("run_dir",)),),
+    "lightsweep.training.checkpoints.BestCheckpoint": (PathArguments(("dirpath",)),),
+    "lightsweep.training.loggers.mlflow_logger": (PathArguments(("store",), own="mlruns"), PathArguments(("run_dir",))),
+    "lightsweep.training.loggers.wandb_logger": (PathArguments(("run_dir",)),),
 }
 
 # Arguments by which a run would send something away: their only value unless it is typed.
@@ -165,7 +165,7 @@ FIXED: Mapping[str, Mapping[str, object]] = {
 # The names of all these arguments.
 GUARDED = frozenset(
     (
-        *(argument for places in PLACES.values() for place in places for argument in place.parts),
+        *(argument for places in PATHS.values() for place in places for argument in place.parts),
         *(argument for fixed in FIXED.values() for argument in fixed),
     )
 )
@@ -181,12 +181,12 @@ ARGUMENTS: Mapping[str, frozenset[str]] = {
 }
 
 
-def slot(path: Sequence[str]) -> Slot | None:
+def find_node(path: Sequence[str]) -> AllowedNode | None:
     """The slot at a place in the config, ``("callbacks", "checkpoint")``; None where no object stands. A key that holds
     a dot itself, as only a hostile one does, is no place of ours."""
     if any("." in part for part in path):
         return None
-    return SLOTS.get(".".join(path)) or SLOTS.get(".".join((*path[:-1], "*")))
+    return NODES.get(".".join(path)) or NODES.get(".".join((*path[:-1], "*")))
 
 
 def is_trusted(name: str) -> bool:
@@ -194,13 +194,13 @@ def is_trusted(name: str) -> bool:
     return any(name == entry or (entry.endswith(".*") and f"{name}.".startswith(entry[:-1])) for entry in TRUSTED)
 
 
-def advice(name: str) -> str:
+def describe_trust(name: str) -> str:
     """What lets a config call something, where a person wants that."""
     value = ",".join((*TRUSTED, name)) if _ENTRY.fullmatch(name) else "NAME"  # who made the config chose the name
     return f"if you trust that code, {_VARIABLE}={value} in the environment lets a config call it (docs/own_code.md)"
 
 
-def own_entries(text: str) -> tuple[str, ...]:
+def read_trusted(text: str) -> tuple[str, ...]:
     """The names that a person trusts, separated by commas: a package's ``mypackage.*``, or exact ones."""
     entries = tuple(entry.strip() for entry in text.split(",") if entry.strip())
     for entry in entries:
@@ -209,7 +209,7 @@ def own_entries(text: str) -> tuple[str, ...]:
     return entries
 
 
-TRUSTED = own_entries(os.environ.get(_VARIABLE, ""))
+TRUSTED = read_trusted(os.environ.get(_VARIABLE, ""))
 
 # What Hydra itself may call for a config: its callbacks, and a sweeper's functions of the person's own.
-HYDRA = (*SLOTS["hydra.callbacks.*"].names, *TRUSTED)
+HYDRA = (*NODES["hydra.callbacks.*"].names, *TRUSTED)
