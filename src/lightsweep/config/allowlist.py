@@ -116,7 +116,7 @@ NODES: Mapping[str, AllowedNode] = {
     "logger.*": AllowedNode(
         "pytorch_lightning.loggers.Logger",
         classes=_named("pytorch_lightning.loggers", "CSVLogger", "TensorBoardLogger"),
-        functions=_named("lightsweep.training.loggers", "mlflow", "wandb"),
+        functions=_named("lightsweep.training.loggers", "mlflow_logger", "wandb_logger"),
     ),
     "trainer": AllowedNode("pytorch_lightning.Trainer", classes=("pytorch_lightning.Trainer",)),
     "hydra.callbacks.*": AllowedNode(

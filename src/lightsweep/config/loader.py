@@ -17,6 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from lightsweep.config import hydra_keys, keys, mistakes, permissions, typed
 from lightsweep.core.errors import ConfigError
+from lightsweep.core.moved import rename_moved
 from lightsweep.runs import saved_config
 
 
@@ -51,6 +52,7 @@ class CheckedLoader(ConfigLoaderImpl):
 
     def _compose_config_from_defaults_list(self, defaults: Any, repo: Any) -> DictConfig:
         config = super()._compose_config_from_defaults_list(defaults=defaults, repo=repo)
+        rename_moved(config)
         plain: Any = OmegaConf.to_container(config, resolve=False)
         hydra_keys.check_hydra_of_files(plain)
         files = keys.Files(plain, repo)
@@ -75,6 +77,7 @@ class CheckedLoader(ConfigLoaderImpl):
             raise
         except (AssertionError, AttributeError, KeyError, TypeError) as error:  # of a file that is no config of Hydra's
             raise ConfigError(f"the config cannot be composed ({type(error).__name__}: {error})") from error
+        rename_moved(config)  # also what was typed
         raw: Any = OmegaConf.to_container(config, resolve=False)
         if raw["hydra"]["mode"] == RunMode.MULTIRUN and config.hydra.runtime.choices.get("hydra/sweeper") == "basic":
             mistakes.check_grid(raw["hydra"]["overrides"]["task"])

@@ -16,8 +16,9 @@ from omegaconf.errors import OmegaConfBaseException
 from lightsweep.config import permissions
 from lightsweep.core.errors import ConfigError
 from lightsweep.core.files import write_atomic
+from lightsweep.core.metrics import mode_of
+from lightsweep.core.moved import rename_moved
 from lightsweep.core.paths import ROOT
-from lightsweep.runs.metrics import mode_of
 from lightsweep.runs.run_folder import CONFIG, is_follower
 
 OVERRIDES = "overrides"  # its extra key: what was typed
@@ -71,6 +72,7 @@ def read_config(folder: Path) -> DictConfig:
         config = OmegaConf.load(folder / CONFIG)
         if not isinstance(config, DictConfig):
             raise ValueError("no mapping")
+        rename_moved(config)
         content: Any = OmegaConf.to_container(config, resolve=False)
         typed = content.get(OVERRIDES, [])
         if not (isinstance(typed, list) and all(isinstance(line, str) for line in typed)):

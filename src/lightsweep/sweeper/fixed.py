@@ -9,6 +9,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
 from lightsweep.core.errors import ConfigError
+from lightsweep.core.moved import with_new_names
 from lightsweep.data import split
 from lightsweep.runs import data_record
 from lightsweep.sweeper.space import Space
@@ -89,7 +90,7 @@ def keep_settings(study: optuna.Study, now: Mapping[str, Any]) -> None:
 
 def _before(study: optuna.Study) -> dict[str, Any]:
     attributes = study.user_attrs
-    return {name: attributes.get(name) for name in (_SPACE, _CONFIG, _BESIDE)}
+    return {name: with_new_names(attributes.get(name)) for name in (_SPACE, _CONFIG, _BESIDE)}
 
 
 def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

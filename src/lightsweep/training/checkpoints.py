@@ -16,6 +16,7 @@ from torch import nn
 
 from lightsweep.core.errors import ConfigError
 from lightsweep.core.files import replace_atomically
+from lightsweep.core.moved import with_new_names
 from lightsweep.core.paths import is_inside
 from lightsweep.core.text import printable
 from lightsweep.data.decode import NO_PIXELS
@@ -120,7 +121,7 @@ def load(path: Path) -> Trained:
         content = torch.load(path, map_location="cpu", weights_only=True)
         said = content["lightsweep"]
         description = Description(
-            _whole(said["model"]),
+            _whole(with_new_names(said["model"])),
             tuple(said["input_shape"]),
             tuple(said["class_names"]),
             Normalization(said["mean"], said["std"]),
