@@ -23,7 +23,7 @@ def an_epoch(setting: Setting, data: ImageDataModule) -> float:
     """Seconds of an epoch, the mean over a fresh network's."""
     device = torch.device(setting.device)
     loader = data.train_loader(device)  # for its tensors only
-    images, targets = loader.shelf  # uint8 [N, 3, 32, 32], int64 [N]
+    images, targets = loader.store  # uint8 [N, 3, 32, 32], int64 [N]
     model = net().to(device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE)
     mixed = torch.autocast(setting.device, torch.bfloat16, enabled=setting.precision == "bf16-mixed")
