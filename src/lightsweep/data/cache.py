@@ -22,8 +22,8 @@ from filelock import FileLock, Timeout
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from lightsweep.core import links, memory
-from lightsweep.core.files import replacing, sweep, write_whole
+from lightsweep.core import memory, paths
+from lightsweep.core.files import remove_leftovers, replace_atomically, write_atomic
 from lightsweep.core.text import printable
 from lightsweep.data import decode
 from lightsweep.data.folders import Listing
@@ -76,11 +76,11 @@ def _load(folder: Path, source: list) -> Arrays | None:
 
 def save(folder: Path, source: list, arrays: Mapping[str, np.ndarray]) -> bool:
     """Store the arrays; False where the folder cannot be written or its disk is full."""
-    if links.first_escape(folder, within=folder.parent) is not None:  # a link in somebody else's folder
+    if paths.find_escape(folder, within=folder.parent) is not None:  # a link in somebody else's folder
         return False
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        sweep(folder)
+        remove_leftovers(folder)
         for name, array in arrays.items():
             put(folder, name, array)
         seal(folder, source, arrays)
@@ -95,7 +95,7 @@ def put(folder: Path, name: str, array: np.ndarray) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    with replacing(folder / f"{name}.npy") as temporary, temporary.open("wb") as file:
+    with replace_atomically(folder / f"{name}.npy") as temporary, temporary.open("wb") as file:
         np.save(file, array)
         file.flush()
         os.fsync(file.fileno())
@@ -108,7 +108,7 @@ def filling(folder: Path, name: str, shape: tuple[int, ...]) -> Iterator[decode.
     Raises:
         OSError: it cannot be written.
     """
-    with replacing(folder / f"{name}.npy") as temporary:
+    with replace_atomically(folder / f"{name}.npy") as temporary:
         array = np.lib.format.open_memmap(temporary, "w+", np.uint8, shape)
         yield decode.Target(temporary, array.offset)
         with temporary.open("rb") as file:
@@ -122,7 +122,7 @@ def seal(folder: Path, source: list, names: Iterable[str]) -> None:
         OSError: it cannot be written.
     """
     marks = {name: _mark(folder, name, _mapped(folder, name)) for name in names}
-    write_whole(folder / "meta.json", json.dumps({"version": _VERSION, "source": source, "arrays": marks}))
+    write_atomic(folder / "meta.json", json.dumps({"version": _VERSION, "source": source, "arrays": marks}))
 
 
 def _mapped(folder: Path, name: str) -> np.ndarray:
@@ -200,18 +200,20 @@ class DecodedCache:
 
     def _build_in(self, folder: Path, listing: Listing) -> Arrays:
         base = self.root if folder.is_relative_to(self.root) else self.data_dir
-        if (link := links.first_escape(folder, within=base)) is not None:  # it may be somebody else's folder
+        if (link := paths.find_escape(folder, within=base)) is not None:  # it may be somebody else's folder
             raise OSError(errno.ELOOP, f"{printable(link.name)} is or lies behind a symbolic link that leads elsewhere")
         folder.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(folder).free
         if self._bytes(listing) > free:
-            raise OSError(errno.ENOSPC, f"{memory.text(free)} of {memory.text(self._bytes(listing))} are free")
+            raise OSError(
+                errno.ENOSPC, f"{memory.format_bytes(free)} of {memory.format_bytes(self._bytes(listing))} are free"
+            )
         source = self._source(listing)
         with one_at_a_time(folder / "lock", "is decoding these images"):
             stored = load(folder, source)  # by a process that was faster
             if stored is not None:
                 return stored
-            sweep(folder)
+            remove_leftovers(folder)
             with filling(folder, "images", (len(listing.files), *self.form.shape)) as target:
                 others = self._decode(listing, target)
             for name, array in others.items():

@@ -58,7 +58,7 @@ class Augment:
         for name in ("flip", "noise_redraw"):
             checks.flag(f"data.augment.{name}", getattr(self, name))
         for name in ("crop", "cutout"):
-            checks.whole(f"data.augment.{name}", getattr(self, name), "[0, inf)")
+            checks.integer(f"data.augment.{name}", getattr(self, name), "[0, inf)")
         for name, interval in _INTERVALS.items():
             checks.number(f"data.augment.{name}", getattr(self, name), interval)
 
