@@ -65,7 +65,7 @@ class Traits(NamedTuple):
 
     @property
     def class_weights(self) -> Tensor:
-        return torch.ones(len(self.class_names))
+        return torch.ones(len(self.class_names), device="cpu")
 
 
 class ImageDataModule(pl.LightningDataModule):
