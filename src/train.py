@@ -7,7 +7,7 @@ if __name__ == "__main__":
 
 import math
 import time
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +63,6 @@ def train(cfg: DictConfig, folder: Path, *, kind: str, overrides: list[str]) -> 
 
     from pytorch_lightning.callbacks import LambdaCallback
 
-    from lightsweep.core.job_state import JobState
     from lightsweep.reports import scored_run
     from lightsweep.runs import data_record, results, run_folder
     from lightsweep.runs.metrics import MetricsFile
@@ -75,7 +74,15 @@ def train(cfg: DictConfig, folder: Path, *, kind: str, overrides: list[str]) -> 
     last = folder / "checkpoints" / run_folder.LAST_CHECKPOINT
     metrics = MetricsFile(folder / "metrics.csv")
     trial = current_trial()
-    with results.Record(folder, cfg, metrics, kind=kind, overrides=overrides, publish=trial.record) as record:
+    with results.ResultWriter(
+        folder,
+        cfg,
+        metrics,
+        kind=kind,
+        overrides=overrides,
+        publish=trial.record,
+        hardware=footprint.describe_hardware,
+    ) as result:
         data = read_data(cfg)
         made_of = data.fingerprint()
         if trial.job and trial.job.data:
@@ -84,7 +91,7 @@ def train(cfg: DictConfig, folder: Path, *, kind: str, overrides: list[str]) -> 
         data_record.check(folder, made_of, resumed=last.exists(), allow_change=cfg.allow_changed_data)
         classifier = initial_classifier(cfg, data, warm=not last.exists())  # a resumed run has weights of its own
         parameters = footprint.count_parameters(classifier.net)
-        record.add(**parameters)
+        result.add(**parameters)
 
         in_trial = kind in ("trial", "seed")
         begun = LambdaCallback(on_train_start=lambda *_: keep_beginning(cfg, folder, made_of))
@@ -93,27 +100,26 @@ def train(cfg: DictConfig, folder: Path, *, kind: str, overrides: list[str]) -> 
         if trial.reports:
             further.append(PruningCallback(trial.reports.report, monitor=cfg.monitor.metric))
         fitting = trainer.make(cfg, folder, metrics, further, in_trial=in_trial)
-        record.device = fitting.strategy.root_device
+        result.hardware = partial(footprint.describe_hardware, fitting.strategy.root_device)
         loggers = fitting.loggers if fitting.is_global_zero else []
         with tracking_run(loggers, cfg, overrides) as trackers:
             trainer.fit(fitting, classifier, data, last)
             keep_beginning(cfg, folder, made_of)  # of a run that had only scores to gather
             if not fitting.is_global_zero:  # one of several processes: the first does the rest
-                return record.best_value
+                return result.best_value
 
             chosen = run_folder.choose_checkpoint(folder / "checkpoints", cfg.score_with)
             trained = checkpoints.load(chosen)
-            record.best_epoch = trained.epoch
-            scores = score_parts(record, trained.net, data, fitting, data.scored_parts(test=cfg.test))
-            record.complete()  # before anything is shown: no picture may cost a result
-            trackers.scores(record.facts)
-            content, of_best = record.content(JobState.COMPLETED), chosen.name == run_folder.BEST_CHECKPOINT
-            display.print_scores(content, folder, of_best=of_best)
+            result.scored_epoch = trained.epoch
+            scores = score_parts(result, trained.net, data, fitting, data.scored_parts(test=cfg.test))
+            completed = result.complete()  # before anything is shown: no picture may cost a result
+            trackers.scores(completed.scores)
+            display.print_scores(completed, folder, of_best=chosen.name == run_folder.BEST_CHECKPOINT)
             best = metrics.best(cfg.monitor.metric, cfg.monitor.mode) or {"epoch": 0}
             loader = fitting.train_dataloader
             run = scored_run.ScoredRun(folder, metrics.rows, best["epoch"], scores, data, loader, trackers)
             scored_run.show_scored_run(run, fitting.callbacks, report=cfg.report)  # type: ignore[attr-defined]
-    return record.best_value
+    return result.best_value
 
 
 def keep_beginning(cfg: DictConfig, folder: Path, made_of) -> None:
@@ -225,26 +231,27 @@ def build_classifier(cfg: DictConfig, data):
     )
 
 
-def score_parts(record, net, data, fitting, parts: tuple[str, ...]) -> dict:
+def score_parts(result, net, data, fitting, parts: tuple[str, ...]) -> dict:
     """Score the trained network on each part, without augmentation and in the precision it was trained in."""
     from lightsweep.training import scoring
 
     started = time.perf_counter()
     scores = {}
-    net.to(record.device)
+    device = fitting.strategy.root_device
+    net.to(device)
     for part in parts:
-        loader = data.eval_loader(part, record.device)
+        loader = data.eval_loader(part, device)
         precision = fitting.precision_plugin.forward_context()
         scores[part] = scoring.score(
             net,
             loader,
-            device=record.device,
+            device=device,
             num_classes=data.num_classes,
             precision=precision,
             keep_probabilities=part != "train",
         )
-        record.add_score(part, scores[part].metrics, scores[part].confusion, data.class_names)
-    record.add(score_seconds=time.perf_counter() - started)
+        result.add_score(part, scores[part].metrics, scores[part].confusion, data.class_names)
+    result.add(score_seconds=time.perf_counter() - started)
     return scores
 
 
