@@ -36,6 +36,13 @@ class WeightAverage(WeightAveraging):
         self.updates = 0  # before the one that is due
         super().__init__(use_buffers=use_buffers, multi_avg_fn=self._average)
 
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        # The network lies on the CPU yet. An average that stayed there would take every step's weights off the GPU.
+        self._device = trainer.strategy.root_device
+        super().setup(trainer, pl_module, stage)
+        if self._average_model is not None:  # torch looks at its count twice an update: a GPU would be waited for
+            self._average_model.n_averaged = self._average_model.n_averaged.cpu()
+
     def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:
         if step_idx is None or step_idx < self.start:
             return False
@@ -43,7 +50,7 @@ class WeightAverage(WeightAveraging):
         return steps_over == 0
 
     def _average(self, averages: list[Tensor], weights: list[Tensor], _updates: Tensor | int) -> None:
-        """Move averages towards weights. (torch's own count lies on the device, and would have to be waited for.)"""
+        """Move averages towards weights. (torch hands its own count over on the device, where it would be waited for.)"""
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
         like = [weight.to(average.dtype) for average, weight in zip(averages, weights, strict=True)]  # bf16-true's
         get_ema_multi_avg_fn(decay)(averages, like, self.updates)

@@ -13,7 +13,7 @@ from pytorch_lightning.profilers import AdvancedProfiler, PyTorchProfiler, Simpl
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch import nn
 
-from lightsweep import checks, endings
+from lightsweep import checks, endings, memory
 from lightsweep.build import build, explain
 from lightsweep.checkpoints import AtomicCheckpointIO, LastCheckpoint
 from lightsweep.data.module import ImageDataModule
@@ -102,7 +102,8 @@ def fit(trainer: pl.Trainer, classifier: pl.LightningModule, data: ImageDataModu
             batches, interval = trainer.fit_loop.max_batches, trainer.val_check_interval
             rule = f"be at most {batches}, the batches of an epoch"
             raise ConfigError(f"trainer.val_check_interval must {rule}, got {interval}") from error
-        if last.exists() and not _has_begun(trainer):  # nothing was trained: what is there could not be restored
+        # Nothing was trained: what is there could not be restored, where there is memory for it.
+        if last.exists() and not _has_begun(trainer) and not memory.is_exhausted(error):
             raise ConfigError(f"{last} cannot be gone on with ({explain(error, type(error).__name__)})") from error
         raise
 
