@@ -50,7 +50,7 @@ class WeightAverage(WeightAveraging):
         return steps_over == 0
 
     def _average(self, averages: list[Tensor], weights: list[Tensor], _updates: Tensor | int) -> None:
-        """Move averages towards weights. (torch hands its own count over on the device, where it would be waited for.)"""
+        """Move averages towards weights. (torch's own count comes on the device, and would have to be waited for.)"""
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
         like = [weight.to(average.dtype) for average, weight in zip(averages, weights, strict=True)]  # bf16-true's
         get_ema_multi_avg_fn(decay)(averages, like, self.updates)
