@@ -55,7 +55,7 @@ def test_is_scored_elsewhere_alike(made, on_cpu, call, tmp_path: Path, trained_o
     said = call(evaluate.main, run.folder, "--device", where, "--output", tmp_path / "there")
     assert said.code == 0, said.err
     there = scored(tmp_path / "there")
-    assert there["acc"] == pytest.approx(run.result["test/acc"], abs=0.01)
+    assert there["acc"] == pytest.approx(run.result["test/acc"], abs=0.02)
     assert there["loss"] == pytest.approx(run.result["test/loss"], rel=0.02)
 
 

@@ -6,9 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import gpu_results
 import pytest
 
+import gpu_results
 from lightsweep.run_folder import ROOT
 
 SCRIPT = ROOT / "scripts" / "gpu_check.sh"
