@@ -50,7 +50,8 @@ def an_epoch(setting: Setting, workers: int) -> float:
     to_tensor = transforms.Compose([transforms.ToTensor(), transforms.Normalize([0.5] * 3, [0.5] * 3)])
     whole = UncheckedCIFAR10(setting.data_dir, transform=to_tensor)
     training: Subset = Subset(whole, range(setting.limit - setting.images, setting.limit))
-    loader = DataLoader(training, BATCH_SIZE, shuffle=True, drop_last=True, num_workers=workers)
+    pinned = setting.device == "cuda"  # as one does it for a GPU
+    loader = DataLoader(training, BATCH_SIZE, shuffle=True, drop_last=True, num_workers=workers, pin_memory=pinned)
     clock = EpochClock(setting.device)
     folder = tempfile.mkdtemp(dir=setting.scratch)
     trainer = pl.Trainer(

@@ -16,7 +16,6 @@ from functools import partial
 from pathlib import Path
 
 PLAIN, OURS = "plain loop", "lightsweep"
-TEMPLATES = {"template, 0 workers": 0, "template, 2 workers": 2}
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -29,6 +28,7 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument("--repeats", type=int, default=5, help="rounds that are measured; one more goes before them")
     parser.add_argument("--images", type=int, default=45_000, help="in an epoch; CIFAR-10's training part has 45,000")
     parser.add_argument("--threads", type=int, help="torch's threads (default: torch's own, one per core)")
+    parser.add_argument("--workers", type=int, nargs="+", default=[0, 2], help="of the template's DataLoader, in turns")
     parser.add_argument("--out", type=Path, help="JSON file (default: outputs/benchmarks/train-TIME.json)")
 
 
@@ -55,7 +55,9 @@ def run(options: Namespace) -> None:
         }
         if options.bf16:
             contenders[f"{OURS}, bf16"] = partial(ours.an_epoch, replace(setting, precision="bf16-mixed"), data)
-        contenders |= {name: partial(template.an_epoch, setting, workers) for name, workers in TEMPLATES.items()}
+        contenders |= {
+            f"template, {workers} workers": partial(template.an_epoch, setting, workers) for workers in options.workers
+        }
         seconds = report.in_turns(contenders, options.repeats)
     images = ours.images_in_an_epoch(data)
     rates = {name: [images / each for each in times] for name, times in seconds.items()}

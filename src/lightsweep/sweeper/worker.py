@@ -97,7 +97,16 @@ def serve(connection: Connection, place: Workplace, index: int, threads: int, ou
         except EOFError:
             return
         connection.send(run(place, assignment))
-        gc.collect()  # Lightning's objects refer to each other: the last trial's network and data would stay
+        _clear_memory()
+
+
+def _clear_memory() -> None:
+    """Give back what the last trial had: the workers of a GPU share its memory, and the next trial counts its own."""
+    gc.collect()  # Lightning's objects refer to each other: the last trial's network and data would stay
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
 
 
 def share_of_gpus(index: int, gpus: int, visible: str | None) -> str | None:
