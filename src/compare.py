@@ -15,15 +15,16 @@ from lightsweep.app import command
 def main(typed: Sequence[str] | None = None) -> int:
     options = parser().parse_args(typed)
 
-    from lightsweep.reports import comparing, comparison_terminal
+    from lightsweep.reports import comparing
+    from lightsweep.reports.comparison import print_comparison
     from lightsweep.runs import run_folder
 
-    comparison = comparing.compare([run_folder.find_folder(name) for name in options.runs])
+    comparison = comparing.compare_runs([run_folder.find_folder(name) for name in options.runs])
     if options.html is not None:
-        from lightsweep.reports import comparison_page
+        from lightsweep.reports.comparison import write_page
 
-        comparison_page.write(options.html, comparison)
-    comparison_terminal.show(comparison)
+        write_page(options.html, comparison)
+    print_comparison(comparison)
     command.say_written(options.html)
     return 0
 

@@ -44,34 +44,34 @@ def main() -> int:
 
     from lightsweep.inference import trained_runs
 
-    weights = trained_runs.find(options.run, options.checkpoint)  # before the imports that take seconds
+    weights = trained_runs.find_weights(options.run, options.checkpoint)  # before the imports that take seconds
 
     from lightsweep.core import links
-    from lightsweep.inference import evaluation, evaluation_folder, predictor, run_data
+    from lightsweep.inference import evaluation, predictor, run_data
     from lightsweep.training import checkpoints, trainer
 
     trainer.quiet_libraries()
     trained = checkpoints.load(weights.checkpoint)
     print(weights.told(trained.epoch), file=sys.stderr)
-    settings = run_data.settings(weights, options.data or [])
+    settings = run_data.data_settings(weights, options.data or [])
     output = options.output or weights.evaluation_folder / settings.label
     if options.output is None:
         links.check(weights.evaluation_folder, within=weights.evaluation_folder.parent)
-    folders = {part: evaluation_folder.make_folder(output / part) for part in dict.fromkeys(options.split)}
+    folders = {part: evaluation.make_folder(output / part) for part in dict.fromkeys(options.split)}
 
     settings.use_threads()
-    place = predictor.place(options.device or settings.device, trained.precision)
-    data = run_data.read(settings, trained.description)
+    place = predictor.choose_hardware(options.device or settings.device, trained.precision)
+    data = run_data.read_data(settings, trained.description)
     noted = weights.result if settings.own and weights.are_scored else {}
-    changes = run_data.changes(weights, settings, data)
+    changes = run_data.describe_changes(weights, settings, data)
     facts = {"checkpoint": str(weights.checkpoint), "epoch": trained.epoch, "data": settings.data, "changes": changes}
 
     evaluations = []
     for name, folder in folders.items():
         evaluations.append(evaluation.evaluate(trained, evaluation.Part(name, data), place, noted))
-        evaluation_folder.write(folder, evaluations[-1], place, facts)
-    evaluation.show(evaluations)
-    for line in evaluation.comparison(evaluations, weights.result, place, changes):
+        evaluation.write_evaluation(folder, evaluations[-1], place, facts)
+    evaluation.show_scores(evaluations)
+    for line in evaluation.compare_with_training(evaluations, weights.result, place, changes):
         print(line)
     print(f"written to {output}")
     return 0

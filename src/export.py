@@ -35,7 +35,7 @@ def main() -> int:
 
     from lightsweep.inference import trained_runs
 
-    weights = trained_runs.find(options.run, options.checkpoint)  # before the imports that take seconds
+    weights = trained_runs.find_weights(options.run, options.checkpoint)  # before the imports that take seconds
 
     from lightsweep.core import links
     from lightsweep.inference import exporting, run_data
@@ -51,11 +51,11 @@ def main() -> int:
         links.check(path.parent, within=weights.run)
 
     images = exporting.random_images(trained.description.input_shape)
-    real = run_data.few_images(weights, trained.description)
+    real = run_data.sample_images(weights, trained.description)
     if not len(real):
         print("the run's own data are not at hand: checked on noise alone", file=sys.stderr)
     batches = [*images, real] if len(real) else images
-    difference = exporting.to_onnx(trained, path, batches, exporting.describe(trained, weights))
+    difference = exporting.export_onnx(trained, path, batches, exporting.describe_export(trained, weights))
     print(
         f"{path}: {path.stat().st_size:,} bytes; onnxruntime and PyTorch differ by at most {difference:.1e}"
         f" on {sum(map(len, batches))} images ({len(real)} real)"

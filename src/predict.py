@@ -51,35 +51,41 @@ def main() -> int:
 
     from lightsweep.inference import trained_runs
 
-    weights = trained_runs.find(options.run, options.checkpoint)  # before the imports that take seconds
+    weights = trained_runs.find_weights(options.run, options.checkpoint)  # before the imports that take seconds
 
-    from lightsweep.data.decode import decode
-    from lightsweep.inference.classifying import Classification
-    from lightsweep.inference.image_files import decoded, listed
-    from lightsweep.inference.predictions import CsvWriter, JsonWriter, TableWriter, Writer, opened, shown
-    from lightsweep.inference.predictor import Predictor, place
+    from lightsweep.data.decode import decode_image
+    from lightsweep.inference.predictions import (
+        Classification,
+        CsvWriter,
+        JsonWriter,
+        TableWriter,
+        Writer,
+        open_output,
+        show_progress,
+    )
+    from lightsweep.inference.predictor import Predictor, choose_hardware, decode_files, list_files
     from lightsweep.training import checkpoints, trainer
 
     trainer.quiet_libraries()
     trained = checkpoints.load(weights.checkpoint)
     print(weights.told(trained.epoch), file=sys.stderr)
     trained.description.require_pixels()
-    where = place(options.device or "auto", trained.precision)
+    where = choose_hardware(options.device or "auto", trained.precision)
     predictor = Predictor(trained, where, flip=options.tta == "flip")
     seen = trained.description
-    to_pixels = partial(decode, image_size=seen.image_size, resize=seen.resize, grayscale=seen.grayscale)
+    to_pixels = partial(decode_image, image_size=seen.image_size, resize=seen.resize, grayscale=seen.grayscale)
     top = min(options.top, len(seen.class_names))
 
     table = TableWriter(top)
     with ExitStack() as files:
         writers: list[Writer] = [table]
         if options.csv:
-            writers.append(CsvWriter(files.enter_context(opened(options.csv)), top))
+            writers.append(CsvWriter(files.enter_context(open_output(options.csv)), top))
         if options.json:
-            writers.append(JsonWriter(files.enter_context(opened(options.json))))
+            writers.append(JsonWriter(files.enter_context(open_output(options.json))))
         classification = Classification(predictor, seen.class_names, writers, top=top)
-        batches = decoded(listed(options.places), to_pixels, batch_size=options.batch_size)
-        for batch in shown(batches):
+        batches = decode_files(list_files(options.places), to_pixels, batch_size=options.batch_size)
+        for batch in show_progress(batches):
             classification.take(batch)
         said = classification.end({"checkpoint": str(weights.checkpoint), "class_names": seen.class_names})
     if STDOUT in (options.csv, options.json):

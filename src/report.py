@@ -11,45 +11,45 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lightsweep.app import command
-from lightsweep.reports import commandline
+from lightsweep.core.paths import CONF, OUTPUTS
 
 
 def main(typed: Sequence[str] | None = None) -> int:
     options = parser().parse_args(typed)
 
-    from lightsweep.reports import baselines, export, filtering, finding, folding, names, table, terminal
+    from lightsweep.reports import columns, export, filtering, finding, table, terminal
     from lightsweep.runs import run_folder
 
     paths = [run_folder.find_folder(str(name)) for name in options.paths or [_outputs()]]
-    found = finding.find(paths)
-    chosen = baselines.mark(folding.fold(found.runs))
-    known = table.known_columns(chosen)
+    found = finding.find_runs(paths)
+    chosen = finding.mark_baselines(finding.fold_seeds(found.runs))
+    known = table.columns_of(chosen)
     if options.filter is not None:
-        fits = filtering.parse(options.filter, known)
+        fits = filtering.parse_filter(options.filter, known)
         chosen = [run for run in chosen if fits(run)]
     group_by = options.group_by
     if group_by is not None:
-        group_by = [names.resolve(name, known, option="--group-by") for name in group_by.split(",") if name]
-    tables = table.tables(chosen, group_by=group_by)
+        group_by = [columns.resolve_column(name, known, option="--group-by") for name in group_by.split(",") if name]
+    tables = table.build_tables(chosen, group_by=group_by)
     parts = [(each, _wanted(each, options, known)) for each in tables]
 
     if options.html is not None:
         from lightsweep.reports import overview
 
-        overview.write(options.html, found, parts, paths, storage=options.storage)
+        overview.write_page(options.html, found, parts, paths, storage=options.storage)
     content = {
-        "csv": lambda: export.as_csv(parts),
-        "markdown": lambda: export.as_markdown(parts),
-        "json": lambda: export.as_json(parts, found.broken),
+        "csv": lambda: export.format_csv(parts),
+        "markdown": lambda: export.format_markdown(parts),
+        "json": lambda: export.format_json(parts, found.broken),
     }
     wanted = {name: make for name, make in content.items() if getattr(options, name) is not None}
     for name, make in wanted.items():
         _write(getattr(options, name), make())
     if "-" in [getattr(options, name) for name in wanted]:
-        for line in terminal.problems(found):
+        for line in terminal.describe_problems(found):
             print(line, file=sys.stderr)
     else:
-        terminal.report(found, parts, most=options.top)
+        terminal.print_report(found, parts, most=options.top)
     command.say_written(options.html, *(getattr(options, name) for name in wanted))
     return 0
 
@@ -65,7 +65,7 @@ def parser() -> argparse.ArgumentParser:
         "paths",
         nargs="*",
         type=Path,
-        action=commandline.Paths,
+        action=_Paths,
         metavar="PATHS",
         help=f"{command.RUNS_HELP} (default: outputs)",
     )
@@ -77,7 +77,7 @@ def parser() -> argparse.ArgumentParser:
         "--group-by",
         nargs="?",
         const="",
-        action=commandline.FileOrStandardOutput,
+        action=_FileOrStandardOutput,
         metavar="KEYS",
         help="mean, standard deviation and n over seeds; of runs equal in KEYS (a,b), or in all but the seed",
     )
@@ -86,7 +86,7 @@ def parser() -> argparse.ArgumentParser:
             f"--{name}",
             nargs="?",
             const="-",
-            action=commandline.FileOrStandardOutput,
+            action=_FileOrStandardOutput,
             metavar="FILE",
             help=f"write {name.upper() if name != 'markdown' else 'Markdown'}, to standard output without FILE",
         )
@@ -95,21 +95,40 @@ def parser() -> argparse.ArgumentParser:
     return told
 
 
+class _FileOrStandardOutput(argparse.Action):
+    """``--csv FILE``, or ``--csv`` for standard output; ``--csv outputs`` does not take the folder for the file.
+
+    ``--group-by data`` names the config group, even where there is a folder of that name.
+    """
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values, option=None) -> None:
+        is_group = self.dest == "group_by" and values in {folder.name for folder in CONF.iterdir() if folder.is_dir()}
+        if values and Path(values).is_dir() and not is_group:
+            namespace.paths = [*(namespace.paths or []), Path(values)]
+            values = self.const
+        setattr(namespace, self.dest, values)
+
+
+class _Paths(argparse.Action):
+    """Positional folders, added to those that an option had swallowed."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values, option=None) -> None:
+        namespace.paths = [*(namespace.paths or []), *values]
+
+
 def _wanted(table, options: argparse.Namespace, known: Sequence[str]):
-    from lightsweep.reports import names
-    from lightsweep.reports.table import ordered
+    from lightsweep.reports import columns
+    from lightsweep.reports.table import sort_runs
 
     rows = list(table.runs)
     if options.sort is not None:
-        rows = ordered(table, names.resolve(options.sort, known, option="--sort"), reverse=options.reverse)
+        rows = sort_runs(table, columns.resolve_column(options.sort, known, option="--sort"), reverse=options.reverse)
     elif options.reverse:
         rows.reverse()
     return rows[: options.top]
 
 
 def _outputs() -> Path:
-    from lightsweep.core.paths import OUTPUTS
-
     here = Path("outputs")  # its names are shorter
     return here if here.is_dir() and here.samefile(OUTPUTS) else OUTPUTS
 

@@ -62,7 +62,7 @@ def train(cfg: DictConfig, folder: Path, *, kind: str, overrides: list[str]) -> 
 
     from pytorch_lightning.callbacks import LambdaCallback
 
-    from lightsweep.reports import scored
+    from lightsweep.reports import scored_run
     from lightsweep.runs import data_record, results, run_folder
     from lightsweep.runs.metrics import MetricsFile
     from lightsweep.training import checkpoints, display, footprint, trainer
@@ -102,8 +102,8 @@ def train(cfg: DictConfig, folder: Path, *, kind: str, overrides: list[str]) -> 
             display.print_scores(record.content("completed"), folder, of_best=chosen.name == run_folder.BEST_CHECKPOINT)
             best = metrics.best(cfg.monitor.metric, cfg.monitor.mode) or {"epoch": 0}
             loader = fitting.train_dataloader
-            run = scored.ScoredRun(folder, metrics.rows, best["epoch"], scores, data, loader, trackers)
-            scored.show(run, fitting.callbacks, report=cfg.report)  # type: ignore[attr-defined]
+            run = scored_run.ScoredRun(folder, metrics.rows, best["epoch"], scores, data, loader, trackers)
+            scored_run.show_scored_run(run, fitting.callbacks, report=cfg.report)  # type: ignore[attr-defined]
     return record.best_value
 
 
@@ -162,9 +162,9 @@ def threads_at_start() -> int:
 
 def read_data(cfg: DictConfig):
     """The data module, set up; what is wrong with the network is said before data is fetched."""
-    from lightsweep.data import foreign
+    from lightsweep.data import user_data
 
-    data = foreign.make(cfg.data)
+    data = user_data.build_data(cfg.data)
     if (traits := data.foreseen()) is not None:
         build_classifier(cfg, traits)
     data.setup()
@@ -174,13 +174,13 @@ def read_data(cfg: DictConfig):
 def initial_classifier(cfg: DictConfig, data, *, warm: bool):
     """The classifier as training begins with it: with weights that follow from the seed, or, if `warm`, `init_from`."""
     from lightsweep.core.seeds import seed_everything
-    from lightsweep.nets import network
+    from lightsweep.nets import building
     from lightsweep.runs import data_record
     from lightsweep.training import resuming
 
     seed_everything(cfg.seed)
     classifier = build_classifier(cfg, data)
-    network.tell(classifier.net)
+    building.log_lightning_module(classifier.net)
     if warm and cfg.init_from is not None:
         resuming.load_initial_weights(cfg.init_from, classifier.net)
         data_record.warn_of_changes(cfg.init_from, data.fingerprint())

@@ -15,7 +15,7 @@ from PIL import Image
 
 import evaluate
 from lightsweep.config.build import build
-from lightsweep.inference import evaluation_folder
+from lightsweep.inference import evaluation as evaluation_folder
 from lightsweep.inference.evaluation import METRICS, Part
 
 OTHER = ("--data", "data=digits", "data.split_seed=3")

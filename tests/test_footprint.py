@@ -8,7 +8,7 @@ from torch import nn
 
 from lightsweep.core import memory
 from lightsweep.core.errors import ConfigError
-from lightsweep.data.normalize import symmetric
+from lightsweep.data.transforms import symmetric_normalization
 from lightsweep.training import footprint
 from lightsweep.training.checkpoints import Description
 
@@ -22,7 +22,7 @@ def described(compose):
 
     def made(*overrides: str) -> Description:
         cfg = compose(*overrides)
-        return Description(dict(cfg.model), SHAPE, tuple("0123456789"), symmetric(), "squash")
+        return Description(dict(cfg.model), SHAPE, tuple("0123456789"), symmetric_normalization(), "squash")
 
     return made
 
@@ -104,7 +104,7 @@ def test_what_cannot_fit_is_refused(described, overrides: list[str], changed: di
 
 
 def test_counts_of_classes_must_fit(described) -> None:
-    many = Description(described().model, SHAPE, ("a",) * 100_000_000, symmetric(), "squash")
+    many = Description(described().model, SHAPE, ("a",) * 100_000_000, symmetric_normalization(), "squash")
     with pytest.raises(
         ConfigError, match=r"^data must fit into memory: counts of 100,000,000 true by 100,000,000 pred"
     ):
@@ -123,7 +123,7 @@ def test_half_the_bits_need_half_the_memory(described, measured, monkeypatch: py
 
 def test_a_network_of_somebody_elses_is_not_built_twice(described, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Description, "build_net", lambda self: pytest.fail("it was built"))
-    foreign = Description({"_target_": "mynets.Tiny"}, SHAPE, ("a", "b"), symmetric(), "squash")
+    foreign = Description({"_target_": "mynets.Tiny"}, SHAPE, ("a", "b"), symmetric_normalization(), "squash")
     footprint.check(foreign, ADAM, **HOW)
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from lightsweep.nets.initializers import initialize
+from lightsweep.nets.layers import initialize
 
 FAN_IN, FAN_OUT = 400, 500
 TRUNCATED = 0.87962566103423978  # standard deviation of a standard normal that is cut at 2

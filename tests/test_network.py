@@ -9,7 +9,7 @@ from digits_runs import composed
 from lightsweep.config import table
 from lightsweep.config.table import own_entries
 from lightsweep.core.errors import ConfigError
-from lightsweep.nets.network import build_network
+from lightsweep.nets.building import build_network
 
 DIGITS = (1, 8, 8)
 RESNET = "torchvision.models.resnet18"

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 import predict
-from lightsweep.data.decode import decode
-from lightsweep.data.digits import DigitsDataModule
+from lightsweep.data.builtin import DigitsDataModule
+from lightsweep.data.decode import decode_image
 
 NAMES = tuple("0123456789")
 
@@ -129,7 +129,7 @@ def test_a_folder_without_images_makes_the_exit_code_1(finished, tmp_path, call)
 def test_a_large_colour_image_becomes_what_training_would_make_of_it(finished, some: Path, call, tmp_path) -> None:
     large, small = some / "large.png", some / "small.png"
     Image.open(some / "a.png").convert("RGB").resize((400, 300)).save(large)
-    Image.fromarray(decode(large, image_size=8, resize="squash", grayscale=True)[0]).save(small)
+    Image.fromarray(decode_image(large, image_size=8, resize="squash", grayscale=True)[0]).save(small)
     assert call(predict.main, finished.folder, large, small, some / "a.png", "--csv", tmp_path / "x.csv").code == 0
     one, other, original = (row["probability"] for row in rows(tmp_path / "x.csv"))
     assert one == other != original

@@ -37,7 +37,7 @@ def run(options: Namespace) -> None:
     """Measure, print a table, write the file."""
     from benchmarks import report
     from lightsweep.core.files import write_whole
-    from lightsweep.data.decoding import cores
+    from lightsweep.data.decode import cores
     from lightsweep.runs.run_folder import ROOT
 
     with tempfile.TemporaryDirectory(prefix="lightsweep-benchmark-") as scratch:

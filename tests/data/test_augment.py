@@ -9,8 +9,8 @@ from torch.nn import functional as F
 
 from lightsweep.config.build import build
 from lightsweep.core.errors import ConfigError
-from lightsweep.data import changes
-from lightsweep.data.augment import Augment
+from lightsweep.data import transforms
+from lightsweep.data.transforms import Augment
 
 OFF = {"flip": False, "crop": 0, "cutout": 0, "mixup": 0.0, "noise": 0.0, "noise_redraw": True}
 OFF |= dict.fromkeys(("shift", "scale", "rotate", "brightness", "contrast"), 0.0)
@@ -152,7 +152,7 @@ def drawn(monkeypatch):
         names = ("angle", "factor", "across", "down")
         values = torch.tensor([[(numbers.get(name, 0.0) + 1) / 2] * len(images) for name in names])
         monkeypatch.setattr(torch, "rand", lambda *_, **__: values)
-        return changes.move(images, shift, scale, rotate, torch.Generator())
+        return transforms.random_affine(images, shift, scale, rotate, torch.Generator())
 
     return draw
 

@@ -6,13 +6,13 @@ import torch
 from sklearn.utils.class_weight import compute_class_weight
 
 from lightsweep.core.errors import ConfigError
-from lightsweep.data.balance import class_weights, sampler
+from lightsweep.data.loader import build_sampler, class_weights
 
 LABELS = np.repeat([0, 1, 2], [2, 5, 16])
 
 
 def order(name: str, seed: int = 0, labels: np.ndarray = LABELS) -> torch.Tensor:
-    return sampler(name, torch.from_numpy(labels)).order(torch.Generator().manual_seed(seed))
+    return build_sampler(name, torch.from_numpy(labels)).order(torch.Generator().manual_seed(seed))
 
 
 def test_balanced_weights_are_those_of_scikit_learn() -> None:

@@ -145,8 +145,8 @@ def test_a_full_disk_is_no_error_and_leaves_nothing_to_trust(tmp_path: Path, mon
 def test_fingerprint_sees_size_and_time(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_bytes(b"12")
-    first = cache.fingerprint([file])
-    assert cache.fingerprint([file]) == first
+    first = cache.file_states([file])
+    assert cache.file_states([file]) == first
     os.utime(file, ns=(1, 1))
-    assert cache.fingerprint([file]) != first
+    assert cache.file_states([file]) != first
     assert json.loads(json.dumps(first)) == first

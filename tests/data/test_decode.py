@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from lightsweep.core.text import printable
-from lightsweep.data.decode import MAX_PIXELS, RESIZES, BadImage, decode
+from lightsweep.data.decode import MAX_PIXELS, RESIZES, BadImage, decode_image
 
 NOISE = np.random.default_rng(0).integers(0, 256, (6, 6, 3), dtype=np.uint8)
 CORNERS = np.zeros((24, 24, 3), dtype=np.uint8)  # red top left, green top right, blue bottom left
@@ -34,7 +34,7 @@ def content(image: Image.Image, kind: str = "PNG", **options) -> bytes:
 
 def decoded(source: bytes | Path, image_size: int | tuple[int, int] = 6, **options) -> np.ndarray:
     """Pixels as ``[H, W, C]``."""
-    pixels = decode(source, image_size=image_size, **{"resize": "squash", "grayscale": False} | options)
+    pixels = decode_image(source, image_size=image_size, **{"resize": "squash", "grayscale": False} | options)
     assert pixels.dtype == np.uint8
     assert pixels.flags.c_contiguous
     return pixels.transpose(1, 2, 0)

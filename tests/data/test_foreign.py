@@ -17,7 +17,7 @@ import predict
 from digits_runs import composed
 from lightsweep.config import table
 from lightsweep.core.errors import ConfigError
-from lightsweep.data import foreign
+from lightsweep.data import user_data
 
 
 class Pairs(Dataset):
@@ -94,10 +94,10 @@ class Loader:
         return iter(self.batches)
 
 
-def giving(loader: Any, part: str = "train", **attributes: Any) -> foreign.ForeignData:
+def giving(loader: Any, part: str = "train", **attributes: Any) -> user_data.UserData:
     """A module one of whose loaders is another."""
     members = {f"{part}_dataloader": lambda self: loader, **attributes}
-    return foreign.ForeignData(type("Other", (Own,), members)())
+    return user_data.UserData(type("Other", (Own,), members)())
 
 
 @pytest.fixture(autouse=True)
@@ -193,7 +193,7 @@ def test_image_files_are_refused_where_nobody_can_know(own_run, call, tmp_path: 
 
 
 def test_labels_and_images_are_those_of_the_loaders() -> None:
-    data = foreign.ForeignData(Own())
+    data = user_data.UserData(Own())
     data.setup()
     pairs = Pairs(31, pixels=True)
     np.testing.assert_array_equal(data.labels("val"), pairs.labels)
@@ -214,7 +214,7 @@ def test_labels_and_images_are_those_of_the_loaders() -> None:
     ],
 )
 def test_classes_are_named_by_the_module_or_its_data_set(attributes: dict, names: tuple[str, ...]) -> None:
-    data = foreign.ForeignData(type("Other", (Own,), attributes)())
+    data = user_data.UserData(type("Other", (Own,), attributes)())
     data.setup()
     assert data.class_names == names
 
@@ -280,7 +280,7 @@ def test_what_a_loader_gives_is_refused_in_a_line(loader: Any, message: str) -> 
 
 
 def test_a_single_class_is_refused() -> None:
-    data = foreign.ForeignData(type("Other", (Own,), {"class_names": ["all"]})())
+    data = user_data.UserData(type("Other", (Own,), {"class_names": ["all"]})())
     with pytest.raises(ConfigError, match="must have images of two classes at least, got 1"):
         data.setup()
 
@@ -312,7 +312,7 @@ def test_what_is_no_data_module_leaves_no_record(own_run, tmp_path: Path, kind: 
 
 def test_a_wrong_mean_is_refused() -> None:
     with pytest.raises(ConfigError, match="must have a mean and a std of pixels in .*, one number or 1 each"):
-        foreign.ForeignData(type("Other", (Own,), {"mean": [0.1, 0.2], "std": 0.0})()).setup()
+        user_data.UserData(type("Other", (Own,), {"mean": [0.1, 0.2], "std": 0.0})()).setup()
 
 
 def test_batchnorm_gets_no_single_image(own_run) -> None:
@@ -322,4 +322,4 @@ def test_batchnorm_gets_no_single_image(own_run) -> None:
 
 def test_several_processes_are_refused() -> None:
     with pytest.raises(ConfigError, match="trainer.devices must be 1 with the data module .*Own, whose loaders do not"):
-        foreign.ForeignData(Own()).check_shares(2)
+        user_data.UserData(Own()).check_shares(2)

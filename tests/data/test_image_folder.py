@@ -15,8 +15,8 @@ from image_files import CLASSES, picture, write_folder, write_junk, write_odditi
 from lightsweep.config.build import build
 from lightsweep.core import memory
 from lightsweep.core.errors import ConfigError
-from lightsweep.data import cache, decoded_store, decoding
-from lightsweep.data.decode import decode
+from lightsweep.data import cache, decode
+from lightsweep.data.decode import decode_image
 from lightsweep.data.image_folder import ImageFolderDataModule
 
 Opener = Callable[..., ImageFolderDataModule]
@@ -54,7 +54,7 @@ def divided(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def never_decoded(monkeypatch) -> Callable[[], None]:
-    return lambda: monkeypatch.setattr(decoding, "decode_all", lambda *_: pytest.fail("decoded again"))
+    return lambda: monkeypatch.setattr(decode, "decode_all", lambda *_: pytest.fail("decoded again"))
 
 
 def counts(data: ImageFolderDataModule) -> dict[str, list[int]]:
@@ -97,7 +97,7 @@ def test_no_test_fraction_is_no_test_part(open_data: Opener, root: Path) -> None
 def test_parts_with_folders_of_their_own_are_those_parts(open_data: Opener, divided: Path) -> None:
     data = open_data(divided)
     assert counts(data) == {"train": [10] * 3, "val": [4] * 3, "test": [3] * 3}
-    expected = decode(divided / "test" / "bee" / "1.png", image_size=8, resize="squash", grayscale=False)
+    expected = decode_image(divided / "test" / "bee" / "1.png", image_size=8, resize="squash", grayscale=False)
     assert expected.tobytes() in pixels(data, "test")
 
 
@@ -125,7 +125,7 @@ def test_images_of_every_kind_are_those_that_decode_gives(
     everything = np.concatenate([data.labels("train"), data.labels("val")])
     assert np.bincount(everything).tolist() == [10, 10 + expected, 10]
     how = {"image_size": 8, "resize": resize, "grayscale": grayscale == "true"}
-    photo = decode(root / "bee" / "photo.JPG", **how)
+    photo = decode_image(root / "bee" / "photo.JPG", **how)
     assert photo.tobytes() in pixels(data, "train") | pixels(data, "val")
 
 
@@ -233,7 +233,7 @@ def test_an_interruption_leaves_no_litter_and_the_next_start_clears_a_killed_one
 ) -> None:
     place = root / ".lightsweep-cache" / "8-squash-rgb"
     with monkeypatch.context() as patch:
-        patch.setattr(decoding, "decode_chunk", lambda chunk: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(decode, "decode_chunk", lambda chunk: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             open_data(root)
     assert [file.name for file in place.iterdir()] == ["lock"]
@@ -252,27 +252,27 @@ def test_who_waited_for_another_process_finds_what_it_decoded(open_data: Opener,
     waiting = open_data(root, setup=False)
     listing = waiting._listing()
     open_data(root)  # meanwhile
-    monkeypatch.setattr(decoding, "decode_all", lambda *_: pytest.fail("decoded twice"))
+    monkeypatch.setattr(decode, "decode_all", lambda *_: pytest.fail("decoded twice"))
     assert len(waiting.store.decoded(listing)["images"]) == 30
 
 
 def test_many_files_are_decoded_by_processes_to_the_same_pixels(open_data: Opener, root: Path, monkeypatch) -> None:
     here = open_data(root).arrays.train_images.copy()
     shutil.rmtree(root / ".lightsweep-cache")
-    monkeypatch.setattr(decoding, "FEW", 5)
-    monkeypatch.setattr(decoding, "_CHUNK", 4)
-    monkeypatch.setattr(decoding, "cores", lambda: 2)
+    monkeypatch.setattr(decode, "FEW", 5)
+    monkeypatch.setattr(decode, "_CHUNK", 4)
+    monkeypatch.setattr(decode, "cores", lambda: 2)
     np.testing.assert_array_equal(open_data(root).arrays.train_images, here)
 
 
 def test_a_terminal_has_a_bar_and_anything_else_a_line(monkeypatch, caplog, capsys) -> None:
     caplog.set_level(logging.INFO)
-    with decoded_store._progress(5, Path("/x")) as tell:
+    with cache._progress(5, Path("/x")) as tell:
         tell(5)
     assert caplog.messages == ["decoding 5 files of /x, once"]
     caplog.clear()
     monkeypatch.setenv("FORCE_COLOR", "1")
-    with decoded_store._progress(5, Path("/x")) as tell:
+    with cache._progress(5, Path("/x")) as tell:
         tell(5)
     assert caplog.messages == []
     assert "decoding images" in capsys.readouterr().err

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from lightsweep.core.errors import ConfigError
-from lightsweep.data.folders import PARTS, scan
-from lightsweep.data.layout import meaning
+from lightsweep.data.folders import PARTS, list_images, part_of_name
 
 
 def made(root: Path, *files: str) -> Path:
@@ -41,7 +40,7 @@ def of_classes(*folders: str, classes: Sequence[str] = ("cat", "dog")) -> list[s
     ],
 )
 def test_a_name_means_a_part_in_any_case_and_with_what_is_often_behind_it(name: str, part: str | None) -> None:
-    assert meaning(name) == part
+    assert part_of_name(name) == part
 
 
 @pytest.mark.parametrize(
@@ -55,7 +54,7 @@ def test_a_name_means_a_part_in_any_case_and_with_what_is_often_behind_it(name: 
     ],
 )
 def test_parts_are_found_under_their_usual_names(tmp_path: Path, names: Sequence[str], parts: Sequence[str]) -> None:
-    listing = scan(made(tmp_path, *of_classes(*names), "README.txt", ".git/config", "__MACOSX/train/x"))
+    listing = list_images(made(tmp_path, *of_classes(*names), "README.txt", ".git/config", "__MACOSX/train/x"))
     assert listing.divided
     assert listing.class_names == ("cat", "dog")
     assert tuple(part for part in PARTS if listing.has(part)) == parts
@@ -65,9 +64,9 @@ def test_parts_are_found_under_their_usual_names(tmp_path: Path, names: Sequence
     "classes", [("car", "train"), ("dev", "prod", "test"), ("boat", "Testing"), ("eval", "grade"), ("images", "labels")]
 )
 def test_a_class_may_be_called_as_a_part(tmp_path: Path, classes: Sequence[str]) -> None:
-    listing = scan(made(tmp_path, *(f"{name}/1.png" for name in classes)))
+    listing = list_images(made(tmp_path, *(f"{name}/1.png" for name in classes)))
     assert (listing.class_names, listing.divided) == (tuple(sorted(classes)), False)
-    inside = scan(made(tmp_path / "whole", *of_classes("train", "val", classes=classes)))
+    inside = list_images(made(tmp_path / "whole", *of_classes("train", "val", classes=classes)))
     assert (inside.class_names, inside.divided) == (tuple(sorted(classes)), True)
 
 
@@ -80,7 +79,7 @@ def test_a_class_may_be_called_as_a_part(tmp_path: Path, classes: Sequence[str])
     ],
 )
 def test_folders_below_a_class_may_be_as_they_are(tmp_path: Path, files: list[str]) -> None:
-    assert scan(made(tmp_path, *files)).class_names == ("cat", "dog")
+    assert list_images(made(tmp_path, *files)).class_names == ("cat", "dog")
 
 
 REFUSED = {
@@ -149,7 +148,7 @@ def test_what_is_neither_parts_nor_classes_is_refused_with_what_was_seen(tmp_pat
     files, message = REFUSED[name]
     root = made(tmp_path / "root", *files)
     with pytest.raises(ConfigError) as refusal:
-        scan(root)
+        list_images(root)
     said = str(refusal.value)
     assert said.startswith("data.root")
     assert message in said.replace(str(root), "ROOT")
@@ -159,6 +158,6 @@ def test_what_is_neither_parts_nor_classes_is_refused_with_what_was_seen(tmp_pat
 def test_another_folder_beside_the_parts_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING)
     root = made(tmp_path / "root", *of_classes("train", "valid"), "annota\ntions/1.json", "__MACOSX/1", ".x/1.png")
-    assert len(scan(root).files) == 4
+    assert len(list_images(root).files) == 4
     (said,) = caplog.messages
     assert said == rf"data.root: {root}/annota\ntions is neither train, val nor test: what is in it is left out"

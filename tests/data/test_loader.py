@@ -4,9 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from lightsweep.data.augment import Augment
-from lightsweep.data.loader import EvalLoader, Shelf, TrainLoader
-from lightsweep.data.normalize import Normalization
+from lightsweep.data.loader import EvalLoader, ImageStore, TrainLoader
+from lightsweep.data.transforms import Augment, Normalization
 
 COUNT = 23
 IMAGES = torch.arange(30, dtype=torch.uint8).reshape(30, 1, 1, 1).expand(30, 1, 4, 4).contiguous()  # image i is all i
@@ -15,7 +14,7 @@ INDICES = torch.arange(30)[7:]  # the last 23 of them
 AS_THEY_ARE = Normalization(torch.zeros(1, 1, 1), torch.ones(1, 1, 1))
 OFF = {"flip": False, "crop": 0, "cutout": 0, "mixup": 0.0, "noise": 0.0, "noise_redraw": True}
 OFF |= dict.fromkeys(("shift", "scale", "rotate", "brightness", "contrast"), 0.0)
-SHELF = Shelf(IMAGES, TARGETS)
+SHELF = ImageStore(IMAGES, TARGETS)
 
 
 def train_loader(augment: dict | None = None, **values) -> TrainLoader:
@@ -140,7 +139,7 @@ def test_mixup_gives_probabilities_that_go_with_the_images() -> None:
 
 
 def test_a_balanced_epoch_shows_a_rare_class_as_often() -> None:
-    shelf = Shelf(IMAGES, torch.tensor([0] * 27 + [1] * 3))
+    shelf = ImageStore(IMAGES, torch.tensor([0] * 27 + [1] * 3))
     settings = {"batch_size": 5, "drop_last": False, "seed": 1, "classes": 2, "normalization": AS_THEY_ARE}
     loader = TrainLoader(shelf, INDICES, augment=Augment(**OFF), sampling="balanced", **settings)
     counts = torch.bincount(epoch(loader)[1])
@@ -149,7 +148,7 @@ def test_a_balanced_epoch_shows_a_rare_class_as_often() -> None:
 
 
 def test_images_that_lie_elsewhere_are_taken_from_there() -> None:
-    elsewhere = Shelf(IMAGES, TARGETS.to("meta"))
+    elsewhere = ImageStore(IMAGES, TARGETS.to("meta"))
     images, targets = elsewhere.take(torch.tensor([3, 4]))
     assert images.device == targets.device == torch.device("meta")
     assert images.shape == (2, 1, 4, 4)

@@ -7,7 +7,7 @@ import torch
 from lightsweep.config.build import build
 from lightsweep.core import memory
 from lightsweep.core.errors import ConfigError
-from lightsweep.data import placement
+from lightsweep.data import loader
 
 CPU = torch.device("cpu")
 
@@ -98,7 +98,7 @@ def test_class_weights_are_measured_on_the_training_part(digits) -> None:
 def test_a_set_that_does_not_fit_on_the_device_stays_where_it_is(digits, monkeypatch) -> None:
     data, meta = digits(), torch.device("meta")
     for free, where in ((1e9, "meta"), (data.arrays.train_images.nbytes * 1.9, "cpu")):
-        monkeypatch.setattr(placement, "free_memory", lambda device, free=free: free)
+        monkeypatch.setattr(loader, "free_memory", lambda device, free=free: free)
         data._shelves.clear()
         shelf = data._shelf("train", meta)
         assert (shelf.images.device.type, shelf.targets.device.type) == (where, "meta")

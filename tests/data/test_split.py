@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from lightsweep.data.split import METHODS, split
+from lightsweep.data.split import SPLITS, split
 
 LABELS = np.repeat(np.arange(5), [40, 30, 20, 8, 2])[np.random.default_rng(0).permutation(100)]
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", SPLITS)
 def test_every_image_is_in_one_part_and_indices_ascend(method: str) -> None:
     train, val = split(method, LABELS, 0.25, seed=1)
     assert sorted([*train, *val]) == list(range(100))

@@ -9,7 +9,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from lightsweep.reports.pictures import class_counts, confusion, curves, samples, style
+from lightsweep.reports import pictures
 
 RNG = np.random.default_rng(0)
 AWKWARD = ("$x_{", "a_b^c$", "日本語の名前", "Ünï\ncode\x1b[31m", "a name that is much too long to be shown", "")
@@ -41,25 +41,27 @@ def images(count: int, channels: int = 3, side: int = 8) -> np.ndarray:
 
 def counted(classes: int) -> Figure:
     parts = {"train": RNG.poisson(9, classes), "val": np.zeros(classes, int)}
-    return class_counts.class_counts(parts, names(classes))
+    return pictures.draw_class_counts(parts, names(classes))
 
 
 PICTURES = {
-    "one epoch": lambda: curves.curves(rows(1), 1),
-    "few validations": lambda: curves.curves(rows(30, 7), 14),
-    "never validated": lambda: curves.curves(rows(3, 9), 0),
-    "many epochs": lambda: curves.curves(rows(300), 300),
-    "2 classes": lambda: confusion.row_normalised(matrix(2), names(2), "shares"),
-    "10 classes": lambda: confusion.counts(matrix(10), names(10), "counts"),
-    "25 classes": lambda: confusion.row_normalised(matrix(25), names(25), "shares"),
-    "100 classes": lambda: confusion.counts(matrix(100), names(100), "counts"),
-    "nothing scored": lambda: confusion.row_normalised(np.zeros((3, 3), int), names(3), "empty"),
+    "one epoch": lambda: pictures.draw_curves(rows(1), 1),
+    "few validations": lambda: pictures.draw_curves(rows(30, 7), 14),
+    "never validated": lambda: pictures.draw_curves(rows(3, 9), 0),
+    "many epochs": lambda: pictures.draw_curves(rows(300), 300),
+    "2 classes": lambda: pictures.draw_confusion_shares(matrix(2), names(2), "shares"),
+    "10 classes": lambda: pictures.draw_confusion_counts(matrix(10), names(10), "counts"),
+    "25 classes": lambda: pictures.draw_confusion_shares(matrix(25), names(25), "shares"),
+    "100 classes": lambda: pictures.draw_confusion_counts(matrix(100), names(100), "counts"),
+    "nothing scored": lambda: pictures.draw_confusion_shares(np.zeros((3, 3), int), names(3), "empty"),
     "images of 2 classes": lambda: counted(2),
     "images of 100 classes": lambda: counted(100),
-    "digits": lambda: samples.grid(images(40, 1), names(40), "grey"),
-    "colours": lambda: samples.grid(images(3, 3, 64), names(3), "colours"),
-    "many channels": lambda: samples.grid(images(9, 5), [f"{name}\nsecond line" for name in names(9)], "channels"),
-    "no images": lambda: samples.grid(images(0), [], "none wrong"),
+    "digits": lambda: pictures.draw_grid(images(40, 1), names(40), "grey"),
+    "colours": lambda: pictures.draw_grid(images(3, 3, 64), names(3), "colours"),
+    "many channels": lambda: pictures.draw_grid(
+        images(9, 5), [f"{name}\nsecond line" for name in names(9)], "channels"
+    ),
+    "no images": lambda: pictures.draw_grid(images(0), [], "none wrong"),
 }
 
 
@@ -68,7 +70,7 @@ def test_a_picture_is_a_small_png_whose_labels_do_not_overlap(name: str) -> None
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # what matplotlib warns of, a person would see
         figure = PICTURES[name]()
-        png = style.png(figure)
+        png = pictures.render_png(figure)
     width, height = Image.open(BytesIO(png)).size
     assert 300 < width < 2000
     assert 100 < height < 1800
@@ -103,20 +105,20 @@ def test_nothing_is_left_in_pyplot() -> None:
 
 
 def test_the_best_epoch_and_the_learning_rate_are_there() -> None:
-    figure = curves.curves(rows(5), 4)
+    figure = pictures.draw_curves(rows(5), 4)
     legends = [text.get_text() for axes in figure.axes if axes.get_legend() for text in axes.get_legend().get_texts()]
     assert legends == ["train", "val", "best: 0.7500", "train", "val", "best: 0.4000"]
     assert list(figure.axes[2].lines[0].get_ydata()) == [row["lr"] for row in rows(5)]
 
 
 def test_numbers_are_those_of_the_matrix() -> None:
-    figure = confusion.counts(np.array([[5, 1], [0, 1234]]), ["a", "b"], "")
+    figure = pictures.draw_confusion_counts(np.array([[5, 1], [0, 1234]]), ["a", "b"], "")
     assert [text.get_text() for text in figure.axes[0].texts] == ["5", "1", "1234"]
-    shares = confusion.row_normalised(np.array([[3, 1], [1, 499]]), ["a", "b"], "")
+    shares = pictures.draw_confusion_shares(np.array([[3, 1], [1, 499]]), ["a", "b"], "")
     assert [text.get_text() for text in shares.axes[0].texts] == ["75%", "25%", "<1%", "100%"]
 
 
 def test_an_image_is_drawn_as_it_is() -> None:
     sent = images(2)
-    drawn = samples.grid(sent, ["a", "b"], "").axes[0].images
+    drawn = pictures.draw_grid(sent, ["a", "b"], "").axes[0].images
     np.testing.assert_array_equal(drawn[1].get_array(), sent[1].transpose(1, 2, 0))

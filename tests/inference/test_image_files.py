@@ -8,12 +8,12 @@ import pytest
 
 from image_files import write_junk, write_oddities
 from lightsweep.data.decode import BadImage
-from lightsweep.data.folders import scan
-from lightsweep.inference.image_files import ImageFile, decoded, listed
+from lightsweep.data.folders import list_images
+from lightsweep.inference.predictor import ImageFile, decode_files, list_files
 
 
 def found(*places: Path) -> list[tuple[str, str]]:
-    return [(file.path.name, file.label) for file in listed(places)]
+    return [(file.path.name, file.label) for file in list_files(places)]
 
 
 def test_lists_files_below_folders_in_order_with_the_first_folder_as_label(tmp_path: Path) -> None:
@@ -21,7 +21,7 @@ def test_lists_files_below_folders_in_order_with_the_first_folder_as_label(tmp_p
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     assert found(tmp_path) == [("0.webp", ""), ("3.png", "a"), ("2.JPG", "b"), ("1.jpeg", "b"), ("readme.md", "")]
-    assert [file.path.name for file in listed([tmp_path]) if not file.is_called_image] == ["readme.md"]
+    assert [file.path.name for file in list_files([tmp_path]) if not file.is_called_image] == ["readme.md"]
 
 
 def test_takes_the_files_that_training_takes(tmp_path: Path) -> None:
@@ -30,12 +30,12 @@ def test_takes_the_files_that_training_takes(tmp_path: Path) -> None:
         write_oddities(tmp_path / name)
         write_junk(tmp_path / name)
     (tmp_path / "one" / "elsewhere").symlink_to(tmp_path / "other")
-    assert [str(file.path) for file in listed([tmp_path])] == scan(tmp_path).files
+    assert [str(file.path) for file in list_files([tmp_path])] == list_images(tmp_path).files
 
 
 def test_what_is_named_is_tried_whatever_its_name(tmp_path: Path) -> None:
     (tmp_path / "photo").touch()
-    files = list(listed([tmp_path / "photo", tmp_path / "gone"]))
+    files = list(list_files([tmp_path / "photo", tmp_path / "gone"]))
     assert files == [ImageFile(tmp_path / "photo", named=True), ImageFile(tmp_path / "gone", named=True)]
     assert all(file.is_called_image for file in files)
 
@@ -65,7 +65,7 @@ def test_decodes_in_order_and_no_more_than_two_batches_ahead() -> None:
         return np.full((1, 2, 2), int(path.name), np.uint8)
 
     seen = []
-    for count, batch in enumerate(decoded(files(), decode, batch_size=8), start=1):
+    for count, batch in enumerate(decode_files(files(), decode, batch_size=8), start=1):
         seen += [(each.file.path.name, each.problem or int(each.pixels.max())) for each in batch]
         assert len(asked) <= 8 * (count + 1)
     expected = {13: "it is unlucky", 14: "it is too large for the memory"}

@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from lightsweep.core.errors import ConfigError
-from lightsweep.data.digits import DigitsDataModule
+from lightsweep.data.builtin import DigitsDataModule
 from lightsweep.data.module import ImageArrays
-from lightsweep.data.normalize import symmetric
-from lightsweep.inference import matching
+from lightsweep.data.transforms import symmetric_normalization
+from lightsweep.inference import run_data
 from lightsweep.training.checkpoints import Description
 
 
@@ -23,12 +23,12 @@ def digits(compose):
 
 
 def description(shape: tuple[int, int, int], names: tuple[str, ...]) -> Description:
-    return Description({}, shape, names, symmetric(), "squash")
+    return Description({}, shape, names, symmetric_normalization(), "squash")
 
 
 def test_classes_follow_by_name_and_the_normalisation_is_the_networks(digits) -> None:
     before = digits.labels("test")
-    matching.match(digits, description((1, 8, 8), tuple("9876543210")))
+    run_data.match_data(digits, description((1, 8, 8), tuple("9876543210")))
     np.testing.assert_array_equal(digits.labels("test"), 9 - before)
     images, labels = next(iter(digits.eval_loader("test", torch.device("cpu"))))
     np.testing.assert_array_equal(labels.numpy(), 9 - before[: len(labels)])
@@ -38,7 +38,7 @@ def test_classes_follow_by_name_and_the_normalisation_is_the_networks(digits) ->
 @pytest.mark.parametrize("shape", [(3, 8, 8), (3, 16, 16), (1, 4, 6)])
 def test_images_get_the_shape_of_the_input(digits, shape: tuple[int, int, int]) -> None:
     before = digits.arrays.test_images
-    matching.match(digits, description(shape, tuple("0123456789")))
+    run_data.match_data(digits, description(shape, tuple("0123456789")))
     after = digits.arrays.test_images
     assert after.shape == (len(before), *shape)
     assert after.dtype == np.uint8
@@ -51,7 +51,7 @@ def test_colour_becomes_gray(digits) -> None:
     images = np.random.default_rng(0).integers(0, 256, (4, 3, 8, 8), dtype=np.uint8)
     labels = np.zeros(4, dtype=np.int64)
     digits.arrays = ImageArrays(images, labels, images, labels, tuple("0123456789"))
-    matching.match(digits, description((1, 8, 8), tuple("0123456789")))
+    run_data.match_data(digits, description((1, 8, 8), tuple("0123456789")))
     luma = np.tensordot(images, [0.299, 0.587, 0.114], axes=(1, 0))
     np.testing.assert_allclose(digits.arrays.test_images[:, 0], luma, atol=1)
 
@@ -66,5 +66,5 @@ def test_colour_becomes_gray(digits) -> None:
 )
 def test_other_classes_are_refused_with_the_difference(digits, names: str, message: str) -> None:
     with pytest.raises(ConfigError) as refusal:
-        matching.match(digits, description((1, 8, 8), tuple(names)))
+        run_data.match_data(digits, description((1, 8, 8), tuple(names)))
     assert str(refusal.value) == f"the data must have the classes of the network: {message}"

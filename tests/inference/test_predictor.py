@@ -20,7 +20,7 @@ def test_a_checkpoint_says_its_precision(run, trained_in: str, said: str) -> Non
 def test_a_forward_pass_runs_in_that_precision(finished, precision: str) -> None:
     trained = checkpoints.load(finished.folder / "checkpoints" / "best.ckpt")
     images = torch.arange(0, 256, dtype=torch.uint8).reshape(4, 1, 8, 8)
-    found = predictor.Predictor(trained, predictor.place("cpu", precision), flip=False)(images)
+    found = predictor.Predictor(trained, predictor.choose_hardware("cpu", precision), flip=False)(images)
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16-mixed"):
         logits = trained.net(trained.description.normalization(images))
     assert logits.dtype == (torch.bfloat16 if precision == "bf16-mixed" else torch.float32)
@@ -29,7 +29,7 @@ def test_a_forward_pass_runs_in_that_precision(finished, precision: str) -> None
 
 def test_of_equal_probabilities_the_first_class_comes_first() -> None:
     probabilities = torch.rand(200, 50, generator=torch.Generator().manual_seed(0)).mul(8).round()
-    values, classes = predictor.ranked(probabilities)
+    values, classes = predictor.rank_classes(probabilities)
     assert torch.equal(classes[:, 0], probabilities.argmax(1))
     assert torch.equal(values, probabilities.gather(1, classes))
 
@@ -39,7 +39,7 @@ def test_of_equal_probabilities_the_first_class_comes_first() -> None:
 )
 def test_what_cannot_be_is_one_line(device: str, precision: str) -> None:
     with pytest.raises(ConfigError, match=rf"^--device {device}: ") as refusal:
-        predictor.place(device, precision)
+        predictor.choose_hardware(device, precision)
     assert "\n" not in str(refusal.value)
 
 

@@ -27,7 +27,7 @@ def a_sweep(folder: Path, *rows: str) -> Path:
 
 
 def chosen(place: Path | str, which: str | None = None) -> str:
-    return str(trained_runs.find(str(place), which).checkpoint)
+    return str(trained_runs.find_weights(str(place), which).checkpoint)
 
 
 @pytest.mark.parametrize(
@@ -48,23 +48,23 @@ def test_of_a_run_the_weights_that_training_scored(tmp_path: Path, names, score_
 def test_a_checkpoint_knows_its_run_if_it_lies_in_one(tmp_path: Path) -> None:
     run = a_run(tmp_path / "run")
     (tmp_path / "alone.ckpt").touch()
-    inside = trained_runs.find(str(run / "checkpoints" / "last.ckpt"), None)
+    inside = trained_runs.find_weights(str(run / "checkpoints" / "last.ckpt"), None)
     assert (inside.run, inside.are_scored) == (run, False)
-    assert trained_runs.find(str(run / "checkpoints" / "best.ckpt"), None).are_scored
-    assert trained_runs.find(str(tmp_path / "alone.ckpt"), None).run is None
+    assert trained_runs.find_weights(str(run / "checkpoints" / "best.ckpt"), None).are_scored
+    assert trained_runs.find_weights(str(tmp_path / "alone.ckpt"), None).run is None
 
 
 def test_latest_is_the_newest_run(tmp_path: Path, monkeypatch) -> None:
     run = a_run(tmp_path / "run")
     monkeypatch.setattr(run_folder, "newest_run", lambda *_: run)
-    found = trained_runs.find("latest", None)
+    found = trained_runs.find_weights("latest", None)
     assert (found.run, found.reason) == (run, "the newest run")
 
 
 def test_of_a_sweep_the_best_trial(tmp_path: Path) -> None:
     sweep = a_sweep(tmp_path / "sweep", "1,7,trial-0007", "2,3,trial-0003")
     run = a_run(sweep / "trial-0007")
-    found = trained_runs.find(str(sweep), None)
+    found = trained_runs.find_weights(str(sweep), None)
     assert (found.run, found.reason) == (run, "trial 7, the sweep's best")
 
 
@@ -76,7 +76,7 @@ def test_of_a_confirmed_sweep_the_best_confirmed_seed(tmp_path: Path, monitor: s
         a_run(sweep / "confirm" / f"best-seed-{seed}", value=value, monitor=monitor)
     a_run(sweep / "confirm" / "best-seed-101.earlier-1", value=99.0 if best == 102 else -99.0, monitor=monitor)
     (sweep / "confirmation.json").write_text('{"best_trial": 7}')
-    assert trained_runs.find(str(sweep), None).run == sweep / "confirm" / f"best-seed-{best}"
+    assert trained_runs.find_weights(str(sweep), None).run == sweep / "confirm" / f"best-seed-{best}"
 
 
 def test_of_a_sweep_whose_best_is_the_baseline_its_best_confirmed_seed(tmp_path: Path) -> None:
@@ -84,7 +84,7 @@ def test_of_a_sweep_whose_best_is_the_baseline_its_best_confirmed_seed(tmp_path:
     for name, value in (("baseline-seed-101", 0.4), ("baseline-seed-102", 0.6), ("best-seed-101", 0.9)):
         a_run(sweep / "confirm" / name, value=value)  # the best one is of an earlier best
     (sweep / "confirmation.json").write_text('{"best_trial": 0, "baseline": {"n": 2}}')
-    assert trained_runs.find(str(sweep), None).run == sweep / "confirm" / "baseline-seed-102"
+    assert trained_runs.find_weights(str(sweep), None).run == sweep / "confirm" / "baseline-seed-102"
 
 
 def test_a_confirmation_of_another_trial_is_out_of_date(tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ def test_a_confirmation_of_another_trial_is_out_of_date(tmp_path: Path) -> None:
     run = a_run(sweep / "trial-0007")
     a_run(sweep / "confirm" / "best-seed-101")
     (sweep / "confirmation.json").write_text('{"best_trial": 3}')
-    assert trained_runs.find(str(sweep), None).run == run
+    assert trained_runs.find_weights(str(sweep), None).run == run
 
 
 def test_of_a_trial_with_seeds_the_best_one_that_was_completed(tmp_path: Path) -> None:
@@ -100,8 +100,8 @@ def test_of_a_trial_with_seeds_the_best_one_that_was_completed(tmp_path: Path) -
     for seed, value in ((1, 0.3), (2, 0.5), (3, 0.4)):
         a_run(sweep / "trial-0007" / f"seed-{seed}", value=value)
     (sweep / "trial-0007/seed-2/result.json").write_text("{torn")
-    assert trained_runs.find(str(sweep), None).run == sweep / "trial-0007/seed-3"
-    assert trained_runs.find(str(sweep / "trial-0007"), None).run == sweep / "trial-0007/seed-3"
+    assert trained_runs.find_weights(str(sweep), None).run == sweep / "trial-0007/seed-3"
+    assert trained_runs.find_weights(str(sweep / "trial-0007"), None).run == sweep / "trial-0007/seed-3"
 
 
 def test_what_means_nothing_is_refused(tmp_path: Path) -> None:

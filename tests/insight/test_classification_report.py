@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import classification_report, roc_auc_score
 
-from lightsweep.reports.classification_report import as_json, as_text, measure
+from lightsweep.reports.classification_report import measure_report, report_as_json, report_as_text
 
 RNG = np.random.default_rng(0)
 NAMES = ("cat", "dog", "eel", "fox")
@@ -25,7 +25,7 @@ PROBABILITIES = outputs(LABELS)
 
 
 def test_agrees_with_scikit_learn() -> None:
-    report = as_json(measure("test", LABELS, PROBABILITIES, NAMES))
+    report = report_as_json(measure_report("test", LABELS, PROBABILITIES, NAMES))
     theirs = classification_report(LABELS, PROBABILITIES.argmax(1), target_names=NAMES, output_dict=True)
     ours = {line["name"]: line for line in (*report["classes"], report["macro_average"], report["weighted_average"])}
     for name, line in ours.items():
@@ -41,32 +41,34 @@ def test_agrees_with_scikit_learn() -> None:
 
 def test_a_class_without_images_is_left_out_and_named() -> None:
     labels = np.where(LABELS == 2, 0, LABELS)
-    report = measure("val", labels, PROBABILITIES, NAMES)
+    report = measure_report("val", labels, PROBABILITIES, NAMES)
     assert [math.isnan(value) for value in (report.classes[2].recall, report.classes[2].roc_auc)] == [True, True]
     assert report.notes == ("without images, left out of the averages: eel",)
     assert report.averages[0].recall == pytest.approx(np.mean([report.classes[k].recall for k in (0, 1, 3)]))
-    assert json.loads(json.dumps(as_json(report), allow_nan=False))["classes"][2]["f1"] is None
+    assert json.loads(json.dumps(report_as_json(report), allow_nan=False))["classes"][2]["f1"] is None
 
 
 def test_a_class_that_is_never_predicted_has_no_precision_but_counts() -> None:
     always_first = np.tile(np.float32([0.7, 0.1, 0.1, 0.1]), (200, 1))
-    report = measure("val", LABELS, always_first, NAMES)
+    report = measure_report("val", LABELS, always_first, NAMES)
     assert (report.classes[1].precision, report.classes[1].f1, report.classes[1].roc_auc) == (0, 0, 0.5)
     assert report.notes == ()
 
 
 def test_one_class_alone_has_no_roc_auc() -> None:
-    report = measure("test", np.zeros(9, int), PROBABILITIES[:9], NAMES)
+    report = measure_report("test", np.zeros(9, int), PROBABILITIES[:9], NAMES)
     assert report.notes[-1] == "no ROC AUC, for there are no images of other classes: cat"
 
 
 def test_outputs_that_are_no_numbers_are_no_crash() -> None:
-    report = measure("test", LABELS, np.full_like(PROBABILITIES, np.nan), NAMES)
+    report = measure_report("test", LABELS, np.full_like(PROBABILITIES, np.nan), NAMES)
     assert report.notes == ("the network's outputs are not finite numbers: ROC AUC is left out",)
 
 
 def test_the_text_has_a_line_a_class_and_names_are_no_markup() -> None:
-    text = as_text(measure("test", LABELS, PROBABILITIES, ("[bold]cat", "日本語", "a\nb\x1b[31m", "x" * 99)))
+    text = report_as_text(
+        measure_report("test", LABELS, PROBABILITIES, ("[bold]cat", "日本語", "a\nb\x1b[31m", "x" * 99))
+    )
     lines = text.splitlines()
     assert lines[0] == f"test: accuracy {(PROBABILITIES.argmax(1) == LABELS).mean():.4f}"
     assert [lines[2][:9], lines[3][:3], lines[4][:3]] == ["[bold]cat", "日本語", "a b"]

@@ -11,7 +11,7 @@ from PIL import Image
 
 from digits_runs import trained
 from lightsweep.core.errors import ConfigError
-from lightsweep.reports import run_pictures
+from lightsweep.reports import scored_run
 
 PICTURES = {
     "curves",
@@ -59,7 +59,7 @@ def test_val_stands_in_for_a_test_that_was_not_scored(part: str, tmp_path: Path)
     ],
 )
 def test_trials_draw_nothing_unless_asked(tmp_path: Path, monkeypatch, kind: str, overrides: list, drawn: bool) -> None:
-    monkeypatch.setattr(run_pictures, "pictures", lambda run, **sizes: {"curves": lambda: b"png"})
+    monkeypatch.setattr(scored_run, "list_pictures", lambda run, **sizes: {"curves": lambda: b"png"})
     trained(tmp_path, "trainer.max_epochs=1", "callbacks=default", *overrides, kind=kind, shown=True)
     assert (tmp_path / "figures" / "curves.png").exists() is drawn
     assert (tmp_path / "report_test.txt").exists() is drawn
@@ -70,7 +70,9 @@ def test_what_cannot_be_drawn_is_named(tmp_path: Path, monkeypatch, caplog, erro
     def fail() -> bytes:
         raise error
 
-    monkeypatch.setattr(run_pictures, "pictures", lambda run, **sizes: {"curves": fail, "class_counts": lambda: b"png"})
+    monkeypatch.setattr(
+        scored_run, "list_pictures", lambda run, **sizes: {"curves": fail, "class_counts": lambda: b"png"}
+    )
     with caplog.at_level(logging.WARNING):
         done = trained(tmp_path, "trainer.max_epochs=1", "callbacks=figures", shown=True)
     assert done.result["status"] == "completed"
@@ -85,7 +87,7 @@ def test_the_result_is_whole_before_anything_is_drawn(tmp_path: Path, monkeypatc
         assert json.loads((tmp_path / "result.json").read_text())["status"] == "completed"
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(run_pictures, "pictures", interrupted)
+    monkeypatch.setattr(scored_run, "list_pictures", interrupted)
     with pytest.raises(KeyboardInterrupt):
         trained(tmp_path, "trainer.max_epochs=1", shown=True)
     assert json.loads((tmp_path / "result.json").read_text())["status"] == "completed"
@@ -107,8 +109,8 @@ def test_normalised_noisy_and_tiny_data_can_be_shown(tmp_path: Path, caplog, ove
 
 def test_a_mixed_target_names_the_classes_in_it() -> None:
     names = ("cat", "dog", "eel")
-    assert run_pictures._caption(torch.tensor(1), names) == "dog"
-    assert run_pictures._caption(torch.tensor([0.3, 0.7, 0.0]), names) == "70% dog\n30% cat"
+    assert scored_run._caption(torch.tensor(1), names) == "dog"
+    assert scored_run._caption(torch.tensor([0.3, 0.7, 0.0]), names) == "70% dog\n30% cat"
 
 
 @pytest.mark.parametrize(

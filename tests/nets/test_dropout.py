@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from lightsweep.nets.dropout import Dropout
+from lightsweep.nets.layers import Dropout
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

@@ -8,7 +8,7 @@ from torch import nn
 
 from lightsweep.config.build import build
 from lightsweep.core.errors import ConfigError
-from lightsweep.nets.spectrum import Spectrum, flat
+from lightsweep.nets.layers import Spectrum, input_layer
 
 
 def test_is_scipys_transform_of_a_grey_image() -> None:
@@ -44,7 +44,7 @@ def test_precision_of_the_rest_does_not_matter_to_it() -> None:
 
 def test_strong_frequencies_get_variance_one_and_weak_ones_stay_weak() -> None:
     torch.manual_seed(0)
-    layer, features = flat((1, 8, 8), 8, 0.1)
+    layer, features = input_layer((1, 8, 8), 8, 0.1)
     assert features == 64
     with torch.no_grad():
         white = layer(torch.randn(4000, 1, 8, 8) * torch.tensor([10.0, 0.01]).repeat(4))  # columns, loud and faint
@@ -56,7 +56,7 @@ def test_strong_frequencies_get_variance_one_and_weak_ones_stay_weak() -> None:
 @pytest.mark.parametrize("dct", [0, 9, 4.0, True, [4], [4, 5], [4, 2, 1], [9, 1], ["a", 1], "all"])
 def test_what_the_images_do_not_have_is_refused(dct) -> None:
     with pytest.raises(ConfigError, match=r"model\.dct must be a whole number in \[1, 8\]"):
-        flat((1, 8, 8), dct, 0.1)
+        input_layer((1, 8, 8), dct, 0.1)
 
 
 @pytest.mark.parametrize("model", ["mlp", "resmlp"])

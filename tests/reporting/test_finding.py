@@ -13,7 +13,7 @@ from lightsweep.reports.runs import hidden_layers
 
 
 def test_reads_a_real_run(finished) -> None:
-    (run,) = finding.find([finished.folder]).runs
+    (run,) = finding.find_runs([finished.folder]).runs
     assert run.value == finished.result["val/acc"]
     assert run.row["gap"] == finished.result["train/acc"] - finished.result["val/acc"]
     assert (run.row["data"], run.row["optimizer"], run.row["hidden"]) == ("Digits", "Adam", "16")
@@ -36,7 +36,7 @@ def test_reads_a_real_run(finished) -> None:
 def test_a_broken_file_is_named_and_skipped(make_run, tmp_path: Path, content: str, reason: str) -> None:
     make_run("good")
     (make_run("bad") / "result.json").write_bytes(content.encode("utf-8", "surrogateescape"))
-    found = finding.find([tmp_path])
+    found = finding.find_runs([tmp_path])
     assert [run.name for run in found.runs] == ["runs/good"]
     assert list(found.broken) == ["runs/bad/result.json"]
     assert reason in found.broken["runs/bad/result.json"]
@@ -45,7 +45,7 @@ def test_a_broken_file_is_named_and_skipped(make_run, tmp_path: Path, content: s
 def test_values_of_wrong_types_break_nothing(make_run, tmp_path: Path) -> None:
     facts = {"val/acc": "high", "monitor": 3, "overrides": 7, "versions": "?", "params": [1], "seconds": None}
     make_run("odd", facts=facts, model=[1, 2], optimizer=None)
-    (run,) = finding.find([tmp_path]).runs
+    (run,) = finding.find_runs([tmp_path]).runs
     assert (run.value, run.row["hidden"]) == (None, None)
 
 
@@ -54,7 +54,7 @@ def test_numbers_beyond_all_measure_break_nothing(make_run, tmp_path: Path) -> N
     make_run("b", facts={"val/acc": 10**400, "params": 10**400, "seconds": "long", "kind": [1]})
     make_run("c")
     report.main([str(tmp_path), "--html", str(tmp_path / "page.html"), "--csv", str(tmp_path / "runs.csv")])
-    assert finding.find([tmp_path]).broken == {}
+    assert finding.find_runs([tmp_path]).broken == {}
     assert "runs/b" in (tmp_path / "page.html").read_text()
 
 
@@ -63,7 +63,7 @@ def test_checkpoints_and_figures_hold_no_runs(make_run, tmp_path: Path) -> None:
     make_run("a/checkpoints/x")
     make_run("a/figures")
     make_run("confirm/best-seed-101.earlier-1")
-    assert [run.name for run in finding.find([tmp_path]).runs] == ["runs/a"]
+    assert [run.name for run in finding.find_runs([tmp_path]).runs] == ["runs/a"]
 
 
 def test_what_a_logger_or_a_rate_test_wrote_is_no_run_that_was_killed(make_run, tmp_path: Path) -> None:
@@ -73,7 +73,7 @@ def test_what_a_logger_or_a_rate_test_wrote_is_no_run_that_was_killed(make_run, 
     (tmp_path / "runs/rate").mkdir()
     for name in ("config.yaml", "lr_find.csv"):
         (tmp_path / "runs/rate" / name).touch()
-    found = finding.find([tmp_path])
+    found = finding.find_runs([tmp_path])
     assert [run.name for run in found.runs] == ["runs/a", "runs/csv"]
     assert found.unfinished == []
 
@@ -81,7 +81,7 @@ def test_what_a_logger_or_a_rate_test_wrote_is_no_run_that_was_killed(make_run, 
 def test_a_run_that_was_killed_is_told(make_run, tmp_path: Path) -> None:
     folder = make_run("killed")
     (folder / "result.json").unlink()
-    assert finding.find([tmp_path]).unfinished == ["runs/killed"]
+    assert finding.find_runs([tmp_path]).unfinished == ["runs/killed"]
 
 
 def test_what_was_typed_stands_for_the_config_of_a_run_that_was_refused(make_run, tmp_path: Path) -> None:
@@ -89,7 +89,7 @@ def test_what_was_typed_stands_for_the_config_of_a_run_that_was_refused(make_run
     (folder / "result.json").write_text(json.dumps({"status": "failed", "kind": "trial", "error": "no"}))
     (folder / ".hydra").mkdir()
     (folder / ".hydra" / "overrides.yaml").write_text("- model.dropout=1.5\n- +model.bn=true\n- optimizer=adam\n")
-    (run,) = finding.find([tmp_path]).runs
+    (run,) = finding.find_runs([tmp_path]).runs
     assert (run.row["model.dropout"], run.row["model.bn"], run.row["optimizer"]) == (1.5, True, "adam")
 
 
@@ -99,15 +99,15 @@ def test_yaml_with_tags_or_aliases_is_not_read(make_run, tmp_path: Path, content
     (folder / "result.json").write_text('{"status": "failed"}')
     (folder / ".hydra").mkdir()
     (folder / ".hydra" / "overrides.yaml").write_text(content)
-    (run,) = finding.find([tmp_path]).runs
+    (run,) = finding.find_runs([tmp_path]).runs
     assert run.overrides == ()
 
 
 def test_no_folder_and_no_run(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="nowhere: there is no such folder"):
-        finding.find([tmp_path / "nowhere"])
+        finding.find_runs([tmp_path / "nowhere"])
     with pytest.raises(ConfigError, match="no run lies there"):
-        finding.find([tmp_path])
+        finding.find_runs([tmp_path])
 
 
 @pytest.mark.parametrize(("width", "depth", "taper"), [(512, 3, 0.5), (100, 4, 0.33), (7, 1, 1.0), (10, 3, 1.7)])

@@ -13,7 +13,7 @@ import pytest
 
 import compare
 import report
-from lightsweep.reports import page, searched, study
+from lightsweep.reports import page, study
 
 FLAGS = [
     "--headless",
@@ -38,7 +38,7 @@ def test_a_page_of_runs_that_all_failed(make_run, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["</script>", "<!--", "<script>", "\u2028", "&lt;"])
 def test_embedded_data_cannot_end_its_element(text: str) -> None:
-    embedded = page.embedded({"a": [text, float("nan")]})
+    embedded = page.embed_json({"a": [text, float("nan")]})
     assert not re.search("[<>&\u2028]", embedded)
     assert json.loads(embedded) == {"a": [text, None]}
 
@@ -133,7 +133,7 @@ def test_a_pruned_score_says_how_many_epochs_or_seeds_it_is_of(make_run, tmp_pat
 
 
 def test_the_best_says_where_it_lies_at_an_edge(sweep_folder: Path, tmp_path: Path) -> None:
-    found = study.find(sweep_folder, None)
+    found = study.find_study(sweep_folder, None)
     assert found is not None
     best = found.study.best_trial
     report.main([str(sweep_folder), "--html", str(tmp_path / "page.html")])
@@ -141,7 +141,7 @@ def test_the_best_says_where_it_lies_at_an_edge(sweep_folder: Path, tmp_path: Pa
     said = [
         name for name in best.params if f"{name} {best.params[name]}" in text or f'<p class="quiet">{name} ' in text
     ]
-    ranges = searched.dimensions(found.study.trials)
+    ranges = study.find_ranges(found.study.trials)
     assert said == [name for name, value in best.params.items() if ranges[name].edge(value)]
 
 

@@ -6,16 +6,16 @@ import pytest
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import create_trial
 
-from lightsweep.reports.searched import Dimension, at_edges, dimensions, short
+from lightsweep.reports.study import ParameterRange, describe_edges, find_ranges, format_number
 
 
-def of(*distributions: BaseDistribution) -> Dimension:
+def of(*distributions: BaseDistribution) -> ParameterRange:
     values = [each.choices[0] if isinstance(each, CategoricalDistribution) else each.low for each in distributions]
     trials = [
         create_trial(value=0.0, params={"x": value}, distributions={"x": each})
         for value, each in zip(values, distributions, strict=True)
     ]
-    return dimensions(trials)["x"]
+    return find_ranges(trials)["x"]
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_choices_that_were_never_drawn_are_on_the_axis_too() -> None:
 
 
 def test_ranges_of_a_study_that_changed_are_joined() -> None:
-    assert of(FloatDistribution(0.1, 0.5), FloatDistribution(0.3, 2.0)) == Dimension(0.1, 2.0, is_log=False)
+    assert of(FloatDistribution(0.1, 0.5), FloatDistribution(0.3, 2.0)) == ParameterRange(0.1, 2.0, is_log=False)
     joined = of(CategoricalDistribution(["a", "b"]), CategoricalDistribution(["b", "c"]))
     assert joined.choices == ("a", "b", "c")
     assert of(FloatDistribution(1, 2), CategoricalDistribution(["a"])).choices == ("a",)
@@ -77,7 +77,7 @@ def test_a_value_near_an_end_lies_at_the_edge(value: float, edge: str | None) ->
 
 def test_choices_and_single_values_have_no_edge() -> None:
     assert of(CategoricalDistribution([1, 2])).edge(1) is None
-    single = Dimension(3.0, 3.0, is_log=False)
+    single = ParameterRange(3.0, 3.0, is_log=False)
     assert single.edge(3.0) is None
     assert single.place(3.0) == 0.5
     assert single.axis()["range"] == [2.5, 3.5]
@@ -85,7 +85,7 @@ def test_choices_and_single_values_have_no_edge() -> None:
 
 def test_what_is_said_of_an_edge_names_value_and_range() -> None:
     ranges = {"lr": of(FloatDistribution(1e-5, 1e-2, log=True)), "width": of(IntDistribution(8, 64))}
-    assert at_edges({"lr": 9.7e-3, "width": 32}, ranges) == [
+    assert describe_edges({"lr": 9.7e-3, "width": 32}, ranges) == [
         "lr 9.7e-3 is at the upper end of what was searched, 1e-5 to 0.01."
     ]
 
@@ -95,4 +95,4 @@ def test_what_is_said_of_an_edge_names_value_and_range() -> None:
     [(1e-5, "1e-5"), (0.00437, "4.37e-3"), (0.25, "0.25"), (1000, "1000"), (0, "0"), (2**20, "1.05e6")],
 )
 def test_numbers_are_as_people_type_them(value: float, text: str) -> None:
-    assert short(value) == text
+    assert format_number(value) == text

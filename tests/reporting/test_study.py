@@ -9,7 +9,7 @@ import pytest
 from optuna.trial import TrialState
 
 from lightsweep.core.errors import ConfigError
-from lightsweep.reports import drawing, overview, study
+from lightsweep.reports import overview, page, study
 from lightsweep.reports.study import Study
 from lightsweep.reports.study_figures import StudyFigures
 
@@ -20,7 +20,7 @@ def state(folder: Path) -> dict[str, tuple[int, int]]:
 
 def test_reads_a_journal_and_changes_nothing(sweep_folder: Path) -> None:
     before = state(sweep_folder)
-    found = study.find(sweep_folder, None)
+    found = study.find_study(sweep_folder, None)
     assert found is not None
     assert (found.name, len(found.study.trials), len(found.complete)) == ("toy", 12, 10)
     assert found.settings["sampler"]["_target_"] == "optuna.samplers.RandomSampler"
@@ -28,7 +28,7 @@ def test_reads_a_journal_and_changes_nothing(sweep_folder: Path) -> None:
 
 
 def test_names_are_short_and_text(sweep_folder: Path) -> None:
-    found = study.find(sweep_folder, None)
+    found = study.find_study(sweep_folder, None)
     assert found is not None
     assert found.study.trials[0].params.keys() == {"lr", "width", "activation"}
     assert {trial.params["activation"] for trial in found.study.trials} == {"&lt;b&gt;relu&lt;/b&gt;", "gelu"}
@@ -39,20 +39,20 @@ def test_a_line_that_is_being_written_is_left_alone(sweep_folder: Path, tmp_path
     with (tmp_path / "copy" / "study.journal").open("a") as file:
         file.write('{"op_code": 4, "wor')
     before = state(tmp_path)
-    found = study.find(tmp_path / "copy", None)
+    found = study.find_study(tmp_path / "copy", None)
     assert found is not None
     assert len(found.study.trials) == 12
     assert state(tmp_path) == before
 
 
 def test_a_folder_without_a_study(tmp_path: Path) -> None:
-    assert study.find(tmp_path, None) is None
+    assert study.find_study(tmp_path, None) is None
 
 
 def test_a_broken_journal(tmp_path: Path) -> None:
     (tmp_path / "study.journal").write_text("no json\n")
     with pytest.raises(ConfigError, match="line 1 of 1 is damaged"):
-        study.find(tmp_path, None)
+        study.find_study(tmp_path, None)
 
 
 def named_storage(folder: Path, url: str) -> Path:
@@ -68,7 +68,7 @@ def test_an_sqlite_file_of_the_records_is_read_only(tmp_path: Path) -> None:
     made.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=3)
     before = state(tmp_path)
     folder = named_storage(tmp_path / "sweep", f"sqlite:///{database}")
-    found = study.find(folder, None)
+    found = study.find_study(folder, None)
     assert found is not None
     assert len(found.complete) == 3
     assert {name: when for name, when in state(tmp_path).items() if "sweep" not in name} == before
@@ -83,7 +83,7 @@ def test_an_sqlite_file_of_the_records_is_read_only(tmp_path: Path) -> None:
 )
 def test_a_folder_does_not_choose_whom_we_connect_to(tmp_path: Path, url: str, message: str) -> None:
     with pytest.raises(ConfigError) as refusal:
-        study.find(named_storage(tmp_path, url), None)
+        study.find_study(named_storage(tmp_path, url), None)
     assert message in str(refusal.value)
     assert "secret" not in str(refusal.value)
 
@@ -108,7 +108,7 @@ def test_a_metrics_name_is_no_link_in_a_figure() -> None:
     for _ in range(3):
         trial = made.ask()
         made.tell(trial, trial.suggest_float("lr", 0, 1) + trial.suggest_float("wd", 0, 1))
-    drawn = drawing.Drawing()
+    drawn = page.Drawing()
     overview._draw_study(drawn, study.Study(made), 'val/<a href="http://e">l</a>')
     text = json.dumps(drawn.data, default=str)
     assert "&lt;a href" in text
@@ -142,7 +142,7 @@ def test_repeats_are_in_no_figure_and_keep_the_numbers_of_the_others(tmp_path: P
         if number in (1, 3):
             trial.set_user_attr("repeat_of", 0)
         original.tell(trial, None if number == 3 else 0.5, state=TrialState.FAIL if number == 3 else None)
-    found = study.find(tmp_path, None)
+    found = study.find_study(tmp_path, None)
     assert found is not None
     assert [trial.number for trial in found.trials] == [0, 2, 4]
     assert [trial.number for trial in found.complete] == [0, 2, 4]

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from lightsweep.core.errors import ConfigError
-from lightsweep.reports import finding, folding, table
+from lightsweep.reports import finding, table
 from lightsweep.reports.runs import Run
 
 
 def runs_of(tmp_path: Path) -> list[Run]:
-    return folding.fold(finding.find([tmp_path / "runs"]).runs)
+    return finding.fold_seeds(finding.find_runs([tmp_path / "runs"]).runs)
 
 
 def names(runs) -> list[str]:
@@ -23,7 +23,7 @@ def test_best_validation_first_then_those_that_did_not_end_well(make_run, tmp_pa
     make_run("high", 0.8, facts={"test/acc": 0.1})
     for status in ("failed", "interrupted", "pruned", "diverged"):
         make_run(status, 0.95, status=status)
-    (found,) = table.tables(runs_of(tmp_path))
+    (found,) = table.build_tables(runs_of(tmp_path))
     assert names(found.runs) == ["high", "low", "pruned", "interrupted", "diverged", "failed"]
     assert found.ranks == {"high": 1, "low": 2}
     assert found.best is not None
@@ -33,21 +33,21 @@ def test_best_validation_first_then_those_that_did_not_end_well(make_run, tmp_pa
 def test_a_loss_is_ranked_the_other_way_round(make_run, tmp_path: Path) -> None:
     for name, acc in (("a", 0.5), ("b", 0.9)):  # the loss is 1 - acc
         make_run(name, acc, facts={"monitor": "val/loss"}, monitor={"metric": "val/loss", "mode": "min"})
-    (found,) = table.tables(runs_of(tmp_path))
+    (found,) = table.build_tables(runs_of(tmp_path))
     assert (names(found.runs), found.monitor, found.maximises) == (["b", "a"], "val/loss", False)
 
 
 @pytest.mark.parametrize("monitor", ["test/acc", "train/loss", "", 3])
 def test_what_is_no_validation_metric_ranks_nothing(make_run, tmp_path: Path, monitor) -> None:
     make_run("a", 0.5, facts={"monitor": monitor, "test/acc": 0.9}, monitor={"metric": monitor, "mode": "max"})
-    (found,) = table.tables(runs_of(tmp_path))
+    (found,) = table.build_tables(runs_of(tmp_path))
     assert (found.monitor, found.maximises) == ("val/acc", True)
 
 
 def test_differences_leave_out_the_seed_and_the_place(make_run, tmp_path: Path) -> None:
     make_run("a", seed=1, data_dir="/here", logger={"tb": {"save_dir": "/a"}}, optimizer__lr=0.1)
     make_run("b", seed=2, data_dir="/there", optimizer__lr=0.2)
-    (found,) = table.tables(runs_of(tmp_path))
+    (found,) = table.build_tables(runs_of(tmp_path))
     assert found.differing == ("optimizer.lr",)
 
 
@@ -58,24 +58,24 @@ def test_what_a_run_shows_of_itself_is_no_difference(make_run, tmp_path: Path, s
     shared = {"report": False, "callbacks": {"histograms": {"_target_": "x.Histograms", "every": 5}}}
     make_run("a", **shared)
     make_run("b", **(shared | shown))
-    (found,) = table.tables(runs_of(tmp_path))
+    (found,) = table.build_tables(runs_of(tmp_path))
     assert found.differing == ()
 
 
 def test_another_class_differs_but_not_all_that_comes_with_it(make_run, tmp_path: Path) -> None:
     make_run("a")
     make_run("b", optimizer={"_target_": "torch.optim.SGD", "lr": 0.001, "momentum": 0.9})
-    (found,) = table.tables(runs_of(tmp_path))
+    (found,) = table.build_tables(runs_of(tmp_path))
     assert found.differing == ("optimizer",)
     assert [run.row["optimizer"] for run in found.runs] == ["Adam", "SGD"]
 
 
 def test_data_sets_and_metrics_get_tables_of_their_own(make_run, tmp_path: Path) -> None:
     make_run("a")
-    make_run("b", data={"_target_": "lightsweep.data.cifar10.CIFAR10DataModule"})
+    make_run("b", data={"_target_": "lightsweep.data.cifar.CIFAR10DataModule"})
     make_run("c", facts={"monitor": "val/loss"}, monitor={"metric": "val/loss", "mode": "min"})
     make_run("d", None, status="failed", facts={"config": None, "monitor": None})
-    found = table.tables(runs_of(tmp_path))
+    found = table.build_tables(runs_of(tmp_path))
     assert {(each.data, each.monitor) for each in found} >= {
         ("Digits", "val/acc"),
         ("CIFAR10", "val/acc"),
@@ -89,7 +89,7 @@ def test_image_folders_are_data_sets_of_their_own(make_run, tmp_path: Path) -> N
         make_run(name, data=data | {"root": root})
     typed = {"overrides": ["data=image_folder"]}
     (make_run("d") / "result.json").write_text(json.dumps({"status": "failed", "error": "no", **typed}))
-    found = table.tables(runs_of(tmp_path))
+    found = table.build_tables(runs_of(tmp_path))
     assert {each.data: names(each.runs) for each in found} == {
         "ImageFolder in /photos": ["a", "b", "d"],
         "ImageFolder in /drawings": ["c"],
@@ -99,14 +99,14 @@ def test_image_folders_are_data_sets_of_their_own(make_run, tmp_path: Path) -> N
 def test_what_a_schedule_watches_is_a_difference_where_it_is_not_the_roots(make_run, tmp_path: Path) -> None:
     make_run("a", scheduler={"monitor": "val/acc", "mode": "max"})
     make_run("b", scheduler={"monitor": "val/loss", "mode": "min"})
-    (found,) = table.tables(runs_of(tmp_path))
+    (found,) = table.build_tables(runs_of(tmp_path))
     assert found.differing == ("scheduler.monitor", "scheduler.mode")
 
 
 def test_a_run_that_failed_before_it_knew_stays_with_the_others(make_run, tmp_path: Path) -> None:
     make_run("a", facts={"monitor": "val/loss"}, monitor={"metric": "val/loss", "mode": "min"})
     (make_run("b") / "result.json").write_text('{"status": "failed", "error": "no"}')
-    (found,) = table.tables(runs_of(tmp_path))
+    (found,) = table.build_tables(runs_of(tmp_path))
     assert names(found.runs) == ["a", "b"]
 
 
@@ -126,24 +126,24 @@ def test_group_by_pools_seeds(make_run, tmp_path: Path) -> None:
     for lr, seed, acc in ((0.1, 1, 0.6), (0.1, 2, 0.8), (0.2, 1, 0.5)):
         make_run(f"{lr}-{seed}", acc, seed=seed, optimizer__lr=lr)
     make_run("bad", None, status="failed", seed=3, optimizer__lr=0.1)
-    (found,) = table.tables(runs_of(tmp_path), group_by=[])
+    (found,) = table.build_tables(runs_of(tmp_path), group_by=[])
     first, second = found.runs
     assert (first.row["n"], first.row["failed"], second.row["n"]) == (2, 1, 1)
     assert (first.row["val/acc"], first.row["val/acc sd"]) == (pytest.approx(0.7), pytest.approx(0.1414, abs=1e-4))
     assert "val/acc sd" not in second.row
-    (found,) = table.tables(runs_of(tmp_path), group_by=["model.width"])
+    (found,) = table.build_tables(runs_of(tmp_path), group_by=["model.width"])
     assert [run.row["n"] for run in found.runs] == [3]
-    (found,) = table.tables(runs_of(tmp_path), group_by=["run"])
+    (found,) = table.build_tables(runs_of(tmp_path), group_by=["run"])
     assert (len(found.runs), found.columns.count("run")) == (4, 1)
 
 
 def test_sorting(make_run, tmp_path: Path) -> None:
     for name, acc, seconds in (("a", 0.5, 3.0), ("b", 0.9, 9.0), ("c", 0.7, None)):
         make_run(name, acc, facts={"seconds": seconds})
-    (found,) = table.tables(runs_of(tmp_path))
-    assert names(table.ordered(found, "seconds", reverse=False)) == ["a", "b", "c"]
-    assert names(table.ordered(found, "seconds", reverse=True)) == ["b", "a", "c"]
-    assert names(table.ordered(found, "val/acc", reverse=False)) == ["b", "c", "a"]
-    assert names(table.ordered(found, "run", reverse=True)) == ["c", "b", "a"]
+    (found,) = table.build_tables(runs_of(tmp_path))
+    assert names(table.sort_runs(found, "seconds", reverse=False)) == ["a", "b", "c"]
+    assert names(table.sort_runs(found, "seconds", reverse=True)) == ["b", "a", "c"]
+    assert names(table.sort_runs(found, "val/acc", reverse=False)) == ["b", "c", "a"]
+    assert names(table.sort_runs(found, "run", reverse=True)) == ["c", "b", "a"]
     with pytest.raises(ConfigError, match="--sort must not be a test score, got test/acc"):
-        table.ordered(found, "test/acc", reverse=False)
+        table.sort_runs(found, "test/acc", reverse=False)

@@ -7,7 +7,7 @@ import pytest
 from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.trial import TrialState, create_trial
 
-from lightsweep.reports import drawing, overview
+from lightsweep.reports import overview, page
 from lightsweep.reports.study import Study
 from lightsweep.reports.study_figures import StudyFigures
 from lightsweep.sweeper.value import value_of
@@ -117,7 +117,7 @@ def test_a_contour_needs_twenty_completed_trials(completed: int, pruned: int, dr
 
 
 def test_the_page_says_that_there_are_too_few() -> None:
-    drawn = drawing.Drawing()
+    drawn = page.Drawing()
     overview._draw_study(drawn, Study(made(6, pruned=2).study), "val/acc")
     said = {section["id"]: section["text"] for section in drawn.shown}
     assert said["importances"].startswith("Too few trials to tell which parameter mattered: 8 have a value")

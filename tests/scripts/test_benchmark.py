@@ -15,10 +15,10 @@ from lightsweep.runs.run_folder import ROOT
 
 def test_made_up_runs_are_read_like_real_ones(tmp_path: Path) -> None:
     size = reporting.write(tmp_path, 30)
-    found = finding.find([tmp_path])
+    found = finding.find_runs([tmp_path])
     assert (len(found.runs), found.broken, found.unfinished) == (30, {}, [])
     assert size == sum(file.stat().st_size for file in tmp_path.rglob("result.json"))
-    (ranked,) = table.tables(found.runs)
+    (ranked,) = table.build_tables(found.runs)
     assert ranked.differing == ("model.width", "model.dropout", "optimizer.lr")
 
 

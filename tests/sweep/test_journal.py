@@ -42,7 +42,7 @@ def changed(file: Path, number: int, line: bytes) -> int:
 def test_blank_lines_and_half_a_line_at_the_end_are_cut_off(file: Path, end: bytes) -> None:
     whole = file.read_bytes()
     file.write_bytes(whole + end)
-    copy = reported.find(file.parent, None)
+    copy = reported.find_study(file.parent, None)
     assert copy is not None
     assert len(copy.complete) == 3
     study = reopened(file)
@@ -93,4 +93,4 @@ def test_a_blank_line_in_the_middle_is_taken_out_by_the_command_that_is_said(fil
 def test_a_report_names_the_line_too(file: Path) -> None:
     count = changed(file, 3, b"nonsense")
     with pytest.raises(ConfigError, match=rf"line 3 of {count} is damaged \(nonsense\)"):
-        reported.find(file.parent, None)
+        reported.find_study(file.parent, None)

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from optuna.trial import FrozenTrial, TrialState
 
-from lightsweep.reports import finding, folding
+from lightsweep.reports import finding
 from lightsweep.reports import study as reporting_study
 from lightsweep.reports.study_figures import StudyFigures
 from lightsweep.sweeper.worker import share_of_gpus
@@ -204,9 +204,9 @@ def values_of_a_pruned_trial(folder: Path, trial: FrozenTrial) -> list[float]:
     """Its value in the study, the leaderboard, the tables of reports and the page's figures, to the digit."""
     with (folder / "leaderboard.csv").open() as file:
         (row,) = (row for row in csv.DictReader(file) if row["state"] == "pruned")
-    found = folding.fold(finding.find([folder]).runs)
+    found = finding.fold_seeds(finding.find_runs([folder]).runs)
     (run,) = (run for run in found if run.status == "pruned")
-    figures = StudyFigures(reporting_study.find(folder, None), "val/acc")
+    figures = StudyFigures(reporting_study.find_study(folder, None), "val/acc")
     (marks,) = (trace for trace in figures.history()["data"] if trace["name"] == "pruned")
     return [trial.value, float(row["value"]), run.value, *marks["y"]]
 

@@ -50,9 +50,9 @@ def _drawn(plan: Plan) -> Iterator[DictConfig]:
 
 def _traits(config: DictConfig) -> Any:
     """What the network follows from: the data module, or what it foresees where data must be fetched first."""
-    from lightsweep.data import foreign
+    from lightsweep.data import user_data
 
-    data = foreign.make(config.data)
+    data = user_data.build_data(config.data)
     if (traits := data.foreseen()) is not None:
         return traits
     data.setup()
@@ -63,7 +63,7 @@ def _fits(config: DictConfig, traits: Any) -> bool:
     """Whether this trial can start from its weights, or nobody can say."""
     import torch  # only here: a sweeper needs it for nothing else
 
-    from lightsweep.nets.network import build_network
+    from lightsweep.nets.building import build_network
     from lightsweep.training import resuming
 
     saved = resuming.read_weights(config.init_from)

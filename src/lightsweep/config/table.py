@@ -59,7 +59,7 @@ _CALLBACKS = (
     "lightsweep.training.checkpoints.BestCheckpoint",
     "lightsweep.training.callbacks.Graph",
     "lightsweep.training.callbacks.Histograms",
-    "lightsweep.reports.run_figures.RunFigures",
+    "lightsweep.reports.scored_run.RunFigures",
     "lightsweep.training.callbacks.LearningRateMonitor",
     "lightsweep.training.display.ProgressLine",
 )
@@ -104,14 +104,14 @@ SLOTS: Mapping[str, Slot] = {
     "data": Slot(
         "lightsweep.data.module.ImageDataModule",
         classes=(
-            "lightsweep.data.cifar10.CIFAR10DataModule",
-            "lightsweep.data.cifar100.CIFAR100DataModule",
-            "lightsweep.data.digits.DigitsDataModule",
-            "lightsweep.data.fake.FakeDataModule",
+            "lightsweep.data.cifar.CIFAR10DataModule",
+            "lightsweep.data.cifar.CIFAR100DataModule",
+            "lightsweep.data.builtin.DigitsDataModule",
+            "lightsweep.data.builtin.FakeDataModule",
             "lightsweep.data.image_folder.ImageFolderDataModule",
         ),
     ),
-    "data.augment": Slot("lightsweep.data.augment.Augment", classes=("lightsweep.data.augment.Augment",)),
+    "data.augment": Slot("lightsweep.data.transforms.Augment", classes=("lightsweep.data.transforms.Augment",)),
     "callbacks.*": Slot("pytorch_lightning.callbacks.Callback", classes=_CALLBACKS),
     "logger.*": Slot(
         "pytorch_lightning.loggers.Logger",

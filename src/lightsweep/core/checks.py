@@ -3,7 +3,7 @@
 import math
 from collections.abc import Collection
 from numbers import Real
-from typing import Any
+from typing import Any, TypeGuard
 
 from lightsweep.core.errors import ConfigError
 
@@ -16,7 +16,7 @@ def require(condition: bool, key: str, rule: str, value: Any) -> None:
 
 def number(key: str, value: Any, interval: str) -> None:
     """A finite number inside an interval written as in mathematics: ``[0, 1)``, ``(0, inf)``."""
-    inside = _is_number(value) and _contains(interval, value)
+    inside = is_number(value) and _contains(interval, value)
     require(inside, key, f"be {_words(interval)}", value)
 
 
@@ -36,8 +36,12 @@ def flag(key: str, value: Any) -> None:
     require(isinstance(value, bool), key, "be true or false", value)
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+def is_number(value: Any) -> TypeGuard[float]:
+    """A finite number that a float can hold; no boolean."""
+    try:
+        return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:
+        return False
 
 
 def _contains(interval: str, value: float) -> bool:

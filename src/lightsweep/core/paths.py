@@ -2,6 +2,7 @@ import os
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
+CONF = ROOT / "conf"
 # Where runs, grids and sweeps lie. Moved by the environment only: a config from somebody else cannot.
 OUTPUTS = Path(os.path.abspath(Path(os.environ.get("LIGHTSWEEP_OUTPUTS") or ROOT / "outputs").expanduser()))  # noqa: PTH100  # resolve() would leave symlinks
 

@@ -1,6 +1,12 @@
 """Names that somebody else chose, of files, classes or runs, as text that can be shown."""
 
 import os
+from typing import Any
+
+
+def printable_line(value: Any) -> str:
+    """One line that no terminal takes for a command: whatever does not print is written as an escape."""
+    return printable(" ".join(str(value).split()))
 
 
 def printable(name: str | os.PathLike[str]) -> str:

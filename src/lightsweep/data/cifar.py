@@ -1,7 +1,9 @@
 """CIFAR-10 and CIFAR-100: downloaded and checked by torchvision, parsed once, then read through a memory map."""
 
+import hashlib
 import logging
 import os
+import pickle
 import tarfile
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
@@ -14,9 +16,8 @@ from filelock import FileLock, Timeout
 from lightsweep.core import links
 from lightsweep.core.errors import ConfigError
 from lightsweep.data import cache
-from lightsweep.data.batch_files import damaged, md5, read_batch, read_pickle, unreadable
 from lightsweep.data.module import ImageArrays, ImageDataModule, Traits
-from lightsweep.data.normalize import symmetric
+from lightsweep.data.transforms import symmetric_normalization
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +52,7 @@ class CIFARDataModule(ImageDataModule):
     def foreseen(self) -> Traits | None:
         names = tuple(map(str, range(self.classes)))
         return (
-            Traits((3, _SIDE, _SIDE), names, symmetric(), self.resize, torch.ones(self.classes))
+            Traits((3, _SIDE, _SIDE), names, symmetric_normalization(), self.resize, torch.ones(self.classes))
             if self._missing()
             else None
         )
@@ -67,7 +68,7 @@ class CIFARDataModule(ImageDataModule):
 
     def read(self) -> ImageArrays:
         self.prepare_data()
-        source = cache.fingerprint(self._files())
+        source = cache.file_states(self._files())
         arrays = cache.load(self._cache_folder, source)
         if arrays is None:
             arrays = self._parse()
@@ -76,7 +77,7 @@ class CIFARDataModule(ImageDataModule):
                 arrays = cache.load(self._cache_folder, source) or self._parse()
         names = read_pickle(self.folder / self.meta).get(self.names_key)
         if not (isinstance(names, list) and len(names) == self.classes):
-            raise damaged(self.folder / self.meta, f"'{self.names_key}' must list {self.classes} classes")
+            raise _damaged(self.folder / self.meta, f"'{self.names_key}' must list {self.classes} classes")
         return ImageArrays(class_names=tuple(map(str, names)), **arrays)  # type: ignore[arg-type]
 
     @property
@@ -90,7 +91,7 @@ class CIFARDataModule(ImageDataModule):
         try:
             return [file.name for file in self._files() if not file.is_file()]
         except OSError as error:  # the folder may not be entered
-            raise unreadable(self.folder, error) from error
+            raise _unreadable(self.folder, error) from error
 
     def _parse(self) -> dict[str, np.ndarray]:
         self._warn_of_other_checksums()
@@ -165,3 +166,105 @@ def _join(batches: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.
         images[end - len(part) : end] = part
         end -= len(part)
     return images, labels
+
+
+class CIFAR10DataModule(CIFARDataModule):
+    """CIFAR-10 (Krizhevsky 2009): 10 classes, five training batches."""
+
+    name = "CIFAR-10"
+    folder_name = "cifar-10-batches-py"
+    classes = 10
+    label_key, names_key = "labels", "label_names"
+    training = tuple(f"data_batch_{number}" for number in range(1, 6))
+    test, meta = "test_batch", "batches.meta"
+
+    def official(self) -> Any:
+        from torchvision.datasets import CIFAR10
+
+        return CIFAR10
+
+
+class CIFAR100DataModule(CIFARDataModule):
+    """CIFAR-100 (Krizhevsky 2009) with its fine labels: 100 classes, one training batch."""
+
+    name = "CIFAR-100"
+    folder_name = "cifar-100-python"
+    classes = 100
+    label_key, names_key = "fine_labels", "fine_label_names"
+    training, test, meta = ("train",), "test", "meta"
+
+    def official(self) -> Any:
+        from torchvision.datasets import CIFAR100
+
+        return CIFAR100
+
+
+_ALLOWED = {
+    ("numpy.core.multiarray", "_reconstruct"),
+    ("numpy._core.multiarray", "_reconstruct"),
+    ("numpy", "ndarray"),
+    ("numpy", "dtype"),
+    ("_codecs", "encode"),
+}
+
+
+class _ArraysOnly(pickle.Unpickler):
+    """Arrays and plain containers; nothing else is looked up, so nothing else can be called."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in _ALLOWED:
+            raise pickle.UnpicklingError(f"it asks for {module}.{name}")
+        return super().find_class(module.replace("numpy.core", "numpy._core"), name)
+
+
+def read_pickle(path: Path) -> dict:
+    """A batch or meta file as a dict with `str` keys.
+
+    Raises:
+        ConfigError: the file is cut off, damaged, or holds more than arrays and plain containers.
+    """
+    try:
+        with path.open("rb") as file:
+            content = _ArraysOnly(file, encoding="latin1").load()
+    except Exception as error:  # a damaged pickle can raise anything
+        raise _damaged(path, f"{type(error).__name__}: {error}") from error
+    if not isinstance(content, dict):
+        raise _damaged(path, f"a {type(content).__name__} where a dict should be")
+    return content
+
+
+def read_batch(path: Path, label_key: str, classes: int, side: int) -> tuple[np.ndarray, np.ndarray]:
+    """Images ``uint8 [N, 3, side, side]`` and labels ``int64 [N]`` of one batch file.
+
+    Raises:
+        ConfigError: the file is not such a batch.
+    """
+    batch = read_pickle(path)
+    pixels, labels = batch.get("data"), batch.get(label_key)
+    if not (isinstance(pixels, np.ndarray) and pixels.dtype == np.uint8 and pixels.shape[1:] == (3 * side * side,)):
+        raise _damaged(path, f"'data' must be uint8 [N, {3 * side * side}]")
+    if not (isinstance(labels, list) and all(type(label) is int and 0 <= label < classes for label in labels)):
+        raise _damaged(path, f"'{label_key}' must be a list of whole numbers below {classes}")
+    if len(labels) != len(pixels):
+        raise _damaged(path, f"{len(pixels)} images but {len(labels)} labels")
+    return pixels.reshape(-1, 3, side, side), np.array(labels, dtype=np.int64)
+
+
+def md5(path: Path) -> str:
+    """Raises:
+    ConfigError: the file cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "md5").hexdigest()
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: OSError) -> ConfigError:
+    return ConfigError(f"data_dir: {path} cannot be read ({error.strerror})")
+
+
+def _damaged(path: Path, reason: str) -> ConfigError:
+    reason = " ".join(reason.split())
+    return ConfigError(f"{path} is damaged or no batch file ({reason}); remove it and it will be fetched again")

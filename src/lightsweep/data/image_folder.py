@@ -10,12 +10,12 @@ import torch
 from lightsweep.core import checks, memory
 from lightsweep.core.errors import ConfigError
 from lightsweep.core.text import printable
-from lightsweep.data import by_file, class_counts, decoding, folders
+from lightsweep.data import decode, folders
+from lightsweep.data.cache import DecodedCache
 from lightsweep.data.decode import RESIZES
-from lightsweep.data.decoded_store import Store
 from lightsweep.data.module import ImageArrays, ImageDataModule, Traits
-from lightsweep.data.normalize import symmetric
-from lightsweep.data.split import METHODS, split
+from lightsweep.data.split import BY_FILE, SPLITS, describe_counts, draw_by_file, find_seed, split
+from lightsweep.data.transforms import symmetric_normalization
 from lightsweep.runs import data_record
 
 log = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ class ImageFolderDataModule(ImageDataModule):
         on_bad_file: skip or error. Further arguments: see `ImageDataModule`.
     """
 
-    splits = (by_file.NAME, *METHODS)
+    splits = (BY_FILE, *SPLITS)
 
     def __init__(
         self,
@@ -63,10 +63,10 @@ class ImageFolderDataModule(ImageDataModule):
         checks.number("data.test_fraction", test_fraction, "[0, 1)")
         checks.choice("data.on_bad_file", on_bad_file, ("skip", "error"))
         self.root = Path(os.path.abspath(Path(root).expanduser()))  # noqa: PTH100  # resolve() would leave symlinks
-        self.form = decoding.Form(image_size, resize, grayscale)
+        self.form = decode.Form(image_size, resize, grayscale)
         memory.require("data.image_size", image_size**2 * _PER_PIXEL, f"an image {list(self.form.shape)} needs")
         self.resize, self.test_fraction, self.on_bad_file = resize, test_fraction, on_bad_file
-        self.store = Store(self.root, Path(data_dir).expanduser(), self.form)
+        self.store = DecodedCache(self.root, Path(data_dir).expanduser(), self.form)
         self.listed: folders.Listing | None = None
 
     @property
@@ -77,7 +77,7 @@ class ImageFolderDataModule(ImageDataModule):
         names = self._listing().class_names
         if self.store.stored(self._listing()) is not None:
             return None
-        return Traits(self.form.shape, names, symmetric(), self.resize, torch.ones(len(names)))
+        return Traits(self.form.shape, names, symmetric_normalization(), self.resize, torch.ones(len(names)))
 
     def setup(self, stage: str | None = None) -> None:
         """As of `ImageDataModule`; every class must be in each part, unless these are only to be scored (`test`)."""
@@ -89,16 +89,16 @@ class ImageFolderDataModule(ImageDataModule):
         for part in self._must_have_all() if stage != "test" else ():
             if not counts[part].all():
                 raise ConfigError(self._lacks(self.class_names[int(counts[part].argmin())], part))
-        log.info("%s", class_counts.told(self.class_names, counts))
+        log.info("%s", describe_counts(self.class_names, counts))
 
     def _must_have_all(self) -> tuple[str, ...]:
         """The parts in which no class may be missing: a test part of the user's own is as it is."""
-        drawn = self.split == by_file.NAME and not self._listing().divided and self.test_fraction > 0
+        drawn = self.split == BY_FILE and not self._listing().divided and self.test_fraction > 0
         return folders.PARTS if drawn else (folders.TRAIN, folders.VAL)
 
     def _lacks(self, name: str, part: str) -> str:
         said = f"data.root: the class {name!r} has no image in {part}"
-        if self.split != by_file.NAME:
+        if self.split != BY_FILE:
             few = "it has too few, or data.limit, data.val_fraction and data.split leave it none"
             return f"{said}; {few}"
         seed = self._other_seed()
@@ -113,7 +113,7 @@ class ImageFolderDataModule(ImageDataModule):
         if len(pool) > _FEW or self.limit is not None or listing.has(folders.VAL):
             return None
         names = [listing.names[place] for place in pool]
-        return by_file.seed_with_all(names, listing.labels[pool], self.num_classes, **self._shares(listing))
+        return find_seed(names, listing.labels[pool], self.num_classes, **self._shares(listing))
 
     def read(self) -> ImageArrays:
         listing = self._listing()
@@ -131,7 +131,7 @@ class ImageFolderDataModule(ImageDataModule):
         )
 
     def _listing(self) -> folders.Listing:
-        self.listed = self.listed or folders.scan(self.root)
+        self.listed = self.listed or folders.list_images(self.root)
         return self.listed
 
     def _divided(self, listing: folders.Listing, images: np.ndarray, bad: np.ndarray) -> ImageArrays:
@@ -150,16 +150,16 @@ class ImageFolderDataModule(ImageDataModule):
 
     def _order(self, listing: folders.Listing) -> np.ndarray:
         """All files' places in an order of chance; by_file draws the parts along with it."""
-        if self.split != by_file.NAME:
+        if self.split != BY_FILE:
             return np.random.default_rng(_ORDER_SEED).permutation(len(listing.files))
-        self._drawn, order = by_file.draw(listing.names, self.split_seed, **self._shares(listing))
+        self._drawn, order = draw_by_file(listing.names, self.split_seed, **self._shares(listing))
         return order
 
     def _shares(self, listing: folders.Listing) -> dict[str, float]:
         return {"test": 0.0 if listing.divided else self.test_fraction, "val": self.val_fraction}
 
     def _tell_of_places(self) -> None:
-        if self.split != by_file.NAME:
+        if self.split != BY_FILE:
             log.warning(
                 "data.split=%s: parts are drawn from the places of all files, so that one more or less moves others to"
                 " another part; data.split=by_file, the default now, moves none",
@@ -167,7 +167,7 @@ class ImageFolderDataModule(ImageDataModule):
             )
 
     def _test_split_off(self, listing: folders.Listing, pool: np.ndarray) -> dict[str, np.ndarray]:
-        if self.split == by_file.NAME:
+        if self.split == BY_FILE:
             chosen = self._drawn[pool] == 2
             return {folders.TRAIN: pool[~chosen], folders.TEST: pool[chosen]}
         if round(len(pool) * self.test_fraction) == 0:
@@ -179,7 +179,7 @@ class ImageFolderDataModule(ImageDataModule):
         return {folders.TRAIN: pool[train], folders.TEST: pool[test]}
 
     def _split(self, pool: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        if self.split != by_file.NAME:
+        if self.split != BY_FILE:
             return super()._split(pool, labels)
         chosen = self._drawn[pool] == 1
         return pool[~chosen], pool[chosen]

@@ -4,19 +4,20 @@ A batch is taken with `index_select`: on the CPU it is five times as fast as an 
 fit on the device stay where they are, and each batch moves over.
 """
 
+import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from lightsweep.core import checks
 from lightsweep.core.seeds import derive
-from lightsweep.data.augment import Augment
-from lightsweep.data.balance import sampler
-from lightsweep.data.normalize import Normalization
+from lightsweep.data.transforms import Augment, Normalization
 
 
-class Shelf(NamedTuple):
+class ImageStore(NamedTuple):
     """Where batches are taken from: images ``uint8 [N, C, H, W]``, wherever they lie, and, on the device on which the
     batches are wanted, targets ``int64 [N]``."""
 
@@ -46,7 +47,7 @@ class EvalLoader:
 
     def __init__(
         self,
-        shelf: Shelf,
+        shelf: ImageStore,
         indices: Tensor,
         *,
         normalization: Normalization,
@@ -85,7 +86,7 @@ class TrainLoader:
 
     def __init__(
         self,
-        shelf: Shelf,
+        shelf: ImageStore,
         indices: Tensor,
         *,
         normalization: Normalization,
@@ -102,7 +103,7 @@ class TrainLoader:
         self.indices = indices.to(shelf.images.device)
         self.normalization = normalization.to(shelf.device)
         self.augment, self.classes = augment, classes
-        self.sampler = sampler(sampling, shelf.targets[indices.to(shelf.device)].cpu())
+        self.sampler = build_sampler(sampling, shelf.targets[indices.to(shelf.device)].cpu())
         self.batch_size, self.seed = batch_size, seed
         self.rank, self.world_size = rank, world_size
         self.share = len(indices) // world_size
@@ -132,3 +133,85 @@ class TrainLoader:
         inputs, targets = self.augment.mix(self.normalization(pixels), targets, self.classes, self.generator)
         inputs = self.augment.add_noise(inputs, self.generator)
         return inputs if self.noise is None else inputs.add_(self.noise[chosen.to(self.noise.device)]), targets
+
+
+_SHARE = 0.5  # of the device's free memory; the rest is the network's
+
+
+def place_images(images: np.ndarray, device: torch.device) -> Tensor:
+    """The images as a tensor: on the device where they fit beside the network, else, and on the CPU always, as they
+    are, without a copy. A set larger than memory is then read through its memory map, batch by batch."""
+    tensor = torch.from_numpy(images)
+    return tensor.to(device) if images.nbytes <= _SHARE * free_memory(device) else tensor
+
+
+def free_memory(device: torch.device) -> float:
+    """Bytes that are free on an accelerator; no end of them where nobody can say."""
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else math.inf
+
+
+SAMPLERS = ("shuffle", "balanced")
+
+_RULE = "be null, balanced, or a list with a number > 0 for each class"
+
+
+def check_class_weights(weights: str | list[float] | None) -> None:
+    """Refuse what `class_weights` could not use, whatever the number of classes."""
+    if isinstance(weights, list):
+        for weight in weights:
+            checks.number("data.class_weights", weight, "(0, 1e6]")
+        return
+    checks.require(weights in (None, "balanced"), "data.class_weights", _RULE, weights)
+
+
+def class_weights(weights: str | list[float] | None, labels: np.ndarray, classes: int) -> Tensor:
+    """Loss weights ``float [K]``: ones, those given, or, balanced, N / (K * images of the class) as in scikit-learn."""
+    if weights is None:
+        return torch.ones(classes)
+    if isinstance(weights, list):
+        checks.require(len(weights) == classes, "data.class_weights", f"have {classes} numbers, one a class", weights)
+        return torch.tensor(weights, dtype=torch.float32)
+    counts = np.bincount(labels, minlength=classes)
+    return torch.tensor(len(labels) / (classes * np.maximum(counts, 1)), dtype=torch.float32)
+
+
+class Shuffle:
+    """Each of `count` images once an epoch."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+
+    def order(self, generator: torch.Generator) -> Tensor:
+        """Which images an epoch consists of, in turn: places ``int64 [count]``."""
+        return torch.randperm(self.count, generator=generator)
+
+
+class Balanced:
+    """As many images an epoch, of each class the same number: of a small class some come again and again, of a large
+    one some not at all. None comes another time before the rest of its class came as often.
+
+    Args:
+        labels: ``int64 [N]``.
+    """
+
+    def __init__(self, labels: Tensor) -> None:
+        self.count = len(labels)
+        self.members = [torch.nonzero(labels == label)[:, 0] for label in labels.unique()]
+
+    def order(self, generator: torch.Generator) -> Tensor:
+        """As of `Shuffle`."""
+        classes = len(self.members)
+        shares = torch.full((classes,), self.count // classes)
+        shares[torch.randperm(classes, generator=generator)[: self.count % classes]] += 1
+        drawn = [_drawn(each, int(share), generator) for each, share in zip(self.members, shares, strict=True)]
+        return torch.cat(drawn)[torch.randperm(self.count, generator=generator)]
+
+
+def build_sampler(name: str, labels: Tensor) -> Shuffle | Balanced:
+    """The one of `SAMPLERS` for images with these labels."""
+    return Balanced(labels) if name == "balanced" else Shuffle(len(labels))
+
+
+def _drawn(members: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    rounds = -(-count // len(members))
+    return torch.cat([members[torch.randperm(len(members), generator=generator)] for _ in range(rounds)])[:count]

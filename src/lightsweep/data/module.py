@@ -12,15 +12,21 @@ from torch import Tensor
 
 from lightsweep.core import checks, memory
 from lightsweep.core.errors import ConfigError
-from lightsweep.data import balance, placement
-from lightsweep.data import normalize as normalization_methods
+from lightsweep.data import loader, transforms
 from lightsweep.data import split as split_methods
-from lightsweep.data.augment import Augment
-from lightsweep.data.loader import EvalLoader, Shelf, TrainLoader
-from lightsweep.data.normalize import Normalization
+from lightsweep.data.loader import EvalLoader, ImageStore, TrainLoader
+from lightsweep.data.transforms import Augment, Normalization
 from lightsweep.runs import data_record
 
 log = logging.getLogger(__name__)
+
+# data.json names the class by the module it was in first, so that earlier runs and studies have the same source.
+_RECORDED_AS = {
+    "lightsweep.data.cifar.CIFAR10DataModule": "lightsweep.data.cifar10.CIFAR10DataModule",
+    "lightsweep.data.cifar.CIFAR100DataModule": "lightsweep.data.cifar100.CIFAR100DataModule",
+    "lightsweep.data.builtin.DigitsDataModule": "lightsweep.data.digits.DigitsDataModule",
+    "lightsweep.data.builtin.FakeDataModule": "lightsweep.data.fake.FakeDataModule",
+}
 
 
 @dataclass(frozen=True)
@@ -65,7 +71,7 @@ class ImageDataModule(pl.LightningDataModule):
     """
 
     resize = "squash"
-    splits: tuple[str, ...] = split_methods.METHODS
+    splits: tuple[str, ...] = split_methods.SPLITS
 
     def __init__(
         self,
@@ -91,13 +97,13 @@ class ImageDataModule(pl.LightningDataModule):
         checks.number("data.val_fraction", val_fraction, "(0, 1)")
         checks.choice("data.split", split, self.splits)
         checks.whole("data.split_seed", split_seed, f"[0, {split_methods.LARGEST_SEED}]")
-        checks.choice("data.normalize", normalize, normalization_methods.METHODS)
+        checks.choice("data.normalize", normalize, transforms.NORMALIZATIONS)
         if limit is not None:
             checks.whole("data.limit", limit, "[1, inf)")
         if max_per_class is not None:
             checks.whole("data.max_per_class", max_per_class, "[1, inf)")
-        balance.check_class_weights(class_weights)
-        checks.choice("data.sampler", sampler, balance.SAMPLERS)
+        loader.check_class_weights(class_weights)
+        checks.choice("data.sampler", sampler, loader.SAMPLERS)
         checks.whole("data.seed", seed, "[0, inf)")
         checks.require(isinstance(augment, Augment), "data.augment", "have keys of its own", augment)
         self.batch_size, self.eval_batch_size, self.drop_last = batch_size, eval_batch_size, drop_last
@@ -105,7 +111,7 @@ class ImageDataModule(pl.LightningDataModule):
         self.normalize, self.limit, self.seed, self.augment = normalize, limit, seed, augment
         self.max_per_class, self.wanted_weights, self.sampler = max_per_class, class_weights, sampler
         self.arrays: ImageArrays | None = None
-        self._shelves: dict[tuple[torch.device, int], Shelf] = {}
+        self._shelves: dict[tuple[torch.device, int], ImageStore] = {}
 
     def foreseen(self) -> Traits | None:
         """Where data must be fetched first: what they will be like, with any names of the right number. Else None."""
@@ -131,10 +137,10 @@ class ImageDataModule(pl.LightningDataModule):
         train, val = self._train_and_val(arrays)
         test = arrays.parts.get("test", np.arange(len(arrays.test_labels)))
         self.indices = {"train": train, "val": val, "test": test}
-        self.class_weights = balance.class_weights(
+        self.class_weights = loader.class_weights(
             self.wanted_weights, arrays.train_labels[train], len(self.class_names)
         )
-        self.normalization: Normalization = normalization_methods.fit(self.normalize, arrays.train_images, train)
+        self.normalization: Normalization = transforms.fit_normalization(self.normalize, arrays.train_images, train)
         self.arrays = arrays
 
     @property
@@ -176,7 +182,8 @@ class ImageDataModule(pl.LightningDataModule):
         return data_record.fingerprint_arrays(self._source(), parts, self.class_names)
 
     def _source(self) -> str:
-        return f"{type(self).__module__}.{type(self).__qualname__}"
+        name = f"{type(self).__module__}.{type(self).__qualname__}"
+        return _RECORDED_AS.get(name, name)
 
     def train_loader(self, device: torch.device, *, rank: int = 0, world_size: int = 1) -> TrainLoader:
         """Shuffled, augmented batches of the training part."""
@@ -251,13 +258,13 @@ class ImageDataModule(pl.LightningDataModule):
             "world_size": trainer.world_size,
         }
 
-    def _shelf(self, part: str, device: torch.device) -> Shelf:
+    def _shelf(self, part: str, device: torch.device) -> ImageStore:
         """The images and targets among which a part's are. They go to the device once, however many loaders read."""
         assert self.arrays is not None, "call setup first"
         images, labels = self.arrays.of(part)
         key = device, id(images)
         if key not in self._shelves:
-            self._shelves[key] = Shelf(placement.place(images, device), torch.from_numpy(labels).to(device))
+            self._shelves[key] = ImageStore(loader.place_images(images, device), torch.from_numpy(labels).to(device))
         return self._shelves[key]
 
     def _train_and_val(self, arrays: ImageArrays) -> tuple[np.ndarray, np.ndarray]:
@@ -271,12 +278,12 @@ class ImageDataModule(pl.LightningDataModule):
         else:
             train, val = self._split(pool, arrays.train_labels[pool])
         if self.max_per_class is not None:
-            train = train[split_methods.first_of_each(arrays.train_labels[train], self.max_per_class)]
+            train = train[split_methods.first_of_each_class(arrays.train_labels[train], self.max_per_class)]
         self._check_batch(len(train))
         return np.sort(train), np.sort(val)
 
     def _split(self, pool: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        held_out = split_methods.validating(len(pool), self.val_fraction)
+        held_out = split_methods.validation_count(len(pool), self.val_fraction)
         rule = f"leave at least one of {len(pool)} images to each part"
         checks.require(0 < held_out < len(pool), "data.val_fraction", rule, self.val_fraction)
         try:

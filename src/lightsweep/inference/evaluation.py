@@ -1,21 +1,30 @@
 """A part of the data scored again, beside what training noted of it."""
 
+import errno
+import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
 from lightsweep.core.errors import ConfigError
+from lightsweep.core.files import replacing, write_whole
 from lightsweep.core.text import printable
 from lightsweep.data.module import ImageDataModule
-from lightsweep.inference.predictor import Place
+from lightsweep.inference.predictor import Hardware
+from lightsweep.reports import classification_report, pictures
 from lightsweep.runs import results
+from lightsweep.runs.results import confusion_csv
+from lightsweep.runs.run_folder import ROOT
 from lightsweep.training import footprint, scoring
 from lightsweep.training.checkpoints import Trained
 from lightsweep.training.scoring import Score
@@ -85,7 +94,7 @@ class Evaluation:
         return any(getattr(self.score, name) != value for name, value in self.noted.items())
 
 
-def evaluate(trained: Trained, part: Part, place: Place, noted: Mapping[str, Any]) -> Evaluation:
+def evaluate(trained: Trained, part: Part, place: Hardware, noted: Mapping[str, Any]) -> Evaluation:
     """Score a part as train.py does it.
 
     Args:
@@ -102,7 +111,7 @@ def evaluate(trained: Trained, part: Part, place: Place, noted: Mapping[str, Any
     return Evaluation(part, score, {name: value for name, value in before.items() if value is not None})
 
 
-def show(evaluations: Sequence[Evaluation]) -> None:
+def show_scores(evaluations: Sequence[Evaluation]) -> None:
     """A row a part."""
     table = Table(box=None, header_style="bold")
     for column in ("", "images", *METRICS.values()):
@@ -113,8 +122,8 @@ def show(evaluations: Sequence[Evaluation]) -> None:
     Console().print(table)
 
 
-def comparison(
-    evaluations: Sequence[Evaluation], result: Mapping[str, Any], place: Place, changes: Sequence[str]
+def compare_with_training(
+    evaluations: Sequence[Evaluation], result: Mapping[str, Any], place: Hardware, changes: Sequence[str]
 ) -> list[str]:
     """Whether the scores are those of result.json, and where they are not, what else is not as it was.
 
@@ -136,7 +145,7 @@ def comparison(
     return [*changes, *said, *_changes(result, place)]
 
 
-def _changes(result: Mapping[str, Any], place: Place) -> list[str]:
+def _changes(result: Mapping[str, Any], place: Hardware) -> list[str]:
     now = {"device": footprint.device_name(place.device), **results.versions()}
     then = {"device": result.get("device"), **result.get("versions", {})}
     return [
@@ -144,3 +153,74 @@ def _changes(result: Mapping[str, Any], place: Place) -> list[str]:
         for name, value in now.items()
         if then.get(name) not in (None, value)
     ]
+
+
+EVALUATION_FILE = "evaluation.json"
+_MISTAKES = 24  # images in the picture of the worst ones
+
+
+def make_folder(path: Path) -> Path:
+    """A folder to write to, made before anything is scored.
+
+    Raises:
+        ConfigError: it cannot be written.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        if not os.access(path, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be written ({error.strerror}): --output FOLDER chooses another") from error
+    return path
+
+
+def write_evaluation(folder: Path, evaluation: Evaluation, place: Hardware, facts: Mapping[str, Any]) -> None:
+    """Fill a part's folder.
+
+    Args:
+        facts: for evaluation.json.
+    """
+    part, score = evaluation.part, evaluation.score
+    names = part.data.class_names
+    report = classification_report.measure_report(part.name, part.labels, score.probabilities, names)
+    texts = {
+        "report.txt": classification_report.report_as_text(report),
+        "report.json": _json(classification_report.report_as_json(report)),
+        "confusion.csv": confusion_csv(score.confusion, names),
+        EVALUATION_FILE: _json(_content(evaluation, place, facts)),
+    }
+    for name, text in texts.items():
+        write_whole(folder / name, text)
+    for name, figure in _figures(evaluation).items():
+        with replacing(folder / name) as temporary:
+            temporary.write_bytes(pictures.render_png(figure))
+
+
+def _content(evaluation: Evaluation, place: Hardware, facts: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "part": evaluation.part.name,
+        "images": evaluation.images,
+        **{name: getattr(evaluation.score, name) for name in METRICS},
+        "noted_in_training": dict(evaluation.noted),
+        "device": footprint.device_name(place.device),
+        "versions": results.versions(),
+        "git_commit": results.git_commit(ROOT),
+        **facts,
+    }
+
+
+def _figures(evaluation: Evaluation) -> dict[str, Figure]:
+    part, counts = evaluation.part, evaluation.score.confusion
+    names = part.data.class_names
+    heading = f"{part.name}: {evaluation.images:,} images, accuracy {evaluation.score.acc:.4f}"
+    return {
+        "confusion.png": pictures.draw_confusion_counts(counts, names, heading),
+        "confusion_normalised.png": pictures.draw_confusion_shares(counts, names, heading),
+        "most_wrong.png": pictures.draw_mistakes(
+            part.name, part.labels, evaluation.score.probabilities, names, part.images, _MISTAKES
+        ),
+    }
+
+
+def _json(content: dict[str, Any]) -> str:
+    return json.dumps(content, indent=1) + "\n"

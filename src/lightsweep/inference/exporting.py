@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from lightsweep.core.errors import ConfigError, RunFailed
 from lightsweep.core.files import replacing
-from lightsweep.data.normalize import Normalization
+from lightsweep.data.transforms import Normalization
 from lightsweep.inference.trained_runs import Weights
 from lightsweep.training.checkpoints import Trained
 
@@ -38,7 +38,7 @@ class Pipeline(nn.Module):
         return logits, torch.softmax(logits, 1)
 
 
-def to_onnx(trained: Trained, path: Path, images: Sequence[np.ndarray], metadata: dict[str, Any]) -> float:
+def export_onnx(trained: Trained, path: Path, images: Sequence[np.ndarray], metadata: dict[str, Any]) -> float:
     """Write the file, if it gives what PyTorch gives; returns the largest difference.
 
     Args:
@@ -63,7 +63,7 @@ def to_onnx(trained: Trained, path: Path, images: Sequence[np.ndarray], metadata
     return difference
 
 
-def describe(trained: Trained, weights: Weights) -> dict[str, Any]:
+def describe_export(trained: Trained, weights: Weights) -> dict[str, Any]:
     """What a user of the file must know: the classes in the order of the outputs, and how an image becomes an input."""
     from lightsweep import __version__
 

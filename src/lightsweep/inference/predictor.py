@@ -1,8 +1,16 @@
 """Using a trained network: on which device, and in which precision, so that it gives what it gave in training."""
 
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import cache
+from itertools import islice
+from pathlib import Path
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.plugins.precision import Precision
@@ -10,11 +18,13 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 
 from lightsweep.core.errors import ConfigError
+from lightsweep.data.decode import FORMATS, BadImage
+from lightsweep.data.folders import class_name, walk
 from lightsweep.training.checkpoints import Trained
 
 
 @dataclass(frozen=True)
-class Place:
+class Hardware:
     """A device, and how a forward pass runs there."""
 
     device: torch.device
@@ -25,7 +35,7 @@ class Place:
         return self.plugin.forward_context()
 
 
-def place(device: str, precision: str) -> Place:
+def choose_hardware(device: str, precision: str) -> Hardware:
     """The place that Lightning's Trainer would choose.
 
     Args:
@@ -46,7 +56,7 @@ def place(device: str, precision: str) -> Place:
             enable_progress_bar=False,
             enable_model_summary=False,
         )
-        return Place(trainer.strategy.root_device, trainer.precision_plugin)
+        return Hardware(trainer.strategy.root_device, trainer.precision_plugin)
     except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:
         raise ConfigError(f"--device {device}: {' '.join(str(error).split())}") from error
 
@@ -58,7 +68,7 @@ class Predictor:
         flip: average with the probabilities of the mirrored images.
     """
 
-    def __init__(self, trained: Trained, place: Place, *, flip: bool) -> None:
+    def __init__(self, trained: Trained, place: Hardware, *, flip: bool) -> None:
         self.place, self.flip = place, flip
         self.net = trained.net.to(place.device)
         self.normalization = trained.description.normalization.to(place.device)
@@ -78,7 +88,88 @@ class Predictor:
         return torch.softmax(logits.cpu().double(), 1)
 
 
-def ranked(probabilities: Tensor) -> tuple[Tensor, Tensor]:
+def rank_classes(probabilities: Tensor) -> tuple[Tensor, Tensor]:
     """Probabilities ``[B, K]`` from the largest on, and their classes; of equals the first class, as `argmax`."""
     values, classes = torch.sort(probabilities, descending=True, stable=True)
     return values, classes
+
+
+_MOST_THREADS = 8
+Decode = Callable[[Path], np.ndarray]
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """A file to classify. `named` says that the user named it, not a folder; `label` is the class that the first
+    folder below that one would be, "" where there is none."""
+
+    path: Path
+    named: bool
+    label: str = ""
+
+    @property
+    def is_called_image(self) -> bool:
+        """Does its name end as that of an image? Others are tried, as in training, and passed over if they are none."""
+        return self.named or self.path.suffix.lower() in _suffixes()
+
+
+@dataclass(frozen=True)
+class DecodedFile:
+    """Pixels ``uint8 [C, H, W]``, or why there are none."""
+
+    file: ImageFile
+    pixels: np.ndarray | None
+    problem: str = ""
+
+
+def list_files(places: Iterable[Path]) -> Iterator[ImageFile]:
+    """Each file that is named, and below each folder the files that training would take, in the order of names."""
+    for place in places:
+        if place.is_dir():
+            yield from _below(place)
+        else:
+            yield ImageFile(place, named=True)
+
+
+def decode_files(files: Iterable[ImageFile], decode: Decode, *, batch_size: int) -> Iterator[list[DecodedFile]]:
+    """Batches in the order of the files, of which no more than two are in memory."""
+
+    def attempt(file: ImageFile) -> DecodedFile:
+        try:
+            return DecodedFile(file, decode(file.path))
+        except BadImage as error:
+            return DecodedFile(file, None, str(error))
+        except MemoryError:
+            return DecodedFile(file, None, "it is too large for the memory")
+
+    files = iter(files)
+    under_way: deque[Iterator[DecodedFile]] = deque()
+    pool = ThreadPoolExecutor(min(_MOST_THREADS, os.cpu_count() or 1))
+    try:
+        while batch := list(islice(files, batch_size)):
+            under_way.append(pool.map(attempt, batch))
+            if len(under_way) == 2:
+                yield list(under_way.popleft())
+        for rest in under_way:
+            yield list(rest)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _below(folder: Path) -> Iterator[ImageFile]:
+    for name, _, _ in walk(folder):
+        inside = Path(name).relative_to(folder).parts[:-1]
+        yield ImageFile(Path(name), named=False, label=class_name(Path(inside[0])) if inside else "")
+
+
+@cache
+def _suffixes() -> frozenset[str]:
+    """How names of images that can be decoded end, in small letters."""
+    from PIL import Image
+
+    return frozenset(suffix for suffix, kind in Image.registered_extensions().items() if kind in FORMATS)
+
+
+def stack_pixels(batch: Sequence[DecodedFile]) -> np.ndarray:
+    """The pixels of those that have any: ``uint8 [B, C, H, W]``."""
+    return np.stack([each.pixels for each in batch if each.pixels is not None])

@@ -1,7 +1,7 @@
 """The data that a trained network is scored on: its own, or others."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +13,17 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from PIL import Image
 
 from lightsweep.app import cli, resolvers
 from lightsweep.config import typed as typed_here
 from lightsweep.core import checks
 from lightsweep.core.errors import ConfigError
-from lightsweep.data import foreign
-from lightsweep.data.decode import NO_PIXELS
-from lightsweep.data.module import ImageDataModule
-from lightsweep.inference import matching
+from lightsweep.core.text import printable
+from lightsweep.data import user_data
+from lightsweep.data.decode import NO_PIXELS, fit_image
+from lightsweep.data.module import ImageArrays, ImageDataModule
+from lightsweep.data.user_data import UserData
 from lightsweep.inference.trained_runs import Weights
 from lightsweep.runs import data_record, saved_config
 from lightsweep.runs.run_folder import ROOT
@@ -31,7 +33,7 @@ _FEW = 32
 
 
 @dataclass(frozen=True)
-class Settings:
+class DataSettings:
     """Which data are scored, and on what.
 
     Args:
@@ -63,7 +65,7 @@ class Settings:
             torch.set_num_threads(threads)
 
 
-def settings(weights: Weights, typed: Sequence[str]) -> Settings:
+def data_settings(weights: Weights, typed: Sequence[str]) -> DataSettings:
     """The run's own data, or what is typed of others.
 
     Args:
@@ -84,13 +86,13 @@ def settings(weights: Weights, typed: Sequence[str]) -> Settings:
         chosen = [str(override.value()) for override in overrides if override.key_or_group == "data"]
         moved = all(override.key_or_group == "data_dir" for override in overrides)  # the same data in another place
         if chosen:
-            return _checked(Settings(_composed(weights, typed), Path(chosen[-1]).name))
-        return _checked(Settings(_changed(weights.config, overrides), "" if moved else "changed"))
+            return _checked(DataSettings(_composed(weights, typed), Path(chosen[-1]).name))
+        return _checked(DataSettings(_changed(weights.config, overrides), "" if moved else "changed"))
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(f"--data: {cli.describe(error)}") from error
 
 
-def _checked(settings: Settings) -> Settings:
+def _checked(settings: DataSettings) -> DataSettings:
     if not isinstance(settings.cfg.get("data"), DictConfig):
         raise ConfigError("the run's config.yaml must have a node data with keys of its own; --data data=NAME chooses")
     _ = settings.data  # what cannot be resolved is said now
@@ -114,7 +116,7 @@ def _changed(cfg: DictConfig, overrides: Sequence[Override]) -> DictConfig:
     return cfg
 
 
-def read(settings: Settings, description: Description) -> ImageDataModule:
+def read_data(settings: DataSettings, description: Description) -> ImageDataModule:
     """The data, read and cut, with the classes in the network's order, its input's shape and its normalisation.
 
     Raises:
@@ -125,18 +127,18 @@ def read(settings: Settings, description: Description) -> ImageDataModule:
         known = {key: value for key, value in _as_in_training(description).items() if key in node}
         node = OmegaConf.merge(node, known)
         node._set_parent(settings.cfg)
-    data = foreign.make(node)
-    if not settings.own and (isinstance(data, foreign.ForeignData) or description.resize == NO_PIXELS):
+    data = user_data.build_data(node)
+    if not settings.own and (isinstance(data, user_data.UserData) or description.resize == NO_PIXELS):
         raise ConfigError("--data: where a data module of one's own is, weights are scored on the run's own data only")
     data.setup(None if settings.own else "test")  # others may have few images: nothing is trained on them
-    if isinstance(data, foreign.ForeignData):
-        matching.check_same(data, description)
+    if isinstance(data, user_data.UserData):
+        check_same(data, description)
     else:
-        matching.match(data, description)
+        match_data(data, description)
     return data
 
 
-def changes(weights: Weights, settings: Settings, data: ImageDataModule) -> list[str]:
+def describe_changes(weights: Weights, settings: DataSettings, data: ImageDataModule) -> list[str]:
     """What is to be said of scores on these data: how the run's own changed since, and which images it has seen."""
     before = data_record.read(weights.run) if weights.run else None
     if before is None:  # a run of an earlier version
@@ -145,14 +147,14 @@ def changes(weights: Weights, settings: Settings, data: ImageDataModule) -> list
     return data_record.describe_changes(before, now) if settings.own or before.source == now.source else []
 
 
-def few_images(weights: Weights, description: Description) -> np.ndarray:
+def sample_images(weights: Weights, description: Description) -> np.ndarray:
     """Some images of the run's own data, ``uint8 [N, C, H, W]``; none (N = 0) where the data are not at hand."""
     none = np.empty((0, *description.input_shape), dtype=np.uint8)
     if weights.run is None:
         return none
     try:
-        data = foreign.make(settings(weights, []).cfg.data)
-        if isinstance(data, foreign.ForeignData) or data.foreseen() is not None:  # they would have to be fetched
+        data = user_data.build_data(data_settings(weights, []).cfg.data)
+        if isinstance(data, user_data.UserData) or data.foreseen() is not None:  # they would have to be fetched
             return none
         images = data.read().test_images[:_FEW]
     except (ConfigError, OSError):
@@ -171,3 +173,74 @@ def _as_in_training(description: Description) -> dict[str, object]:
         "drop_last": False,
         "class_weights": None,
     }
+
+
+_NAMED = 10  # classes in an error
+
+
+def match_data(data: ImageDataModule, description: Description) -> None:
+    """Change data that were set up. Nothing is measured on them.
+
+    Raises:
+        ConfigError: their classes are others.
+    """
+    assert data.arrays is not None, "call setup first"
+    numbers = class_numbers(data.arrays.class_names, description.class_names)
+    data.arrays = _fitted(_renumbered(data.arrays, numbers), description)
+    data.class_names = description.class_names
+    data.input_shape = description.input_shape
+    data.normalization = description.normalization
+
+
+def check_same(data: UserData, description: Description) -> None:
+    """See that a data module of the user's own gives what the network was trained on.
+
+    Raises:
+        ConfigError: it gives other classes, or another size.
+    """
+    for name in ("class_names", "input_shape"):
+        was, now = getattr(description, name), getattr(data, name)
+        if was != now:
+            raise ConfigError(f"data: {data.name} must give the {name} of the network, {was}, got {now}")
+
+
+def class_numbers(names: Sequence[str], trained: Sequence[str]) -> np.ndarray:
+    """The network's class number of each class of the data, ``int64 [K]``."""
+    missing, unknown = sorted(set(trained) - set(names)), sorted(set(names) - set(trained))
+    if missing or unknown:
+        parts = [f"the network knows {_listed(missing)}, which the data lack"] if missing else []
+        parts += [f"the data have {_listed(unknown)}, which it does not know"] if unknown else []
+        raise ConfigError(f"the data must have the classes of the network: {'; '.join(parts)}")
+    return np.array([trained.index(name) for name in names])
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(map(printable, names[:_NAMED])) + more
+
+
+def _renumbered(arrays: ImageArrays, numbers: np.ndarray) -> ImageArrays:
+    if np.array_equal(numbers, np.arange(len(numbers))):
+        return arrays
+    return replace(arrays, train_labels=numbers[arrays.train_labels], test_labels=numbers[arrays.test_labels])
+
+
+def _fitted(arrays: ImageArrays, description: Description) -> ImageArrays:
+    """Images of another size, or with other channels, as an image file of theirs would be read."""
+    if arrays.train_images.shape[1:] == arrays.test_images.shape[1:] == description.input_shape:
+        return arrays
+    return replace(
+        arrays,
+        train_images=_each_fitted(arrays.train_images, description),
+        test_images=_each_fitted(arrays.test_images, description),
+    )
+
+
+def _each_fitted(images: np.ndarray, description: Description) -> np.ndarray:
+    out = np.empty((len(images), *description.input_shape), dtype=np.uint8)
+    for number, pixels in enumerate(images):
+        image = Image.fromarray(pixels[0] if len(pixels) == 1 else np.moveaxis(pixels, 0, -1))  # [C, H, W] -> [H, W, C]
+        out[number] = fit_image(
+            image, image_size=description.image_size, resize=description.resize, grayscale=description.grayscale
+        )
+    return out

@@ -59,7 +59,7 @@ class Weights:
         return _read_result(self.run) if self.run else {}
 
 
-def find(name: str, which: str | None) -> Weights:
+def find_weights(name: str, which: str | None) -> Weights:
     """The weights that RUN means.
 
     Args:

@@ -5,7 +5,6 @@ defaults: conf/model/ has those. Its output layer is `head`.
 """
 
 from lightsweep.nets.cnn import CNN
-from lightsweep.nets.mlp import MLP
-from lightsweep.nets.resmlp import ResMLP
+from lightsweep.nets.mlp import MLP, ResMLP
 
 __all__ = ["CNN", "MLP", "ResMLP"]

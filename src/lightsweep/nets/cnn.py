@@ -7,10 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from lightsweep.core import checks
-from lightsweep.nets import limits
-from lightsweep.nets.activations import ACTIVATIONS
-from lightsweep.nets.initializers import NAMES as INITIALIZER_NAMES
-from lightsweep.nets.initializers import initialize
+from lightsweep.nets.layers import ACTIVATIONS, MAX_DEPTH, check_width_depth, initialize
+from lightsweep.nets.layers import INITIALIZER_NAMES as INITIALIZER_NAMES
 
 _GROUPS = 8
 NORMS: dict[str, Callable[[int], nn.Module]] = {
@@ -55,9 +53,9 @@ class CNN(nn.Module):
         head_init: str,
     ) -> None:
         super().__init__()
-        limits.check(width=width, depth=depth)
+        check_width_depth(width=width, depth=depth)
         _check_size(input_shape, depth)
-        checks.whole("model.convs", convs, f"[1, {limits.DEEPEST}]")
+        checks.whole("model.convs", convs, f"[1, {MAX_DEPTH}]")
         checks.choice("model.norm", norm, NORMS)
         checks.choice("model.activation", activation, ACTIVATIONS)
         checks.number("model.dropout", dropout, "[0, 1)")

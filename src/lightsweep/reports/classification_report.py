@@ -44,7 +44,7 @@ class Report:
     notes: tuple[str, ...]
 
 
-def measure(part: str, labels: np.ndarray, probabilities: np.ndarray, class_names: Sequence[str]) -> Report:
+def measure_report(part: str, labels: np.ndarray, probabilities: np.ndarray, class_names: Sequence[str]) -> Report:
     """Measure with scikit-learn. A class without images has no scores, and no part in the averages.
 
     Args:
@@ -73,7 +73,7 @@ def measure(part: str, labels: np.ndarray, probabilities: np.ndarray, class_name
     return Report(part, float((predicted == labels).mean()), classes, averages, _notes(classes, probabilities))
 
 
-def as_json(report: Report) -> dict[str, Any]:
+def report_as_json(report: Report) -> dict[str, Any]:
     """The report as plain values; what is not defined is None."""
     images = sum(line.support for line in report.classes)
     return {
@@ -86,15 +86,15 @@ def as_json(report: Report) -> dict[str, Any]:
     }
 
 
-def as_text(report: Report) -> str:
+def report_as_text(report: Report) -> str:
     """The report as a table of plain text."""
     console = Console(file=StringIO(), width=_WIDTH, color_system=None, force_terminal=False)
-    show(report, console)
+    print_report(report, console)
     lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
     return "\n".join(line.rstrip() for line in lines) + "\n"
 
 
-def show(report: Report, console: Console) -> None:
+def print_report(report: Report, console: Console) -> None:
     """Print the report."""
     table = Table(box=None, header_style="bold", title_justify="left", pad_edge=False)
     table.add_column("class", overflow="ellipsis", max_width=40)

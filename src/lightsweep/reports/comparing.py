@@ -8,11 +8,12 @@ from statistics import fmean, stdev
 
 import numpy as np
 
+from lightsweep.core.checks import is_number
 from lightsweep.core.errors import ConfigError
-from lightsweep.reports import baselines, finding, folding, records
-from lightsweep.reports.differences import comparable, differences
-from lightsweep.reports.runs import Run
-from lightsweep.reports.text import is_metric, is_number, plain
+from lightsweep.core.text import printable_line
+from lightsweep.reports import finding, runs
+from lightsweep.reports.runs import Run, is_metric
+from lightsweep.reports.table import comparable, find_differences
 from lightsweep.sweeper import welch
 
 _PARTS = ("val", "test")
@@ -44,7 +45,7 @@ class Group:
 
     def confusion(self, part: str) -> tuple[list[str], np.ndarray] | None:
         """Class names and counts ``[K, K]``, summed over the runs."""
-        return records.confusion(Run(self.runs[0].folder, self.name, {}, seeds=self.runs), part)
+        return runs.read_confusion(Run(self.runs[0].folder, self.name, {}, seeds=self.runs), part)
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ class Comparison:
         return next((part for part in _PARTS if self.recalls(part) is not None), None)
 
 
-def compare(paths: Sequence[Path]) -> Comparison:
+def compare_runs(paths: Sequence[Path]) -> Comparison:
     """Read the runs of some folders: runs, trials over several seeds, or folders of such.
 
     Raises:
@@ -99,13 +100,15 @@ def compare(paths: Sequence[Path]) -> Comparison:
     members: dict[Path, Run] = {}
     notes = []
     for path in paths:
-        found = finding.find([path])
+        found = finding.find_runs([path])
         for run in found.runs:
             named = str(path) if run.folder == path else str(path / run.name)
             members.setdefault(run.folder.resolve(), Run(run.folder, named, run.row, run.overrides, (), run.settings))
         notes += [f"skipped {name}: {reason}" for name, reason in found.broken.items()]
         notes += [f"{name} has no result.json yet" for name in found.unfinished]
-    leaves = [seed for run in baselines.mark(folding.fold(members.values())) for seed in (run.seeds or (run,))]
+    leaves = [
+        seed for run in finding.mark_baselines(finding.fold_seeds(members.values())) for seed in (run.seeds or (run,))
+    ]
     typed = {folder: place for place, folder in enumerate(members)}
     leaves.sort(key=lambda run: typed[run.folder.resolve()])  # folding has moved seeds behind single runs
     complete = [run for run in leaves if run.is_complete]
@@ -117,7 +120,7 @@ def compare(paths: Sequence[Path]) -> Comparison:
 
 
 def _compared(chosen: Sequence[Run], notes: list[str]) -> Comparison:
-    differing = differences(chosen)
+    differing = find_differences(chosen)
     mixed = len({str(run.row.get("data")) for run in chosen}) > 1
     differing = ("data", *differing) if mixed else differing
     if mixed or "data.root" in differing:
@@ -146,11 +149,12 @@ def _compared(chosen: Sequence[Run], notes: list[str]) -> Comparison:
 
 def _repeated(group: Group) -> list[str]:
     """A seed that a group has twice gives the same run twice, which is no second witness."""
-    seeds = Counter(str(run.row["seed"]) for run in group.runs if run.row.get("seed") is not None)
-    twice = [seed for seed, count in seeds.items() if count > 1]
+    counts = Counter(str(run.row["seed"]) for run in group.runs if run.row.get("seed") is not None)
+    twice = [seed for seed, count in counts.items() if count > 1]
     if not twice:
         return []
-    return [f"{group.label} has runs of the same seed ({', '.join(map(plain, twice))}): its spread and n say too much"]
+    seeds = ", ".join(map(printable_line, twice))
+    return [f"{group.label} has runs of the same seed ({seeds}): its spread and n say too much"]
 
 
 def _part_first(metric: str) -> int:
@@ -161,7 +165,7 @@ def _part_first(metric: str) -> int:
 
 def _name(members: Sequence[Run]) -> str:
     more = f" and {len(members) - 1} more" * (len(members) > 1)
-    return f"{members[0].name}{more}{' (baseline)' * (members[0].row.get(baselines.MARK) is True)}"
+    return f"{members[0].name}{more}{' (baseline)' * (members[0].row.get(finding.BASELINE) is True)}"
 
 
 def _recall(counts: np.ndarray) -> np.ndarray:
@@ -169,7 +173,7 @@ def _recall(counts: np.ndarray) -> np.ndarray:
     return np.diag(counts) / np.maximum(counts.sum(axis=1), 1)
 
 
-def trades(one: np.ndarray, other: np.ndarray, most: int) -> list[tuple[int, int, float]]:
+def find_trades(one: np.ndarray, other: np.ndarray, most: int) -> list[tuple[int, int, float]]:
     """The confusions ``(true, predicted, points)`` whose share of the true class differs most, `one` less `other`."""
     shares = [100 * each / np.maximum(each.sum(axis=1, keepdims=True), 1) for each in (one, other)]
     difference = shares[0] - shares[1]
@@ -177,3 +181,42 @@ def trades(one: np.ndarray, other: np.ndarray, most: int) -> list[tuple[int, int
     order = np.argsort(-np.abs(difference), axis=None)[:most]
     cells = [divmod(int(place), len(difference)) for place in order]
     return [(i, j, float(difference[i, j])) for i, j in cells if difference[i, j] != 0.0]
+
+
+def describe_tests(comparison: Comparison, metric: str) -> list[str]:
+    """A sentence a group, against the first; p-values of several tests are adjusted."""
+    first = comparison.groups[0]
+    tests = comparison.tests(metric)
+    lines = [
+        f"{metric}, {first.label} less {group.label}: "
+        + welch.in_words(test, (len(first.values(metric)), len(group.values(metric))))
+        for group, test in tests
+    ]
+    ps = [test.p for _, test in tests if test.p is not None]
+    if len(ps) > 1:
+        lines.append(
+            f"{metric}: p-values adjusted for {len(ps)} tests (Holm): {', '.join(f'{p:.2g}' for p in welch.holm(ps))}"
+        )
+    return lines
+
+
+def describe_trades(comparison: Comparison, part: str) -> list[str]:
+    """Where one group's confusion matrix beats the other's, in words: the first against each."""
+    first, *others = comparison.groups
+    one = first.confusion(part)
+    lines = []
+    for group in others:
+        other = group.confusion(part)
+        if one is None or other is None:
+            continue
+        for true, predicted, points in find_trades(one[1], other[1], most=3):
+            better, worse = (group, first) if points > 0 else (first, group)
+            counts = ", ".join(
+                f"{each.label} {table[true, predicted]:,.0f} of {table[true].sum():,.0f}"
+                for each, table in ((first, one[1]), (group, other[1]))
+            )
+            lines.append(
+                f"{better.label} beats {worse.label}: it takes {abs(points):.1f} % fewer of the"
+                f" {printable_line(one[0][true])} images for {printable_line(one[0][predicted])} ({counts})"
+            )
+    return lines

@@ -8,24 +8,22 @@ from collections.abc import Mapping, Sequence
 from io import StringIO
 from typing import Any
 
-from lightsweep.core.text import spreadsheet_cell
-from lightsweep.reports import names
-from lightsweep.reports.folding import shown
+from lightsweep.core.text import printable_line, spreadsheet_cell
+from lightsweep.reports.columns import format_cell, short_labels
 from lightsweep.reports.runs import Run
-from lightsweep.reports.table import Table, rows
-from lightsweep.reports.text import plain
+from lightsweep.reports.table import Table, list_rows
 
 Parts = Sequence[tuple[Table, Sequence[Run]]]  # tables, each with the rows that are wanted, in order
 
 _MARKUP = re.compile(r"([\\`*\[\]<>|#~&]|(?<!\w)_|_(?!\w))")
 
 
-def as_csv(parts: Parts) -> str:
+def format_csv(parts: Parts) -> str:
     """The rows that are wanted, with every column.
 
     A text that a spreadsheet would take for a formula begins with an apostrophe.
     """
-    content = [row for table, runs in parts for row in rows(table, runs)]
+    content = [row for table, runs in parts for row in list_rows(table, runs)]
     columns = list(dict.fromkeys(column for row in content for column in row))
     buffer = StringIO()
     writer = csv.DictWriter(buffer, columns, restval="", lineterminator="\n")
@@ -34,7 +32,7 @@ def as_csv(parts: Parts) -> str:
     return buffer.getvalue()
 
 
-def as_json(parts: Parts, problems: Mapping[str, str]) -> str:
+def format_json(parts: Parts, problems: Mapping[str, str]) -> str:
     """The tables with the rows that are wanted, and the files that could not be read."""
     content = {
         "tables": [
@@ -43,7 +41,7 @@ def as_json(parts: Parts, problems: Mapping[str, str]) -> str:
                 "monitor": table.monitor,
                 "mode": "max" if table.maximises else "min",
                 "differing": table.differing,
-                "rows": rows(table, runs),
+                "rows": list_rows(table, runs),
             }
             for table, runs in parts
         ],
@@ -52,19 +50,19 @@ def as_json(parts: Parts, problems: Mapping[str, str]) -> str:
     return json.dumps(_plain(content), indent=1, allow_nan=False) + "\n"
 
 
-def as_markdown(parts: Parts) -> str:
+def format_markdown(parts: Parts) -> str:
     """The tables as they are shown."""
     return "\n".join(_markdown(table, runs) for table, runs in parts)
 
 
 def _markdown(table: Table, runs: Sequence[Run]) -> str:
-    labels, ranks = names.short(table.columns), table.ranks
+    labels, ranks = short_labels(table.columns), table.ranks
     better = "higher" if table.maximises else "lower"
     lines = [f"{_escaped(table.data or 'unknown data')}, ranked by {_escaped(table.monitor)} ({better} is better)", ""]
     lines += [_line(["rank", *(_escaped(labels[column]) for column in table.columns)])]
     lines += [_line(["---"] * (len(table.columns) + 1))]
     for run in runs:
-        texts = [_escaped(shown(run, column)) for column in table.columns]
+        texts = [_escaped(format_cell(run, column)) for column in table.columns]
         lines.append(_line([str(ranks.get(run.name, "")), *texts]))
     return "\n".join(lines) + "\n"
 
@@ -74,12 +72,12 @@ def _line(cells: Sequence[str]) -> str:
 
 
 def _escaped(text: str) -> str:
-    return _MARKUP.sub(r"\\\1", plain(text))
+    return _MARKUP.sub(r"\\\1", printable_line(text))
 
 
 def _csv_cell(value: Any) -> Any:
     if isinstance(value, str):
-        return spreadsheet_cell(plain(value))
+        return spreadsheet_cell(printable_line(value))
     return "" if value is None else value
 
 

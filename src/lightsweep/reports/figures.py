@@ -1,11 +1,12 @@
 """Figures of runs, as plotly takes them: ``{"data": […], "layout": {…}}``. Colours of axes and text are the page's."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from lightsweep.reports import records
-from lightsweep.reports.runs import Run
-from lightsweep.reports.study import escaped
+import numpy as np
+
+from lightsweep.reports.columns import escape_tags
+from lightsweep.reports.runs import Run, find_best_epoch, read_curve, read_epochs
 
 Figure = dict[str, Any]
 
@@ -33,7 +34,7 @@ SCALE: list[list[Any]] = [
 LINES = ("#2f81f7", "#d6246e", "#c98a12", "#3fa45b", "#986ee2", "#0f9aa8", "#e5534b", "#8a94a0")
 
 
-def learning_curves(runs: Sequence[Run], metric: str, best: Run | None) -> Figure | None:
+def draw_learning_curves(runs: Sequence[Run], metric: str, best: Run | None) -> Figure | None:
     """One metric by epoch of all runs, a trace a status, so that a thousand runs stay light."""
     traces = []
     for status in dict.fromkeys(run.status for run in runs):
@@ -46,7 +47,7 @@ def learning_curves(runs: Sequence[Run], metric: str, best: Run | None) -> Figur
 
 
 def _by_epoch(traces: Sequence[dict], metric: str) -> dict[str, Any]:
-    layout = axes("epoch", metric)
+    layout = label_axes("epoch", metric)
     last = max((epoch for trace in traces for epoch in trace["x"] if epoch is not None), default=0)
     if last <= 12:
         layout["xaxis"]["dtick"] = 1  # no halves of epochs
@@ -59,17 +60,17 @@ def _joined(runs: Iterable[Run], metric: str, status: str) -> list[dict]:
     names: list[str | None] = []
     ends: list[tuple[float, float, str]] = []
     for run in runs:
-        epochs, values = records.curve(run.folder, metric)
+        epochs, values = read_curve(run.folder, metric)
         if not epochs:
             continue
-        name = escaped(run.name)
+        name = escape_tags(run.name)
         x += [*epochs, None]
         y += [*values, None]
         names += [*[name] * len(epochs), None]
         ends.append((epochs[-1], values[-1], name))
     colour = COLOURS.get(status, "#8a94a0")
-    shared = {"type": "scatter", "name": escaped(status), "legendgroup": escaped(status)}
-    hover = f"%{{text}}<br>epoch %{{x}}: %{{y:.4f}}<extra>{escaped(status)}</extra>"
+    shared = {"type": "scatter", "name": escape_tags(status), "legendgroup": escape_tags(status)}
+    hover = f"%{{text}}<br>epoch %{{x}}: %{{y:.4f}}<extra>{escape_tags(status)}</extra>"
     line = {"width": 1.2, "color": colour}
     lines = shared | {"mode": "lines", "x": x, "y": y, "text": names, "line": line, "opacity": 0.55}
     marks = shared | {
@@ -84,22 +85,22 @@ def _joined(runs: Iterable[Run], metric: str, status: str) -> list[dict]:
 
 
 def _line(run: Run, metric: str, name: str, colour: str, *, width: float = 2, dash: str = "solid") -> dict:
-    epochs, values = records.curve(run.folder, metric)
+    epochs, values = read_curve(run.folder, metric)
     return {
         "type": "scatter",
         "mode": "lines",
         "x": epochs,
         "y": values,
-        "name": escaped(name),
+        "name": escape_tags(name),
         "line": {"width": width, "color": colour, "dash": dash},
-        "hovertemplate": "epoch %{x}: %{y:.4f}<extra>" + escaped(name) + "</extra>",
+        "hovertemplate": "epoch %{x}: %{y:.4f}<extra>" + escape_tags(name) + "</extra>",
     }
 
 
-def one_run(run: Run) -> dict[str, Figure]:
+def draw_run(run: Run) -> dict[str, Figure]:
     """Every metric of a run that has both a train and a val column, by the metric's name: ``acc``, ``loss``."""
     folder = (run.seeds or (run,))[0].folder
-    columns = dict.fromkeys(name for row in records.epochs(folder) for name in row)
+    columns = dict.fromkeys(name for row in read_epochs(folder) for name in row)
     ends = [name.partition("/")[2] for name in columns if name.startswith("val/") and f"train/{name[4:]}" in columns]
     shown = {}
     for end in sorted(ends, key=lambda name: (name != "acc", name != "loss", name))[:4]:
@@ -109,7 +110,7 @@ def one_run(run: Run) -> dict[str, Figure]:
             _line(member, f"val/{end}", f"val/{end}", LINES[0]),
         ]
         layout = _by_epoch(traces, end)
-        if (epoch := records.best_epoch(member)) is not None:
+        if (epoch := find_best_epoch(member)) is not None:
             layout["shapes"] = [
                 {
                     "type": "line",
@@ -125,7 +126,7 @@ def one_run(run: Run) -> dict[str, Figure]:
     return shown
 
 
-def overlaid(groups: Sequence[tuple[str, Sequence[Run]]], metric: str) -> Figure | None:
+def draw_groups(groups: Sequence[tuple[str, Sequence[Run]]], metric: str) -> Figure | None:
     """One metric of several groups of runs, a colour a group."""
     traces = []
     for index, (name, runs) in enumerate(groups):
@@ -136,7 +137,7 @@ def overlaid(groups: Sequence[tuple[str, Sequence[Run]]], metric: str) -> Figure
     return {"data": traces, "layout": _by_epoch(traces, metric)} if traces else None
 
 
-def time_by_status(seconds: dict[str, float], counts: dict[str, int]) -> Figure:
+def draw_time(seconds: dict[str, float], counts: dict[str, int]) -> Figure:
     """How long runs of each status took in all."""
     total = sum(seconds.values())
     unit, size = ("seconds", 1) if total < 120 else ("minutes", 60) if total < 7200 else ("hours", 3600)
@@ -144,7 +145,7 @@ def time_by_status(seconds: dict[str, float], counts: dict[str, int]) -> Figure:
     trace: dict[str, Any] = {
         "type": "bar",
         "orientation": "h",
-        "y": [f"{escaped(name)}, {_runs(counts[name])}" for name in names],
+        "y": [f"{escape_tags(name)}, {_runs(counts[name])}" for name in names],
         "x": [seconds[name] / size for name in names],
         "text": [f"{seconds[name] / size:.1f}" for name in names],
         "textposition": "outside",
@@ -152,7 +153,7 @@ def time_by_status(seconds: dict[str, float], counts: dict[str, int]) -> Figure:
         "marker": {"color": [COLOURS.get(name, "#8a94a0") for name in names]},
         "hovertemplate": f"%{{y}}: %{{text}} {unit}<extra></extra>",
     }
-    layout = axes(unit, "") | {"showlegend": False}
+    layout = label_axes(unit, "") | {"showlegend": False}
     layout["xaxis"]["range"] = [0, 1.25 * max(trace["x"])]  # with room for the text, on a phone too
     return {"data": [trace], "layout": layout}
 
@@ -161,5 +162,88 @@ def _runs(count: int) -> str:
     return f"{count} run{'s' * (count != 1)}"
 
 
-def axes(x: str, y: str) -> dict[str, Any]:
-    return {"xaxis": {"title": {"text": escaped(x)}}, "yaxis": {"title": {"text": escaped(y)}}}
+def label_axes(x: str, y: str) -> dict[str, Any]:
+    return {"xaxis": {"title": {"text": escape_tags(x)}}, "yaxis": {"title": {"text": escape_tags(y)}}}
+
+
+def draw_confusion(names: Sequence[str], counts: np.ndarray) -> Figure:
+    """Shares of each true class ``[K, K]`` as colours, counts as numbers."""
+    totals = counts.sum(axis=1, keepdims=True)
+    shares = np.divide(counts, totals, out=np.zeros_like(counts), where=totals > 0)
+    return _matrix(names, shares, counts, scale=[[0.0, "rgba(47,129,247,0)"], [1.0, "#2f81f7"]], limit=(0, 1))
+
+
+def draw_confusion_difference(names: Sequence[str], one: np.ndarray, other: np.ndarray) -> Figure:
+    """Where `one` puts a larger share of a true class than `other`, in percentage points ``[K, K]``."""
+    shares = [100 * each / np.maximum(each.sum(axis=1, keepdims=True), 1) for each in (one, other)]
+    difference = shares[0] - shares[1]
+    most = max(1.0, float(np.abs(difference).max()))
+    scale = [[0.0, "#d6246e"], [0.5, "rgba(128,128,128,0.08)"], [1.0, "#2f81f7"]]
+    return _matrix(names, difference, np.round(difference, 1), scale=scale, limit=(-most, most))
+
+
+def _matrix(names: Sequence[str], colours: np.ndarray, numbers: np.ndarray, *, scale: list, limit: tuple) -> Figure:
+    labels = _distinct(names)
+    trace = {
+        "type": "heatmap",
+        "x": labels,
+        "y": labels,
+        "z": np.round(colours, 4).tolist(),
+        "zmin": limit[0],
+        "zmax": limit[1],
+        "colorscale": scale,
+        "customdata": numbers.tolist(),
+        "hovertemplate": "true %{y}<br>predicted %{x}<br>%{customdata}<extra></extra>",
+        "showscale": False,
+        "xgap": 1,
+        "ygap": 1,
+    }
+    if len(names) <= 20:
+        trace |= {"text": numbers.tolist(), "texttemplate": "%{text}", "textfont": {"size": 11}}
+    layout = label_axes("predicted", "true")
+    layout["xaxis"] |= {"type": "category", "showgrid": False, "tickangle": -45 if max(map(len, names)) > 3 else 0}
+    layout["yaxis"] |= {"type": "category", "showgrid": False, "autorange": "reversed"}
+    return {"data": [trace], "layout": layout}
+
+
+def _distinct(names: Sequence[str]) -> list[str]:
+    """Labels that stay apart: plotly puts equal categories into one place."""
+    short = [escape_tags(name if len(name) <= 32 else f"{name[:31]}…") for name in names]
+    return [label if short.count(label) == 1 else f"{label} ({index})" for index, label in enumerate(short)]
+
+
+def draw_recalls(names: Sequence[str], shares: Sequence[tuple[str, np.ndarray]]) -> Figure:
+    """Recall ``[K]`` of each class in each group of runs, as bars side by side."""
+    labels = _distinct(names)
+    traces = [
+        {
+            "type": "bar",
+            "name": escape_tags(group),
+            "x": labels,
+            "y": np.round(recall, 4).tolist(),
+            "marker": {"color": LINES[index % len(LINES)]},
+        }
+        for index, (group, recall) in enumerate(shares)
+    ]
+    layout = label_axes("class", "recall") | {"barmode": "group"}
+    layout["xaxis"]["type"] = "category"
+    return {"data": traces, "layout": layout}
+
+
+def draw_bars(shares: Mapping[str, float], title: str) -> Figure:
+    """A bar each, the largest above, with its number."""
+    names = list(shares)[::-1]
+    trace = {
+        "type": "bar",
+        "orientation": "h",
+        "y": names,
+        "x": [shares[name] for name in names],
+        "text": [f"{shares[name]:.2f}" for name in names],
+        "textposition": "outside",
+        "cliponaxis": False,
+        "marker": {"color": COLOURS["completed"]},
+        "hovertemplate": "%{y}: %{x:.3f}<extra></extra>",
+    }
+    room = 1.25 * max(shares.values())  # for the numbers at the bars
+    layout = {"xaxis": {"title": {"text": title}, "range": [0, room]}, "yaxis": {"type": "category"}}
+    return {"data": [trace], "layout": layout | {"showlegend": False}}

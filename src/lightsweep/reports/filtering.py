@@ -13,10 +13,11 @@ import re
 from collections.abc import Callable, Collection
 from typing import Any
 
+from lightsweep.core.checks import is_number
 from lightsweep.core.errors import ConfigError
-from lightsweep.reports import names
+from lightsweep.core.text import printable_line
+from lightsweep.reports.columns import resolve_column
 from lightsweep.reports.runs import Run
-from lightsweep.reports.text import is_number, plain
 
 Predicate = Callable[[Run], bool]
 
@@ -26,7 +27,7 @@ _EQUAL = ("=", "==", "!=")
 _DEEPEST = 50
 
 
-def parse(text: str, columns: Collection[str]) -> Predicate:
+def parse_filter(text: str, columns: Collection[str]) -> Predicate:
     """What a run must be.
 
     Raises:
@@ -86,7 +87,7 @@ class _Parser:
         if kind == "sign":
             self.at -= 1
             raise self._error("expected a column")
-        column = names.resolve(name, self.columns, option="--filter")
+        column = resolve_column(name, self.columns, option="--filter")
         _, sign, _ = self._next("expected = != < <= > or >=")
         if sign not in (*_EQUAL, *_ORDER):
             self.at -= 1
@@ -122,7 +123,9 @@ class _Parser:
         while at < len(text):
             match = _TOKEN.match(text, at)
             if match is None:
-                raise ConfigError(f"--filter: {plain(text[at:].strip()[:20])!r} cannot be read, at character {at + 1}")
+                raise ConfigError(
+                    f"--filter: {printable_line(text[at:].strip()[:20])!r} cannot be read, at character {at + 1}"
+                )
             kind = str(match.lastgroup)
             value = match[kind][1:-1] if kind == "text" else match[kind]
             tokens.append((kind, value, match.start(kind)))
@@ -131,9 +134,9 @@ class _Parser:
 
     def _error(self, expected: str) -> ConfigError:
         if self.at >= len(self.tokens):
-            return ConfigError(f"--filter: {expected}, at the end of {plain(self.text)!r}")
+            return ConfigError(f"--filter: {expected}, at the end of {printable_line(self.text)!r}")
         _, value, start = self.tokens[self.at]
-        return ConfigError(f"--filter: {expected}, got {plain(value)!r} at character {start + 1}")
+        return ConfigError(f"--filter: {expected}, got {printable_line(value)!r} at character {start + 1}")
 
 
 def _literal(word: str) -> Any:

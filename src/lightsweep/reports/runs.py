@@ -1,26 +1,39 @@
 """A run from its result.json: one flat row of facts and config."""
 
+import csv
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from io import StringIO
 from pathlib import Path
 from sys import intern
 from typing import Any
 
+import numpy as np
+import yaml
+
+from lightsweep.core.checks import is_number
 from lightsweep.core.errors import ConfigError
-from lightsweep.reports.commandline import CONF
-from lightsweep.reports.text import is_metric, is_number
+from lightsweep.core.files import read_regular
+from lightsweep.core.paths import CONF
+from lightsweep.core.text import plain_text
 from lightsweep.runs import metrics
 from lightsweep.runs.metrics import mode_of
 
-FILE = "result.json"
+RESULT_FILE = "result.json"
 _LARGEST = 32_000_000  # bytes; a result.json has some thousand
 _NESTED = ("config", "overrides", "versions")
 _NO_SETTINGS = {"name"}  # what does not change what a run does
 
 Row = dict[str, Any]
+
+
+def is_metric(column: str) -> bool:
+    """``val/acc`` and its like; keys of a config have no slash."""
+    return "/" in column
 
 
 @dataclass(frozen=True)
@@ -86,14 +99,14 @@ class Run:
         return value if is_number(value) else None
 
 
-def read(folder: Path, name: str) -> Run:
+def read_run(folder: Path, name: str) -> Run:
     """One run.
 
     Raises:
         ValueError: the file is no JSON object of a run.
         OSError: it cannot be read.
     """
-    with open(f"{folder}/{FILE}", "rb") as file:  # noqa: PTH123  # twice as fast as Path.open, and there are thousands
+    with open(f"{folder}/{RESULT_FILE}", "rb") as file:  # noqa: PTH123  # twice as fast as Path.open, and there are thousands
         text = file.read(_LARGEST)
     if len(text) == _LARGEST:
         raise ValueError("larger than a result.json can be")
@@ -127,9 +140,8 @@ def _config(result: Mapping[str, Any], overrides: Sequence[str]) -> Row:
 @cache
 def _roots() -> frozenset[str]:
     """The keys at the root of a run's config, and the groups."""
-    from lightsweep.reports.yaml_file import load
 
-    primary = load(CONF / "train.yaml")
+    primary = load_yaml(CONF / "train.yaml")
     groups = [name for entry in primary.pop("defaults") if isinstance(entry, dict) for name in entry]
     return frozenset((*primary, *groups))
 
@@ -193,15 +205,14 @@ def hidden_layers(row: Mapping[str, Any]) -> str | None:
     if not (isinstance(width, int) and isinstance(depth, int) and is_number(taper) and 0 < depth < 100):
         return None
     try:
-        return "-".join(str(max(1, round(width * taper**layer))) for layer in range(depth))  # type: ignore[operator]
+        return "-".join(str(max(1, round(width * taper**layer))) for layer in range(depth))
     except OverflowError:  # of a run that was refused for it
         return None
 
 
 def _hydras_overrides(folder: Path) -> list[str]:
-    from lightsweep.reports.yaml_file import load
 
-    typed = load(folder / ".hydra" / "overrides.yaml")
+    typed = load_yaml(folder / ".hydra" / "overrides.yaml")
     return [str(entry) for entry in typed] if isinstance(typed, list) else []
 
 
@@ -216,3 +227,64 @@ def _typed(text: str) -> Any:
 
 def _finite(value: Any) -> float | None:
     return value if is_number(value) else None
+
+
+class _PlainLoader(yaml.SafeLoader):
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("aliases are not read")
+        return super().compose_node(parent, index)
+
+
+def load_yaml(path: Path) -> Any:
+    """Its content; None where it is missing or damaged."""
+    try:
+        return yaml.load(read_regular(path), _PlainLoader)  # a SafeLoader
+    except (OSError, ValueError, yaml.YAMLError, RecursionError):
+        return None
+
+
+_MOST_CLASSES = 1000
+
+
+def read_epochs(folder: Path) -> list[dict[str, float]]:
+    """The rows of metrics.csv; none where it is missing or damaged."""
+    try:
+        rows = metrics.read(folder / "metrics.csv")
+    except (ConfigError, OSError, ValueError, KeyError, OverflowError, csv.Error):
+        return []
+    return [{name: value for name, value in row.items() if math.isfinite(value)} for row in rows]
+
+
+def read_curve(folder: Path, metric: str) -> tuple[list[float], list[float]]:
+    """Epochs and values of one metric."""
+    points = [(row["epoch"], row[metric]) for row in read_epochs(folder) if metric in row and "epoch" in row]
+    return [epoch for epoch, _ in points], [value for _, value in points]
+
+
+def find_best_epoch(run: Run) -> float | None:
+    """The first epoch with the best value of what was monitored. (That of a `result.json` is the epoch that was scored,
+    which may be the last.)"""
+    epochs, values = read_curve(run.folder, run.monitor)
+    return epochs[values.index((max if run.maximises else min)(values))] if values else None
+
+
+def read_confusion(run: Run, part: str = "val") -> tuple[list[str], np.ndarray] | None:
+    """Class names and counts ``[K, K]``, true class by row; summed over the run's seeds. None where there is none."""
+    found = [counts for member in (run.seeds or (run,)) if (counts := _confusion(member.folder, part))]
+    if not found or any(names != found[0][0] for names, _ in found):
+        return None
+    return found[0][0], np.sum([counts for _, counts in found], axis=0)
+
+
+def _confusion(folder: Path, part: str) -> tuple[list[str], np.ndarray] | None:
+    try:
+        text = read_regular(folder / f"confusion_{part}.csv")
+        head, *rows = csv.reader(StringIO(text, newline=""))
+        counts = np.array([[int(cell) for cell in row[1:]] for row in rows], dtype=float)
+    except (OSError, ValueError, OverflowError, csv.Error):
+        return None
+    names = [plain_text(name) for name in head[1:]]
+    if not 0 < len(names) <= _MOST_CLASSES or counts.shape != (len(names), len(names)):
+        return None
+    return names, counts

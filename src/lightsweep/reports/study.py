@@ -3,8 +3,9 @@
 So a report can be made while the sweep runs, and of a copy of its folder.
 """
 
+import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from lightsweep.core import secrets
 from lightsweep.core.errors import ConfigError
-from lightsweep.reports.text import plain
-from lightsweep.reports.yaml_file import load
+from lightsweep.reports.columns import escape_tags
+from lightsweep.reports.runs import load_yaml
 from lightsweep.runs.run_folder import JOURNAL
 from lightsweep.sweeper import journal
 from lightsweep.sweeper.repeats import is_repeat, without
@@ -76,7 +77,7 @@ class Study:
         return self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
 
 
-def find(folder: Path, storage: str | None) -> Study | None:
+def find_study(folder: Path, storage: str | None) -> Study | None:
     """The study of a sweep's folder; None where there is none.
 
     Args:
@@ -169,7 +170,7 @@ def _relabelled(trial: FrozenTrial, labels: Mapping[str, str]) -> FrozenTrial:
         trial_id=trial._trial_id,
     )
     if "error" in relabelled.user_attrs:
-        relabelled.user_attrs["error"] = escaped(relabelled.user_attrs["error"])
+        relabelled.user_attrs["error"] = escape_tags(relabelled.user_attrs["error"])
     return relabelled
 
 
@@ -180,12 +181,7 @@ def _distribution(distribution: BaseDistribution) -> BaseDistribution:
 
 
 def _text(value: Any) -> Any:
-    return escaped(value) if isinstance(value, str) else value
-
-
-def escaped(value: Any) -> str:
-    """A text that plotly, which knows some tags, shows as it is."""
-    return plain(value).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return escape_tags(value) if isinstance(value, str) else value
 
 
 def _labels(names: Iterable[str]) -> dict[str, str]:
@@ -197,15 +193,132 @@ def _labels(names: Iterable[str]) -> dict[str, str]:
         label = key.rpartition(".")[2]
         short[name] = f"{label} ({condition.rpartition('=')[2]})" if condition else label
     taken = list(short.values())
-    return {name: escaped(label if taken.count(label) == 1 else name) for name, label in short.items()}
+    return {name: escape_tags(label if taken.count(label) == 1 else name) for name, label in short.items()}
 
 
 def _settings(folder: Path) -> dict[str, Any]:
     for pattern in ("trial-*/.hydra/hydra.yaml", "trial-*/seed-*/.hydra/hydra.yaml"):
         for path in sorted(folder.glob(pattern), reverse=True)[:3]:  # the latest says what holds now
-            content = load(path)
+            content = load_yaml(path)
             hydra = content.get("hydra") if isinstance(content, dict) else None
             sweeper = hydra.get("sweeper") if isinstance(hydra, dict) else None
             if isinstance(sweeper, dict):
                 return sweeper
     return {}
+
+
+_MARGIN = 0.04  # of an axis, beyond what was searched
+_EDGE = 0.03  # of the range: a value as near to an end of it lies at the edge
+_MOST_TICKS = 6  # of a logarithmic axis
+
+
+@dataclass(frozen=True)
+class ParameterRange:
+    """A parameter's range: from `low` to `high`, or choices.
+
+    Args:
+        choices: as text, empty for a range.
+    """
+
+    low: float
+    high: float
+    is_log: bool
+    choices: tuple[str, ...] = ()
+
+    def axis(self) -> dict[str, Any]:
+        """For plotly's layout."""
+        if self.choices:
+            places = [-0.5, len(self.choices) - 0.5]
+            return {"type": "category", "categoryorder": "array", "categoryarray": [*self.choices], "range": places}
+        low, high = self._scaled(self.low), self._scaled(self.high)
+        margin = _MARGIN * (high - low) or 0.5
+        axis: dict[str, Any] = {"type": "linear", "range": [low - margin, high + margin], "zeroline": False}
+        if self.is_log:
+            ticks = self.ticks()
+            axis |= {"type": "log", "tickvals": ticks, "ticktext": [format_number(tick) for tick in ticks]}
+        return axis
+
+    def ticks(self) -> list[float]:
+        """The powers of ten of a logarithmic range, the ends of a short one, five numbers of another."""
+        if not self.is_log:
+            return [self.low + (self.high - self.low) * part / 4 for part in range(5)]
+        powers = range(math.ceil(math.log10(self.low) - 1e-9), math.floor(math.log10(self.high) + 1e-9) + 1)
+        if len(powers) < 2:
+            return [self.low, self.high]
+        return [10.0**power for power in powers[:: 1 + (len(powers) - 1) // _MOST_TICKS]]
+
+    def at(self, value: Any) -> Any:
+        """A value as it stands on the axis: choices are text there, as plotly takes true for 1."""
+        return format_choice(value) if self.choices else value
+
+    def place(self, value: Any) -> float:
+        """Where a value lies, from 0 at the low end to 1 at the high one."""
+        if self.choices:
+            return self.choices.index(format_choice(value)) / max(1, len(self.choices) - 1)
+        low, high = self._scaled(self.low), self._scaled(self.high)
+        return (self._scaled(value) - low) / (high - low) if high > low else 0.5
+
+    def edge(self, value: Any) -> str | None:
+        """Which end of a range a value lies at; None inside, and of choices, which have no order."""
+        if self.choices or not self.low < self.high:
+            return None
+        place = self.place(value)
+        return "lower" if place <= _EDGE else "upper" if place >= 1 - _EDGE else None
+
+    def _scaled(self, value: float) -> float:
+        return math.log10(value) if self.is_log else value
+
+
+def find_ranges(trials: Sequence[FrozenTrial]) -> dict[str, ParameterRange]:
+    """Each parameter's range in all trials together: a study that goes on may have been given wider ones."""
+    every: dict[str, list[BaseDistribution]] = {}
+    for trial in trials:
+        for name, distribution in trial.distributions.items():
+            every.setdefault(name, []).append(distribution)
+    return {name: _joined(distributions) for name, distributions in every.items()}
+
+
+def describe_edges(params: dict[str, Any], ranges: dict[str, ParameterRange]) -> list[str]:
+    """A sentence for each value that lies at an end of its range."""
+    said = []
+    for name, value in params.items():
+        found = ranges[name]
+        if (end := found.edge(value)) is not None:
+            said.append(
+                f"{name} {format_number(value)} is at the {end} end of what was searched,"
+                f" {format_number(found.low)} to {format_number(found.high)}."
+            )
+    return said
+
+
+def format_choice(choice: Any) -> str:
+    """A choice on an axis, as it is typed; texts were escaped when the study was read."""
+    if choice is None:
+        return "null"
+    return (
+        choice if isinstance(choice, str) else escape_tags(str(choice).lower() if isinstance(choice, bool) else choice)
+    )
+
+
+def format_number(value: float) -> str:
+    """``1e-4``, ``0.01``, ``1000``: as people type it."""
+    shown = f"{value:.4g}" if 0.01 <= abs(value) < 10_000 or value == 0 else f"{value:.2e}"
+    if "e" not in shown:
+        return shown
+    digits, _, power = shown.partition("e")
+    return f"{digits.rstrip('0').rstrip('.') if '.' in digits else digits}e{int(power)}"
+
+
+def _joined(distributions: Sequence[BaseDistribution]) -> ParameterRange:
+    last = distributions[-1]
+    same = [each for each in distributions if isinstance(each, CategoricalDistribution) == _has_choices(last)]
+    if isinstance(last, CategoricalDistribution):
+        choices = dict.fromkeys(format_choice(choice) for each in same for choice in each.choices)  # type: ignore[attr-defined]
+        return ParameterRange(0.0, 0.0, is_log=False, choices=tuple(choices))
+    low = min(each.low for each in same)  # type: ignore[attr-defined]
+    high = max(each.high for each in same)  # type: ignore[attr-defined]
+    return ParameterRange(low, high, is_log=bool(last.log) and low > 0)  # type: ignore[attr-defined]
+
+
+def _has_choices(distribution: BaseDistribution) -> bool:
+    return isinstance(distribution, CategoricalDistribution)

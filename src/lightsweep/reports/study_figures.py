@@ -1,20 +1,33 @@
 """Optuna's own figures of a study, in colours that go with light and dark."""
 
+import json
 import warnings
 from collections.abc import Sequence
 from itertools import compress
+from typing import Any
 
 import optuna
 from optuna import visualization
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
-from lightsweep.reports import searched, trial_figures
-from lightsweep.reports.figures import COLOURS, Figure
-from lightsweep.reports.optuna_style import bars, plain_figure
-from lightsweep.reports.study import Study
+from lightsweep.reports import trial_figures
+from lightsweep.reports.figures import COLOURS, Figure, draw_bars
+from lightsweep.reports.study import Study, find_ranges
 from lightsweep.sweeper.repeats import without
 from lightsweep.sweeper.value import value_of
+
+
+def plain_figure(figure: Any) -> Figure:
+    """Without the template and the title, which the page has, and with our colours for theirs."""
+    content = json.loads(figure.to_json())
+    for name in ("template", "title"):
+        content["layout"].pop(name, None)
+    for trace in content["data"]:
+        if trace.get("type") == "contour":
+            trace["colorscale"] = "Viridis"
+    return content
+
 
 ENOUGH = 20  # trials with a value from which it can be told what mattered
 
@@ -40,19 +53,19 @@ class StudyFigures:
             for trial in self.trials
             if trial_figures.status_of(trial) in shown and value_of(trial) is not None and trial.params
         ]
-        self.ranges = searched.dimensions(self.trials)
+        self.ranges = find_ranges(self.trials)
         self.best = trial_figures.best_of(self.trials, maximises=self._maximises)
         with _quiet():
             self.importances = _importances(self.study, self.scored)
 
     def history(self) -> Figure | None:
         """Each trial's value and the best so far, the pruned at their last report, the failed at the foot."""
-        return trial_figures.history(self.trials, self.metric, maximises=self._maximises) if self.trials else None
+        return trial_figures.draw_history(self.trials, self.metric, maximises=self._maximises) if self.trials else None
 
     def importance(self) -> Figure | None:
         """None where there are too few trials to tell, or one parameter alone."""
         found = {name: share for name, share in self.importances.items() if share > 0}
-        return bars(found, "importance (PED-ANOVA)") if len(self.importances) > 1 and found else None
+        return draw_bars(found, "importance (PED-ANOVA)") if len(self.importances) > 1 and found else None
 
     @property
     def too_few(self) -> str | None:
@@ -70,13 +83,13 @@ class StudyFigures:
         if not names or len(self.scored) < 2:
             return None
         shown, ranges = self._some(self.scored, _LINES), {name: self.ranges[name] for name in names}
-        return trial_figures.parallel(shown, ranges, self.metric, maximises=self._maximises)
+        return trial_figures.draw_parallel(shown, ranges, self.metric, maximises=self._maximises)
 
     def slices(self) -> Figure | None:
         if not self.importances or len(self.scored) < 2:
             return None
         ranges = {name: self.ranges[name] for name in list(self.importances)[:_SLICES]}
-        return trial_figures.slices(self.scored, ranges, self.metric, self.best)
+        return trial_figures.draw_slices(self.scored, ranges, self.metric, self.best)
 
     def contour(self) -> tuple[str, Figure] | None:
         """Of the two most important parameters that some trials have together, and their names. It is drawn from

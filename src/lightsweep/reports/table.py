@@ -8,11 +8,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from lightsweep.core import gaps
+from lightsweep.core.checks import is_number
 from lightsweep.core.errors import ConfigError
-from lightsweep.reports import folding, names
-from lightsweep.reports.differences import comparable, differences
-from lightsweep.reports.runs import Row, Run
-from lightsweep.reports.text import is_metric, is_number
+from lightsweep.reports import finding
+from lightsweep.reports.columns import known_columns
+from lightsweep.reports.runs import Row, Run, is_metric
 
 _STATUSES = ("completed", "unfinished", "pruned", "interrupted", "diverged", "failed")
 _SCORES = ("train/acc", "val/acc", "test/acc")
@@ -58,7 +58,7 @@ class Table:
         return min((run for run in self.runs if run.name in ranks), key=lambda run: ranks[run.name], default=None)
 
 
-def tables(runs: Sequence[Run], *, group_by: Sequence[str] | None = None) -> list[Table]:
+def build_tables(runs: Sequence[Run], *, group_by: Sequence[str] | None = None) -> list[Table]:
     """A table for each data set, an image folder by its root, and monitored metric; the largest first, confirmations,
     which have tables of their own, last.
 
@@ -97,7 +97,7 @@ def _table(
 ) -> Table:
     data = next((str(run.row["data"]) for run in runs if run.row.get("data") is not None), None)
     data = data if root is None else f"{data} in {root}"
-    differing = differences(runs)
+    differing = find_differences(runs)
     if group_by is not None:
         keys = tuple(group_by) or differing
         runs = _grouped(runs, keys)
@@ -114,13 +114,13 @@ def _grouped(runs: Sequence[Run], keys: Sequence[str]) -> list[Run]:
     pooled = []
     for members in groups.values():
         single = [seed for run in members for seed in (run.seeds or (run,))]
-        row = folding.pool(single) | {key: members[0].row.get(key) for key in keys}
+        row = finding.pool_runs(single) | {key: members[0].row.get(key) for key in keys}
         name = members[0].name if len(members) == 1 else f"{members[0].name} +{len(members) - 1}"
         pooled.append(Run(members[0].folder, name, row, members[0].overrides, tuple(single), members[0].settings))
     return pooled
 
 
-def ordered(table: Table, column: str, *, reverse: bool) -> list[Run]:
+def sort_runs(table: Table, column: str, *, reverse: bool) -> list[Run]:
     """A table's runs by another column, best first as far as that has a meaning, missing ones last.
 
     Raises:
@@ -147,7 +147,7 @@ def _place(run: Run, monitor: str, maximises: bool) -> tuple[int, float, str]:
 def _signed(value: float | None, maximises: bool) -> float:
     if not is_number(value):
         return float("-inf")
-    return value if maximises else -value  # type: ignore[return-value, operator]
+    return value if maximises else -value
 
 
 def _columns(runs: Sequence[Run], differing: Sequence[str], monitor: str, *, grouped: bool) -> tuple[str, ...]:
@@ -172,11 +172,11 @@ def _columns(runs: Sequence[Run], differing: Sequence[str], monitor: str, *, gro
     return tuple(column for column in dict.fromkeys(wanted) if column not in empty)
 
 
-def known_columns(runs: Iterable[Run]) -> list[str]:
-    return ["run", *names.known(runs)]
+def columns_of(runs: Iterable[Run]) -> list[str]:
+    return ["run", *known_columns(runs)]
 
 
-def rows(table: Table, runs: Sequence[Run]) -> list[Row]:
+def list_rows(table: Table, runs: Sequence[Run]) -> list[Row]:
     """Those of the table's runs as plain rows, with every metric and key, for files."""
     metrics = dict.fromkeys(key for run in table.runs for key in run.row if is_metric(key))
     more = ["data", "monitor", *metrics, "last_lr", "epochs", "error", "folder"]
@@ -194,4 +194,74 @@ def rows(table: Table, runs: Sequence[Run]) -> list[Row]:
 
 
 def _sortable(value: object) -> tuple[int, float, str]:
-    return (0, value, "") if is_number(value) else (1, 0.0, str(value))  # type: ignore[return-value]
+    return (0, value, "") if is_number(value) else (1, 0.0, str(value))
+
+
+_NO_DIFFERENCE = (
+    "seed",
+    "data",
+    "data.seed",
+    "data_dir",
+    "data.data_dir",
+    "threads",
+    "test",
+    "logger",
+    "report",
+    "sweep",
+)
+_NO_DIFFERENCE_BELOW = (
+    "versions.",
+    "logger.",
+    "hydra.",
+    "callbacks.progress",
+    "callbacks.lr_monitor",
+    "callbacks.figures",
+    "callbacks.histograms",
+    "callbacks.graph",
+    "lr_find_range.",
+    "trainer.accelerator",
+    "trainer.devices",
+    "trainer.strategy",
+)
+_NO_DIFFERENCE_AT_END = ("dirpath", "save_dir")
+_FOLLOWING = {".monitor": "monitor.metric", ".mode": "monitor.mode"}  # by default they are as the root has it
+
+
+def find_differences(runs: Sequence[Run]) -> tuple[str, ...]:
+    """The keys of the config in which runs differ. The seed is none, nor is where a run lies or what it runs on.
+
+    A part that some runs lack (momentum, of Adam) counts only where those that have it differ; another class counts.
+    """
+    rows = [run.row for run in runs]
+    keys = [key for key in _settings(runs) if is_difference(key)]
+    return tuple(key for key in keys if _differs([_value(row, key) for row in rows if key in row]))
+
+
+def _value(row: Row, key: str) -> object:
+    """What a run has set; the root's metric and mode, where a part follows them, are no setting of the part."""
+    root = next((name for end, name in _FOLLOWING.items() if key.endswith(end)), key)
+    return "the root's" if root != key and row[key] == row.get(root) else row[key]
+
+
+def _settings(runs: Iterable[Run]) -> list[str]:
+    """The keys of the runs' configs, in their order."""
+    some_of_each = {run.settings: run for run in runs}
+    return list(dict.fromkeys(key for run in some_of_each.values() for key in run.row if key in run.settings))
+
+
+def _differs(values: Sequence[object]) -> bool:
+    if all(value == values[0] and type(value) is type(values[0]) for value in values):
+        return False
+    return len({comparable(value) for value in values}) > 1
+
+
+def is_difference(key: str) -> bool:
+    """Whether two runs with different values of this key of the config are different runs."""
+    if key in _NO_DIFFERENCE or key.startswith(_NO_DIFFERENCE_BELOW):
+        return False
+    return not key.endswith(_NO_DIFFERENCE_AT_END)
+
+
+def comparable(value: object) -> str:
+    """Equal texts for values that mean the same."""
+    return str(float(value)) if is_number(value) else str(value).casefold()

@@ -7,13 +7,13 @@ from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
 
-from lightsweep.core.text import printable
-from lightsweep.reports import names
+from lightsweep.core.checks import is_number
+from lightsweep.core.text import printable, printable_line
+from lightsweep.reports import columns
+from lightsweep.reports.columns import format_cell
 from lightsweep.reports.finding import Found
-from lightsweep.reports.folding import shown
-from lightsweep.reports.runs import Run
+from lightsweep.reports.runs import Run, is_metric
 from lightsweep.reports.table import Table
-from lightsweep.reports.text import is_metric, is_number, plain
 
 _STYLES = {"completed": "green", "pruned": "yellow", "interrupted": "magenta", "diverged": "red", "failed": "red"}
 _FIRST_TO_GO = ("kind", "best_epoch", "hidden", "params", "seconds", "train/acc", "gap", "test/acc", "n")
@@ -27,22 +27,24 @@ class _Console(Console):
         raise BrokenPipeError  # `command.launch` ends as other programs do
 
 
-def console() -> Console:
+def open_console() -> Console:
     """Standard output: without a terminal there are no colours, and lines as long as they need to be."""
     found = _Console(highlight=False)
     return found if found.is_terminal else _Console(highlight=False, width=10_000)
 
 
-def show(screen: Console, table: Table, runs: Sequence[Run]) -> None:
+def print_table(screen: Console, table: Table, runs: Sequence[Run]) -> None:
     """Print one table; `runs` are those of its rows that are wanted, in order."""
     ranks = table.ranks
-    labels = names.short(table.columns)
+    labels = columns.short_labels(table.columns)
     cells = {column: [_cell(run, column) for run in runs] for column in table.columns}
     fitting, left_out = _fitting(table, cells, labels, screen.width)
     grid = Grid(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
     for column in ("rank", *fitting):
         left = column in _LEFT or (column != "rank" and not _is_numeric(runs, column))
-        grid.add_column(Text(plain(labels.get(column, column))), justify="left" if left else "right", overflow="fold")
+        grid.add_column(
+            Text(printable_line(labels.get(column, column))), justify="left" if left else "right", overflow="fold"
+        )
     for index, run in enumerate(runs):
         texts = [Text(cells[column][index], style=_style(column, run)) for column in fitting]
         grid.add_row(Text(str(ranks.get(run.name, ""))), *texts)
@@ -52,20 +54,20 @@ def show(screen: Console, table: Table, runs: Sequence[Run]) -> None:
         _say(screen, f"left out for want of room: {listed} (--csv has all columns)")
 
 
-def report(found: Found, parts: Sequence[tuple[Table, Sequence[Run]]], *, most: int | None) -> None:
+def print_report(found: Found, parts: Sequence[tuple[Table, Sequence[Run]]], *, most: int | None) -> None:
     """Print the tables, each with the rows that are wanted, and what is to be known of them.
 
     Args:
         most: rows of a table; None: 500.
     """
-    screen = console()
+    screen = open_console()
     parts = [(table, runs[: most or _MOST]) for table, runs in parts]
     if sum(not table.is_confirmation for table, _ in parts) > 1:
         _say(screen, "scores of different data sets or metrics cannot be compared: a table for each")
     for table, runs in parts:
         if len(parts) > 1:
             _title(screen, table)
-        show(screen, table, runs)
+        print_table(screen, table, runs)
         _errors(screen, runs)
     if not parts:
         _say(screen, "no run fits" if found.runs else "no run has a result yet")
@@ -73,7 +75,7 @@ def report(found: Found, parts: Sequence[tuple[Table, Sequence[Run]]], *, most: 
         _say(screen, f"ranked by {_ranking([table for table, _ in parts])}, never by test scores")
     if hidden := _hidden(parts):
         _say(screen, f"{sum(hidden.values()):,} more rows are not shown (--top shows more): {_counts(hidden)}")
-    for line in problems(found):
+    for line in describe_problems(found):
         _say(screen, line)
 
 
@@ -84,7 +86,7 @@ def _hidden(parts: Sequence[tuple[Table, Sequence[Run]]]) -> Counter[str]:
 
 
 def _counts(statuses: Counter[str]) -> str:
-    return ", ".join(f"{count:,} {plain(status)}" for status, count in statuses.most_common())
+    return ", ".join(f"{count:,} {printable_line(status)}" for status, count in statuses.most_common())
 
 
 def _ranking(tables: Sequence[Table]) -> str:
@@ -92,12 +94,12 @@ def _ranking(tables: Sequence[Table]) -> str:
     return " or ".join(f"{monitor} ({'higher' if up else 'lower'} is better)" for monitor, up in sorted(monitors))
 
 
-def problems(found: Found) -> list[str]:
+def describe_problems(found: Found) -> list[str]:
     """Folders that are no row, and why."""
-    lines = [f"skipped {plain(path)}: {reason}" for path, reason in found.broken.items()]
+    lines = [f"skipped {printable_line(path)}: {reason}" for path, reason in found.broken.items()]
     count = len(found.unfinished)
     if count:
-        named = ", ".join(plain(name) for name in found.unfinished[:5])
+        named = ", ".join(printable_line(name) for name in found.unfinished[:5])
         more = f" and {count - 5} more" if count > 5 else ""
         lines.append(f"without a result.json, so still running or killed: {named}{more}")
     return lines
@@ -115,7 +117,7 @@ def _errors(screen: Console, runs: Sequence[Run]) -> None:
     """Why runs failed, a line each."""
     for run in runs:
         if run.row.get("error") and run.status in ("failed", "diverged"):
-            _say(screen, f"{run.status} {plain(run.name)}: {plain(run.row['error'])}")
+            _say(screen, f"{run.status} {printable_line(run.name)}: {printable_line(run.row['error'])}")
 
 
 def _say(screen: Console, line: str, style: str = "") -> None:
@@ -123,7 +125,7 @@ def _say(screen: Console, line: str, style: str = "") -> None:
 
 
 def _cell(run: Run, column: str) -> str:
-    return shown(run, column)
+    return format_cell(run, column)
 
 
 def _style(column: str, run: Run) -> str:

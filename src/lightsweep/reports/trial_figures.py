@@ -7,8 +7,7 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 
 from lightsweep.reports.figures import COLOURS, SCALE, SYMBOLS, Figure
-from lightsweep.reports.optuna_style import colour_at
-from lightsweep.reports.searched import Dimension, short
+from lightsweep.reports.study import ParameterRange, format_number
 from lightsweep.sweeper.value import value_of
 
 STATUS = {
@@ -35,7 +34,7 @@ def best_of(trials: Sequence[FrozenTrial], *, maximises: bool) -> FrozenTrial | 
     return (max if maximises else min)(complete, key=lambda trial: trial.value or 0.0, default=None)
 
 
-def history(trials: Sequence[FrozenTrial], metric: str, *, maximises: bool) -> Figure:
+def draw_history(trials: Sequence[FrozenTrial], metric: str, *, maximises: bool) -> Figure:
     """Each trial's value as a mark, and the best so far as a step; those without a value stand at the foot."""
     values = [value for trial in trials if (value := value_of(trial)) is not None]
     worst, best = (min, max) if maximises else (max, min)
@@ -81,8 +80,8 @@ def _about(trial: FrozenTrial) -> str:
     return ", ".join(words) + (f"<br>{error}" if error else "")
 
 
-def slices(
-    trials: Sequence[FrozenTrial], ranges: Mapping[str, Dimension], metric: str, best: FrozenTrial | None
+def draw_slices(
+    trials: Sequence[FrozenTrial], ranges: Mapping[str, ParameterRange], metric: str, best: FrozenTrial | None
 ) -> Figure:
     """A plot a parameter: what each value of it came to. Completed trials have the colour of their number."""
     figure: Figure = {"data": [], "layout": {}}
@@ -107,7 +106,7 @@ def _height(metric: str, row: int, rows: int, *, first: bool) -> dict[str, Any]:
     return axis | ({"matches": "y"} if row or not first else {})
 
 
-def _slice(name: str, found: Dimension, trials: Sequence[FrozenTrial], best: FrozenTrial | None) -> list[dict]:
+def _slice(name: str, found: ParameterRange, trials: Sequence[FrozenTrial], best: FrozenTrial | None) -> list[dict]:
     traces = []
     for status in ("pruned", "completed"):
         members = [
@@ -137,10 +136,12 @@ def _by_number(members: Sequence[FrozenTrial], trials: Sequence[FrozenTrial]) ->
     return {"color": [trial.number for trial in members], "size": 8, **scale}
 
 
-def parallel(trials: Sequence[FrozenTrial], ranges: Mapping[str, Dimension], metric: str, *, maximises: bool) -> Figure:
+def draw_parallel(
+    trials: Sequence[FrozenTrial], ranges: Mapping[str, ParameterRange], metric: str, *, maximises: bool
+) -> Figure:
     """A line a trial, through its value and its parameters; axes span what was searched."""
     values = [value for trial in trials if (value := value_of(trial)) is not None]
-    axes = [(metric, Dimension(min(values), max(values), is_log=False)), *ranges.items()]
+    axes = [(metric, ParameterRange(min(values), max(values), is_log=False)), *ranges.items()]
     figure: Figure = {"data": [], "layout": _upright(axes)}
     named = set()
     for trial in sorted(trials, key=lambda trial: _rank(trial, maximises=maximises)):  # the best lie on top
@@ -179,7 +180,7 @@ def _thread(trial: FrozenTrial, heights: Sequence[float], status: str, *, maximi
     }
 
 
-def _colour_bar(found: Dimension, metric: str, *, maximises: bool) -> dict:
+def _colour_bar(found: ParameterRange, metric: str, *, maximises: bool) -> dict:
     scale = SCALE if maximises else [[1 - share, colour] for share, colour in reversed(SCALE)]
     bar = {"title": {"text": metric}, "thickness": 14, "outlinewidth": 0}
     marker = {"color": [found.low], "cmin": found.low, "cmax": found.high, "colorscale": scale, "colorbar": bar}
@@ -190,7 +191,7 @@ def _colour_bar(found: Dimension, metric: str, *, maximises: bool) -> dict:
     }
 
 
-def _upright(axes: Sequence[tuple[str, Dimension]]) -> dict[str, Any]:
+def _upright(axes: Sequence[tuple[str, ParameterRange]]) -> dict[str, Any]:
     """Axes side by side, each with its own labels, low below and high above."""
     shapes, labels = [], []
     for index, (_, found) in enumerate(axes):
@@ -198,7 +199,7 @@ def _upright(axes: Sequence[tuple[str, Dimension]]) -> dict[str, Any]:
         shapes[-1]["line"] = {"color": _LINE, "width": 1}
         marks = found.choices or found.ticks()
         for mark in marks:
-            said = mark if isinstance(mark, str) else short(mark)
+            said = mark if isinstance(mark, str) else format_number(mark)
             labels.append({"x": index, "y": found.place(mark), "text": said, "xanchor": "right", "xshift": -5})
             labels[-1] |= {"showarrow": False, "font": {"size": 11}}
     names = {"tickvals": list(range(len(axes))), "ticktext": [name for name, _ in axes]}
@@ -209,3 +210,12 @@ def _upright(axes: Sequence[tuple[str, Dimension]]) -> dict[str, Any]:
         "annotations": labels,
         "hovermode": "closest",
     }
+
+
+def colour_at(share: float) -> str:
+    """Of `SCALE` at a share in [0, 1]."""
+    low, high = (SCALE[0], SCALE[1]) if share < 0.5 else (SCALE[1], SCALE[2])
+    part = min(1.0, max(0.0, (share - low[0]) / 0.5))
+    ends = [[int(str(end[1])[start : start + 2], 16) for start in (1, 3, 5)] for end in (low, high)]
+    mixed = (round(one + (other - one) * part) for one, other in zip(*ends, strict=True))
+    return f"rgb({','.join(map(str, mixed))})"

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from lightsweep.core.checks import is_number
 from lightsweep.core.files import read_json
-from lightsweep.reports.text import is_number
 from lightsweep.sweeper.search import Confirmed
 
 FILE = "confirmation.json"

@@ -8,7 +8,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
 from lightsweep.core.errors import ConfigError
-from lightsweep.data import by_file
+from lightsweep.data import split
 from lightsweep.sweeper.space import Space
 
 _SPLIT, _BY_PLACE = "data.split", ("first", "random", "stratified")
@@ -69,7 +69,7 @@ def earlier_split(study: optuna.Study, config: DictConfig, typed: Sequence[str])
     """The override with which a study that was begun before image folders were split by file keeps its split."""
     before = (study.user_attrs.get(_CONFIG) or {}).get(_SPLIT)
     said = any(line.partition("=")[0].lstrip("+") == _SPLIT for line in typed)
-    if said or before not in _BY_PLACE or OmegaConf.select(config, _SPLIT) != by_file.NAME:
+    if said or before not in _BY_PLACE or OmegaConf.select(config, _SPLIT) != split.BY_FILE:
         return ()
     return (f"{_SPLIT}={before}",)
 

@@ -19,8 +19,8 @@ from lightsweep.core.files import replacing
 from lightsweep.core.paths import is_inside
 from lightsweep.core.text import printable
 from lightsweep.data.decode import NO_PIXELS
-from lightsweep.data.normalize import Normalization
-from lightsweep.nets.network import build_network
+from lightsweep.data.transforms import Normalization
+from lightsweep.nets.building import build_network
 from lightsweep.runs import saved_config
 from lightsweep.runs.run_folder import BEST_CHECKPOINT, LAST_CHECKPOINT
 

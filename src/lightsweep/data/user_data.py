@@ -20,9 +20,8 @@ from lightsweep.core.errors import ConfigError
 from lightsweep.core.seeds import seed_everything
 from lightsweep.core.text import printable
 from lightsweep.data.decode import NO_PIXELS, RESIZES
-from lightsweep.data.foreign_batches import Batches, checked
 from lightsweep.data.module import ImageDataModule, Traits
-from lightsweep.data.normalize import Normalization, symmetric
+from lightsweep.data.transforms import Normalization, symmetric_normalization
 from lightsweep.runs import data_record
 
 log = logging.getLogger(__name__)
@@ -31,17 +30,42 @@ _LOADERS = {"train": "train_dataloader", "val": "val_dataloader", "test": "test_
 _PIXEL = 255.0
 
 
-def make(node: Any) -> Any:
+def build_data(node: Any) -> Any:
     """The data module that the config's node data names: one of ours, or the user's own.
 
     Raises:
         ConfigError: it may not be called, or lacks what is needed.
     """
     made = build(node, "data")
-    return made if isinstance(made, ImageDataModule) else ForeignData(made)
+    return made if isinstance(made, ImageDataModule) else UserData(made)
 
 
-class ForeignData(pl.LightningDataModule):
+class UserBatches:
+    """A loader's batches as ``float32 [B, C, H, W]`` and targets, on the CPU unless a device is named."""
+
+    def __init__(self, loader: Any, key: str, normalization: Normalization, device: torch.device | None = None) -> None:
+        self.loader, self.key, self.normalization, self.device = loader, key, normalization, device
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        for batch in self.loader:
+            images, targets = check_batch(batch, self.key)
+            if self.device is not None:  # to be scored, where each image counts once, for one class
+                targets = targets if targets.ndim == 1 else targets.argmax(1)
+                images, targets = images.to(self.device), targets.to(self.device)
+            is_pixels = images.dtype == torch.uint8
+            yield (self.normalization.to(images.device)(images) if is_pixels else images.float()), targets
+
+    def set_epoch(self, epoch: int) -> None:
+        """For a sampler that wants to know, as a distributed one."""
+        for sampler in (getattr(self.loader, "sampler", None), getattr(self.loader, "batch_sampler", None)):
+            if callable(tell := getattr(sampler, "set_epoch", None)):
+                tell(epoch)
+
+
+class UserData(pl.LightningDataModule):
     """Takes the place of an `ImageDataModule`.
 
     Args:
@@ -131,16 +155,16 @@ class ForeignData(pl.LightningDataModule):
             start += len(images)
         return found
 
-    def eval_loader(self, part: str, device: torch.device, *, rank: int = 0, world_size: int = 1) -> Batches:
+    def eval_loader(self, part: str, device: torch.device, *, rank: int = 0, world_size: int = 1) -> UserBatches:
         """All images that the part's loader gives, on the device."""
-        return Batches(self._loaders[part], self._key(part), self.normalization, device)
+        return UserBatches(self._loaders[part], self._key(part), self.normalization, device)
 
-    def train_dataloader(self) -> Batches:
+    def train_dataloader(self) -> UserBatches:
         self.inner.trainer = self.trainer
-        return Batches(self._loaders["train"], self._key("train"), self.normalization)
+        return UserBatches(self._loaders["train"], self._key("train"), self.normalization)
 
-    def val_dataloader(self) -> Batches:
-        return Batches(self._loaders["val"], self._key("val"), self.normalization)
+    def val_dataloader(self) -> UserBatches:
+        return UserBatches(self._loaders["val"], self._key("val"), self.normalization)
 
     def check_shares(self, processes: int) -> None:
         """Raises: ConfigError: several processes would each train on all of it."""
@@ -182,7 +206,7 @@ class ForeignData(pl.LightningDataModule):
         key = self._key(part)
         try:
             for batch in self._loaders[part]:
-                images, targets = checked(batch, key)
+                images, targets = check_batch(batch, key)
                 if part != "train" and targets.ndim == 2:
                     raise ConfigError(f"{key} must yield class numbers int64 [B] from 0: shares are for training only")
                 yield images, targets
@@ -222,7 +246,7 @@ class ForeignData(pl.LightningDataModule):
         resize = getattr(self.inner, "resize", RESIZES[0])
         resize = resize if resize in RESIZES else RESIZES[0]
         if images.dtype == torch.uint8:
-            return symmetric(), resize
+            return symmetric_normalization(), resize
         mean, std = (getattr(self.inner, name, None) for name in ("mean", "std"))
         if mean is not None and std is not None:
             return self._said(mean, std), resize
@@ -245,3 +269,33 @@ def _has(module: Any, name: str) -> bool:
     """Does the module have a loader of its own? Lightning's base class has them all, and they only raise."""
     method = getattr(type(module), name, None)
     return callable(method) and not str(method.__module__).startswith(("pytorch_lightning.", "lightning."))
+
+
+def check_batch(batch: Any, key: str) -> tuple[Tensor, Tensor]:
+    """Images and targets, these as ``int64 [B]`` or ``float [B, K]``.
+
+    Raises:
+        ConfigError: a batch is something else.
+    """
+    if not isinstance(batch, tuple | list) or len(batch) != 2:
+        kind = f"{type(batch).__name__} of {len(batch)}" if hasattr(batch, "__len__") else type(batch).__name__
+        raise ConfigError(f"{key} must yield pairs (images, targets), got a {kind}")
+    images, targets = batch
+    image_like = isinstance(images, Tensor) and images.ndim == 4
+    if not image_like or not (images.dtype == torch.uint8 or images.is_floating_point()):
+        raise ConfigError(f"{key} must yield images float or uint8 [B, C, H, W], got {_form(images)}")
+    numbers = isinstance(targets, Tensor) and targets.ndim == 1 and not targets.is_floating_point()
+    shares = isinstance(targets, Tensor) and targets.ndim == 2 and targets.is_floating_point()
+    if not (numbers or shares) or len(targets) != len(images):
+        raise ConfigError(
+            f"{key} must yield class numbers int64 [B] from 0, or shares float [B, K], got {_form(targets)}"
+        )
+    return images, targets.long() if numbers else targets.float()
+
+
+def _form(value: Any) -> str:
+    return (
+        f"{str(value.dtype).removeprefix('torch.')} {list(value.shape)}"
+        if isinstance(value, Tensor)
+        else repr(type(value).__name__)
+    )

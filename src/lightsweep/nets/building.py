@@ -41,7 +41,7 @@ def build_network(model: dict[str, Any], input_shape: tuple[int, int, int], num_
     return net
 
 
-def tell(net: nn.Module) -> None:
+def log_lightning_module(net: nn.Module) -> None:
     """Say of a LightningModule what of it is used."""
     if isinstance(net, pl.LightningModule):
         log.info(

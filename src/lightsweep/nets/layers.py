@@ -1,13 +1,111 @@
-"""The lowest frequencies of an image in place of its pixels."""
+"""Activations by name."""
 
 import math
 from collections import OrderedDict
+from collections.abc import Callable
+from math import sqrt
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lightsweep.core import checks
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "relu": nn.ReLU,
+    "gelu": nn.GELU,
+    "tanh": nn.Tanh,
+    "silu": nn.SiLU,
+    "leaky_relu": nn.LeakyReLU,
+}
+
+# A standard normal cut at two standard deviations has this one left.
+_TRUNCATED_STD = 0.87962566103423978
+
+
+def _truncated_normal(weight: Tensor, variance: float) -> None:
+    std = sqrt(variance) / _TRUNCATED_STD
+    nn.init.trunc_normal_(weight, std=std, a=-2 * std, b=2 * std)
+
+
+def _he_normal(weight: Tensor) -> None:
+    _truncated_normal(weight, 2 / _fans(weight)[0])
+
+
+def _glorot_normal(weight: Tensor) -> None:
+    _truncated_normal(weight, 2 / sum(_fans(weight)))
+
+
+def _fans(weight: Tensor) -> tuple[int, int]:
+    """Inputs and outputs of each unit of a weight ``[out, in, ...]``."""
+    receptive_field = weight[0, 0].numel()
+    return weight.shape[1] * receptive_field, weight.shape[0] * receptive_field
+
+
+def _he_uniform(weight: Tensor) -> None:
+    nn.init.kaiming_uniform_(weight, nonlinearity="relu")
+
+
+def _uniform(weight: Tensor) -> None:
+    nn.init.uniform_(weight, 0.0, 1.0)
+
+
+INITIALIZERS: dict[str, Callable[[Tensor], object]] = {
+    "he_normal": _he_normal,  # He et al. 2015
+    "he_uniform": _he_uniform,
+    "glorot_normal": _glorot_normal,  # Glorot & Bengio 2010
+    "glorot_uniform": nn.init.xavier_uniform_,
+    "uniform": _uniform,  # [0, 1)
+}
+INITIALIZER_NAMES = ("torch", *INITIALIZERS)
+
+
+def initialize(layer: nn.Linear | nn.Conv2d, name: str) -> None:
+    """Draw a layer's weights by name, biases 0; ``torch`` leaves both as torch drew them."""
+    if name == "torch":
+        return
+    INITIALIZERS[name](layer.weight)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+
+
+MAX_DEPTH = 1000
+MAX_WIDTH = 1_000_000
+
+
+def check_width_depth(*, width: int, depth: int) -> None:
+    """See that width and depth are whole numbers that make a network.
+
+    Raises:
+        ConfigError: names the key.
+    """
+    checks.whole("model.width", width, "[1, inf)")
+    checks.whole("model.depth", depth, "[1, inf)")
+    checks.require(width <= MAX_WIDTH, "model.width", f"be at most {MAX_WIDTH}", width)
+    checks.require(depth <= MAX_DEPTH, "model.depth", f"be at most {MAX_DEPTH}", depth)
+
+
+_LEVELS = 1 << 16  # 16 random bits decide on a unit
+
+
+class Dropout(nn.Dropout):
+    """`nn.Dropout`, with four masks from each 64-bit random number on a CPU, where torch draws one a number.
+
+    The probability is rounded to a multiple of 2**-16, and what is kept is scaled by what that leaves. Elsewhere, and
+    in a compiled or traced network, it is torch's own.
+    """
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Features ``[...]`` -> the same shape."""
+        plain = features.device.type != "cpu" or torch.compiler.is_compiling() or torch.jit.is_tracing()
+        if plain or not self.training:
+            return super().forward(features)
+        dropped = min(round(self.p * _LEVELS), _LEVELS - 1)
+        words = torch.empty(-(-features.numel() // 4), dtype=torch.int64).random_(-(1 << 63), None)
+        draws = words.view(torch.int16)[: features.numel()].view(features.shape)  # uniform over all of int16
+        kept = draws >= dropped - _LEVELS // 2
+        return features * kept.to(features.dtype).mul_(_LEVELS / (_LEVELS - dropped))
+
 
 # Grey and two differences of colour, as rows: orthonormal, close to the principal components of photographs' colours.
 _OPPONENT = (
@@ -56,7 +154,9 @@ class Spectrum(nn.Module):
         return f"kept={self.kept}"
 
 
-def flat(input_shape: tuple[int, int, int], dct: int | list[int] | None, dct_eps: float) -> tuple[nn.Module, int]:
+def input_layer(
+    input_shape: tuple[int, int, int], dct: int | list[int] | None, dct_eps: float
+) -> tuple[nn.Module, int]:
     """The layer that makes a row of features of an image, and how many they are: the pixels, or with `dct` so many
     frequencies a side, each brought to mean 0 and to variance v / (v + dct_eps).
 

@@ -1,0 +1,177 @@
+"""What a run shows when it has been scored: its classification report, and the callback that keeps figures/*.png."""
+
+import json
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pytorch_lightning.callbacks import Callback
+from rich.console import Console
+
+from lightsweep.core import checks
+from lightsweep.core.files import replacing, write_whole
+from lightsweep.data.module import ImageDataModule
+from lightsweep.reports import classification_report
+from lightsweep.reports.classification_report import Report
+from lightsweep.runs.metrics import Row
+from lightsweep.training.scoring import Score
+from lightsweep.training.tracking import Trackers
+
+log = logging.getLogger(__name__)
+
+FOLDER = "figures"
+_MIXED = 0.05  # share from which a class of a mixed image is named
+
+
+@dataclass(frozen=True)
+class ScoredRun:
+    """A run that has been trained and scored, and whose result has been written.
+
+    Args:
+        folder: the run's.
+        rows: of its metrics.csv.
+        best_epoch: by the monitored metric, from 1; 0 where it was never measured.
+        scores: by part.
+        data: set up.
+        train_loader: the `TrainLoader` that it was trained with.
+        trackers: of the run's loggers.
+    """
+
+    folder: Path
+    rows: Sequence[Row]
+    best_epoch: float
+    scores: Mapping[str, Score]
+    data: ImageDataModule
+    train_loader: Any
+    trackers: Trackers
+
+    @property
+    def part(self) -> str:
+        """The part that is shown: test, or val where test was not scored."""
+        return "test" if "test" in self.scores else "val"
+
+    def report(self) -> Report:
+        """The classification report on that part."""
+        labels, probabilities = self.data.labels(self.part), self.scores[self.part].probabilities
+        return classification_report.measure_report(self.part, labels, probabilities, self.data.class_names)
+
+
+class AfterScoring:
+    """For a Lightning callback: train.py calls `on_scored` when a run has been scored and its result written."""
+
+    def on_scored(self, run: ScoredRun) -> None:
+        raise NotImplementedError
+
+
+def show_scored_run(run: ScoredRun, callbacks: Iterable[Callback], *, report: bool) -> None:
+    """Print the classification report, where that is wanted, and call `on_scored` of the callbacks that have it."""
+    if report:
+        classification_report.print_report(run.report(), Console())
+    for callback in callbacks:
+        if isinstance(callback, AfterScoring):
+            callback.on_scored(run)
+
+
+class RunFigures(Callback, AfterScoring):
+    """Writes pictures and the classification report, and hands them to the loggers.
+
+    A file that cannot be made is named in a warning; the run's result is not affected.
+
+    Args:
+        samples: images in a grid of them.
+        mistakes: images in the grid of the most confidently wrong ones.
+        in_trials: show the trials of a sweep too.
+    """
+
+    def __init__(self, *, samples: int, mistakes: int, in_trials: bool) -> None:
+        checks.whole("callbacks.figures.samples", samples, "[1, 200]")
+        checks.whole("callbacks.figures.mistakes", mistakes, "[1, 200]")
+        checks.flag("callbacks.figures.in_trials", in_trials)
+        self.samples, self.mistakes, self.in_trials = samples, mistakes, in_trials
+
+    def on_scored(self, run: ScoredRun) -> None:
+        _attempt(f"report_{run.part}.txt", partial(_keep_report, run))
+        for name, draw in list_pictures(run, samples=self.samples, mistakes=self.mistakes).items():
+            _attempt(f"{FOLDER}/{name}.png", partial(_keep_picture, run, name, draw))
+
+
+def _attempt(name: str, keep: Callable[[], None]) -> None:
+    try:
+        keep()
+    except Exception as error:  # whatever it is: the scores matter more
+        log.warning("%s is missing (%s)", name, " ".join(f"{type(error).__name__}: {error}".split()))
+
+
+def _keep_picture(run: ScoredRun, name: str, draw: Callable[[], bytes]) -> None:
+    path = run.folder / FOLDER / f"{name}.png"
+    path.parent.mkdir(exist_ok=True)
+    png = draw()
+    with replacing(path) as temporary:
+        temporary.write_bytes(png)
+    run.trackers.figure(f"{FOLDER}/{name}", path, len(run.rows))
+
+
+def _keep_report(run: ScoredRun) -> None:
+    report = run.report()
+    path = run.folder / f"report_{run.part}.txt"
+    write_whole(path, classification_report.report_as_text(report))
+    write_whole(path.with_suffix(".json"), json.dumps(classification_report.report_as_json(report), indent=1) + "\n")
+    run.trackers.text(f"report/{run.part}", path, len(run.rows))
+
+
+def list_pictures(run: ScoredRun, *, samples: int, mistakes: int) -> dict[str, Callable[[], bytes]]:
+    """By name, what draws a PNG file."""
+    from lightsweep.reports import pictures  # matplotlib takes half a second to import
+
+    data, part, score = run.data, run.part, run.scores[run.part]
+    names, labels = data.class_names, data.labels(part)
+    heading = f"{part}: {int(score.confusion.sum()):,} images, accuracy {score.acc:.4f}"
+
+    def draw_class_counts():
+        counts = {part: np.bincount(data.labels(part), minlength=len(names)) for part in ("train", "val", "test")}
+        return pictures.draw_class_counts(counts, names)
+
+    def draw_train_images():
+        return pictures.draw_grid(*_train_images(run, samples), "train: images as the network sees them")
+
+    def draw_val_images():
+        chosen = pictures.choose_across_classes(data.labels("val"), samples)
+        captions = [names[label] for label in data.labels("val")[chosen]]
+        return pictures.draw_grid(data.images("val", chosen), captions, "val: images of each class")
+
+    images = partial(data.images, part)
+    drawn: dict[str, Callable[[], Any]] = {
+        "curves": partial(pictures.draw_curves, run.rows, run.best_epoch),
+        f"confusion_{part}": partial(pictures.draw_confusion_counts, score.confusion, names, heading),
+        f"confusion_{part}_normalised": partial(pictures.draw_confusion_shares, score.confusion, names, heading),
+        f"most_wrong_{part}": partial(
+            pictures.draw_mistakes, part, labels, score.probabilities, names, images, mistakes
+        ),
+        "class_counts": draw_class_counts,
+        "images_train": draw_train_images,
+        "images_val": draw_val_images,
+    }
+    return {name: lambda draw=draw: pictures.render_png(draw()) for name, draw in drawn.items()}  # type: ignore[misc]
+
+
+def _train_images(run: ScoredRun, count: int) -> tuple[np.ndarray, list[str]]:
+    """The first images of the first batch ``[count, C, H, W]``, and their captions."""
+    loader = run.train_loader
+    loader.set_epoch(0)
+    inputs, targets = next(iter(loader))
+    images = loader.normalization.undo(inputs[:count]).cpu().numpy()
+    return images, [_caption(target, run.data.class_names) for target in targets[:count].cpu()]
+
+
+def _caption(target: torch.Tensor, names: tuple[str, ...]) -> str:
+    """The class of a target, a number or shares ``float [K]`` that a mixed image has of the classes."""
+    if target.ndim == 0:
+        return names[int(target)]
+    shares, classes = target.sort(descending=True)
+    mixed = [(share, names[k]) for share, k in zip(shares.tolist(), classes.tolist(), strict=True) if share >= _MIXED]
+    return "\n".join(f"{100 * share:.0f}% {name}" for share, name in mixed[:2])
