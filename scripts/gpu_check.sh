@@ -63,9 +63,9 @@ generated() { # images in CIFAR-10's format, where no real ones are named
 import sys
 from pathlib import Path
 sys.path[:0] = ["scripts", "src"]
-from benchmarks import generated
+from benchmarks import training
 Path(sys.argv[1]).mkdir()
-generated.write(Path(sys.argv[1]), 45_000)
+training.write_batch_files(Path(sys.argv[1]), 45_000)
 PYTHON
   export LIGHTSWEEP_DATA=$work/data
 }
@@ -81,17 +81,17 @@ run_tests() {
 }
 
 run_bench() {
-  local size=(--device cuda --epochs 3 --repeats 3 --workers 0 8)
+  local size=(--device cuda --epochs 3 --repeats 3 --workers 8)
   [ "$tiny" ] && size=(--images 450 --epochs 1 --repeats 1 --workers 0 --threads 1)
-  step bench 120 env -u LIGHTSWEEP_DATA "$python" scripts/benchmark.py train --bf16 "${size[@]}" --out "$logs/bench.json"
-  [ "$tiny" ] || step bench-bf16 70 env -u LIGHTSWEEP_DATA "$python" scripts/benchmark.py train \
+  step bench 130 env -u LIGHTSWEEP_DATA "$python" scripts/benchmark.py train --bf16 "${size[@]}" --out "$logs/bench.json"
+  [ "$tiny" ] || step bench-bf16 110 env -u LIGHTSWEEP_DATA "$python" scripts/benchmark.py train \
     --precision bf16-mixed --device cuda --epochs 3 --repeats 3 --workers 8 --out "$logs/bench-bf16.json"
 }
 
 run_sweep() { # JOBS
   local size=(hydra.sweeper.n_trials=16 trainer.max_epochs=5)
   [ "$tiny" ] && size=(hydra.sweeper.n_trials=2 trainer.max_epochs=1 data.limit=200)
-  step "sweep-$1" 80 "$python" src/train.py sweep=mlp trainer=gpu logger=none hydra/sweeper/pruner=none \
+  step "sweep-$1" 120 "$python" src/train.py sweep=mlp trainer=gpu logger=none hydra/sweeper/pruner=none \
     "${on[@]}" "${size[@]}" "hydra.sweeper.n_jobs=$1" "hydra.sweep.dir=$work/sweep-$1"
 }
 

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from image_files import write_folder
-from lightsweep.config import table
+from lightsweep.config import allowlist
 from tiny import TINY
 
 NO_FOLDER = "data.root must be a folder with a folder of images for each class, got "
@@ -35,9 +35,9 @@ def mine(tmp_path: Path) -> tuple[str, ...]:
         (["data=image_folder", "data.root=not/there"], f"{NO_FOLDER}'not/there'"),
         (["data=image_folder", "data.root='~/not/there'"], f"{NO_FOLDER}'~/not/there'"),
         (["data=image_folder", "data.root=5"], f"{NO_FOLDER}5"),
-        (["data=digits", "trainer.max_epochs=0"], "trainer.max_epochs must be a whole number >= 1, got 0"),
+        (["data=digits", "trainer.max_epochs=0"], "trainer.max_epochs must be an integer >= 1, got 0"),
         (["data=digits", "init_from=not/there"], "init_from must be a run's folder"),
-        (["data=digits", "lr_find=true", "lr_find_range.steps=1"], "lr_find_range.steps must be a whole number in"),
+        (["data=digits", "lr_find=true", "lr_find_range.steps=1"], "lr_find_range.steps must be an integer in"),
         (
             ["sweep=quick", "hydra.sweeper.preload=[]", "data=image_folder", "data.root=not/there"],
             f"{NO_FOLDER}'not/there'",
@@ -61,7 +61,7 @@ def test_code_of_ones_own_that_is_not_trusted_with_what_to_set(launch, tmp_path:
 
 
 def test_code_of_ones_own_that_is_not_found(launch, tmp_path: Path, monkeypatch, without_torch, mine) -> None:
-    monkeypatch.setattr(table, "TRUSTED", ("nowhere_at_all.*",))
+    monkeypatch.setattr(allowlist, "TRUSTED", ("nowhere_at_all.*",))
     done = launch(*mine, "data=digits", f"hydra.run.dir={tmp_path}/run")
     assert done.err == (
         "nowhere_at_all.Net: there is no module 'nowhere_at_all'; PYTHONPATH=. finds the modules of this folder\n"
@@ -69,9 +69,9 @@ def test_code_of_ones_own_that_is_not_found(launch, tmp_path: Path, monkeypatch,
 
 
 def test_what_is_trusted_already_stays_in_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(table, "TRUSTED", ("mine.*", "other.Net"))
-    assert "LIGHTSWEEP_TRUST=mine.*,other.Net,third.make in" in table.advice("third.make")
-    assert "x; rm" not in table.advice("x; rm -r")  # a name from somebody else's config is pasted nowhere
+    monkeypatch.setattr(allowlist, "TRUSTED", ("mine.*", "other.Net"))
+    assert "LIGHTSWEEP_TRUST=mine.*,other.Net,third.make in" in allowlist.describe_trust("third.make")
+    assert "x; rm" not in allowlist.describe_trust("x; rm -r")  # a name from somebody else's config is pasted nowhere
 
 
 def test_a_best_config_holds_in_any_folder(launch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -93,8 +93,8 @@ def test_until_it_starts_the_weights_are_taken_as_they_are(run) -> None:
     ("override", "message"),
     [
         ("decay=1", "callbacks.ema.decay must be in [0, 1), got 1"),
-        ("every=0", "callbacks.ema.every must be a whole number >= 1, got 0"),
-        ("start=-1", "callbacks.ema.start must be a whole number >= 0, got -1"),
+        ("every=0", "callbacks.ema.every must be an integer >= 1, got 0"),
+        ("start=-1", "callbacks.ema.start must be an integer >= 0, got -1"),
         ("use_buffers=2", "callbacks.ema.use_buffers must be true or false, got 2"),
     ],
 )

@@ -3,7 +3,7 @@
 import pytest
 from omegaconf import OmegaConf
 
-from lightsweep.config.build import build, explain
+from lightsweep.config.build import build, config_error
 from lightsweep.core.errors import ConfigError
 
 
@@ -53,4 +53,4 @@ def test_an_interpolation_to_nowhere_is_one_line(compose) -> None:
 
 
 def test_explain_makes_one_line_of_many() -> None:
-    assert str(explain(ValueError("a\n  b\n\nc"), "key")) == "key: a b c"
+    assert str(config_error(ValueError("a\n  b\n\nc"), "key")) == "key: a b c"

@@ -27,9 +27,9 @@ def test_number_lets_through_what_lies_in_the_interval(interval: str, inside: li
 
 @pytest.mark.parametrize("value", [1.0, True, "1", None, 0])
 def test_whole_refuses_what_is_no_whole_number_in_the_interval(value: object) -> None:
-    checks.whole("key", 1, "[1, inf)")
+    checks.integer("key", 1, "[1, inf)")
     with pytest.raises(ConfigError):
-        checks.whole("key", value, "[1, inf)")
+        checks.integer("key", value, "[1, inf)")
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def test_whole_refuses_what_is_no_whole_number_in_the_interval(value: object) ->
         (checks.number, 1.5, "[0, 1)", "model.dropout must be in [0, 1), got 1.5"),
         (checks.number, -1, "(0, inf)", "model.dropout must be > 0, got -1"),
         (checks.number, "x", "[0, inf)", "model.dropout must be >= 0, got 'x'"),
-        (checks.whole, 0, "[1, inf)", "model.dropout must be a whole number >= 1, got 0"),
+        (checks.integer, 0, "[1, inf)", "model.dropout must be an integer >= 1, got 0"),
         (checks.choice, "foo", ("relu", "gelu"), "model.dropout must be one of relu, gelu, got 'foo'"),
         (checks.choice, None, ("relu",), "model.dropout must be one of relu, got None"),
     ],

@@ -86,7 +86,7 @@ def test_an_empty_share_of_a_batch_changes_nothing(classifier) -> None:
     [
         (["optimizer.lr=-1"], "optimizer.lr must be > 0, got -1"),
         (["optimizer=sgd", "optimizer.momentum=0"], "optimizer: Nesterov momentum requires a momentum"),
-        (["scheduler=step", "scheduler.every=0"], "scheduler.every must be a whole number >= 1, got 0"),
+        (["scheduler=step", "scheduler.every=0"], "scheduler.every must be an integer >= 1, got 0"),
         (["decay_all=1"], "decay_all must be true or false, got 1"),
         (["loss.l2=-1"], "loss.l2 must be >= 0, got -1"),
     ],

@@ -78,8 +78,8 @@ def test_refuses_what_would_lose_a_run(a_run: Path, arguments: list[str], messag
 NO_DATA = ["data=cifar10", "data_dir={tmp}/nowhere"]
 BAD_INPUT: list[tuple[list[str], list[str]]] = [
     (["model.dropout=1.5"], ["model.dropout must be in [0, 1), got 1.5"]),
-    (["model.hidden=[]"], ["model.hidden must be a list of whole numbers >= 1", "got []"]),
-    (["model.hidden=[256,-1]"], ["model.hidden must be a list of whole numbers >= 1", "got [256, -1]"]),
+    (["model.hidden=[]"], ["model.hidden must be a list of integers >= 1", "got []"]),
+    (["model.hidden=[256,-1]"], ["model.hidden must be a list of integers >= 1", "got [256, -1]"]),
     (["model.hidden=[8]", "model.depth=3"], ["model.depth must not be set beside model.hidden", "model.depth=3"]),
     (["model.activation=foo"], ["model.activation must be one of relu, gelu, tanh, silu, leaky_relu, got 'foo'"]),
     (["model.init=foo"], ["model.init must be one of torch, he_normal, ", "got 'foo'"]),
@@ -88,7 +88,7 @@ BAD_INPUT: list[tuple[list[str], list[str]]] = [
     (["experiment=reference/a9"], ["experiment=reference/a9: there is no such choice; there is ", "reference/a1, "]),
     (["optimizer.lrr=1"], ["optimizer.lrr: no config has this key; did you mean optimizer.lr?"]),
     (["optimizer.lr=-1"], ["optimizer.lr must be > 0, got -1"]),
-    (["data.batch_size=0"], ["data.batch_size must be a whole number >= 1, got 0"]),
+    (["data.batch_size=0"], ["data.batch_size must be an integer >= 1, got 0"]),
     (["data.batch_size=5000"], ["data.batch_size must be at most 1294", "got 5000", "data.drop_last=false"]),
     (["data=fake", "data.shape=[3,100000,100000]"], ["data.shape, data.train_images", "36.3 TB", " are available"]),
     (["data=fake", "data.train_images=1000000000000"], ["data.train_images", "must fit into memory", " are available"]),
@@ -99,7 +99,7 @@ BAD_INPUT: list[tuple[list[str], list[str]]] = [
     (["data.augment.mixup=1e308"], ["data.augment.mixup must be in [0, 1000], got 1e+308"]),
     (["data.augment.noise=1e308"], ["data.augment.noise must be in [0, 100], got 1e+308"]),
     (["data.class_weights=[1e308,1,1,1,1,1,1,1,1,1]"], ["data.class_weights must be in (0, 1e6], got 1e+308"]),
-    (["data.split_seed=10000000000"], ["data.split_seed must be a whole number in [0, 4294967295], got 10000000000"]),
+    (["data.split_seed=10000000000"], ["data.split_seed must be an integer in [0, 4294967295], got 10000000000"]),
     (
         ["model.width=1000000", "model.depth=3"],
         ["model must fit into memory", "2,000,077,000,010 parameters", "8.0 TB"],
@@ -108,7 +108,7 @@ BAD_INPUT: list[tuple[list[str], list[str]]] = [
     (["data.val_fraction=1"], ["data.val_fraction must be in (0, 1), got 1"]),
     (["data.limit=3"], ["data.limit must be at least 20", "got 3"]),
     (["monitor.metric=val/accc"], ["monitor.metric must be one of train/loss, ", "val/acc", "got 'val/accc'"]),
-    (["trainer.max_epochs=abc"], ["trainer.max_epochs must be a whole number >= 1, got 'abc'"]),
+    (["trainer.max_epochs=abc"], ["trainer.max_epochs must be an integer >= 1, got 'abc'"]),
     (["scheduler=cosine", "scheduler.warmup=9"], ["scheduler.warmup must be in [0, 1), got 9"]),
     (
         ["scheduler=step", "+scheduler.foo=1"],
@@ -119,7 +119,7 @@ BAD_INPUT: list[tuple[list[str], list[str]]] = [
     (["decay_all=2"], ["decay_all must be true or false, got 2"]),
     (["trainer.precision=31"], ["trainer: ", "31"]),
     (["+trainer.warmth=1"], ["trainer.warmth: pytorch_lightning.Trainer has no such argument"]),
-    (["seed="], ["seed must be a whole number >= 0, got ''"]),
+    (["seed="], ["seed must be an integer >= 0, got ''"]),
     (["seed"], ["seed"]),
     (["data.augment.crop=[1"], ["data.augment.crop"]),
     (["nonsense=1"], ["nonsense"]),

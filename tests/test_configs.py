@@ -11,7 +11,7 @@ from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 from optuna.pruners import BasePruner
 
-from lightsweep.app import preflight
+from lightsweep.app import validation
 from lightsweep.config.build import build
 from lightsweep.runs.metrics import MONITORED
 
@@ -116,7 +116,7 @@ def test_the_mode_follows_from_the_metric_wherever_it_is_named(compose, key: str
     cfg = compose("scheduler=plateau", "callbacks=default", f"{key}={metric}")
     lower = metric.endswith(("loss", "objective"))
     assert OmegaConf.select(cfg, f"{key.rpartition('.')[0]}.mode") == ("min" if lower else "max")
-    preflight.check(cfg, [])
+    validation.check_config(cfg, [])
 
 
 def test_the_official_sweeper_seeks_what_is_better() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lightsweep.config import slips
+from lightsweep.config import mistakes
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
@@ -85,4 +85,4 @@ def test_documented_overrides_can_be_read() -> None:
         if re.match(r"['\"]?[+~]{0,2}[a-z_]+([./]\w+)+=", word) and "…" not in word and word not in MISTAKES
     ]
     assert len(typed) > 50
-    slips.check(typed)
+    mistakes.check_arguments(typed)

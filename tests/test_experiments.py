@@ -11,7 +11,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 import train
-from lightsweep.app import preflight
+from lightsweep.app import validation
 from lightsweep.config.build import build
 from lightsweep.training.classifier import Classifier
 from lightsweep.training.footprint import count_parameters
@@ -58,7 +58,7 @@ def test_every_experiment_can_be_built(name: str, tmp_path: Path) -> None:
     cfg = deepcopy(composed(name))
     if "root" in cfg.data:  # which must be there
         cfg.data.root = str(tmp_path)
-    preflight.check(cfg, [])
+    validation.check_config(cfg, [])
     build(cfg.data, "data")
     for key, node in cfg.callbacks.items():
         build(node, f"callbacks.{key}")

@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 
 from lightsweep.core import files
-from lightsweep.core.files import read_json, read_regular, replacing, write_whole
+from lightsweep.core.files import read_json, read_regular, replace_atomically, write_atomic
 
 SRC = Path(files.__file__).parents[1]
 
 
 def test_takes_the_old_ones_place(tmp_path: Path) -> None:
     path = tmp_path / "file"
-    write_whole(path, "old")
-    with replacing(path) as temporary:
+    write_atomic(path, "old")
+    with replace_atomically(path) as temporary:
         temporary.write_text("new")
         assert path.read_text() == "old"
     assert path.read_text() == "new"
@@ -30,7 +30,7 @@ def test_an_error_leaves_the_old_one_and_no_litter(tmp_path: Path, error: type[B
     path.write_text("old")
 
     def cut_short() -> None:
-        with replacing(path) as temporary:
+        with replace_atomically(path) as temporary:
             temporary.write_text("ne")
             raise error
 
@@ -43,7 +43,7 @@ def test_an_error_leaves_the_old_one_and_no_litter(tmp_path: Path, error: type[B
 def test_others_may_read_it_as_far_as_the_umask_says(tmp_path: Path) -> None:
     mask = os.umask(0o027)
     try:
-        write_whole(tmp_path / "file", "text")
+        write_atomic(tmp_path / "file", "text")
     finally:
         os.umask(mask)
     assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o640
@@ -69,11 +69,11 @@ def test_what_a_killed_writer_left_is_swept_and_a_living_ones_is_not(tmp_path: P
     with subprocess.Popen([sys.executable, "-c", code], cwd=SRC, **pipes) as writer:
         assert writer.stdout.readline() == "written\n"
         (temporary,) = (path for path in tmp_path.rglob(".*"))
-        files.sweep(tmp_path)
+        files.remove_leftovers(tmp_path)
         assert temporary.exists()
         writer.stdin.close()
     assert temporary.exists()
-    files.sweep(tmp_path)
+    files.remove_leftovers(tmp_path)
     assert not temporary.exists()
 
 
@@ -82,22 +82,22 @@ def test_sweeping_leaves_what_others_made(tmp_path: Path) -> None:
     for name in names:
         (tmp_path / name).touch()
     os.mkfifo(tmp_path / ".pipe")
-    files.sweep(tmp_path)
+    files.remove_leftovers(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {*names, ".pipe"}
 
 
 def test_a_folder_comes_whole_or_not_at_all(tmp_path: Path) -> None:
-    with files.becoming(tmp_path / "made") as temporary:
+    with files.create_folder_atomically(tmp_path / "made") as temporary:
         (temporary / "file").touch()
         assert not (tmp_path / "made").exists()
-    with pytest.raises(OSError, match="so it is"), files.becoming(tmp_path / "other"):
+    with pytest.raises(OSError, match="so it is"), files.create_folder_atomically(tmp_path / "other"):
         raise OSError("so it is")
     assert [str(path.relative_to(tmp_path)) for path in sorted(tmp_path.rglob("*"))] == ["made", "made/file"]
 
 
 def test_a_folder_that_was_made_goes_again_where_nothing_is_in_it(tmp_path: Path) -> None:
     def refused(*, leaving: bool) -> None:
-        with files.making(tmp_path / "a" / "b"):
+        with files.create_folder(tmp_path / "a" / "b"):
             if leaving:
                 (tmp_path / "a" / "file").touch()
             raise KeyError

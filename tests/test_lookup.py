@@ -8,6 +8,7 @@ import pytest
 import compare
 import evaluate
 import report
+from lightsweep.core import paths
 from lightsweep.core.errors import ConfigError
 from lightsweep.runs import run_folder
 from reporting.conftest import write_run
@@ -25,7 +26,7 @@ def outputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (run / "config.yaml").write_text("score_with: best\n")
         for each in (run / "config.yaml", run.parent):
             os.utime(each, (1000 - age, 1000 - age))
-    (folder / "sweeps" / "small" / run_folder.JOURNAL).touch()
+    (folder / "sweeps" / "small" / paths.JOURNAL).touch()
     os.utime(folder / "sweeps" / "small", (2000, 2000))
     (folder / "runs" / "new" / "checkpoints").mkdir()
     (folder / "runs" / "new" / "checkpoints" / "best.ckpt").touch()
@@ -113,7 +114,7 @@ def test_a_dashboard_is_for_a_sweep_that_is_there(outputs: Path) -> None:
     assert (
         run_folder.find_journal("small")
         == run_folder.find_journal(None)
-        == outputs / "sweeps" / "small" / run_folder.JOURNAL
+        == outputs / "sweeps" / "small" / paths.JOURNAL
     )
     with pytest.raises(ConfigError, match="there is no sweep 'mpl'; there is wide, small"):
         run_folder.find_journal("mpl")

@@ -85,7 +85,7 @@ def test_is_no_run_to_resume(found) -> None:
     [
         ("low=0", "lr_find_range.low must be > 0, got 0"),
         ("high=1e-7", "lr_find_range.high must be above low, 1e-06, got 1e-07"),
-        ("steps=19", "lr_find_range.steps must be a whole number in [20, 100000], got 19"),
+        ("steps=19", "lr_find_range.steps must be an integer in [20, 100000], got 19"),
     ],
 )
 def test_refuses_a_range_that_is_none(found, override: str, message: str) -> None:

@@ -1,6 +1,7 @@
 """What memory there is, and what is refused for want of it."""
 
 import math
+import os
 from pathlib import Path
 
 import numpy as np
@@ -87,7 +88,7 @@ def test_of_this_machine_is_a_number() -> None:
     ],
 )
 def test_sizes_in_words(size: float, text: str) -> None:
-    assert memory.text(size) == text
+    assert memory.format_bytes(size) == text
 
 
 def test_what_needs_more_is_refused_with_both_numbers() -> None:
@@ -99,9 +100,9 @@ def test_what_needs_more_is_refused_with_both_numbers() -> None:
 
 def test_so_many_processes_as_there_is_memory_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "available", lambda: 2.2e9)
-    memory.processes("hydra.sweeper.n_jobs", 4)
+    memory.check_processes("hydra.sweeper.n_jobs", 4)
     with pytest.raises(ConfigError) as refusal:
-        memory.processes("hydra.sweeper.n_jobs", 5)
+        memory.check_processes("hydra.sweeper.n_jobs", 5)
     assert str(refusal.value) == (
         "hydra.sweeper.n_jobs must be at most 4 here, got 5: a process takes 500.0 MB before it has data or a network,"
         " and 2.2 GB are available"
@@ -110,7 +111,7 @@ def test_so_many_processes_as_there_is_memory_for(monkeypatch: pytest.MonkeyPatc
 
 def test_one_process_is_always_tried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "available", lambda: 1.0)
-    memory.processes("hydra.sweeper.n_jobs", 1)
+    memory.check_processes("hydra.sweeper.n_jobs", 1)
 
 
 @pytest.mark.parametrize(
@@ -121,3 +122,9 @@ def test_an_end_of_memory_is_known_by_its_error(allocate) -> None:
         allocate()
     assert memory.is_exhausted(end.value)
     assert not memory.is_exhausted(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+
+
+def test_cores_are_known_without_affinity(monkeypatch) -> None:
+    assert memory.available_cores() == len(os.sched_getaffinity(0))
+    monkeypatch.delattr(os, "sched_getaffinity")  # as on macOS
+    assert memory.available_cores() == os.cpu_count()

@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from digits_runs import composed
-from lightsweep.config import table
-from lightsweep.config.table import own_entries
+from lightsweep.config import allowlist
+from lightsweep.config.allowlist import read_trusted
 from lightsweep.core.errors import ConfigError
 from lightsweep.nets.building import build_network
 
@@ -45,7 +45,7 @@ def trusting(monkeypatch: pytest.MonkeyPatch):
     """As if LIGHTSWEEP_TRUST named these before the start."""
 
     def trust(*names: str) -> None:
-        monkeypatch.setattr(table, "TRUSTED", names)
+        monkeypatch.setattr(allowlist, "TRUSTED", names)
 
     trust(f"{__name__}.*", "gone.*")
     return trust
@@ -154,10 +154,10 @@ def test_a_function_alone_does_not_make_its_result_trusted(trusting) -> None:
     [("", ()), ("mine.*", ("mine.*",)), (" mine.* , torchvision.models.resnet18,", ("mine.*", RESNET))],
 )
 def test_trust_is_a_list_of_names(text: str, entries: tuple[str, ...]) -> None:
-    assert own_entries(text) == entries
+    assert read_trusted(text) == entries
 
 
 @pytest.mark.parametrize("text", ["*", "mine", "my*.Net", "mine.*.Net", "a b", "mine..Net"])
 def test_trust_without_bounds_is_refused(text: str) -> None:
     with pytest.raises(SystemExit, match=r"^LIGHTSWEEP_TRUST must be names such as mypackage.\* or mypackage.Net, got"):
-        own_entries(text)
+        read_trusted(text)

@@ -164,7 +164,7 @@ def test_the_standard_output_can_be_the_file_alone(finished, some: Path, call, t
             ["{run}", "x", "--csv", "no/x.csv"],
             "predict.py: argument --csv: must be a file in a folder that exists, got",
         ),
-        (["{run}", "x", "--top", "0"], "predict.py: argument --top: must be a whole number >= 1, got '0'"),
+        (["{run}", "x", "--top", "0"], "predict.py: argument --top: must be an integer >= 1, got '0'"),
         (["{run}", "x", "--csv", "-", "--json", "-"], "predict.py: only one of --csv and --json can be -"),
         (["{run}", "x", "--tta", "rotate"], "predict.py: argument --tta: invalid choice: 'rotate'"),
     ],

@@ -23,7 +23,7 @@ KEYS = {
 def record(compose, tmp_path: Path):
     cfg = compose()
     metrics = MetricsFile(tmp_path / "metrics.csv")
-    return results.Record(tmp_path, cfg, metrics, kind="run", overrides=["seed=42"])
+    return results.Record(tmp_path, cfg, metrics, kind="run", overrides=["seed=42"], publish=lambda facts: None)
 
 
 def test_has_every_key_that_others_read(finished) -> None:
@@ -98,7 +98,7 @@ def test_the_error_survives_a_disk_that_is_full(record, monkeypatch) -> None:
     def full(path: Path, text: str) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(results, "write_whole", full)
+    monkeypatch.setattr(results, "write_atomic", full)
     with pytest.raises(ZeroDivisionError), record:
         raise ZeroDivisionError
 
@@ -130,5 +130,6 @@ def test_confusion_has_the_true_classes_as_rows() -> None:
 def test_paths_are_those_that_a_resumed_run_has_too(compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     cfg = compose("data=image_folder", "data.root=photos/")
-    record = results.Record(tmp_path, cfg, MetricsFile(tmp_path / "metrics.csv"), kind="run", overrides=[])
+    metrics = MetricsFile(tmp_path / "metrics.csv")
+    record = results.Record(tmp_path, cfg, metrics, kind="run", overrides=[], publish=lambda facts: None)
     assert record.config["data"]["root"] == str(tmp_path / "photos")

@@ -109,14 +109,14 @@ def test_interval_is_what_the_config_says(schedule, name: str) -> None:
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["scheduler=step", "scheduler.every=0"], "scheduler.every must be a whole number >= 1, got 0"),
+        (["scheduler=step", "scheduler.every=0"], "scheduler.every must be an integer >= 1, got 0"),
         (["scheduler=step", "scheduler.factor=1"], "scheduler.factor must be in (0, 1), got 1"),
         (["scheduler=cosine", "scheduler.min_lr=-1"], "scheduler.min_lr must be >= 0, got -1"),
         (["scheduler=cosine", "scheduler.warmup=8"], "scheduler.warmup must be in [0, 8), got 8"),
         (["scheduler=constant", "scheduler.warmup=-1"], "scheduler.warmup must be >= 0, got -1"),
         (["scheduler=constant", "scheduler.interval=day"], "scheduler.interval must be one of step, epoch, got 'day'"),
         (["scheduler=plateau", "scheduler.factor=0"], "scheduler.factor must be in (0, 1), got 0"),
-        (["scheduler=plateau", "scheduler.patience=-1"], "scheduler.patience must be a whole number >= 0, got -1"),
+        (["scheduler=plateau", "scheduler.patience=-1"], "scheduler.patience must be an integer >= 0, got -1"),
         (["scheduler=plateau", "scheduler.threshold=-1"], "scheduler.threshold must be >= 0, got -1"),
         (["scheduler=plateau", "scheduler.threshold_mode=x"], "scheduler.threshold_mode must be one of abs, rel,"),
         (["scheduler=plateau", "scheduler.min_lr=-1"], "scheduler.min_lr must be >= 0, got -1"),

@@ -6,7 +6,7 @@ import pytest
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import EarlyStopping
 
-from lightsweep.config import table
+from lightsweep.config import allowlist
 from lightsweep.core.errors import ConfigError
 from lightsweep.runs.metrics import MetricsFile
 from lightsweep.training import trainer
@@ -82,6 +82,6 @@ def test_keys_of_a_callback_that_was_not_chosen_are_left_out_and_named(make, cap
     ],
 )
 def test_what_is_no_callback_and_no_logger_is_refused(make, monkeypatch, override: str, message: str) -> None:
-    monkeypatch.setattr(table, "TRUSTED", ("torch.nn.ReLU", "torch.nn.modules.activation.ReLU"))
+    monkeypatch.setattr(allowlist, "TRUSTED", ("torch.nn.ReLU", "torch.nn.modules.activation.ReLU"))
     with pytest.raises(ConfigError, match=re.escape(message)):
         make(override)

@@ -116,13 +116,13 @@ def test_a_mixed_target_names_the_classes_in_it() -> None:
 @pytest.mark.parametrize(
     ("override", "line"),
     [
-        ("callbacks.figures.samples=0", "callbacks.figures.samples must be a whole number in [1, 200], got 0"),
+        ("callbacks.figures.samples=0", "callbacks.figures.samples must be an integer in [1, 200], got 0"),
         (
             "callbacks.figures.mistakes=many",
-            "callbacks.figures.mistakes must be a whole number in [1, 200], got 'many'",
+            "callbacks.figures.mistakes must be an integer in [1, 200], got 'many'",
         ),
         ("callbacks.figures.in_trials=1", "callbacks.figures.in_trials must be true or false, got 1"),
-        ("callbacks.histograms.every=0", "callbacks.histograms.every must be a whole number >= 1, got 0"),
+        ("callbacks.histograms.every=0", "callbacks.histograms.every must be an integer >= 1, got 0"),
         ("callbacks.graph.in_trials=0.5", "callbacks.graph.in_trials must be true or false, got 0.5"),
         ("report=1", "report must be true or false, got 1"),
     ],

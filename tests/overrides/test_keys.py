@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lightsweep.core.nearest import nearest
+from lightsweep.core.text import find_nearest
 
 KEYS = ("optimizer.lr", "optimizer.weight_decay", "model.width", "data.batch_size", "trainer.max_epochs", "seed")
 MEANT: list[tuple[list[str], str]] = [
@@ -172,7 +172,7 @@ def test_a_best_config_of_an_earlier_version_may_hold_what_did_nothing(launch, t
     ],
 )
 def test_the_nearest_keys(key: str, found: list[str]) -> None:
-    assert nearest(key, KEYS) == found
+    assert find_nearest(key, KEYS) == found
 
 
 def test_a_resumed_runs_keys_are_those_of_its_own_config(launch, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import subprocess
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from lightsweep.config import slips
+from lightsweep.config import mistakes
 from lightsweep.core.errors import ConfigError
 
 BEFORE, AFTER = ["data=digits", "trainer=cpu"], ["model.bn=true"]
@@ -53,7 +53,7 @@ MEANT: list[tuple[list[str], dict[str, object]]] = [
 
 def refused(arguments: list[str]) -> str:
     with pytest.raises(ConfigError) as refusal:
-        slips.check(arguments)
+        mistakes.check_arguments(arguments)
     return str(refusal.value)
 
 
@@ -115,7 +115,7 @@ def test_what_to_type_for_several_values(typed: list[str], proposal: str) -> Non
     ids=str,
 )
 def test_what_can_be_read_passes(arguments: list[str]) -> None:
-    slips.check(arguments)
+    mistakes.check_arguments(arguments)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from lightsweep.core.overrides import meant_by, override, written
+from lightsweep.core.overrides import decode_choice, format_override, format_value
 from lightsweep.sweeper.space_text import parse
 
 TEXTS = [
@@ -39,13 +39,13 @@ def read(line: str) -> object:
 
 @pytest.mark.parametrize("value", VALUES, ids=repr)
 def test_a_written_value_is_read_back(value: object) -> None:
-    back = read(f"key={written(value)}")
+    back = read(f"key={format_value(value)}")
     assert (back, type(back)) == (value, type(value))
 
 
 @pytest.mark.parametrize("text", [text for text in TEXTS if text != "null"], ids=repr)
 def test_a_choice_reaches_its_trial(text: str) -> None:
-    quoted = '"' + text.replace('"', '\\"') + '"' if "\\" not in text else written(text)
+    quoted = '"' + text.replace('"', '\\"') + '"' if "\\" not in text else format_value(text)
     space = parse({"data.root": f"choice({quoted},other)"}, {}, [])
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     trials = [study.ask() for _ in range(12)]
@@ -53,19 +53,19 @@ def test_a_choice_reaches_its_trial(text: str) -> None:
     assert set(drawn) == {text, "other"}
     assert [read(line) for trial in trials for line in space.overrides(trial)] == drawn
     point, remarks = space.point({"data.root": text})
-    assert (meant_by(point["data.root"]), remarks) == (text, [])
+    assert (decode_choice(point["data.root"]), remarks) == (text, [])
 
 
 def test_texts_that_differ_by_case_or_spaces_are_different_choices() -> None:
     space = parse({"data.root": 'choice("/d/A b","/d/a b","/d/ab")'}, {}, [])
     for text in ("/d/A b", "/d/a b", "/d/ab"):
-        assert meant_by(space.point({"data.root": text})[0]["data.root"]) == text
+        assert decode_choice(space.point({"data.root": text})[0]["data.root"]) == text
 
 
 @pytest.mark.parametrize("line", ["null,0.5", "choice('null',0.5)"])
 def test_null_is_a_choice(line: str) -> None:
     choices = parse({"model.dropout": line}, {}, []).parameters[0].distribution.choices
-    assert [read(override("model.dropout", choice)) for choice in choices] == [None, 0.5]
+    assert [read(format_override("model.dropout", choice)) for choice in choices] == [None, 0.5]
 
 
 def test_choices_are_kept_as_earlier_versions_kept_them() -> None:

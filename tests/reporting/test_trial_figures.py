@@ -10,7 +10,7 @@ from optuna.trial import TrialState, create_trial
 from lightsweep.reports import overview, page
 from lightsweep.reports.study import Study
 from lightsweep.reports.study_figures import StudyFigures
-from lightsweep.sweeper.value import value_of
+from lightsweep.sweeper.trials import value_of
 
 SPACE = {"lr": FloatDistribution(1e-5, 1.0, log=True), "width": IntDistribution(1, 100)}
 

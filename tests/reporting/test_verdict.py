@@ -7,8 +7,8 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from scipy import stats
 
-from lightsweep.sweeper import search, verdict
-from lightsweep.sweeper.search import Confirmed, Entry, Search
+from lightsweep.sweeper import statistics, verdict
+from lightsweep.sweeper.statistics import Confirmed, Entry, Search
 
 BEST, BASE = (0.92, 0.93, 0.94), (0.80, 0.82, 0.81)
 
@@ -143,14 +143,14 @@ def test_the_noise_between_two_trials_is_that_of_their_seeds() -> None:
     """By hand: variances 2 (n = 2) and 1 (n = 3) are pooled to 4/3 with three degrees of freedom."""
     samples = [(0.0, 2.0), (1.0, 2.0, 3.0)]
     expected = stats.t.ppf(0.975, 3) * sqrt(2 * 4 / 3)
-    assert search.noise_of_trials(samples, seeds=1) == pytest.approx(expected)
-    assert search.noise_of_trials(samples, seeds=4) == pytest.approx(expected / 2)
-    assert search.noise_of_trials([(1.0,), (2.0,)], seeds=1) is None
-    assert search.noise_of_trials([(), (2.0, 2.0)], seeds=1) is None
+    assert statistics.noise_of_trials(samples, seeds=1) == pytest.approx(expected)
+    assert statistics.noise_of_trials(samples, seeds=4) == pytest.approx(expected / 2)
+    assert statistics.noise_of_trials([(1.0,), (2.0,)], seeds=1) is None
+    assert statistics.noise_of_trials([(), (2.0, 2.0)], seeds=1) is None
 
 
 def test_trials_that_are_not_told_from_the_best_are_named_the_nearest_first() -> None:
-    noise = search.noise_of_trials([BEST, BASE], seeds=1)
+    noise = statistics.noise_of_trials([BEST, BASE], seeds=1)
     assert noise is not None
     values = (0.5, 0.95, 0.95 - 0.5 * noise, 0.95, 0.95 - 1.01 * noise, 0.95 - 0.1 * noise)
     judged = verdict.judge(found(*values), confirmed(BEST, BASE))
@@ -163,7 +163,7 @@ def test_trials_that_are_not_told_from_the_best_are_named_the_nearest_first() ->
 
 def test_the_baseline_is_not_named_again_as_not_told_apart() -> None:
     """Over fresh seeds the two are compared with more runs than one each: one sentence must not take back the other."""
-    noise = search.noise_of_trials([BEST, BASE], seeds=1)
+    noise = statistics.noise_of_trials([BEST, BASE], seeds=1)
     assert noise is not None
     judged = verdict.judge(found(0.95 - 0.5 * noise, 0.95, 0.95 - 0.6 * noise), confirmed(BEST, BASE))
     assert judged.outcome == "better"
@@ -189,10 +189,10 @@ def numbered(*trials: FrozenTrial) -> list[FrozenTrial]:
 def test_the_baseline_is_found_where_it_was_asked_for_twice() -> None:
     cut_off = trial(None, state=TrialState.FAIL, baseline=True, interrupted=True)
     trials = numbered(cut_off, trial(0.7), trial(0.9, baseline=True))
-    read = search.of_trials(trials, metric="val/acc", maximises=True, seeds=1, changed_at=0)
+    read = statistics.summarise_trials(trials, metric="val/acc", maximises=True, seeds=1, changed_at=0)
     assert read is not None
     assert (read.best.number, read.baseline, read.is_baseline) == (2, Entry(2, 0.9), True)
-    near = search.of_trials(
+    near = statistics.summarise_trials(
         numbered(trial(0.9, baseline=True, note="lies outside")),
         metric="val/acc",
         maximises=True,
@@ -201,7 +201,7 @@ def test_the_baseline_is_found_where_it_was_asked_for_twice() -> None:
     )
     assert near is not None
     assert not near.is_baseline
-    failed = search.of_trials(
+    failed = statistics.summarise_trials(
         numbered(trial(None, state=TrialState.FAIL, baseline=True), trial(0.2)),
         metric="m",
         maximises=False,
@@ -210,4 +210,4 @@ def test_the_baseline_is_found_where_it_was_asked_for_twice() -> None:
     )
     assert failed is not None
     assert (failed.baseline, failed.baseline_state) == (None, "failed")
-    assert search.of_trials([], metric="m", maximises=True, seeds=1, changed_at=0) is None
+    assert statistics.summarise_trials([], metric="m", maximises=True, seeds=1, changed_at=0) is None

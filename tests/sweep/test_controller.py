@@ -8,8 +8,8 @@ import pytest
 
 from lightsweep.core import signals
 from lightsweep.core.errors import Interrupted
-from lightsweep.sweeper.assignment import Assignment, Outcome
 from lightsweep.sweeper.controller import Controller, Limits, Stop
+from lightsweep.sweeper.job import Job, JobResult, JobState
 
 
 class Slot:
@@ -17,15 +17,17 @@ class Slot:
 
     def __init__(self) -> None:
         self.running = False
-        self.outcome: Outcome | None = None
+        self.outcome: JobResult | None = None
+
+    is_inline = False
 
     def is_starting(self) -> bool:
         return False
 
-    def start(self, assignment: Assignment) -> None:
+    def start(self, job: Job) -> None:
         self.running = True
 
-    def poll(self) -> Outcome | None:
+    def poll(self) -> JobResult | None:
         outcome, self.outcome = self.outcome, None
         return outcome
 
@@ -34,7 +36,7 @@ class Slot:
 
     def stop(self) -> None:
         if self.running:
-            self.running, self.outcome = False, Outcome("interrupted")
+            self.running, self.outcome = False, JobResult(JobState.INTERRUPTED)
 
     def kill(self) -> None:
         raise AssertionError("one signal kills nothing")
@@ -44,13 +46,13 @@ class Books:
     """Hands out one trial, and is interrupted as it does."""
 
     def __init__(self) -> None:
-        self.told: list[Outcome] = []
+        self.told: list[JobResult] = []
 
     def claim(self) -> SimpleNamespace:
         signal.raise_signal(signal.SIGTERM)
         return SimpleNamespace(number=0)
 
-    def tell(self, trial: SimpleNamespace, outcome: Outcome) -> bool:
+    def tell(self, trial: SimpleNamespace, outcome: JobResult) -> bool:
         self.told.append(outcome)
         return True
 
@@ -63,10 +65,10 @@ class Books:
 class Run(SimpleNamespace):
     number, started = 0, 0.0
 
-    def next_job(self) -> Assignment:
-        return Assignment("trial", (), "trial-0000", 0)
+    def next_job(self) -> Job:
+        return Job("trial", (), "trial-0000", 0)
 
-    def take(self, outcome: Outcome) -> Outcome:
+    def take(self, outcome: JobResult) -> JobResult:
         return outcome
 
 
@@ -94,7 +96,7 @@ class Stuck(Slot):
     def stop(self) -> None: ...
 
     def kill(self) -> None:
-        self.running, self.outcome = False, Outcome("failed", error="the worker died of SIGKILL")
+        self.running, self.outcome = False, JobResult(JobState.LOST, error="the worker died of SIGKILL")
 
 
 def controlled(books, slot, said: list[str]) -> Controller:
@@ -144,12 +146,12 @@ class Waiting(Slot):
 
     begun: int = 0
 
-    def start(self, assignment: Assignment) -> None:
+    def start(self, job: Job) -> None:
         self.begun += 1
-        super().start(assignment)
+        super().start(job)
 
     def end(self) -> None:
-        self.running, self.outcome = False, Outcome("complete", 1.0)
+        self.running, self.outcome = False, JobResult(JobState.COMPLETED, 1.0)
 
 
 class Many:
@@ -167,7 +169,7 @@ class Many:
     def remaining(self) -> int:
         return self.left
 
-    def tell(self, trial: SimpleNamespace, outcome: Outcome) -> bool:
+    def tell(self, trial: SimpleNamespace, outcome: JobResult) -> bool:
         return True
 
 
@@ -205,7 +207,7 @@ class Left(Slot):
     """Its job goes on when the sweep is stopped."""
 
     def stop(self) -> None:
-        self.running, self.outcome = False, Outcome("left")
+        self.running, self.outcome = False, JobResult(JobState.DETACHED)
 
 
 @pytest.mark.timeout(10)
@@ -227,9 +229,9 @@ class Starting(Slot):
         self.looks -= 1
         return self.looks >= 0
 
-    def start(self, assignment: Assignment) -> None:
+    def start(self, job: Job) -> None:
         assert self.looks < 0
-        self.outcome = Outcome("complete", 1.0)
+        self.outcome = JobResult(JobState.COMPLETED, 1.0)
 
 
 class Sequel:
@@ -244,7 +246,7 @@ class Sequel:
         self.left -= 1
         return SimpleNamespace(number=self.left) if self.left >= 0 else None
 
-    def tell(self, trial: SimpleNamespace, outcome: Outcome) -> bool:
+    def tell(self, trial: SimpleNamespace, outcome: JobResult) -> bool:
         self.told.append(trial.number)
         return True
 

@@ -10,17 +10,17 @@ from typing import Any
 import pytest
 
 from lightsweep.core.errors import RunFailed
-from lightsweep.sweeper.assignment import Assignment, Outcome, write_outcome
 from lightsweep.sweeper.executors import job_queue
 from lightsweep.sweeper.executors.cluster import DONE, FAULT, NO_FAULT, RUNNING, UNKNOWN, State
 from lightsweep.sweeper.executors.job_queue import JobSlot, Queue
 from lightsweep.sweeper.executors.node import NodeJob
+from lightsweep.sweeper.job import Job, JobResult, JobState, write_result
 from lightsweep.sweeper.reports import FileReports
 
 OUT_OF_MEMORY = State(FAULT, "it ran out of memory")
 CANCELLED = State(NO_FAULT, "the job was cancelled")
 PREEMPTED = State(NO_FAULT, "the job was preempted", final=False)
-COMPLETE = Outcome("complete", 0.5)
+COMPLETE = JobResult(JobState.COMPLETED, 0.5)
 
 
 class Scheduler:
@@ -100,8 +100,8 @@ def queue(open_queue) -> Queue:
     return open_queue()
 
 
-def assignment(number: int = 0, kind: str = "trial", reports: Any = None, **others: Any) -> Assignment:
-    return Assignment(kind, ("a=1",), f"trial-{number:04d}", number, reports, **others)
+def assignment(number: int = 0, kind: str = "trial", reports: Any = None, **others: Any) -> Job:
+    return Job(kind, ("a=1",), f"trial-{number:04d}", number, reports, **others)
 
 
 def submitted(queue: Queue, count: int = 1) -> list[Any]:
@@ -119,7 +119,7 @@ def test_what_is_handed_in_together_is_submitted_and_asked_for_together(queue, s
     jobs = [queue.hand_in(assignment(number)) for number in range(3)]
     for job in jobs:
         assert queue.outcome(job) is None
-    assert [[job.assignment.number for job in batch] for batch in scheduler.submitted] == [[0, 1, 2]]
+    assert [[job.job.number for job in batch] for batch in scheduler.submitted] == [[0, 1, 2]]
     assert scheduler.asked == [["1", "2", "3"]]
     assert json.loads((tmp_path / "trial-0001" / "job.json").read_text())["id"] == "2"
     queue.outcome(queue.hand_in(assignment(3)))
@@ -132,12 +132,12 @@ def test_a_job_takes_along_what_it_needs_and_no_way_to_the_study(queue, schedule
     ((one,), (other,)) = scheduler.submitted
     folder = str(tmp_path / "trial-0000")
     assert one == NodeJob(None, assignment(reports=FileReports(folder)), folder, one.token)
-    assert other.assignment.reports is None
+    assert other.job.reports is None
 
 
 def test_the_outcome_that_a_job_has_written_is_taken_at_once(queue, scheduler, tmp_path: Path) -> None:
     one, other = submitted(queue, 2)
-    write_outcome(COMPLETE, tmp_path / "trial-0000")
+    write_result(COMPLETE, tmp_path / "trial-0000")
     assert queue.outcome(one) == COMPLETE
     assert queue.outcome(other) is None
     assert scheduler.cancelled == []
@@ -152,18 +152,18 @@ def test_reports_come_before_the_outcome(queue, tmp_path: Path) -> None:
     assert queue.outcome(job) is None
     assert study.values == [(1, 0.25)]
     reports.report(2, 0.5)
-    write_outcome(Outcome("pruned"), tmp_path / "trial-0000")
-    assert queue.outcome(job) == Outcome("pruned")
+    write_result(JobResult(JobState.PRUNED), tmp_path / "trial-0000")
+    assert queue.outcome(job) == JobResult(JobState.PRUNED)
     assert study.values == [(1, 0.25), (2, 0.5)]
 
 
 def test_a_failure_names_its_log(queue, tmp_path: Path) -> None:
     (job,) = submitted(queue)
-    write_outcome(Outcome("failed", error="no luck", facts={"epochs": 3}), tmp_path / "trial-0000")
-    assert queue.outcome(job) == Outcome("failed", error="no luck (log: .submitit/1.err)", facts={"epochs": 3})
+    write_result(JobResult(JobState.FAILED, error="no luck", facts={"epochs": 3}), tmp_path / "trial-0000")
+    assert queue.outcome(job) == JobResult(JobState.FAILED, error="no luck (log: .submitit/1.err)", facts={"epochs": 3})
 
 
-def ends(queue: Queue, job: Any, later: Callable[[float], None]) -> tuple[float, Outcome]:
+def ends(queue: Queue, job: Any, later: Callable[[float], None]) -> tuple[float, JobResult]:
     """After how many seconds there is an outcome, and which one."""
     for second in range(120):
         if (outcome := queue.outcome(job)) is not None:
@@ -172,33 +172,46 @@ def ends(queue: Queue, job: Any, later: Callable[[float], None]) -> tuple[float,
     raise AssertionError("it does not end")
 
 
-INTERRUPTED, LOST = Outcome("interrupted", facts={"epochs": 2}), Outcome("interrupted", error="no database")
+INTERRUPTED, LOST = (
+    JobResult(JobState.INTERRUPTED, facts={"epochs": 2}, by_signal=True),
+    JobResult(JobState.INTERRUPTED, error="no database"),
+)
 LOG = "(log: .submitit/1.err)"
-ENDS: dict[str, tuple[State, Outcome | None, Outcome, tuple[int, int]]] = {
-    "a fault": (OUT_OF_MEMORY, None, Outcome("failed", error=f"it ran out of memory {LOG}"), (0, 6)),
+ENDS: dict[str, tuple[State, JobResult | None, JobResult, tuple[int, int]]] = {
+    "a fault": (OUT_OF_MEMORY, None, JobResult(JobState.FAILED, error=f"it ran out of memory {LOG}"), (0, 6)),
     "a fault after a warning": (
         OUT_OF_MEMORY,
         INTERRUPTED,
-        Outcome("failed", error=f"it ran out of memory {LOG}", facts={"epochs": 2}),
+        JobResult(JobState.FAILED, error=f"it ran out of memory {LOG}", facts={"epochs": 2}),
         (0, 6),
     ),
-    "no fault": (CANCELLED, None, Outcome("interrupted", error="the job was cancelled"), (0, 6)),
+    "no fault": (CANCELLED, None, JobResult(JobState.INTERRUPTED, error="the job was cancelled"), (0, 6)),
     "no fault, ended in order": (
         CANCELLED,
         INTERRUPTED,
-        Outcome("interrupted", error="the job was cancelled", facts={"epochs": 2}),
+        JobResult(JobState.INTERRUPTED, error="the job was cancelled", facts={"epochs": 2}),
         (0, 6),
     ),
-    "no fault that settles": (PREEMPTED, None, Outcome("interrupted", error="the job was preempted"), (15, 22)),
-    "without a result": (State(DONE), None, Outcome("failed", error=f"the job ended without a result {LOG}"), (20, 27)),
+    "no fault that settles": (
+        PREEMPTED,
+        None,
+        JobResult(JobState.INTERRUPTED, error="the job was preempted"),
+        (15, 22),
+    ),
+    "without a result": (
+        State(DONE),
+        None,
+        JobResult(JobState.FAILED, error=f"the job ended without a result {LOG}"),
+        (20, 27),
+    ),
     "told to end": (
         State(DONE),
         INTERRUPTED,
-        Outcome("interrupted", error="the job was told to end by a signal", facts={"epochs": 2}),
+        JobResult(JobState.INTERRUPTED, error="the job was ended by a signal", facts={"epochs": 2}),
         (20, 27),
     ),
     "lost its study": (State(DONE), LOST, LOST, (20, 27)),
-    "unknown": (State(UNKNOWN), None, Outcome("interrupted", error="fake knows the job 1 no more"), (60, 67)),
+    "unknown": (State(UNKNOWN), None, JobResult(JobState.INTERRUPTED, error="fake knows the job 1 no more"), (60, 67)),
 }
 
 
@@ -207,7 +220,7 @@ def test_the_schedulers_word(queue, scheduler, later, tmp_path, state, written, 
     (job,) = submitted(queue)
     scheduler.known["1"] = state
     if written is not None:
-        write_outcome(written, tmp_path / "trial-0000")
+        write_result(written, tmp_path / "trial-0000")
     after, found = ends(queue, job, later)
     assert found == outcome
     assert seconds[0] <= after <= seconds[1]
@@ -221,7 +234,7 @@ def test_a_result_that_is_seen_late_counts(queue, scheduler, later, tmp_path: Pa
     for _ in range(12):
         assert queue.outcome(job) is None
         later(1.0)
-    write_outcome(COMPLETE, tmp_path / "trial-0000")
+    write_result(COMPLETE, tmp_path / "trial-0000")
     assert queue.outcome(job) == COMPLETE
 
 
@@ -230,13 +243,13 @@ def test_a_job_that_is_put_back_into_the_queue_is_waited_for(queue, scheduler, l
     """As often as it is, however long it waits there. It says that it was interrupted each time."""
     (job,) = submitted(queue)
     for _ in range(3):
-        write_outcome(INTERRUPTED, tmp_path / "trial-0000")
+        write_result(INTERRUPTED, tmp_path / "trial-0000")
         for word, seconds in ((state, 13), (State(RUNNING), 500)):
             scheduler.known["1"] = word
             for _ in range(2):
                 assert queue.outcome(job) is None
                 later(seconds / 2)
-    write_outcome(COMPLETE, tmp_path / "trial-0000")
+    write_result(COMPLETE, tmp_path / "trial-0000")
     assert queue.outcome(job) == COMPLETE
     assert scheduler.cancelled == []
 
@@ -249,7 +262,7 @@ def test_a_scheduler_that_does_not_answer_ends_no_job(queue, scheduler, later) -
         later(60.0)
     scheduler.answers = True
     scheduler.known["1"] = OUT_OF_MEMORY
-    assert queue.outcome(job).state == "failed"
+    assert queue.outcome(job).state == JobState.FAILED
 
 
 @pytest.mark.parametrize(
@@ -269,7 +282,7 @@ def test_a_job_that_ends_without_a_result_has_failed_with_its_last_line(
     scheduler.known["1"] = State(DONE)
     (tmp_path / ".submitit").mkdir()
     (tmp_path / ".submitit" / "1.err").write_bytes(log)
-    assert ends(queue, job, later)[1] == Outcome("failed", error=f"{error} {LOG}")
+    assert ends(queue, job, later)[1] == JobResult(JobState.FAILED, error=f"{error} {LOG}")
 
 
 def test_a_log_elsewhere_is_named_by_its_whole_path(queue, scheduler, later, tmp_path: Path) -> None:
@@ -286,12 +299,12 @@ def test_an_interruption_cancels_the_jobs_and_takes_what_they_leave(queue, sched
     queue.stop()
     assert scheduler.cancelled == []  # it is called in a signal's handler
     assert queue.outcome(one) is None
-    assert queue.outcome(waiting) == Outcome("interrupted", error="it was not submitted yet")
+    assert queue.outcome(waiting) == JobResult(JobState.INTERRUPTED, error="it was not submitted yet")
     assert scheduler.cancelled == ["1", "2"]
     assert len(scheduler.submitted) == 1
-    write_outcome(COMPLETE, tmp_path / "trial-0000")
+    write_result(COMPLETE, tmp_path / "trial-0000")
     assert queue.outcome(one) == COMPLETE
-    write_outcome(INTERRUPTED, tmp_path / "trial-0001")
+    write_result(INTERRUPTED, tmp_path / "trial-0001")
     assert queue.outcome(other) is None  # it may still be at its last checkpoint
     scheduler.known["2"] = State(DONE)
     later(6.0)
@@ -306,7 +319,7 @@ def test_what_does_not_end_is_given_up(queue, scheduler, capsys) -> None:
     assert queue.outcome(jobs[0]) is None
     capsys.readouterr()
     queue.kill()
-    assert [queue.outcome(job) for job in jobs] == [Outcome("interrupted", error="cancelled")] * 3
+    assert [queue.outcome(job) for job in jobs] == [JobResult(JobState.INTERRUPTED, error="cancelled")] * 3
     assert capsys.readouterr().out == "cancelled 3 jobs (1, 2, 3)\n"
     assert scheduler.cancelled == ["1", "2", "3"] * 2
 
@@ -317,11 +330,11 @@ def test_jobs_are_left_where_that_is_wanted_and_taken_by_the_next_sweeper(
     queue = open_queue(leave=True)
     one, other = submitted(queue, 2)
     waiting = queue.hand_in(assignment(2))
-    write_outcome(COMPLETE, tmp_path / "trial-0000")
+    write_result(COMPLETE, tmp_path / "trial-0000")
     queue.stop()
     assert queue.outcome(one) == COMPLETE
-    assert queue.outcome(other) == Outcome("left")
-    assert queue.outcome(waiting).state == "interrupted"
+    assert queue.outcome(other) == JobResult(JobState.DETACHED)
+    assert queue.outcome(waiting).state == JobState.INTERRUPTED
     assert scheduler.cancelled == []
     assert capsys.readouterr().out == "left 2 jobs (1, 2) to run: the same command takes the results\n"
     scheduler.ours = {"2"}
@@ -330,7 +343,7 @@ def test_jobs_are_left_where_that_is_wanted_and_taken_by_the_next_sweeper(
     assert not again.has_job(tmp_path / "trial-0002")
     (job,) = (again.hand_in(assignment(1)),)
     assert again.outcome(job) is None
-    write_outcome(COMPLETE, tmp_path / "trial-0001")
+    write_result(COMPLETE, tmp_path / "trial-0001")
     assert again.outcome(job) == COMPLETE
     assert len(scheduler.submitted) == 1
 
@@ -370,7 +383,7 @@ def test_a_job_of_a_sweeper_that_is_gone_is_waited_for(open_queue, scheduler, tm
     assert queue.has_job(tmp_path / "trial-0000")
     job = queue.hand_in(assignment())
     scheduler.known["1"] = OUT_OF_MEMORY
-    assert queue.outcome(job) == Outcome("failed", error=f"it ran out of memory {LOG}")
+    assert queue.outcome(job) == JobResult(JobState.FAILED, error=f"it ran out of memory {LOG}")
     assert len(scheduler.submitted) == 1
 
 
@@ -385,21 +398,21 @@ def test_the_result_of_a_job_that_the_scheduler_has_forgotten_is_taken(open_queu
     submitted(open_queue())
     queue = open_queue()
     assert not queue.has_job(tmp_path / "trial-0000")  # it has left nothing
-    write_outcome(COMPLETE, tmp_path / "trial-0000")
+    write_result(COMPLETE, tmp_path / "trial-0000")
     assert queue.has_job(tmp_path / "trial-0000")
     assert queue.outcome(queue.hand_in(assignment())) == COMPLETE
 
 
 @pytest.mark.parametrize("left", [INTERRUPTED, COMPLETE, None])
 def test_a_job_that_only_a_file_claims_is_neither_asked_for_nor_cancelled(
-    queue, scheduler, tmp_path: Path, left: Outcome | None
+    queue, scheduler, tmp_path: Path, left: JobResult | None
 ) -> None:
     """It may be another job of this person's, or an option of the scheduler's commands."""
     folder = tmp_path / "trial-0000"
     mark(folder, {**FINE, "id": "--me", "overrides": ["a=1"]})
     (folder / "outcome.json").write_text("x")
     if left is not None:
-        write_outcome(left, folder)
+        write_result(left, folder)
     assert queue.has_job(folder)
     assert not queue.has_job(folder, ("a=2",))
     job = queue.hand_in(assignment())
@@ -474,7 +487,7 @@ def test_a_log_outside_the_sweeps_folder_is_not_read(queue, scheduler, tmp_path:
     scheduler.ours, scheduler.known["7"] = {"7"}, State(DONE)
     mark(tmp_path / "trial-0000", {**FINE, "log": log.format(outside=secret)})
     _, outcome = ends(queue, queue.hand_in(assignment()), later)
-    assert outcome == Outcome("failed", error="the job ended without a result (log: unknown)")
+    assert outcome == JobResult(JobState.FAILED, error="the job ended without a result (log: unknown)")
 
 
 def test_a_slot_has_one_job_after_the_other(queue, tmp_path: Path) -> None:
@@ -483,21 +496,21 @@ def test_a_slot_has_one_job_after_the_other(queue, tmp_path: Path) -> None:
     for number in range(2):
         slot.start(assignment(number))
         assert slot.poll() is None
-        write_outcome(COMPLETE, tmp_path / f"trial-{number:04d}")
+        write_result(COMPLETE, tmp_path / f"trial-{number:04d}")
         assert slot.poll() == COMPLETE
         assert slot.poll() is None
     assert slot.waitables() == []
 
 
-@pytest.mark.parametrize("end", [Outcome("failed", error="x"), Outcome("interrupted"), COMPLETE])
+@pytest.mark.parametrize("end", [JobResult(JobState.FAILED, error="x"), JobResult(JobState.INTERRUPTED), COMPLETE])
 def test_a_confirmation_that_has_come_to_an_end_is_no_job_of_the_next_one(
-    open_queue, scheduler, tmp_path: Path, later, end: Outcome
+    open_queue, scheduler, tmp_path: Path, later, end: JobResult
 ) -> None:
     """It is run again where it failed, or where another trial is the best by then."""
     queue = open_queue()
     job = queue.hand_in(assignment(kind="confirmation"))
     assert queue.outcome(job) is None
-    write_outcome(end, tmp_path / "trial-0000")
+    write_result(end, tmp_path / "trial-0000")
     scheduler.known["1"], scheduler.ours = State(DONE), {"1"}
     assert ends(queue, job, later)[1].state == end.state
     assert not open_queue().has_job(tmp_path / "trial-0000")
@@ -532,7 +545,7 @@ def test_a_scheduler_that_cancels_nothing_is_asked_again_and_the_job_is_left(que
     assert "cancelled" not in capsys.readouterr().out
     later(2)
     queue.kill()
-    assert queue.outcome(job) == Outcome("left")  # its trial goes on, and is found by the next sweeper
+    assert queue.outcome(job) == JobResult(JobState.DETACHED)  # its trial goes on, and is found by the next sweeper
     assert "fake did not cancel the job 1: it goes on" in capsys.readouterr().out
 
 
@@ -544,7 +557,7 @@ def test_ctrl_c_while_a_job_begins_is_no_fault_of_it(queue, scheduler) -> None:
     queue._next_look = 0.0
     outcome = queue.outcome(job)
     assert outcome is not None
-    assert outcome.state == "interrupted"
+    assert outcome.state == JobState.INTERRUPTED
 
 
 def test_a_job_that_may_have_been_submitted_does_not_begin_beside_its_successor(queue, tmp_path: Path) -> None:

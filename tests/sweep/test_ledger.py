@@ -10,13 +10,14 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from lightsweep.runs.run_folder import JOURNAL
-from lightsweep.sweeper import liveness
-from lightsweep.sweeper.assignment import Outcome
+from lightsweep.core.paths import JOURNAL
+from lightsweep.sweeper import leases
 from lightsweep.sweeper.executors import workers
-from lightsweep.sweeper.ledger import Ledger, ended, is_interrupted
-from lightsweep.sweeper.liveness import LOST_AFTER, is_alive
+from lightsweep.sweeper.job import JobResult, JobState
+from lightsweep.sweeper.leases import LOST_AFTER, is_alive
 from lightsweep.sweeper.storage import Address, connect
+from lightsweep.sweeper.trial_queue import TrialQueue
+from lightsweep.sweeper.trials import count_ended, is_interrupted
 
 
 @pytest.fixture
@@ -25,10 +26,10 @@ def open_ledger(tmp_path: Path):
     address = Address(str(tmp_path / JOURNAL), "study")
     opened = []
 
-    def ledger(n_trials: int = 3, retries: int = 3) -> Ledger:
+    def ledger(n_trials: int = 3, retries: int = 3) -> TrialQueue:
         connect.cache_clear()
         study = optuna.create_study(study_name="study", storage=connect(address.place), load_if_exists=True)
-        opened.append(Ledger(study, address, n_trials=n_trials, retries=retries))
+        opened.append(TrialQueue(study, address, n_trials=n_trials, retries=retries))
         return opened[-1]
 
     yield ledger
@@ -40,8 +41,8 @@ def test_hands_out_no_more_than_the_total(open_ledger) -> None:
     ledger = open_ledger(n_trials=2)
     first, second = ledger.claim(), ledger.claim()
     assert ledger.claim() is None
-    ledger.tell(first, Outcome("complete", 1.0))
-    ledger.tell(second, Outcome("failed", error="no luck"))
+    ledger.tell(first, JobResult(JobState.COMPLETED, 1.0))
+    ledger.tell(second, JobResult(JobState.FAILED, error="no luck"))
     assert ledger.claim() is None
     assert ledger.is_done()
     assert ledger.trials()[1].user_attrs["error"] == "no luck"
@@ -58,12 +59,12 @@ def test_an_interrupted_trial_does_not_count_and_is_asked_for_again(open_ledger)
     ledger = open_ledger(n_trials=1)
     trial = ledger.claim()
     trial.suggest_float("x", 0, 1)
-    ledger.tell(trial, Outcome("interrupted"))
+    ledger.tell(trial, JobResult(JobState.INTERRUPTED))
     again = ledger.claim()
     assert again.number == 1
     assert again.suggest_float("x", 0, 1) == trial.params["x"]
-    assert ended(ledger.trials()) == 0
-    ledger.tell(again, Outcome("complete", 0.5))
+    assert count_ended(ledger.trials()) == 0
+    ledger.tell(again, JobResult(JobState.COMPLETED, 0.5))
     assert ledger.is_done()
     assert is_interrupted(ledger.trials()[0])
     assert ledger.trials()[1].user_attrs["retry_of"] == 0
@@ -73,10 +74,10 @@ def test_a_retry_that_was_cut_off_before_it_had_its_parameters_keeps_them(open_l
     ledger = open_ledger(n_trials=1)
     first = ledger.claim()
     wanted = {name: first.suggest_float(name, 0, 1) for name in ("x", "y")}
-    ledger.tell(first, Outcome("interrupted"))
+    ledger.tell(first, JobResult(JobState.INTERRUPTED))
     second = ledger.claim()
     second.suggest_float("x", 0, 1)
-    ledger.tell(second, Outcome("interrupted"))
+    ledger.tell(second, JobResult(JobState.INTERRUPTED))
     third = ledger.claim()
     assert {name: third.suggest_float(name, 0, 1) for name in ("x", "y")} == wanted
 
@@ -147,14 +148,14 @@ def test_a_result_that_comes_too_late_is_refused(open_ledger) -> None:
     trial = slow.claim()
     slow.owner.resign(trials_left=True)
     open_ledger(n_trials=2).claim()
-    assert not slow.tell(trial, Outcome("complete", 1.0))
+    assert not slow.tell(trial, JobResult(JobState.COMPLETED, 1.0))
     assert slow.trials()[0].state == TrialState.FAIL
 
 
 def test_spent_retries_are_a_failure_that_counts(open_ledger) -> None:
     ledger = open_ledger(n_trials=1, retries=2)
     for _ in range(3):
-        ledger.tell(ledger.claim(), Outcome("interrupted"))
+        ledger.tell(ledger.claim(), JobResult(JobState.INTERRUPTED))
     assert ledger.claim() is None
     assert [is_interrupted(trial) for trial in ledger.trials()] == [True, True, False]
     assert ledger.trials()[2].user_attrs["error"] == "interrupted 3 times"
@@ -181,7 +182,7 @@ def test_a_torn_line_is_cut_off_before_the_next_is_written(open_ledger, tmp_path
 @pytest.fixture
 def on_a_server(open_ledger, monkeypatch: pytest.MonkeyPatch):
     """The same ledgers, as if their journal were a database that other machines reach."""
-    monkeypatch.setattr("lightsweep.sweeper.ledger.is_server", lambda address: True)
+    monkeypatch.setattr("lightsweep.sweeper.trial_queue.is_server", lambda address: True)
     return open_ledger
 
 
@@ -216,7 +217,7 @@ def left(open_ledger):
     claimed[1].suggest_float("x", 0, 1)
     gone.owner.resign(trials_left=True)
 
-    def sweeper() -> Ledger:
+    def sweeper() -> TrialQueue:
         ledger = open_ledger(n_trials=3)
         ledger.goes_on = lambda number: number == 1
         return ledger
@@ -235,8 +236,8 @@ def test_a_trial_whose_job_goes_on_is_taken_over_first_and_as_it_is(left) -> Non
     assert is_interrupted(before)  # nothing of it goes on
     assert [trial.user_attrs.get("retry_of") for trial in ledger.trials()] == [None, None, 0, None]
     assert ledger.claim() is None
-    assert ledger.tell(adopted, Outcome("complete", 1.0))
-    assert ended(ledger.trials()) == 1
+    assert ledger.tell(adopted, JobResult(JobState.COMPLETED, 1.0))
+    assert count_ended(ledger.trials()) == 1
 
 
 def test_one_of_two_sweepers_takes_it_over(left) -> None:
@@ -288,7 +289,7 @@ def test_a_trial_of_a_sweeper_that_lives_is_left_to_it(open_ledger) -> None:
     trial = one.claim()
     other.goes_on = lambda number: True
     assert other.claim().number == 1
-    assert one.tell(trial, Outcome("complete", 1.0))
+    assert one.tell(trial, JobResult(JobState.COMPLETED, 1.0))
 
 
 def test_a_trial_that_is_lost_while_it_is_told_is_refused(open_ledger, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -296,7 +297,7 @@ def test_a_trial_that_is_lost_while_it_is_told_is_refused(open_ledger, monkeypat
     trial = late.claim()
     monkeypatch.setattr(late, "_state", lambda trial: TrialState.RUNNING)  # it was, when it was asked
     other.study.tell(trial.number, state=TrialState.FAIL)
-    assert not late.tell(trial, Outcome("complete", 1.0, facts={"epochs": 3}))
+    assert not late.tell(trial, JobResult(JobState.COMPLETED, 1.0, facts={"epochs": 3}))
     late._mine[trial.number] = trial
     late._renewed = -1e9
     late.renew()
@@ -309,29 +310,29 @@ def test_a_grid_is_finished_after_an_interruption(tmp_path: Path) -> None:
     study = optuna.create_study(
         study_name="study", storage=connect(address.place), sampler=optuna.samplers.GridSampler(grid, seed=1)
     )
-    ledger = Ledger(study, address, n_trials=6, retries=3)
+    ledger = TrialQueue(study, address, n_trials=6, retries=3)
     interrupted = 0
     while (trial := ledger.claim()) is not None:
         trial.suggest_categorical("x", grid["x"])
         if trial.number in (1, 5, 6):  # before it has all of its parameters, also the last of all
             interrupted += 1
-            ledger.tell(trial, Outcome("interrupted"))
+            ledger.tell(trial, JobResult(JobState.INTERRUPTED))
             continue
         trial.suggest_categorical("y", grid["y"])
-        ledger.tell(trial, Outcome("complete", 1.0))
+        ledger.tell(trial, JobResult(JobState.COMPLETED, 1.0))
     ledger.close()
     visited = [tuple(trial.params.values()) for trial in ledger.trials() if trial.state == TrialState.COMPLETE]
     assert interrupted == 3
     assert sorted(visited) == [(x, y) for x in grid["x"] for y in grid["y"]]
 
 
-def seen(ledger: Ledger) -> float:
+def seen(ledger: TrialQueue) -> float:
     return ledger.trials()[0].user_attrs["lightsweep"]["seen"]
 
 
 @pytest.fixture
 def quickly_renewed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lightsweep.sweeper.liveness.RENEW_EVERY", 0.05)
+    monkeypatch.setattr("lightsweep.sweeper.leases.RENEW_EVERY", 0.05)
 
 
 @pytest.mark.usefixtures("quickly_renewed")
@@ -339,7 +340,7 @@ def test_a_lease_is_renewed_while_a_trial_keeps_the_sweeper_busy(open_ledger) ->
     ledger, other = open_ledger(), open_ledger()
     ledger.claim()
     first = seen(other)
-    with liveness.renewing(ledger.renew):
+    with leases.renewing(ledger.renew):
         time.sleep(0.5)  # as a trial in this process does
         again = seen(other)
         assert again > first
@@ -360,7 +361,7 @@ def test_a_renewal_that_fails_ends_nothing(open_ledger, monkeypatch: pytest.Monk
         failures.append(arguments)
         raise OSError("the server is gone")
 
-    with liveness.renewing(ledger.renew):
+    with leases.renewing(ledger.renew):
         with monkeypatch.context() as patch:
             patch.setattr(storage, "set_trial_user_attr", down)
             time.sleep(0.3)
@@ -368,7 +369,7 @@ def test_a_renewal_that_fails_ends_nothing(open_ledger, monkeypatch: pytest.Monk
         time.sleep(0.3)
         assert len(failures) > 1
         assert seen(ledger) > first
-    assert ledger.tell(trial, Outcome("complete", 1.0))
+    assert ledger.tell(trial, JobResult(JobState.COMPLETED, 1.0))
 
 
 @pytest.mark.usefixtures("quickly_renewed")
@@ -378,7 +379,7 @@ def test_books_are_kept_while_they_are_renewed(tmp_path: Path, kind: str) -> Non
     place = {"journal": str(tmp_path / JOURNAL), "sqlite": f"sqlite:///{tmp_path}/study.db"}[kind]
     connect.cache_clear()
     study = optuna.create_study(study_name="study", storage=connect(place))
-    ledger = Ledger(study, Address(place, "study"), n_trials=25, retries=0)
+    ledger = TrialQueue(study, Address(place, "study"), n_trials=25, retries=0)
     stop = threading.Event()
 
     def renew() -> None:
@@ -391,7 +392,7 @@ def test_books_are_kept_while_they_are_renewed(tmp_path: Path, kind: str) -> Non
         while (trial := ledger.claim()) is not None:
             trial.suggest_float("x", 0, 1)
             trial.report(0.5, 1)
-            assert ledger.tell(trial, Outcome("complete", 1.0))
+            assert ledger.tell(trial, JobResult(JobState.COMPLETED, 1.0))
     finally:
         stop.set()
         thread.join(10)
@@ -401,12 +402,12 @@ def test_books_are_kept_while_they_are_renewed(tmp_path: Path, kind: str) -> Non
 
 def test_a_trial_in_this_process_does_not_keep_the_lease_from_being_renewed(tiny_sweep, monkeypatch) -> None:
     """The loop has no turn while a trial runs with n_jobs=0."""
-    monkeypatch.setattr("lightsweep.sweeper.liveness.RENEW_EVERY", 0.05)
+    monkeypatch.setattr("lightsweep.sweeper.leases.RENEW_EVERY", 0.05)
     renewed: list[float] = []
     running: list[tuple[float, float]] = []
-    renew, run = Ledger.renew, workers.run
+    renew, run = TrialQueue.renew, workers.run_job
 
-    def watched(ledger: Ledger) -> None:
+    def watched(ledger: TrialQueue) -> None:
         renew(ledger)
         renewed.append(time.monotonic())
 
@@ -417,7 +418,7 @@ def test_a_trial_in_this_process_does_not_keep_the_lease_from_being_renewed(tiny
         running.append((begun, time.monotonic()))
         return outcome
 
-    monkeypatch.setattr(Ledger, "renew", watched)
+    monkeypatch.setattr(TrialQueue, "renew", watched)
     monkeypatch.setattr(workers, "run", timed)
     assert tiny_sweep("hydra.sweeper.n_trials=2").code == 0
     for begun, over in running:

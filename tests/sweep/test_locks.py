@@ -12,8 +12,9 @@ from optuna.storages.journal import JournalFileBackend
 
 from lightsweep.core.errors import Interrupted
 from lightsweep.sweeper import journal, locks
-from lightsweep.sweeper.liveness import Owner
-from lightsweep.sweeper.locks import FileLock, JournalLock
+from lightsweep.sweeper.journal import JournalLock
+from lightsweep.sweeper.leases import Owner
+from lightsweep.sweeper.locks import FileLock
 from lightsweep.sweeper.storage import connect
 
 
@@ -38,7 +39,7 @@ def test_a_signal_while_a_journal_is_locked_leaves_it_free(tmp_path: Path, monke
         raise Interrupted(15)
 
     with monkeypatch.context() as patch:
-        where = (locks.fcntl, "flock") if place == "flock" else (journal, "cut_off_the_unfinished")
+        where = (locks.fcntl, "flock") if place == "flock" else (journal, "remove_torn_line")
         patch.setattr(*where, interrupted)
         with pytest.raises(Interrupted):
             lock.acquire()

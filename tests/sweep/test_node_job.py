@@ -13,15 +13,15 @@ import pytest
 from omegaconf import OmegaConf
 
 from lightsweep.core import signals
-from lightsweep.sweeper.assignment import OUTCOME, Assignment, Outcome, read_outcome, write_outcome
 from lightsweep.sweeper.executors import job_marks, node
 from lightsweep.sweeper.executors.job_marks import Mark
 from lightsweep.sweeper.executors.node import NodeJob
+from lightsweep.sweeper.job import RESULT_FILE, Job, JobResult, JobState, read_result, write_result
 
 utils = pytest.importorskip("submitit.core.utils", reason="needs the extra: pip install 'lightsweep[slurm]'")
 
-COMPLETE = Outcome("complete", 0.5, facts={"epochs": 3})
-INTERRUPTED = Outcome("interrupted", facts={"epochs": 2})
+COMPLETE = JobResult(JobState.COMPLETED, 0.5, facts={"epochs": 3})
+INTERRUPTED = JobResult(JobState.INTERRUPTED, facts={"epochs": 2}, by_signal=True)
 PLACE = SimpleNamespace(config=OmegaConf.create({"hydra": {"job": {"name": "toy"}}}))
 
 
@@ -36,16 +36,16 @@ def _own_signals(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Outcome | None]:
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., JobResult | None]:
     """Run a job whose function is this one; gives the outcome that it leaves."""
 
-    def ran(function: Callable[[], Outcome]) -> Outcome | None:
-        monkeypatch.setattr(node, "run", lambda place, assignment: function())
+    def ran(function: Callable[[], JobResult]) -> JobResult | None:
+        monkeypatch.setattr(node, "run_job", lambda place, job: function())
         folder = tmp_path / "trial-0000"
         folder.mkdir(exist_ok=True)
         job_marks.write(Mark("slurm", "7", "", [], "mine"), folder)
-        NodeJob(PLACE, Assignment("trial", (), "trial-0000", 0), str(folder), "mine")()
-        return read_outcome(tmp_path / "trial-0000")
+        NodeJob(PLACE, Job("trial", (), "trial-0000", 0), str(folder), "mine")()
+        return read_result(tmp_path / "trial-0000")
 
     return ran
 
@@ -66,8 +66,8 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path
     return commands
 
 
-def told_to_end(signum: signal.Signals) -> Callable[[], Outcome]:
-    def function() -> Outcome:
+def told_to_end(signum: signal.Signals) -> Callable[[], JobResult]:
+    def function() -> JobResult:
         os.kill(os.getpid(), signum)
         signal.sigtimedwait([], 1)  # the handler raises
         raise AssertionError("it was not told")
@@ -77,19 +77,19 @@ def told_to_end(signum: signal.Signals) -> Callable[[], Outcome]:
 
 def test_leaves_its_outcome(run) -> None:
     assert run(lambda: COMPLETE) == COMPLETE
-    assert run(lambda: Outcome("failed", error="x")) == Outcome("failed", error="x")
+    assert run(lambda: JobResult(JobState.FAILED, error="x")) == JobResult(JobState.FAILED, error="x")
 
 
 def test_that_of_the_time_before_is_gone_while_it_runs(run, tmp_path: Path) -> None:
     (tmp_path / "trial-0000").mkdir()
-    write_outcome(INTERRUPTED, tmp_path / "trial-0000")
+    write_result(INTERRUPTED, tmp_path / "trial-0000")
     seen = []
-    run(lambda: seen.append((tmp_path / "trial-0000" / OUTCOME).exists()) or COMPLETE)
+    run(lambda: seen.append((tmp_path / "trial-0000" / RESULT_FILE).exists()) or COMPLETE)
     assert seen == [False]
 
 
 def test_a_job_that_is_cancelled_is_interrupted(run) -> None:
-    assert run(told_to_end(signal.SIGTERM)) == Outcome("interrupted")
+    assert run(told_to_end(signal.SIGTERM)) == JobResult(JobState.INTERRUPTED, by_signal=True)
 
 
 @pytest.mark.parametrize(("state", "again"), [("RUNNING", True), ("COMPLETING", False), ("", False)])
@@ -100,7 +100,7 @@ def test_one_that_makes_room_is_put_back_and_leaves_nothing(run, slurm, tmp_path
             run(lambda: INTERRUPTED)
         assert end.value.code == 1
         assert requeued.read_text() == "requeue 7\n"
-        assert not (tmp_path / "trial-0000" / OUTCOME).exists()
+        assert not (tmp_path / "trial-0000" / RESULT_FILE).exists()
     else:
         assert run(lambda: INTERRUPTED) == INTERRUPTED
         assert not requeued.exists()
@@ -120,8 +120,11 @@ def test_an_end_in_order_puts_nothing_back(run, slurm) -> None:
 @pytest.mark.parametrize(
     ("raised", "outcome"),
     [
-        (utils.UncompletedJobError, Outcome("failed", error="the time limit was reached (hydra.launcher.timeout_min)")),
-        (FileNotFoundError, Outcome("interrupted")),
+        (
+            utils.UncompletedJobError,
+            JobResult(JobState.FAILED, error="the time limit was reached (hydra.launcher.timeout_min)"),
+        ),
+        (FileNotFoundError, JobResult(JobState.INTERRUPTED, by_signal=True)),
         (SystemExit, None),  # put back, the process ends
     ],
 )
@@ -136,7 +139,7 @@ def test_the_warning_before_the_time_limit_is_handed_to_submitit(run, tmp_path, 
     if outcome is None:
         with pytest.raises(SystemExit):
             run(told_to_end(signal.SIGUSR2))
-        assert read_outcome(tmp_path / "trial-0000") is None
+        assert read_result(tmp_path / "trial-0000") is None
     else:
         assert run(told_to_end(signal.SIGUSR2)) == outcome
     assert called == [signal.SIGUSR2]
@@ -146,7 +149,7 @@ def test_a_warning_that_came_too_late_changes_nothing(run) -> None:
     def submitits(signum, frame) -> None:
         raise AssertionError("the job had ended")
 
-    def function() -> Outcome:
+    def function() -> JobResult:
         try:
             told_to_end(signal.SIGUSR2)()
         except BaseException:
@@ -158,7 +161,7 @@ def test_a_warning_that_came_too_late_changes_nothing(run) -> None:
 
 
 def test_it_travels_and_is_started_again_as_it_is(tmp_path: Path) -> None:
-    job = NodeJob(None, Assignment("trial", ("a=1",), "trial-0000", 0), str(tmp_path), "mine")
+    job = NodeJob(None, Job("trial", ("a=1",), "trial-0000", 0), str(tmp_path), "mine")
     assert pickle.loads(pickle.dumps(job)) == job
     assert job.checkpoint().function == job
 
@@ -170,11 +173,11 @@ MARK = {"cluster": "slurm", "id": "7", "log": "", "overrides": []}
 def test_a_job_whose_folder_is_another_ones_does_not_begin(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mark
 ) -> None:
-    monkeypatch.setattr(node, "run", lambda place, assignment: pytest.fail("it has begun"))
+    monkeypatch.setattr(node, "run_job", lambda place, job: pytest.fail("it has begun"))
     if mark is not None:
         (tmp_path / "job.json").write_text(json.dumps(mark))
-    NodeJob(PLACE, Assignment("trial", (), "trial-0000", 0), str(tmp_path), "mine")()
-    assert read_outcome(tmp_path) is None
+    NodeJob(PLACE, Job("trial", (), "trial-0000", 0), str(tmp_path), "mine")()
+    assert read_result(tmp_path) is None
 
 
 def test_a_job_whose_sweeper_was_killed_too_early_writes_its_own_number(run, tmp_path: Path, monkeypatch) -> None:
@@ -183,6 +186,6 @@ def test_a_job_whose_sweeper_was_killed_too_early_writes_its_own_number(run, tmp
     folder = tmp_path / "trial-0000"
     folder.mkdir()
     job_marks.write(Mark("slurm", None, "", [], "mine"), folder)
-    monkeypatch.setattr(node, "run", lambda place, assignment: Outcome("complete", 1.0))
-    NodeJob(PLACE, Assignment("trial", (), "trial-0000", 0), str(folder), "mine")()
+    monkeypatch.setattr(node, "run_job", lambda place, job: JobResult(JobState.COMPLETED, 1.0))
+    NodeJob(PLACE, Job("trial", (), "trial-0000", 0), str(folder), "mine")()
     assert job_marks.read(folder) == Mark("slurm", "12", "", [], "mine")

@@ -7,10 +7,9 @@ from threading import Thread
 import optuna
 import pytest
 
-from lightsweep.runs.run_folder import JOURNAL
-from lightsweep.sweeper import liveness
-from lightsweep.sweeper.liveness import LOST_AFTER, Owner
-from lightsweep.sweeper.office import Office
+from lightsweep.core.paths import JOURNAL
+from lightsweep.sweeper import leases
+from lightsweep.sweeper.leases import LOST_AFTER, Lease, Owner
 from lightsweep.sweeper.storage import connect
 
 
@@ -19,12 +18,12 @@ def candidate(tmp_path: Path):
     """Sweepers of one study, each with a connection and a name of its own."""
     owners = []
 
-    def make(name: str | None = None) -> Office:
+    def make(name: str | None = None) -> Lease:
         connect.cache_clear()
         study = optuna.create_study(study_name="study", storage=connect(str(tmp_path / JOURNAL)), load_if_exists=True)
         owners.append(Owner())
         owners[-1].name = name or owners[-1].name
-        return Office(study, "confirmation", owners[-1])
+        return Lease(study, "confirmation", owners[-1])
 
     yield make
     for owner in owners:
@@ -80,11 +79,11 @@ def test_who_comes_between_anothers_look_and_its_word_does_not_hold_it_too(candi
     assert taken == [False]
 
 
-def _other_writes_first(*offices: Office) -> list[str]:
+def _other_writes_first(*offices: Lease) -> list[str]:
     """Make each read only when all have written; returns who has written."""
     wrote: list[str] = []
 
-    def slowed(office: Office) -> None:
+    def slowed(office: Lease) -> None:
         write, others = office._write, office._others
 
         def write_and_say(mark) -> None:
@@ -110,7 +109,7 @@ def test_a_holder_that_renews_keeps_it_and_one_that_is_gone_loses_it(
     monkeypatch.setattr("time.time", lambda: now)
     holder = candidate()
     assert holder.take()
-    monkeypatch.setattr(liveness.platform, "node", lambda: "another machine")
+    monkeypatch.setattr(leases.platform, "node", lambda: "another machine")
     other = candidate()
     now += LOST_AFTER - 1
     holder.renew()

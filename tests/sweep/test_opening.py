@@ -12,9 +12,9 @@ from optuna.trial import TrialState
 
 from lightsweep.core import memory
 from lightsweep.core.errors import ConfigError
-from lightsweep.runs.run_folder import JOURNAL
+from lightsweep.core.paths import JOURNAL
 from lightsweep.sweeper import opening
-from lightsweep.sweeper.liveness import LOST_AFTER
+from lightsweep.sweeper.leases import LOST_AFTER
 from lightsweep.sweeper.storage import Address, connect
 
 

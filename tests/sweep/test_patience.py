@@ -14,15 +14,15 @@ from optuna.storages import InMemoryStorage
 from optuna.trial import TrialState, create_trial
 from sqlalchemy.exc import DataError, OperationalError
 
-from lightsweep.core import waiting
+from lightsweep.core import text
 from lightsweep.core.errors import StorageLost
-from lightsweep.runs.run_folder import JOURNAL
-from lightsweep.sweeper import patience
-from lightsweep.sweeper.assignment import Outcome, _outcome
-from lightsweep.sweeper.ledger import Ledger, is_interrupted
-from lightsweep.sweeper.liveness import LOST_AFTER, is_alive
-from lightsweep.sweeper.patience import Patience, PatientStorage
-from lightsweep.sweeper.storage import Address, connect, follow
+from lightsweep.core.paths import JOURNAL
+from lightsweep.sweeper import storage as patience
+from lightsweep.sweeper.job import JobResult, JobState, TrialContext, _run
+from lightsweep.sweeper.leases import LOST_AFTER, is_alive
+from lightsweep.sweeper.storage import Address, Retry, RetryingStorage, connect, follow, transient
+from lightsweep.sweeper.trial_queue import TrialQueue
+from lightsweep.sweeper.trials import is_interrupted
 from tiny import TINY
 
 GONE = OperationalError("SELECT 1", None, Exception("server closed the\nconnection"))
@@ -31,7 +31,7 @@ GONE = OperationalError("SELECT 1", None, Exception("server closed the\nconnecti
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(patience, "_PAUSES", (0.01, 0.05))
-    monkeypatch.setattr(waiting, "SAY_AFTER", 0.1)
+    monkeypatch.setattr(text, "SAY_AFTER", 0.1)
     monkeypatch.setattr("lightsweep.sweeper.storage._LOCKED", 0.1)
     connect.cache_clear()
     follow.cache_clear()
@@ -58,14 +58,14 @@ def failing(seconds: float, error: Exception) -> Callable[[], str]:
     ],
 )
 def test_is_tried_again_and_told_once(error: Exception, reason: str, capsys) -> None:
-    patient = Patience("the database")
+    patient = Retry("the database")
     assert patient(failing(0.5, error)) == "done"
     assert capsys.readouterr().err == f"waiting for the database ({reason}), at most 300 s\n"
     assert time.time() - patient.reached_since < 1.0
 
 
 def test_a_hiccup_is_not_told(capsys) -> None:
-    assert Patience("the database")(failing(0.02, GONE)) == "done"
+    assert Retry("the database")(failing(0.02, GONE)) == "done"
     assert capsys.readouterr().err == ""
 
 
@@ -81,7 +81,7 @@ def test_a_hiccup_is_not_told(capsys) -> None:
 def test_what_no_time_mends_is_not_tried_again(error: Exception) -> None:
     began = time.monotonic()
     with pytest.raises(type(error)):
-        Patience("the database")(failing(5.0, error))
+        Retry("the database")(failing(5.0, error))
     assert time.monotonic() - began < 1.0
 
 
@@ -94,12 +94,12 @@ def test_what_optuna_makes_of_it_is_known() -> None:
 
     with pytest.raises(optuna.exceptions.StorageInternalError) as wrapped:
         operation()
-    assert patience.transient(wrapped.value) == "server closed the connection"
+    assert transient(wrapped.value) == "server closed the connection"
 
 
 def test_after_a_set_time_it_is_lost_and_what_follows_fails_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patience, "PATIENCE", 0.3)
-    patient = Patience("the database")
+    monkeypatch.setattr(patience, "RETRY_SECONDS", 0.3)
+    patient = Retry("the database")
     line = r"^the database could not be used for 0 s \(server closed the connection\); the same command goes on$"
     with pytest.raises(StorageLost, match=line):
         patient(failing(60.0, GONE))
@@ -130,7 +130,7 @@ class Forgetful(InMemoryStorage):
 @pytest.fixture
 def forgetful() -> tuple[Forgetful, optuna.Study]:
     storage = Forgetful()
-    return storage, optuna.create_study(storage=PatientStorage(storage, Patience("the database")))
+    return storage, optuna.create_study(storage=RetryingStorage(storage, Retry("the database")))
 
 
 def test_a_trial_that_waits_is_made_once_although_the_answer_was_lost(forgetful) -> None:
@@ -164,9 +164,9 @@ def test_a_trial_whose_making_was_not_answered_is_found_as_cut_off(tmp_path: Pat
         return made
 
     monkeypatch.setattr(journal, "create_new_trial", forgets)
-    ledger = Ledger(study, address, n_trials=2, retries=3)
+    ledger = TrialQueue(study, address, n_trials=2, retries=3)
     for _ in range(2):
-        assert ledger.tell(ledger.claim(), Outcome("complete", 1.0))
+        assert ledger.tell(ledger.claim(), JobResult(JobState.COMPLETED, 1.0))
     assert ledger.claim() is None
     assert [is_interrupted(trial) for trial in ledger.trials()] == [True, False, False]
     ledger.close()
@@ -203,7 +203,10 @@ def test_a_job_that_lost_its_study_is_no_failure() -> None:
     def job(cfg) -> float:
         raise StorageLost("the database could not be used")
 
-    assert _outcome(job, None) == Outcome("interrupted", error="the database could not be used")
+    result = _run(job, None, TrialContext(None))
+    assert result == JobResult(
+        JobState.INTERRUPTED, error="the database could not be used", facts={"status": "interrupted"}
+    )
 
 
 @pytest.fixture
@@ -259,7 +262,7 @@ def test_a_lock_that_lasts_is_one_line_and_the_same_command_goes_on(
     where = (f"hydra.sweep.dir={tmp_path}/study", f"hydra.sweeper.storage=sqlite:///{tmp_path}/study.db")
     typed = ("sweep=quick", *where, *TINY, "hydra.sweeper.n_trials=2")
     with monkeypatch.context() as patch:
-        patch.setattr(patience, "PATIENCE", 1.0)
+        patch.setattr(patience, "RETRY_SECONDS", 1.0)
         done = launch(*typed)
     assert done.code == 1
     assert "Traceback" not in done.err

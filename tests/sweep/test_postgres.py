@@ -12,8 +12,9 @@ from optuna.trial import TrialState
 
 import postgresql
 from lightsweep.sweeper import opening
-from lightsweep.sweeper.ledger import Ledger, is_interrupted
 from lightsweep.sweeper.storage import Address, connect
+from lightsweep.sweeper.trial_queue import TrialQueue
+from lightsweep.sweeper.trials import is_interrupted
 from postgresql import Server
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(200)]
@@ -107,7 +108,7 @@ def test_one_of_many_begins_the_study_and_one_confirms_it(fresh, attempt: int):
                 if not study.user_attrs.get("begun"):
                     study.enqueue_trial({"x": 1})
                     study.set_user_attr("begun", True)
-            ledger = Ledger(study, Address(url, "study"), n_trials=1, retries=0)
+            ledger = TrialQueue(study, Address(url, "study"), n_trials=1, retries=0)
             ledgers.append(ledger)
             together.wait()
             confirms.append(ledger.may_confirm())
@@ -156,7 +157,7 @@ def test_a_server_that_stays_away_is_one_line_and_the_same_command_goes_on(sweep
     (tmp_path / "sitecustomize.py").write_text(
         # Longer than two of the longest pauses between tries: it must say that it waits.
         f"import sys\nsys.path.insert(0, {str(source)!r})\n"
-        "from lightsweep.sweeper import patience\npatience.PATIENCE = 12.0\n"
+        "from lightsweep.sweeper import storage\nstorage.RETRY_SECONDS = 12.0\n"
     )
     arguments = (f"hydra.sweeper.storage={url}", "hydra.sweeper.n_trials=4", "hydra.sweeper.n_jobs=2")
     with monkeypatch.context() as patch:

@@ -8,13 +8,14 @@ import pytest
 from optuna.distributions import CategoricalDistribution
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
-from lightsweep.runs.run_folder import JOURNAL
-from lightsweep.sweeper import fixed, repeats
-from lightsweep.sweeper.assignment import Outcome
-from lightsweep.sweeper.ledger import Ledger, ended
-from lightsweep.sweeper.repeats import LIMIT, Repeats, is_repeat, without
+from lightsweep.core.paths import JOURNAL
+from lightsweep.sweeper import fixed
+from lightsweep.sweeper.job import JobResult, JobState
+from lightsweep.sweeper.points import MOST_REPEATS, Repeats, _point, list_points
 from lightsweep.sweeper.space_text import parse
 from lightsweep.sweeper.storage import Address, connect, follow
+from lightsweep.sweeper.trial_queue import TrialQueue
+from lightsweep.sweeper.trials import count_ended, is_repeat, without_repeats
 from toy_sweeps import check_books
 
 WHEN = {"optimizer=sgd": {"optimizer.momentum": "choice(0.8,0.9)"}}
@@ -28,23 +29,23 @@ class Stubborn(optuna.samplers.RandomSampler):
 
 
 @pytest.fixture
-def open_ledger(tmp_path: Path) -> Callable[..., Ledger]:
+def open_ledger(tmp_path: Path) -> Callable[..., TrialQueue]:
     def ledger(
         sampler: optuna.samplers.BaseSampler | None = None, *, n_trials: int = 50, points=None, since=0
-    ) -> Ledger:
+    ) -> TrialQueue:
         connect.cache_clear()
         address = Address(str(tmp_path / JOURNAL), "study")
         study = optuna.create_study(
             study_name="study", storage=connect(address.place), load_if_exists=True, sampler=sampler or Stubborn()
         )
-        opened = Ledger(study, address, n_trials=n_trials, retries=3)
+        opened = TrialQueue(study, address, n_trials=n_trials, retries=3)
         opened.repeats = Repeats(points, since)
         return opened
 
     return ledger
 
 
-def draw(ledger: Ledger, *, most: int = 3) -> Trial | None:
+def draw(ledger: TrialQueue, *, most: int = 3) -> Trial | None:
     """The next trial that is no repeat, of a space of `most` points."""
     while (trial := ledger.claim()) is not None:
         trial.suggest_categorical("x", list(range(most)))
@@ -62,31 +63,34 @@ def test_each_point_of_a_space_is_tried_once_and_then_it_is_said(open_ledger) ->
     tried = []
     while (trial := draw(ledger)) is not None:
         tried.append(trial.params["x"])
-        ledger.tell(trial, Outcome("complete", float(trial.params["x"])))
+        ledger.tell(trial, JobResult(JobState.COMPLETED, float(trial.params["x"])))
     assert sorted(tried) == [0, 1, 2]
-    assert ended(ledger.trials()) == 3
+    assert count_ended(ledger.trials()) == 3
     assert ledger.is_done()
     assert ledger.repeats.why_over(ledger.trials()) == "all 3 points of the space were tried"
 
 
 def test_a_sampler_that_repeats_itself_in_a_space_that_cannot_be_listed_ends_the_sweep(open_ledger) -> None:
     ledger = open_ledger(points=None)
-    ledger.tell(draw(ledger), Outcome("complete", 1.0))
+    ledger.tell(draw(ledger), JobResult(JobState.COMPLETED, 1.0))
     assert draw(ledger) is None
-    assert len(ledger.trials()) == 1 + LIMIT
+    assert len(ledger.trials()) == 1 + MOST_REPEATS
     assert ledger.is_done()
-    assert ledger.repeats.why_over(ledger.trials()) == f"{LIMIT} suggestions in a row were points that had been tried"
+    assert (
+        ledger.repeats.why_over(ledger.trials())
+        == f"{MOST_REPEATS} suggestions in a row were points that had been tried"
+    )
 
 
 @pytest.mark.parametrize(
     ("outcome", "state", "value"),
     [
-        (Outcome("complete", 0.25), TrialState.COMPLETE, 0.25),
-        (Outcome("pruned"), TrialState.PRUNED, 0.125),
-        (Outcome("failed", error="no luck"), TrialState.FAIL, None),
+        (JobResult(JobState.COMPLETED, 0.25), TrialState.COMPLETE, 0.25),
+        (JobResult(JobState.PRUNED), TrialState.PRUNED, 0.125),
+        (JobResult(JobState.FAILED, error="no luck"), TrialState.FAIL, None),
     ],
 )
-def test_the_sampler_is_told_what_is_known(open_ledger, outcome: Outcome, state: TrialState, value) -> None:
+def test_the_sampler_is_told_what_is_known(open_ledger, outcome: JobResult, state: TrialState, value) -> None:
     ledger = open_ledger()
     first = draw(ledger)
     first.report(0.125, 3)
@@ -96,8 +100,8 @@ def test_the_sampler_is_told_what_is_known(open_ledger, outcome: Outcome, state:
     assert ledger.is_repeat(again)
     repeat = ledger.trials()[1]
     assert (repeat.state, repeat.value, repeat.user_attrs["repeat_of"]) == (state, value, 0)
-    assert [trial.number for trial in without(ledger.trials())] == [0]
-    assert ended(ledger.trials()) == 1
+    assert [trial.number for trial in without_repeats(ledger.trials())] == [0]
+    assert count_ended(ledger.trials()) == 1
     assert [
         trial.number for trial in follow(Address(str(ledger._claims.path).removesuffix(".claims"), "study")).trials
     ] == [0]  # as a pruner sees it
@@ -108,11 +112,11 @@ def test_what_runs_is_waited_for_and_what_was_cut_off_is_no_repeat(open_ledger) 
     running = draw(ledger, most=1)
     assert draw(ledger, most=1) is None
     assert not ledger.is_done()  # it may be cut off
-    ledger.tell(running, Outcome("interrupted"))
+    ledger.tell(running, JobResult(JobState.INTERRUPTED))
     again = draw(ledger, most=1)
     assert again is not None
     assert ledger.trials()[again.number].user_attrs["retry_of"] == running.number
-    ledger.tell(again, Outcome("complete", 1.0))
+    ledger.tell(again, JobResult(JobState.COMPLETED, 1.0))
     assert ledger.is_done()
 
 
@@ -131,13 +135,13 @@ def test_a_trial_that_ends_lets_the_sampler_try_again(open_ledger) -> None:
     first = draw(ledger)
     assert draw(ledger) is None
     assert ledger.repeats.why_over(ledger.trials())
-    ledger.tell(first, Outcome("complete", 1.0))
+    ledger.tell(first, JobResult(JobState.COMPLETED, 1.0))
     assert ledger.repeats.why_over(ledger.trials()) is None
 
 
 def test_values_of_other_settings_or_data_are_not_known(open_ledger) -> None:
     ledger = open_ledger()
-    ledger.tell(draw(ledger), Outcome("complete", 1.0))
+    ledger.tell(draw(ledger), JobResult(JobState.COMPLETED, 1.0))
     ledger.forget(1)
     trial = ledger.claim()
     trial.suggest_categorical("x", [0, 1, 2])
@@ -180,7 +184,7 @@ def test_a_point_is_what_is_typed_for_it(one: dict, other: dict, same: bool) -> 
 )
 def test_the_points_of_a_space(params: dict, when: dict, count: int | None) -> None:
     space = parse(params, when, [])
-    found = repeats.points(space)
+    found = list_points(space)
     assert (found and len(found)) == count
     for point in found or []:
         study = optuna.create_study()
@@ -192,12 +196,12 @@ def test_the_points_of_a_space(params: dict, when: dict, count: int | None) -> N
 
 def test_a_stepped_range_is_listed_as_it_is_drawn() -> None:
     space = parse({"a": "range(0.1,1.0,step=0.1)", "b": "range(3,9,step=3)"}, {}, [])
-    known = {repeats._point(point) for point in repeats.points(space) or []}
+    known = {_point(point) for point in list_points(space) or []}
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     for _ in range(60):
         trial = study.ask()
         space.suggest(trial)
-        assert repeats._point(trial.params) in known
+        assert _point(trial.params) in known
 
 
 @pytest.mark.slow
@@ -210,7 +214,7 @@ def test_a_sweep_of_few_points_trains_each_once_and_confirms_them(sweep, jobs: i
     done = sweep.run(*arguments)
     assert done.returncode == 0, done.stderr
     check_books(sweep, 4)
-    points = [tuple(trial.params.items()) for trial in without(sweep.study().trials)]
+    points = [tuple(trial.params.items()) for trial in without_repeats(sweep.study().trials)]
     assert len(points) == len(set(points)) == 4
     assert "all 4 points of the space were tried: the sweep ends with 4 trials of 9" in done.stdout
     repeated = sum(map(is_repeat, sweep.study().trials))
@@ -245,11 +249,11 @@ def test_a_best_that_is_the_baseline_is_confirmed_once(sweep, more: list[str]) -
 def test_a_study_remembers_since_when_its_settings_hold() -> None:
     study = optuna.create_study()
     first = {"space": {"a": "1"}, "config": {"trainer.max_epochs": 2}, "beside": {}}
-    fixed.remember(study, first)
+    fixed.keep_settings(study, first)
     assert "changed_at" not in study.user_attrs
     for _ in range(3):
         study.ask()
-    fixed.remember(study, first | {"space": {"a": "2"}})  # the values of its points hold on
+    fixed.keep_settings(study, first | {"space": {"a": "2"}})  # the values of its points hold on
     assert "changed_at" not in study.user_attrs
-    fixed.remember(study, first | {"config": {"trainer.max_epochs": 9}})
+    fixed.keep_settings(study, first | {"config": {"trainer.max_epochs": 9}})
     assert study.user_attrs["changed_at"] == 3

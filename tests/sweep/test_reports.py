@@ -9,7 +9,7 @@ import pytest
 from optuna.pruners import BasePruner, NopPruner
 from optuna.trial import TrialState
 
-from lightsweep.runs.run_folder import JOURNAL
+from lightsweep.core.paths import JOURNAL
 from lightsweep.sweeper.reports import FileReports, Mailbox, StorageReports, follow
 from lightsweep.sweeper.storage import Address, connect
 

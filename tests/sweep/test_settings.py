@@ -7,7 +7,7 @@ import pytest
 from omegaconf import DictConfig
 
 from lightsweep.core.errors import ConfigError
-from lightsweep.sweeper.settings import Settings
+from lightsweep.sweeper.plan import Settings
 
 FINE: dict[str, Any] = {
     "sampler": DictConfig({"_target_": "optuna.samplers.TPESampler"}),
@@ -80,8 +80,8 @@ def test_lets_through_what_can_be(key: str, value: Any) -> None:
         ("preload", [5], "be a list of modules, [] for none"),
         ("preload", [""], "be a list of modules, [] for none"),
         ("preload", [".json"], "be a list of modules, [] for none"),
-        ("seeds", "x", "be a list of different whole numbers >= 0"),
-        ("seeds", 5, "be a list of different whole numbers >= 0"),
+        ("seeds", "x", "be a list of different integers >= 0"),
+        ("seeds", 5, "be a list of different integers >= 0"),
         ("storage", 5, "be null, a path or an Optuna URL"),
         ("storage", "", "be null, a path or an Optuna URL"),
         ("storage", ["a"], "be null, a path or an Optuna URL"),
@@ -92,9 +92,9 @@ def test_lets_through_what_can_be(key: str, value: Any) -> None:
         ("sampler", None, "be chosen by hydra/sweeper/sampler=NAME"),
         ("sampler", "tpe", "be chosen by hydra/sweeper/sampler=NAME"),
         ("pruner", DictConfig({}), "be chosen by hydra/sweeper/pruner=NAME"),
-        ("confirm", 10**12, "be a whole number in [0, 1000]"),
-        ("n_jobs", 10**12, "be a whole number in [0, 1000]"),
-        ("n_trials", [5], "be a whole number >= 1"),
+        ("confirm", 10**12, "be an integer in [0, 1000]"),
+        ("n_jobs", 10**12, "be an integer in [0, 1000]"),
+        ("n_trials", [5], "be an integer >= 1"),
     ],
 )
 def test_refuses_what_is_of_another_kind(key: str, value: Any, rule: str) -> None:

@@ -9,8 +9,8 @@ from optuna.trial import TrialState
 
 from image_files import picture, write_folder
 from lightsweep.sweeper import comparable
-from lightsweep.sweeper.ledger import ended, is_interrupted
 from lightsweep.sweeper.space_text import parse
+from lightsweep.sweeper.trials import count_ended, is_interrupted
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def test_a_study_refuses_changed_data_before_a_trial_trains(search, study, photo
         assert refused.err.splitlines()[-1].startswith(REFUSED)
         assert refused.err.splitlines()[-1].endswith("or go on anyway with allow_changed_data=true")
     trials = study().trials
-    assert ended(trials) == 1
+    assert count_ended(trials) == 1
     assert [trial.state for trial in trials if not is_interrupted(trial)] == [TrialState.COMPLETE, TrialState.WAITING]
     assert len(list(tmp_path.glob("study/trial-*/**/metrics.csv"))) == len(overrides)
     assert study().user_attrs["data"] == digest
@@ -55,7 +55,7 @@ def test_a_study_refuses_changed_data_before_a_trial_trains(search, study, photo
     allowed = search("hydra.sweeper.n_trials=2", "allow_changed_data=true", *overrides)
     assert allowed.code == 0, allowed.err
     assert "the data changed since this study was begun: trials before and after do not compare" in allowed.out
-    assert ended(study().trials) == 2
+    assert count_ended(study().trials) == 2
     assert study().user_attrs["data"] != digest
     assert search("hydra.sweeper.n_trials=3", *overrides).code == 0  # these are its data now
 
@@ -91,7 +91,7 @@ def test_a_study_that_was_begun_with_another_split_keeps_it(search, study, tmp_p
     went_on = search("hydra.sweeper.n_trials=2")
     assert went_on.code == 0, went_on.err
     assert "the study keeps the split that it was begun with: data.split=stratified" in went_on.out
-    assert ended(study().trials) == 2
+    assert count_ended(study().trials) == 2
     records = [path.read_text() for path in sorted(tmp_path.glob("study/trial-*/data.json"))]
     assert records[0] == records[1]
     assert "data.split=stratified" in (tmp_path / "study/trial-0001/config.yaml").read_text()
@@ -105,7 +105,7 @@ def test_a_search_of_how_many_images_are_trained_on_is_no_change_of_data(search,
     found = search("hydra.sweeper.n_trials=3", "data.max_per_class=choice(5,7,9)", points)
     assert found.code == 0, found.err
     assert len({path.read_text() for path in tmp_path.glob("study/trial-*/data.json")}) == 3
-    assert ended(study().trials) == 3
+    assert count_ended(study().trials) == 3
     assert "data" not in study().user_attrs
 
 
@@ -141,7 +141,7 @@ def test_workers_refuse_changed_data_too(search, study, photos: Path) -> None:
     refused = search("hydra.sweeper.n_trials=4", "hydra.sweeper.n_jobs=2")
     assert refused.code == 1
     assert refused.err.splitlines()[-1].startswith(REFUSED)
-    assert ended(study().trials) == 2
+    assert count_ended(study().trials) == 2
     shutil.rmtree(photos / ".lightsweep-cache")
     (photos / "x" / "new.png").unlink()
     assert search("hydra.sweeper.n_trials=4", "hydra.sweeper.n_jobs=2").code == 0

@@ -10,7 +10,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from lightsweep.sweeper.ledger import is_interrupted
+from lightsweep.sweeper.trials import is_interrupted
 from toy_sweeps import check_books
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]

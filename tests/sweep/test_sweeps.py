@@ -383,9 +383,9 @@ def test_a_grid_is_visited_whole(launch, study, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("overrides", "line"),
     [
-        (["hydra.sweeper.n_trials=0"], "hydra.sweeper.n_trials must be a whole number >= 1, got 0"),
-        (["hydra.sweeper.n_jobs=-1"], "hydra.sweeper.n_jobs must be a whole number in [0, 1000], got -1"),
-        (["hydra.sweeper.seeds=[1,1]"], "hydra.sweeper.seeds must be a list of different whole numbers >= 0"),
+        (["hydra.sweeper.n_trials=0"], "hydra.sweeper.n_trials must be an integer >= 1, got 0"),
+        (["hydra.sweeper.n_jobs=-1"], "hydra.sweeper.n_jobs must be an integer in [0, 1000], got -1"),
+        (["hydra.sweeper.seeds=[1,1]"], "hydra.sweeper.seeds must be a list of different integers >= 0"),
         (["hydra.sweeper.timeout=0"], "hydra.sweeper.timeout must be > 0, got 0"),
         (["hydra.sweeper.direction=up"], "hydra.sweeper.direction must be one of minimize, maximize, got 'up'"),
         (["hydra.sweeper.ntrials=3"], "did you mean hydra.sweeper.n_trials?"),

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 import pytest
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from lightsweep.sweeper.time_left import in_words, seconds_left
+from lightsweep.sweeper.view import format_duration, seconds_left
 
 NOW = datetime(2026, 1, 2, 3, 4, 5)
 
@@ -55,4 +55,4 @@ def test_the_latest_trials_decide_and_what_was_cut_off_does_not_count() -> None:
     ("seconds", "words"), [(0.4, "0 s"), (89, "89 s"), (90, "2 min"), (5399, "90 min"), (7200, "2.0 h")]
 )
 def test_durations_in_words(seconds: float, words: str) -> None:
-    assert in_words(seconds) == words
+    assert format_duration(seconds) == words

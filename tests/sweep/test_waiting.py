@@ -7,22 +7,21 @@ from threading import Timer
 import optuna
 import pytest
 
-from lightsweep.core import waiting
+from lightsweep.core import text
 from lightsweep.core.errors import RunFailed
-from lightsweep.runs.run_folder import JOURNAL
+from lightsweep.core.paths import JOURNAL
 from lightsweep.sweeper import locks
-from lightsweep.sweeper.assignment import Outcome
 from lightsweep.sweeper.controller import Controller, Limits
-from lightsweep.sweeper.ledger import Ledger
-from lightsweep.sweeper.liveness import AHEAD, Owner, is_alive
+from lightsweep.sweeper.job import JobResult, JobState
+from lightsweep.sweeper.leases import AHEAD, Lease, Owner, is_alive
 from lightsweep.sweeper.locks import FileLock
-from lightsweep.sweeper.office import Office
 from lightsweep.sweeper.storage import Address, connect
+from lightsweep.sweeper.trial_queue import TrialQueue
 
 
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(waiting, "SAY_AFTER", 0.2)
+    monkeypatch.setattr(text, "SAY_AFTER", 0.2)
 
 
 @pytest.fixture
@@ -30,10 +29,10 @@ def open_ledger(tmp_path: Path):
     address = Address(str(tmp_path / JOURNAL), "study")
     opened = []
 
-    def ledger(n_trials: int) -> Ledger:
+    def ledger(n_trials: int) -> TrialQueue:
         connect.cache_clear()
         study = optuna.create_study(study_name="study", storage=connect(address.place), load_if_exists=True)
-        opened.append(Ledger(study, address, n_trials=n_trials, retries=3))
+        opened.append(TrialQueue(study, address, n_trials=n_trials, retries=3))
         return opened[-1]
 
     yield ledger
@@ -76,7 +75,7 @@ def test_who_does_not_wait_long_says_nothing(tmp_path: Path, capsys) -> None:
 
 
 def test_a_lock_is_not_waited_for_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(locks, "PATIENCE", 0.3)
+    monkeypatch.setattr(locks, "LOCK_SECONDS", 0.3)
     holder = FileLock(tmp_path / "lock")
     holder.acquire()
     with pytest.raises(RunFailed, match=r"lock was locked by another process for \d+ minutes"):
@@ -86,7 +85,7 @@ def test_a_lock_is_not_waited_for_for_ever(tmp_path: Path, monkeypatch: pytest.M
 def test_who_waits_for_an_office_says_so_once(tmp_path: Path, capsys) -> None:
     study = optuna.create_study(study_name="study", storage=connect(str(tmp_path / JOURNAL)))
     owners = [Owner(), Owner()]
-    holder, other = (Office(study, "opening", owner) for owner in owners)
+    holder, other = (Lease(study, "opening", owner) for owner in owners)
     assert holder.take()
     Timer(1.0, holder.leave).start()
     other.wait()
@@ -100,7 +99,7 @@ def test_who_waits_for_an_office_says_so_once(tmp_path: Path, capsys) -> None:
 def test_a_sweep_that_waits_for_anothers_trial_says_so_once(open_ledger, capsys) -> None:
     one, other = open_ledger(n_trials=1), open_ledger(n_trials=1)
     trial = one.claim()
-    Timer(2.0, lambda: one.tell(trial, Outcome("complete", 1.0))).start()
+    Timer(2.0, lambda: one.tell(trial, JobResult(JobState.COMPLETED, 1.0))).start()
     controlled(other).run_trials()
     assert capsys.readouterr().err == (
         "waiting for trial 0 of another sweeper; as long as it runs, or 60 s after the last sign of a sweeper that is"
@@ -108,6 +107,6 @@ def test_a_sweep_that_waits_for_anothers_trial_says_so_once(open_ledger, capsys)
     )
 
 
-def controlled(ledger: Ledger) -> Controller:
+def controlled(ledger: TrialQueue) -> Controller:
     quiet = {"changed": lambda number: None, "look": lambda running: None, "say": lambda line: None}
     return Controller(ledger, [], begin=lambda trial: None, limits=Limits(None, 3), **quiet)

@@ -17,15 +17,15 @@ from omegaconf import DictConfig
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 
 from lightsweep.app import cli, resolvers
-from lightsweep.config import table
+from lightsweep.config import allowlist
 from lightsweep.core.errors import Pruned
-from lightsweep.sweeper import assignment
+from lightsweep.sweeper.job import current_trial
 from lightsweep.sweeper.portable import Portable
 
 resolvers.register()
 
 
-@hydra.main(config_path="../../conf", config_name="train", execution_whitelist=list(table.HYDRA))
+@hydra.main(config_path="../../conf", config_name="train", execution_whitelist=list(allowlist.HYDRA))
 @Portable
 def main(cfg: DictConfig) -> float:
     folder = Path(HydraConfig.get().runtime.output_dir)
@@ -34,12 +34,15 @@ def main(cfg: DictConfig) -> float:
     epochs = int(os.environ.get("TOY_EPOCHS", "1"))
     for epoch in range(1, epochs + 1):
         time.sleep(float(os.environ.get("TOY_SECONDS", "0.01")) / epochs)
-        if epochs > 1 and (reports := assignment.reports()) and reports.report(epoch, _value(cfg)):
+        if epochs > 1 and (reports := current_trial().reports) and reports.report(epoch, _value(cfg)):
             raise Pruned(f"given up in epoch {epoch}")
     if str(cfg.model.width) in os.environ.get("TOY_FAIL", "").split(","):
         raise RuntimeError(f"width {cfg.model.width} is unlucky")
     value = _value(cfg)
-    result = {"status": "completed", "kind": assignment.kind("run"), "val/acc": value, "overrides": _typed()}
+    trial = current_trial()
+    trial.record({"val/acc": value})
+    kind = trial.job.kind if trial.job else "run"
+    result = {"status": "completed", "kind": kind, "val/acc": value, "overrides": _typed()}
     (folder / "result.json").write_text(json.dumps(result))
     return value
 

@@ -17,7 +17,7 @@ from rich.table import Table
 from torch import Tensor
 
 from lightsweep.core.errors import ConfigError
-from lightsweep.core.files import replacing, write_whole
+from lightsweep.core.files import replace_atomically, write_atomic
 from lightsweep.core.text import printable
 from lightsweep.data.module import ImageDataModule
 from lightsweep.inference.predictor import Hardware
@@ -190,9 +190,9 @@ def write_evaluation(folder: Path, evaluation: Evaluation, place: Hardware, fact
         EVALUATION_FILE: _json(_content(evaluation, place, facts)),
     }
     for name, text in texts.items():
-        write_whole(folder / name, text)
+        write_atomic(folder / name, text)
     for name, figure in _figures(evaluation).items():
-        with replacing(folder / name) as temporary:
+        with replace_atomically(folder / name) as temporary:
             temporary.write_bytes(pictures.render_png(figure))
 
 

@@ -14,7 +14,7 @@ from lightsweep.core.text import printable_line
 from lightsweep.reports import finding, runs
 from lightsweep.reports.runs import Run, is_metric
 from lightsweep.reports.table import comparable, find_differences
-from lightsweep.sweeper import welch
+from lightsweep.sweeper import statistics
 
 _PARTS = ("val", "test")
 _NAMES = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -70,10 +70,10 @@ class Comparison:
         wanted = dict.fromkeys([self.monitor, "test/acc"])
         return [metric for metric in wanted if all(group.values(metric) for group in self.groups)]
 
-    def tests(self, metric: str) -> list[tuple[Group, welch.Test]]:
+    def tests(self, metric: str) -> list[tuple[Group, statistics.WelchTest]]:
         """Each group against the first."""
         first, *others = self.groups
-        return [(group, welch.test(first.values(metric), group.values(metric))) for group in others]
+        return [(group, statistics.welch_test(first.values(metric), group.values(metric))) for group in others]
 
     def recalls(self, part: str) -> tuple[list[str], list[tuple[Group, np.ndarray]]] | None:
         """Class names and each group's recall ``[K]``; None unless all have the same classes."""
@@ -189,13 +189,14 @@ def describe_tests(comparison: Comparison, metric: str) -> list[str]:
     tests = comparison.tests(metric)
     lines = [
         f"{metric}, {first.label} less {group.label}: "
-        + welch.in_words(test, (len(first.values(metric)), len(group.values(metric))))
+        + statistics.describe_test(test, (len(first.values(metric)), len(group.values(metric))))
         for group, test in tests
     ]
     ps = [test.p for _, test in tests if test.p is not None]
     if len(ps) > 1:
         lines.append(
-            f"{metric}: p-values adjusted for {len(ps)} tests (Holm): {', '.join(f'{p:.2g}' for p in welch.holm(ps))}"
+            f"{metric}: p-values adjusted for {len(ps)} tests (Holm):"
+            f" {', '.join(f'{p:.2g}' for p in statistics.holm(ps))}"
         )
     return lines
 

@@ -8,9 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lightsweep.core import gaps
 from lightsweep.core.checks import is_number
-from lightsweep.core.text import printable_line
+from lightsweep.core.text import DIFFERENCE_COLUMNS, printable_line
 from lightsweep.reports import columns, figures, page, terminal
 from lightsweep.reports.columns import escape_tags, format_value
 from lightsweep.reports.figures import Figure
@@ -20,8 +19,8 @@ from lightsweep.reports.runs import Run, read_confusion
 from lightsweep.reports.study import Study, describe_edges, find_ranges, find_study
 from lightsweep.reports.study_figures import StudyFigures
 from lightsweep.reports.table import Table
-from lightsweep.sweeper import confirmation_file, search, verdict, welch
-from lightsweep.sweeper.leaderboard import number_of
+from lightsweep.sweeper import confirmation, statistics, verdict
+from lightsweep.sweeper.trials import number_of
 
 Parts = Sequence[tuple[Table, Sequence[Run]]]
 
@@ -74,7 +73,7 @@ def _verdict(study: Study | None, table: Table | None, paths: Sequence[Path]) ->
     """What the sweep has found, a line a sentence; nothing where it has found nothing yet."""
     if study is None or table is None:
         return []
-    found = search.of_trials(
+    found = statistics.summarise_trials(
         study.trials,
         metric=table.monitor,
         maximises=study.maximises,
@@ -83,7 +82,7 @@ def _verdict(study: Study | None, table: Table | None, paths: Sequence[Path]) ->
     )
     if found is None:
         return []
-    return [printable_line(line) for line in verdict.judge(found, confirmation_file.read(paths[0])).lines]
+    return [printable_line(line) for line in verdict.judge(found, confirmation.read_confirmation(paths[0])).lines]
 
 
 def _drawn(study: Study | None, table: Table | None, best: Run | None) -> Drawing:
@@ -295,7 +294,7 @@ def build_confirmation(tables: Sequence[Table]) -> dict[str, Any] | None:
     if not runs:
         return None
     scores = dict.fromkeys([*(run.monitor for run in runs), *_SCORES])
-    shown = [key for key in (*scores, *gaps.COLUMNS, "n") if any(key in run.row for run in runs)]
+    shown = [key for key in (*scores, *DIFFERENCE_COLUMNS, "n") if any(key in run.row for run in runs)]
     columns = [page.column("configuration", numeric=False), *(page.column(key) for key in shown)]
     ordered = sorted(runs, key=lambda run: (run.folder.parent, run.folder.name != "best"))
     several = len({run.folder.parent for run in runs}) > 1
@@ -315,5 +314,5 @@ def _tested(score: str, best: Run, baseline: Run) -> list[str]:
     samples = [[seed.row[score] for seed in run.seeds if seed.row.get(score) is not None] for run in (best, baseline)]
     if not all(samples):
         return []
-    result = welch.test(*samples)
-    return [f"{score}, best less baseline: {welch.in_words(result, (len(samples[0]), len(samples[1])))}."]
+    result = statistics.welch_test(*samples)
+    return [f"{score}, best less baseline: {statistics.describe_test(result, (len(samples[0]), len(samples[1])))}."]

@@ -14,8 +14,7 @@ from optuna.trial import FrozenTrial
 from lightsweep.reports import trial_figures
 from lightsweep.reports.figures import COLOURS, Figure, draw_bars
 from lightsweep.reports.study import Study, find_ranges
-from lightsweep.sweeper.repeats import without
-from lightsweep.sweeper.value import value_of
+from lightsweep.sweeper.trials import value_of, without_repeats
 
 
 def plain_figure(figure: Any) -> Figure:
@@ -45,7 +44,7 @@ class StudyFigures:
 
     def __init__(self, study: Study, metric: str) -> None:
         self.study, self.metric = study.study, metric
-        self.trials = without(self.study.get_trials(deepcopy=False))
+        self.trials = without_repeats(self.study.get_trials(deepcopy=False))
         self.complete = study.complete
         shown = ("completed", "pruned")
         self.scored = [

@@ -7,7 +7,7 @@ longer say how good the choice is.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from lightsweep.core import gaps
+from lightsweep.core import text
 from lightsweep.core.checks import is_number
 from lightsweep.core.errors import ConfigError
 from lightsweep.reports import finding
@@ -160,7 +160,7 @@ def _columns(runs: Sequence[Run], differing: Sequence[str], monitor: str, *, gro
         *differing,
         *(column for column in ("hidden", "params") if column not in differing),
         *scores,
-        *(name for name in gaps.COLUMNS if any(name in run.row for run in runs)),
+        *(name for name in text.DIFFERENCE_COLUMNS if any(name in run.row for run in runs)),
         "gap",
         *(["n"] if grouped or folded else []),
         "best_epoch",

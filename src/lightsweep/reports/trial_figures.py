@@ -8,7 +8,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from lightsweep.reports.figures import COLOURS, SCALE, SYMBOLS, Figure
 from lightsweep.reports.study import ParameterRange, format_number
-from lightsweep.sweeper.value import value_of
+from lightsweep.sweeper.trials import value_of
 
 STATUS = {
     TrialState.COMPLETE: "completed",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lightsweep.core import checks
 from lightsweep.core.errors import ConfigError
-from lightsweep.core.files import write_whole
+from lightsweep.core.files import write_atomic
 
 _UNBALANCED = ("train/f1", "train/balanced_acc", "val/f1", "val/balanced_acc")
 MONITORED = ("train/loss", "train/acc", "val/loss", "val/acc", "val/objective", *_UNBALANCED)
@@ -45,7 +45,7 @@ class MetricsFile:
     def reopen(self, epochs: int) -> None:
         """Keep the rows of the first `epochs` epochs, and drop what a stopped run wrote after its last checkpoint."""
         self.rows = [row for row in self.rows if row["epoch"] <= epochs]
-        write_whole(self.path, _text([COLUMNS, *map(_cells, self.rows)]))
+        write_atomic(self.path, _text([COLUMNS, *map(_cells, self.rows)]))
 
     def append(self, row: Row) -> None:
         self.rows.append(row)

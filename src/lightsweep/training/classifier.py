@@ -6,7 +6,7 @@ from typing import Any
 import pytorch_lightning as pl
 from torch import Tensor, nn
 
-from lightsweep.config.build import explain
+from lightsweep.config.build import config_error
 from lightsweep.core import checks
 from lightsweep.training import checkpoints, optimization, resuming
 from lightsweep.training.checkpoints import Description
@@ -58,7 +58,7 @@ class Classifier(pl.LightningModule):
         try:
             self.schedule(made, max_epochs, 1)
         except TypeError as error:  # an argument that it does not know
-            raise explain(error, "scheduler") from error
+            raise config_error(error, "scheduler") from error
         self.plateau: Schedule | None = None
         self._plateau_state: dict | None = None
 

@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.loggers import Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 from torch import Tensor, nn
 
-from lightsweep.runs.results import status_of
+from lightsweep.core.job_state import JobState, state_of
 
 log = logging.getLogger(__name__)
 
@@ -140,9 +140,9 @@ def tracking_run(loggers: Iterable[Logger], cfg: DictConfig, overrides: Sequence
     try:
         yield trackers
     except BaseException as error:
-        trackers.close(status_of(error))
+        trackers.close(state_of(error))
         raise
-    trackers.close("completed")
+    trackers.close(JobState.COMPLETED)
 
 
 def _make_tracker(logger: Logger) -> Tracker:
