@@ -13,7 +13,7 @@ from optuna.pruners import BasePruner
 
 from lightsweep.app import validation
 from lightsweep.config.build import build
-from lightsweep.runs.metrics import MONITORED
+from lightsweep.core.metrics import BY_EPOCH_NAMES
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 FILES = sorted(file.relative_to(CONF) for file in CONF.rglob("*.yaml") if file.parent != CONF)
@@ -110,7 +110,7 @@ def test_everything_follows_the_root_monitor(compose) -> None:
     assert cfg.monitor.mode == "min"
 
 
-@pytest.mark.parametrize("metric", MONITORED)
+@pytest.mark.parametrize("metric", BY_EPOCH_NAMES)
 @pytest.mark.parametrize("key", ["monitor.metric", "scheduler.monitor", "callbacks.early_stopping.monitor"])
 def test_the_mode_follows_from_the_metric_wherever_it_is_named(compose, key: str, metric: str) -> None:
     cfg = compose("scheduler=plateau", "callbacks=default", f"{key}={metric}")
