@@ -43,5 +43,5 @@ def little_memory(monkeypatch: pytest.MonkeyPatch):
     def exhausted(*_: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 MiB.")
 
-    monkeypatch.setattr("lightsweep.classifier.Classifier.training_step", exhausted)
+    monkeypatch.setattr("lightsweep.training.classifier.Classifier.training_step", exhausted)
     yield

@@ -56,7 +56,7 @@ def test_images_that_do_not_fit_stay_behind_and_change_nothing(on, steps, monkey
     overrides = ("trainer.max_epochs=2", "data.augment.crop=1", "data.augment.noise=0.1")
     resident = on(*overrides, name="resident")
     before = len(steps)
-    monkeypatch.setattr("lightsweep.data.placement._SHARE", 0.0)
+    monkeypatch.setattr("lightsweep.data.loader._SHARE", 0.0)
     batchwise = on(*overrides, name="batchwise")
     assert {step["images"] for step in steps[:before]} == {TYPE}
     assert {step["images"] for step in steps[before:]} == {"cpu"}
@@ -88,7 +88,7 @@ def test_resuming_gives_what_a_run_that_was_never_stopped_gives(on, monkeypatch,
     whole, again = on(*overrides, name="whole"), on(*overrides, name="again")
     assert again.measured == whole.measured
     with monkeypatch.context() as stopping:
-        stopping.setattr("lightsweep.trainer.Recorder", stop_in_epoch(2))
+        stopping.setattr("lightsweep.training.trainer.Recorder", stop_in_epoch(2))
         with pytest.raises(Stopped):
             on(*overrides, name="stopped")
     resumed = on(*overrides, name="stopped")
