@@ -236,9 +236,14 @@ def score_parts(record, net, data, fitting, parts: tuple[str, ...]) -> dict:
         loader = data.eval_loader(part, record.device)
         precision = fitting.precision_plugin.forward_context()
         scores[part] = scoring.score(
-            net, loader, num_classes=data.num_classes, precision=precision, keep_probabilities=part != "train"
+            net,
+            loader,
+            device=record.device,
+            num_classes=data.num_classes,
+            precision=precision,
+            keep_probabilities=part != "train",
         )
-        record.add_score(part, scores[part], data.class_names)
+        record.add_score(part, scores[part].metrics, scores[part].confusion, data.class_names)
     record.add(score_seconds=time.perf_counter() - started)
     return scores
 

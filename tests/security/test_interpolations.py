@@ -4,11 +4,11 @@ import sys
 
 import pytest
 from omegaconf import OmegaConf
+from test_configs import CONF
 
 from lightsweep.app import resolvers
 from lightsweep.config import permissions, typed
 from lightsweep.core.errors import ConfigError
-from test_configs import CONF
 
 
 @pytest.fixture(autouse=True)

@@ -16,9 +16,9 @@ from omegaconf.errors import OmegaConfBaseException
 from lightsweep.config import permissions
 from lightsweep.core.errors import ConfigError
 from lightsweep.core.files import write_atomic
+from lightsweep.core.metrics import mode_of
 from lightsweep.core.moved import rename_moved
 from lightsweep.core.paths import ROOT
-from lightsweep.runs.metrics import mode_of
 from lightsweep.runs.run_folder import CONFIG, is_follower
 
 OVERRIDES = "overrides"  # its extra key: what was typed

@@ -15,6 +15,7 @@ from optuna.pruners import BasePruner, WilcoxonPruner
 from optuna.trial import Trial
 
 from lightsweep.core.files import write_atomic
+from lightsweep.core.metrics import FINAL_NAMES
 from lightsweep.sweeper.job import Job, JobResult, JobState
 from lightsweep.sweeper.reports import StorageReports
 from lightsweep.sweeper.statistics import spread
@@ -104,8 +105,7 @@ class TrialRun:
         )
 
 
-_MEASURES = ("loss", "acc", "f1", "balanced_acc")
-_AVERAGED = (*(f"{part}/{name}" for part in ("train", "val", "test") for name in _MEASURES), "best_epoch", "epochs")
+_AVERAGED = (*FINAL_NAMES, "best_epoch", "epochs")
 
 
 def mean_facts(facts: Sequence[dict[str, Any]]) -> dict[str, Any]:

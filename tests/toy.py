@@ -1,6 +1,6 @@
 """A program with lightsweep's own configs and sweeper whose runs take milliseconds: they sleep and return a number.
 
-python tests/sweep/toy.py sweep=quick … ; TOY_SECONDS is how long a run sleeps, TOY_FAIL which widths raise;
+python tests/toy.py sweep=quick … ; TOY_SECONDS is how long a run sleeps, TOY_FAIL which widths raise;
 with TOY_EPOCHS it reports so often, and can be pruned.
 """
 
@@ -14,7 +14,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 from lightsweep.app import cli, resolvers
 from lightsweep.config import allowlist
@@ -25,7 +25,7 @@ from lightsweep.sweeper.portable import Portable
 resolvers.register()
 
 
-@hydra.main(config_path="../../conf", config_name="train", execution_whitelist=list(allowlist.HYDRA))
+@hydra.main(config_path="../conf", config_name="train", execution_whitelist=list(allowlist.HYDRA))
 @Portable
 def main(cfg: DictConfig) -> float:
     folder = Path(HydraConfig.get().runtime.output_dir)

@@ -2,12 +2,10 @@
 
 import csv
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import optuna
-import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
@@ -118,15 +116,3 @@ def write_study(folder: Path, trials: int = 12) -> Path:
             facts = {"kind": "confirmation", "test/acc": acc + seed / 1e4}
             write_run(folder / "confirm" / f"{name}-seed-{seed}", acc + seed / 1e4, facts=facts, seed=seed)
     return folder
-
-
-@pytest.fixture
-def make_run(tmp_path: Path) -> Callable[..., Path]:
-    """Write a run below tmp_path/runs."""
-    return lambda name, acc=0.9, **rest: write_run(tmp_path / "runs" / name, acc, **rest)
-
-
-@pytest.fixture(scope="session")
-def sweep_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Tests only read it."""
-    return write_study(tmp_path_factory.mktemp("report") / "toy <script>alert(3)</script>")

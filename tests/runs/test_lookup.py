@@ -11,7 +11,7 @@ import report
 from lightsweep.core import paths
 from lightsweep.core.errors import ConfigError
 from lightsweep.runs import run_folder
-from reporting.conftest import write_run
+from saved_runs import write_run
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from lightsweep.config.build import build
 from lightsweep.training.classifier import Classifier
 from lightsweep.training.footprint import count_parameters
 
-CONF = Path(__file__).resolve().parents[1] / "conf"
+CONF = Path(__file__).resolve().parents[2] / "conf"
 EXPERIMENTS = sorted(
     str(file.relative_to(CONF / "experiment").with_suffix("")) for file in CONF.glob("experiment/**/[!_]*.yaml")
 )

@@ -26,8 +26,8 @@ from sklearn.datasets import load_digits
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
-SRC = Path(__file__).resolve().parents[1] / "src"
-FIXTURES = Path(__file__).parent / "fixtures" / "version_0_1"
+SRC = Path(__file__).resolve().parents[2] / "src"
+FIXTURES = Path(__file__).resolve().parents[1] / "fixtures" / "version_0_1"
 MADE_IN = "/tmp/lightsweep_0_1"  # text files name their folders by it
 SWEEP = (
     "sweep=quick",

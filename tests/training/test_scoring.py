@@ -10,6 +10,7 @@ from torch import nn
 
 from lightsweep.training.scoring import balanced_accuracy, macro_f1, score
 
+CPU = torch.device("cpu")
 INPUTS = torch.randn(50, 4, generator=torch.Generator().manual_seed(0))
 LABELS = torch.randint(0, 3, (50,), generator=torch.Generator().manual_seed(1))
 NET = nn.Linear(4, 4)  # a fourth class that no image has
@@ -17,7 +18,7 @@ NET = nn.Linear(4, 4)  # a fourth class that no image has
 
 def scored(batch_size: int, net: nn.Module = NET):
     batches = list(zip(INPUTS.split(batch_size), LABELS.split(batch_size), strict=True))
-    return score(net, batches, num_classes=4, precision=nullcontext(), keep_probabilities=True)
+    return score(net, batches, device=CPU, num_classes=4, precision=nullcontext(), keep_probabilities=True)
 
 
 @pytest.mark.parametrize("batch_size", [50, 7])
@@ -25,9 +26,9 @@ def test_agrees_with_scikit_learn_whatever_the_batches(batch_size: int) -> None:
     got = scored(batch_size)
     probabilities = torch.softmax(NET(INPUTS).double(), 1).detach().numpy()
     predicted = probabilities.argmax(1)
-    assert got.loss == pytest.approx(log_loss(LABELS, probabilities, labels=range(4)), rel=1e-5)
-    assert got.acc == accuracy_score(LABELS, predicted)
-    assert got.f1 == pytest.approx(f1_score(LABELS, predicted, average="macro", zero_division=0))
+    assert got.metrics["loss"] == pytest.approx(log_loss(LABELS, probabilities, labels=range(4)), rel=1e-5)
+    assert got.metrics["acc"] == accuracy_score(LABELS, predicted)
+    assert got.metrics["f1"] == pytest.approx(f1_score(LABELS, predicted, average="macro", zero_division=0))
     np.testing.assert_array_equal(got.confusion, confusion_matrix(LABELS, predicted, labels=range(4)))
 
 
@@ -51,7 +52,7 @@ def test_f1_and_balanced_accuracy_are_scikit_learns(there: list[int], predicted:
 def test_scores_without_dropout_and_leaves_batch_statistics_alone() -> None:
     net = nn.Sequential(nn.BatchNorm1d(4), nn.Dropout(0.5), nn.Linear(4, 4)).train()
     running = net[0].running_mean.clone()
-    assert scored(50, net).loss == scored(50, net).loss
+    assert scored(50, net).metrics == scored(50, net).metrics
     assert torch.equal(net[0].running_mean, running)
 
 
@@ -60,5 +61,5 @@ def test_keeps_probabilities_in_the_order_of_the_images_only_where_asked() -> No
     assert scored(7).probabilities.dtype == np.float32
     np.testing.assert_allclose(scored(7).probabilities, expected, rtol=1e-5)
     batches = [(INPUTS, LABELS)]
-    without = score(NET, batches, num_classes=4, precision=nullcontext(), keep_probabilities=False)
+    without = score(NET, batches, device=CPU, num_classes=4, precision=nullcontext(), keep_probabilities=False)
     assert without.probabilities.shape == (0, 4)

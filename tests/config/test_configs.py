@@ -13,11 +13,11 @@ from optuna.pruners import BasePruner
 
 from lightsweep.app import validation
 from lightsweep.config.build import build
-from lightsweep.runs.metrics import MONITORED
+from lightsweep.core.metrics import BY_EPOCH_NAMES
 
-CONF = Path(__file__).resolve().parents[1] / "conf"
+CONF = Path(__file__).resolve().parents[2] / "conf"
 FILES = sorted(file.relative_to(CONF) for file in CONF.rglob("*.yaml") if file.parent != CONF)
-FILES = [file for file in FILES if file.parts[0] != "experiment"]  # tests/test_experiments.py has those
+FILES = [file for file in FILES if file.parts[0] != "experiment"]  # test_experiments.py has those
 CHOSEN = [f"{file.parent}={file.stem}" for file in FILES if not file.stem.startswith("_")]
 CHOICES = [choice for choice in CHOSEN if not choice.startswith("hydra/")]
 SWEEPERS = [choice for choice in CHOSEN if choice.startswith("hydra/sweeper")]
@@ -26,7 +26,7 @@ NEEDED = {
     "data=image_folder": ["data.root=images"],
 }
 TRAINING = ("early_stopping", "lr_monitor", "checkpoint", "progress")
-EXTRAS = ("logger=mlflow", "logger=wandb")  # built, and used, by tests/test_tracking.py
+EXTRAS = ("logger=mlflow", "logger=wandb")  # built, and used, by test_tracking.py
 GROUPS = ("model", "optimizer", "scheduler", "data", "callbacks", "logger", "trainer")
 
 
@@ -110,7 +110,7 @@ def test_everything_follows_the_root_monitor(compose) -> None:
     assert cfg.monitor.mode == "min"
 
 
-@pytest.mark.parametrize("metric", MONITORED)
+@pytest.mark.parametrize("metric", BY_EPOCH_NAMES)
 @pytest.mark.parametrize("key", ["monitor.metric", "scheduler.monitor", "callbacks.early_stopping.monitor"])
 def test_the_mode_follows_from_the_metric_wherever_it_is_named(compose, key: str, metric: str) -> None:
     cfg = compose("scheduler=plateau", "callbacks=default", f"{key}={metric}")

@@ -75,9 +75,9 @@ def test_an_empty_share_of_a_batch_changes_nothing(classifier) -> None:
     model = classifier("model.bn=true").eval()
     model.on_validation_epoch_start()
     model.validation_step((IMAGES, CLASSES), 0)
-    before = model.val_sums.values.clone(), model.val_sums.confusion.clone()
+    before = model.val_sums.losses.clone(), model.val_sums.confusion.clone()
     model.validation_step((IMAGES[:0], CLASSES[:0]), 1)
-    assert torch.equal(model.val_sums.values, before[0])
+    assert torch.equal(model.val_sums.losses, before[0])
     assert torch.equal(model.val_sums.confusion, before[1])
 
 
