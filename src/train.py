@@ -174,7 +174,7 @@ def read_data(cfg: DictConfig):
     from lightsweep.data import user_data
 
     data = user_data.build_data(cfg.data)
-    if (traits := data.foreseen()) is not None:
+    if (traits := data.preview()) is not None:
         build_classifier(cfg, traits)
     data.setup()
     return data

@@ -48,7 +48,7 @@ def composed(name: str) -> DictConfig:
 @cache
 def built(name: str) -> Classifier:
     """What it trains, without memory for its weights."""
-    cifar10 = build(composed("reference/d1").data, "data").foreseen()
+    cifar10 = build(composed("reference/d1").data, "data").preview()
     with torch.device("meta"):
         return train.build_classifier(composed(name), cifar10)
 

@@ -412,7 +412,7 @@ def test_a_batch_of_one_image_is_refused_where_batchnorm_would_see_it(run, tmp_p
     size = ["data.limit=162", "data.split=first", *overrides]
     assert run(*size, "trainer.max_epochs=1").result["status"] == "completed"
     way_out = r"choose another(, or data.drop_last=true)?"
-    with pytest.raises(ConfigError, match=rf"^data.batch_size=\d+ makes a batch of one image of 146 .*: {way_out}$"):
+    with pytest.raises(ConfigError, match=rf"^data.batch_size=\d+ leaves a batch of one image of 146 .*: {way_out}$"):
         run(*size, "model.bn=true", name="bn")
     assert not (tmp_path / "bn" / "metrics.csv").exists()
 
