@@ -1,9 +1,8 @@
 """Train one classifier: python src/train.py optimizer=adamw model.bn=true. With -m, a grid or a sweep."""
 
-import signal
+from lightsweep.app import entry
 
-if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C during the imports: no traceback
+entry.begin(__name__)
 
 import math
 import time
@@ -16,7 +15,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from lightsweep.app import cli, resolvers
+from lightsweep.app import resolvers
 from lightsweep.config import allowlist
 from lightsweep.core.errors import ConfigError
 from lightsweep.runs import run_folder, saved_config
@@ -41,13 +40,13 @@ def main(cfg: DictConfig) -> float:
     trial = current_trial()
     kind = trial.job.kind if trial.job else began_as
     fresh = not resumed and kind in ("run", "job")
-    with signals.as_exceptions(), cli.job(folder, fresh=fresh), signals.restoring():
+    with signals.as_exceptions(), entry.job_context(folder, fresh=fresh), signals.restoring():
         if resumed:
             own = saved_config.read_config(folder)
             saved_config.add_missing_keys(own, cfg)
             cfg = saved_config.with_overrides(own, cfg, typed, set(hydra_cfg.runtime.choices))
             typed = list(cfg.overrides)
-        if cli.is_left_to_the_first(cfg):
+        if entry.is_left_to_the_first(cfg):
             return math.nan
         if str(cfg.run_dir) != str(folder):  # other paths follow from it
             raise ConfigError(
@@ -154,8 +153,8 @@ def check(cfg: DictConfig, overrides: list[str]) -> None:
     trainer.quiet_libraries()
     if current_trial().job:
         processes.check_single(cfg.trainer, torch.cuda.device_count)
-    elif cli.has_other_sweeper():
-        with cli.ending_the_sweep():
+    elif entry.has_other_sweeper():
+        with entry.ending_the_sweep():
             processes.check_single(cfg.trainer, torch.cuda.device_count)
     own = threads_at_start()
     torch.set_num_threads(own if cfg.threads is None else cfg.threads)
@@ -244,4 +243,4 @@ def score_parts(record, net, data, fitting, parts: tuple[str, ...]) -> dict:
 
 
 if __name__ == "__main__":
-    cli.launch(main)
+    entry.launch_app(main)
