@@ -283,7 +283,10 @@ def raised(error: Exception, **marks: object) -> Exception:
 @pytest.mark.parametrize(
     ("error", "said"),
     [
-        (raised(ConfigError("no"), job=3, printed_by=("elsewhere", 5)), "job 3: no\n"),  # nobody reads what a node prints
+        (
+            raised(ConfigError("no"), job=3, printed_by=("elsewhere", 5)),
+            "job 3: no\n",
+        ),  # nobody reads what a node prints
         (raised(ConfigError("no"), job=0, printed_by=(platform.node(), -1)), "job 0: no\n"),
         (raised(ConfigError("no"), job=3, printed_by=(platform.node(), os.getpid())), ""),
         (raised(ConfigError("no\x1b[2J\x07"), job=3, printed_by=None), "job 3: no"),

@@ -1,6 +1,6 @@
-"""How a script begins and ends: `begin` before its imports, then `launch_app` (train.py) or `launch_command` (the others).
+"""How a script begins, `begin`, and ends: `launch_app` for train.py, `launch_command` for the others.
 
-Imported first of all, so it imports nothing that takes time.
+Imported before all else, so it imports nothing that takes time.
 """
 
 import os

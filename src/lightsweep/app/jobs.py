@@ -3,24 +3,80 @@
 import os
 import platform
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from lightsweep.config import processes
 from lightsweep.config.messages import describe_error
-from lightsweep.core import secrets
+from lightsweep.core import secrets, signals
 from lightsweep.core.errors import ConfigError, DataChanged, Interrupted, SweepRefused
 from lightsweep.core.text import printable
-from lightsweep.runs import folder_hooks, run_folder
+from lightsweep.runs import folder_hooks, run_folder, saved_config
+from lightsweep.sweeper.job import current_trial
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of train.py.
+
+    Args:
+        kind: run, job (of a grid), trial, seed or confirmation.
+        overrides: what was typed or searched, ``key=value`` each.
+        options: what was typed beside the overrides.
+        save_changes: writes what a resumed run was given into its own config; of any other run it does nothing.
+    """
+
+    folder: Path
+    kind: str
+    overrides: list[str]
+    options: list[str]
+    save_changes: Callable[[], None]
 
 
 @contextmanager
-def job_context(folder: Path, *, fresh: bool) -> Iterator[None]:
+def open_run(cfg: DictConfig) -> Iterator[tuple[DictConfig, Run]]:
+    """The run that Hydra has started, and its config: of a resumed run its own, with what is typed now on top.
+
+    Raises:
+        ConfigError: the folder holds another run, or `run_dir` is not the folder.
+    """
+    hydra_cfg = HydraConfig.get()
+    folder, overrides = Path(hydra_cfg.runtime.output_dir), list(hydra_cfg.overrides.task)
+    resumed = cfg.resume is not None
+    kind = _kind_of_run(folder, resumed=resumed)
+    with signals.as_exceptions(), _job(folder, fresh=not resumed and kind in ("run", "job")), signals.restoring():
+        if resumed:
+            own = saved_config.read_config(folder)
+            saved_config.add_missing_keys(own, cfg)
+            cfg = saved_config.with_overrides(own, cfg, overrides, set(hydra_cfg.runtime.choices))
+            overrides = list(cfg.overrides)
+        if str(cfg.run_dir) != str(folder):  # other paths follow from it
+            raise ConfigError(
+                f"run_dir must be left as it is, hydra.run.dir says where a run lies, got {cfg.run_dir!r}"
+            )
+        save_changes = partial(saved_config.write_changes, cfg, folder)
+        yield cfg, Run(folder, kind, overrides, saved_config.config_options(hydra_cfg), save_changes)
+
+
+def _kind_of_run(folder: Path, *, resumed: bool) -> str:
+    if job := current_trial().job:
+        return job.kind
+    if resumed:
+        return run_folder.kind_of_run(folder)
+    return "job" if HydraConfig.get().mode == RunMode.MULTIRUN else "run"
+
+
+@contextmanager
+def _job(folder: Path, *, fresh: bool) -> Iterator[None]:
     """Remove the folder of a job that was refused; print the error of a grid's job at once.
 
     Args:
@@ -72,6 +128,11 @@ def belongs_to_other_sweeper() -> bool:
     return HydraConfig.get().runtime.choices.get("hydra/sweeper") not in ("basic", "lightsweep")
 
 
-def is_follower_of_grid() -> bool:
-    """Is this a further process of distributed training, which runs the whole command of a grid again?"""
-    return run_folder.is_follower() and HydraConfig.get().mode == RunMode.MULTIRUN
+def is_left_to_first_process(cfg: DictConfig) -> bool:
+    """Does this process have no part in a job? Of a grid whose jobs train in several processes, each process runs the
+    whole command; a job in between that trains in one process is the first one's."""
+    if not run_folder.is_follower() or HydraConfig.get().mode != RunMode.MULTIRUN:
+        return False
+    from torch.cuda import device_count
+
+    return processes.is_single(cfg.trainer, device_count)

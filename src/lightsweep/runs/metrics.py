@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterable
 from io import StringIO
 from pathlib import Path
+from typing import NamedTuple
 
 from lightsweep.core import checks
 from lightsweep.core.errors import ConfigError
@@ -16,6 +17,13 @@ _SMALLER_IS_BETTER = ("loss", "objective")
 COLUMNS = ("epoch", *MONITORED, "lr", "seconds", "images_per_second")
 
 Row = dict[str, float]
+
+
+class Monitor(NamedTuple):
+    """The metric by which an epoch, and a run, is the best; max or min."""
+
+    metric: str
+    mode: str
 
 
 def mode_of(metric: str) -> str:
