@@ -126,7 +126,7 @@ def time_plain(setting: Setting, data: ImageDataModule) -> float:
     """Seconds an epoch of the bare loop: images in one tensor on the device, plain AdamW; nothing measures or logs."""
     device = torch.device(setting.device)
     loader = data.train_loader(device)  # for its tensors only
-    images, targets = loader.shelf  # uint8 [N, 3, 32, 32], int64 [N]
+    images, targets = loader.store  # uint8 [N, 3, 32, 32], int64 [N]
     model = template.build_net(HIDDEN, DROPOUT).to(device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE)
     mixed = torch.autocast(setting.device, torch.bfloat16, enabled=setting.precision == "bf16-mixed")

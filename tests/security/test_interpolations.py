@@ -5,10 +5,10 @@ import sys
 import pytest
 from omegaconf import OmegaConf
 
+from digits_runs import CONF
 from lightsweep.app import resolvers
 from lightsweep.config import permissions, typed
 from lightsweep.core.errors import ConfigError
-from test_configs import CONF
 
 
 @pytest.fixture(autouse=True)

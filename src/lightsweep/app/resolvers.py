@@ -8,9 +8,9 @@ from pathlib import Path
 from omegaconf import OmegaConf
 
 from lightsweep.config import permissions
+from lightsweep.core.metrics import mode_of
 from lightsweep.core.secrets import storage_reference as storage_place
 from lightsweep.runs import saved_config
-from lightsweep.runs.metrics import mode_of
 from lightsweep.runs.run_folder import OUTPUTS, ROOT, split_name
 
 

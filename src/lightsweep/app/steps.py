@@ -50,7 +50,7 @@ def new_record(config: RunConfig, opened: Run) -> Record:
 def read_data(config: RunConfig) -> ImageDataModule:
     """The data module, set up; what is wrong with the network is said before data is fetched."""
     data = user_data.build_data(config.data)
-    if (traits := data.foreseen()) is not None:
+    if (traits := data.preview()) is not None:
         build_classifier(config, traits)
     data.setup()
     return data
@@ -139,11 +139,12 @@ def score(config: RunConfig, record: Record, data: ImageDataModule, fitting: pl.
         scores[part] = scoring.score(
             net,
             data.eval_loader(part, record.device),
+            device=record.device,
             num_classes=data.num_classes,
             precision=fitting.precision_plugin.forward_context(),
             keep_probabilities=part != "train",
         )
-        record.add_score(part, scores[part], data.class_names)
+        record.add_score(part, scores[part].metrics, scores[part].confusion, data.class_names)
     record.add(score_seconds=time.perf_counter() - started)
     return scores
 

@@ -8,6 +8,7 @@ from difflib import SequenceMatcher
 from typing import Any
 
 from lightsweep.core import secrets
+from lightsweep.core.metrics import find_metric
 
 _LIKE = 0.7  # of two names that may be one; "epochs" and "max_epochs" are 0.75, "lr" and "lrr" 0.8
 _CLOSE = 0.1  # below the best one, what is named beside it
@@ -23,7 +24,6 @@ _ELSEWHERE = {
     "workers": "n_jobs",
     "searchspace": "params",
 }
-_IN_POINTS = ("acc", "balanced_acc")  # shares of the images
 _POINTS, _PLAIN = DIFFERENCE_COLUMNS = ("points_to_baseline", "to_baseline")
 SAY_AFTER = 5.0  # seconds
 
@@ -108,7 +108,9 @@ def _last(key: str) -> str:
 
 
 def in_points(metric: str) -> bool:
-    return metric.rpartition("/")[2] in _IN_POINTS
+    """Whether differences of this metric are given in percentage points."""
+    found = find_metric(metric)
+    return found is not None and found.is_share
 
 
 def format_difference(metric: str, value: float) -> str:

@@ -153,7 +153,7 @@ def sample_images(weights: Weights, description: Description) -> np.ndarray:
         return none
     try:
         data = user_data.build_data(data_settings(weights, []).cfg.data)
-        if isinstance(data, user_data.UserData) or data.foreseen() is not None:  # they would have to be fetched
+        if isinstance(data, user_data.UserData) or data.preview() is not None:  # they would have to be fetched
             return none
         images = data.read().test_images[:_FEW]
     except (ConfigError, OSError):

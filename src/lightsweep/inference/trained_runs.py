@@ -11,9 +11,9 @@ from omegaconf import DictConfig
 from lightsweep.core import files, paths
 from lightsweep.core.errors import ConfigError
 from lightsweep.core.files import read_json
+from lightsweep.core.metrics import mode_of
 from lightsweep.core.text import printable
 from lightsweep.runs import run_folder, saved_config
-from lightsweep.runs.metrics import mode_of
 from lightsweep.runs.run_folder import BEST_CHECKPOINT, LAST_CHECKPOINT
 
 

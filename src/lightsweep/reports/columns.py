@@ -6,10 +6,11 @@ from typing import Any
 
 from lightsweep.core.checks import is_number
 from lightsweep.core.errors import ConfigError
+from lightsweep.core.metrics import METRICS
 from lightsweep.core.text import DIFFERENCE_COLUMNS, format_difference_cell, printable_line
 from lightsweep.reports.runs import Run, is_metric
 
-_FRACTIONS = ("acc", "gap", "loss", "f1", "auc", "balanced_acc", "objective")
+_FRACTIONS = ("gap", "auc", *(metric.name for metric in METRICS))
 _COUNTS = ("params", "params_keras")
 
 

@@ -130,7 +130,7 @@ def list_pictures(run: ScoredRun, *, samples: int, mistakes: int) -> dict[str, C
 
     data, part, score = run.data, run.part, run.scores[run.part]
     names, labels = data.class_names, data.labels(part)
-    heading = f"{part}: {int(score.confusion.sum()):,} images, accuracy {score.acc:.4f}"
+    heading = f"{part}: {int(score.confusion.sum()):,} images, accuracy {score.metrics['acc']:.4f}"
 
     def draw_class_counts():
         counts = {part: np.bincount(data.labels(part), minlength=len(names)) for part in ("train", "val", "test")}

@@ -1,4 +1,4 @@
-"""The metrics of an epoch: their names, and metrics.csv, a row an epoch."""
+"""metrics.csv, a row an epoch; and which metrics can be monitored."""
 
 import csv
 import os
@@ -10,11 +10,9 @@ from typing import NamedTuple
 from lightsweep.core import checks
 from lightsweep.core.errors import ConfigError
 from lightsweep.core.files import write_atomic
+from lightsweep.core.metrics import BY_EPOCH_NAMES, mode_of
 
-_UNBALANCED = ("train/f1", "train/balanced_acc", "val/f1", "val/balanced_acc")
-MONITORED = ("train/loss", "train/acc", "val/loss", "val/acc", "val/objective", *_UNBALANCED)
-_SMALLER_IS_BETTER = ("loss", "objective")
-COLUMNS = ("epoch", *MONITORED, "lr", "seconds", "images_per_second")
+COLUMNS = ("epoch", *BY_EPOCH_NAMES, "lr", "seconds", "images_per_second")
 
 Row = dict[str, float]
 
@@ -26,18 +24,13 @@ class Monitor(NamedTuple):
     mode: str
 
 
-def mode_of(metric: str) -> str:
-    """max or min: which value of a metric is the better one, the larger or the smaller."""
-    return "min" if metric.endswith(_SMALLER_IS_BETTER) else "max"
-
-
 def check_monitor(key: str, metric: str, mode: str) -> None:
     """Refuse a metric that is never measured, and a mode that would keep the worst.
 
     Args:
         key: the config's node that holds metric and mode, as ``monitor`` or ``callbacks.early_stopping``.
     """
-    checks.choice(f"{key}.metric" if key == "monitor" else f"{key}.monitor", metric, MONITORED)
+    checks.choice(f"{key}.metric" if key == "monitor" else f"{key}.monitor", metric, BY_EPOCH_NAMES)
     checks.choice(f"{key}.mode", mode, ("min", "max"))
     right = mode_of(metric)
     checks.require(mode == right, f"{key}.mode", f"be {right} for {metric}", mode)

@@ -16,9 +16,9 @@ from omegaconf.errors import OmegaConfBaseException
 from lightsweep.config import permissions
 from lightsweep.core.errors import ConfigError
 from lightsweep.core.files import write_atomic
+from lightsweep.core.metrics import mode_of
 from lightsweep.core.moved import rename_moved
 from lightsweep.core.paths import ROOT
-from lightsweep.runs.metrics import mode_of
 from lightsweep.runs.run_folder import CONFIG, is_follower
 
 OVERRIDES = "overrides"  # its extra key: what was typed
@@ -119,7 +119,7 @@ def with_overrides(own: DictConfig, composed: DictConfig, overrides: list[str], 
         if key in (*_ONCE, "run_dir") or key.startswith("hydra"):
             continue
         if has_key(own, key):
-            line = line.removeprefix("++")  # which `cli.prepare` may have put there
+            line = line.removeprefix("++")  # which `app.arguments` may have put there
         if key in ("init_from", "lr_find"):
             raise ConfigError(f"{line}: a resumed run goes on with its own weights and rate")
         if override.is_delete() or key in ("experiment", "sweep"):

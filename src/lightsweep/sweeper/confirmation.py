@@ -8,22 +8,16 @@ from typing import Any
 
 from lightsweep.core.checks import is_number
 from lightsweep.core.files import is_set_aside, read_json, set_aside, write_atomic
+from lightsweep.core.metrics import FINAL
 from lightsweep.core.text import format_difference
 from lightsweep.sweeper.job import Job
 from lightsweep.sweeper.statistics import Confirmed, Search, spread
 from lightsweep.sweeper.verdict import Verdict, judge
 
 _FIRST_SEED = 101
-_SCORES = (
-    "val/acc",
-    "test/acc",
-    "val/f1",
-    "test/f1",
-    "val/balanced_acc",
-    "test/balanced_acc",
-    "val/loss",
-    "test/loss",
-)
+_SCORES = [  # accuracies first
+    f"{part}/{metric.name}" for metric in sorted(FINAL, key=lambda each: each.mode) for part in ("val", "test")
+]
 
 
 def fresh_seeds(count: int, used: Sequence[int]) -> list[int]:

@@ -12,6 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from lightsweep.config.keys import UnknownKey
 from lightsweep.core.files import write_atomic
+from lightsweep.core.metrics import compared_names
 from lightsweep.core.text import (
     DIFFERENCE_COLUMNS,
     difference_column,
@@ -28,7 +29,7 @@ from lightsweep.sweeper.trial_queue import TrialQueue
 from lightsweep.sweeper.trials import baseline_of, folder_of, value_of, without_repeats
 from lightsweep.sweeper.verdict import Verdict, judge
 
-_FACTS = ("val/acc", "val/f1", "val/loss", "train/acc", "best_epoch", "epochs", "params", "seconds")
+_FACTS = (*compared_names("val"), *compared_names("train"), "best_epoch", "epochs", "params", "seconds")
 
 
 def ranked(trials: Sequence[FrozenTrial], direction: StudyDirection) -> list[FrozenTrial]:

@@ -1,0 +1,71 @@
+"""What a sweep's jobs run on, by the keys that a person sets."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from omegaconf import OmegaConf
+
+from lightsweep.core.errors import ConfigError
+from lightsweep.sweeper import executors
+from lightsweep.sweeper.executors.schedulers import LocalProcesses, Scheduler, Slurm
+
+
+def plan(launcher: str | None = "basic", executor: str | None = None, n_jobs: int = 1, **others: Any) -> Any:
+    """As much of a plan as the choice needs. The launcher's own keys are those of `keys`."""
+    choices = {} if launcher is None else {"hydra/launcher": launcher}
+    config = OmegaConf.create({"hydra": {"runtime": {"choices": choices}, "launcher": others.pop("keys", {})}})
+    settings = {"executor": executor, "n_jobs": n_jobs, "on_interrupt": "cancel", "storage": None, **others}
+    return SimpleNamespace(config=config, settings=SimpleNamespace(**settings))
+
+
+@pytest.mark.parametrize(
+    ("keys", "kind"),
+    [
+        ({}, "workers"),
+        ({"launcher": None, "n_jobs": 4}, "workers"),
+        ({"n_jobs": 0}, "inline"),
+        ({"executor": "ray"}, "ray"),
+        ({"executor": "ray", "n_jobs": 0}, "ray"),
+        ({"launcher": "ray"}, "ray"),
+        ({"launcher": "ray", "executor": "ray"}, "ray"),
+        ({"launcher": "submitit_slurm"}, "slurm"),
+        ({"launcher": "submitit_slurm", "n_jobs": 0}, "slurm"),
+        ({"launcher": "submitit_local"}, "local"),
+        ({"launcher": "joblib"}, "launcher"),
+        ({"launcher": "mine"}, "launcher"),
+    ],
+)
+def test_what_jobs_run_on(keys: dict[str, Any], kind: str) -> None:
+    assert executors.executor_kind(plan(**keys)) == kind
+
+
+@pytest.mark.parametrize("launcher", ["submitit_slurm", "submitit_local", "joblib", "ray_aws"])
+def test_two_choices_do_not_go_together(launcher: str) -> None:
+    with pytest.raises(ConfigError) as refusal:
+        executors.executor_kind(plan(launcher, executor="ray"))
+    assert str(refusal.value) == f"hydra.sweeper.executor=ray does not go with hydra/launcher={launcher}"
+
+
+@pytest.mark.parametrize(
+    "keys", [{}, {"n_jobs": 0}, {"executor": "ray"}, {"launcher": "ray"}, {"launcher": "joblib"}], ids=str
+)
+def test_jobs_that_end_with_the_sweep_cannot_be_left(keys: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="hydra.sweeper.on_interrupt=leave needs hydra/launcher=submitit_slurm"):
+        executors.check_executor(plan(**keys, on_interrupt="leave"))
+
+
+@pytest.mark.parametrize("launcher", ["submitit_slurm", "submitit_local"])
+def test_those_of_a_scheduler_can(monkeypatch: pytest.MonkeyPatch, launcher: str) -> None:
+    monkeypatch.setattr(executors, "_scheduler", lambda plan, which: SimpleNamespace(check=lambda: None))
+    executors.check_executor(plan(launcher, on_interrupt="leave"))
+
+
+@pytest.mark.parametrize("scheduler", [Slurm, LocalProcesses])
+@pytest.mark.parametrize("name", ["nodes", "tasks_per_node"])
+@pytest.mark.parametrize("value", [0, 2, "2"])
+def test_a_trial_trains_in_one_process(scheduler: type[Scheduler], name: str, value: Any, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as refusal:
+        scheduler(OmegaConf.create({name: value}), tmp_path).check()
+    assert str(refusal.value) == f"hydra.launcher.{name} must be 1, a trial trains in one process, got {value!r}"
