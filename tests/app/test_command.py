@@ -52,7 +52,7 @@ def test_a_signal_ends_without_a_trace(signum: signal.Signals) -> None:
     ("error", "line"),
     [
         ("OSError(28, 'No space left on device', 'a\\x1bb.csv')", r"a\x1bb.csv: No space left on device"),
-        ("__import__('lightsweep.core.errors').errors.ConfigError('so \\x1b[31m it is')", r"so \x1b[31m it is"),
+        ("__import__('lightsweep.core.errors').core.errors.ConfigError('so \\x1b[31m it is')", r"so \x1b[31m it is"),
     ],
 )
 def test_an_error_is_one_line(error: str, line: str) -> None:
