@@ -15,7 +15,6 @@ from types import TracebackType
 from typing import Any
 
 import numpy as np
-from omegaconf import DictConfig, OmegaConf
 
 from lightsweep.core.errors import ConfigError, Diverged
 from lightsweep.core.files import write_atomic
@@ -23,9 +22,8 @@ from lightsweep.core.job_state import JobState, state_of
 from lightsweep.core.metrics import FINAL_NAMES
 from lightsweep.core.paths import ROOT
 from lightsweep.core.text import spreadsheet_cell
-from lightsweep.runs.metrics import MetricsFile
+from lightsweep.runs.metrics import MetricsFile, Monitor
 from lightsweep.runs.run_folder import is_follower
-from lightsweep.runs.saved_config import name_run, own_config
 
 FILE = "result.json"
 TRIAL_FACTS = (  # what a sweep keeps of a result
@@ -90,10 +88,10 @@ class ResultWriter:
 
     Args:
         folder: the run's.
-        cfg: the run's config.
         metrics: its epochs.
-        kind: run, job (of a grid), trial, seed or confirmation.
-        overrides: what was typed.
+        monitor: the metric by which an epoch is the best.
+        config: the run's own, as plain values.
+        facts: what is known when it begins: kind, name, seed, overrides.
         publish: called with the `TRIAL_FACTS` that are known, whenever the result is written.
         hardware: called for the device and its memory, whenever the result is written.
     """
@@ -101,29 +99,20 @@ class ResultWriter:
     def __init__(
         self,
         folder: Path,
-        cfg: DictConfig,
         metrics: MetricsFile,
         *,
-        kind: str,
-        overrides: list[str],
+        monitor: Monitor,
+        config: Mapping[str, Any],
+        facts: Mapping[str, Any],
         publish: Callable[[Mapping[str, Any]], None],
         hardware: Callable[[], Mapping[str, Any]],
     ) -> None:
-        self.folder, self.metrics, self.publish, self.hardware = folder, metrics, publish, hardware
-        self.monitor, self.mode = cfg.monitor.metric, cfg.monitor.mode
+        self.folder, self.metrics, self.monitor, self.config = folder, metrics, monitor, config
+        self.publish, self.hardware = publish, hardware
         self.scored_epoch: int | None = None  # where it is not the best one
         self.completed = False
         self.scores: dict[str, float] = {}
-        self.facts: dict[str, Any] = {
-            "kind": kind,
-            "name": name_run(cfg.name, overrides) or None,
-            "seed": cfg.seed,
-            "overrides": overrides,
-            "versions": versions(),
-            "git_commit": git_commit(ROOT),
-        }
-        config: Any = OmegaConf.to_container(own_config(cfg), resolve=True)
-        self.config = {key: value for key, value in config.items() if key not in ("overrides", "run_dir", "resume")}
+        self.facts: dict[str, Any] = {**facts, "versions": versions(), "git_commit": git_commit(ROOT)}
 
     def add(self, **facts: Any) -> None:
         self.facts |= facts
@@ -139,19 +128,19 @@ class ResultWriter:
     @property
     def best_value(self) -> float:
         """The best monitored value so far; NaN before the first."""
-        best = self.metrics.best(self.monitor, self.mode)
-        return best[self.monitor] if best else math.nan
+        best = self.metrics.best(*self.monitor)
+        return best[self.monitor.metric] if best else math.nan
 
     def result(self, state: JobState) -> RunResult:
         """The run as it stands, ended in this state."""
-        best, rows = self.metrics.best(self.monitor, self.mode), self.metrics.rows
+        best, rows = self.metrics.best(*self.monitor), self.metrics.rows
         best_epoch = int(best["epoch"]) if best else None
         return RunResult(
             state=state,
             facts=self.facts,
             scores=self.scores,
-            monitor=self.monitor,
-            best_value=best[self.monitor] if best else None,
+            monitor=self.monitor.metric,
+            best_value=best[self.monitor.metric] if best else None,
             best_epoch=best_epoch if self.scored_epoch is None else self.scored_epoch,
             epochs=int(rows[-1]["epoch"]) if rows else 0,
             seconds=sum(row["seconds"] for row in rows),
