@@ -37,14 +37,16 @@ def main() -> int:
 
     weights = trained_runs.find_weights(options.run, options.checkpoint)  # before the imports that take seconds
 
+    from lightsweep.app import resolvers
     from lightsweep.core import paths
     from lightsweep.inference import exporting, run_data
     from lightsweep.training import checkpoints, trainer
 
     trainer.quiet_libraries()
     exporting.require_packages()
+    resolvers.register()
     trained = checkpoints.load(weights.checkpoint)
-    print(weights.told(trained.epoch), file=sys.stderr)
+    print(weights.describe(trained.epoch), file=sys.stderr)
     trained.description.require_pixels()
     path = options.output or weights.checkpoint.with_suffix(".onnx")
     if options.output is None and weights.run is not None:
@@ -53,7 +55,7 @@ def main() -> int:
     images = exporting.random_images(trained.description.input_shape)
     real = run_data.sample_images(weights, trained.description)
     if not len(real):
-        print("the run's own data are not at hand: checked on noise alone", file=sys.stderr)
+        print("the run's own data cannot be read at once: checked on noise alone", file=sys.stderr)
     batches = [*images, real] if len(real) else images
     difference = exporting.export_onnx(trained, path, batches, exporting.describe_export(trained, weights))
     print(
