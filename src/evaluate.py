@@ -1,9 +1,8 @@
 """Score a trained network again, on its own data or on other data: python src/evaluate.py RUN."""
 
-import signal
+from lightsweep.app import entry
 
-if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C during the imports: no traceback
+entry.begin(__name__)
 
 import sys
 from pathlib import Path
@@ -46,23 +45,16 @@ def main() -> int:
 
     weights = trained_runs.find_weights(options.run, options.checkpoint)  # before the imports that take seconds
 
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
-
-    from lightsweep.app import cli, resolvers
+    from lightsweep.app import resolvers
     from lightsweep.core import paths
-    from lightsweep.core.errors import ConfigError
     from lightsweep.inference import evaluation, predictor, run_data
     from lightsweep.training import checkpoints, trainer
 
+    resolvers.register()
     trainer.quiet_libraries()
     trained = checkpoints.load(weights.checkpoint)
     print(weights.describe(trained.epoch), file=sys.stderr)
-    resolvers.register()
-    try:
-        settings = run_data.data_settings(weights, options.data or [])
-    except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(f"--data: {cli.describe(error)}") from error
+    settings = run_data.data_settings(weights, options.data or [])
     output = options.output or weights.evaluation_folder / settings.label
     if options.output is None:
         paths.check_links(weights.evaluation_folder, within=weights.evaluation_folder.parent)
@@ -87,4 +79,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    command.launch(main)
+    entry.launch_command(main)

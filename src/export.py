@@ -1,9 +1,8 @@
 """Write a trained network as an ONNX file, checked against PyTorch: python src/export.py RUN."""
 
-import signal
+from lightsweep.app import entry
 
-if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C during the imports: no traceback
+entry.begin(__name__)
 
 import sys
 
@@ -42,9 +41,9 @@ def main() -> int:
     from lightsweep.inference import exporting, run_data
     from lightsweep.training import checkpoints, trainer
 
+    resolvers.register()
     trainer.quiet_libraries()
     exporting.require_packages()
-    resolvers.register()
     trained = checkpoints.load(weights.checkpoint)
     print(weights.describe(trained.epoch), file=sys.stderr)
     trained.description.require_pixels()
@@ -66,4 +65,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    command.launch(main)
+    entry.launch_command(main)

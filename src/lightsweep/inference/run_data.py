@@ -11,10 +11,12 @@ import numpy as np
 import torch
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from PIL import Image
 
+from lightsweep.config import messages
 from lightsweep.config import typed as typed_here
 from lightsweep.core import checks
 from lightsweep.core.errors import ConfigError
@@ -71,10 +73,16 @@ def data_settings(weights: Weights, typed: Sequence[str]) -> DataSettings:
         typed: ``data=NAME``, ``data.KEY=VALUE``, ``data_dir=PATH``. Without the first they change the run's own.
 
     Raises:
-        ConfigError: they are not about data, or the run's config has none.
-        HydraException, OmegaConfBaseException: there is no such choice, key or value.
+        ConfigError: they are not about data, there is no such choice, key or value, or the run's config has no data.
     """
     typed_here.declare(typed_here.read(typed))
+    try:
+        return _settings(weights, typed)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(f"--data: {messages.describe_error(error)}") from error
+
+
+def _settings(weights: Weights, typed: Sequence[str]) -> DataSettings:
     overrides = OverridesParser.create().parse_overrides(list(typed))
     for override in overrides:
         if override.key_or_group.partition(".")[0] not in ("data", "data_dir"):
@@ -149,7 +157,7 @@ def sample_images(weights: Weights, description: Description) -> np.ndarray:
         if isinstance(data, UserData) or data.preview() is not None:  # read only without a download
             return none
         images = data.read().test_images[:_FEW]
-    except (ConfigError, OSError, OmegaConfBaseException):
+    except (ConfigError, OSError):
         return none
     return np.array(images) if images.shape[1:] == description.input_shape else none
 
