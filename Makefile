@@ -40,10 +40,11 @@ $(SERVICES): $(STAMP) scripts/services.sh
 test-services: $(SERVICES) ## run sweeps on a real Slurm, Ray, PostgreSQL and MariaDB (installs them, as root)
 	@$(BIN)/python -m pytest -m services -n auto --dist loadfile $(ARGS)
 
-lint: $(STAMP) ## check style, format and types
+lint: $(STAMP) ## check style, format, types, and which package imports which
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo --no-cache
 
 format: $(STAMP) ## put the code into its format and fix what ruff can fix
 	$(BIN)/ruff check --fix $(SOURCES)
@@ -52,7 +53,7 @@ format: $(STAMP) ## put the code into its format and fix what ruff can fix
 bench: $(STAMP) ## measure the speed of training beside a plain loop and the usual template (ARGS: options)
 	@$(BIN)/python scripts/benchmark.py train $(ARGS)
 
-reproduce: $(STAMP) ## train what is missing of the reference experiments, write RESULTS.md (ARGS: families, options)
+reproduce: $(STAMP) ## train the missing reference experiments, write docs/reference/RESULTS.md (ARGS: families, options)
 	@$(BIN)/python scripts/reproduce.py $(ARGS)
 
 report: $(STAMP) ## rank runs by validation, in the terminal (SWEEP: a sweep's name; ARGS: folders, options, as --html report.html)

@@ -17,16 +17,16 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from lightsweep.app import cli, resolvers
-from lightsweep.config import table
+from lightsweep.config import allowlist
 from lightsweep.core.errors import ConfigError
 from lightsweep.runs import run_folder, saved_config
-from lightsweep.sweeper import assignment
+from lightsweep.sweeper.job import current_trial
 from lightsweep.sweeper.portable import Portable
 
 resolvers.register()
 
 
-@hydra.main(config_path="../conf", config_name="train", execution_whitelist=list(table.HYDRA))
+@hydra.main(config_path="../conf", config_name="train", execution_whitelist=list(allowlist.HYDRA))
 @Portable
 def main(cfg: DictConfig) -> float:
     """One run in its folder; returns the best value of the monitored metric, which is what a sweep optimises."""
@@ -38,7 +38,8 @@ def main(cfg: DictConfig) -> float:
     typed = list(hydra_cfg.overrides.task)
     resumed = cfg.resume is not None
     began_as = run_folder.kind_of_run(folder) if resumed else "job" if hydra_cfg.mode == RunMode.MULTIRUN else "run"
-    kind = assignment.kind(otherwise=began_as)
+    trial = current_trial()
+    kind = trial.job.kind if trial.job else began_as
     fresh = not resumed and kind in ("run", "job")
     with signals.as_exceptions(), cli.job(folder, fresh=fresh), signals.restoring():
         if resumed:
@@ -62,19 +63,24 @@ def train(cfg: DictConfig, folder: Path, *, kind: str, overrides: list[str]) -> 
 
     from pytorch_lightning.callbacks import LambdaCallback
 
+    from lightsweep.core.job_state import JobState
     from lightsweep.reports import scored_run
     from lightsweep.runs import data_record, results, run_folder
     from lightsweep.runs.metrics import MetricsFile
     from lightsweep.training import checkpoints, display, footprint, trainer
+    from lightsweep.training.callbacks import PruningCallback
     from lightsweep.training.display import StartSummary
     from lightsweep.training.tracking import tracking_run
 
     last = folder / "checkpoints" / run_folder.LAST_CHECKPOINT
     metrics = MetricsFile(folder / "metrics.csv")
-    with results.Record(folder, cfg, metrics, kind=kind, overrides=overrides) as record:
+    trial = current_trial()
+    with results.Record(folder, cfg, metrics, kind=kind, overrides=overrides, publish=trial.record) as record:
         data = read_data(cfg)
         made_of = data.fingerprint()
-        assignment.check_data(made_of)
+        if trial.job and trial.job.data:
+            digest, where = trial.job.data
+            data_record.check_study(made_of, digest, Path(where))
         data_record.check(folder, made_of, resumed=last.exists(), allow_change=cfg.allow_changed_data)
         classifier = initial_classifier(cfg, data, warm=not last.exists())  # a resumed run has weights of its own
         parameters = footprint.count_parameters(classifier.net)
@@ -83,7 +89,9 @@ def train(cfg: DictConfig, folder: Path, *, kind: str, overrides: list[str]) -> 
         in_trial = kind in ("trial", "seed")
         begun = LambdaCallback(on_train_start=lambda *_: keep_beginning(cfg, folder, made_of))
         said = StartSummary(data, network=type(classifier.net).__name__, parameters=parameters["params"])
-        further = [begun, said, *assignment.callbacks(cfg.monitor.metric)]
+        further: list = [begun, said]
+        if trial.reports:
+            further.append(PruningCallback(trial.reports.report, monitor=cfg.monitor.metric))
         fitting = trainer.make(cfg, folder, metrics, further, in_trial=in_trial)
         record.device = fitting.strategy.root_device
         loggers = fitting.loggers if fitting.is_global_zero else []
@@ -99,7 +107,8 @@ def train(cfg: DictConfig, folder: Path, *, kind: str, overrides: list[str]) -> 
             scores = score_parts(record, trained.net, data, fitting, data.scored_parts(test=cfg.test))
             record.complete()  # before anything is shown: no picture may cost a result
             trackers.scores(record.facts)
-            display.print_scores(record.content("completed"), folder, of_best=chosen.name == run_folder.BEST_CHECKPOINT)
+            content, of_best = record.content(JobState.COMPLETED), chosen.name == run_folder.BEST_CHECKPOINT
+            display.print_scores(content, folder, of_best=of_best)
             best = metrics.best(cfg.monitor.metric, cfg.monitor.mode) or {"epoch": 0}
             loader = fitting.train_dataloader
             run = scored_run.ScoredRun(folder, metrics.rows, best["epoch"], scores, data, loader, trackers)
@@ -133,9 +142,9 @@ def find_rate(cfg: DictConfig, folder: Path, *, kind: str, overrides: list[str])
 
 def check(cfg: DictConfig, overrides: list[str]) -> None:
     """Refuse what can be seen to be wrong, and set the process up for what is right."""
-    from lightsweep.app import preflight
+    from lightsweep.app import validation
 
-    preflight.check(cfg, overrides)  # before the imports that take seconds
+    validation.check_config(cfg, overrides)  # before the imports that take seconds
 
     import torch
 
@@ -143,7 +152,7 @@ def check(cfg: DictConfig, overrides: list[str]) -> None:
     from lightsweep.training import trainer
 
     trainer.quiet_libraries()
-    if assignment.is_given():
+    if current_trial().job:
         processes.check_single(cfg.trainer, torch.cuda.device_count)
     elif cli.has_other_sweeper():
         with cli.ending_the_sweep():
@@ -227,9 +236,14 @@ def score_parts(record, net, data, fitting, parts: tuple[str, ...]) -> dict:
         loader = data.eval_loader(part, record.device)
         precision = fitting.precision_plugin.forward_context()
         scores[part] = scoring.score(
-            net, loader, num_classes=data.num_classes, precision=precision, keep_probabilities=part != "train"
+            net,
+            loader,
+            device=record.device,
+            num_classes=data.num_classes,
+            precision=precision,
+            keep_probabilities=part != "train",
         )
-        record.add_score(part, scores[part], data.class_names)
+        record.add_score(part, scores[part].metrics, scores[part].confusion, data.class_names)
     record.add(score_seconds=time.perf_counter() - started)
     return scores
 

@@ -11,16 +11,15 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from lightsweep.runs.run_folder import JOURNAL
-from lightsweep.sweeper.ledger import ended, is_interrupted
-from lightsweep.sweeper.repeats import is_repeat, without
+from lightsweep.core.paths import JOURNAL
 from lightsweep.sweeper.storage import connect
+from lightsweep.sweeper.trials import count_ended, is_interrupted, is_repeat, without_repeats
 
-TOY = Path(__file__).parent / "sweep" / "toy.py"
+TOY = Path(__file__).parent / "toy.py"
 
 
 class Sweep:
-    """A study of toy runs (tests/sweep/toy.py) in a folder of its own."""
+    """A study of toy runs (tests/toy.py) in a folder of its own."""
 
     def __init__(self, folder: Path, storage: str | None = None) -> None:
         self.folder = folder
@@ -85,10 +84,10 @@ def check_books(sweep: Sweep, n_trials: int, retries: int = 3, starts: int = 1) 
     trials = sweep.study().trials
     assert [trial.number for trial in trials] == list(range(len(trials)))
     assert all(trial.state.is_finished() for trial in trials)
-    assert ended(trials) == n_trials
+    assert count_ended(trials) == n_trials
 
     board = sweep.leaderboard()
-    shown = without(trials)
+    shown = without_repeats(trials)
     assert sorted(int(row["trial"]) for row in board) == [trial.number for trial in shown]
     states = {trial.number: "interrupted" if is_interrupted(trial) else trial.state.name.lower() for trial in shown}
     assert {int(row["trial"]): row["state"] for row in board} == states

@@ -1,0 +1,1 @@
+"""What scripts/reproduce.py does: experiments and records in, runs and docs/reference/RESULTS.md out."""

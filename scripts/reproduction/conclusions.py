@@ -1,32 +1,28 @@
-"""What the reports concluded, and whether it holds here. Every word that judges is computed from the records."""
+"""What the reports concluded, and whether it holds here. Every judgement is computed from the records."""
 
-from dataclasses import dataclass
+from math import sqrt
 from statistics import fmean
 
-from .claims import CLAIMS, Claim
-from .noise import Noise, Sample, pooled, sample
-from .records import Record
-from .rows import Row
-from .special import impossible_counts, one_configuration, rates
+from .comparison import Found, Noise, Sample, compare, pool, sample
+from .experiments import Experiment, Question, read_questions
 
-PHOTOS = "e"  # its images and its test set are others, so its noise is
-_WORDS = {1: "better by more than the noise", -1: "worse by more than the noise", 0: "within the noise"}
+_PHOTOS = "e"  # the family with other images and another test set: its noise is another
 
 
-def text(rows: list[Row], found: dict[str, list[Record]]) -> list[str]:
+def conclude(experiments: list[Experiment], found: Found) -> list[str]:
     """Paragraphs of Markdown."""
     photos, noise = (
-        pooled([sample(found[row.name]) for row in rows if (row.family == PHOTOS) is wanted])
+        pool([sample(found[each.name]) for each in experiments if (each.family == _PHOTOS) is wanted])
         for wanted in (True, False)
     )
     if noise is None:
         return ["No row has several seeds yet, so nothing can be said of noise."]
-    known = {row.name: row for row in rows}
-    parts = [_about(noise, photos), _nearness(rows, found, noise)]
-    for claim in CLAIMS:
-        family = known[claim.pairs[0][0]].family
-        parts.append(_claim(claim, known, found, photos if family == PHOTOS else noise))
-    return [*parts, rates(found, noise), one_configuration(found, noise), impossible_counts(rows, found)]
+    by_name = {each.name: each for each in experiments}
+    parts = [_about(noise, photos), _nearness(experiments, found, noise)]
+    for question in read_questions():
+        family = by_name[question.pairs[0][0]].family
+        parts.append(_answer(question, by_name, found, photos if family == _PHOTOS else noise))
+    return [*parts, _rates(found, noise), _one_configuration(found, noise), _impossible_counts(experiments, found)]
 
 
 def _about(noise: Noise, photos: Noise | None) -> str:
@@ -39,91 +35,102 @@ def _about(noise: Noise, photos: Noise | None) -> str:
     )
 
 
-def _nearness(rows: list[Row], found: dict[str, list[Record]], noise: Noise) -> str:
-    """How many rows agree with what was reported, which is taken for one run as noisy as ours."""
-    pairs = [(sample(found[row.name]), row.reported["test/acc"]) for row in rows if "test/acc" in row.reported]
-    pairs = [(ours, theirs) for ours, theirs in pairs if ours.values]
-    if not pairs:
+def _nearness(experiments: list[Experiment], found: Found, noise: Noise) -> str:
+    """How many rows agree with the report, whose number counts as one run with our noise."""
+    pairs = [(sample(found[each.name]), each.reported.get("test/acc")) for each in experiments]
+    scored = [(ours, theirs) for ours, theirs in pairs if ours.values and theirs is not None]
+    if not scored:
         return ""
-    differences = [ours.mean - theirs for ours, theirs in pairs]
-    near = sum(abs(ours.mean - theirs) <= noise.limit(ours, Sample((theirs,))) for ours, theirs in pairs)
+    differences = [ours.mean - theirs for ours, theirs in scored]
+    near = sum(abs(ours.mean - theirs) <= noise.limit(ours, Sample((theirs,))) for ours, theirs in scored)
     return (
-        f"**Are the reports' numbers found again?** Of {len(pairs)} rows with a reported test accuracy {near} are"
+        f"**Are the reports' numbers found again?** Of {len(scored)} rows with a reported test accuracy {near} are"
         f" within the noise of it; ours less theirs is {fmean(differences):+.4f} on average, from"
         f" {min(differences):+.4f} to {max(differences):+.4f}."
     )
 
 
-@dataclass(frozen=True)
-class Compared:
-    """Two rows beside each other. `limit` is the difference that noise explains, `reported` the report's, `seconds` are
-    of each one's fastest run."""
-
-    labels: tuple[str, str]
-    samples: tuple[Sample, Sample]
-    limit: float
-    reported: float | None
-    seconds: tuple[float, float]
-
-    @property
-    def difference(self) -> float:
-        return self.samples[0].mean - self.samples[1].mean
-
-    @property
-    def verdict(self) -> int:
-        """1 or -1 where the first is better or worse by more than the noise, 0 where that cannot be told."""
-        if abs(self.difference) <= self.limit:
-            return 0
-        return 1 if self.difference > 0 else -1
-
-    def __str__(self) -> str:
-        one, other = (f"{label} {each.with_n}" for label, each in zip(self.labels, self.samples, strict=True))
-        reported = "" if self.reported is None else f", reported {self.reported:+.3f}"
-        return f"{one} against {other}: {self.difference:+.4f}, {_WORDS[self.verdict]} ({self.limit:.4f}){reported}"
-
-    @property
-    def with_seconds(self) -> str:
-        mine, theirs = self.seconds
-        return f"{self}; {mine:.0f} s against {theirs:.0f} s, {mine / theirs:.2g} times as long"
+def _answer(question: Question, by_name: dict[str, Experiment], found: Found, noise: Noise | None) -> str:
+    if noise is None:
+        return f"**{question.question}** Not run with several seeds yet."
+    pairs = [compare(by_name[one], by_name[other], found, noise) for one, other in question.pairs]
+    scored = [each for each in pairs if each is not None]
+    missing = f" ({len(pairs) - len(scored)} of {len(pairs)} comparisons lack a score.)"
+    answer = _summary([each.verdict for each in scored]) + (missing if len(scored) < len(pairs) else "")
+    lines = [f"- {each.with_seconds if question.seconds else each}" for each in scored]
+    return "\n".join([f"**{question.question}** {answer}", "", *lines])
 
 
-def _compare(one: Row, other: Row, found: dict[str, list[Record]], noise: Noise) -> Compared | None:
-    """None where one of the two has no score."""
-    first, second = sample(found[one.name]), sample(found[other.name])
-    if not (first.values and second.values):
-        return None
-    theirs = [row.reported["test/acc"] for row in (one, other) if "test/acc" in row.reported]
-    return Compared(
-        labels=(one.label, other.label),
-        samples=(first, second),
-        limit=noise.limit(first, second),
-        reported=theirs[0] - theirs[1] if len(theirs) == 2 else None,
-        seconds=(min(sample(found[one.name], "seconds").values), min(sample(found[other.name], "seconds").values)),
+def _summary(verdicts: list[int]) -> str:
+    better, worse, total = verdicts.count(1), verdicts.count(-1), len(verdicts)
+    where = "the one comparison" if total == 1 else f"all {total} comparisons"
+    if not verdicts:
+        return "Not run yet."
+    if better == total:
+        return f"Yes, in {where}."
+    if worse == total:
+        return f"No, the opposite, in {where}."
+    if not better and not worse:
+        return f"It cannot be told from the noise in {where}."
+    counts = (("yes", better), ("the opposite", worse), ("within the noise", total - better - worse))
+    return f"Of {total} comparisons {', '.join(f'{word} in {count}' for word, count in counts if count)}."
+
+
+def _rates(found: Found, noise: Noise) -> str:
+    """How much tanh and ReLU lose from their best rate to their worst."""
+    question = "**Does tanh need a more careful learning rate than ReLU?**"
+    by_rate = {
+        activation: {rate: sample(found[name]) for rate, name in _names_by_rate(activation).items()}
+        for activation in ("tanh", "relu")
+    }
+    samples = [each for rates in by_rate.values() for each in rates.values()]
+    if not all(each.values for each in samples):
+        return f"{question} Not run yet."
+    means = {activation: [each.mean for each in rates.values()] for activation, rates in by_rate.items()}
+    lost = {activation: max(values) - min(values) for activation, values in means.items()}
+    more = lost["tanh"] - lost["relu"]
+    limit = sqrt(2) * max(noise.limit(one, other) for one in samples for other in samples)  # four means, not two
+    answer = "It cannot be told from the noise." if abs(more) <= limit else ("Yes." if more > 0 else "ReLU does.")
+    details = "; ".join(
+        f"{activation} " + ", ".join(f"{each.with_n} at {rate}" for rate, each in rates.items())
+        for activation, rates in by_rate.items()
+    )
+    return (
+        f"{question} {answer} From its best rate to its worst tanh loses {lost['tanh']:.4f}, ReLU {lost['relu']:.4f},"
+        f" a difference of {more:+.4f} ({limit:.4f}). Adam with C2's network: {details}."
     )
 
 
-def _claim(claim: Claim, known: dict[str, Row], found: dict[str, list[Record]], noise: Noise | None) -> str:
-    if noise is None:
-        return f"**{claim.question}** Not run with several seeds yet."
-    compared = [_compare(known[one], known[other], found, noise) for one, other in claim.pairs]
-    told = [each for each in compared if each is not None]
-    missing = f" ({len(compared) - len(told)} of {len(compared)} comparisons lack a score.)"
-    answer = _answer([each.verdict for each in told]) + (missing if len(told) < len(compared) else "")
-    lines = [each.with_seconds if claim.seconds else str(each) for each in told]
-    return "\n".join([f"**{claim.question}** {answer}", "", *(f"- {line}" for line in lines)])
+def _names_by_rate(activation: str) -> dict[str, str]:
+    return {"1e-2": f"{activation}_1e-2", "1e-3": f"c2_{activation}", "1e-4": f"{activation}_1e-4"}
 
 
-def _answer(verdicts: list[int]) -> str:
-    better, worse, all_of_them = verdicts.count(1), verdicts.count(-1), len(verdicts)
-    whole = "the one comparison" if all_of_them == 1 else f"all {all_of_them} comparisons"
-    if not verdicts:
-        return "Not run yet."
-    if better == all_of_them:
-        return f"Yes, in {whole}."
-    if worse == all_of_them:
-        return f"No, the opposite, in {whole}."
-    if not better and not worse:
-        return f"It cannot be told from the noise in {whole}."
-    rest = all_of_them - better - worse
-    counts = (("yes", better), ("the opposite", worse), ("within the noise", rest))
-    return f"Of {all_of_them} comparisons {', '.join(f'{word} in {count}' for word, count in counts if count)}."
+def _one_configuration(found: Found, noise: Noise) -> str:
+    """D11, D13 and D20 are one configuration, but for the epochs that we assume."""
+    question = "**D11, D13 and D20 are one configuration, reported with 0.524, 0.545 and 0.545: epochs or noise?**"
+    short, long, twin = (found[name] for name in ("d11", "d13", "d20"))
+    fewer, more = sample(short), sample(long)
+    if not (fewer.values and more.values and twin):
+        return f"{question} Not run yet."
+    limit, difference = noise.limit(more, fewer), more.mean - fewer.mean
+    cause = "The epochs" if difference > limit else "Noise explains it as well as the epochs"
+    same = all(one["test/acc"] == other["test/acc"] for one in long for other in twin if one["seed"] == other["seed"])
+    return (
+        f"{question} {cause}: {more.with_n} after {long[0]['epochs']} epochs, {fewer.with_n} after"
+        f" {short[0]['epochs']}, {difference:+.4f} ({limit:.4f}), reported +0.021. D13 and D20 with one seed are"
+        f" {'equal to the last digit' if same else 'not equal'} here."
+    )
+
+
+def _impossible_counts(experiments: list[Experiment], found: Found) -> str:
+    """Parameter counts that no network of the widths in the report has."""
+    lines = []
+    for each in experiments:
+        ours = [record["params_keras"] for record in found[each.name] if "params_keras" in record]
+        theirs = each.reported.get("params")
+        if theirs and ours and theirs != ours[0]:
+            lines.append(f"{each.label}: the report prints {theirs:,.0f}, layers of its widths have {ours[0]:,}.")
+    if not lines:
+        return ""
+    end = "Its text leaves something out; trained here is what it says."
+    return " ".join(["**Parameter counts that cannot be.**", *lines, end])

@@ -1,20 +1,23 @@
-"""results/<row>-s<seed>.json: what the table needs of a run, small enough to be committed."""
+"""docs/reference/records.jsonl: what RESULTS.md needs of each run, one run a line."""
 
 import json
 import math
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from lightsweep.core.files import write_whole
+from filelock import FileLock
+
+from lightsweep.core.files import write_atomic
 from lightsweep.runs.metrics import read as read_metrics
 from lightsweep.runs.run_folder import ROOT
 
-from .rows import Row
+from .experiments import Experiment
 
-RESULTS = ROOT / "results"
-FINISHED = ("completed", "diverged")  # a loss that became NaN is a result too
-_PARTS = ("train/", "val/", "test/")  # every score of a part is kept
+FILE = ROOT / "docs" / "reference" / "records.jsonl"
+_FINISHED = ("completed", "diverged")  # a loss that became NaN is a result too
+_PARTS = ("train/", "val/", "test/")  # all scores of a part are kept
 _KEPT = (
     *("status", "error", "seed", "params", "params_keras", "best_epoch", "epochs", "seconds", "last_lr"),
     *("device", "versions", "git_commit"),
@@ -24,17 +27,13 @@ _BY_EPOCH = ("val/acc", "val/objective", "lr")
 Record = dict[str, Any]
 
 
-def path(row: Row, seed: int, results: Path = RESULTS) -> Path:
-    return results / f"{row.name}-s{seed}.json"
+def is_finished(record: Record) -> bool:
+    return record["status"] in _FINISHED
 
 
-def finished(record: Record) -> bool:
-    return record["status"] in FINISHED
-
-
-def take(row: Row, seed: int, folder: Path, log: Path, jobs: int) -> Record:
-    """What the table needs of a run that ended. `jobs` says how many runs shared the machine."""
-    record: Record = {"row": row.name, "seed": seed}
+def make_record(experiment: Experiment, seed: int, folder: Path, log: Path, jobs: int) -> Record:
+    """The record of a run that has ended. `jobs` runs shared the machine."""
+    record: Record = {"row": experiment.name, "seed": seed}
     if not (folder / "result.json").is_file():  # it was refused, or killed
         return record | {"status": "failed", "error": _last_line(log)}
     result = json.loads((folder / "result.json").read_text())
@@ -46,22 +45,33 @@ def take(row: Row, seed: int, folder: Path, log: Path, jobs: int) -> Record:
     return record
 
 
-def write(record: Record, file: Path) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(file, json.dumps(record, indent=1, allow_nan=False) + "\n")
+def write_record(record: Record, file: Path) -> None:
+    """Add a record, in place of an earlier one of the same run. Two commands may write into one file."""
+    with FileLock(file.with_name(f".{file.name}.lock")):
+        others = [each for each in _read_lines(file) if _key(each) != _key(record)]
+        lines = [json.dumps(each, allow_nan=False) + "\n" for each in sorted([*others, record], key=_key)]
+        write_atomic(file, "".join(lines))
 
 
-def read_all(rows: list[Row], results: Path = RESULTS) -> dict[str, list[Record]]:
-    """The records of each row, by seed."""
-    found = {row.name: [json.loads(file.read_text()) for file in results.glob(f"{row.name}-s*.json")] for row in rows}
-    return {name: sorted(records, key=lambda record: record["seed"]) for name, records in found.items()}
+def read_records(experiments: Iterable[Experiment], file: Path) -> dict[str, list[Record]]:
+    """The records of each experiment, by seed."""
+    every = sorted(_read_lines(file), key=_key)
+    return {each.name: [record for record in every if record["row"] == each.name] for each in experiments}
+
+
+def _read_lines(file: Path) -> list[Record]:
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.is_file() else []
+
+
+def _key(record: Record) -> tuple[str, int]:
+    return record["row"], record["seed"]
 
 
 def _short(value: float | None) -> float | None:
-    """Four digits; JSON knows no NaN."""
+    """Four digits; JSON has no NaN."""
     return None if value is None or not math.isfinite(value) else float(f"{value:.4g}")
 
 
 def _last_line(log: Path) -> str:
     lines = log.read_text(errors="replace").split("\n") if log.is_file() else []
-    return next((line for line in reversed(lines) if line.strip()), "no word")
+    return next((line for line in reversed(lines) if line.strip()), "no output")

@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 @pytest.fixture
 def command(tmp_path: Path):
     write_cifar10(tmp_path / "data")
-    places = [f"--{name}={tmp_path / name}" for name in ("results", "outputs", "table")]
+    places = [f"--{name}={tmp_path / name}" for name in ("records", "outputs", "table")]
     script = [sys.executable, str(ROOT / "scripts" / "reproduce.py"), "b0", *places]
     environment = {**os.environ, "LIGHTSWEEP_DATA": str(tmp_path / "data")}
     return {"args": script, "env": environment, "cwd": tmp_path, "text": True}
@@ -35,15 +35,16 @@ def test_is_cut_off_resumes_tells_failures_and_repeats_nothing(command, tmp_path
     said, _ = cut_off.communicate(timeout=60)
     assert cut_off.returncode == 1
     assert said.splitlines()[-1] == "interrupted: the same command goes on"
-    assert not (tmp_path / "results").exists()
+    assert not (tmp_path / "records").exists()
 
     (tmp_path / "outputs" / "b1" / "seed-42" / "leftover").mkdir(parents=True)  # a run will not run over it
     resumed = subprocess.run(**{**command, "args": [*command["args"], "b1"]}, capture_output=True, check=True)
     assert "resumed b0 seed 42" in resumed.stdout
     assert "ended   b0 seed 42: test/acc 0." in resumed.stdout
     assert "failed b1 seed 42: hydra.run.dir must be a new or an empty folder" in resumed.stdout
-    record = json.loads((tmp_path / "results" / "b0-s42.json").read_text())
+    record, failed = map(json.loads, (tmp_path / "records").read_text().splitlines())
     assert (record["status"], record["epochs"], record["params_keras"]) == ("completed", 5, 99_722)
+    assert (failed["row"], failed["status"]) == ("b1", "failed")
     table = (tmp_path / "table").read_text()
     assert "| B0 | the baseline, without callbacks |" in table
     assert "failed: hydra.run.dir must be" in table

@@ -6,19 +6,21 @@ from pathlib import Path
 import pytest
 
 import reproduce
-from reproduction import conclusions, records, rows, runs, table
-from reproduction.claims import CLAIMS
-from reproduction.noise import Noise, Sample, pooled
-from reproduction.rows import Row
+from lightsweep.runs.run_folder import ROOT
+from reproduction import records, running
+from reproduction.comparison import Noise, Sample, pool
+from reproduction.conclusions import conclude
+from reproduction.experiments import Experiment, read_experiments, read_questions
+from reproduction.page import format_page
 
-EVERY = rows.read_all()
+EVERY = read_experiments()
 NOTHING: dict[str, list] = {each.name: [] for each in EVERY}
-BY_NAME = {row.name: row for row in EVERY}
+BY_NAME = {each.name: each for each in EVERY}
 PLACE = {"device": "a processor", "cores": 2, "jobs": 2, "versions": {"torch": "2"}, "git_commit": "abc"}
 
 
-def row(name: str = "a1", **reported: float) -> Row:
-    return Row(name, f"reference/{name}", "a title", reported, "", 1)
+def row(name: str = "a1", **reported: float) -> Experiment:
+    return Experiment(name, name[0], f"reference/{name}", "a title", reported)
 
 
 def record(name: str, acc: float, seed: int = 42, **facts) -> dict:
@@ -26,20 +28,14 @@ def record(name: str, acc: float, seed: int = 42, **facts) -> dict:
     return {"row": name, "seed": seed, "status": "completed", **scores, **PLACE, **facts}
 
 
-def files(folder: Path, *content: dict) -> Path:
-    folder.mkdir(exist_ok=True)
-    for each in content:
-        (folder / f"{each['row']}-s{each['seed']}.json").write_text(json.dumps(each))
-    return folder
+# Experiments
 
 
-# Rows
-
-
-def test_a_row_is_read_from_its_config() -> None:
-    assert BY_NAME["a4"] == Row(
+def test_an_experiment_is_read_from_the_file() -> None:
+    assert BY_NAME["a4"] == Experiment(
         name="a4",
-        experiment="reference/a4",
+        family="a",
+        config="reference/a4",
         title="GELU, BatchNorm and dropout with AdamW",
         reported={
             "train/acc": 0.8904,
@@ -48,9 +44,16 @@ def test_a_row_is_read_from_its_config() -> None:
             "params": 1_975_050,
             "last_lr": 6.3e-5,
         },
-        assumed="at most 100 epochs",
+        assumed=("at most 100 epochs",),
         seeds=3,
     )
+
+
+def test_every_config_has_an_entry_and_every_entry_a_config() -> None:
+    folder = ROOT / "conf" / "experiment"
+    assert {each.config for each in EVERY} == {
+        str(file.relative_to(folder).with_suffix("")) for file in folder.rglob("[!_]*.yaml")
+    }
 
 
 def test_families_come_in_order_and_by_number() -> None:
@@ -63,27 +66,27 @@ def test_several_seeds_are_wanted_where_the_noise_matters() -> None:
 
 
 def test_every_question_is_about_rows_that_are_there() -> None:
-    assert {name for claim in CLAIMS for pair in claim.pairs for name in pair} <= set(BY_NAME)
+    assert {name for question in read_questions() for pair in question.pairs for name in pair} <= set(BY_NAME)
 
 
 # What is run
 
 
 def test_first_one_seed_of_every_row_then_the_others(tmp_path: Path) -> None:
-    tasks = runs.plan([BY_NAME["a1"], BY_NAME["b0"], BY_NAME["d11"]], None, tmp_path)
+    tasks = running.plan([BY_NAME["a1"], BY_NAME["b0"], BY_NAME["d11"]], None, tmp_path)
     assert list(map(str, tasks)) == [
         *("a1 seed 42", "b0 seed 42", "d11 seed 42"),
         *("a1 seed 43", "d11 seed 43", "a1 seed 44", "d11 seed 44"),
     ]
-    assert len(runs.plan([BY_NAME["a1"], BY_NAME["b0"]], 2, tmp_path)) == 4
+    assert len(running.plan([BY_NAME["a1"], BY_NAME["b0"]], 2, tmp_path)) == 4
 
 
 def test_rows_run_in_the_order_in_which_they_are_named() -> None:
-    chosen = [row.name for row in reproduce.in_order(EVERY, ["b2", "b", "a4", "a4"])]
+    chosen = [each.name for each in reproduce.choose(EVERY, ["b2", "b", "a4", "a4"])]
     assert chosen == ["b2", "b0", "b1", "b3", "a4"]
 
 
-def test_a_run_on_two_threads_takes_two_places(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_run_on_two_threads_takes_two_slots(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     class Done:
         def poll(self) -> int | None:
             events.append(len(begun))
@@ -91,34 +94,47 @@ def test_a_run_on_two_threads_takes_two_places(monkeypatch: pytest.MonkeyPatch, 
 
     begun: list[str] = []
     events: list[int] = []
-    monkeypatch.setattr(runs, "_start", lambda task: begun.append(str(task)) or Done())
-    monkeypatch.setattr(runs, "_POLL", 0.0)
-    tasks = [runs.Task(each, 42, tmp_path) for each in (BY_NAME["a1"], BY_NAME["best_mlp"], BY_NAME["a2"])]
-    runs.run_all(tasks, 2, lambda task: None)
+    monkeypatch.setattr(running, "_start", lambda task: begun.append(str(task)) or Done())
+    monkeypatch.setattr(running, "_POLL", 0.0)
+    tasks = [running.Task(each, 42, tmp_path) for each in (BY_NAME["a1"], BY_NAME["best_mlp"], BY_NAME["a2"])]
+    running.run_all(tasks, 2, lambda task: None)
     assert begun == ["a1 seed 42", "best_mlp seed 42", "a2 seed 42"]
-    assert events[:3] == [1, 1, 1]  # best_mlp waits until a1 has ended, although a place is free
+    assert events[:3] == [1, 1, 1]  # best_mlp waits until a1 has ended, although a slot is free
     assert "threads=2" in tasks[1].command
 
 
 def test_without_a_gpu_what_needs_one_is_left_out(monkeypatch, tmp_path: Path, capsys) -> None:
     monkeypatch.setattr(reproduce, "has_gpu", lambda: False)
-    monkeypatch.setattr(runs, "run_all", lambda tasks, jobs, ended: begun.extend(tasks))
-    begun: list[runs.Task] = []
-    places = [f"--{name}={tmp_path / name}" for name in ("results", "outputs", "table")]
+    monkeypatch.setattr(running, "run_all", lambda tasks, jobs, ended: begun.extend(tasks))
+    begun: list[running.Task] = []
+    places = [f"--{name}={tmp_path / name}" for name in ("records", "outputs", "table")]
     monkeypatch.setattr("sys.argv", ["reproduce.py", "best", "--nice=0", *places])
     reproduce.main()
-    assert "left out: best_mlp_gpu needs a GPU" in capsys.readouterr().out
-    assert {task.row.name for task in begun} == {"best_mlp", "best_mlp_pixels"}
+    assert "skipped: best_mlp_gpu needs a GPU" in capsys.readouterr().out
+    assert {task.experiment.name for task in begun} == {"best_mlp", "best_mlp_pixels"}
 
 
 @pytest.mark.parametrize(("status", "runs_again"), [("completed", False), ("diverged", False), ("failed", True)])
 def test_what_has_a_record_of_its_end_is_not_run_again(tmp_path: Path, status: str, runs_again: bool) -> None:
-    results = files(tmp_path / "results", record("a1", 0.5, status=status))
-    assert bool(runs.missing(runs.plan([row()], 1, tmp_path), results)) == runs_again
+    records.write_record(record("a1", 0.5, status=status), tmp_path / "records")
+    assert bool(running.find_missing(running.plan([row()], 1, tmp_path), tmp_path / "records")) == runs_again
+
+
+def test_a_record_replaces_that_of_the_same_run_and_leaves_the_others(tmp_path: Path) -> None:
+    file = tmp_path / "records"
+    for each in (record("b0", 0.3), record("a1", 0.4, seed=43), record("a1", 0.5), record("b0", 0.6)):
+        records.write_record(each, file)
+    assert [
+        (each["row"], each["seed"], each["test/acc"]) for each in map(json.loads, file.read_text().splitlines())
+    ] == [
+        ("a1", 42, 0.5),
+        ("a1", 43, 0.4),
+        ("b0", 42, 0.6),
+    ]
 
 
 def test_a_run_that_was_cut_off_is_resumed(tmp_path: Path) -> None:
-    (task,) = runs.plan([row()], 1, tmp_path)
+    (task,) = running.plan([row()], 1, tmp_path)
     assert task.command[2:5] == ["experiment=reference/a1", "seed=42", f"hydra.run.dir={tmp_path}/a1/seed-42"]
     task.folder.mkdir(parents=True)
     (task.folder / "config.yaml").touch()
@@ -126,9 +142,9 @@ def test_a_run_that_was_cut_off_is_resumed(tmp_path: Path) -> None:
 
 
 def test_a_record_is_what_the_table_needs_and_no_more(finished, tmp_path: Path) -> None:
-    kept = records.take(row(), 42, finished.folder, tmp_path / "log", 2)
-    records.write(kept, records.path(row(), 42, tmp_path))
-    assert records.read_all([row()], tmp_path) == {"a1": [kept]}
+    kept = records.make_record(row(), 42, finished.folder, tmp_path / "log", 2)
+    records.write_record(kept, tmp_path / "records")
+    assert records.read_records([row()], tmp_path / "records") == {"a1": [kept]}
     assert kept["test/acc"] == finished.result["test/acc"]
     assert {"git_commit", "versions", "params_keras", "last_lr", "cores"} <= set(kept)
     assert "config" not in kept
@@ -137,11 +153,11 @@ def test_a_record_is_what_the_table_needs_and_no_more(finished, tmp_path: Path) 
 
 def test_a_run_that_never_began_is_a_record_with_its_last_word(tmp_path: Path) -> None:
     (tmp_path / "log").write_text("a line\nmodel.dropout must be in [0, 1), got 2\n\n")
-    said = records.take(row(), 42, tmp_path / "nothing", tmp_path / "log", 2)
+    said = records.make_record(row(), 42, tmp_path / "nothing", tmp_path / "log", 2)
     assert said == {"row": "a1", "seed": 42, "status": "failed", "error": "model.dropout must be in [0, 1), got 2"}
-    assert not records.finished(said)
+    assert not records.is_finished(said)
     assert (
-        cells(table.text(EVERY, NOTHING | {"a1": [said]}), "A1")[3] == "failed: model.dropout must be in [0, 1), got 2"
+        cells(format_page(EVERY, NOTHING | {"a1": [said]}), "A1")[3] == "failed: model.dropout must be in [0, 1), got 2"
     )
 
 
@@ -162,10 +178,10 @@ def test_what_is_typed_wrong_is_said(monkeypatch, capsys, arguments: list[str], 
 
 def test_ds_tables_are_families_of_their_own() -> None:
     tables = {"d_changes": 11, "d_rates": 3, "d_optimizers": 4, "d_batches": 3, "d_callbacks": 4}
-    assert {name: len(reproduce.in_order(EVERY, [name])) for name in tables} == tables
-    assert [row.name for row in reproduce.in_order(EVERY, ["d_rates"])] == ["d12", "d13", "d14"]
-    assert {row.name for name in tables for row in reproduce.in_order(EVERY, [name])} == {
-        row.name for row in EVERY if row.family == "d"
+    assert {name: len(reproduce.choose(EVERY, [name])) for name in tables} == tables
+    assert [each.name for each in reproduce.choose(EVERY, ["d_rates"])] == ["d12", "d13", "d14"]
+    assert {each.name for name in tables for each in reproduce.choose(EVERY, [name])} == {
+        each.name for each in EVERY if each.family == "d"
     }
 
 
@@ -180,7 +196,7 @@ def cells(text: str, label: str) -> list[str]:
 def test_a_row_of_the_table_sets_theirs_beside_ours() -> None:
     a1 = row(**{"val/acc": 0.53, "test/acc": 0.515, "params": 11, "epochs": 4})
     found = NOTHING | {"a1": [record("a1", 0.50, 42), record("a1", 0.52, 43, seconds=71.0)]}
-    assert cells(table.text([a1, *EVERY[1:]], found), "A1")[2:] == [
+    assert cells(format_page([a1, *EVERY[1:]], found), "A1")[2:] == [
         *("0.53", "0.5100 ± 0.0141", "0.515", "0.5100 ± 0.0141", "2", "-0.0050"),
         *("11", "10", "**no**", "3 / 4", "60 to 71", "0.001"),
     ]
@@ -189,26 +205,24 @@ def test_a_row_of_the_table_sets_theirs_beside_ours() -> None:
 def test_a_row_that_diverged_or_failed_says_so_and_one_without_a_run_too() -> None:
     bare = {key: value for key, value in record("a1", 0.0).items() if "/" not in key}
     failed = bare | {"status": "diverged", "error": "train/loss became nan in epoch 1"}
-    text = table.text([row("a1"), row("a2")], {"a1": [failed], "a2": []})
+    text = format_page([row("a1"), row("a2")], {"a1": [failed], "a2": []})
     assert cells(text, "A1")[3] == "diverged: train/loss became nan in epoch 1"
     assert cells(text, "A2")[3] == "not run yet"
 
 
 def test_the_committed_table_is_the_one_that_the_records_give(monkeypatch, tmp_path: Path) -> None:
-    if not reproduce.TABLE.is_file():
-        pytest.skip("RESULTS.md is not there yet")
     monkeypatch.setattr("sys.argv", ["reproduce.py", "--table-only", "--table", str(tmp_path / "R.md")])
     reproduce.main()
-    assert (tmp_path / "R.md").read_text() == reproduce.TABLE.read_text()
+    assert (tmp_path / "R.md").read_text() == reproduce.PAGE.read_text()
 
 
 # What is concluded
 
 
 def test_the_noise_is_pooled_over_rows_with_several_seeds() -> None:
-    noise = pooled([Sample((0.50, 0.52)), Sample((0.60, 0.61, 0.62)), Sample((0.9,)), Sample(())])
+    noise = pool([Sample((0.50, 0.52)), Sample((0.60, 0.61, 0.62)), Sample((0.9,)), Sample(())])
     assert noise == Noise(pytest.approx(((0.0002 + 0.0002) / 3) ** 0.5), 3)
-    assert pooled([Sample((0.9,))]) is None
+    assert pool([Sample((0.9,))]) is None
     assert noise.limit(Sample((0.0,)), Sample((0.0,))) == pytest.approx(3.1824 * noise.sd * 2**0.5, rel=1e-4)
 
 
@@ -227,7 +241,7 @@ def test_a_verdict_follows_from_the_numbers_whichever_way_they_fall(d21: float, 
         "d21": [record("d21", d21)],
         "d24": noisy,
     }
-    (told,) = (each for each in conclusions.text(EVERY, found) if "batch 128 beat 64" in each)
+    (told,) = (each for each in conclude(EVERY, found) if "batch 128 beat 64" in each)
     assert answer in told
     assert word in told
     assert f"D21 {d21:.4f} (n = 1) against D20 0.5400 (n = 1): {d21 - 0.54:+.4f}" in told
@@ -238,13 +252,13 @@ def test_photographs_have_a_noise_of_their_own() -> None:
     quiet = [record("d24", 0.54 + 0.001 * seed, seed) for seed in (-1, 0, 1)]
     loud = [record("e_mlp", 0.40 + 0.1 * seed, seed) for seed in (-1, 0, 1)]
     others = {name: [record(name, acc)] for name, acc in (("d20", 0.50), ("d21", 0.55), ("e_no_dropout", 0.35))}
-    told = conclusions.text(EVERY, NOTHING | others | {"d24": quiet, "e_mlp": loud})
+    told = conclude(EVERY, NOTHING | others | {"d24": quiet, "e_mlp": loud})
     assert "0.0010 with 2 degrees of freedom; on E's photographs 0.1000 with 2" in told[0]
     (batch,) = (each for each in told if "batch 128 beat 64" in each)
     (dropout,) = (each for each in told if "E: does dropout help?" in each)
     assert "Yes, in the one comparison." in batch
     assert "It cannot be told from the noise in the one comparison." in dropout
-    (unknown,) = (each for each in conclusions.text(EVERY, NOTHING | {"d24": quiet}) if "E: does dropout" in each)
+    (unknown,) = (each for each in conclude(EVERY, NOTHING | {"d24": quiet}) if "E: does dropout" in each)
     assert "Not run with several seeds yet." in unknown
 
 
@@ -252,7 +266,7 @@ def test_photographs_have_a_noise_of_their_own() -> None:
 def test_one_configuration_with_two_results_is_explained(short: float, cause: str) -> None:
     found = NOTHING | {name: [record(name, acc + 0.002 * seed, 42 + seed) for seed in (0, 1)] for name, acc in
               (("d11", short), ("d13", 0.541), ("d20", 0.541))}  # fmt: skip
-    (told,) = (each for each in conclusions.text(EVERY, found) if "one configuration" in each)
+    (told,) = (each for each in conclude(EVERY, found) if "one configuration" in each)
     assert cause in told
     assert "equal to the last digit" in told
 
@@ -261,5 +275,5 @@ def test_parameter_counts_that_cannot_be_are_named() -> None:
     found = {each.name: [] for each in EVERY} | {
         "d2": [record("d2", 0.5, seed, params_keras=209802) for seed in (1, 2)]
     }
-    (told,) = (each for each in conclusions.text(EVERY, found) if "cannot be.**" in each)
+    (told,) = (each for each in conclude(EVERY, found) if "cannot be.**" in each)
     assert "D2: the report prints 222,986, layers of its widths have 209,802." in told

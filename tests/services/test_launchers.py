@@ -13,7 +13,7 @@ import pytest
 from optuna.trial import TrialState
 
 from lightsweep.core.paths import ROOT
-from lightsweep.sweeper.ledger import is_interrupted
+from lightsweep.sweeper.trials import is_interrupted
 from toy_sweeps import Sweep, check_books
 
 pytestmark = pytest.mark.timeout(200)

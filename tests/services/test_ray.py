@@ -11,7 +11,7 @@ import pytest
 from optuna.trial import TrialState
 
 import ray_cluster
-from lightsweep.sweeper.ledger import is_interrupted
+from lightsweep.sweeper.trials import is_interrupted
 from ray_cluster import Cluster
 from toy_sweeps import Sweep, check_books
 

@@ -15,7 +15,7 @@ from optuna.trial import TrialState
 import postgresql
 import slurm
 from lightsweep.core.paths import ROOT
-from lightsweep.sweeper.ledger import ended, is_interrupted
+from lightsweep.sweeper.trials import count_ended, is_interrupted
 from slurm import Cluster
 from toy_sweeps import Sweep, check_books
 
@@ -263,7 +263,7 @@ def test_an_array_of_sweepers_over_one_database(cluster, tmp_path):
             assert state == "COMPLETED", (tmp_path / f"{task}.log").read_text()
         sweep.storage = server.url
         trials = sweep.study().trials
-        assert ended(trials) == 12
+        assert count_ended(trials) == 12
         assert all(trial.state.is_finished() for trial in trials)
         assert len({trial.user_attrs["lightsweep"]["owner"] for trial in trials}) >= 2
 

@@ -10,9 +10,9 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 from lightsweep.core.errors import ConfigError
-from lightsweep.core.nearest import guess
-from lightsweep.sweeper import cmaes, plan, session
-from lightsweep.sweeper.settings import Settings
+from lightsweep.core.text import did_you_mean
+from lightsweep.sweeper import plan, samplers, session
+from lightsweep.sweeper.plan import Settings
 
 
 def run(
@@ -25,7 +25,7 @@ def run(
     """Run a sweep; returns the best value."""
     _check_keys(settings)
     optuna.logging.set_verbosity(logging.WARNING)
-    cmaes.restrict()
+    samplers.restrict_cmaes()
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)  # chosen on purpose
     plain: dict[str, Any] = {
         name: OmegaConf.to_container(value, resolve=True)
@@ -33,7 +33,7 @@ def run(
         else value
         for name, value in settings.items()
     }
-    return session.run(plan.make(Settings(**plain), config, hydra_context, task_function, arguments))
+    return session.run(plan.make_plan(Settings(**plain), config, hydra_context, task_function, arguments))
 
 
 def _check_keys(settings: dict[str, Any]) -> None:
@@ -41,4 +41,6 @@ def _check_keys(settings: dict[str, Any]) -> None:
     known = [field.name for field in fields(Settings)]
     for name in sorted(settings.keys() - set(known)):
         key = f"hydra.sweeper.{name}"
-        raise ConfigError(f"{key}: no config has this key{guess(key, [f'hydra.sweeper.{each}' for each in known])}")
+        raise ConfigError(
+            f"{key}: no config has this key{did_you_mean(key, [f'hydra.sweeper.{each}' for each in known])}"
+        )

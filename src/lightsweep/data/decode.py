@@ -20,6 +20,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from lightsweep.core.errors import RunFailed
+from lightsweep.core.memory import available_cores
 
 VERSION = 1  # another one where the same file gives other pixels: what was kept is then decoded anew
 RESIZES = ("squash", "crop", "pad")
@@ -122,7 +123,7 @@ def _plain(image: Image.Image, mode: str) -> Image.Image:
 
 
 def _upper_bits(pixels: np.ndarray) -> np.ndarray:
-    """16-bit gray, also where it comes as 32-bit whole numbers -> ``uint8``, as Pillow does it for 16-bit colours."""
+    """16-bit gray, also where it comes as 32-bit integers -> ``uint8``, as Pillow does it for 16-bit colours."""
     if pixels.size and (pixels.min() < 0 or pixels.max() > 0xFFFF):
         raise BadImage("it has 32-bit pixels, whose range is not known")
     return (pixels >> 8).astype(np.uint8)
@@ -235,16 +236,11 @@ def decode_all(files: Sequence[str], form: Form, target: Target | None, tell: Ca
     size = max(1, min(_CHUNK, _CHUNK_BYTES // form.bytes_each))
     chunks = [Chunk(first, files[first : first + size], form, target) for first in range(0, len(files), size)]
     results = []
-    with _mapping(1 if len(files) <= FEW else min(cores(), len(chunks))) as apply:
+    with _mapping(1 if len(files) <= FEW else min(available_cores(), len(chunks))) as apply:
         for result in apply(decode_chunk, chunks):
             results.append(result)
             tell(result.count)
     return results
-
-
-def cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 Apply = Callable[[Callable[[Chunk], Decoded], Iterable[Chunk]], Iterator[Decoded]]

@@ -4,10 +4,9 @@ import difflib
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
-from lightsweep.core import gaps
 from lightsweep.core.checks import is_number
 from lightsweep.core.errors import ConfigError
-from lightsweep.core.text import printable_line
+from lightsweep.core.text import DIFFERENCE_COLUMNS, format_difference_cell, printable_line
 from lightsweep.reports.runs import Run, is_metric
 
 SD = " sd"  # row["val/acc sd"] is the standard deviation of row["val/acc"]
@@ -92,8 +91,8 @@ def format_value(column: str, value: Any, spread: Any = None) -> str:
 
 
 def _format_number(column: str, value: float) -> str:
-    if column in gaps.COLUMNS:
-        return gaps.signed(column, value)
+    if column in DIFFERENCE_COLUMNS:
+        return format_difference_cell(column, value)
     if is_metric(column) or column == "gap":
         return f"{value:z.4f}"
     if column == "seconds":

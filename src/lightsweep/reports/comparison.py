@@ -11,14 +11,14 @@ import numpy as np
 
 from lightsweep.core.checks import is_number
 from lightsweep.core.errors import ConfigError
+from lightsweep.core.metrics import PARTS
 from lightsweep.core.text import printable_line
 from lightsweep.reports.columns import format_value, short_labels
 from lightsweep.reports.finding import BASELINE, find_runs, fold_seeds, mark_baselines
 from lightsweep.reports.runs import Run, is_metric, read_confusion
 from lightsweep.reports.table import comparable, find_differences
-from lightsweep.sweeper import welch
+from lightsweep.sweeper import statistics
 
-_PARTS = ("train", "val", "test")
 _LABELS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _TRADES = 3  # confusions a pair of groups that are described
 
@@ -105,12 +105,12 @@ class Comparison:
         lines, ps = [], []
         for group in others:
             samples = first.values(metric), group.values(metric)
-            test = welch.test(*samples)
-            words = welch.in_words(test, (len(samples[0]), len(samples[1])))
+            test = statistics.welch_test(*samples)
+            words = statistics.describe_test(test, (len(samples[0]), len(samples[1])))
             lines.append(f"{metric}, {first.label} less {group.label}: {words}")
             ps += [test.p] if test.p is not None else []
         if len(ps) > 1:
-            adjusted = ", ".join(f"{p:.2g}" for p in welch.holm(ps))
+            adjusted = ", ".join(f"{p:.2g}" for p in statistics.holm(ps))
             lines.append(f"{metric}: p-values adjusted for {len(ps)} tests (Holm): {adjusted}")
         return lines
 
@@ -238,4 +238,4 @@ def _note_repeated_seeds(group: Group) -> list[str]:
 
 def _part_order(metric: str) -> int:
     part = metric.partition("/")[0]
-    return _PARTS.index(part) if part in _PARTS else len(_PARTS)
+    return PARTS.index(part) if part in PARTS else len(PARTS)

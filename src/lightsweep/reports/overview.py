@@ -7,9 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lightsweep.core import gaps
 from lightsweep.core.checks import is_number
-from lightsweep.core.text import printable_line
+from lightsweep.core.text import DIFFERENCE_COLUMNS, printable_line
 from lightsweep.reports import figures, page, runs
 from lightsweep.reports.columns import SD, format_value, short_labels, unescape_tags
 from lightsweep.reports.figures import Figure
@@ -21,8 +20,9 @@ from lightsweep.reports.study import Study, find_study
 from lightsweep.reports.study_figures import StudyFigures
 from lightsweep.reports.table import Parts, Table
 from lightsweep.reports.table_text import describe_problems
-from lightsweep.sweeper import confirmation_file, search, verdict, welch
-from lightsweep.sweeper.leaderboard import number_of
+from lightsweep.sweeper import statistics, verdict
+from lightsweep.sweeper.confirmation import read_confirmation
+from lightsweep.sweeper.trials import number_of
 
 _CONFIRMED = ("val/acc", "test/acc", "val/loss", "test/loss")
 _MOST_VALUES = 12  # of one fact, such as the seeds of all runs
@@ -74,14 +74,14 @@ def _judge(study: Study | None, table: Table | None, paths: Sequence[Path]) -> l
     """What the sweep has found, a line a sentence; nothing where it has found nothing yet."""
     if study is None or table is None:
         return []
-    found = search.of_trials(
+    found = statistics.summarise_trials(
         study.trials,
         metric=table.monitor,
         maximises=study.maximises,
         seeds=study.seeds,
         changed_at=study.changed_at,
     )
-    lines = verdict.judge(found, confirmation_file.read(paths[0])).lines if found is not None else ()
+    lines = verdict.judge(found, read_confirmation(paths[0])).lines if found is not None else ()
     return [printable_line(line) for line in lines]
 
 
@@ -211,7 +211,7 @@ def _build_confirmation(confirmed: Sequence[Run]) -> dict[str, Any] | None:
     if not confirmed:
         return None
     scores = dict.fromkeys([*(run.monitor for run in confirmed), *_CONFIRMED])
-    keys = [key for key in (*scores, *gaps.COLUMNS, "n") if any(key in run.row for run in confirmed)]
+    keys = [key for key in (*scores, *DIFFERENCE_COLUMNS, "n") if any(key in run.row for run in confirmed)]
     several = len({run.folder.parent for run in confirmed}) > 1
     ordered = sorted(confirmed, key=lambda run: (run.folder.parent, run.folder.name != "best"))
     by_name = {run.folder.name: run for run in confirmed}
@@ -234,7 +234,8 @@ def _test(score: str, *pair: Run) -> list[str]:
     one, other = ([seed.row[score] for seed in run.seeds if seed.row.get(score) is not None] for run in pair)
     if not one or not other:
         return []
-    return [f"{score}, best less baseline: {welch.in_words(welch.test(one, other), (len(one), len(other)))}."]
+    test = statistics.welch_test(one, other)
+    return [f"{score}, best less baseline: {statistics.describe_test(test, (len(one), len(other)))}."]
 
 
 def _describe_setting(runs: Sequence[Run], study: Study | None) -> list[tuple[str, Pairs]]:

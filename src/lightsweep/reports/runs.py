@@ -20,6 +20,7 @@ import yaml
 from lightsweep.core.checks import is_number
 from lightsweep.core.errors import ConfigError
 from lightsweep.core.files import read_regular
+from lightsweep.core.metrics import mode_of
 from lightsweep.core.paths import CONF
 from lightsweep.core.text import plain_text
 from lightsweep.runs import metrics
@@ -90,7 +91,7 @@ class Run:
         mode = self.row.get("monitor.mode")
         if mode in ("min", "max") and self.row.get("monitor.metric", self.monitor) == self.monitor:
             return mode == "max"
-        return metrics.mode_of(self.monitor) == "max"
+        return mode_of(self.monitor) == "max"
 
     def at(self, column: str) -> Any:
         """The value in a table's column; None where the run has none."""

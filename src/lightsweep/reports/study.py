@@ -18,11 +18,11 @@ from optuna.trial import FrozenTrial, TrialState
 
 from lightsweep.core import secrets
 from lightsweep.core.errors import ConfigError
+from lightsweep.core.paths import JOURNAL
 from lightsweep.reports.columns import escape_tags
 from lightsweep.reports.runs import load_yaml
-from lightsweep.runs.run_folder import JOURNAL
 from lightsweep.sweeper import journal
-from lightsweep.sweeper.repeats import is_repeat, without
+from lightsweep.sweeper.trials import is_repeat, without_repeats
 
 _KEPT = ("interrupted", "error", "baseline", "note", "repeat_of")  # of a trial's attributes
 _SQLITE = re.compile(r"sqlite:///(?P<path>[^?#:]+)$")
@@ -53,7 +53,7 @@ class Study:
     @property
     def trials(self) -> list[FrozenTrial]:
         """All but those that repeated another's point, and were not trained."""
-        return without(self.study.get_trials(deepcopy=False))
+        return without_repeats(self.study.get_trials(deepcopy=False))
 
     @property
     def complete(self) -> list[FrozenTrial]:
@@ -90,7 +90,7 @@ def find_study(folder: Path, storage: str | None) -> Study | None:
     named = settings.get("storage")
     file = folder / JOURNAL
     if isinstance(named, str) and named.startswith("${") and not file.is_file():
-        storage = storage or secrets.address()  # the sweep had its address from the environment
+        storage = storage or secrets.storage_address()  # the sweep had its address from the environment
     if storage is None and not file.is_file() and not named:
         return None
     try:
@@ -136,7 +136,7 @@ class _ReadOnlyJournal(BaseJournalBackend):
     """The complete lines of a journal. Optuna's own backend would lock the file, and fail on a half-written line."""
 
     def __init__(self, path: Path) -> None:
-        self.logs = journal.read(path)
+        self.logs = journal.read_journal(path)
 
     def read_logs(self, log_number_from: int) -> Iterable[dict[str, Any]]:
         return self.logs[log_number_from:]

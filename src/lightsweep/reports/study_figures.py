@@ -18,7 +18,7 @@ from lightsweep.reports.figures import COLOURS, Figure, draw_bars
 from lightsweep.reports.search_space import find_ranges
 from lightsweep.reports.study import Study
 from lightsweep.reports.trial_figures import status_of
-from lightsweep.sweeper.value import value_of
+from lightsweep.sweeper.trials import value_of
 
 ENOUGH = 20  # trials with a value that show what mattered
 _LINES = 200  # trials in parallel coordinates: more lines than that are a blot

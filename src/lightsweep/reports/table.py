@@ -7,12 +7,12 @@ by no longer says how good the choice is.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from lightsweep.core import gaps
 from lightsweep.core.checks import is_number
 from lightsweep.core.errors import ConfigError
+from lightsweep.core.metrics import mode_of
+from lightsweep.core.text import DIFFERENCE_COLUMNS
 from lightsweep.reports.finding import pool_runs
 from lightsweep.reports.runs import Row, Run, is_metric
-from lightsweep.runs.metrics import mode_of
 
 Parts = Sequence[tuple["Table", Sequence[Run]]]  # tables, each with the rows that are wanted, in order
 
@@ -146,7 +146,7 @@ def _choose_columns(runs: Sequence[Run], differing: Sequence[str], monitor: str,
         *("hidden", "params"),
         *([monitor] if monitor not in _SCORES else []),
         *_SCORES,
-        *(name for name in gaps.COLUMNS if any(name in run.row for run in runs)),
+        *(name for name in DIFFERENCE_COLUMNS if any(name in run.row for run in runs)),
         "gap",
         *(["n"] if grouped or folded else []),
         *("best_epoch", "seconds", "status"),

@@ -8,7 +8,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from lightsweep.reports.figures import BEST_COLOUR, COLOURS, GREY, SCALE, SYMBOLS, Figure
 from lightsweep.reports.search_space import ParameterRange, format_number
-from lightsweep.sweeper.value import value_of
+from lightsweep.sweeper.trials import value_of
 
 STATUS = {
     TrialState.COMPLETE: "completed",

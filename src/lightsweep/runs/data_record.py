@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from lightsweep.core.errors import ConfigError
-from lightsweep.core.files import read_json, write_whole
+from lightsweep.core.errors import ConfigError, DataChanged
+from lightsweep.core.files import read_json, write_atomic
 from lightsweep.core.text import printable
 from lightsweep.runs import run_folder
 from lightsweep.runs.run_folder import find_initial_weights
@@ -114,7 +114,7 @@ def read_if_valid(folder: Path) -> Fingerprint | None:
 def write(folder: Path, now: Fingerprint) -> None:
     """Write the record, unless it is there."""
     if not run_folder.is_follower() and read_if_valid(folder) != now:
-        write_whole(folder / FILE, json.dumps(now.as_json(), separators=(",", ":")) + "\n")
+        write_atomic(folder / FILE, json.dumps(now.as_json(), separators=(",", ":")) + "\n")
 
 
 def check(folder: Path, now: Fingerprint, *, resumed: bool, allow_change: bool) -> None:
@@ -133,6 +133,27 @@ def check(folder: Path, now: Fingerprint, *, resumed: bool, allow_change: bool) 
         raise ConfigError(f"the data changed since this run began: {'; '.join(changes)}. {ALLOW} goes on with them")
     if changes:
         log.warning("the data changed since this run began: %s", "; ".join(changes))
+
+
+def check_study(now: Fingerprint, digest: str, folder: Path) -> None:
+    """Compare a job's data with those that its study was begun with.
+
+    Args:
+        digest: of the study's data.
+        folder: where the record of them is, perhaps.
+
+    Raises:
+        DataChanged: they differ; says what changed, where that is known here.
+    """
+    if now.digest == digest:
+        return
+    before = read_if_valid(folder)
+    known = before is not None and before.digest == digest
+    changes = now.changes(before) if before is not None and known else ["they are others"]
+    raise DataChanged(
+        f"the data changed since this study was begun: {'; '.join(changes)}. Trials on them cannot be compared with"
+        f" earlier ones: take another hydra.sweeper.study_name, or go on anyway with {ALLOW}"
+    )
 
 
 def warn_of_changes(source: Any, now: Fingerprint) -> None:

@@ -5,6 +5,7 @@ import json
 import math
 import platform
 import subprocess
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from io import StringIO
@@ -16,18 +17,27 @@ import numpy as np
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from lightsweep.core import signals
-from lightsweep.core.errors import ConfigError, Diverged, Interrupted, Pruned, StorageLost
-from lightsweep.core.files import write_whole
+from lightsweep.core.errors import ConfigError, Diverged
+from lightsweep.core.files import write_atomic
+from lightsweep.core.job_state import JobState, state_of
+from lightsweep.core.metrics import FINAL_NAMES
 from lightsweep.core.text import spreadsheet_cell
 from lightsweep.runs import saved_config
 from lightsweep.runs.metrics import MetricsFile
 from lightsweep.runs.run_folder import ROOT, is_follower
 from lightsweep.runs.saved_config import own_config
 from lightsweep.training import footprint
-from lightsweep.training.scoring import Score
 
 FILE = "result.json"
+TRIAL_FACTS = (  # what a sweep keeps of a result
+    "status",
+    *FINAL_NAMES,
+    "best_epoch",
+    "epochs",
+    "params",
+    "seconds",
+    "score_seconds",
+)
 
 
 class Record:
@@ -41,10 +51,20 @@ class Record:
         metrics: its epochs.
         kind: run, job (of a grid), trial, seed or confirmation.
         overrides: what was typed.
+        publish: called with the `TRIAL_FACTS` that are known, whenever the result is written.
     """
 
-    def __init__(self, folder: Path, cfg: DictConfig, metrics: MetricsFile, *, kind: str, overrides: list[str]) -> None:
-        self.folder, self.metrics, self.monitor = folder, metrics, cfg.monitor
+    def __init__(
+        self,
+        folder: Path,
+        cfg: DictConfig,
+        metrics: MetricsFile,
+        *,
+        kind: str,
+        overrides: list[str],
+        publish: Callable[[Mapping[str, Any]], None],
+    ) -> None:
+        self.folder, self.metrics, self.monitor, self.publish = folder, metrics, cfg.monitor, publish
         self.device = torch.device("cpu")
         self.best_epoch: int | None = None
         self.completed = False
@@ -63,13 +83,13 @@ class Record:
     def add(self, **facts: Any) -> None:
         self.facts |= facts
 
-    def add_score(self, part: str, score: Score, class_names: tuple[str, ...]) -> None:
-        """Keep a part's loss and accuracies, and for val and test the confusion counts as a CSV file."""
-        self.facts |= {f"{part}/loss": score.loss, f"{part}/acc": score.acc}
-        self.facts |= {f"{part}/f1": score.f1, f"{part}/balanced_acc": score.balanced_acc}
+    def add_score(
+        self, part: str, metrics: Mapping[str, float], confusion: np.ndarray, class_names: tuple[str, ...]
+    ) -> None:
+        """Keep a part's metrics, and for val and test the counts ``[K, K]`` as a CSV file."""
+        self.facts |= {f"{part}/{name}": value for name, value in metrics.items()}
         if part != "train":
-            text = confusion_csv(score.confusion, class_names)
-            write_whole(self.folder / f"confusion_{part}.csv", text)
+            write_atomic(self.folder / f"confusion_{part}.csv", confusion_csv(confusion, class_names))
 
     @property
     def best_value(self) -> float:
@@ -77,7 +97,7 @@ class Record:
         best = self.metrics.best(self.monitor.metric, self.monitor.mode)
         return best[self.monitor.metric] if best else math.nan
 
-    def content(self, status: str) -> dict[str, Any]:
+    def content(self, status: JobState) -> dict[str, Any]:
         """What result.json says."""
         best = self.metrics.best(self.monitor.metric, self.monitor.mode)
         rows = self.metrics.rows
@@ -96,12 +116,14 @@ class Record:
             "config": self.config,
         }
 
-    def write(self, status: str) -> None:
-        write_whole(self.folder / FILE, json.dumps(_plain(self.content(status)), indent=1, allow_nan=False) + "\n")
+    def write(self, status: JobState) -> None:
+        content = _plain(self.content(status))
+        self.publish({name: content[name] for name in TRIAL_FACTS if name in content})
+        write_atomic(self.folder / FILE, json.dumps(content, indent=1, allow_nan=False) + "\n")
 
     def complete(self) -> None:
         """Write the result of a run that has all its scores. Whatever happens after that leaves it as it is."""
-        self.write("completed")
+        self.write(JobState.COMPLETED)
         self.completed = True
 
     def __enter__(self) -> "Record":
@@ -112,7 +134,7 @@ class Record:
             return
         self.add(error=_last_line(error))
         with suppress(OSError):  # a full disk: the first error says so
-            self.write(status_of(error))
+            self.write(state_of(error))
 
 
 def confusion_csv(confusion: np.ndarray, class_names: tuple[str, ...]) -> str:
@@ -123,16 +145,6 @@ def confusion_csv(confusion: np.ndarray, class_names: tuple[str, ...]) -> str:
     writer.writerow(["true \\ predicted", *names])
     writer.writerows([name, *counts] for name, counts in zip(names, confusion.tolist(), strict=True))
     return buffer.getvalue()
-
-
-def status_of(error: BaseException) -> str:
-    """The status of a run that ended so."""
-    if isinstance(error, Diverged):
-        return "diverged"
-    if isinstance(error, Pruned):
-        return "pruned"
-    interrupted = isinstance(error, Interrupted | KeyboardInterrupt | StorageLost) or signals.received() is not None
-    return "interrupted" if interrupted else "failed"
 
 
 def _last_line(error: BaseException) -> str:
@@ -172,7 +184,7 @@ def git_commit(folder: Path) -> str | None:
     records do not count); None outside a repository."""
     try:
         head = _git(folder, "rev-parse", "HEAD")
-        changed = _git(folder, "status", "--porcelain", "--untracked-files=no", "--", ".", ":!*.md", ":!results")
+        changed = _git(folder, "status", "--porcelain", "--untracked-files=no", "--", ".", ":!*.md", ":!docs")
     except (OSError, subprocess.SubprocessError):
         return None
     return f"{head}-dirty" if changed else head

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lightsweep.core.errors import ConfigError
-from lightsweep.core.paths import OUTPUTS
+from lightsweep.core.paths import JOURNAL, OUTPUTS
 from lightsweep.core.paths import ROOT as ROOT
 
 CONFIG = "config.yaml"
@@ -79,11 +79,6 @@ def kind_of_run(folder: Path) -> str:
     return "job" if (folder.parent / "multirun.yaml").is_file() or _JOB.fullmatch(folder.name) else "run"
 
 
-def is_set_aside(name: str) -> bool:
-    """Is a folder of this name a confirmation's run that made room for a later one?"""
-    return re.search(r"\.earlier-\d+$", name) is not None
-
-
 def split_name(folder: str) -> tuple[str, str]:
     """The name of the sweep or grid that a run's folder belongs to, or runs, and the run's name in it."""
     parts = Path(folder).parts
@@ -99,7 +94,6 @@ def _born(folder: Path) -> tuple[float, str]:
 
 
 LATEST = "latest"
-JOURNAL = "study.journal"  # of a sweep without a database, in its folder
 _BELOW = ("runs", "sweeps", "grids", "")  # of the outputs' folder, in this order
 _LISTED = 10  # names in an error
 

@@ -9,7 +9,7 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from lightsweep.core.files import write_whole
+from lightsweep.core.files import write_atomic
 from lightsweep.core.text import printable
 from lightsweep.runs.saved_config import own_config
 
@@ -27,7 +27,7 @@ def write(folder: Path, loader: ConfigLoader, config: DictConfig, overrides: Seq
         comment: its first line.
     """
     best = loader.load_sweep_config(config, list(overrides))
-    write_whole(folder / FILE, f"# {comment}\n{_text(loader, config, best)}")
+    write_atomic(folder / FILE, f"# {comment}\n{_text(loader, config, best)}")
 
 
 def write_repeat(folder: Path, loader: ConfigLoader, config: DictConfig, own: DictConfig) -> None:
@@ -38,7 +38,7 @@ def write_repeat(folder: Path, loader: ConfigLoader, config: DictConfig, own: Di
         own: the job's.
     """
     comment = printable(f"{folder.name} of the sweep {config.hydra.sweeper.study_name}, to be trained again")
-    write_whole(folder / REPEAT, f"# {comment}\n{_text(loader, config, own)}")
+    write_atomic(folder / REPEAT, f"# {comment}\n{_text(loader, config, own)}")
 
 
 def _text(loader: ConfigLoader, config: DictConfig, best: DictConfig) -> str:

@@ -6,27 +6,18 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from lightsweep.core.files import read_json, write_whole
-from lightsweep.core.gaps import difference
-from lightsweep.runs.run_folder import is_set_aside
-from lightsweep.sweeper import confirmation_file
-from lightsweep.sweeper.assignment import Assignment
-from lightsweep.sweeper.confirmation_file import FILE
-from lightsweep.sweeper.search import Confirmed, Search
-from lightsweep.sweeper.seeds import spread
+from lightsweep.core.checks import is_number
+from lightsweep.core.files import is_set_aside, read_json, set_aside, write_atomic
+from lightsweep.core.metrics import FINAL
+from lightsweep.core.text import format_difference
+from lightsweep.sweeper.job import Job
+from lightsweep.sweeper.statistics import Confirmed, Search, spread
 from lightsweep.sweeper.verdict import Verdict, judge
 
 _FIRST_SEED = 101
-_SCORES = (
-    "val/acc",
-    "test/acc",
-    "val/f1",
-    "test/f1",
-    "val/balanced_acc",
-    "test/balanced_acc",
-    "val/loss",
-    "test/loss",
-)
+_SCORES = [  # accuracies first
+    f"{part}/{metric.name}" for metric in sorted(FINAL, key=lambda each: each.mode) for part in ("val", "test")
+]
 
 
 def fresh_seeds(count: int, used: Sequence[int]) -> list[int]:
@@ -35,38 +26,25 @@ def fresh_seeds(count: int, used: Sequence[int]) -> list[int]:
     return [seed for seed, _ in zip(candidates, range(count), strict=False)]
 
 
-def jobs(
+def confirmation_jobs(
     folder: Path, configurations: Mapping[str, Sequence[str]], seeds: Sequence[int]
-) -> tuple[list[Assignment], list[Assignment]]:
+) -> tuple[list[Job], list[Job]]:
     """The confirmation's jobs: those that are finished, and those to run.
 
     Args:
         configurations: overrides by name, best and baseline; baseline alone where that is the best.
     """
-    finished: list[Assignment] = []
-    missing: list[Assignment] = []
+    finished: list[Job] = []
+    missing: list[Job] = []
     for name, overrides in configurations.items():
         for seed in seeds:
             wanted = (*overrides, "test=true", f"seed={seed}")
-            assignment = Assignment("confirmation", wanted, f"confirm/{name}-seed-{seed}", len(finished) + len(missing))
-            (finished if _is_finished(folder, assignment) else missing).append(assignment)
+            job = Job("confirmation", wanted, f"confirm/{name}-seed-{seed}", len(finished) + len(missing))
+            (finished if _is_finished(folder, job) else missing).append(job)
     return finished, missing
 
 
-def set_aside(path: Path) -> None:
-    """Make room for a run in a folder's place: one that was cut off, or an earlier best's. Nothing is deleted.
-
-    `run_folder.is_set_aside` knows the new name.
-    """
-    if not path.exists() and not path.is_symlink():
-        return
-    number = 1
-    while (aside := path.with_name(f"{path.name}.earlier-{number}")).exists():
-        number += 1
-    path.rename(aside)
-
-
-def set_aside_earlier(folder: Path, best: Sequence[str] | None, jobs: Sequence[Assignment]) -> None:
+def set_aside_earlier(folder: Path, best: Sequence[str] | None, jobs: Sequence[Job]) -> None:
     """Set the runs of an earlier best aside, which no job of now takes the place of.
 
     Args:
@@ -100,22 +78,22 @@ def summarise(
                 scores[score] = {"mean": fmean(values), "std": spread(values), "values": values}
         summary[name] = {"n": len(done), "failed": len(results) - len(done), **scores}
     _write(folder, summary)
-    judged = judge(found, confirmation_file.read(folder))
+    judged = judge(found, read_confirmation(folder))
     _write(folder, {"verdict": judged.content, **summary})
     return judged
 
 
 def _write(folder: Path, summary: Mapping[str, Any]) -> None:
-    write_whole(folder / FILE, json.dumps(summary, indent=1) + "\n")
+    write_atomic(folder / FILE, json.dumps(summary, indent=1) + "\n")
 
 
-def heading(confirmed: Confirmed) -> str:
+def confirmation_heading(confirmed: Confirmed) -> str:
     seeds = ", ".join(map(str, confirmed.seeds))
     both = " and the baseline" * ("best" in confirmed.scores)
     return f"Confirmation of trial {confirmed.trial}{both} on test data, seeds {seeds}:"
 
 
-def rows(confirmed: Confirmed, metric: str) -> list[dict[str, Any]]:
+def confirmation_rows(confirmed: Confirmed, metric: str) -> list[dict[str, Any]]:
     """A row a configuration: runs, the metric that was searched for, accuracy, and what lies between the two."""
     test = f"test/{metric.partition('/')[2]}"
     shown = [
@@ -129,7 +107,7 @@ def rows(confirmed: Confirmed, metric: str) -> list[dict[str, Any]]:
         row: dict[str, Any] = {"configuration": name, "n": max(map(len, scores.values()), default=0)}
         row |= {score: _mean(scores[score]) if score in scores else "" for score in shown}
         if compared is not None:
-            gap = difference(compared, fmean(scores[compared]) - fmean(confirmed.values("baseline", compared)))
+            gap = format_difference(compared, fmean(scores[compared]) - fmean(confirmed.values("baseline", compared)))
             row[f"{compared} to the baseline"] = "" if name == "baseline" else gap
         if confirmed.failed.get(name):
             row["failed"] = confirmed.failed[name]
@@ -142,9 +120,9 @@ def _mean(values: Sequence[float]) -> str:
     return f"{fmean(values):.4f}" + ("" if std is None else f" ± {std:.4f}")
 
 
-def _is_finished(folder: Path, assignment: Assignment) -> bool:
-    result = _result(folder / assignment.folder)
-    return result.get("status") == "completed" and set(assignment.overrides) <= set(result.get("overrides", []))
+def _is_finished(folder: Path, job: Job) -> bool:
+    result = _result(folder / job.folder)
+    return result.get("status") == "completed" and set(job.overrides) <= set(result.get("overrides", []))
 
 
 def _result(folder: Path) -> dict[str, Any]:
@@ -157,3 +135,32 @@ def _read(file: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
+
+
+FILE = "confirmation.json"
+_LARGEST = 1e50
+CONFIGURATIONS = ("best", "baseline")
+
+
+def read_confirmation(folder: Path) -> Confirmed | None:
+    """A sweep's confirmation; None where there is none that can be read."""
+    try:
+        content = read_json(folder / FILE)
+        entries = {name: content[name] for name in CONFIGURATIONS if name in content}
+        return Confirmed(
+            int(content["best_trial"]),
+            tuple(int(seed) for seed in content["seeds"]),
+            {name: _scores(entry) for name, entry in entries.items()},
+            {name: int(entry["failed"]) for name, entry in entries.items()},
+        )
+    except (OSError, KeyError, TypeError, ValueError, AttributeError, OverflowError):
+        return None
+
+
+def _scores(entry: Mapping[str, Any]) -> dict[str, tuple[float, ...]]:
+    groups = {str(name): tuple(score["values"]) for name, score in entry.items() if isinstance(score, dict)}
+    if not all(is_number(value) for values in groups.values() for value in values):
+        raise ValueError("a score is no number")
+    if any(abs(value) > _LARGEST for values in groups.values() for value in values):
+        raise ValueError("a score is too large to be squared")
+    return {name: values for name, values in groups.items() if values}

@@ -13,11 +13,10 @@ from optuna.trial import Trial
 
 from lightsweep.core import signals
 from lightsweep.core.errors import ConfigError, Interrupted, RunFailed
-from lightsweep.core.waiting import Wait
-from lightsweep.sweeper.assignment import Assignment, Outcome
+from lightsweep.core.text import Wait
 from lightsweep.sweeper.executors.slot import Slot
-from lightsweep.sweeper.executors.workers import InlineSlot
-from lightsweep.sweeper.ledger import Ledger
+from lightsweep.sweeper.job import Job, JobResult, JobState
+from lightsweep.sweeper.trial_queue import TrialQueue
 from lightsweep.sweeper.trial_run import TrialRun
 
 GRACE = 60.0  # seconds that running jobs have to end in order
@@ -92,7 +91,7 @@ class Controller:
 
     def __init__(
         self,
-        ledger: Ledger,
+        ledger: TrialQueue,
         slots: Sequence[Slot],
         *,
         begin: Callable[[Trial], TrialRun | None],
@@ -128,14 +127,14 @@ class Controller:
                 self._collect()
         self._raise_reason()
 
-    def run_jobs(self, jobs: Sequence[Assignment], ended: Callable[[Assignment, Outcome], Any]) -> None:
+    def run_jobs(self, jobs: Sequence[Job], ended: Callable[[Job, JobResult], Any]) -> None:
         """Jobs that belong to no trial, in order, over the same slots.
 
         Raises:
             ConfigError: a job said that none can run.
             Interrupted: a signal came.
         """
-        queue, under_way = list(jobs), dict[int, Assignment]()
+        queue, under_way = list(jobs), dict[int, Job]()
         with self.stop.listening():
             while under_way or (queue and not self._may_end()):
                 for place, slot in enumerate(self.slots):
@@ -195,7 +194,7 @@ class Controller:
                 if (run := self.begin(trial)) is not None:
                     return run
             except ConfigError as error:  # the user's own function has failed for this trial
-                self._tell(trial, Outcome("failed", error=str(error)))
+                self._tell(trial, JobResult(JobState.FAILED, error=str(error)))
         return None
 
     def _say_what_is_waited_for(self) -> None:
@@ -204,7 +203,7 @@ class Controller:
         else:
             self.waiting.still(self.ledger.waited_for)
 
-    def _start(self, slot: Slot, job: Assignment) -> None:
+    def _start(self, slot: Slot, job: Job) -> None:
         slot.start(job)
         if self.stop:  # a signal came since we looked, and stopped only what was running
             slot.stop()
@@ -220,34 +219,33 @@ class Controller:
                 self._start(self.slots[place], run.next_job())  # the next seed
                 continue
             del self.running[place]
-            outcome = outcome or Outcome("interrupted")
-            if outcome.state != "left":
+            outcome = outcome or JobResult(JobState.INTERRUPTED)
+            if outcome.state != JobState.DETACHED:
                 self._tell(run.trial, outcome)
 
-    def _heed(self, place: int, outcome: Outcome) -> Outcome:
+    def _heed(self, place: int, outcome: JobResult) -> JobResult:
         """What an outcome means here: a job that dies because we stop it was interrupted; one that is told to end by
         somebody else has failed."""
-        if outcome.state == "refused":
+        if outcome.state == JobState.REFUSED:
             self.refusal = outcome.error or "a job was refused"
             return outcome
         if self.stop:
-            died = outcome.state == "failed" and (outcome.error or "").startswith("the worker")
-            return replace(outcome, state="interrupted") if died else outcome
-        if outcome.state != "interrupted" or outcome.error:  # as where a job has lost its study
+            return replace(outcome, state=JobState.INTERRUPTED) if outcome.state == JobState.LOST else outcome
+        if not outcome.by_signal:
             return outcome
-        if isinstance(self.slots[place], InlineSlot):  # the signal was for this very process
+        if self.slots[place].is_inline:  # the signal was for this very process
             self.stop.request(signals.received() or signal.SIGINT)
             return outcome
-        return Outcome("failed", error="the job was told to end by a signal", facts=outcome.facts)
+        return JobResult(JobState.FAILED, error="the job was ended by a signal", facts=outcome.facts)
 
-    def _tell(self, trial: Trial, outcome: Outcome) -> None:
+    def _tell(self, trial: Trial, outcome: JobResult) -> None:
         if not self.ledger.tell(trial, outcome):
             self.say(f"trial {trial.number}: the result came too late, somebody else has given the trial up; refused")
             return
         self.next_claim = 0.0
-        if outcome.state == "failed":
+        if outcome.state.is_failure:
             self.failures.append(f"trial {trial.number}: {outcome.error}")
-        elif outcome.state not in ("interrupted", "refused"):
+        elif outcome.state not in (JobState.INTERRUPTED, JobState.REFUSED):
             self.failures.clear()
         self.changed(trial.number)
 
@@ -255,7 +253,7 @@ class Controller:
         ready = [waitable for slot in self.slots for waitable in slot.waitables()]
         if ready:
             wait(ready, timeout=_LOOK_EVERY)
-        elif not any(isinstance(slot, InlineSlot) for slot in self.slots):
+        elif not any(slot.is_inline for slot in self.slots):
             time.sleep(_LOOK_EVERY / 2)
         if self.stop and not self.stop.killed:
             self.ending.still(f"what runs to end in order, at most {GRACE:.0f} s")

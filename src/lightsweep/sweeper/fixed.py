@@ -1,6 +1,7 @@
 """What a study holds fixed: its trials can only be compared while this stays the same."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -8,8 +9,11 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
 from lightsweep.core.errors import ConfigError
+from lightsweep.core.moved import with_new_names
 from lightsweep.data import split
+from lightsweep.runs import data_record
 from lightsweep.sweeper.space import Space
+from lightsweep.sweeper.trials import folder_of
 
 _SPLIT, _BY_PLACE = "data.split", ("first", "random", "stratified")
 _SPACE, _CONFIG, _BESIDE = "space", "config", "beside"
@@ -40,7 +44,7 @@ _FREE = (
 _FOLLOWING = ("monitor.mode", "scheduler.mode", "callbacks.early_stopping.mode", "callbacks.checkpoint.mode")
 
 
-def of(space: Space, config: DictConfig, seeds: Sequence[int] | None) -> dict[str, Any]:
+def fixed_settings(space: Space, config: DictConfig, seeds: Sequence[int] | None) -> dict[str, Any]:
     """What a sweep holds fixed."""
     return {
         _SPACE: space.describe(),
@@ -49,7 +53,7 @@ def of(space: Space, config: DictConfig, seeds: Sequence[int] | None) -> dict[st
     }
 
 
-def compare(study: optuna.Study, now: Mapping[str, Any], *, allow_change: bool) -> None:
+def check_unchanged(study: optuna.Study, now: Mapping[str, Any], *, allow_change: bool) -> None:
     """Compare what is fixed with what a study was begun with; nothing is written.
 
     Raises:
@@ -74,7 +78,7 @@ def earlier_split(study: optuna.Study, config: DictConfig, typed: Sequence[str])
     return (f"{_SPLIT}={before}",)
 
 
-def remember(study: optuna.Study, now: Mapping[str, Any]) -> None:
+def keep_settings(study: optuna.Study, now: Mapping[str, Any]) -> None:
     """Keep what is fixed in the study, and from which trial on it holds."""
     before = _before(study)
     if any(before[name] not in (None, now[name]) for name in (_CONFIG, _BESIDE)):
@@ -86,7 +90,7 @@ def remember(study: optuna.Study, now: Mapping[str, Any]) -> None:
 
 def _before(study: optuna.Study) -> dict[str, Any]:
     attributes = study.user_attrs
-    return {name: attributes.get(name) for name in (_SPACE, _CONFIG, _BESIDE)}
+    return {name: with_new_names(attributes.get(name)) for name in (_SPACE, _CONFIG, _BESIDE)}
 
 
 def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
@@ -129,3 +133,49 @@ def _flat(prefix: str, node: Any) -> list[tuple[str, Any]]:
 
 def _below(key: str, roots: Sequence[str]) -> bool:
     return any(key == root or key.startswith(f"{root}.") for root in roots)
+
+
+_DIGEST = "data"  # an attribute of the study
+
+
+class StudyData:
+    """The digest is an attribute of the study, the whole record a file in its folder, both from the first trial that
+    had read its data.
+
+    Args:
+        allow_change: take whatever the trials find from now on.
+        is_one: all trials have the same data; else nothing is kept and nothing is compared.
+    """
+
+    def __init__(self, study: optuna.Study, folder: Path, *, allow_change: bool, is_one: bool) -> None:
+        self.study, self.folder, self.allow_change, self.is_one = study, folder, allow_change, is_one
+
+    def expected(self) -> tuple[str, str] | None:
+        """For an `Assignment`; None where nothing is known yet, or any data will do."""
+        if self.allow_change or not self.is_one:
+            return None
+        if self._digest() is None:
+            for record in sorted(self.folder.glob(f"trial-*/{data_record.FILE}")):
+                self._take(record.parent)
+                break
+        digest = self._digest()
+        return None if digest is None else (digest, str(self.folder.absolute()))
+
+    def renew(self, number: int) -> bool:
+        """Look at what a trial that ended has found; True where it is not what the study had."""
+        before = self._digest()
+        if not self.is_one:
+            return False
+        if before is None or self.allow_change:
+            for record in sorted((self.folder / folder_of(number)).glob(f"**/{data_record.FILE}")):
+                self._take(record.parent)
+        return before not in (None, self._digest())
+
+    def _digest(self) -> str | None:
+        return self.study.user_attrs.get(_DIGEST)
+
+    def _take(self, folder: Path) -> None:
+        found = data_record.read_if_valid(folder)
+        if found is not None and found.digest != self._digest():
+            data_record.write(self.folder, found)
+            self.study.set_user_attr(_DIGEST, found.digest)

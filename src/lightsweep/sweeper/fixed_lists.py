@@ -7,9 +7,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from omegaconf import OmegaConf
 
-from lightsweep.config import class_arguments, targets
-from lightsweep.config.config_files import has
-from lightsweep.core import spelling
+from lightsweep.config import build, permissions
+from lightsweep.config.keys import has_key
+from lightsweep.core import overrides
 from lightsweep.core.errors import ConfigError
 from lightsweep.sweeper.plan import Plan
 
@@ -39,10 +39,10 @@ def _check(override: Override, value: list[Any], plan: Plan) -> None:
     else:
         taken = not isinstance(value[0], list) and _takes_a_list(config, key)
     if not taken:
-        typed = f"{override.get_key_element()}={spelling.choice(value)}"
+        typed = f"{override.get_key_element()}={overrides.format_choice(value)}"
         raise ConfigError(
             f"{key} must be one value in each trial, got the list {value}: {shlex.quote(typed)} searches these"
-            f" (in a file, hydra.sweeper.params.{key}: {spelling.choice(value)})"
+            f" (in a file, hydra.sweeper.params.{key}: {overrides.format_choice(value)})"
         )
 
 
@@ -53,10 +53,10 @@ def _without(override: Override, plan: Plan) -> list[str]:
 def _takes_a_list(config: dict[str, Any], key: str) -> bool:
     """Whether the class that the value goes to says that it takes a list, or does not say."""
     above, _, name = key.rpartition(".")
-    target = _at(config, f"{above}.{targets.TARGET}") if above else None
+    target = _at(config, f"{above}.{permissions.TARGET}") if above else None
     if not isinstance(target, str):
         return False
-    parameters = class_arguments.parameters_of(target)
+    parameters = build.find_parameters(target)
     if parameters is None or name not in parameters:
         return True
     said = parameters[name].annotation
@@ -64,7 +64,7 @@ def _takes_a_list(config: dict[str, Any], key: str) -> bool:
 
 
 def _at(config: Any, key: str) -> Any:
-    if not has(config, tuple(key.split("."))):
+    if not has_key(config, tuple(key.split("."))):
         return None
     node = config
     for part in key.split("."):

@@ -6,17 +6,30 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+from omegaconf import OmegaConf
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from lightsweep.core.files import write_whole
-from lightsweep.core.gaps import COLUMNS, column_of, signed, to_baseline
-from lightsweep.core.text import printable, spreadsheet_cell
-from lightsweep.sweeper.search import baseline_of
-from lightsweep.sweeper.space import Space
-from lightsweep.sweeper.value import value_of
+from lightsweep.config.keys import UnknownKey
+from lightsweep.core.files import write_atomic
+from lightsweep.core.metrics import compared_names
+from lightsweep.core.text import (
+    DIFFERENCE_COLUMNS,
+    difference_column,
+    difference_to_baseline,
+    format_difference_cell,
+    printable,
+    spreadsheet_cell,
+)
+from lightsweep.sweeper import best_config, confirmation
+from lightsweep.sweeper.plan import Plan
+from lightsweep.sweeper.space import Space, key_of
+from lightsweep.sweeper.statistics import Confirmed, Search, summarise_trials
+from lightsweep.sweeper.trial_queue import TrialQueue
+from lightsweep.sweeper.trials import baseline_of, folder_of, value_of, without_repeats
+from lightsweep.sweeper.verdict import Verdict, judge
 
-_FACTS = ("val/acc", "val/f1", "val/loss", "train/acc", "best_epoch", "epochs", "params", "seconds")
+_FACTS = (*compared_names("val"), *compared_names("train"), "best_epoch", "epochs", "params", "seconds")
 
 
 def ranked(trials: Sequence[FrozenTrial], direction: StudyDirection) -> list[FrozenTrial]:
@@ -35,7 +48,9 @@ def ranked(trials: Sequence[FrozenTrial], direction: StudyDirection) -> list[Fro
     return sorted(trials, key=place)
 
 
-def rows(trials: Sequence[FrozenTrial], space: Space, direction: StudyDirection, metric: str) -> list[dict[str, Any]]:
+def leaderboard_rows(
+    trials: Sequence[FrozenTrial], space: Space, direction: StudyDirection, metric: str
+) -> list[dict[str, Any]]:
     """One row a trial: rank, trial, state, value (with the standard deviation over seeds), what lies between it and the
     baseline, its parameters and facts."""
     table = []
@@ -50,7 +65,7 @@ def rows(trials: Sequence[FrozenTrial], space: Space, direction: StudyDirection,
                 "state": _state(trial),
                 "value": "" if (value := value_of(trial)) is None else value,
                 "std": trial.user_attrs.get("std", ""),
-                column_of(metric): _to_baseline(trial, baseline, metric),
+                difference_column(metric): _to_baseline(trial, baseline, metric),
                 **{key: value for key, _, value in overrides},
                 **{name: trial.user_attrs.get(name, "") for name in _FACTS},
                 "note": _note(trial),
@@ -60,7 +75,7 @@ def rows(trials: Sequence[FrozenTrial], space: Space, direction: StudyDirection,
     return table
 
 
-def write(
+def write_leaderboard(
     folder: Path, table: Sequence[dict[str, Any]], *, title: str, above: Sequence[str] = (), below: Sequence[str] = ()
 ) -> None:
     """Replace both files; in the Markdown the table stands between the paragraphs `above` and `below`."""
@@ -69,9 +84,9 @@ def write(
     writer = csv.DictWriter(buffer, columns, restval="", lineterminator="\n")
     writer.writerow({column: spreadsheet_cell(column) for column in columns})
     writer.writerows({name: _cell(value) for name, value in row.items()} for row in table)
-    write_whole(folder / "leaderboard.csv", buffer.getvalue())
+    write_atomic(folder / "leaderboard.csv", buffer.getvalue())
     paragraphs = [f"# {title}", *above, markdown(table, _columns(table)), *below]
-    write_whole(folder / "leaderboard.md", "\n\n".join(paragraphs) + "\n")
+    write_atomic(folder / "leaderboard.md", "\n\n".join(paragraphs) + "\n")
 
 
 def markdown(table: Sequence[dict[str, Any]], columns: Sequence[str]) -> str:
@@ -83,7 +98,7 @@ def markdown(table: Sequence[dict[str, Any]], columns: Sequence[str]) -> str:
 
 
 def _shown(column: str, value: Any) -> str:
-    return signed(column, value) if column in COLUMNS and value != "" else short(value)
+    return format_difference_cell(column, value) if column in DIFFERENCE_COLUMNS and value != "" else short(value)
 
 
 def _cell(value: Any) -> Any:
@@ -107,21 +122,11 @@ def short(value: Any) -> str:
     return f"{number:.4g}" if number != int(number) else str(int(number))
 
 
-def folder_of(number: int) -> str:
-    return f"trial-{number:04d}"
-
-
-def number_of(folder: Path) -> int:
-    """The trial whose folder this is; -1 where its name is no trial's."""
-    digits = folder.name.removeprefix("trial-")
-    return int(digits) if digits.isdecimal() else -1
-
-
 def _columns(table: Sequence[dict[str, Any]]) -> list[str]:
     """The columns of all rows; parameters that only some trials have stay beside the others."""
     if not table:
         return ["rank", "trial", "state", "value"]
-    differences = [name for name in COLUMNS if name in table[0]]
+    differences = [name for name in DIFFERENCE_COLUMNS if name in table[0]]
     first, last = ["rank", "trial", "state", "value", "std", *differences], [*_FACTS, "note", "folder"]
     parameters = dict.fromkeys(key for row in table for key in row if key not in (*first, *last))
     return [*first, *parameters, *last]
@@ -137,7 +142,7 @@ def _to_baseline(trial: FrozenTrial, baseline: FrozenTrial | None, metric: str) 
         return ""
     assert trial.value is not None
     assert baseline.value is not None
-    return to_baseline(metric, trial.value, baseline.value)
+    return difference_to_baseline(metric, trial.value, baseline.value)
 
 
 def _note(trial: FrozenTrial) -> str:
@@ -149,3 +154,78 @@ def _note(trial: FrozenTrial) -> str:
 
 def _line(cells: Any) -> str:
     return "| " + " | ".join(cells) + " |"
+
+
+class Publisher:
+    """Writes a study's files, one sweeper at a time, so that the latest look wins."""
+
+    def __init__(self, plan: Plan, ledger: TrialQueue) -> None:
+        self.plan, self.ledger = plan, ledger
+        self._best: int | None = None
+
+    def publish(self) -> None:
+        self.ledger.patience(self._write)  # a disk that is full for a while
+
+    def _write(self) -> None:
+        with self.ledger.writing():
+            trials, direction = without_repeats(self.ledger.trials()), self.ledger.study.direction
+            table = leaderboard_rows(trials, self.plan.space, direction, self.plan.metric)
+            title = f"{self.plan.address.study}: {self.plan.metric}"
+            confirmed = confirmation.read_confirmation(self.plan.folder)
+            judged = self.verdict(confirmed)
+            above = ["\n".join(f"- {line}" for line in judged.lines)] if judged else []
+            write_leaderboard(self.plan.folder, table, title=title, above=above, below=self._confirmation(confirmed))
+            complete = self.complete()
+            if complete and complete[0].number != self._best:
+                self._write_best(complete[0])
+
+    def found(self) -> Search | None:
+        """What the trials say; None where none was completed."""
+        maximises = self.ledger.study.direction == StudyDirection.MAXIMIZE
+        return summarise_trials(
+            without_repeats(self.ledger.trials()),
+            metric=self.plan.metric,
+            maximises=maximises,
+            seeds=max(1, len(self.plan.seeds)),
+            changed_at=self.ledger.study.user_attrs.get("changed_at", 0),
+        )
+
+    def verdict(self, confirmed: Confirmed | None) -> Verdict | None:
+        """What the sweep has found; None where no trial was completed."""
+        found = self.found()
+        return judge(found, confirmed) if found else None
+
+    def _confirmation(self, confirmed: Confirmed | None) -> list[str]:
+        if confirmed is None:
+            return []
+        table = confirmation.confirmation_rows(confirmed, self.plan.metric)
+        columns = list(dict.fromkeys(name for row in table for name in row))
+        return [confirmation.confirmation_heading(confirmed), markdown(table, columns)]
+
+    def complete(self) -> list[FrozenTrial]:
+        """Complete trials, best first."""
+        complete = [trial for trial in without_repeats(self.ledger.trials()) if trial.state == TrialState.COMPLETE]
+        return ranked(complete, self.ledger.study.direction)
+
+    def overrides(self, trial: FrozenTrial) -> tuple[str, ...]:
+        """What to type for a trial: the fixed ones and its own."""
+        return (*self.plan.space.fixed, *filter(self._is_known, self.plan.space.overrides(trial)))
+
+    def _is_known(self, line: str) -> bool:
+        """A study of an earlier version may have searched ``+lr``, which no config has and nothing read."""
+        if not line.startswith("+"):
+            return True
+        try:
+            self.plan.compose((*self.plan.space.fixed, line))
+        except UnknownKey:
+            return False
+        return True
+
+    def _write_best(self, best: FrozenTrial) -> None:
+        found = {key_of(name): value for name, value in best.params.items()}
+        content = {"name": "optuna", "best_params": found, "best_value": best.value}  # as the official sweeper has it
+        write_atomic(self.plan.folder / "optimization_results.yaml", OmegaConf.to_yaml(content))
+        comment = f"trial {best.number} of the sweep {self.plan.address.study}: {self.plan.metric} {best.value:.4f}"
+        loader = self.plan.context.config_loader
+        best_config.write(self.plan.folder, loader, self.plan.config, self.overrides(best), comment=comment)
+        self._best = best.number

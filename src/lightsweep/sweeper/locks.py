@@ -9,13 +9,10 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from optuna.storages.journal._file import BaseJournalFileLock
-
 from lightsweep.core.errors import ConfigError, StorageLost
-from lightsweep.core.waiting import Wait
-from lightsweep.sweeper import journal
+from lightsweep.core.text import Wait
 
-PATIENCE = 900.0  # seconds that a lock is waited for: longer than a sweeper that holds it waits for its database
+LOCK_SECONDS = 900.0  # seconds that a lock is waited for: longer than a sweeper that holds it waits for its database
 _LOOK_AGAIN = (0.001, 0.05)  # seconds: the first and the longest pause between two tries to take a lock
 
 
@@ -46,9 +43,9 @@ class FileLock:
                 continue
             if not wait:
                 return False
-            if waiting.seconds > PATIENCE:
-                raise StorageLost(f"{self.path} was locked by another process for {PATIENCE / 60:.0f} minutes")
-            waiting.still(f"the lock {self.path}, which another process holds, at most {PATIENCE / 60:.0f} minutes")
+            if waiting.seconds > LOCK_SECONDS:
+                raise StorageLost(f"{self.path} was locked by another process for {LOCK_SECONDS / 60:.0f} minutes")
+            waiting.still(f"the lock {self.path}, which another process holds, at most {LOCK_SECONDS / 60:.0f} minutes")
             time.sleep(pause)
             pause = min(2 * pause, _LOOK_AGAIN[1])
         return True
@@ -93,30 +90,6 @@ class FileLock:
 
     def __exit__(self, *error: object) -> None:
         self.release()
-
-
-class JournalLock(BaseJournalFileLock):
-    """The lock of a journal file. Whoever takes it first cuts off a line that its writer could not finish.
-
-    Optuna's own lock outlives a killed process by 30 seconds.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        # Optuna's own lock is called .lock: what writes with that, as a dashboard, would wait for our file to go.
-        self._lock = FileLock(path.with_name(path.name + ".flock"))
-
-    def acquire(self) -> bool:
-        taken = self._lock.acquire()
-        try:
-            journal.cut_off_the_unfinished(self.path)
-        except BaseException:  # Optuna calls this before the block that releases
-            self._lock.release()
-            raise
-        return taken
-
-    def release(self) -> None:
-        self._lock.release()
 
 
 def shared_path(name: str) -> Path:

@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 
 
 @dataclass(frozen=True)
-class Reference:
+class FunctionReference:
     """Where a function is found by a process that has the same files, or the same installation.
 
     Args:
@@ -61,18 +61,18 @@ class Portable:
         return _found, (reference(self._function),)
 
 
-def reference(function: Callable[[DictConfig], Any]) -> Reference:
+def reference(function: Callable[[DictConfig], Any]) -> FunctionReference:
     """The reference of a job's function."""
     function = undecorated(function)
     path = search_path()
     if function.__module__ != "__main__":
-        return Reference(function.__module__, function.__qualname__, path)
+        return FunctionReference(function.__module__, function.__qualname__, path)
     main = sys.modules["__main__"]
     if main.__spec__ is not None:  # python -m package.module
-        return Reference(main.__spec__.name, function.__qualname__, path)
+        return FunctionReference(main.__spec__.name, function.__qualname__, path)
     file = Path(str(main.__file__)).resolve()
     folders = tuple(dict.fromkeys((str(file.parent), *path)))
-    return Reference(file.stem, function.__qualname__, folders, str(file))
+    return FunctionReference(file.stem, function.__qualname__, folders, str(file))
 
 
 @functools.cache
@@ -110,5 +110,5 @@ def undecorated(function: Any) -> Callable[[DictConfig], Any]:
     return function
 
 
-def _found(where: Reference) -> Portable:
+def _found(where: FunctionReference) -> Portable:
     return Portable(where.find())

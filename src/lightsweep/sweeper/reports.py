@@ -12,26 +12,17 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.pruners import BasePruner
 from optuna.trial import Trial
 
 from lightsweep.core.files import parse_json, read_regular
-from lightsweep.sweeper.assignment import is_number
+from lightsweep.sweeper.job import Reports, is_number
 from lightsweep.sweeper.storage import Address, follow
 
 _REPORTS, _GIVE_UP = "reports.jsonl", "give_up"
 _MOST_STEPS = 2**31  # a database keeps none beyond
-
-
-class Reports(Protocol):
-    """Where a trial reports to; picklable."""
-
-    def report(self, step: int, value: float) -> bool:
-        """Add a value, of an epoch from 1 on; whether the trial shall end here."""
-        ...
 
 
 @dataclass(frozen=True)

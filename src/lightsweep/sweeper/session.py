@@ -10,30 +10,20 @@ from typing import Any, cast
 from optuna.samplers import GridSampler
 from optuna.trial import Trial
 
-from lightsweep.config import targets
-from lightsweep.core import links
+from lightsweep.config import permissions
+from lightsweep.core import files, paths
 from lightsweep.core.errors import Interrupted, RunFailed
-from lightsweep.sweeper import (
-    closing,
-    comparable,
-    confirmation,
-    confirmation_file,
-    executors,
-    first_trials,
-    opening,
-    repeats,
-    view,
-)
-from lightsweep.sweeper.assignment import Assignment, Outcome
+from lightsweep.sweeper import comparable, confirmation, executors, opening, plan_checks, points, view
 from lightsweep.sweeper.controller import Controller, Limits
 from lightsweep.sweeper.executors.slot import Executor
-from lightsweep.sweeper.leaderboard import folder_of
-from lightsweep.sweeper.ledger import Ledger, ended
-from lightsweep.sweeper.liveness import renewing
+from lightsweep.sweeper.fixed import StudyData
+from lightsweep.sweeper.job import Job, JobResult
+from lightsweep.sweeper.leaderboard import Publisher
+from lightsweep.sweeper.leases import renewing
 from lightsweep.sweeper.plan import Plan
-from lightsweep.sweeper.publishing import Publisher
-from lightsweep.sweeper.study_data import StudyData
+from lightsweep.sweeper.trial_queue import TrialQueue
 from lightsweep.sweeper.trial_run import TrialRun
+from lightsweep.sweeper.trials import count_ended, folder_of, without_repeats
 
 
 def run(plan: Plan) -> float:
@@ -44,16 +34,16 @@ def run(plan: Plan) -> float:
         RunFailed: trials failed, too many in a row or all.
         Interrupted: a signal came; everything is written.
     """
-    opening.check(plan)
+    plan_checks.check_plan(plan)
     typed = plan.space.fixed
     plan, study, n_trials = opening.open_study(plan)
-    ledger = Ledger(study, plan.address, n_trials=n_trials, retries=plan.settings.retries)
+    ledger = TrialQueue(study, plan.address, n_trials=n_trials, retries=plan.settings.retries)
     executor = executors.make(plan, n_trials)
     if kept := plan.space.fixed[len(typed) :]:
         view.View().say(f"the study keeps the split that it was begun with: {' '.join(kept)}")
     # Where the data may have changed, what earlier trials came to says nothing of now.
     since = len(ledger.trials()) if plan.config.allow_changed_data else study.user_attrs.get("changed_at", 0)
-    ledger.repeats = repeats.Repeats(repeats.points(plan.space), since)
+    ledger.repeats = points.Repeats(points.list_points(plan.space), since)
     ledger.goes_on = lambda number: executor.has_job(plan.folder / folder_of(number))
     try:
         with renewing(ledger.renew):
@@ -68,10 +58,10 @@ def run(plan: Plan) -> float:
 class Session:
     """A study that is open, and slots that wait for its trials."""
 
-    def __init__(self, plan: Plan, ledger: Ledger, executor: Executor) -> None:
+    def __init__(self, plan: Plan, ledger: TrialQueue, executor: Executor) -> None:
         self.plan, self.ledger, self.executor = plan, ledger, executor
         self.publisher = Publisher(plan, ledger)
-        is_one = comparable.has_one_training_part(plan.space, str(plan.config.data.get(targets.TARGET)))
+        is_one = comparable.has_one_training_part(plan.space, str(plan.config.data.get(permissions.TARGET)))
         allow_change = plan.config.allow_changed_data
         self.data = StudyData(ledger.study, plan.folder, allow_change=allow_change, is_one=is_one)
         self.view = view.View()
@@ -89,15 +79,15 @@ class Session:
         try:
             return self._run()
         except Interrupted:
-            closing.say_how_to_go_on(self.ledger.trials(), self.ledger.n_trials, sys.argv[1:])
+            view.say_how_to_go_on(self.ledger.trials(), self.ledger.n_trials, sys.argv[1:])
             raise
 
     def _run(self) -> float:
         self.view.say(f"study {self.plan.address.study} in {self.plan.folder}")
-        before = ended(self.ledger.trials())
+        before = count_ended(self.ledger.trials())
         self.view.open()
         if (count := self._starting()) and self.view.live is None:
-            self.view.say(view.starting(count))
+            self.view.say(view.format_starting(count))
         try:
             self.controller.run_trials()
         finally:
@@ -108,22 +98,22 @@ class Session:
         if not complete:
             raise RunFailed(self._all_failed())
         self.view.console.print(view.ten_best(self._progress({})))
-        self.view.say(closing.summary(repeats.without(self.ledger.trials()), before, self.controller.seconds))
+        self.view.say(view.format_summary(without_repeats(self.ledger.trials()), before, self.controller.seconds))
         if self.plan.settings.confirm and not self._confirm():
             self.view.say("the confirmation is run by another sweeper of this study, which says what it comes to")
         else:
             self._conclude()
-        self.view.say(f"look at the sweep: {closing.page_command(self.plan.folder, self.plan.address)}")
+        self.view.say(f"look at the sweep: {view.page_command(self.plan.folder, self.plan.address)}")
         return cast(float, complete[0].value)
 
     @cached_property
     def _baseline(self) -> tuple[dict[str, Any], list[str]]:
-        return first_trials.baseline(self.plan)
+        return points.baseline_point(self.plan)
 
     def _say_what_was_repeated(self) -> None:
         trials = self.ledger.trials()
-        done, wanted = ended(trials), self.ledger.n_trials
-        if count := len(trials) - len(repeats.without(trials)):
+        done, wanted = count_ended(trials), self.ledger.n_trials
+        if count := len(trials) - len(without_repeats(trials)):
             self.view.say(
                 f"{count} suggestion{'s' * (count > 1)} repeated a point that had been tried: not trained again"
             )
@@ -139,15 +129,15 @@ class Session:
         plan = self.plan
         folder = plan.folder / folder_of(trial.number)
         if self.executor.has_job(folder):  # it was begun by a sweeper that is gone: nothing is drawn anew
-            links.check(folder, within=plan.folder)
+            paths.check_links(folder, within=plan.folder)
             drawn = plan.space.overrides(trial.study._storage.get_trial(trial._trial_id))
         else:
-            confirmation.set_aside(folder)  # a new trial has none, unless somebody made it
+            files.set_aside(folder)  # a new trial has none, unless somebody made it
             drawn = plan.space.suggest(trial)
             if self.ledger.is_repeat(trial):
                 return None
             if isinstance(trial.study.sampler, GridSampler):  # it was not asked for the baseline
-                first_trials.mark(trial, *self._baseline)
+                points.mark_baseline(trial, *self._baseline)
         overrides = (*plan.space.fixed, "test=false", *drawn)
         return TrialRun(trial, overrides, plan.seeds, plan.address, plan.pruner, plan.folder, self.data.expected())
 
@@ -160,7 +150,7 @@ class Session:
 
     def _progress(self, running: Mapping[int, float]) -> view.Progress:
         return view.Progress(
-            repeats.without(self.ledger.trials()),
+            without_repeats(self.ledger.trials()),
             running,
             self.ledger.n_trials,
             self.ledger.study.direction,
@@ -182,11 +172,11 @@ class Session:
             configurations = {"best": self.publisher.overrides(best), **configurations}
         used = [*self.plan.seeds, int(self.plan.config.seed)]
         seeds = confirmation.fresh_seeds(self.plan.settings.confirm, used)
-        finished, missing = confirmation.jobs(self.plan.folder, configurations, seeds)
+        finished, missing = confirmation.confirmation_jobs(self.plan.folder, configurations, seeds)
         self.view.say(f"confirmation: {len(missing)} runs with fresh seeds ({len(finished)} are there already)")
         for job in missing:
             if not self.executor.has_job(self.plan.folder / job.folder, job.overrides):
-                confirmation.set_aside(self.plan.folder / job.folder)
+                files.set_aside(self.plan.folder / job.folder)
         confirmation.set_aside_earlier(self.plan.folder, configurations.get("best"), [*finished, *missing])
         self.controller.run_jobs([replace(job, data=self.data.expected()) for job in missing], self._confirmed)
         confirmation.summarise(self.plan.folder, configurations, seeds, best.number, found)
@@ -195,25 +185,27 @@ class Session:
 
     def _conclude(self) -> None:
         """The confirmation, the verdict, and the command that trains the best trial, where that is one to train."""
-        confirmed = confirmation_file.read(self.plan.folder)
+        confirmed = confirmation.read_confirmation(self.plan.folder)
         judged = self.publisher.verdict(confirmed)
         assert judged is not None  # there is a complete trial
         if confirmed is not None and confirmed.trial == judged.numbers["trial"]:
-            self.view.say(confirmation.heading(confirmed))
-            self.view.console.print(view.confirmed(confirmation.rows(confirmed, self.plan.metric)))
+            self.view.say(confirmation.confirmation_heading(confirmed))
+            self.view.console.print(
+                view.confirmation_table(confirmation.confirmation_rows(confirmed, self.plan.metric))
+            )
         for line in judged.lines:
             self.view.say(line)
         if (seeds := judged.numbers.get("confirm_with")) is not None:
-            self.view.say(f"confirm it: {closing.command_with('hydra.sweeper.confirm', seeds, sys.argv[1:])}")
+            self.view.say(f"confirm it: {view.command_with('hydra.sweeper.confirm', seeds, sys.argv[1:])}")
         if judged.outcome in ("better", "unconfirmed"):
             what = "the best one" if judged.outcome == "better" else "it anyway"
             folder = shlex.quote(str(self.plan.folder))
             self.view.say(f"train {what}: python src/train.py --config-dir {folder} --config-name best")
 
-    def _confirmed(self, job: Assignment, outcome: Outcome) -> None:
+    def _confirmed(self, job: Job, outcome: JobResult) -> None:
         self.view.say(f"{job.folder} {outcome.state} {outcome.error or ''}".strip())
 
     def _all_failed(self) -> str:
-        trials = [trial for trial in repeats.without(self.ledger.trials()) if trial.state.is_finished()]
+        trials = [trial for trial in without_repeats(self.ledger.trials()) if trial.state.is_finished()]
         errors = [f"trial {trial.number}: {trial.user_attrs.get('error', trial.state.name)}" for trial in trials[-3:]]
         return f"none of {len(trials)} trials was completed: {'; '.join(errors) or 'nothing was run'}"

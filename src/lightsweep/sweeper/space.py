@@ -1,6 +1,7 @@
 """The search space: what a sweep varies, as Optuna's distributions, and what it holds fixed."""
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,15 +16,15 @@ from optuna.distributions import (
 )
 from optuna.trial import BaseTrial, FrozenTrial, Trial
 
+from lightsweep.core import overrides
 from lightsweep.core.errors import ConfigError, RunFailed
-from lightsweep.core.overrides import override, written
-from lightsweep.sweeper.nearest_point import nearest, same
+from lightsweep.core.overrides import format_override, format_value
 
 _SHAPE = ("model.width", "model.depth", "model.taper")
 _MOST_POINTS = 1_000_000  # of a grid, which lists them all before the first
 _MOST_CHOICES = 10_000  # Optuna writes them all down with each trial
 _FINITE = "its bounds must be finite numbers"
-_LARGEST_INT = 2**53  # samplers draw whole numbers as floats, which are exact up to here
+_LARGEST_INT = 2**53  # samplers draw integers as floats, which are exact up to here
 
 
 @dataclass(frozen=True)
@@ -62,12 +63,12 @@ class Space:
                 chosen[parameter.key] = trial._suggest(parameter.name, parameter.distribution)
         if self.extend is not None:
             _extend(self.extend, trial)
-        drawn = (override(key, value) for key, value in chosen.items())
+        drawn = (format_override(key, value) for key, value in chosen.items())
         return (*drawn, *self._further(trial, chosen))
 
     def overrides(self, trial: BaseTrial) -> tuple[str, ...]:
         """The overrides of a trial whose values were drawn before."""
-        return tuple(override(key_of(name), value) for name, value in trial.params.items())
+        return tuple(format_override(key_of(name), value) for name, value in trial.params.items())
 
     def beside(self, trials: Sequence[FrozenTrial]) -> "Space":
         """This space under names that go with the trials of a study whose space was another.
@@ -117,10 +118,10 @@ class Space:
             if parameter.key not in values or not applies(parameter, chosen):
                 continue
             value = values[parameter.key]
-            found = nearest(parameter.distribution, value)
+            found = nearest_value(parameter.distribution, value)
             inside[parameter.name] = chosen[parameter.key] = found
-            if not same(found, value):
-                outside = value if isinstance(value, str) else written(value)
+            if not is_same_value(found, value):
+                outside = value if isinstance(value, str) else format_value(value)
                 remarks.append(f"{parameter.key}={outside} lies outside the space, {found} is searched from")
         return inside, remarks
 
@@ -129,7 +130,7 @@ class Space:
         extra = {name: value for name, value in trial.params.items() if name not in names}
         if clash := extra.keys() & chosen.keys():
             raise ConfigError(f"hydra.sweeper.custom_search_space suggests what is searched already: {sorted(clash)}")
-        return [override(name, value) for name, value in extra.items()]
+        return [format_override(name, value) for name, value in extra.items()]
 
 
 def key_of(name: str) -> str:
@@ -210,4 +211,51 @@ def applies(parameter: Parameter, chosen: Mapping[str, Any]) -> bool:
     if parameter.condition is None:
         return True
     key, _, wanted = parameter.condition.partition("=")
-    return key in chosen and same(chosen[key], wanted)
+    return key in chosen and is_same_value(chosen[key], wanted)
+
+
+def nearest_value(distribution: BaseDistribution, value: Any) -> Any:
+    """The value inside a dimension, as a study keeps it, that is nearest to a config's."""
+    if isinstance(distribution, CategoricalDistribution):
+        return _nearest_choice(distribution.choices, value)
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return distribution.low  # type: ignore[attr-defined]
+    if isinstance(distribution, IntDistribution):
+        clipped = min(max(round(value), distribution.low), distribution.high)
+        steps = round((clipped - distribution.low) / distribution.step)
+        return min(distribution.low + steps * distribution.step, distribution.high)
+    assert isinstance(distribution, FloatDistribution)
+    clipped_float = min(max(float(value), distribution.low), distribution.high)
+    if distribution.step is None:
+        return clipped_float
+    return distribution.low + round((clipped_float - distribution.low) / distribution.step) * distribution.step
+
+
+def _nearest_choice(choices: Sequence[Any], value: Any) -> Any:
+    exact = (choice for choice in choices if _is(overrides.decode_choice(choice), value))
+    for choice in (*exact, *(choice for choice in choices if is_same_value(choice, value))):
+        return choice
+    numbers = [choice for choice in choices if isinstance(choice, int | float) and not isinstance(choice, bool)]
+    if numbers and isinstance(value, int | float):
+        return min(numbers, key=lambda choice: abs(choice - value))
+    return choices[0]
+
+
+def is_same_value(choice: Any, value: Any) -> bool:
+    """Is a value the one that a choice means, or written so? ``[512,256]``, a choice, is ``[512, 256]``, a config's."""
+    one, other = ("null" if each is None else each for each in (choice, value))
+    if one == other or _is(overrides.decode_choice(choice), value) or _plain(one) == _plain(other):
+        return True
+    try:
+        return float(one) == float(other)  # 1e-4 and 0.0001
+    except (TypeError, ValueError):
+        return False
+
+
+def _is(one: Any, other: Any) -> bool:
+    """Equal, and of one kind: true is not 1."""
+    return bool(one == other) and isinstance(one, bool) == isinstance(other, bool)
+
+
+def _plain(value: Any) -> str:
+    return re.sub(r"[\s'\"]", "", str(value)).lower()

@@ -1,5 +1,6 @@
 """A trial under way: its jobs, one a seed, and what they add up to."""
 
+import json
 import logging
 import time
 import warnings
@@ -13,11 +14,13 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.pruners import BasePruner, WilcoxonPruner
 from optuna.trial import Trial
 
-from lightsweep.sweeper import seeds as several
-from lightsweep.sweeper.assignment import Assignment, Outcome
-from lightsweep.sweeper.leaderboard import folder_of
+from lightsweep.core.files import write_atomic
+from lightsweep.core.metrics import FINAL_NAMES
+from lightsweep.sweeper.job import Job, JobResult, JobState
 from lightsweep.sweeper.reports import StorageReports
+from lightsweep.sweeper.statistics import spread
 from lightsweep.sweeper.storage import Address
+from lightsweep.sweeper.trials import folder_of
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +33,7 @@ class TrialRun:
         overrides: fixed ones and the trial's own.
         seeds: empty for the config's own seed.
         folder: the study's.
-        data: as of `Assignment`.
+        data: as of `Job`.
     """
 
     trial: Trial
@@ -48,29 +51,29 @@ class TrialRun:
     def number(self) -> int:
         return self.trial.number
 
-    def next_job(self) -> Assignment:
+    def next_job(self) -> Job:
         """The job to run now."""
         name = folder_of(self.number)
         if len(self.seeds) > 1:  # the steps of the pruner are seeds: the job itself reports nothing
             seed = self.seeds[len(self.values)]
             overrides = (*self.overrides, f"seed={seed}")
-            return Assignment("seed", overrides, f"{name}/seed-{seed}", self.number, data=self.data)
+            return Job("seed", overrides, f"{name}/seed-{seed}", self.number, data=self.data)
         overrides = (*self.overrides, *(f"seed={seed}" for seed in self.seeds))
         reports = StorageReports(self.address, self.trial._trial_id, self.pruner)
-        return Assignment("trial", overrides, name, self.number, reports, self.data)
+        return Job("trial", overrides, name, self.number, reports, self.data)
 
-    def take(self, outcome: Outcome) -> Outcome | None:
+    def take(self, outcome: JobResult) -> JobResult | None:
         """Add a job's outcome; the trial's own one when it has ended, None while seeds are left."""
-        if len(self.seeds) <= 1 or outcome.state in ("left", "refused"):
+        if len(self.seeds) <= 1 or outcome.state in (JobState.DETACHED, JobState.REFUSED):
             return outcome
-        self.facts.append(outcome.facts)
-        if outcome.state == "complete":
+        self.facts.append(dict(outcome.facts))
+        if outcome.state == JobState.COMPLETED:
             assert outcome.value is not None
             self.values.append(outcome.value)
             if len(self.values) < len(self.seeds) and not self._give_up():
                 return None
-            state = "complete" if len(self.values) == len(self.seeds) else "pruned"
-            outcome = Outcome(state, fmean(self.values))
+            state = JobState.COMPLETED if len(self.values) == len(self.seeds) else JobState.PRUNED
+            outcome = JobResult(state, fmean(self.values))
         return self._sum_up(outcome)
 
     def _give_up(self) -> bool:
@@ -86,15 +89,58 @@ class TrialRun:
             return True
         return self.pruner.prune(self.trial.study, self.trial.study._storage.get_trial(self.trial._trial_id))
 
-    def _sum_up(self, outcome: Outcome) -> Outcome:
-        facts = several.mean_facts(self.facts)
-        several.write_result(
+    def _sum_up(self, outcome: JobResult) -> JobResult:
+        facts = mean_facts(self.facts)
+        write_trial_result(
             self.folder / folder_of(self.number),
-            status={"complete": "completed"}.get(outcome.state, outcome.state),
+            status=outcome.state,
             seeds=self.seeds,
             values=self.values,
             facts=facts,
             error=outcome.error,
         )
-        std = several.spread(self.values)
-        return Outcome(outcome.state, outcome.value, outcome.error, {**facts, **({} if std is None else {"std": std})})
+        std = spread(self.values)
+        return JobResult(
+            outcome.state, outcome.value, outcome.error, {**facts, **({} if std is None else {"std": std})}
+        )
+
+
+_AVERAGED = (*FINAL_NAMES, "best_epoch", "epochs")
+
+
+def mean_facts(facts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Means of what the seeds measured, and the sum of their seconds."""
+    means: dict[str, Any] = {}
+    for name in _AVERAGED:
+        values = [fact[name] for fact in facts if isinstance(fact.get(name), int | float)]
+        if values:
+            means[name] = fmean(values)
+    if facts and "params" in facts[0]:
+        means["params"] = facts[0]["params"]
+    means["seconds"] = sum(fact.get("seconds") or 0.0 for fact in facts)
+    return means
+
+
+def write_trial_result(
+    folder: Path,
+    *,
+    status: str,
+    seeds: Sequence[int],
+    values: Sequence[float],
+    facts: dict[str, Any],
+    error: str | None,
+) -> None:
+    """The trial's result.json beside its seeds' folders."""
+    content: dict[str, Any] = {
+        "status": status,
+        "kind": "trial",
+        "seeds": list(seeds)[: len(values)],
+        "values": list(values),
+        "best_value": fmean(values) if values else None,
+        "std": spread(values),
+        **facts,
+    }
+    if error:
+        content["error"] = error
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomic(folder / "result.json", json.dumps(content, indent=1) + "\n")

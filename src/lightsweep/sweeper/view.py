@@ -1,8 +1,12 @@
 """What a person sees of a sweep: a live table on a terminal, a line a trial elsewhere."""
 
+import shlex
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from optuna.study import StudyDirection
@@ -12,14 +16,12 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from lightsweep.core.gaps import column_of, in_points, signed, to_baseline
-from lightsweep.core.text import printable
+from lightsweep.core import secrets
+from lightsweep.core.text import difference_column, difference_to_baseline, format_difference_cell, in_points, printable
 from lightsweep.sweeper.leaderboard import ranked, short
-from lightsweep.sweeper.ledger import ended, is_interrupted
-from lightsweep.sweeper.search import baseline_of
 from lightsweep.sweeper.space import Space
-from lightsweep.sweeper.time_left import in_words, seconds_left
-from lightsweep.sweeper.value import value_of
+from lightsweep.sweeper.storage import Address, is_server
+from lightsweep.sweeper.trials import baseline_of, count_ended, is_interrupted, value_of
 
 _BEST = 10  # trials in the table at the end
 
@@ -78,7 +80,7 @@ class View:
         seconds = trial.duration.total_seconds() if trial.duration else 0.0
         self.say(
             f"trial {trial.number} {trial.state.name.lower()}{value}{error}  {parameters(trial, progress.space)}{first}"
-            f"  {seconds:.1f} s  [{ended(progress.trials)}/{progress.n_trials}] {_best(progress)}"
+            f"  {seconds:.1f} s  [{count_ended(progress.trials)}/{progress.n_trials}] {_best(progress)}"
         )
 
 
@@ -86,7 +88,7 @@ def running_table(progress: Progress) -> Group:
     """How far the sweep is, its best trial, and a line for each that runs. Where there is little room parameters are
     cut, and never a score."""
     counts = counted(progress.trials)
-    done = ended(progress.trials)
+    done = count_ended(progress.trials)
     said = [f"{done}/{progress.n_trials} trials", *(f"{count} {state}" for state, count in counts.items())]
     table = Table(box=None, header_style="dim", pad_edge=False)
     for column in ("trial", "epoch", progress.metric, "seconds"):
@@ -99,11 +101,11 @@ def running_table(progress: Progress) -> Group:
             drawn = _cut(parameters(trial, progress.space) + _about(trial))
             table.add_row(str(trial.number), str(trial.last_step or ""), score, seconds, drawn)
     rows = [table] if table.rows else []
-    coming = [Text(starting(progress.starting))] if progress.starting else []
+    coming = [Text(format_starting(progress.starting))] if progress.starting else []
     return Group(_cut("  ".join(said + _left(progress))), _cut(_best(progress)), *rows, *coming)
 
 
-def starting(workers: int) -> str:
+def format_starting(workers: int) -> str:
     return f"starting {workers} worker{'s' * (workers != 1)}…"
 
 
@@ -119,7 +121,7 @@ def counted(trials: Sequence[FrozenTrial]) -> dict[str, int]:
 
 def _left(progress: Progress) -> list[str]:
     seconds = seconds_left(progress.trials, progress.n_trials, datetime.now())
-    return [] if seconds is None else [f"about {in_words(seconds)} left"]
+    return [] if seconds is None else [f"about {format_duration(seconds)} left"]
 
 
 def _cut(line: str) -> Text:
@@ -161,7 +163,7 @@ def ten_best(progress: Progress) -> Table:
     return table
 
 
-def confirmed(rows: Sequence[Mapping[str, Any]]) -> Table:
+def confirmation_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     """A confirmation, a row a configuration."""
     table = Table(box=None, header_style="bold", pad_edge=False)
     columns = list(dict.fromkeys(name for row in rows for name in row))
@@ -175,7 +177,9 @@ def confirmed(rows: Sequence[Mapping[str, Any]]) -> Table:
 def _to_baseline(trial: FrozenTrial, baseline: FrozenTrial | None, metric: str) -> str:
     if trial.value is None or baseline is None or baseline.value is None or trial.number == baseline.number:
         return ""
-    return signed(column_of(metric), to_baseline(metric, trial.value, baseline.value))
+    return format_difference_cell(
+        difference_column(metric), difference_to_baseline(metric, trial.value, baseline.value)
+    )
 
 
 def _about(trial: FrozenTrial) -> str:
@@ -192,3 +196,86 @@ def _best(progress: Progress) -> str:
         return "best: none yet"
     best = ranked(complete, progress.direction)[0]
     return f"best {progress.metric} {best.value:.4f} (trial {best.number}) {parameters(best, progress.space)}"
+
+
+_FEWEST = 3  # trials that must have ended before anything is said, and one a worker
+_LATEST = 30  # trials that the mean is taken of: pruning sets in after some, and makes them shorter
+
+
+def seconds_left(trials: Sequence[FrozenTrial], n_trials: int, now: datetime) -> float | None:
+    """Until `n_trials` have ended; None while too few have.
+
+    What is to begin takes the mean of the latest trials, what runs the rest of it, over as many workers as run now.
+    """
+    running = [trial for trial in trials if trial.state == TrialState.RUNNING]
+    seconds = _durations(trials)[-_LATEST:]
+    if not running or len(seconds) < max(_FEWEST, len(running)):
+        return None
+    mean = fmean(seconds)
+    waiting = max(0, n_trials - count_ended(trials) - len(running))
+    rest = [max(0.0, mean - (now - trial.datetime_start).total_seconds()) for trial in running if trial.datetime_start]
+    return (waiting * mean + sum(rest)) / len(running)
+
+
+def format_duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _durations(trials: Sequence[FrozenTrial]) -> list[float]:
+    """Of the trials that ended by themselves, in that order."""
+    spans = [
+        (trial.datetime_complete, trial.duration.total_seconds())
+        for trial in trials
+        if trial.state.is_finished() and not is_interrupted(trial) and trial.datetime_complete and trial.duration
+    ]
+    return [seconds for _, seconds in sorted(spans)]
+
+
+_ADDED = ("hydra.mode=MULTIRUN",)  # by `cli.prepare`, not by the user
+
+
+def format_summary(trials: Sequence[FrozenTrial], before: int, seconds: float) -> str:
+    """How the trials ended.
+
+    Args:
+        before: how many had ended when this sweep began.
+        seconds: that this sweep took.
+    """
+    counts = ", ".join(f"{count} {state}" for state, count in counted(trials).items())
+    done = count_ended(trials)
+    new = f"; {done - before} of them now" if before else ""
+    return f"{done} trial{'s' * (done != 1)}: {counts}{new}, in {format_duration(seconds)}"
+
+
+def page_command(folder: Path, address: Address) -> str:
+    """The command that writes the page of the sweep."""
+    where = shlex.quote(str(folder))
+    storage = f" --storage {shlex.quote(address.place)}" if is_server(address) and "://" in address.place else ""
+    return f"python src/report.py {where} --html {shlex.quote(str(folder / 'report.html'))}{storage}"
+
+
+def say_how_to_go_on(trials: Sequence[FrozenTrial], n_trials: int, typed: Sequence[str]) -> None:
+    """The one line at the end of a sweep that was interrupted.
+
+    Args:
+        typed: the command's arguments.
+    """
+    again = sum(trial.state == TrialState.WAITING and "retry_of" in trial.user_attrs for trial in trials)
+    rest = f", {again} {'is' if again == 1 else 'are'} to be run again" if again else ""
+    line = f"interrupted: {count_ended(trials)} of {n_trials} trials have ended{rest}; {repeat_command(typed)} goes on"
+    print(printable(secrets.redact(line)), file=sys.stderr, flush=True)
+
+
+def command_with(key: str, value: object, typed: Sequence[str]) -> str:
+    """What was typed, with another value of a key."""
+    others = [part for part in typed if not part.lstrip("+").startswith(f"{key}=")]
+    return secrets.redact(repeat_command([*others, f"{key}={value}"]))
+
+
+def repeat_command(typed: Sequence[str]) -> str:
+    """What was typed, ready to be typed again; an address that was taken out of it belongs into the environment."""
+    kept = [part for part in typed if part not in _ADDED and secrets.INTERPOLATION not in part]
+    given = f"{secrets.VARIABLE}=… " if any(secrets.INTERPOLATION in part for part in typed) else ""
+    return f"{given}python src/train.py {shlex.join(kept)}"

@@ -6,29 +6,29 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import parent_process
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
+from hydra.core import utils as hydra_utils
+from hydra.core.config_loader import ConfigLoader
 from hydra.core.plugins import Plugins
-from hydra.core.utils import JobRuntime, run_job, setup_globals
 from hydra.errors import HydraException
 from hydra.types import HydraContext
 from omegaconf import DictConfig, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from lightsweep.sweeper import best_config
-from lightsweep.sweeper.assignment import Assignment, Outcome, Task
-from lightsweep.sweeper.portable import Reference
+from lightsweep.sweeper.job import Job, JobFunction, JobResult, JobState
+from lightsweep.sweeper.portable import FunctionReference
 
 READY = "ready"  # a worker's first word, once it has imported what its jobs need
 
 
 @dataclass(frozen=True)
-class Workplace:
+class JobSetup:
     """What every job of a sweep needs; picklable.
 
     Args:
@@ -36,67 +36,71 @@ class Workplace:
         hydra_context: with the execution whitelist, under which the jobs run.
         function: the job's.
         preload: modules that a worker imports before its first job.
+        keep_config: called after a job with its folder, the config loader, the sweep's config and the job's own.
+        records: names of the files in a job's folder that come back from another machine.
     """
 
     config: DictConfig
     hydra_context: HydraContext
-    function: Reference
+    function: FunctionReference
     preload: tuple[str, ...]
+    keep_config: Callable[[Path, ConfigLoader, DictConfig, DictConfig], None]
+    records: tuple[str, ...]
 
 
-def run(place: Workplace, assignment: Assignment) -> Outcome:
+def run_job(setup: JobSetup, job: Job) -> JobResult:
     """Run one job in this process, as a launcher of Hydra would."""
-    setup_globals()
-    overrides = [*assignment.overrides, f"hydra.sweep.subdir='{assignment.folder}'"]
+    hydra_utils.setup_globals()
+    overrides = [*job.overrides, f"hydra.sweep.subdir='{job.folder}'"]
     try:
-        function = place.function.find()
-        config = place.hydra_context.config_loader.load_sweep_config(place.config, overrides)
+        function = setup.function.find()
+        config = setup.hydra_context.config_loader.load_sweep_config(setup.config, overrides)
         with open_dict(config):
-            config.hydra.job.id = str(assignment.number)
-            config.hydra.job.num = assignment.number
-        returned = run_job(
-            hydra_context=place.hydra_context,
-            task_function=Task(function, assignment),
+            config.hydra.job.id = str(job.number)
+            config.hydra.job.num = job.number
+        returned = hydra_utils.run_job(
+            hydra_context=setup.hydra_context,
+            task_function=JobFunction(function, job),
             config=config,
             job_dir_key="hydra.sweep.dir",
             job_subdir_key="hydra.sweep.subdir",
         )
-        _leave_config(place, assignment, config)
+        _leave_config(setup, job, config)
         return returned.return_value
     except Exception as error:  # a folder that cannot be written, a value that cannot be composed
-        return Outcome("failed", error=" ".join(f"{type(error).__name__}: {error}".split()))
+        return JobResult(JobState.FAILED, error=" ".join(f"{type(error).__name__}: {error}".split()))
 
 
-def _leave_config(place: Workplace, assignment: Assignment, config: DictConfig) -> None:
-    """A config in the job's folder that trains it again. Its outcome does not hang on that."""
-    folder = Path(config.hydra.sweep.dir) / assignment.folder
+def _leave_config(setup: JobSetup, job: Job, config: DictConfig) -> None:
+    """A config in the job's folder that trains it again. Its result does not depend on that."""
+    folder = Path(config.hydra.sweep.dir) / job.folder
     with suppress(OSError, HydraException, OmegaConfBaseException):
-        best_config.write_repeat(folder, place.hydra_context.config_loader, place.config, config)
+        setup.keep_config(folder, setup.hydra_context.config_loader, setup.config, config)
 
 
-def prepare(place: Workplace) -> None:
+def prepare(setup: JobSetup) -> None:
     """Make this process, which has run no Hydra yet, ready for jobs."""
     Plugins.instance()  # finds the plugins, whose configs a job may name
-    JobRuntime.instance().set("name", place.config.hydra.job.name)
+    hydra_utils.JobRuntime.instance().set("name", setup.config.hydra.job.name)
 
 
-def serve(connection: Connection, place: Workplace, index: int, threads: int, output: Path) -> None:
+def serve(connection: Connection, setup: JobSetup, index: int, threads: int, output: Path) -> None:
     """The life of a worker: jobs come through the connection, outcomes go back. It ends with its parent."""
     os.setpgid(0, 0)  # Ctrl-C on the terminal is for the sweeper, which passes it on
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # it was started with it blocked
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    redirect(output)
-    prepare(place)
-    _warm_up(place.preload, index, threads)
+    redirect_output(output)
+    prepare(setup)
+    _warm_up(setup.preload, index, threads)
     gc.freeze()  # what is there now stays: the collection after each job need not look at it
     connection.send(READY)
     while True:
         try:
-            assignment = connection.recv()
+            job = connection.recv()
         except EOFError:
             return
-        connection.send(run(place, assignment))
+        connection.send(run_job(setup, job))
         gc.collect()  # Lightning's objects refer to each other: the last trial's network and data would stay
 
 
@@ -132,7 +136,7 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def redirect(output: Path) -> None:
+def redirect_output(output: Path) -> None:
     """What jobs print would tear the sweeper's view apart: it goes to a file, crashes of C code too."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK  # a pipe would wait for a reader
     try:

@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Callable
 from typing import Any, cast
 
 import pytorch_lightning as pl
@@ -16,7 +17,6 @@ from lightsweep.core.errors import Diverged, Pruned
 from lightsweep.core.seeds import seed_everything
 from lightsweep.data.loader import TrainLoader
 from lightsweep.runs.metrics import MetricsFile, Row
-from lightsweep.sweeper.reports import Reports
 from lightsweep.training.classifier import Classifier
 from lightsweep.training.tracking import Trackers
 
@@ -96,12 +96,12 @@ class PruningCallback(Callback):
     """Reports the monitored metric after each epoch, epochs counted from 1, and ends where the pruner says so.
 
     Args:
-        reports: of the trial.
+        report: takes an epoch and its value; returns whether the trial is to end.
         monitor: the metric.
     """
 
-    def __init__(self, reports: Reports, *, monitor: str) -> None:
-        self.reports, self.monitor = reports, monitor
+    def __init__(self, report: Callable[[int, float], bool], *, monitor: str) -> None:
+        self.report, self.monitor = report, monitor
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         classifier = cast(Classifier, pl_module)
@@ -110,7 +110,7 @@ class PruningCallback(Callback):
         epoch = trainer.current_epoch + 1
         give_up = False
         if trainer.is_global_zero:
-            give_up = self.reports.report(epoch, classifier.mean_of(self.monitor))
+            give_up = self.report(epoch, classifier.mean_of(self.monitor))
         if trainer.strategy.broadcast(give_up):
             raise Pruned(f"given up in epoch {epoch}")
 
@@ -134,8 +134,8 @@ class WeightAverage(WeightAveraging):
 
     def __init__(self, *, decay: float, every: int, start: int, use_buffers: bool) -> None:
         checks.number("callbacks.ema.decay", decay, "[0, 1)")
-        checks.whole("callbacks.ema.every", every, "[1, inf)")
-        checks.whole("callbacks.ema.start", start, "[0, inf)")
+        checks.integer("callbacks.ema.every", every, "[1, inf)")
+        checks.integer("callbacks.ema.start", start, "[0, inf)")
         checks.flag("callbacks.ema.use_buffers", use_buffers)
         self.decay, self.every, self.start = decay, every, start
         self.updates = 0  # before the one that is due
@@ -175,7 +175,7 @@ class Histograms(Callback):
     """
 
     def __init__(self, *, every: int, in_trials: bool) -> None:
-        checks.whole("callbacks.histograms.every", every, "[1, inf)")
+        checks.integer("callbacks.histograms.every", every, "[1, inf)")
         checks.flag("callbacks.histograms.in_trials", in_trials)
         self.every, self.in_trials = every, in_trials
 

@@ -12,7 +12,8 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.loggers import Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 from torch import Tensor, nn
 
-from lightsweep.runs.results import status_of
+from lightsweep.core.job_state import JobState, state_of
+from lightsweep.core.metrics import PARTS, compared_names
 
 log = logging.getLogger(__name__)
 
@@ -24,15 +25,8 @@ class Column(NamedTuple):
     first: bool
 
 
-# What a run is compared by, and where its result.json has it.
-SCORES = {
-    "hp/train_acc": "train/acc",
-    "hp/val_acc": "val/acc",
-    "hp/val_f1": "val/f1",
-    "hp/val_loss": "val/loss",
-    "hp/test_acc": "test/acc",
-    "hp/test_f1": "test/f1",
-}
+# What a run is compared by, and where its result.json has it: hp/val_acc, val/acc.
+SCORES = {f"hp/{name.replace('/', '_')}": name for part in PARTS for name in compared_names(part)}
 
 
 def final_scores(facts: Mapping[str, Any]) -> dict[str, float]:
@@ -140,9 +134,9 @@ def tracking_run(loggers: Iterable[Logger], cfg: DictConfig, overrides: Sequence
     try:
         yield trackers
     except BaseException as error:
-        trackers.close(status_of(error))
+        trackers.close(state_of(error))
         raise
-    trackers.close("completed")
+    trackers.close(JobState.COMPLETED)
 
 
 def _make_tracker(logger: Logger) -> Tracker:

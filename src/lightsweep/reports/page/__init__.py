@@ -19,12 +19,11 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from lightsweep.config import table as allowlist
-from lightsweep.core import gaps
+from lightsweep.config import allowlist
 from lightsweep.core.checks import is_number
 from lightsweep.core.errors import ConfigError
-from lightsweep.core.files import read_regular, write_whole
-from lightsweep.core.text import printable_line
+from lightsweep.core.files import read_regular, write_atomic
+from lightsweep.core.text import DIFFERENCE_COLUMNS, printable_line
 from lightsweep.reports.columns import format_cell, is_numeric, short_labels
 from lightsweep.reports.figures import Figure
 from lightsweep.reports.runs import Run, is_metric, load_yaml
@@ -47,7 +46,7 @@ def write_page(path: Path, template: str, content: Mapping[str, Any], figures: M
     """
     if path.is_dir() or not path.parent.is_dir():
         raise ConfigError(f"--html must be a file in a folder that is there, got {str(path)!r}")
-    write_whole(path, render_page(template, content, figures))
+    write_atomic(path, render_page(template, content, figures))
 
 
 def render_page(template: str, content: Mapping[str, Any], figures: Mapping[str, Figure]) -> str:
@@ -141,7 +140,7 @@ class Drawing:
 def build_leaderboard(table: Table, runs: Sequence[Run]) -> dict[str, Any]:
     """Caption, columns and rows. Columns of test scores cannot be sorted by: nobody should choose by them."""
     labels, ranks = short_labels(table.columns), table.ranks
-    first = [name for name in (table.monitor, "run", *gaps.COLUMNS, "status") if name in table.columns]
+    first = [name for name in (table.monitor, "run", *DIFFERENCE_COLUMNS, "status") if name in table.columns]
     last = [name for name in table.columns if name == "kind"]
     names = [*first, *(name for name in table.columns if name not in (*first, *last)), *last]
     columns = [

@@ -4,10 +4,12 @@ import os
 
 from lightsweep.core import checks
 from lightsweep.core.errors import ConfigError
+from lightsweep.runs import data_record
+from lightsweep.sweeper import best_config
 from lightsweep.sweeper.executors.slot import Executor
 from lightsweep.sweeper.plan import Plan
 from lightsweep.sweeper.portable import reference
-from lightsweep.sweeper.worker import Workplace
+from lightsweep.sweeper.worker import JobSetup
 
 _SUBMITIT = {"submitit_slurm": "slurm", "submitit_local": "local"}
 
@@ -52,23 +54,30 @@ def check(plan: Plan) -> None:
 def make(plan: Plan, n_trials: int) -> Executor:
     """The executor of a sweep."""
     which, n_jobs = kind(plan), max(1, plan.settings.n_jobs)
-    place = Workplace(plan.config, plan.context, reference(plan.function), tuple(plan.settings.preload))
+    setup = JobSetup(
+        plan.config,
+        plan.context,
+        reference(plan.function),
+        tuple(plan.settings.preload),
+        best_config.write_repeat,
+        ("result.json", "metrics.csv", data_record.FILE, best_config.REPEAT),
+    )
     if which in ("slurm", "local"):
         from lightsweep.sweeper.executors import submitit_jobs
 
-        return submitit_jobs.make(plan, which, place)
+        return submitit_jobs.make(plan, which, setup)
     if which == "ray":
         from lightsweep.sweeper.executors import ray_tasks
 
-        return ray_tasks.make(plan, place)
+        return ray_tasks.make(plan, setup)
     if which == "launcher":
         from lightsweep.sweeper.executors import launcher
 
-        return launcher.make(place, plan.function, n_jobs)
+        return launcher.make(setup, plan.function, n_jobs)
     from lightsweep.sweeper.executors.workers import InlineSlot, WorkerSlot
 
     if which == "inline":
-        return Executor([InlineSlot(place)])
+        return Executor([InlineSlot(setup)])
     threads = max(1, len(os.sched_getaffinity(0)) // n_jobs)
     workers = min(n_jobs, n_trials)  # more would import torch for nothing
-    return Executor([WorkerSlot(place, index=index, threads=threads) for index in range(workers)])
+    return Executor([WorkerSlot(setup, index=index, threads=threads) for index in range(workers)])

@@ -13,18 +13,19 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from lightsweep.core import files
 from lightsweep.core.errors import RunFailed
 from lightsweep.core.files import read_regular
 from lightsweep.core.paths import is_inside
-from lightsweep.core.waiting import Wait
-from lightsweep.sweeper import confirmation
-from lightsweep.sweeper.assignment import OUTCOME, Assignment, Outcome, read_outcome
+from lightsweep.core.text import Wait
 from lightsweep.sweeper.executors import job_marks
 from lightsweep.sweeper.executors.cluster import DONE, FAULT, NO_FAULT, RUNNING, UNKNOWN, Cluster, State
 from lightsweep.sweeper.executors.job_marks import Mark
 from lightsweep.sweeper.executors.node import NodeJob
+from lightsweep.sweeper.executors.slot import Slot
+from lightsweep.sweeper.job import RESULT_FILE, Job, JobResult, JobState, read_result
 from lightsweep.sweeper.reports import FileReports, Mailbox
-from lightsweep.sweeper.worker import Workplace
+from lightsweep.sweeper.worker import JobSetup
 
 _LOOK_EVERY = 5.0  # seconds between two questions to the scheduler
 _SLOW_DISK = 20.0  # seconds after a job's end that its last file may need to be seen here
@@ -36,11 +37,11 @@ _TRY_AGAIN = 5.0  # seconds
 
 
 @dataclass
-class _Job:
+class _Submission:
     """A job on its way.
 
     Args:
-        assignment: as the sweeper has it, with the study's own reports.
+        job: as the sweeper has it, with the study's own reports.
         mailbox: None where the job reports nothing.
         job_id: None until it is submitted.
         log: its file, relative to the sweep's folder if it is in it.
@@ -49,7 +50,7 @@ class _Job:
         ended: when the scheduler first said so.
     """
 
-    assignment: Assignment
+    job: Job
     folder: Path
     mailbox: Mailbox | None
     job_id: str | None = None
@@ -68,10 +69,10 @@ class Queue:
         leave: let jobs go on when the sweep is interrupted.
     """
 
-    def __init__(self, cluster: Cluster, place: Workplace, folder: Path, *, leave: bool) -> None:
+    def __init__(self, cluster: Cluster, place: JobSetup, folder: Path, *, leave: bool) -> None:
         self.cluster, self.place, self.folder, self.leave = cluster, place, folder, leave
-        self._waiting: list[_Job] = []
-        self._running: list[_Job] = []
+        self._waiting: list[_Submission] = []
+        self._running: list[_Submission] = []
         self._states: dict[str, State] = {}
         self._next_look = self._next_try = self._next_cancel = 0.0
         self._refused, self._queued = Wait(), Wait()
@@ -94,18 +95,18 @@ class Queue:
                 self.cluster.cancel([found.job_id])
         return False
 
-    def hand_in(self, assignment: Assignment) -> _Job:
+    def hand_in(self, job: Job) -> _Submission:
         """A job to be submitted; one that was submitted before is waited for."""
-        folder = self.folder / assignment.folder
-        job = _Job(assignment, folder, Mailbox(folder, assignment.reports) if assignment.reports else None)
+        folder = self.folder / job.folder
+        submission = _Submission(job, folder, Mailbox(folder, job.reports) if job.reports else None)
         if (found := self._found(folder)) is None:
-            confirmation.set_aside(folder)  # a new job has none, unless somebody made it
+            files.set_aside(folder)  # a new job has none, unless somebody made it
         else:
-            job.job_id, job.log, job.ours = found.job_id, found.log, found.ours
-        (self._waiting if found is None else self._running).append(job)
-        return job
+            submission.job_id, submission.log, submission.ours = found.job_id, found.log, found.ours
+        (self._waiting if found is None else self._running).append(submission)
+        return submission
 
-    def outcome(self, job: _Job) -> Outcome | None:
+    def outcome(self, job: _Submission) -> JobResult | None:
         """How a job ended; None while it has not.
 
         Raises:
@@ -114,7 +115,7 @@ class Queue:
         self._turn()
         outcome = self._outcome(job)
         if outcome is not None:
-            if job.assignment.kind == "confirmation" and outcome.state != "left":
+            if job.job.kind == "confirmation" and outcome.state != JobState.DETACHED:
                 job_marks.remove(job.folder)  # the next confirmation has other jobs, or runs it again
             for jobs in (self._waiting, self._running):
                 if job in jobs:
@@ -157,8 +158,8 @@ class Queue:
         for job in self._waiting:
             job.folder.mkdir(parents=True, exist_ok=True)
             self._mark(job)  # before it is submitted: a job whose folder has another mark does not begin
-            assignment = replace(job.assignment, reports=job.mailbox and FileReports(str(job.folder)))
-            jobs.append(NodeJob(self.place, assignment, str(job.folder), job.token))
+            sent = replace(job.job, reports=FileReports(str(job.folder)) if job.mailbox else None)
+            jobs.append(NodeJob(self.place, sent, str(job.folder), job.token))
         try:
             with _without_signals():  # Ctrl-C is for the sweeper: it would end the command that submits, too
                 ids = self.cluster.submit(jobs)
@@ -175,8 +176,8 @@ class Queue:
         self._running += self._waiting
         self._waiting = []
 
-    def _mark(self, job: _Job) -> None:
-        overrides = list(job.assignment.overrides)
+    def _mark(self, job: _Submission) -> None:
+        overrides = list(job.job.overrides)
         job_marks.write(Mark(self.cluster.name, job.job_id, job.log, overrides, job.token), job.folder)
 
     def _wait_or_raise(self, reason: str) -> None:
@@ -198,24 +199,24 @@ class Queue:
         elif ids:
             print(f"cancelled {_jobs(ids)}", flush=True)
 
-    def _outcome(self, job: _Job) -> Outcome | None:
+    def _outcome(self, job: _Submission) -> JobResult | None:
         if job.job_id is None:
-            return Outcome("interrupted", error="it was not submitted yet") if self._stopped else None
-        written = read_outcome(job.folder)
+            return JobResult(JobState.INTERRUPTED, error="it was not submitted yet") if self._stopped else None
+        written = read_result(job.folder)
         if job.mailbox is not None:
             job.mailbox.empty()  # after the look at the outcome: no report may come later than that
-        if written is not None and written.state != "interrupted":
-            return _with_log(written, job) if written.state == "failed" else written
+        if written is not None and written.state != JobState.INTERRUPTED:
+            return _with_log(written, job) if written.state.is_failure else written
         if self._stopped and self.leave:
-            return Outcome("left")
+            return JobResult(JobState.DETACHED)
         if self._killed and not self._cancelled:
             print(f"{self.cluster.name} did not cancel the job {job.job_id}: it goes on", flush=True)
-            return Outcome("left")
+            return JobResult(JobState.DETACHED)
         if self._killed:
-            return Outcome("interrupted", error="cancelled")
+            return JobResult(JobState.INTERRUPTED, error="cancelled")
         return self._ended(job, job.job_id, written)
 
-    def _ended(self, job: _Job, job_id: str, written: Outcome | None) -> Outcome | None:
+    def _ended(self, job: _Submission, job_id: str, written: JobResult | None) -> JobResult | None:
         """What the scheduler's word makes of a job that has left no result.
 
         Args:
@@ -229,23 +230,24 @@ class Queue:
         since_end = time.monotonic() - job.ended
         facts = written.facts if written else {}
         if state.kind == FAULT:
-            return _with_log(Outcome("failed", error=state.why, facts=facts), job)
+            return _with_log(JobResult(JobState.FAILED, error=state.why, facts=facts), job)
         if state.kind == NO_FAULT:
             if since_end < _SETTLED and not state.final and not self._stopped:
                 return None
             self.cluster.cancel([job_id])  # should it come back all the same
-            return Outcome("interrupted", error=state.why, facts=facts)
+            return JobResult(JobState.INTERRUPTED, error=state.why, facts=facts)
         if self._stopped and state.kind != UNKNOWN:
-            return written or Outcome("interrupted", error="cancelled")
+            return written or JobResult(JobState.INTERRUPTED, error="cancelled")
         if state.kind == UNKNOWN:
             if time.monotonic() - job.submitted <= _UNKNOWN or since_end <= _SLOW_DISK:
                 return None
-            return Outcome("interrupted", error=f"{self.cluster.name} knows the job {job_id} no more")
+            return JobResult(JobState.INTERRUPTED, error=f"{self.cluster.name} knows the job {job_id} no more")
         if since_end < _SLOW_DISK and job.ours:
             return None
         if written is not None:
-            return written if written.error else replace(written, error="the job was told to end by a signal")
-        return _with_log(Outcome("failed", error=_last_line(self.folder / job.log)), job)
+            ended_by = "the job was ended by a signal"
+            return replace(written, error=ended_by, by_signal=False) if written.by_signal else written
+        return _with_log(JobResult(JobState.FAILED, error=_last_line(self.folder / job.log)), job)
 
     def _found(self, folder: Path) -> "_Found | None":
         """The job that was submitted for this folder."""
@@ -253,7 +255,7 @@ class Queue:
         if mark is None or mark.cluster != self.cluster.name or mark.job_id is None:
             return None
         ours = self.cluster.is_ours(mark.job_id)
-        if not ours and not (folder / OUTCOME).is_file():
+        if not ours and not (folder / RESULT_FILE).is_file():
             return None
         inside = "\0" not in mark.log and is_inside(self.folder / mark.log, self.folder)
         return _Found(mark.job_id, mark.log if inside else "", mark.overrides, ours)
@@ -275,17 +277,17 @@ class _Found:
     ours: bool
 
 
-class JobSlot:
+class JobSlot(Slot):
     """A place for one of a queue's jobs."""
 
     def __init__(self, queue: Queue) -> None:
         self.queue = queue
-        self.job: _Job | None = None
+        self.job: _Submission | None = None
 
-    def start(self, assignment: Assignment) -> None:
-        self.job = self.queue.hand_in(assignment)
+    def start(self, job: Job) -> None:
+        self.job = self.queue.hand_in(job)
 
-    def poll(self) -> Outcome | None:
+    def poll(self) -> JobResult | None:
         if self.job is None:
             return None
         outcome = self.queue.outcome(self.job)
@@ -322,7 +324,7 @@ def _jobs(ids: Sequence[str]) -> str:
     return f"{len(ids)} job{'s' * (len(ids) > 1)} ({', '.join(ids)})"
 
 
-def _with_log(outcome: Outcome, job: _Job) -> Outcome:
+def _with_log(outcome: JobResult, job: _Submission) -> JobResult:
     return replace(outcome, error=f"{outcome.error} (log: {job.log or 'unknown'})")
 
 

@@ -12,9 +12,9 @@ from typing import Any
 from hydra.core.plugins import Plugins
 from omegaconf import DictConfig
 
-from lightsweep.sweeper.assignment import Assignment, Outcome, Task, last_line
 from lightsweep.sweeper.executors.slot import Executor, KeptOutcome
-from lightsweep.sweeper.worker import Workplace, redirect
+from lightsweep.sweeper.job import Job, JobFunction, JobResult, JobState, last_line
+from lightsweep.sweeper.worker import JobSetup, redirect_output
 
 _LOG = "launcher.log"
 
@@ -33,11 +33,11 @@ class _Quiet:
 
     def __call__(self, cfg: DictConfig) -> Any:
         if os.getpid() != self.sweeper:
-            redirect(self.output)
+            redirect_output(self.output)
         return self.function(cfg)
 
 
-def make(place: Workplace, function: Any, n_jobs: int) -> Executor:
+def make(place: JobSetup, function: Any, n_jobs: int) -> Executor:
     """An executor with `n_jobs` jobs in flight."""
     slots = [LauncherSlot(place, function, n_jobs) for _ in range(n_jobs)]
     return Executor(slots, close=lambda: _end_processes(at_once=any(slot.is_running() for slot in slots)))
@@ -57,21 +57,21 @@ class LauncherSlot(KeptOutcome):
         n_jobs: how many jobs there are at once.
     """
 
-    def __init__(self, place: Workplace, function: Any, n_jobs: int) -> None:
+    def __init__(self, place: JobSetup, function: Any, n_jobs: int) -> None:
         self.place, self.n_jobs = place, n_jobs
         output = Path(place.config.hydra.sweep.dir).absolute() / _LOG
         self.function = _Quiet(function, os.getpid(), output)
         self.thread: threading.Thread | None = None
         logging.getLogger("hydra_plugins").setLevel(logging.WARNING)  # the launcher's lines about each job
 
-    def start(self, assignment: Assignment) -> None:
-        self.thread = threading.Thread(target=self._launch, args=(assignment,), daemon=True)
+    def start(self, job: Job) -> None:
+        self.thread = threading.Thread(target=self._launch, args=(job,), daemon=True)
         self.thread.start()
 
     def stop(self) -> None:
         """The job goes on where it is; its trial is marked as interrupted all the same."""
         if self.is_running():
-            self.outcome = Outcome("interrupted", error="the sweep was interrupted")
+            self.outcome = JobResult(JobState.INTERRUPTED, error="the sweep was interrupted")
 
     def is_running(self) -> bool:
         return self.thread is not None and self.thread.is_alive()
@@ -82,20 +82,20 @@ class LauncherSlot(KeptOutcome):
     def close(self) -> None:
         """The launcher's jobs are its own."""
 
-    def _launch(self, assignment: Assignment) -> None:
-        overrides = [*assignment.overrides, f"hydra.sweep.subdir='{assignment.folder}'"]
+    def _launch(self, job: Job) -> None:
+        overrides = [*job.overrides, f"hydra.sweep.subdir='{job.folder}'"]
         try:
             launcher: Any = Plugins.instance().instantiate_launcher(
                 config=self.place.config,
                 hydra_context=self.place.hydra_context,
-                task_function=Task(self.function, assignment),
+                task_function=JobFunction(self.function, job),
             )
             if hasattr(launcher, "joblib"):
                 # A process for each job: Hydra's state is one a process, and joblib would run a single job in ours.
                 own = {"n_jobs": max(2, self.n_jobs), "prefer": "processes", "require": None}
                 launcher.joblib = {**launcher.joblib, **own}
-            returned = launcher.launch([overrides], initial_job_idx=assignment.number)
+            returned = launcher.launch([overrides], initial_job_idx=job.number)
             self.outcome = returned[0].return_value
         except Exception as error:  # the launcher's own, such as a process that was killed
             said = f"{type(error).__name__}: {last_line(str(error))[:300]}"
-            self.outcome = Outcome("failed", error=f"{said} (log: {_LOG})")
+            self.outcome = JobResult(JobState.FAILED, error=f"{said} (log: {_LOG})")

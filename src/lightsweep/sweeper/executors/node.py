@@ -10,9 +10,9 @@ from typing import Any
 
 from lightsweep.core import signals
 from lightsweep.core.errors import Interrupted
-from lightsweep.sweeper.assignment import OUTCOME, Assignment, Outcome, write_outcome
 from lightsweep.sweeper.executors import job_marks
-from lightsweep.sweeper.worker import Workplace, prepare, run
+from lightsweep.sweeper.job import RESULT_FILE, Job, JobResult, JobState, write_result
+from lightsweep.sweeper.worker import JobSetup, prepare, run_job
 
 _SECONDS = 20.0  # that a command of Slurm's may take
 
@@ -26,8 +26,8 @@ class NodeJob:
         token: that stands in the folder's mark, where this is still the job of its folder.
     """
 
-    place: Workplace
-    assignment: Assignment
+    place: JobSetup
+    job: Job
     folder: str
     token: str
 
@@ -38,19 +38,19 @@ class NodeJob:
         signals.listen_to(warning)
         if not job_marks.sign(Path(self.folder), self.token, _job_id):
             return
-        Path(self.folder, OUTCOME).unlink(missing_ok=True)  # of the time before
+        Path(self.folder, RESULT_FILE).unlink(missing_ok=True)  # of the time before
         with signals.as_exceptions():
             try:
                 outcome = self._run()
             except Interrupted:
-                outcome = Outcome("interrupted")
+                outcome = JobResult(JobState.INTERRUPTED, by_signal=True)
             received = signals.received()
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # nothing of what follows takes long
-        if outcome.state == "interrupted" and received == warning:
+        if outcome.state == JobState.INTERRUPTED and received == warning:
             outcome = _started_again(submitits, warning, outcome)
-        elif outcome.state == "interrupted" and _makes_room():
+        elif outcome.state == JobState.INTERRUPTED and _makes_room():
             sys.exit(1)
-        write_outcome(outcome, Path(self.folder))
+        write_result(outcome, Path(self.folder))
 
     def checkpoint(self) -> Any:
         """What is to run when the job is started again: the same."""
@@ -58,11 +58,11 @@ class NodeJob:
 
         return DelayedSubmission(self)
 
-    def _run(self) -> Outcome:
+    def _run(self) -> JobResult:
         if cpus := os.environ.get("SLURM_CPUS_PER_TASK"):
             os.environ.setdefault("OMP_NUM_THREADS", cpus)  # read once, when torch is first imported
         prepare(self.place)
-        return run(self.place, self.assignment)
+        return run_job(self.place, self.job)
 
 
 def _job_id() -> str:
@@ -99,7 +99,7 @@ def _makes_room() -> bool:
     return True
 
 
-def _started_again(submitits: Any, warning: int, outcome: Outcome) -> Outcome:
+def _started_again(submitits: Any, warning: int, outcome: JobResult) -> JobResult:
     """Let submitit put the job back into the queue, which ends this process; the outcome where it may not.
 
     Args:
@@ -110,7 +110,8 @@ def _started_again(submitits: Any, warning: int, outcome: Outcome) -> Outcome:
     try:
         submitits(warning, None)
     except UncompletedJobError:
-        return Outcome("failed", error="the time limit was reached (hydra.launcher.timeout_min)", facts=outcome.facts)
+        limit = "the time limit was reached (hydra.launcher.timeout_min)"
+        return JobResult(JobState.FAILED, error=limit, facts=outcome.facts)
     except (OSError, subprocess.SubprocessError):  # this scheduler takes no job back
         pass
     return outcome

@@ -13,20 +13,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from lightsweep.core import files
 from lightsweep.core.errors import StorageLost
-from lightsweep.core.files import write_whole
-from lightsweep.core.waiting import Wait
-from lightsweep.runs import data_record
-from lightsweep.sweeper import best_config, confirmation
-from lightsweep.sweeper.assignment import Assignment, Outcome, last_line
+from lightsweep.core.files import write_atomic
+from lightsweep.core.text import Wait
 from lightsweep.sweeper.executors import ray_connection
-from lightsweep.sweeper.executors.slot import Executor
+from lightsweep.sweeper.executors.slot import Executor, Slot
+from lightsweep.sweeper.job import Job, JobResult, JobState, last_line
 from lightsweep.sweeper.plan import Plan
 from lightsweep.sweeper.reports import deliver
-from lightsweep.sweeper.worker import Workplace, prepare, run
+from lightsweep.sweeper.worker import JobSetup, prepare, run_job
 
-# Of a run, which come back with its outcome.
-_RECORDS = ("result.json", "metrics.csv", data_record.FILE, best_config.REPEAT)
 _LOOK_EVERY = 0.5  # seconds between two looks at what was reported
 _ANSWER = 60.0  # seconds that a job waits for its sweeper
 _NOTICED = 30.0  # seconds after which Ray has noticed that a node has failed, and sends no more tasks to it
@@ -35,7 +32,7 @@ _LOST = "the node failed"
 _LOGS = "log: on its node, /tmp/ray/session_latest/logs"
 
 
-def make(plan: Plan, place: Workplace) -> Executor:
+def make(plan: Plan, place: JobSetup) -> Executor:
     """An executor with `n_jobs` tasks in flight."""
     tasks = Tasks(plan, place)
     slots = [RaySlot(tasks) for _ in range(max(1, plan.settings.n_jobs))]
@@ -93,23 +90,23 @@ class Board:
         self._given_up.add(job)
 
 
-def run_task(place: Workplace, assignment: Assignment, board: Any, job: str) -> tuple[Outcome, dict[str, str]]:
+def run_task(place: JobSetup, job: Job, board: Any, key: str) -> tuple[JobResult, dict[str, str]]:
     """What a node runs: a job; gives its outcome, and the records of its run by name."""
     import ray
 
-    board.begin.remote(job, ray.get_runtime_context().get_node_id())
+    board.begin.remote(key, ray.get_runtime_context().get_node_id())
     signal.signal(signal.SIGINT, signal.default_int_handler)  # by which Ray cancels; a node of `ray start &` ignores it
     prepare(place)
-    folder = Path(place.config.hydra.sweep.dir).absolute() / assignment.folder
-    confirmation.set_aside(folder)  # a disk of the node's own may have one, of another sweep
+    folder = Path(place.config.hydra.sweep.dir).absolute() / job.folder
+    files.set_aside(folder)  # a disk of the node's own may have one, of another sweep
     try:
-        outcome = run(place, assignment)
+        outcome = run_job(place, job)
     except KeyboardInterrupt:  # before the run could catch it
-        outcome = Outcome("interrupted", error="cancelled")
+        outcome = JobResult(JobState.INTERRUPTED, error="cancelled")
     except SystemExit as error:  # Ray would take it for a crash
-        outcome = Outcome("failed", error=f"the job ended with exit code {error.code}")
+        outcome = JobResult(JobState.FAILED, error=f"the job ended with exit code {error.code}")
     records = {}
-    for name in _RECORDS:
+    for name in place.records:
         with suppress(OSError):
             records[name] = (folder / name).read_text(encoding="utf-8")
     return outcome, records
@@ -118,13 +115,13 @@ def run_task(place: Workplace, assignment: Assignment, board: Any, job: str) -> 
 class Tasks:
     """The tasks of a sweep's slots."""
 
-    def __init__(self, plan: Plan, place: Workplace) -> None:
+    def __init__(self, plan: Plan, place: JobSetup) -> None:
         import ray
 
         self.plan, self.folder = plan, plan.folder.absolute()
         ray_connection.connect(plan)
         self.board: Any = ray.remote(Board).options(num_cpus=0, resources={_HEAD: 0.001}).remote()
-        self.place = ray.put(place)
+        self.place, self.records = ray.put(place), place.records
         self.remote = ray.remote(**{"max_retries": 0, **ray_connection.wanted(plan)})(run_task)
         self.stopped = self.killed = False
         self._reports: dict[str, Any] = {}  # the study's, by job
@@ -143,11 +140,11 @@ class Tasks:
             self._held = None
         return self._held is None
 
-    def submit(self, assignment: Assignment, job: str) -> Any:
-        if assignment.reports is not None:
-            self._reports[job] = assignment.reports
-            assignment = replace(assignment, reports=ActorReports(self.board, job))
-        return self.remote.remote(self.place, assignment, self.board, job)
+    def submit(self, job: Job, key: str) -> Any:
+        if job.reports is not None:
+            self._reports[key] = job.reports
+            job = replace(job, reports=ActorReports(self.board, key))
+        return self.remote.remote(self.place, job, self.board, key)
 
     def look(self, *, at_once: bool = False) -> None:
         """Carry what was reported to the study, and the pruner's answers to the jobs."""
@@ -181,30 +178,30 @@ class Tasks:
         ray.shutdown()
 
 
-class RaySlot:
+class RaySlot(Slot):
     """A place for one of the tasks."""
 
     def __init__(self, tasks: Tasks) -> None:
         self.tasks = tasks
         self.task: Any = None
-        self.assignment: Assignment | None = None
+        self.job: Job | None = None
         self._job = ""
         self._cancelled = False
 
-    def start(self, assignment: Assignment) -> None:
-        self.assignment, self._job, self._cancelled = assignment, uuid.uuid4().hex, False
+    def start(self, job: Job) -> None:
+        self.job, self._job, self._cancelled = job, uuid.uuid4().hex, False
         self.task = None
 
-    def poll(self) -> Outcome | None:
+    def poll(self) -> JobResult | None:
         import ray
 
-        if self.assignment is None:
+        if self.job is None:
             return None
         self.tasks.look()
         if self.task is None and self.tasks.stopped:
-            return self._ended(Outcome("interrupted", error="it did not begin yet"))
+            return self._ended(JobResult(JobState.INTERRUPTED, error="it did not begin yet"))
         if self.task is None and self.tasks.may_submit():
-            self.task = self.tasks.submit(self.assignment, self._job)
+            self.task = self.tasks.submit(self.job, self._job)
         if self.task is None:
             return None
         if self.tasks.stopped and not self._cancelled:
@@ -212,7 +209,7 @@ class RaySlot:
             ray.cancel(self.task)
         if self.tasks.killed or self.tasks.has_lost(self._job):
             ray.cancel(self.task, force=True)  # it may come back
-            return self._ended(Outcome("interrupted", error="cancelled" if self.tasks.killed else _LOST))
+            return self._ended(JobResult(JobState.INTERRUPTED, error="cancelled" if self.tasks.killed else _LOST))
         ready, _ = ray.wait([self.task], timeout=0)
         if not ready:
             return None
@@ -243,32 +240,32 @@ class RaySlot:
     def close(self) -> None:
         """The tasks end with the connection."""
 
-    def _ended(self, outcome: Outcome) -> Outcome:
-        self.task = self.assignment = None
+    def _ended(self, outcome: JobResult) -> JobResult:
+        self.task = self.job = None
         return outcome
 
     def _keep(self, records: dict[str, str]) -> None:
         """Write a run's records into its folder here, where the node's disk is another one."""
-        assert self.assignment is not None
-        folder = self.tasks.folder / self.assignment.folder
+        assert self.job is not None
+        folder = self.tasks.folder / self.job.folder
         for name, text in records.items():
-            if name in _RECORDS and not (folder / name).exists():
+            if name in self.tasks.records and not (folder / name).exists():
                 folder.mkdir(parents=True, exist_ok=True)
-                write_whole(folder / name, text)
+                write_atomic(folder / name, text)
 
 
-def _outcome_of(error: Exception) -> Outcome:
+def _outcome_of(error: Exception) -> JobResult:
     """What it means that a task gave no result."""
     from ray import exceptions
 
     lost = (exceptions.NodeDiedError, exceptions.ObjectLostError, exceptions.OwnerDiedError)
     if isinstance(error, exceptions.TaskCancelledError):
-        return Outcome("interrupted", error="cancelled")
+        return JobResult(JobState.INTERRUPTED, error="cancelled")
     if isinstance(error, exceptions.OutOfMemoryError):
-        return Outcome("failed", error="Ray ended the job, its node ran out of memory")
+        return JobResult(JobState.FAILED, error="Ray ended the job, its node ran out of memory")
     if isinstance(error, lost):
-        return Outcome("interrupted", error=_LOST)
+        return JobResult(JobState.INTERRUPTED, error=_LOST)
     if isinstance(error, exceptions.WorkerCrashedError):
-        return Outcome("failed", error=f"the worker died ({_LOGS})")
+        return JobResult(JobState.LOST, error=f"the worker died ({_LOGS})")
     said = last_line(str(error))[:300] or type(error).__name__
-    return Outcome("failed", error=f"{said} ({_LOGS})")
+    return JobResult(JobState.FAILED, error=f"{said} ({_LOGS})")

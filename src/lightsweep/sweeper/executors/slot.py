@@ -2,21 +2,23 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
-from lightsweep.sweeper.assignment import Assignment, Outcome
+from lightsweep.sweeper.job import Job, JobResult
 
 
 class Slot(Protocol):
-    """One job at a time: `start`, then `poll` until an outcome comes."""
+    """One job at a time: `start`, then `poll` until a result comes."""
+
+    is_inline: ClassVar[bool] = False  # jobs run in the sweeper's own process, and `start` returns when they end
 
     def is_starting(self) -> bool:
         """Whether what its jobs run in is not ready yet: a job that is handed in now would wait for that."""
         ...
 
-    def start(self, assignment: Assignment) -> None: ...
+    def start(self, job: Job) -> None: ...
 
-    def poll(self) -> Outcome | None: ...
+    def poll(self) -> JobResult | None: ...
 
     def waitables(self) -> list[Any]:
         """What becomes ready when there may be an outcome, or the slot is no longer starting."""
@@ -31,15 +33,15 @@ class Slot(Protocol):
     def close(self) -> None: ...
 
 
-class KeptOutcome:
+class KeptOutcome(Slot):
     """A slot that keeps its job's outcome until it is polled, and wakes nobody."""
 
-    outcome: Outcome | None = None
+    outcome: JobResult | None = None
 
     def is_starting(self) -> bool:
         return False
 
-    def poll(self) -> Outcome | None:
+    def poll(self) -> JobResult | None:
         outcome, self.outcome = self.outcome, None
         return outcome
 

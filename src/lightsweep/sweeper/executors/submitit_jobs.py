@@ -6,7 +6,7 @@ from lightsweep.core.errors import ConfigError
 from lightsweep.sweeper.executors.job_queue import JobSlot, Queue
 from lightsweep.sweeper.executors.slot import Executor
 from lightsweep.sweeper.plan import Plan
-from lightsweep.sweeper.worker import Workplace
+from lightsweep.sweeper.worker import JobSetup
 
 
 def check(plan: Plan, which: str) -> None:
@@ -22,7 +22,7 @@ def check(plan: Plan, which: str) -> None:
     _cluster(plan, which).check()
 
 
-def make(plan: Plan, which: str, place: Workplace) -> Executor:
+def make(plan: Plan, which: str, place: JobSetup) -> Executor:
     """An executor with `n_jobs` jobs in flight."""
     queue = Queue(_cluster(plan, which), place, plan.folder.absolute(), leave=plan.settings.on_interrupt == "leave")
     return Executor([JobSlot(queue) for _ in range(max(1, plan.settings.n_jobs))], has_job=queue.has_job)

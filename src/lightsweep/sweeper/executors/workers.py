@@ -9,12 +9,12 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from lightsweep.sweeper.assignment import Assignment, Outcome
-from lightsweep.sweeper.executors.slot import KeptOutcome
-from lightsweep.sweeper.worker import READY, Workplace, run, serve
+from lightsweep.sweeper.executors.slot import KeptOutcome, Slot
+from lightsweep.sweeper.job import Job, JobResult, JobState
+from lightsweep.sweeper.worker import READY, JobSetup, run_job, serve
 
 
-class WorkerSlot:
+class WorkerSlot(Slot):
     """A warm worker process of its own, so that one that is killed takes no other's trial with it.
 
     Args:
@@ -22,7 +22,7 @@ class WorkerSlot:
         threads: for torch in it.
     """
 
-    def __init__(self, place: Workplace, *, index: int, threads: int) -> None:
+    def __init__(self, place: JobSetup, *, index: int, threads: int) -> None:
         self.place, self.index, self.threads = place, index, threads
         self.process: multiprocessing.process.BaseProcess | None = None
         self.connection: Connection | None = None
@@ -30,15 +30,15 @@ class WorkerSlot:
         self.ready = False
         self._spawn()
 
-    def start(self, assignment: Assignment) -> None:
+    def start(self, job: Job) -> None:
         if self.process is None or not self.process.is_alive():
             self._spawn()
         assert self.connection is not None
         self.busy = True
         with suppress(OSError):  # it died just now: `poll` says how
-            self.connection.send(assignment)
+            self.connection.send(job)
 
-    def poll(self) -> Outcome | None:
+    def poll(self) -> JobResult | None:
         if not self.busy or self.process is None or self.connection is None:
             return None
         if (outcome := self._heard()) is not None:
@@ -48,7 +48,7 @@ class WorkerSlot:
             return None
         self.process.join()
         self.busy = False
-        return Outcome("failed", error=_epitaph(self.process.exitcode))
+        return JobResult(JobState.LOST, error=_how_it_died(self.process.exitcode))
 
     def is_starting(self) -> bool:
         if self.ready or self.process is None or not self.process.is_alive():  # of one that died `poll` will say how
@@ -74,7 +74,7 @@ class WorkerSlot:
             self.process.join(5 if self.ready else 0)  # one that still starts hears nothing
             self.process.kill()
 
-    def _heard(self) -> Outcome | None:
+    def _heard(self) -> JobResult | None:
         """An outcome that has come; a new process says first that it is ready."""
         assert self.connection is not None
         with suppress(EOFError, OSError):
@@ -112,11 +112,13 @@ class WorkerSlot:
 class InlineSlot(KeptOutcome):
     """This process, one job after another: for a debugger."""
 
-    def __init__(self, place: Workplace) -> None:
+    is_inline = True
+
+    def __init__(self, place: JobSetup) -> None:
         self.place = place
 
-    def start(self, assignment: Assignment) -> None:
-        self.outcome = run(self.place, assignment)
+    def start(self, job: Job) -> None:
+        self.outcome = run_job(self.place, job)
 
     def stop(self) -> None:
         """Nothing runs while this could be called."""
@@ -128,7 +130,7 @@ class InlineSlot(KeptOutcome):
         """Nothing to close."""
 
 
-def _epitaph(exitcode: int | None) -> str:
+def _how_it_died(exitcode: int | None) -> str:
     if exitcode is not None and exitcode < 0:
         return f"the worker died of {signal.Signals(-exitcode).name}"
     return f"the worker ended with exit code {exitcode}"

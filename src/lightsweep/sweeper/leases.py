@@ -1,0 +1,169 @@
+"""Does the sweeper that started a trial still live? Where its lock can be seen, that says so, elsewhere a lease."""
+
+import platform
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import optuna
+
+from lightsweep.core.text import Wait
+from lightsweep.sweeper.locks import FileLock, shared_path
+
+RENEW_EVERY = 10.0  # seconds
+LOST_AFTER = 60.0  # seconds
+_KEPT = 86_400.0  # seconds
+AHEAD = 30.0  # seconds; machines whose clocks differ by more than this cannot share a study
+
+
+class Owner:
+    """This process as the owner of trials: holds a lock for as long as it lives."""
+
+    def __init__(self) -> None:
+        self.name = secrets.token_hex(8)
+        self.host = platform.node()
+        self._lock = FileLock(shared_path(self.name), stays=True)
+        self._lock.acquire()
+
+    def mark(self) -> dict[str, Any]:
+        """What a trial of this owner carries: who, where, and when it was last known to live."""
+        return {"owner": self.name, "host": self.host, "seen": time.time()}
+
+    def is_mine(self, mark: dict[str, Any]) -> bool:
+        return mark.get("owner") == self.name
+
+    def resign(self, *, trials_left: bool) -> None:
+        """Let the lock go. Where trials are left that say they run, its file stays: it shows that they do not."""
+        self._lock.stays = trials_left
+        self._lock.release()
+        _remove_old(self._lock.path.parent)
+
+
+def _remove_old(folder: Path) -> None:
+    """Remove the locks that killed sweepers have left, a day after they began: what they owned is lost by its lease."""
+    for path in folder.glob("*.lock"):
+        with suppress(OSError):
+            if time.time() - path.stat().st_mtime > _KEPT:
+                lock = FileLock(path)
+                lock.acquire(wait=False)
+                lock.release()
+
+
+@contextmanager
+def renewing(renew: Callable[[], object]) -> Iterator[None]:
+    """Call `renew` each few seconds while the block runs, whatever the main thread does.
+
+    It is called in a thread. What it raises is not the block's: the next call may succeed, and if none does the block
+    finds out by itself.
+    """
+    end = threading.Event()
+
+    def work() -> None:
+        while not end.wait(RENEW_EVERY):
+            with suppress(Exception):
+                renew()
+
+    thread = threading.Thread(target=work, name="lightsweep-renewal", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        end.set()
+        thread.join(RENEW_EVERY)  # a call that waits for its database longer ends with the process
+
+
+def is_alive(mark: dict[str, Any] | None, *, reached_since: float = 0.0) -> bool:
+    """Whether the owner that left this mark lives, as far as can be known from here.
+
+    Args:
+        reached_since: when the storage came back after an outage: before that, nobody could give a sign.
+    """
+    if not mark:
+        return False
+    path = shared_path(mark["owner"])
+    # An owner of this host whose lock is not here has another temporary folder, as cluster jobs and containers have.
+    if mark["host"] != platform.node() or not path.exists():
+        # A sign from the future was given by a clock that was wrong: waiting for it to pass could take years.
+        now, seen = time.time(), mark["seen"]
+        return seen < now + AHEAD and now - max(seen, reached_since) < LOST_AFTER
+    lock = FileLock(path, stays=True)
+    if not lock.acquire(wait=False):
+        return True
+    lock.release()  # the file stays: without it the owner's other trials would be left to their lease
+    return False
+
+
+_LOOK_AGAIN = 0.2  # seconds
+
+
+class Lease:
+    """One sweeper's way to an office.
+
+    To read that an office is free and to write that it is taken are two steps, and a lock reaches no other machine. So
+    each candidate first writes a mark of its own and then reads all the others': of any two, one sees the other at
+    least. Whoever sees nobody holds it; whoever sees a holder, or a candidate with a lower name, steps back.
+
+    Args:
+        study: whose storage keeps the marks, as system attributes, which dashboards do not show.
+        name: of the office.
+    """
+
+    def __init__(self, study: optuna.Study, name: str, owner: Owner) -> None:
+        self._storage, self._study = study._storage, study._study_id
+        self._name, self._prefix = name, f"lightsweep:{name}:"
+        self._owner = owner
+        self._held = self._marked = False
+        self._turn = threading.Lock()  # a renewal that comes after the leaving would hold it for ever
+
+    def take(self) -> bool:
+        """Take it; False where another sweeper that lives has it or comes first."""
+        while not self._held:
+            self._write({**self._owner.mark(), "held": False})
+            others = self._others()
+            if any(mark["held"] or mark["owner"] < self._owner.name for mark in others):
+                self._write(None)
+                return False
+            if others:  # they step back as soon as they see us, or are found to hold it
+                time.sleep(_LOOK_AGAIN)
+                continue
+            self._held = True
+            self.renew()
+        return True
+
+    def wait(self) -> None:
+        """Take it as soon as it is free."""
+        waiting = Wait()
+        while not self.take():
+            waiting.still(
+                f"another sweeper of this study, which has its {self._name}; if it is gone, at most {LOST_AFTER:.0f} s"
+            )
+            time.sleep(_LOOK_AGAIN)
+
+    def renew(self) -> None:
+        """Say that its holder lives, where this is the holder. May be called from another thread."""
+        with self._turn:
+            if self._held:
+                self._write({**self._owner.mark(), "held": True})
+
+    def leave(self) -> None:
+        with self._turn:
+            if self._marked:
+                self._held = False
+                self._write(None)
+
+    def _write(self, mark: dict[str, Any] | None) -> None:
+        self._marked = mark is not None
+        self._storage.set_study_system_attr(self._study, self._prefix + self._owner.name, mark)
+
+    def _others(self) -> list[dict[str, Any]]:
+        """Marks of the others that live."""
+        marks = self._storage.get_study_system_attrs(self._study)
+        return [
+            mark
+            for key, mark in marks.items()
+            if key.startswith(self._prefix) and mark and not self._owner.is_mine(mark) and is_alive(mark)
+        ]

@@ -1,0 +1,231 @@
+"""Is a difference between two groups of runs more than chance, and how many seeds would tell?"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from math import sqrt
+from statistics import fmean, stdev, variance
+
+from optuna.trial import FrozenTrial, TrialState
+
+from lightsweep.sweeper.trials import baseline_of
+
+_LEVEL = 0.05
+_POWER = 0.8
+_MOST = 1000
+
+
+@dataclass(frozen=True)
+class WelchTest:
+    """Two samples compared.
+
+    Args:
+        difference: of their means, the first less the second.
+        p: of Welch's t-test, two-sided; None where it cannot be made.
+        interval: 95 % confidence interval of the difference.
+        seeds: how many a group find such a difference in 4 of 5 experiments at the 5 % level; None for more than
+            1,000, or where nothing can be said.
+    """
+
+    difference: float
+    p: float | None = None
+    interval: tuple[float, float] | None = None
+    seeds: int | None = None
+
+
+def welch_test(one: Sequence[float], other: Sequence[float]) -> WelchTest:
+    """Welch's t-test, which lets the groups' variances differ (Welch 1947)."""
+    difference = fmean(one) - fmean(other)
+    if min(len(one), len(other)) < 2:
+        return WelchTest(difference)
+    deviations = stdev(one), stdev(other)
+    if max(deviations) < 1e-9 * max(1e-9, abs(fmean(one)), abs(fmean(other))):  # no spread: t is infinite, or 0/0
+        return WelchTest(difference)
+    from scipy import stats
+
+    error, freedom = _error(*deviations, len(one), len(other))
+    p = 2 * float(stats.t.sf(abs(difference) / error, freedom))
+    reach = float(stats.t.ppf(1 - _LEVEL / 2, freedom)) * error
+    return WelchTest(difference, p, (difference - reach, difference + reach), seeds_needed(difference, *deviations))
+
+
+def _error(one: float, other: float, n: int, m: int) -> tuple[float, float]:
+    """Standard error of the difference of two means, and Welch's degrees of freedom; scipy's own test warns where one
+    of the groups has no spread.
+
+    Args:
+        one, other: standard deviations of the groups.
+        n, m: their sizes.
+    """
+    variances = one**2 / n, other**2 / m
+    freedom = sum(variances) ** 2 / (variances[0] ** 2 / (n - 1) + variances[1] ** 2 / (m - 1))
+    return math.sqrt(sum(variances)), freedom
+
+
+def seeds_needed(difference: float, one: float, other: float) -> int | None:
+    """The smallest n a group with which Welch's test sees `difference` in 80 % of experiments at the 5 % level.
+
+    The power is that of the noncentral t distribution (Cohen 1988, chapter 2), with Welch's degrees of freedom.
+
+    Args:
+        one, other: standard deviations of the groups.
+    """
+    if difference == 0.0 or _power(difference, one, other, _MOST) < _POWER:
+        return None
+    few, enough = 1, _MOST
+    while enough - few > 1:
+        middle = (few + enough) // 2
+        few, enough = (few, middle) if _power(difference, one, other, middle) >= _POWER else (middle, enough)
+    return enough
+
+
+def holm(ps: Sequence[float]) -> list[float]:
+    """p-values of several tests, adjusted (Holm 1979)."""
+    order = sorted(range(len(ps)), key=lambda index: ps[index])
+    adjusted, highest = [0.0] * len(ps), 0.0
+    for place, index in enumerate(order):
+        highest = max(highest, min(1.0, ps[index] * (len(ps) - place)))
+        adjusted[index] = highest
+    return adjusted
+
+
+def _power(difference: float, one: float, other: float, n: int) -> float:
+    from scipy import stats
+
+    error, freedom = _error(one, other, n, n)
+    shift = abs(difference) / error
+    critical = stats.t.ppf(1 - _LEVEL / 2, freedom)
+    below = stats.nct.cdf(critical, freedom, shift)
+    return 1.0 if math.isnan(below) else float(1 - below)  # scipy gives up only far above the critical value
+
+
+def describe_test(result: WelchTest, sizes: tuple[int, int]) -> str:
+    """One sentence or two."""
+    said = f"difference {result.difference:+.4f}"
+    if result.p is None:
+        few = "two seeds a group at least" if min(sizes) < 2 else "runs that differ"
+        return f"{said} (n = {sizes[0]}, {sizes[1]}); a Welch t-test needs {few}"
+    low, high = result.interval or (math.nan, math.nan)
+    said += f" (95 % interval {low:+.4f} to {high:+.4f}), Welch p {format_p(result.p)}, n = {sizes[0]}, {sizes[1]}"
+    verdict = "more than chance would give" if result.p < _LEVEL else "chance alone may give that"
+    if result.seeds is None:
+        return f"{said}: {verdict}. No number of seeds up to {_MOST:,} would settle a difference so small"
+    return f"{said}: {verdict}. A difference of that size needs {result.seeds} seeds a group (80 % power, 5 % level)"
+
+
+def format_p(value: float | None) -> str:
+    if value is None:
+        return "unknown"
+    return "< 0.0001" if value < 1e-4 else f"= {value:.2g}"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A completed trial."""
+
+    number: int
+    value: float
+
+
+@dataclass(frozen=True)
+class Search:
+    """What is known from the trials alone.
+
+    Args:
+        best: the best of `completed`, which are all completed trials.
+        baseline: None where it has no value.
+        baseline_state: how its trial stands; None where there is none.
+        is_baseline: is the best trial the baseline itself?
+        seeds: that a trial's value is the mean of.
+        changed_at: the first trial that has the data and settings of now.
+    """
+
+    metric: str
+    maximises: bool
+    best: Entry
+    completed: tuple[Entry, ...]
+    baseline: Entry | None = None
+    baseline_state: str | None = None
+    is_baseline: bool = False
+    seeds: int = 1
+    changed_at: int = 0
+
+    @property
+    def tied(self) -> list[int]:
+        """The other trials whose value is the best's."""
+        return [each.number for each in self.completed if each != self.best and each.value == self.best.value]
+
+    def within(self, noise: float) -> list[int]:
+        """Trials that are behind the best by no more than `noise`, the nearest first."""
+        behind = {each.number: abs(each.value - self.best.value) for each in self.completed}
+        return sorted((number for number in behind if 0.0 < behind[number] <= noise), key=behind.__getitem__)
+
+
+@dataclass(frozen=True)
+class Confirmed:
+    """A confirmation's scores, by configuration (best, baseline) and name.
+
+    Args:
+        trial: number of the trial that was the best then.
+        failed: runs that were not completed, by configuration.
+    """
+
+    trial: int
+    seeds: tuple[int, ...]
+    scores: Mapping[str, Mapping[str, tuple[float, ...]]]
+    failed: Mapping[str, int] = field(default_factory=dict)
+
+    def values(self, configuration: str, score: str) -> tuple[float, ...]:
+        return self.scores.get(configuration, {}).get(score, ())
+
+    def score(self, metric: str) -> str | None:
+        """What the two are compared by: test images, which no trial was chosen by, else what was searched for; None
+        where one of the two has neither."""
+        wanted = (f"test/{metric.partition('/')[2]}", metric)
+        return next((name for name in wanted if all(self.values(each, name) for each in ("best", "baseline"))), None)
+
+
+def summarise_trials(
+    trials: Sequence[FrozenTrial], *, metric: str, maximises: bool, seeds: int, changed_at: int
+) -> Search | None:
+    """What the trials say; None where none was completed."""
+    done = [Entry(each.number, each.value) for each in trials if _is_complete(each) and each.value is not None]
+    if not done:
+        return None
+    sign = -1 if maximises else 1
+    best = min(done, key=lambda entry: (sign * entry.value, entry.number))
+    marked = baseline_of(trials)
+    if marked is None:
+        return Search(metric, maximises, best, tuple(done), seeds=seeds, changed_at=changed_at)
+    baseline = {entry.number: entry for entry in done}.get(marked.number)
+    is_baseline = baseline == best and not marked.user_attrs.get("note")  # a note: it is only near the config
+    return Search(metric, maximises, best, tuple(done), baseline, _state(marked), is_baseline, seeds, changed_at)
+
+
+def noise_of_trials(samples: Sequence[Sequence[float]], *, seeds: int) -> float | None:
+    """By how much two trials of equal configurations differ at most, in 19 of 20 pairs; None where nothing tells.
+
+    Args:
+        samples: values of runs that differ by their seed alone, a group a configuration; their variances are pooled.
+        seeds: that a trial's value is the mean of.
+    """
+    freedom = sum(len(sample) - 1 for sample in samples if sample)
+    squares = sum((len(sample) - 1) * variance(sample) for sample in samples if len(sample) > 1)
+    if squares == 0.0:
+        return None
+    from scipy import stats
+
+    return float(stats.t.ppf(0.975, freedom)) * sqrt(2 * squares / freedom / seeds)
+
+
+def _is_complete(trial: FrozenTrial) -> bool:
+    return trial.state == TrialState.COMPLETE
+
+
+def _state(trial: FrozenTrial) -> str:
+    return {TrialState.FAIL: "failed"}.get(trial.state, trial.state.name.lower())
+
+
+def spread(values: Sequence[float]) -> float | None:
+    """The sample standard deviation; None of a single value."""
+    return stdev(values) if len(values) > 1 else None

@@ -1,0 +1,119 @@
+"""What this program keeps in a study's attributes, looked at before it is believed: a study may be somebody else's."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from lightsweep.core.errors import ConfigError
+from lightsweep.core.text import printable
+from lightsweep.sweeper.space import key_of
+
+REPEAT_OF = "repeat_of"
+_NUMBER = (int, float)
+_OF_STUDY = {"space": dict, "config": dict, "beside": dict, "enqueued": bool, "data": str, "changed_at": int}
+_OF_TRIAL = {
+    "interrupted": bool,
+    "baseline": bool,
+    "retries": int,
+    "retry_of": int,
+    "repeat_of": int,
+    "std": _NUMBER,
+    "note": str,
+    "error": str,
+    "folder": str,
+}
+_MARK = {"owner": str, "host": str, "seen": _NUMBER}
+_OWNER, _PREFIX, _OPENINGS = "lightsweep", "lightsweep:", "lightsweep:openings"
+
+
+def check_attributes(study: optuna.Study) -> None:
+    """See that the attributes have the kinds that they have where this program wrote them.
+
+    Raises:
+        ConfigError: one has not; names it.
+    """
+    _check_kinds("the study", study.user_attrs, _OF_STUDY)
+    system = study._storage.get_study_system_attrs(study._study_id)  # Optuna shows them in no other way
+    _check_kinds("the study", system, {_OPENINGS: int})
+    for name, mark in system.items():
+        if name.startswith(_PREFIX) and name != _OPENINGS and mark is not None:
+            _check_mark("the study", name, mark, {**_MARK, "held": bool})
+    for trial in study.get_trials(deepcopy=False):
+        owner = f"trial {trial.number}"
+        _check_kinds(owner, trial.user_attrs, _OF_TRIAL)
+        _check_kinds(owner, trial.system_attrs, {"fixed_params": dict})
+        for name in trial.params:
+            if key_of(name).lstrip("+~ \t").startswith("hydra"):  # it would be an override of a job
+                _refuse(owner, name, trial.params[name])
+        if _OWNER in trial.user_attrs:
+            _check_mark(owner, _OWNER, trial.user_attrs[_OWNER], _MARK)
+
+
+def _check_kinds(owner: str, attributes: Mapping[str, Any], kinds: Mapping[str, Any]) -> None:
+    for name, kind in kinds.items():
+        if name in attributes and not isinstance(attributes[name], kind):
+            _refuse(owner, name, attributes[name])
+
+
+def _check_mark(owner: str, name: str, mark: Any, kinds: Mapping[str, Any]) -> None:
+    if not isinstance(mark, dict) or not all(isinstance(mark.get(key), kind) for key, kind in kinds.items()):
+        _refuse(owner, name, mark)
+
+
+def _refuse(owner: str, name: str, value: Any) -> None:
+    raise ConfigError(
+        f"hydra.sweeper.study_name: {owner} has an attribute {printable(name)} that this program did not write"
+        f" ({printable(repr(value))[:100]}): take another study"
+    )
+
+
+def value_of(trial: FrozenTrial) -> float | None:
+    """A complete trial's value; of one that was pruned or still runs, what it reported last, which is Optuna's value of
+    it too. A trial that failed has none."""
+    if trial.state not in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING):
+        return None
+    if trial.state != TrialState.RUNNING and trial.value is not None:
+        return trial.value
+    if trial.last_step is None:
+        return None
+    last = trial.intermediate_values[trial.last_step]
+    return last if math.isfinite(last) else None
+
+
+def folder_of(number: int) -> str:
+    return f"trial-{number:04d}"
+
+
+def number_of(folder: Path) -> int:
+    """The trial whose folder this is; -1 where its name is no trial's."""
+    digits = folder.name.removeprefix("trial-")
+    return int(digits) if digits.isdecimal() else -1
+
+
+def is_repeat(trial: FrozenTrial) -> bool:
+    return REPEAT_OF in trial.user_attrs
+
+
+def without_repeats(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """The trials that are no repeats."""
+    return [trial for trial in trials if not is_repeat(trial)]
+
+
+def count_ended(trials: Sequence[FrozenTrial]) -> int:
+    """How many trials ended by themselves; repeats are none."""
+    return sum(trial.state.is_finished() and not is_interrupted(trial) for trial in without_repeats(trials))
+
+
+def is_interrupted(trial: FrozenTrial) -> bool:
+    """Cut off with its sweeper, and to be asked for again."""
+    return trial.state == TrialState.FAIL and bool(trial.user_attrs.get("interrupted"))
+
+
+def baseline_of(trials: Iterable[FrozenTrial]) -> FrozenTrial | None:
+    """The trial of the config as it stands: the completed one, where it was asked for several times."""
+    marked = [trial for trial in trials if trial.user_attrs.get("baseline") is True]
+    return next((trial for trial in marked if trial.state == TrialState.COMPLETE), marked[-1] if marked else None)

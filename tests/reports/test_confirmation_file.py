@@ -1,0 +1,77 @@
+"""confirmation.json is numbers, or nothing: it may be of an earlier version, or somebody else's."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lightsweep.sweeper import confirmation
+
+EARLIER: dict[str, Any] = {  # as it was before there were verdicts
+    "best_trial": 4,
+    "seeds": [101, 102],
+    "best": {"n": 2, "failed": 0, "val/acc": {"mean": 0.5, "std": 0.1, "values": [0.4, 0.6]}},
+    "baseline": {"n": 1, "failed": 1, "val/acc": {"mean": 0.3, "std": None, "values": [0.3]}},
+}
+
+
+def changed(**entries: Any) -> dict[str, Any]:
+    return EARLIER | entries
+
+
+def entry(values: Any, failed: Any = 0) -> dict[str, Any]:
+    return {"n": 2, "failed": failed, "val/acc": {"mean": 0.5, "std": 0.1, "values": values}}
+
+
+def test_one_of_an_earlier_version_can_be_read(tmp_path: Path) -> None:
+    (tmp_path / "confirmation.json").write_text(json.dumps(EARLIER))
+    read = confirmation.read_confirmation(tmp_path)
+    assert read is not None
+    assert (read.trial, read.seeds, read.failed) == (4, (101, 102), {"best": 0, "baseline": 1})
+    assert read.values("best", "val/acc") == (0.4, 0.6)
+    assert read.values("best", "test/acc") == ()
+    assert read.score("val/acc") == "val/acc"
+
+
+def test_a_configuration_that_was_not_trained_has_no_values(tmp_path: Path) -> None:
+    content = {key: value for key, value in EARLIER.items() if key != "best"}
+    (tmp_path / "confirmation.json").write_text(json.dumps(content))
+    read = confirmation.read_confirmation(tmp_path)
+    assert read is not None
+    assert list(read.scores) == ["baseline"]
+    assert read.score("val/acc") is None
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        [],
+        "text",
+        {},
+        changed(best_trial="![x](http://e/x)"),
+        changed(seeds=None),
+        changed(seeds=["<script>"]),
+        changed(best=5),
+        changed(best=[]),
+        changed(baseline=entry(["0.4"])),
+        changed(best=entry([0.4, None])),
+        changed(best=entry([[0.4]])),
+        changed(best=entry([True, 0.5])),
+        changed(best=entry(0.5)),
+        changed(best=entry([10**400])),
+        changed(best=entry([1e200, 2e200])),  # whose variance is no number
+        changed(best=entry([0.5], failed="<b>")),
+        changed(best={"n": 2}),
+    ],
+    ids=str,
+)
+def test_one_that_is_none_of_ours_says_nothing(tmp_path: Path, content: Any) -> None:
+    (tmp_path / "confirmation.json").write_text(json.dumps(content))
+    assert confirmation.read_confirmation(tmp_path) is None
+
+
+def test_none_and_a_damaged_one_say_nothing(tmp_path: Path) -> None:
+    assert confirmation.read_confirmation(tmp_path) is None
+    (tmp_path / "confirmation.json").write_text('{"best_trial": 4, "seeds": [')
+    assert confirmation.read_confirmation(tmp_path) is None

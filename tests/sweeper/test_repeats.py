@@ -1,0 +1,259 @@
+"""A point that was tried is not trained again: what is known is told, another is asked for, or the sweep ends."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.distributions import CategoricalDistribution
+from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
+
+from lightsweep.core.paths import JOURNAL
+from lightsweep.sweeper import fixed
+from lightsweep.sweeper.job import JobResult, JobState
+from lightsweep.sweeper.points import MOST_REPEATS, Repeats, _point, list_points
+from lightsweep.sweeper.space_text import parse
+from lightsweep.sweeper.storage import Address, connect, follow
+from lightsweep.sweeper.trial_queue import TrialQueue
+from lightsweep.sweeper.trials import count_ended, is_repeat, without_repeats
+from toy_sweeps import check_books
+
+WHEN = {"optimizer=sgd": {"optimizer.momentum": "choice(0.8,0.9)"}}
+
+
+class Stubborn(optuna.samplers.RandomSampler):
+    """Suggests the first choice, always."""
+
+    def sample_independent(self, study, trial, param_name, param_distribution):  # type: ignore[no-untyped-def]
+        return param_distribution.choices[0]
+
+
+@pytest.fixture
+def open_ledger(tmp_path: Path) -> Callable[..., TrialQueue]:
+    def ledger(
+        sampler: optuna.samplers.BaseSampler | None = None, *, n_trials: int = 50, points=None, since=0
+    ) -> TrialQueue:
+        connect.cache_clear()
+        address = Address(str(tmp_path / JOURNAL), "study")
+        study = optuna.create_study(
+            study_name="study", storage=connect(address.place), load_if_exists=True, sampler=sampler or Stubborn()
+        )
+        opened = TrialQueue(study, address, n_trials=n_trials, retries=3)
+        opened.repeats = Repeats(points, since)
+        return opened
+
+    return ledger
+
+
+def draw(ledger: TrialQueue, *, most: int = 3) -> Trial | None:
+    """The next trial that is no repeat, of a space of `most` points."""
+    while (trial := ledger.claim()) is not None:
+        trial.suggest_categorical("x", list(range(most)))
+        if not ledger.is_repeat(trial):
+            return trial
+    return None
+
+
+def listed(most: int = 3) -> list[dict]:
+    return [{"x": value} for value in range(most)]
+
+
+def test_each_point_of_a_space_is_tried_once_and_then_it_is_said(open_ledger) -> None:
+    ledger = open_ledger(points=listed())
+    tried = []
+    while (trial := draw(ledger)) is not None:
+        tried.append(trial.params["x"])
+        ledger.tell(trial, JobResult(JobState.COMPLETED, float(trial.params["x"])))
+    assert sorted(tried) == [0, 1, 2]
+    assert count_ended(ledger.trials()) == 3
+    assert ledger.is_done()
+    assert ledger.repeats.why_over(ledger.trials()) == "all 3 points of the space were tried"
+
+
+def test_a_sampler_that_repeats_itself_in_a_space_that_cannot_be_listed_ends_the_sweep(open_ledger) -> None:
+    ledger = open_ledger(points=None)
+    ledger.tell(draw(ledger), JobResult(JobState.COMPLETED, 1.0))
+    assert draw(ledger) is None
+    assert len(ledger.trials()) == 1 + MOST_REPEATS
+    assert ledger.is_done()
+    assert (
+        ledger.repeats.why_over(ledger.trials())
+        == f"{MOST_REPEATS} suggestions in a row were points that had been tried"
+    )
+
+
+@pytest.mark.parametrize(
+    ("outcome", "state", "value"),
+    [
+        (JobResult(JobState.COMPLETED, 0.25), TrialState.COMPLETE, 0.25),
+        (JobResult(JobState.PRUNED), TrialState.PRUNED, 0.125),
+        (JobResult(JobState.FAILED, error="no luck"), TrialState.FAIL, None),
+    ],
+)
+def test_the_sampler_is_told_what_is_known(open_ledger, outcome: JobResult, state: TrialState, value) -> None:
+    ledger = open_ledger()
+    first = draw(ledger)
+    first.report(0.125, 3)
+    ledger.tell(first, outcome)
+    again = ledger.claim()
+    again.suggest_categorical("x", [0, 1, 2])
+    assert ledger.is_repeat(again)
+    repeat = ledger.trials()[1]
+    assert (repeat.state, repeat.value, repeat.user_attrs["repeat_of"]) == (state, value, 0)
+    assert [trial.number for trial in without_repeats(ledger.trials())] == [0]
+    assert count_ended(ledger.trials()) == 1
+    assert [
+        trial.number for trial in follow(Address(str(ledger._claims.path).removesuffix(".claims"), "study")).trials
+    ] == [0]  # as a pruner sees it
+
+
+def test_what_runs_is_waited_for_and_what_was_cut_off_is_no_repeat(open_ledger) -> None:
+    ledger = open_ledger(points=listed(1))
+    running = draw(ledger, most=1)
+    assert draw(ledger, most=1) is None
+    assert not ledger.is_done()  # it may be cut off
+    ledger.tell(running, JobResult(JobState.INTERRUPTED))
+    again = draw(ledger, most=1)
+    assert again is not None
+    assert ledger.trials()[again.number].user_attrs["retry_of"] == running.number
+    ledger.tell(again, JobResult(JobState.COMPLETED, 1.0))
+    assert ledger.is_done()
+
+
+def test_of_two_that_run_at_once_the_first_goes_on(open_ledger) -> None:
+    ledger = open_ledger()
+    one, other = ledger.claim(), ledger.claim()
+    for trial in (other, one):
+        trial.suggest_categorical("x", [0, 1])
+    assert not ledger.is_repeat(one)
+    assert ledger.is_repeat(other)
+    assert ledger.trials()[other.number].state == TrialState.FAIL  # nothing is known yet
+
+
+def test_a_trial_that_ends_lets_the_sampler_try_again(open_ledger) -> None:
+    ledger = open_ledger(points=None)
+    first = draw(ledger)
+    assert draw(ledger) is None
+    assert ledger.repeats.why_over(ledger.trials())
+    ledger.tell(first, JobResult(JobState.COMPLETED, 1.0))
+    assert ledger.repeats.why_over(ledger.trials()) is None
+
+
+def test_values_of_other_settings_or_data_are_not_known(open_ledger) -> None:
+    ledger = open_ledger()
+    ledger.tell(draw(ledger), JobResult(JobState.COMPLETED, 1.0))
+    ledger.forget(1)
+    trial = ledger.claim()
+    trial.suggest_categorical("x", [0, 1, 2])
+    assert not ledger.is_repeat(trial)
+
+
+def at(number: int, **params) -> FrozenTrial:
+    distributions = {name: CategoricalDistribution([value]) for name, value in params.items()}
+    trial = create_trial(state=TrialState.COMPLETE, value=0.5, params=params, distributions=distributions)
+    trial.number = number
+    return trial
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ({"a": 0.1 + 0.2}, {"a": 0.3}, True),
+        ({"model.width#2": 8}, {"model.width": 8}, True),
+        ({"optimizer=sgd:optimizer.lr": 0.1}, {"optimizer.lr": 0.1}, True),
+        ({"a": 1e-5}, {"a": 1.0001e-5}, False),
+        ({"a": 1, "b": 2}, {"a": 1}, False),
+        ({"a": True}, {"a": False}, False),
+        ({"seed": 1, "a": 1}, {"seed": 2, "a": 1}, False),
+    ],
+)
+def test_a_point_is_what_is_typed_for_it(one: dict, other: dict, same: bool) -> None:
+    found = Repeats(None, since=0).earlier(at(1, **one), [at(0, **other)])
+    assert (found is not None) == same
+
+
+@pytest.mark.parametrize(
+    ("params", "when", "count"),
+    [
+        ({"a": "choice(1,2)", "b": "range(0,10,step=5)"}, {}, 2 * 2),
+        ({"a": "range(0.0,0.5,step=0.25)"}, {}, 2),
+        ({"optimizer": "choice(adam,sgd)", "b": "choice(1,2,3)"}, WHEN, 3 + 3 * 2),
+        ({"a": "choice(1,2)", "b": "interval(0.0,1.0)"}, {}, None),
+        ({"a": "range(1,200)", "b": "range(1,200)"}, {}, None),
+    ],
+)
+def test_the_points_of_a_space(params: dict, when: dict, count: int | None) -> None:
+    space = parse(params, when, [])
+    found = list_points(space)
+    assert (found and len(found)) == count
+    for point in found or []:
+        study = optuna.create_study()
+        study.enqueue_trial(point)
+        trial = study.ask()
+        space.suggest(trial)
+        assert trial.params == point
+
+
+def test_a_stepped_range_is_listed_as_it_is_drawn() -> None:
+    space = parse({"a": "range(0.1,1.0,step=0.1)", "b": "range(3,9,step=3)"}, {}, [])
+    known = {_point(point) for point in list_points(space) or []}
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    for _ in range(60):
+        trial = study.ask()
+        space.suggest(trial)
+        assert _point(trial.params) in known
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_sweep_of_few_points_trains_each_once_and_confirms_them(sweep, jobs: int) -> None:
+
+    few = ("~optimizer.lr", "~optimizer.weight_decay", "model.width=choice(8,16)", "model.dropout=choice(0.1,0.3)")
+    arguments = (*few, "hydra.sweeper.n_trials=9", f"hydra.sweeper.n_jobs={jobs}")
+    done = sweep.run(*arguments)
+    assert done.returncode == 0, done.stderr
+    check_books(sweep, 4)
+    points = [tuple(trial.params.items()) for trial in without_repeats(sweep.study().trials)]
+    assert len(points) == len(set(points)) == 4
+    assert "all 4 points of the space were tried: the sweep ends with 4 trials of 9" in done.stdout
+    repeated = sum(map(is_repeat, sweep.study().trials))
+    assert "confirm it: python src/train.py sweep=quick " in done.stdout
+    assert (f"{repeated} suggestion" in done.stdout) == (repeated > 0)
+    again = sweep.run(*arguments, "hydra.sweeper.confirm=3")  # nothing is left but the confirmation
+    assert again.returncode == 0, again.stderr
+    check_books(sweep, 4)
+    assert "all 4 points of the space were tried" in again.stdout  # the config itself has dropout 0
+    assert "is better than the baseline: val/acc +30.00 points" in again.stdout
+    assert "train the best one: python src/train.py" in again.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("more", [[], ["hydra/sweeper/sampler=grid"]], ids=["asked for", "met in a grid"])
+def test_a_best_that_is_the_baseline_is_confirmed_once(sweep, more: list[str]) -> None:
+    """Dropout 0 is the default, and of these values the one that the toy likes best."""
+    few = ("~optimizer.lr", "~optimizer.weight_decay", "~model.width", "model.dropout=choice(0.0,0.65,0.7)")
+    done = sweep.run(*few, "hydra.sweeper.n_trials=3", "hydra.sweeper.confirm=2", *more)
+    assert done.returncode == 0, done.stderr
+    baseline = next(trial for trial in sweep.study().trials if trial.params["model.dropout"] == 0.0)
+    assert f"The best of 3 completed trials is the baseline (trial {baseline.number}, " in done.stdout
+    assert "train the best one" not in done.stdout
+    assert sorted(run.name for run in (sweep.folder / "confirm").iterdir()) == [
+        "baseline-seed-101",
+        "baseline-seed-102",
+    ]
+    assert sum(row["note"].startswith("baseline") for row in sweep.leaderboard()) == 1
+
+
+def test_a_study_remembers_since_when_its_settings_hold() -> None:
+    study = optuna.create_study()
+    first = {"space": {"a": "1"}, "config": {"trainer.max_epochs": 2}, "beside": {}}
+    fixed.keep_settings(study, first)
+    assert "changed_at" not in study.user_attrs
+    for _ in range(3):
+        study.ask()
+    fixed.keep_settings(study, first | {"space": {"a": "2"}})  # the values of its points hold on
+    assert "changed_at" not in study.user_attrs
+    fixed.keep_settings(study, first | {"config": {"trainer.max_epochs": 9}})
+    assert study.user_attrs["changed_at"] == 3
