@@ -1,9 +1,8 @@
 """Runs side by side: python src/compare.py RUN RUN ... prints what differs; --html FILE writes a page."""
 
-import signal
+from lightsweep.app import entry
 
-if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C during the imports: no traceback
+entry.begin(__name__)
 
 import argparse
 from collections.abc import Sequence
@@ -21,9 +20,17 @@ def main(typed: Sequence[str] | None = None) -> int:
 
     comparison = compare_runs([run_folder.find_folder(name) for name in options.runs])
     if options.html is not None:
+<<<<<<< HEAD
         comparison_views.write_page(options.html, comparison)
     comparison_views.print_comparison(comparison)
     command.say_written(options.html)
+=======
+        from lightsweep.reports.comparison import write_page
+
+        write_page(options.html, comparison)
+    print_comparison(comparison)
+    command.print_written(options.html)
+>>>>>>> main
     return 0
 
 
@@ -42,4 +49,4 @@ def parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    command.launch(main)
+    entry.launch_command(main)

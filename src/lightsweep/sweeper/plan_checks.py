@@ -40,14 +40,14 @@ def check_plan(plan: Plan) -> None:
 
 def _check_storage(plan: Plan) -> None:
     journal.check_study_file(
-        _storage_key(plan), plan.address.url, workers=executors.kind(plan) in ("workers", "launcher")
+        _storage_key(plan), plan.address.url, workers=executors.executor_kind(plan) in ("workers", "launcher")
     )
 
 
 def _check_jobs(plan: Plan) -> None:
     """Those of a cluster have memory elsewhere."""
-    executors.check(plan)
-    if executors.kind(plan) == "workers":
+    executors.check_executor(plan)
+    if executors.executor_kind(plan) == "workers":
         memory.check_processes("hydra.sweeper.n_jobs", min(plan.settings.n_jobs, plan.settings.n_trials))
 
 
@@ -112,7 +112,7 @@ def _trainers(plan: Plan) -> Iterator[tuple[str, ...]]:
 
 def _gpus_of_a_job(plan: Plan) -> int:
     """How many GPUs a job can see. A worker is given one; what a cluster's job has is known only there."""
-    if executors.kind(plan) != "inline":
+    if executors.executor_kind(plan) != "inline":
         return 1
     from torch.cuda import device_count  # this process trains, and imports torch anyway
 
