@@ -17,17 +17,18 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from lightsweep.app import cli, resolvers
+from lightsweep.app.sweeping import TRAINING
 from lightsweep.config import table
 from lightsweep.core.errors import ConfigError
 from lightsweep.runs import run_folder, saved_config
+from lightsweep.sweeper.application import sweepable
 from lightsweep.sweeper.job import current_trial
-from lightsweep.sweeper.portable import Portable
 
 resolvers.register()
 
 
 @hydra.main(config_path="../conf", config_name="train", execution_whitelist=list(table.HYDRA))
-@Portable
+@sweepable(TRAINING)
 def main(cfg: DictConfig) -> float:
     """One run in its folder; returns the best value of the monitored metric, which is what a sweep optimises."""
     from lightsweep.core import signals  # torch and Lightning wait until Hydra understood the command line

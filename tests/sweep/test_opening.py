@@ -248,7 +248,9 @@ def used(tmp_path: Path):
             study.ask().set_user_attr("lightsweep", sign)
         else:
             study._storage.set_study_system_attr(study._study_id, where, {**sign, "held": True})
-        return SimpleNamespace(address=address, settings=SimpleNamespace(storage=storage or None)), study
+        return SimpleNamespace(
+            address=address, storage_key="hydra.sweeper.storage" if storage else "hydra.sweep.dir"
+        ), study
 
     return marked
 

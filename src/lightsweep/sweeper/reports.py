@@ -47,9 +47,10 @@ class StorageReports:
             StorageLost: the storage is out of reach.
         """
         study = follow(self.address)
-        Trial(study, self.trial_id).report(value, step)
-        # The pruner's judgement, without `should_prune`, which would take the study's pruner for it.
-        return self.pruner.prune(study, study._storage.get_trial(self.trial_id))
+        study.pruner = self.pruner
+        trial = Trial(study, self.trial_id)
+        trial.report(value, step)
+        return trial.should_prune()
 
 
 @dataclass(frozen=True)

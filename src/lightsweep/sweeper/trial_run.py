@@ -4,7 +4,7 @@ import json
 import logging
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
@@ -16,6 +16,7 @@ from optuna.trial import Trial
 
 from lightsweep.core.files import write_whole
 from lightsweep.sweeper.job import Job, JobResult, JobState
+from lightsweep.sweeper.optuna_private import trial_id
 from lightsweep.sweeper.reports import StorageReports
 from lightsweep.sweeper.statistics import spread
 from lightsweep.sweeper.storage import Address
@@ -58,7 +59,7 @@ class TrialRun:
             overrides = (*self.overrides, f"seed={seed}")
             return Job("seed", overrides, f"{name}/seed-{seed}", self.number, data=self.data)
         overrides = (*self.overrides, *(f"seed={seed}" for seed in self.seeds))
-        reports = StorageReports(self.address, self.trial._trial_id, self.pruner)
+        reports = StorageReports(self.address, trial_id(self.trial), self.pruner)
         return Job("trial", overrides, name, self.number, reports, self.data)
 
     def take(self, outcome: JobResult) -> JobResult | None:
@@ -86,7 +87,7 @@ class TrialRun:
                 self.trial.report(seen, step)
         except UpdateFinishedTrialError:  # somebody else has given the trial up: the ledger says so when it is told
             return True
-        return self.pruner.prune(self.trial.study, self.trial.study._storage.get_trial(self.trial._trial_id))
+        return self.trial.should_prune()
 
     def _sum_up(self, outcome: JobResult) -> JobResult:
         facts = mean_facts(self.facts)
@@ -104,20 +105,14 @@ class TrialRun:
         )
 
 
-_MEASURES = ("loss", "acc", "f1", "balanced_acc")
-_AVERAGED = (*(f"{part}/{name}" for part in ("train", "val", "test") for name in _MEASURES), "best_epoch", "epochs")
-
-
-def mean_facts(facts: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Means of what the seeds measured, and the sum of their seconds."""
+def mean_facts(facts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Means of the numbers that all seeds measured, and the sum of their seconds. Equal numbers stay as they are."""
     means: dict[str, Any] = {}
-    for name in _AVERAGED:
-        values = [fact[name] for fact in facts if isinstance(fact.get(name), int | float)]
+    for name in dict.fromkeys(name for each in facts for name in each):
+        values = [each[name] for each in facts if isinstance(each.get(name), int | float)]
         if values:
-            means[name] = fmean(values)
-    if facts and "params" in facts[0]:
-        means["params"] = facts[0]["params"]
-    means["seconds"] = sum(fact.get("seconds") or 0.0 for fact in facts)
+            means[name] = values[0] if len(set(values)) == 1 else fmean(values)
+    means["seconds"] = sum(each.get("seconds") or 0.0 for each in facts)
     return means
 
 

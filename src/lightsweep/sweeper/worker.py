@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import parent_process
@@ -14,13 +14,14 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
 from hydra.core import utils as hydra_utils
-from hydra.core.config_loader import ConfigLoader
 from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
 from hydra.types import HydraContext
 from omegaconf import DictConfig, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
+from lightsweep.sweeper import best_config
+from lightsweep.sweeper.application import Application, application_of
 from lightsweep.sweeper.job import Job, JobFunction, JobResult, JobState
 from lightsweep.sweeper.portable import FunctionReference
 
@@ -36,7 +37,6 @@ class JobSetup:
         hydra_context: with the execution whitelist, under which the jobs run.
         function: the job's.
         preload: modules that a worker imports before its first job.
-        keep_config: called after a job with its folder, the config loader, the sweep's config and the job's own.
         records: names of the files in a job's folder that come back from another machine.
     """
 
@@ -44,7 +44,6 @@ class JobSetup:
     hydra_context: HydraContext
     function: FunctionReference
     preload: tuple[str, ...]
-    keep_config: Callable[[Path, ConfigLoader, DictConfig, DictConfig], None]
     records: tuple[str, ...]
 
 
@@ -65,17 +64,17 @@ def run_job(setup: JobSetup, job: Job) -> JobResult:
             job_dir_key="hydra.sweep.dir",
             job_subdir_key="hydra.sweep.subdir",
         )
-        _leave_config(setup, job, config)
+        _leave_config(setup, job, config, application_of(function))
         return returned.return_value
     except Exception as error:  # a folder that cannot be written, a value that cannot be composed
         return JobResult(JobState.FAILED, error=" ".join(f"{type(error).__name__}: {error}".split()))
 
 
-def _leave_config(setup: JobSetup, job: Job, config: DictConfig) -> None:
+def _leave_config(setup: JobSetup, job: Job, config: DictConfig, application: Application) -> None:
     """A config in the job's folder that trains it again. Its result does not depend on that."""
     folder = Path(config.hydra.sweep.dir) / job.folder
     with suppress(OSError, HydraException, OmegaConfBaseException):
-        setup.keep_config(folder, setup.hydra_context.config_loader, setup.config, config)
+        best_config.write_repeat(folder, setup.hydra_context.config_loader, setup.config, config, application)
 
 
 def prepare(setup: JobSetup) -> None:

@@ -4,7 +4,6 @@ import os
 
 from lightsweep.core import checks
 from lightsweep.core.errors import ConfigError
-from lightsweep.runs import data_record
 from lightsweep.sweeper import best_config
 from lightsweep.sweeper.executors.slot import Executor
 from lightsweep.sweeper.plan import Plan
@@ -59,8 +58,7 @@ def make(plan: Plan, n_trials: int) -> Executor:
         plan.context,
         reference(plan.function),
         tuple(plan.settings.preload),
-        best_config.write_repeat,
-        ("result.json", "metrics.csv", data_record.FILE, best_config.REPEAT),
+        (*plan.application.records, best_config.REPEAT),
     )
     if which in ("slurm", "local"):
         from lightsweep.sweeper.executors import submitit_jobs
