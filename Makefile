@@ -40,10 +40,11 @@ $(SERVICES): $(STAMP) scripts/services.sh
 test-services: $(SERVICES) ## run sweeps on a real Slurm, Ray, PostgreSQL and MariaDB (installs them, as root)
 	@$(BIN)/python -m pytest -m services -n auto --dist loadfile $(ARGS)
 
-lint: $(STAMP) ## check style, format and types
+lint: $(STAMP) ## check style, format, types, and which package imports which
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo --no-cache
 
 format: $(STAMP) ## put the code into its format and fix what ruff can fix
 	$(BIN)/ruff check --fix $(SOURCES)

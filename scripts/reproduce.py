@@ -8,7 +8,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # the package, installed or not
 
 import write_photos
-from lightsweep.core.files import write_whole
+from lightsweep.core.files import write_atomic
 from lightsweep.runs.run_folder import ROOT
 from reproduction import records, running
 from reproduction.experiments import Experiment, read_experiments
@@ -104,7 +104,7 @@ def describe_end(task: running.Task, record: records.Record) -> str:
 
 
 def publish(every: list[Experiment], options: Namespace) -> None:
-    write_whole(options.table, format_page(every, records.read_records(every, options.records)))
+    write_atomic(options.table, format_page(every, records.read_records(every, options.records)))
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # the package, installed or not
 
+from benchmarks.common import compose
 from lightsweep.runs.run_folder import ROOT
 
 NAME = "cifar10-photos"
@@ -69,14 +70,9 @@ def sizes(largest: int, classes: int) -> list[int]:
 
 def _read(data_dir: Path):
     """CIFAR-10 as `data=cifar10` reads it, images ``uint8 [N, 3, 32, 32]``."""
-    import hydra
-
-    from lightsweep.app import resolvers
     from lightsweep.config.build import build
 
-    resolvers.register()
-    with hydra.initialize_config_dir(str(ROOT / "conf")):
-        cfg = hydra.compose("train", ["data=cifar10"])
+    cfg = compose(["data=cifar10"])
     cfg.data_dir = str(data_dir)
     return build(cfg.data, "data").read()
 

@@ -46,7 +46,7 @@ def main() -> int:
 
     weights = trained_runs.find_weights(options.run, options.checkpoint)  # before the imports that take seconds
 
-    from lightsweep.core import links
+    from lightsweep.core import paths
     from lightsweep.inference import evaluation, predictor, run_data
     from lightsweep.training import checkpoints, trainer
 
@@ -56,7 +56,7 @@ def main() -> int:
     settings = run_data.data_settings(weights, options.data or [])
     output = options.output or weights.evaluation_folder / settings.label
     if options.output is None:
-        links.check(weights.evaluation_folder, within=weights.evaluation_folder.parent)
+        paths.check_links(weights.evaluation_folder, within=weights.evaluation_folder.parent)
     folders = {part: evaluation.make_folder(output / part) for part in dict.fromkeys(options.split)}
 
     settings.use_threads()

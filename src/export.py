@@ -37,7 +37,7 @@ def main() -> int:
 
     weights = trained_runs.find_weights(options.run, options.checkpoint)  # before the imports that take seconds
 
-    from lightsweep.core import links
+    from lightsweep.core import paths
     from lightsweep.inference import exporting, run_data
     from lightsweep.training import checkpoints, trainer
 
@@ -48,7 +48,7 @@ def main() -> int:
     trained.description.require_pixels()
     path = options.output or weights.checkpoint.with_suffix(".onnx")
     if options.output is None and weights.run is not None:
-        links.check(path.parent, within=weights.run)
+        paths.check_links(path.parent, within=weights.run)
 
     images = exporting.random_images(trained.description.input_shape)
     real = run_data.sample_images(weights, trained.description)

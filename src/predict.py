@@ -31,13 +31,17 @@ def arguments():
     parser = command.Parser(__doc__.partition(":")[0] + ".", EPILOG)
     parser.add_run()
     parser.add_argument("places", metavar="IMAGE|FOLDER", nargs="+", type=Path, help="image files, or folders of them")
-    parser.add_argument("--top", type=command.whole, default=3, metavar="K", help="classes an image (default: 3)")
+    parser.add_argument(
+        "--top", type=command.positive_integer, default=3, metavar="K", help="classes an image (default: 3)"
+    )
     parser.add_argument(
         "--csv", type=command.new_file, metavar="FILE", help="keep all as CSV; -: in the standard output"
     )
     parser.add_argument("--json", type=command.new_file, metavar="FILE", help="the same as JSON")
     parser.add_argument("--tta", choices=("flip",), help="average each image's probabilities with its mirror image's")
-    parser.add_argument("--batch-size", type=command.whole, default=256, help="images a forward pass (default: 256)")
+    parser.add_argument(
+        "--batch-size", type=command.positive_integer, default=256, help="images a forward pass (default: 256)"
+    )
     parser.add_device("auto")
     options = parser.parse_args()
     if options.csv == options.json == STDOUT:

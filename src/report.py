@@ -134,17 +134,17 @@ def _outputs() -> Path:
 
 
 def _write(name: str, text: str) -> None:
-    from lightsweep.core.files import write_whole
+    from lightsweep.core.files import write_atomic
 
     if name == "-":
         sys.stdout.write(text)
     else:
-        write_whole(Path(name), text)
+        write_atomic(Path(name), text)
 
 
 def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number >= 1, got {text!r}")
+        raise argparse.ArgumentTypeError(f"must be an integer >= 1, got {text!r}")
     return int(text)
 
 

@@ -18,7 +18,7 @@ from omegaconf import DictConfig
 
 from lightsweep.app import cli, resolvers
 from lightsweep.app.sweeping import TRAINING
-from lightsweep.config import table
+from lightsweep.config import allowlist
 from lightsweep.core.errors import ConfigError
 from lightsweep.runs import run_folder, saved_config
 from lightsweep.sweeper.application import sweepable
@@ -27,7 +27,7 @@ from lightsweep.sweeper.job import current_trial
 resolvers.register()
 
 
-@hydra.main(config_path="../conf", config_name="train", execution_whitelist=list(table.HYDRA))
+@hydra.main(config_path="../conf", config_name="train", execution_whitelist=list(allowlist.HYDRA))
 @sweepable(TRAINING)
 def main(cfg: DictConfig) -> float:
     """One run in its folder; returns the best value of the monitored metric, which is what a sweep optimises."""
@@ -143,9 +143,9 @@ def find_rate(cfg: DictConfig, folder: Path, *, kind: str, overrides: list[str])
 
 def check(cfg: DictConfig, overrides: list[str]) -> None:
     """Refuse what can be seen to be wrong, and set the process up for what is right."""
-    from lightsweep.app import preflight
+    from lightsweep.app import validation
 
-    preflight.check(cfg, overrides)  # before the imports that take seconds
+    validation.check_config(cfg, overrides)  # before the imports that take seconds
 
     import torch
 
@@ -237,9 +237,14 @@ def score_parts(record, net, data, fitting, parts: tuple[str, ...]) -> dict:
         loader = data.eval_loader(part, record.device)
         precision = fitting.precision_plugin.forward_context()
         scores[part] = scoring.score(
-            net, loader, num_classes=data.num_classes, precision=precision, keep_probabilities=part != "train"
+            net,
+            loader,
+            device=record.device,
+            num_classes=data.num_classes,
+            precision=precision,
+            keep_probabilities=part != "train",
         )
-        record.add_score(part, scores[part], data.class_names)
+        record.add_score(part, scores[part].metrics, scores[part].confusion, data.class_names)
     record.add(score_seconds=time.perf_counter() - started)
     return scores
 

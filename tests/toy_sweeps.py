@@ -15,11 +15,11 @@ from lightsweep.core.paths import JOURNAL
 from lightsweep.sweeper.storage import connect
 from lightsweep.sweeper.trials import count_ended, is_interrupted, is_repeat, without_repeats
 
-TOY = Path(__file__).parent / "sweep" / "toy.py"
+TOY = Path(__file__).parent / "toy.py"
 
 
 class Sweep:
-    """A study of toy runs (tests/sweep/toy.py) in a folder of its own."""
+    """A study of toy runs (tests/toy.py) in a folder of its own."""
 
     def __init__(self, folder: Path, storage: str | None = None) -> None:
         self.folder = folder

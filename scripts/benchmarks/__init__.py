@@ -1,1 +1,1 @@
-"""What scripts/benchmark.py measures, a module for each thing measured and for each contender."""
+"""What scripts/benchmark.py measures: one module for each of its commands, and what these share."""

@@ -5,7 +5,6 @@ the data set, from the folder's name to arrays that are split, without Python's 
 been written, so the first start reads them from memory, not from a disk.
 """
 
-import json
 import logging
 import multiprocessing
 import os
@@ -17,10 +16,11 @@ from argparse import ArgumentParser, Namespace
 from concurrent.futures import ProcessPoolExecutor
 from io import BytesIO
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import numpy as np
+
+from benchmarks import common
 
 _CLASSES, _DISTINCT = 10, 64
 
@@ -30,15 +30,12 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument("--side", type=int, default=256, help="pixels a side of the files, about")
     parser.add_argument("--size", type=int, default=64, help="data.image_size")
     parser.add_argument("--starts", type=int, default=5, help="second starts that are measured")
-    parser.add_argument("--out", type=Path, help="JSON file (default: outputs/benchmarks/data-TIME.json)")
+    common.add_out(parser, "data")
 
 
 def run(options: Namespace) -> None:
     """Measure, print a table, write the file."""
-    from benchmarks import report
-    from lightsweep.core.files import write_whole
     from lightsweep.core.memory import available_cores
-    from lightsweep.runs.run_folder import ROOT
 
     with tempfile.TemporaryDirectory(prefix="lightsweep-benchmark-") as scratch:
         root = Path(scratch) / "images"
@@ -51,21 +48,18 @@ def run(options: Namespace) -> None:
         "size": options.size,
         "mean_file_bytes": file_bytes // options.images,
         "processes": available_cores(),
-        "machine": report.machine("cpu"),
+        "machine": common.describe_machine(),
         "first_start": cold,
         "images_per_second": options.images / cold["seconds"],
         "second_starts": warm,
-        "second_start_seconds": {"median": median(seconds), "min": min(seconds), "max": max(seconds), "n": len(warm)},
+        "second_start_seconds": common.summarize(seconds) | {"n": len(warm)},
     }
     _show(facts)
-    out = options.out or ROOT / "outputs" / "benchmarks" / f"data-{time.strftime('%Y-%m-%d_%H-%M-%S')}.json"
-    out.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(out, json.dumps(facts, indent=1) + "\n")
-    print(out)
+    common.write_facts("data", facts, options.out)
 
 
 def _write(root: Path, images: int, side: int) -> int:
-    """Write the files, of some distinct contents with soft shapes and noise as in photographs; gives their bytes."""
+    """Write the files, of some distinct contents with soft shapes and noise as in photographs; returns their bytes."""
     from PIL import Image
 
     draw = np.random.default_rng(0)
@@ -91,16 +85,10 @@ def _in_a_process(root: Path, size: int) -> dict[str, Any]:
 
 def _read(root: str, size: int) -> dict[str, Any]:
     """Seconds, and bytes of memory: before, at most in this process, and at most in all that decode together."""
-    import hydra
-
-    from lightsweep.app import resolvers
     from lightsweep.config.build import build
-    from lightsweep.runs.run_folder import ROOT
 
-    resolvers.register()
     logging.getLogger("lightsweep").setLevel(logging.WARNING)
-    with hydra.initialize_config_dir(str(ROOT / "conf")):
-        cfg = hydra.compose("train", ["data=image_folder", f"data.root='{root}'", f"data.image_size={size}"])
+    cfg = common.compose(["data=image_folder", f"data.root='{root}'", f"data.image_size={size}"])
     data = build(cfg.data, "data")
     before = _peak()
     with _Watch() as watch:
@@ -150,25 +138,20 @@ def _resident(pid: int) -> int:
 
 
 def _show(facts: dict[str, Any]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    place, cold, warm = facts["machine"], facts["first_start"], facts["second_start_seconds"]
-    table = Table(
+    cold, warm = facts["first_start"], facts["second_start_seconds"]
+    spread = f"{warm['median']:.2f} ({warm['min']:.2f} to {warm['max']:.2f}, n = {warm['n']})"
+    rate = f"{facts['images'] / warm['median']:,.0f}"
+    common.show_table(
         title=f"{facts['images']:,} JPEGs of about {facts['side']} x {facts['side']} pixels,"
         f" {facts['mean_file_bytes'] / 1000:.0f} kB each, to {facts['size']} x {facts['size']}",
-        caption=f"{place['device']}, {facts['processes']} processes; memory: at most, and the share that reading added",
-        title_justify="left",
-        caption_justify="left",
+        caption=f"{facts['machine']['device']}, {facts['processes']} processes; memory: at most, and the share that"
+        " reading added",
+        columns=("", "seconds", "images per second", "peak memory", "of decoding processes"),
+        rows=[
+            ("first start", f"{cold['seconds']:.1f}", f"{facts['images_per_second']:,.0f}", *_memory(cold)),
+            ("second start", spread, rate, *_memory(facts["second_starts"][0])),
+        ],
     )
-    for column in ("", "seconds", "images per second", "peak memory", "of decoding processes"):
-        table.add_column(column, justify="right" if column else "left")
-    table.add_row("first start", f"{cold['seconds']:.1f}", f"{facts['images_per_second']:,.0f}", *_memory(cold))
-    spread = f"{warm['median']:.2f} ({warm['min']:.2f} to {warm['max']:.2f}, n = {warm['n']})"
-    table.add_row(
-        "second start", spread, f"{facts['images'] / warm['median']:,.0f}", *_memory(facts["second_starts"][0])
-    )
-    Console().print(table, highlight=False)
 
 
 def _memory(start: dict[str, Any]) -> tuple[str, str]:

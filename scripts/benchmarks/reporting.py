@@ -1,6 +1,6 @@
 """Reports: seconds and peak memory of src/report.py over many runs, as a whole process.
 
-The runs are made up in a scratch folder, which is removed: results with a whole config each, 24 in a sweep. They have
+The runs are generated in a scratch folder, which is removed: results with a whole config each, 24 in a sweep. They have
 just been written, so they are read from memory, not from a disk.
 """
 
@@ -9,14 +9,15 @@ import random
 import subprocess
 import sys
 import tempfile
-import time
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
-from statistics import median
 from typing import Any
 
+from benchmarks import common
+from lightsweep.runs.run_folder import ROOT
+
 _IN_A_SWEEP = 24
-_BESIDE = ("config.yaml", "metrics.csv", "train.log", "confusion_val.csv", "hparams.yaml")  # empty: nobody reads them
+_EMPTY_FILES = ("config.yaml", "metrics.csv", "train.log", "confusion_val.csv", "hparams.yaml")  # not read
 _FOLDERS = ("checkpoints", ".hydra", "figures")
 # A process of its own starts the command: Linux counts the memory of whoever starts one into that one's peak.
 _STOPWATCH = """
@@ -29,17 +30,13 @@ print(json.dumps({"wall": wall, "cpu": used.ru_utime + used.ru_stime, "peak": us
 
 
 def add_options(parser: ArgumentParser) -> None:
-    parser.add_argument("--runs", type=int, default=10_000, help="folders that are made up")
+    parser.add_argument("--runs", type=int, default=10_000, help="folders that are generated")
     parser.add_argument("--rounds", type=int, default=5, help="reports that are measured, after one that is not")
-    parser.add_argument("--out", type=Path, help="JSON file (default: outputs/benchmarks/report-TIME.json)")
+    common.add_out(parser, "report")
 
 
 def run(options: Namespace) -> None:
     """Measure, print a table, write the file."""
-    from benchmarks import report
-    from lightsweep.core.files import write_whole
-    from lightsweep.runs.run_folder import ROOT
-
     with tempfile.TemporaryDirectory(prefix="lightsweep-benchmark-") as scratch:
         size = write(Path(scratch), options.runs)
         command = [sys.executable, str(ROOT / "src" / "report.py"), scratch]
@@ -47,20 +44,17 @@ def run(options: Namespace) -> None:
     facts = {
         "runs": options.runs,
         "mean_result_bytes": size // options.runs,
-        "machine": report.machine("cpu"),
+        "machine": common.describe_machine(),
         "rounds": rounds,
         "n": len(rounds),
-        "summary": {name: _summary([each[name] for each in rounds]) for name in ("wall", "cpu", "peak")},
+        "summary": {name: common.summarize([each[name] for each in rounds]) for name in ("wall", "cpu", "peak")},
     }
     _show(facts)
-    out = options.out or ROOT / "outputs" / "benchmarks" / f"report-{time.strftime('%Y-%m-%d_%H-%M-%S')}.json"
-    out.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(out, json.dumps(facts, indent=1) + "\n")
-    print(out)
+    common.write_facts("report", facts, options.out)
 
 
 def write(root: Path, runs: int) -> int:
-    """Write the folders of so many runs; gives the bytes of their results."""
+    """Write the folders of so many runs; returns the bytes of their results."""
     config = _config(root)
     draw = random.Random(0)
     written = 0
@@ -69,22 +63,16 @@ def write(root: Path, runs: int) -> int:
         folder = root / f"sweep-{sweep:04}" / f"trial-{trial:04}"
         for name in _FOLDERS:
             (folder / name).mkdir(parents=True)
-        for name in _BESIDE:
+        for name in _EMPTY_FILES:
             (folder / name).touch()
         written += (folder / "result.json").write_text(json.dumps(_result(config, number, draw), indent=1))
     return written
 
 
 def _config(root: Path) -> dict[str, Any]:
-    import hydra
     from omegaconf import OmegaConf
 
-    from lightsweep.app import resolvers
-    from lightsweep.runs.run_folder import ROOT
-
-    resolvers.register()
-    with hydra.initialize_config_dir(str(ROOT / "conf")):
-        cfg = hydra.compose("train", [f"run_dir={root}"])
+    cfg = common.compose([f"run_dir={root}"])
     config = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(config, dict)
     return {str(key): value for key, value in config.items()}
@@ -115,35 +103,26 @@ def _result(config: dict[str, Any], number: int, draw: random.Random) -> dict[st
 
 def _measured(command: list[str]) -> dict[str, float]:
     """Wall and CPU seconds and the most bytes of memory of a command."""
-    told = subprocess.run([sys.executable, "-c", _STOPWATCH, *command], check=True, capture_output=True, text=True)
-    measured = json.loads(told.stdout)
+    done = subprocess.run([sys.executable, "-c", _STOPWATCH, *command], check=True, capture_output=True, text=True)
+    measured = json.loads(done.stdout)
     print(f"{measured['wall']:.2f} s", file=sys.stderr)
     return measured
 
 
-def _summary(values: list[float]) -> dict[str, float]:
-    return {"median": median(values), "min": min(values), "max": max(values)}
-
-
 def _show(facts: dict[str, Any]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    place, summary = facts["machine"], facts["summary"]
-    table = Table(
-        title=f"python src/report.py over {facts['runs']:,} runs, {facts['mean_result_bytes'] / 1000:.1f} kB each,"
-        f" median of n = {facts['n']}",
-        caption=f"{place['device']}, {place['cores']} cores, load {place['load']:.1f}",
-        title_justify="left",
-        caption_justify="left",
-    )
-    for column in ("", "median", "min to max"):
-        table.add_column(column, justify="right" if column else "left")
+    machine = facts["machine"]
+    rows = []
     for name, label, unit, digits in (
         ("wall", "wall seconds", 1, 2),
         ("cpu", "CPU seconds", 1, 2),
         ("peak", "peak memory, MB", 1e6, 0),
     ):
-        low, middle, high = (f"{summary[name][key] / unit:,.{digits}f}" for key in ("min", "median", "max"))
-        table.add_row(label, middle, f"{low} to {high}")
-    Console().print(table, highlight=False)
+        low, middle, high = (f"{facts['summary'][name][key] / unit:,.{digits}f}" for key in ("min", "median", "max"))
+        rows.append((label, middle, f"{low} to {high}"))
+    common.show_table(
+        title=f"python src/report.py over {facts['runs']:,} runs, {facts['mean_result_bytes'] / 1000:.1f} kB each,"
+        f" median of n = {facts['n']}",
+        caption=f"{machine['device']}, {machine['cores']} cores, load {machine['load']:.1f}",
+        columns=("", "median", "min to max"),
+        rows=rows,
+    )

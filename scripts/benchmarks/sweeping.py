@@ -17,8 +17,8 @@ from statistics import median
 from typing import Any
 
 import yaml
-from rich.console import Console
-from rich.table import Table
+
+from benchmarks import common
 
 PARALLEL, SERIAL, TEMPLATE = "lightsweep, pruned", "lightsweep, n_jobs=1, no pruner", "template, official sweeper"
 _SCRIPTS = Path(__file__).resolve().parents[1]
@@ -39,15 +39,11 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument("--pruner", default="median", help="of the parallel sweep, as in hydra/sweeper/pruner")
     parser.add_argument("--precision", default="32-true", choices=("32-true", "bf16-mixed"), help="of our sweeps")
     parser.add_argument("--template-workers", type=int, default=0, help="of the template's DataLoader")
-    parser.add_argument("--out", type=Path, help="JSON file (default: outputs/benchmarks/sweep-TIME.json)")
+    common.add_out(parser, "sweep")
 
 
 def run(options: Namespace) -> None:
     """Measure, print the table, write the file. LIGHTSWEEP_DATA must name a real CIFAR-10."""
-    from benchmarks import report
-    from lightsweep.core.files import write_whole
-    from lightsweep.runs.run_folder import ROOT
-
     if "LIGHTSWEEP_DATA" not in os.environ:
         sys.exit("LIGHTSWEEP_DATA must name the folder of a real CIFAR-10: on generated images no value is the best")
     measured: dict[str, list[dict[str, Any]]] = {PARALLEL: [], SERIAL: [], TEMPLATE: []}
@@ -58,12 +54,10 @@ def run(options: Namespace) -> None:
                 result = _template(options, folder) if name == TEMPLATE else _ours(options, folder, name)
                 rounds.append(result)
                 print(f"round {number + 1}  {name}: {result['seconds']:.0f} s", file=sys.stderr)
-    facts = {"machine": report.machine("cpu"), "options": {k: str(v) for k, v in vars(options).items() if k != "run"}}
-    Console().print(_table(measured, options, facts), highlight=False)
-    out = options.out or ROOT / "outputs" / "benchmarks" / f"sweep-{time.strftime('%Y-%m-%d_%H-%M-%S')}.json"
-    out.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(out, json.dumps({"command": sys.argv[:2], **facts, "sweeps": measured}, indent=1) + "\n")
-    print(out)
+    chosen = {name: str(value) for name, value in vars(options).items() if name != "run"}
+    facts = {"machine": common.describe_machine(), "options": chosen, "sweeps": measured}
+    _show(measured, options, facts["machine"])
+    common.write_facts("sweep", facts, options.out)
 
 
 def _ours(options: Namespace, folder: Path, name: str) -> dict[str, Any]:
@@ -91,7 +85,7 @@ def _ours(options: Namespace, folder: Path, name: str) -> dict[str, Any]:
 
 def _template(options: Namespace, folder: Path) -> dict[str, Any]:
     command = [
-        str(Path(__file__).with_name("template_sweep.py")),
+        str(Path(__file__).with_name("template.py")),
         "-m",
         "hydra/sweeper=optuna",
         "hydra.sweeper.direction=maximize",
@@ -118,7 +112,7 @@ def _timed(command: list[str], folder: Path) -> dict[str, Any]:
 
 
 def _bookkeeping(folder: Path) -> float:
-    """Seconds of a warm trial beside its work: from being asked for to being told, less its epochs and its scoring.
+    """Seconds of a warm trial beside its work: from start to end in the study, less its epochs and its scoring.
 
     Only trials that follow another on the same worker.
     """
@@ -147,30 +141,23 @@ def _cold(trials: list) -> int:
 
 def _spread(values: list[float], form: str) -> str:
     """The median, and of several the least and the largest."""
-    whole = f"{median(values):{form}}"
-    return f"{whole} ({min(values):{form}} to {max(values):{form}})" if len(values) > 1 else whole
+    middle = f"{median(values):{form}}"
+    return f"{middle} ({min(values):{form}} to {max(values):{form}})" if len(values) > 1 else middle
 
 
-def _table(measured: dict[str, list[dict[str, Any]]], options: Namespace, facts: dict[str, Any]) -> Table:
-    place = facts["machine"]
-    table = Table(
-        title=f"{options.trials} trials of {options.epochs} epochs on {options.images:,} images, n = {options.repeats}",
-        caption=f"{place['device']}, {place['cores']} cores, torch {place['versions']['torch']};"
-        f" ours {options.precision}, pruned by {options.pruner}",
-        title_justify="left",
-        caption_justify="left",
-    )
-    for column in ("", "trials a minute", "x template", "best val/acc", "s beside fit and scoring"):
-        table.add_column(column, justify="right" if column else "left")
+def _show(measured: dict[str, list[dict[str, Any]]], options: Namespace, machine: dict[str, Any]) -> None:
+    rows = []
     for name, rounds in measured.items():
         rates = [options.trials / each["seconds"] * 60 for each in rounds]
         ratios = [other["seconds"] / each["seconds"] for each, other in zip(rounds, measured[TEMPLATE], strict=True)]
-        beside = [each["bookkeeping"] for each in rounds if "bookkeeping" in each]
-        table.add_row(
-            name,
-            _spread(rates, ".1f"),
-            _spread(ratios, ".2f"),
-            _spread([each["best_value"] for each in rounds], ".3f"),
-            f"{median(beside):.2f}" if beside else "",
-        )
-    return table
+        overheads = [each["bookkeeping"] for each in rounds if "bookkeeping" in each]
+        best = _spread([each["best_value"] for each in rounds], ".3f")
+        overhead = f"{median(overheads):.2f}" if overheads else ""
+        rows.append((name, _spread(rates, ".1f"), _spread(ratios, ".2f"), best, overhead))
+    common.show_table(
+        title=f"{options.trials} trials of {options.epochs} epochs on {options.images:,} images, n = {options.repeats}",
+        caption=f"{machine['device']}, {machine['cores']} cores, torch {machine['versions']['torch']};"
+        f" ours {options.precision}, pruned by {options.pruner}",
+        columns=("", "trials a minute", "x template", "best val/acc", "s beside fit and scoring"),
+        rows=rows,
+    )

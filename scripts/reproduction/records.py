@@ -9,7 +9,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from lightsweep.core.files import write_whole
+from lightsweep.core.files import write_atomic
 from lightsweep.runs.metrics import read as read_metrics
 from lightsweep.runs.run_folder import ROOT
 
@@ -50,7 +50,7 @@ def write_record(record: Record, file: Path) -> None:
     with FileLock(file.with_name(f".{file.name}.lock")):
         others = [each for each in _read_lines(file) if _key(each) != _key(record)]
         lines = [json.dumps(each, allow_nan=False) + "\n" for each in sorted([*others, record], key=_key)]
-        write_whole(file, "".join(lines))
+        write_atomic(file, "".join(lines))
 
 
 def read_records(experiments: Iterable[Experiment], file: Path) -> dict[str, list[Record]]:

@@ -106,9 +106,9 @@ def test_noise_once_and_for_all_is_a_table_and_not_drawn_again() -> None:
     ("key", "value", "rule"),
     [
         ("flip", 1, "be true or false, got 1"),
-        ("crop", -1, "be a whole number >= 0, got -1"),
-        ("crop", 1.5, "be a whole number >= 0, got 1.5"),
-        ("cutout", -8, "be a whole number >= 0, got -8"),
+        ("crop", -1, "be an integer >= 0, got -1"),
+        ("crop", 1.5, "be an integer >= 0, got 1.5"),
+        ("cutout", -8, "be an integer >= 0, got -8"),
         ("noise", -0.1, "be in [0, 100], got -0.1"),
         ("shift", 1, "be in [0, 1), got 1"),
         ("scale", -0.1, "be in [0, 1), got -0.1"),

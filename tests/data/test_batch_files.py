@@ -96,11 +96,11 @@ def test_a_truncated_file_is_named(tmp_path: Path, share: float) -> None:
         ({"data": np.zeros((20, 3071), np.uint8)}, r"'data' must be uint8 \[N, 3072\]"),
         ({"data": np.zeros((20, 3, 32, 32), np.uint8)}, r"'data' must be uint8 \[N, 3072\]"),
         ({"data": np.zeros((19, 3072), np.uint8)}, "19 images but 20 labels"),
-        ({"labels": [10] * 20}, "'labels' must be a list of whole numbers below 10"),
-        ({"labels": [-1] * 20}, "'labels' must be a list of whole numbers below 10"),
-        ({"labels": ["cat"] * 20}, "'labels' must be a list of whole numbers below 10"),
-        ({"labels": [0.5] * 20}, "'labels' must be a list of whole numbers below 10"),
-        ({"labels": None}, "'labels' must be a list of whole numbers below 10"),
+        ({"labels": [10] * 20}, "'labels' must be a list of integers below 10"),
+        ({"labels": [-1] * 20}, "'labels' must be a list of integers below 10"),
+        ({"labels": ["cat"] * 20}, "'labels' must be a list of integers below 10"),
+        ({"labels": [0.5] * 20}, "'labels' must be a list of integers below 10"),
+        ({"labels": None}, "'labels' must be a list of integers below 10"),
     ],
 )
 def test_wrong_structure_is_named(tmp_path: Path, changes: dict, reason: str) -> None:

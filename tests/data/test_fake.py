@@ -44,12 +44,12 @@ def test_the_nearest_class_mean_of_train_tells_the_classes_of_test_better_than_c
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("data.shape=[3,32]", "data.shape must be three whole numbers >= 1: channels, height, width, got [3, 32]"),
-        ("data.shape=32", "data.shape must be three whole numbers >= 1: channels, height, width, got 32"),
-        ("data.classes=1", "data.classes must be a whole number >= 2, got 1"),
-        ("data.train_images=19", "data.train_images must be a whole number >= 20, got 19"),
-        ("data.test_images=-1", "data.test_images must be a whole number >= 0, got -1"),
-        ("data.data_seed=x", "data.data_seed must be a whole number >= 0, got 'x'"),
+        ("data.shape=[3,32]", "data.shape must be three integers >= 1: channels, height, width, got [3, 32]"),
+        ("data.shape=32", "data.shape must be three integers >= 1: channels, height, width, got 32"),
+        ("data.classes=1", "data.classes must be an integer >= 2, got 1"),
+        ("data.train_images=19", "data.train_images must be an integer >= 20, got 19"),
+        ("data.test_images=-1", "data.test_images must be an integer >= 0, got -1"),
+        ("data.data_seed=x", "data.data_seed must be an integer >= 0, got 'x'"),
     ],
 )
 def test_refuses_what_cannot_be(fake, override: str, message: str) -> None:

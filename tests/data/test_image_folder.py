@@ -336,7 +336,7 @@ def test_a_folder_that_is_no_data_set_is_refused(open_data: Opener, divided: Pat
     ("overrides", "message"),
     [
         (["data.root=null"], "data.root must be a folder with a folder of images for each class, got None"),
-        (["data.image_size=0"], "data.image_size must be a whole number >= 1, got 0"),
+        (["data.image_size=0"], "data.image_size must be an integer >= 1, got 0"),
         (["data.resize=fit"], "data.resize must be one of squash, crop, pad, got 'fit'"),
         (["data.grayscale=1"], "data.grayscale must be true or false, got 1"),
         (["data.test_fraction=1"], "data.test_fraction must be in [0, 1), got 1"),

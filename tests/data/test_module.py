@@ -117,9 +117,9 @@ def test_without_test_images_there_is_no_test_to_score(digits, caplog) -> None:
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["data.batch_size=0"], "data.batch_size must be a whole number >= 1, got 0"),
-        (["data.batch_size=1.5"], "data.batch_size must be a whole number >= 1, got 1.5"),
-        (["data.eval_batch_size=0"], "data.eval_batch_size must be a whole number >= 1, got 0"),
+        (["data.batch_size=0"], "data.batch_size must be an integer >= 1, got 0"),
+        (["data.batch_size=1.5"], "data.batch_size must be an integer >= 1, got 1.5"),
+        (["data.eval_batch_size=0"], "data.eval_batch_size must be an integer >= 1, got 0"),
         (["data.drop_last=1"], "data.drop_last must be true or false, got 1"),
         (["data.val_fraction=1"], "data.val_fraction must be in (0, 1), got 1"),
         (["data.val_fraction=0"], "data.val_fraction must be in (0, 1), got 0"),
@@ -127,12 +127,12 @@ def test_without_test_images_there_is_no_test_to_score(digits, caplog) -> None:
         (["data.val_fraction=1e-6"], "data.val_fraction must leave at least one of"),
         (["data.val_fraction=0.9999", "data.split=first"], "data.val_fraction must leave at least one of"),
         (["data.val_fraction=0.9999"], "data.val_fraction must leave at least one of"),
-        (["data.seed=-1"], "data.seed must be a whole number >= 0, got -1"),
+        (["data.seed=-1"], "data.seed must be an integer >= 0, got -1"),
         (["data.augment=null"], "data.augment must have keys of its own, got None"),
         (["data.split=last"], "data.split must be one of first, random, stratified, got 'last'"),
-        (["data.split_seed=-1"], "data.split_seed must be a whole number in [0, 4294967295], got -1"),
+        (["data.split_seed=-1"], "data.split_seed must be an integer in [0, 4294967295], got -1"),
         (["data.normalize=foo"], "data.normalize must be one of symmetric, channel, feature, got 'foo'"),
-        (["data.max_per_class=0"], "data.max_per_class must be a whole number >= 1, got 0"),
+        (["data.max_per_class=0"], "data.max_per_class must be an integer >= 1, got 0"),
         (["data.sampler=fair"], "data.sampler must be one of shuffle, balanced, got 'fair'"),
         (
             ["data.class_weights=fair"],
@@ -141,7 +141,7 @@ def test_without_test_images_there_is_no_test_to_score(digits, caplog) -> None:
         (["data.class_weights=[1,0]"], "data.class_weights must be in (0, 1e6], got 0"),
         (["data.class_weights=[1,2]"], "data.class_weights must have 10 numbers, one a class, got [1, 2]"),
         (["data.augment.crop=8"], "data.augment.crop must be smaller than the image's side, 8, got 8"),
-        (["data.limit=0"], "data.limit must be a whole number >= 1, got 0"),
+        (["data.limit=0"], "data.limit must be an integer >= 1, got 0"),
         (["data.limit=3"], "data.limit must be at least 20, two images a class, got 3"),
         (
             ["data.limit=25", "data.batch_size=1"],

@@ -58,9 +58,9 @@ def test_the_l2_term_leaves_out_the_head(resmlp) -> None:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("model.width=0", "model.width must be a whole number >= 1, got 0"),
+        ("model.width=0", "model.width must be an integer >= 1, got 0"),
         ("model.depth=1000000", "model.depth must be at most 1000, got 1000000"),
-        ("model.expansion=0.5", "model.expansion must be a whole number in [1, 1000], got 0.5"),
+        ("model.expansion=0.5", "model.expansion must be an integer in [1, 1000], got 0.5"),
         ("model.activation=foo", "model.activation must be one of relu, gelu, tanh, silu, leaky_relu, got 'foo'"),
         ("model.dropout=1", "model.dropout must be in [0, 1), got 1"),
         ("model.drop_path=1", "model.drop_path must be in [0, 1), got 1"),

@@ -55,7 +55,7 @@ def test_strong_frequencies_get_variance_one_and_weak_ones_stay_weak() -> None:
 
 @pytest.mark.parametrize("dct", [0, 9, 4.0, True, [4], [4, 5], [4, 2, 1], [9, 1], ["a", 1], "all"])
 def test_what_the_images_do_not_have_is_refused(dct) -> None:
-    with pytest.raises(ConfigError, match=r"model\.dct must be a whole number in \[1, 8\]"):
+    with pytest.raises(ConfigError, match=r"model\.dct must be an integer in \[1, 8\]"):
         input_layer((1, 8, 8), dct, 0.1)
 
 

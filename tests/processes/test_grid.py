@@ -32,7 +32,7 @@ def test_not_a_single_good_job_leaves_nothing(train, tmp_path):
     ended = train(*RUN, "seed=-1,-2")
 
     assert ended.code == 1
-    assert ended.lines == [f"job {job}: seed must be a whole number >= 0, got {-1 - job}" for job in range(2)]
+    assert ended.lines == [f"job {job}: seed must be an integer >= 0, got {-1 - job}" for job in range(2)]
     assert not (tmp_path / "grid").exists()
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from lightsweep.config import hydra_keys, table, typed
+from lightsweep.config import allowlist, hydra_keys, typed
 from lightsweep.core.errors import ConfigError
 
 GLOBAL = "# @package _global_\n"
@@ -355,7 +355,7 @@ def look(typed_keys: list[str], **hydra: Any) -> None:
                 "run": {"dir": "outputs/x"},
                 "sweep": {"dir": "outputs/y", "subdir": "0"},
                 "runtime": {},
-                "launcher": {"_target_": table.SLOTS["hydra.launcher"].names[0]},
+                "launcher": {"_target_": allowlist.NODES["hydra.launcher"].names[0]},
                 "sweeper": {},
                 "output_subdir": ".hydra",
                 **hydra,
@@ -363,7 +363,7 @@ def look(typed_keys: list[str], **hydra: Any) -> None:
         }
     )
     raw: Any = OmegaConf.to_container(config)
-    hydra_keys.check(raw, typed.read(typed_keys).holding_in(raw))
+    hydra_keys.check_hydra_keys(raw, typed.read(typed_keys).holding_in(raw))
 
 
 PERSONS_OWN = {
@@ -491,7 +491,7 @@ def test_best_yaml_finds_its_folders_again(tmp_path: Path) -> None:
 
 
 def test_a_trusted_package_may_hold_configs(monkeypatch) -> None:
-    monkeypatch.setattr(table, "TRUSTED", ("mine.*",))
+    monkeypatch.setattr(allowlist, "TRUSTED", ("mine.*",))
     hydra_keys.check_search_path(["pkg://mine.conf", "pkg://mine/conf"], typed.Typed())
     with pytest.raises(ConfigError):
         hydra_keys.check_search_path(["pkg://yours.conf"], typed.Typed())

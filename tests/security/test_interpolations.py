@@ -4,11 +4,11 @@ import sys
 
 import pytest
 from omegaconf import OmegaConf
+from test_configs import CONF
 
 from lightsweep.app import resolvers
-from lightsweep.config import interpolations, typed
+from lightsweep.config import permissions, typed
 from lightsweep.core.errors import ConfigError
-from test_configs import CONF
 
 
 @pytest.fixture(autouse=True)
@@ -40,7 +40,7 @@ def test_what_is_typed_may_be_read(monkeypatch) -> None:
 def test_conf_reads_only_what_is_listed() -> None:
     texts = [file.read_text() for file in CONF.rglob("*.yaml")]
     named = {name for text in texts for name in typed.read([text.replace("\n", " ")]).variables}
-    assert named == interpolations.READABLE
+    assert named == permissions.READABLE
 
 
 @pytest.mark.parametrize("module", ["antigravity", "this", "lightsweep.nowhere"])
@@ -66,4 +66,4 @@ def test_no_object_is_made(text: str) -> None:
 
 def test_the_error_is_ours() -> None:
     with pytest.raises(ConfigError):
-        interpolations._env("HOME")
+        permissions._env("HOME")

@@ -52,7 +52,7 @@ def test_inside_of_a_mapping_it_is_refused(launch, argument: str) -> None:
 
 
 def test_what_hydra_is_given_holds_a_reference() -> None:
-    taken = secrets.take_out(
+    taken = secrets.move_to_environment(
         ["sweep=quick", "hydra.sweeper.storage=postgresql://me:hunter2@h/x", "--config-dir", "x://y"]
     )
     assert taken == ["sweep=quick", "hydra.sweeper.storage=${lightsweep.storage:}", "--config-dir", "x://y"]
@@ -61,14 +61,14 @@ def test_what_hydra_is_given_holds_a_reference() -> None:
 
 def test_a_file_is_no_secret() -> None:
     line = "hydra.sweeper.storage=sqlite:///study.db"
-    assert secrets.take_out([line]) == [line]
-    assert secrets.address_of("sqlite:///study.db") == "sqlite:///study.db"
+    assert secrets.move_to_environment([line]) == [line]
+    assert secrets.resolve_storage("sqlite:///study.db") == "sqlite:///study.db"
 
 
 def test_an_address_travels_as_a_reference(monkeypatch) -> None:
     url = "postgresql://me:hunter2@h/x"
     monkeypatch.setenv(secrets.VARIABLE, url)
-    address = Address(secrets.place(), "study")
+    address = Address(secrets.storage_reference(), "study")
     assert "hunter2" not in repr(address)
     assert address.url == url
     assert "hunter2" not in str(turns_at(address))
@@ -90,7 +90,7 @@ def test_an_address_travels_as_a_reference(monkeypatch) -> None:
     ],
 )
 def test_messages_are_redacted(text: str, shown: str) -> None:
-    assert secrets.redacted(text) == shown
+    assert secrets.redact(text) == shown
 
 
 def test_the_environment_names_a_study_without_typing(launch, tmp_path: Path, monkeypatch) -> None:
@@ -107,12 +107,14 @@ def test_the_environment_names_a_study_without_typing(launch, tmp_path: Path, mo
 def test_whatever_letters_a_password_has(monkeypatch, password: str) -> None:
     url = f"postgresql://me:{password}@host/x?password={password}"
     monkeypatch.setenv(secrets.VARIABLE, url)
-    assert password not in secrets.redacted(f"cannot reach {url} as me with {password}")
+    assert password not in secrets.redact(f"cannot reach {url} as me with {password}")
 
 
 @pytest.mark.parametrize("url", ["sqlite+pysqlcipher://:hunter2@/x.db", "postgresql://h/x", "mysql://me:hunter2@h/x"])
 def test_only_plain_files_stay_on_the_command_line(url: str) -> None:
-    assert secrets.take_out([f"hydra.sweeper.storage={url}"]) == ["hydra.sweeper.storage=${lightsweep.storage:}"]
+    assert secrets.move_to_environment([f"hydra.sweeper.storage={url}"]) == [
+        "hydra.sweeper.storage=${lightsweep.storage:}"
+    ]
 
 
 @pytest.mark.parametrize(

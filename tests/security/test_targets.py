@@ -6,7 +6,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from lightsweep.config import table, targets
+from lightsweep.config import allowlist, permissions
 from lightsweep.config.build import build
 from lightsweep.core.errors import ConfigError
 from lightsweep.training import checkpoints
@@ -63,7 +63,7 @@ ATTACKS: dict[str, dict[str, Any]] = {
     "lightsweep.training.optimization.checks.ConfigError": {},
     "lightsweep.training.optimization.cos": {"_args_": [1.0]},
     "lightsweep.training.checkpoints.load": {"path": "{pickle}"},
-    "lightsweep.core.files.write_whole": {"path": "{victim}", "text": "x"},
+    "lightsweep.core.files.write_atomic": {"path": "{victim}", "text": "x"},
     "lightsweep.runs.folder_hooks.discard_folder": {"folder": "{home}"},
     "lightsweep.data.cifar.CIFAR10DataModule.load_from_checkpoint": {"checkpoint_path": "{pickle}"},
     "lightsweep.data.cifar.pickle.load": {"file": "{pickle}"},
@@ -72,7 +72,7 @@ ATTACKS: dict[str, dict[str, Any]] = {
     "hydra_plugins.hydra_optuna_sweeper._impl.instantiate": {"config": {"_target_": "os.system"}},
     "train.main": {},
 }
-SLOTS = [key.replace("*", "some") for key in table.SLOTS]
+SLOTS = [key.replace("*", "some") for key in allowlist.NODES]
 REFUSED = r"must be in the table|must not have a _target_|must be left out"
 
 
@@ -80,7 +80,7 @@ REFUSED = r"must be in the table|must not have a _target_|must be left out"
 def test_every_attack_is_refused_in_every_slot_and_form(scene, target: str) -> None:
     plain = scene.filled({"_target_": target} | ATTACKS[target])
     for key in SLOTS:
-        legitimate = next(iter(table.slot(key.split(".")).names))
+        legitimate = next(iter(allowlist.find_node(key.split(".")).names))
         for node in (
             plain,
             plain | {"_partial_": True},
@@ -95,7 +95,7 @@ def test_every_attack_is_refused_in_every_slot_and_form(scene, target: str) -> N
 
 @pytest.mark.parametrize(("key", "other"), [("model", "data"), ("optimizer", "model"), ("callbacks.x", "trainer")])
 def test_what_belongs_elsewhere_is_refused(key: str, other: str) -> None:
-    node = OmegaConf.create({"_target_": table.SLOTS[other].names[0]})
+    node = OmegaConf.create({"_target_": allowlist.NODES[other].names[0]})
     with pytest.raises(ConfigError, match=rf"^{key}\._target_ must be in the table"):
         build(node, key)
 
@@ -109,13 +109,13 @@ def test_where_no_object_stands_nothing_is_called(key: str) -> None:
     for part in reversed(key.split(".")):
         tree = {part: tree}
     with pytest.raises(ConfigError, match=rf"^{key} must not have a _target_"):
-        targets.check(tree)
+        permissions.check_targets(tree)
 
 
 @pytest.mark.parametrize("name", [5, None, ["os.system"], {"a": 1}, "${x}", "os.system ", "", "lightsweep.nets.MLP\n"])
 def test_a_name_is_a_name(name: Any) -> None:
     with pytest.raises(ConfigError, match=r"^model\._target_ must be"):
-        targets.check({"model": {"_target_": name}})
+        permissions.check_targets({"model": {"_target_": name}})
 
 
 def test_an_interpolation_cannot_become_something_else_after_the_check() -> None:
@@ -124,7 +124,7 @@ def test_an_interpolation_cannot_become_something_else_after_the_check() -> None
 
 
 def test_trusted_names_may_be_functions_and_nested(monkeypatch) -> None:
-    monkeypatch.setattr(table, "TRUSTED", ("collections.OrderedDict", "datetime.*"))
+    monkeypatch.setattr(allowlist, "TRUSTED", ("collections.OrderedDict", "datetime.*"))
     node = {"_target_": "collections.OrderedDict", "a": {"_target_": "datetime.timedelta", "_args_": [1]}}
     made = build(OmegaConf.create(node), "model")
     assert made["a"].days == 1

@@ -9,12 +9,12 @@ import yaml
 from hydra.utils import get_object
 from omegaconf import OmegaConf
 
-from lightsweep.config import table, targets
+from lightsweep.config import allowlist, permissions
 from lightsweep.config.build import build
 from lightsweep.core.errors import ConfigError
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
-ENTRIES = [(key, name) for key, slot in table.SLOTS.items() for name in slot.names]
+ENTRIES = [(key, name) for key, slot in allowlist.NODES.items() for name in slot.names]
 # Of launchers and sweepers only the name is compared here: Hydra builds them, and `hydra_keys` looks at their values.
 BUILT = [(key, name) for key, name in ENTRIES if key not in ("hydra.launcher", "hydra.sweeper")]
 # What such a class needs to be built at all.
@@ -53,10 +53,10 @@ HOSTILE = (
 def test_our_configs_name_nothing_else() -> None:
     named = {}
     for file in CONF.rglob("*.yaml"):
-        for name in targets.names(yaml.safe_load(file.read_text())):
+        for name in permissions.find_targets(yaml.safe_load(file.read_text())):
             named[name] = file
     assert named
-    everything = {name for slot in table.SLOTS.values() for name in slot.names}
+    everything = {name for slot in allowlist.NODES.values() for name in slot.names}
     assert {name: str(file) for name, file in named.items() if name not in everything} == {}
 
 
@@ -71,7 +71,7 @@ def test_a_name_is_exact_and_stands_for_what_the_slot_says(key: str, name: str) 
     assert "*" not in name
     if name.startswith("hydra_plugins.") and "_launcher." in name:
         pytest.importorskip(name.rpartition(".")[0], reason="needs the extras: pip install -e '.[services]'")
-    thing, slot = get_object(name), table.SLOTS[key]
+    thing, slot = get_object(name), allowlist.NODES[key]
     if name in slot.functions:
         assert inspect.isfunction(thing)
         assert f"{thing.__module__}.{thing.__qualname__}" == name
@@ -124,6 +124,8 @@ def test_an_entry_takes_keywords_only(scene, key: str, name: str, extra: dict[st
 
 
 def test_trust_is_exact_or_a_package(monkeypatch) -> None:
-    monkeypatch.setattr(table, "TRUSTED", ("mine.*", "other.Net"))
-    assert all(map(table.is_trusted, ("mine", "mine.Net", "mine.deep.Net", "other.Net")))
-    assert not any(map(table.is_trusted, ("minerva.Net", "other", "other.Net.method", "my.mine.Net", "", "torch.load")))
+    monkeypatch.setattr(allowlist, "TRUSTED", ("mine.*", "other.Net"))
+    assert all(map(allowlist.is_trusted, ("mine", "mine.Net", "mine.deep.Net", "other.Net")))
+    assert not any(
+        map(allowlist.is_trusted, ("minerva.Net", "other", "other.Net.method", "my.mine.Net", "", "torch.load"))
+    )

@@ -10,7 +10,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 from lightsweep.core.errors import ConfigError
-from lightsweep.core.nearest import guess
+from lightsweep.core.text import did_you_mean
 from lightsweep.sweeper import optuna_private, plan, session
 from lightsweep.sweeper.plan import Settings
 
@@ -41,4 +41,6 @@ def _check_keys(settings: dict[str, Any]) -> None:
     known = [field.name for field in fields(Settings)]
     for name in sorted(settings.keys() - set(known)):
         key = f"hydra.sweeper.{name}"
-        raise ConfigError(f"{key}: no config has this key{guess(key, [f'hydra.sweeper.{each}' for each in known])}")
+        raise ConfigError(
+            f"{key}: no config has this key{did_you_mean(key, [f'hydra.sweeper.{each}' for each in known])}"
+        )

@@ -23,8 +23,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from lightsweep.config import loader, processes, slips, typed
-from lightsweep.core import links, memory, secrets, signals
+from lightsweep.config import loader, mistakes, processes, typed
+from lightsweep.core import memory, paths, secrets, signals
 from lightsweep.core.errors import ConfigError, DataChanged, Diverged, Interrupted, RunFailed, SweepRefused
 from lightsweep.core.text import printable
 from lightsweep.runs import folder_hooks, run_folder, saved_config
@@ -54,7 +54,7 @@ def launch(main: Callable[[], Any]) -> None:
         with signals.as_exceptions(to_the_end=True):
             loader.install()
             _let_jobs_find_modules()
-            slips.check(sys.argv[1:])
+            mistakes.check_arguments(sys.argv[1:])
             sys.argv[1:] = prepare(sys.argv[1:])
             typed.declare(said := typed.read(sys.argv[1:]))
             _check_links(said)
@@ -75,9 +75,7 @@ def launch(main: Callable[[], Any]) -> None:
             sys.exit(0)  # so has the first process, which says so; Lightning would kill it for another code of ours
         if getattr(error, "told", None) != _this_process():  # not by a launcher's job elsewhere, which nobody reads
             which = f"job {error.job}: " if hasattr(error, "job") else ""  # of a grid, run by a launcher
-            print(
-                printable(secrets.redacted(which + line)), file=sys.stderr
-            )  # it may quote what no terminal should obey
+            print(printable(secrets.redact(which + line)), file=sys.stderr)  # it may quote what no terminal should obey
         sys.exit(1)
 
 
@@ -117,7 +115,7 @@ def job(folder: Path, *, fresh: bool) -> Iterator[None]:
         if HydraConfig.get().mode == RunMode.MULTIRUN and not said_elsewhere and (line := describe(error)):
             error.job = HydraConfig.get().job.num  # type: ignore[attr-defined]
             error.told = _this_process()  # type: ignore[attr-defined]
-            print(printable(f"job {error.job}: {secrets.redacted(line)}"), file=sys.stderr)  # type: ignore[attr-defined]
+            print(printable(f"job {error.job}: {secrets.redact(line)}"), file=sys.stderr)  # type: ignore[attr-defined]
         if error is caught:
             raise
         raise error from caught
@@ -169,7 +167,7 @@ def prepare(arguments: list[str]) -> list[str]:
     """
     _refuse_no_choice(arguments)
     _refuse_rerun(arguments)
-    arguments = secrets.take_out(arguments)
+    arguments = secrets.move_to_environment(arguments)
     resumed = _last_value(arguments, "resume")
     sweep = _last_value(arguments, "sweep")
     multirun = bool({"-m", "--multirun"} & set(arguments))
@@ -290,7 +288,7 @@ def _check_links(said: typed.Typed) -> None:
     for key in ("hydra.run.dir", "hydra.sweep.dir"):
         for value in said.values.get(key, ()):
             if isinstance(value, str) and "${" not in value:
-                links.check(Path(value), within=Path(value))
+                paths.check_links(Path(value), within=Path(value))
     for value in said.values.get("hydra.sweep.dir", ()):
         ours = {"sweep", "hydra/sweeper"} & said.values.keys()  # whose jobs have folders that nobody could foresee
         if not ours and (Path(str(value)) / ".submitit").exists():

@@ -49,10 +49,10 @@ class Parser(argparse.ArgumentParser):
         )
 
 
-def whole(text: str) -> int:
-    """An option's value, a whole number >= 1."""
+def positive_integer(text: str) -> int:
+    """An option's value, an integer >= 1."""
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number >= 1, got {text!r}")
+        raise argparse.ArgumentTypeError(f"must be an integer >= 1, got {text!r}")
     return int(text)
 
 
@@ -90,7 +90,7 @@ def launch(main: Callable[[], int]) -> None:
     except (ConfigError, RunFailed, OSError) as error:
         if os.environ.get("HYDRA_FULL_ERROR", "0") == "1":
             raise
-        line = secrets.redacted(describe(error))
+        line = secrets.redact(describe(error))
         print(printable(line), file=sys.stderr)  # it may quote a name that no terminal should obey
         code = 1
     sys.exit(code)

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
-from lightsweep.config import interpolations
-from lightsweep.core.secrets import place as storage_place
+from lightsweep.config import permissions
+from lightsweep.core.metrics import mode_of
+from lightsweep.core.secrets import storage_reference as storage_place
 from lightsweep.runs import saved_config
-from lightsweep.runs.metrics import mode_of
 from lightsweep.runs.run_folder import OUTPUTS, ROOT, split_name
 
 
@@ -24,7 +24,7 @@ def register() -> None:
     Optuna's words. ``group:FOLDER`` and ``name:FOLDER`` are what a tracker calls a run. ``storage:`` stands
     for the address in LIGHTSWEEP_STORAGE, if there is one. OmegaConf's own resolvers are restricted.
     """
-    interpolations.restrict()
+    permissions.restrict_interpolations()
     OmegaConf.register_resolver("lightsweep.storage", storage_place, replace=True)
     OmegaConf.register_resolver("lightsweep.root", _in_root, replace=True)
     OmegaConf.register_resolver("lightsweep.run_id", lambda: secrets.token_hex(2), use_cache=True, replace=True)

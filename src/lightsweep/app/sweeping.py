@@ -10,7 +10,8 @@ from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 
 from lightsweep.core.errors import ConfigError
-from lightsweep.core.overrides import override
+from lightsweep.core.metrics import FINAL, compared_names
+from lightsweep.core.overrides import format_override
 from lightsweep.sweeper.application import Application
 
 if TYPE_CHECKING:
@@ -81,8 +82,12 @@ class Training(Application):
     # They follow from the metric; configs of earlier versions have them.
     derived_keys = ("monitor.mode", "scheduler.mode", "callbacks.early_stopping.mode", "callbacks.checkpoint.mode")
     not_in_best = ("hydra", "run_dir", "resume", "test", "sweep", "experiment")
-    columns = ("val/acc", "val/f1", "val/loss", "train/acc", "best_epoch", "epochs", "params", "seconds")
-    scores = tuple(f"{part}/{measure}" for measure in ("acc", "f1", "balanced_acc", "loss") for part in ("val", "test"))
+    columns = (*compared_names("val"), *compared_names("train"), "best_epoch", "epochs", "params", "seconds")
+    scores = tuple(
+        f"{part}/{metric.name}"
+        for metric in sorted(FINAL, key=lambda metric: not metric.is_share)  # accuracies first
+        for part in ("val", "test")
+    )
 
     records = ("result.json", "metrics.csv", "data.json")
 
@@ -102,23 +107,23 @@ class Training(Application):
     def find_function(self, name: str, key: str) -> Any:
         from hydra.utils import instantiate
 
-        from lightsweep.config import table
-        from lightsweep.config.build import explain
+        from lightsweep.config import allowlist
+        from lightsweep.config.build import config_error
 
         try:
-            return instantiate({"_target_": name, "_partial_": True}, _execution_whitelist_=list(table.TRUSTED))
+            return instantiate({"_target_": name, "_partial_": True}, _execution_whitelist_=list(allowlist.TRUSTED))
         except HydraException as error:
-            raise explain(error, key) from error
+            raise config_error(error, key) from error
 
     def takes_list(self, config: Mapping[str, Any], key: str) -> bool:
         """Whether the class that the value goes to says that it takes a list, or does not say."""
-        from lightsweep.config import class_arguments
+        from lightsweep.config.build import find_parameters
 
         node: Any = OmegaConf.select(OmegaConf.create(dict(config)), key.rpartition(".")[0] or key)
         target, name = (node.get("_target_") if isinstance(node, DictConfig) else None), key.rpartition(".")[2]
         if not isinstance(target, str):
             return False
-        parameters = class_arguments.parameters_of(target)
+        parameters = find_parameters(target)
         if parameters is None or name not in parameters:
             return True
         annotation = parameters[name].annotation
@@ -143,15 +148,15 @@ class Training(Application):
             )
 
     def check_config(self, config: DictConfig, overrides: Sequence[str], *, in_this_process: bool) -> None:
-        from lightsweep.app import preflight
+        from lightsweep.app import validation
 
-        preflight.check(config, list(overrides))
+        validation.check_config(config, list(overrides))
         _check_one_process(config, in_this_process)
 
     def check_drawn(self, config: DictConfig) -> None:
-        from lightsweep.config import class_arguments
+        from lightsweep.config.build import check_arguments
 
-        class_arguments.check(config)
+        check_arguments(config)
 
     def check_plan(self, plan: "Plan", *, in_this_process: bool) -> None:
         _check_trainers(plan, in_this_process)
@@ -205,7 +210,7 @@ def _check_trainers(plan: "Plan", in_this_process: bool) -> None:
         under = plan.space.fixed if parameter.condition is None else (*plan.space.fixed, parameter.condition)
         for value in ends(parameter.distribution):
             try:
-                config = plan.compose((*under, override(parameter.key, value)))
+                config = plan.compose((*under, format_override(parameter.key, value)))
             except MissingConfigException:  # there is no such choice
                 raise
             except (HydraException, ConfigError):  # a choice that does not go with what is fixed costs its own trials

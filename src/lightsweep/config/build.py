@@ -2,25 +2,106 @@
 
 import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from lightsweep.config import class_arguments, interpolations, paths, table, targets
+from lightsweep.config import allowlist, permissions
 from lightsweep.core.errors import ConfigError
+from lightsweep.core.paths import ROOT
+from lightsweep.core.text import did_you_mean
 
-interpolations.restrict()
+_OWN = "lightsweep."
+_MOST_LISTED = 12
+
+
+def check_arguments(cfg: DictConfig) -> None:
+    """Compare every node that the table has a slot for.
+
+    Raises:
+        ConfigError: a class has no such argument, or nothing of this kind may stand there; names the key.
+    """
+    plain: Any = OmegaConf.to_container(cfg, resolve=False)
+    for key, node in _nodes(plain, ""):
+        check_node_arguments(key, node)
+
+
+def check_node_arguments(key: str, node: Mapping[str, Any]) -> None:
+    """Compare one node, without those below it.
+
+    Raises:
+        ConfigError: its class has no such argument.
+    """
+    target, slot = node.get(permissions.TARGET), allowlist.find_node(key.split("."))
+    if not isinstance(target, str) or not (allowlist.is_trusted(target) or (slot and target in slot.names)):
+        return  # nothing is imported that the table does not have
+    strange = [str(name) for name in node if not str(name).startswith("_") and name not in _known().get(target, ())]
+    if not strange or (taken := find_parameters(target)) is None:
+        return
+    for name in strange:
+        if name not in taken:
+            near = did_you_mean(f"{key}.{name}", [f"{key}.{each}" for each in taken])
+            takes = f"; it takes {', '.join(taken) or 'none'}" if len(taken) <= _MOST_LISTED else ""
+            raise ConfigError(f"{key}.{name}: {target} has no such argument{near or takes}")
+
+
+def find_parameters(name: str) -> Mapping[str, inspect.Parameter] | None:
+    """What the class or function of this name takes; None where it takes any name, or cannot be imported."""
+    try:
+        return _parameters(get_object(name))
+    except Exception:  # whatever somebody's module raises: it is said where the object is built
+        return None
+
+
+def _parameters(target: Callable) -> Mapping[str, inspect.Parameter] | None:
+    """None also where it does not say."""
+    try:
+        found = dict(inspect.signature(target).parameters)
+    except (TypeError, ValueError):  # written in C
+        return None
+    if all(each.kind != inspect.Parameter.VAR_KEYWORD for each in found.values()):
+        return found
+    if not (inspect.isclass(target) and target.__module__.startswith(_OWN)):
+        return None
+    for base in target.__mro__[1:]:  # ours hand the rest on to their base
+        if "__init__" in vars(base):
+            further = _parameters(base)
+            return None if further is None else {**further, **found}
+    return None
+
+
+def _nodes(node: Any, key: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    for name, value in node.items() if isinstance(node, Mapping) else ():
+        below = f"{key}.{name}" if key else str(name)
+        if isinstance(value, Mapping) and below != "hydra":
+            yield below, value
+            yield from _nodes(value, below)
+
+
+@cache
+def _known() -> Mapping[str, frozenset[str]]:
+    """The arguments that the files of conf/ give to each ``_target_``, those that a group shares among them."""
+    found: dict[str, set[str]] = {}
+    for file in sorted((ROOT / "conf").glob("[!eh]*/*.yaml")):  # neither experiments nor Hydra's
+        shared = {name for common in file.parent.glob("_*.yaml") for name in map(str, OmegaConf.load(common))}
+        for key, node in _nodes({"": OmegaConf.to_container(OmegaConf.load(file), resolve=False)}, ""):
+            if isinstance(target := node.get(permissions.TARGET), str):
+                found.setdefault(target, set()).update(map(str, node), shared if key == "" else ())
+    return {target: frozenset(names) for target, names in found.items()}
+
+
+permissions.restrict_interpolations()
 
 # What Hydra advises is for programmers; a person at the command line can do this.
 _ADVICE: dict[str, Any] = {
     r"Target '([^']*)'( \(resolved from '[^']*'\))? is not in the Hydra execution whitelist\."
     r" Pass _execution_whitelist_ from trusted code to allow expected targets\.": (
-        lambda found: f"{found[1]}{found[2] or ''} must not be called: {table.advice(found[1])}"
+        lambda found: f"{found[1]}{found[2] or ''} must not be called: {allowlist.describe_trust(found[1])}"
     ),
     r"(No module named .*?\)) Are you sure that module .* is installed\?": (
         r"\1: is it installed? PYTHONPATH=. finds the modules of this folder"
@@ -40,10 +121,10 @@ def build(node: DictConfig, key: str, *, folder: Path | None = None, **objects: 
     """
     with _naming(key):
         values = _plain(node, key)
-        targets.check(values, key)
+        permissions.check_targets(values, key)
         if folder is not None:
-            paths.check(values, key, folder)
-        allowed = [*_locate(values, key), *table.TRUSTED]
+            permissions.check_paths(values, key, folder)
+        allowed = [*_locate(values, key), *allowlist.TRUSTED]
         return instantiate(values, **objects, _convert_="all", _execution_whitelist_=allowed)
 
 
@@ -83,17 +164,17 @@ def _locate(node: Any, key: str) -> list[str]:
     if not isinstance(node, dict):
         return []
     found: list[str] = []
-    name = node.get(targets.TARGET)
-    slot = table.slot(key.split("."))
-    if name is not None and slot is not None and not table.is_trusted(name):
+    name = node.get(permissions.TARGET)
+    slot = allowlist.find_node(key.split("."))
+    if name is not None and slot is not None and not allowlist.is_trusted(name):
         found += _as_listed(name, slot, key)
-        class_arguments.check_node(key, node)
+        check_node_arguments(key, node)
     for argument, value in node.items():
         found += _locate(value, f"{key}.{argument}")
     return found
 
 
-def _as_listed(name: str, slot: table.Slot, key: str) -> list[str]:
+def _as_listed(name: str, slot: allowlist.AllowedNode, key: str) -> list[str]:
     thing = get_object(name)
     own_name = f"{getattr(thing, '__module__', '')}.{getattr(thing, '__qualname__', '')}"
     if name in slot.functions:
@@ -115,7 +196,7 @@ def _naming(key: str) -> Iterator[None]:
         raise _config_error(error, key) from error
 
 
-def explain(error: BaseException, key: str) -> ConfigError:
+def config_error(error: BaseException, key: str) -> ConfigError:
     """A library's complaint about its arguments, as one line that begins with the key."""
     return ConfigError(f"{key}: {_one_line(error)}")
 
@@ -124,7 +205,7 @@ def _config_error(error: BaseException, key: str) -> ConfigError:
     origin = error.__cause__ or error
     if isinstance(origin, OSError):
         raise origin
-    return ConfigError(_one_line(origin)) if isinstance(origin, ConfigError) else explain(origin, key)
+    return ConfigError(_one_line(origin)) if isinstance(origin, ConfigError) else config_error(origin, key)
 
 
 def _one_line(error: BaseException) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from lightsweep.config import table, targets
+from lightsweep.config import allowlist, permissions
 from lightsweep.config.typed import Typed
 from lightsweep.core.errors import ConfigError
 from lightsweep.core.paths import OUTPUTS, is_inside
@@ -78,7 +78,7 @@ _RAY: tuple[Any, ...] = (
 )  # the plugin's own default
 
 
-def check(config: Mapping[str, Any], typed: Typed) -> None:
+def check_hydra_keys(config: Mapping[str, Any], typed: Typed) -> None:
     """See that no key below ``hydra`` does what only the person at the command line may ask for.
 
     Args:
@@ -240,7 +240,7 @@ class _Look:
         self._check_storage(node)
         self._check_preload(node)
         function = node.get("custom_search_space")
-        if function is not None and not (isinstance(function, str) and table.is_trusted(function)):
+        if function is not None and not (isinstance(function, str) and allowlist.is_trusted(function)):
             raise ConfigError(
                 f"hydra.sweeper.custom_search_space must be a function that LIGHTSWEEP_TRUST names, got {function!r}"
             )
@@ -258,7 +258,9 @@ class _Look:
             )
         if not isinstance(sampler, Mapping | None) or _holds_interpolation(sampler):
             raise ConfigError("hydra.sweeper.sampler must be plain values for hydra/sweeper=optuna")
-        if storage is not None and any(str(name).endswith("CmaEsSampler") for name in targets.names(sampler)):
+        if storage is not None and any(
+            str(name).endswith("CmaEsSampler") for name in permissions.find_targets(sampler)
+        ):
             raise ConfigError(
                 "hydra/sweeper/sampler=cmaes keeps pickles in a study, which hydra/sweeper=optuna would run:"
                 " leave hydra.sweeper.storage out, or take hydra/sweeper=lightsweep"
@@ -269,7 +271,7 @@ class _Look:
         if modules is None or self.typed.covers("hydra.sweeper.preload"):
             return
         for module in modules if isinstance(modules, list) else [modules]:
-            if module not in _PRELOADED and not (isinstance(module, str) and table.is_trusted(module)):
+            if module not in _PRELOADED and not (isinstance(module, str) and allowlist.is_trusted(module)):
                 raise ConfigError(
                     f"hydra.sweeper.preload must be typed, or hold modules that LIGHTSWEEP_TRUST names, got {module!r}"
                 )
@@ -282,7 +284,7 @@ class _Look:
         return node
 
 
-def check_files(config: Mapping[str, Any]) -> None:
+def check_hydra_of_files(config: Mapping[str, Any]) -> None:
     """See that config files set nothing of what Hydra itself sets: later code believes it.
 
     Args:
@@ -319,7 +321,7 @@ def check_search_path(entries: Any, typed: Typed) -> None:
             raise ConfigError(f"hydra.searchpath must hold no interpolation, got {entry!r}")
         scheme, separator, rest = str(entry).partition("://")
         package = rest.replace("/", ".").strip(".")
-        if separator and scheme != "file" and not (scheme == "pkg" and table.is_trusted(package)):
+        if separator and scheme != "file" and not (scheme == "pkg" and allowlist.is_trusted(package)):
             raise ConfigError(
                 f"hydra.searchpath must hold folders, or packages that LIGHTSWEEP_TRUST names, got {entry!r}"
             )
@@ -341,7 +343,7 @@ def _check_keys(key: str, node: Mapping[str, Any], allowed: set[str]) -> None:
 def _check_formatter(key: str, formatter: Mapping[str, Any]) -> None:
     """Texts only: ``()`` and ``class`` would call something with them."""
     factory = formatter.get("()")
-    if factory is not None and factory != "colorlog.ColoredFormatter" and not table.is_trusted(str(factory)):
+    if factory is not None and factory != "colorlog.ColoredFormatter" and not allowlist.is_trusted(str(factory)):
         raise ConfigError(f"{key}.() must be left out, or be named by LIGHTSWEEP_TRUST, got {factory!r}")
     if factory is None or factory == "colorlog.ColoredFormatter":
         _check_keys(key, formatter, _FORMATTER if factory is None else _COLORLOG)

@@ -5,18 +5,197 @@ by nature: further arguments of a class, which `class_arguments` compares with w
 that brings its own ``_target_``; a group that is appended; and Hydra's own keys.
 """
 
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
+from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.types import Override, Sweep
+from omegaconf import DictConfig, OmegaConf
 from omegaconf._utils import split_key
 
-from lightsweep.config.config_files import SWEEPER, Files, Parts, UnknownKey, has, is_read
-from lightsweep.config.targets import TARGET
-from lightsweep.core.nearest import guess
+from lightsweep.config.permissions import TARGET
+from lightsweep.core.errors import ConfigError
+from lightsweep.core.paths import ROOT
+from lightsweep.core.text import did_you_mean
+
+Parts = tuple[str, ...]
+# Of Hydra's own keys; what is searched is a key of the run.
+_PROPOSED = re.compile(r"hydra\.(sweeper(?!\.(params|when)\.)|launcher|run\.dir|sweep\.dir)")
+SWEEPER = "hydra/sweeper/lightsweep"
+_PRIMARY = "train"
+_BEST = "best"  # a sweep's best.yaml; one of an earlier version may hold keys that did nothing
+_GLOBAL = ("experiment", "sweep")  # groups whose files set keys at the root
+_OBJECTS = ("callbacks", "logger")  # groups whose nodes are objects by names of their own
 
 
-def check(overrides: Sequence[Override], files: Files) -> None:
+class UnknownKey(ConfigError):
+    """No config has this key."""
+
+
+@dataclass(frozen=True)
+class Files:
+    """What the config files come to, and where further choices lie.
+
+    Args:
+        config: plain dicts with their interpolations.
+        repository: Hydra's, of config files; None where only the config is known.
+    """
+
+    config: Mapping[str, Any]
+    repository: Any
+
+    def has_group(self, name: str) -> bool:
+        return self.repository is not None and self.repository.group_exists(name)
+
+    def has_file(self, path: str) -> bool:
+        return self.repository is not None and self.repository.config_exists(path)
+
+    def every_key(self) -> list[str]:
+        """All that could be meant; the sweeper's also where no sweep is run."""
+        every = [*_flat(self.config), *(f"hydra.sweeper.{key}" for key in _flat(self.load(SWEEPER)))]
+        kept = [key for key in dict.fromkeys(every) if not key.startswith("hydra") or _PROPOSED.match(key)]
+        return [*kept, *_groups()]
+
+    def load(self, path: str) -> Mapping[str, Any]:
+        """A config file as it is written; {} where there is none."""
+        found = None if self.repository is None else self.repository.load_config(path)
+        config = None if found is None else found.config
+        plain: Any = OmegaConf.to_container(config, resolve=False) if isinstance(config, DictConfig) else {}
+        return plain
+
+    def choices_with(self, parts: Parts) -> list[str]:
+        """The choices of a group whose own files have a key that the chosen one lacks, ``scheduler=plateau``."""
+        found = []
+        for depth in range(len(parts) - 1, 0, -1):
+            group, below = "/".join(parts[:depth]), parts[depth:]
+            found += [f"{group}={name}" for name in self.choices(group) if has_key(self.load(f"{group}/{name}"), below)]
+        return found
+
+    def choices(self, group: str) -> list[str]:
+        if not self.has_group(group):
+            return []
+        return [name for name in self.repository.get_group_options(group, ObjectType.CONFIG) if name[0] != "_"]
+
+
+def check_files(files: Files, defaults: Sequence[Any]) -> None:
+    """See that no config file brings a key at the root, or a callback or logger, that nothing knows.
+
+    Args:
+        defaults: Hydra's list of the files, in the order in which they were merged.
+
+    Raises:
+        UnknownKey: names the key and its file.
+    """
+    if not any(each.primary and each.config_path == _BEST for each in defaults):
+        for key, value in files.config.items():
+            if isinstance(value, Mapping) and TARGET in value:
+                continue  # which may not stand there: `targets` says so
+            if key not in root_keys() and not is_read(str(key), files.config, ()):
+                raise UnknownKey(f"{_origin(key, files, defaults)}{key}: no config has this key{_near(key, files)}")
+    for group in _GLOBAL:
+        if isinstance(files.config.get(group), Mapping) and not is_read(group, files.config, ()):
+            raise UnknownKey(_without_package(group, defaults))
+    for group in _OBJECTS:
+        nodes = files.config.get(group) if files.has_group(group) else None  # not where a saved config is the whole
+        for name, node in nodes.items() if isinstance(nodes, Mapping) else ():
+            _check_object(group, str(name), node, files)
+
+
+def _check_object(group: str, name: str, node: Any, files: Files) -> None:
+    """Without a ``_target_`` it is left out: it is misspelled, unless it is of a choice that another replaced."""
+    if not isinstance(node, Mapping) or TARGET in node or files.choices_with((group, name)):
+        return
+    known = {f"{group}.{each}" for choice in files.choices(group) for each in files.load(f"{group}/{choice}")}
+    raise UnknownKey(f"{group}.{name}: no config has this key{did_you_mean(f'{group}.{name}', sorted(known))}")
+
+
+def _without_package(group: str, defaults: Sequence[Any]) -> str:
+    paths = [path for each in defaults if (path := each.config_path) and path.startswith(f"{group}/")]
+    file = paths[-1] if paths else f"{group}/…"
+    return (
+        f"{file}.yaml must begin with the line '# @package _global_': without it, its keys are below {group}, where"
+        " nothing reads them"
+    )
+
+
+def _near(key: Any, files: Files) -> str:
+    return did_you_mean(str(key), [each for each in files.every_key() if each.partition(".")[0] != str(key)])
+
+
+def _origin(key: Any, files: Files, defaults: Sequence[Any]) -> str:
+    """The last of the files that has the key."""
+    places = [path for each in defaults if (path := each.config_path) and key in files.load(path)]
+    return f"{places[-1]}.yaml: " if places else ""
+
+
+def has_key(config: Any, parts: Parts) -> bool:
+    """Is there such a key, whatever its value? Below an interpolation is whatever it refers to."""
+    node = config
+    for part in parts:
+        if isinstance(node, str) and "${" in node:
+            return True
+        if isinstance(node, list) and part.lstrip("-").isdecimal() and int(part) < len(node):
+            node = node[int(part)]
+        elif isinstance(node, Mapping) and part in node:
+            node = node[part]
+        else:
+            return False
+    return True
+
+
+def merge_keys(one: Mapping[str, Any], other: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The keys of both, those of inner nodes too; where both have a value, the other's."""
+    both = {key: merge_keys(one[key], other[key]) for key in one if _are_nodes(one[key], other.get(key))}
+    return {**one, **other, **both}
+
+
+def _are_nodes(*values: Any) -> bool:
+    return all(isinstance(value, Mapping) for value in values)
+
+
+def is_read(root: str, config: Mapping[str, Any], typed: Sequence[str]) -> bool:
+    """Does some interpolation read a key at the root, ``${mine}`` or ``${mine.width}``?"""
+    pattern = re.compile(rf"\$\{{{re.escape(root)}[.\[}}]")
+    return any(pattern.search(text) for text in (*typed, *_texts(config)))
+
+
+def _texts(node: Any) -> Iterator[str]:
+    if isinstance(node, Mapping):
+        node = list(node.values())
+    if isinstance(node, list):
+        for value in node:
+            yield from _texts(value)
+    elif isinstance(node, str):
+        yield node
+
+
+def _flat(node: Any, prefix: str = "") -> Iterator[str]:
+    """Every key of a mapping, those of inner nodes too; not Hydra's own ``_target_`` and its like."""
+    for name, value in node.items() if isinstance(node, Mapping) else ():
+        if not str(name).startswith("_"):
+            yield f"{prefix}{name}"
+            yield from _flat(value, f"{prefix}{name}.")
+
+
+@cache
+def _groups() -> tuple[str, ...]:
+    """The groups below others, ``hydra/sweeper/pruner``; those at the root are keys of the config, too."""
+    folders = (folder.relative_to(ROOT / "conf").as_posix() for folder in (ROOT / "conf").rglob("*") if folder.is_dir())
+    return (*sorted(name for name in folders if "/" in name), "hydra/launcher", "hydra/sweeper/sampler")
+
+
+@cache
+def root_keys() -> frozenset[str]:
+    """The keys at the root of a run's config: those of conf/train.yaml and the groups in its defaults."""
+    primary: Any = OmegaConf.to_container(OmegaConf.load(ROOT / "conf" / f"{_PRIMARY}.yaml"), resolve=False)
+    groups = {str(name) for entry in primary["defaults"] if isinstance(entry, dict) for name in entry}
+    return frozenset({*primary, *groups, "hydra"} - {"defaults"})
+
+
+def check_keys(overrides: Sequence[Override], files: Files) -> None:
     """See that each key is one of the files', or one that ``+`` may add.
 
     Raises:
@@ -29,7 +208,7 @@ def check(overrides: Sequence[Override], files: Files) -> None:
         if isinstance(override.value(), Sweep) or _is_choice(override, files):
             continue  # what is swept is looked at in each job
         for parts in _merged(tuple(split_key(override.key_or_group)), override.value(), files.config):
-            if has(files.config, parts) or any(parts[:depth] in added for depth in range(1, len(parts) + 1)):
+            if has_key(files.config, parts) or any(parts[:depth] in added for depth in range(1, len(parts) + 1)):
                 continue
             adds = override.is_add() or override.is_force_add()
             mine = parts[0] not in files.config and is_read(parts[0], files.config, texts)
@@ -47,7 +226,7 @@ def is_open(parts: Parts, config: Mapping[str, Any], objects: Collection[Parts])
     if parts[0] == "hydra" or parts[-1] == TARGET:  # what may be called is compared elsewhere
         return True
     above = [parts[:depth] for depth in range(1, len(parts) + 1)]
-    return any(each in objects or has(config, (*each, TARGET)) for each in above)
+    return any(each in objects or has_key(config, (*each, TARGET)) for each in above)
 
 
 def _is_choice(override: Override, files: Files) -> bool:
@@ -86,7 +265,7 @@ def _message(override: Override, parts: Parts, files: Files) -> str:
         return f"{said}; it comes with a sweep: sweep=NAME, or -m hydra/sweeper=lightsweep"
     if others := files.choices_with(parts):
         return f"{said}; it comes with {' or '.join(others)}"
-    hint = guess(key, files.every_key())
+    hint = did_you_mean(key, files.every_key())
     target = None if prefix else _foreign(_at(parts[:-1], files.config))
     adds = f" (+{key} adds an argument of {target})" if target else ""
     return f"{said}{hint}{adds}" if hint or adds else f"{said} (python src/train.py --cfg job shows all)"

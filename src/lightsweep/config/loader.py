@@ -15,8 +15,9 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from lightsweep.config import config_files, hydra_keys, keys, slips, targets, typed
+from lightsweep.config import hydra_keys, keys, mistakes, permissions, typed
 from lightsweep.core.errors import ConfigError
+from lightsweep.core.moved import rename_moved
 from lightsweep.runs import saved_config
 
 
@@ -51,21 +52,22 @@ class CheckedLoader(ConfigLoaderImpl):
 
     def _compose_config_from_defaults_list(self, defaults: Any, repo: Any) -> DictConfig:
         config = super()._compose_config_from_defaults_list(defaults=defaults, repo=repo)
+        rename_moved(config)
         plain: Any = OmegaConf.to_container(config, resolve=False)
-        hydra_keys.check_files(plain)
-        files = config_files.Files(plain, repo)
-        config_files.check(files, defaults)
+        hydra_keys.check_hydra_of_files(plain)
+        files = keys.Files(plain, repo)
+        keys.check_files(files, defaults)
         folder = next((each.value() for each in repo.typed if each.key_or_group == "resume"), None)
         if folder is not None:
             own: Any = OmegaConf.to_container(saved_config.read_config(Path(str(folder))), resolve=False)
-            files = config_files.Files(config_files.beside(plain, own), repo)
-        keys.check(repo.typed, files)
+            files = keys.Files(keys.merge_keys(plain, own), repo)
+        keys.check_keys(repo.typed, files)
         return config
 
     @staticmethod
     def validate_sweep_overrides_legal(overrides: Any, run_mode: RunMode, from_shell: bool) -> None:
         if run_mode == RunMode.RUN:
-            slips.check_single(overrides)
+            mistakes.check_single(overrides)
         ConfigLoaderImpl.validate_sweep_overrides_legal(overrides, run_mode, from_shell)
 
     def _load_configuration_impl(self, *arguments: Any, **named: Any) -> DictConfig:
@@ -75,12 +77,13 @@ class CheckedLoader(ConfigLoaderImpl):
             raise
         except (AssertionError, AttributeError, KeyError, TypeError) as error:  # of a file that is no config of Hydra's
             raise ConfigError(f"the config cannot be composed ({type(error).__name__}: {error})") from error
+        rename_moved(config)  # also what was typed
         raw: Any = OmegaConf.to_container(config, resolve=False)
         if raw["hydra"]["mode"] == RunMode.MULTIRUN and config.hydra.runtime.choices.get("hydra/sweeper") == "basic":
-            slips.check_grid(raw["hydra"]["overrides"]["task"])
-        targets.check(raw)
+            mistakes.check_grid(raw["hydra"]["overrides"]["task"])
+        permissions.check_targets(raw)
         held = self.typed.holding_in(raw)
-        hydra_keys.check(raw, held)
+        hydra_keys.check_hydra_keys(raw, held)
         typed.declare(held)  # for the job that runs with this config: its other paths are looked at when it is built
         return config
 

@@ -20,10 +20,10 @@ def number(key: str, value: Any, interval: str) -> None:
     require(inside, key, f"be {_words(interval)}", value)
 
 
-def whole(key: str, value: Any, interval: str) -> None:
-    """A whole number (not a boolean) inside an interval written as in mathematics: ``[1, inf)``."""
+def integer(key: str, value: Any, interval: str) -> None:
+    """An integer (not a boolean) inside an interval written as in mathematics: ``[1, inf)``."""
     inside = isinstance(value, int) and not isinstance(value, bool) and _contains(interval, value)
-    require(inside, key, f"be a whole number {_words(interval)}", value)
+    require(inside, key, f"be an integer {_words(interval)}", value)
 
 
 def choice(key: str, value: Any, options: Collection[str]) -> None:

@@ -19,7 +19,7 @@ _MOST = 2**28  # bytes of a text that is read whole
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replace_atomically(path: Path) -> Iterator[Path]:
     """A temporary path beside `path` that takes its place, in one step, when the block ends well.
 
     A reader sees the old file or the new one, never a part; an error leaves the old one and no litter. What a kill
@@ -40,7 +40,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def becoming(folder: Path) -> Iterator[Path]:
+def create_folder_atomically(folder: Path) -> Iterator[Path]:
     """A temporary folder beside `folder` that becomes it, in one step, when the block ends well.
 
     Raises:
@@ -60,7 +60,7 @@ def becoming(folder: Path) -> Iterator[Path]:
         os.close(handle)
 
 
-def sweep(folder: Path) -> None:
+def remove_leftovers(folder: Path) -> None:
     """Remove the temporary files in a folder and below, and the temporary folders in it, whose writers were killed.
 
     A writer holds a lock on what it writes, which ends with it, whatever machine it is on. Where there are no locks,
@@ -71,10 +71,10 @@ def sweep(folder: Path) -> None:
             if name.startswith(".") and name.endswith(_PART):
                 _remove_unless_alive(Path(parent, name))
         folders[:] = [name for name in folders if not name.endswith(_NEW)]
-    sweep_folders(folder)
+    remove_leftover_folders(folder)
 
 
-def sweep_folders(folder: Path) -> None:
+def remove_leftover_folders(folder: Path) -> None:
     """Remove the temporary folders in this one whose writers were killed."""
     for each in folder.glob(f".*{_NEW}"):
         _remove_unless_alive(each)
@@ -135,16 +135,16 @@ def parse_json(text: str) -> Any:
         raise ValueError("it is nested too deeply") from error
 
 
-def write_whole(path: Path, text: str) -> None:
+def write_atomic(path: Path, text: str) -> None:
     """Replace a file's content by `text` (UTF-8)."""
-    with replacing(path) as temporary:
+    with replace_atomically(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 @contextmanager
-def making(folder: Path) -> Iterator[None]:
+def create_folder(folder: Path) -> Iterator[None]:
     """Make a folder and those above it that are missing; an error in the block removes those again that are empty."""
-    made = missing(folder)
+    made = find_missing(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         yield
@@ -153,7 +153,7 @@ def making(folder: Path) -> Iterator[None]:
         raise
 
 
-def missing(folder: Path) -> list[Path]:
+def find_missing(folder: Path) -> list[Path]:
     """The folder and those above it that do not exist, innermost first."""
     return [each for each in (folder, *folder.parents) if not each.exists()]
 

@@ -30,10 +30,12 @@ def require(key: str, need: float, rule: str, free: float | None = None) -> None
     """
     free = available() if free is None else free
     if need > free:
-        raise ConfigError(f"{key} must fit into memory: {rule} {text(need)}, {text(free)} are available")
+        raise ConfigError(
+            f"{key} must fit into memory: {rule} {format_bytes(need)}, {format_bytes(free)} are available"
+        )
 
 
-def processes(key: str, count: int) -> None:
+def check_processes(key: str, count: int) -> None:
     """Refuse more processes than there is memory for, before they have data or a network.
 
     Raises:
@@ -42,8 +44,8 @@ def processes(key: str, count: int) -> None:
     most = max(1, int(min(available() / PROCESS, count)))
     if count > most:
         raise ConfigError(
-            f"{key} must be at most {most} here, got {count}: a process takes {text(PROCESS)} before it has data or a"
-            f" network, and {text(available())} are available"
+            f"{key} must be at most {most} here, got {count}: a process takes {format_bytes(PROCESS)} before it has"
+            f" data or a network, and {format_bytes(available())} are available"
         )
 
 
@@ -62,7 +64,7 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def text(size: float) -> str:
+def format_bytes(size: float) -> str:
     """A number of bytes for a person: 1.5 GB."""
     power = max(0, min(int(math.log10(max(size, 1)) // 3), len(_UNITS) - 1)) if math.isfinite(size) else 0
     return f"{size / 1000**power:,.{1 if power else 0}f} {_UNITS[power]}"

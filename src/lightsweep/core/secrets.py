@@ -21,17 +21,17 @@ _SECRET = r"password|passwd|pwd|sslpassword|token|secret|apikey|api_key"
 _QUERY = re.compile(rf"(?i)\b({_SECRET})(=|%3D)[^\s&'\"]*")
 
 
-def place() -> str | None:
+def storage_reference() -> str | None:
     """What ``${lightsweep.storage:}`` resolves to: a reference to the environment, if there is an address in it."""
-    return _PLACE if address() else None
+    return _PLACE if storage_address() else None
 
 
-def address() -> str | None:
+def storage_address() -> str | None:
     """The address in the environment."""
     return os.environ.get(VARIABLE) or None
 
 
-def address_of(place: str) -> str:
+def resolve_storage(place: str) -> str:
     """The address that a place stands for: a path or URL for itself.
 
     Raises:
@@ -39,12 +39,12 @@ def address_of(place: str) -> str:
     """
     if place != _PLACE:
         return place
-    if (found := address()) is None:
+    if (found := storage_address()) is None:
         raise ConfigError(f"{VARIABLE} must be set: it holds the address of the study")
     return found
 
 
-def take_out(arguments: Sequence[str]) -> list[str]:
+def move_to_environment(arguments: Sequence[str]) -> list[str]:
     """Arguments without the address of a database server, which is in the environment from now on.
 
     Raises:
@@ -72,9 +72,9 @@ def _taken_out(argument: str) -> str:
     return f"{argument.partition('=')[0]}={INTERPOLATION}"
 
 
-def redacted(text: str) -> str:
+def redact(text: str) -> str:
     """A text in which addresses have no passwords: neither that of the environment, nor what looks like one."""
-    for secret in _secrets_of(address() or ""):
+    for secret in _secrets_of(storage_address() or ""):
         text = text.replace(secret, "***")
     return _QUERY.sub(r"\1\2***", _USER.sub(r"\1:***", text))
 

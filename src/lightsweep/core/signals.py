@@ -32,7 +32,7 @@ def as_exceptions(*, to_the_end: bool = False) -> Iterator[None]:
         yield
         return
 
-    def stop(signum: int, frame: FrameType | None) -> None:
+    def stop(signum: int, _: FrameType | None) -> None:
         if not _is_served():
             _received.append(signum)
         raise_unserved(signum)

@@ -1,12 +1,31 @@
-"""Names that somebody else chose, of files, classes or runs, as text that can be shown."""
+"""Text for people: names that somebody else chose, proposals for a mistyped key, differences, what is waited for."""
 
 import os
+import sys
+import time
+from collections.abc import Callable, Collection
+from difflib import SequenceMatcher
 from typing import Any
 
+from lightsweep.core import secrets
+from lightsweep.core.metrics import find_metric
 
-def printable_line(value: Any) -> str:
-    """One line that no terminal takes for a command: whatever does not print is written as an escape."""
-    return printable(" ".join(str(value).split()))
+_LIKE = 0.7  # of two names that may be one; "epochs" and "max_epochs" are 0.75, "lr" and "lrr" 0.8
+_CLOSE = 0.1  # below the best one, what is named beside it
+_MOST = 3
+# Names of the same things in other programs that are spelled too differently.
+_ELSEWHERE = {
+    "learningrate": "lr",
+    "wd": "weight_decay",
+    "bs": "batch_size",
+    "epoch": "max_epochs",
+    "gpus": "devices",
+    "trials": "n_trials",
+    "workers": "n_jobs",
+    "searchspace": "params",
+}
+_POINTS, _PLAIN = DIFFERENCE_COLUMNS = ("points_to_baseline", "to_baseline")
+SAY_AFTER = 5.0  # seconds
 
 
 def printable(name: str | os.PathLike[str]) -> str:
@@ -15,6 +34,11 @@ def printable(name: str | os.PathLike[str]) -> str:
     A new line becomes ``\n``, the byte 0xff ``\udcff``.
     """
     return "".join(each if each.isprintable() else repr(each)[1:-1] for each in os.fspath(name))
+
+
+def printable_line(value: Any) -> str:
+    """One line that no terminal takes for a command: whatever does not print is written as an escape."""
+    return printable(" ".join(str(value).split()))
 
 
 def spreadsheet_cell(text: str) -> str:
@@ -39,3 +63,97 @@ def shorten(name: str, most: int) -> str:
         return name
     tail = (most - 1) // 3
     return f"{name[: most - 1 - tail]}…{name[len(name) - tail :]}"
+
+
+def find_nearest(key: str, keys: Collection[str]) -> list[str]:
+    """The keys that end in the same name, else those that are spelled alike; the likeliest first, at most three."""
+    typed = _plain(key)
+    plain = {each: _plain(each) for each in keys if each != key}
+    others = {each: name for each, name in plain.items() if not typed.startswith(f"{name}.")}  # not a node above it
+    last = _last(typed)
+    same = [each for each, name in others.items() if _last(name) in (last, _ELSEWHERE.get(last.replace("_", "")))]
+    if same:
+        return sorted(same, key=lambda each: -_ratio(typed, each))[:_MOST]
+    alike = {each: _alike(typed, name) for each, name in others.items()}
+    best = max(alike.values(), default=0.0)
+    found = [each for each, ratio in alike.items() if ratio >= max(_LIKE, best - _CLOSE)]
+    return sorted(found, key=lambda each: -alike[each])[:_MOST]
+
+
+def did_you_mean(key: str, keys: Collection[str]) -> str:
+    """``; did you mean optimizer.lr?``, or nothing where no key is like it."""
+    found = find_nearest(key, keys)
+    listed = " or ".join(filter(None, (", ".join(found[:-1]), *found[-1:])))
+    return f"; did you mean {listed}?" if found else ""
+
+
+def _alike(typed: str, key: str) -> float:
+    """Names at one place are compared by their last parts, and favoured; others by those or as a whole."""
+    if typed.rpartition(".")[0] == key.rpartition(".")[0]:
+        return _ratio(_last(typed), _last(key)) + _CLOSE
+    return max(_ratio(_last(typed), _last(key)), _ratio(typed, key) if "." in typed else 0.0)
+
+
+def _plain(key: str) -> str:
+    """Without what is often mixed up: ``optimizer/lr`` for ``optimizer.lr``."""
+    return key.lower().replace("/", ".").replace("-", "_")
+
+
+def _ratio(one: str, other: str) -> float:
+    return SequenceMatcher(None, one, other).ratio()
+
+
+def _last(key: str) -> str:
+    return key.rpartition(".")[2]
+
+
+def in_points(metric: str) -> bool:
+    """Whether differences of this metric are given in percentage points."""
+    found = find_metric(metric)
+    return found is not None and found.is_share
+
+
+def format_difference(metric: str, value: float) -> str:
+    """A difference with its sign: percentage points of an accuracy."""
+    return f"{100 * value:+z.2f} points" if in_points(metric) else f"{value:+z.4f}"
+
+
+def difference_column(metric: str) -> str:
+    """The name of a table's column with differences to the baseline."""
+    return _POINTS if in_points(metric) else _PLAIN
+
+
+def difference_to_baseline(metric: str, value: float, baseline: float) -> float:
+    """What stands in that column."""
+    return round((value - baseline) * (100 if in_points(metric) else 1), 8)
+
+
+def format_difference_cell(name: str, value: float) -> str:
+    """The same in a table for people."""
+    return f"{value:+z.2f}" if name == _POINTS else f"{value:+z.4f}"
+
+
+class Wait:
+    """A wait, or one after the other: each says once for what it is and how long it may last."""
+
+    def __init__(self) -> None:
+        self._since: float | None = None
+        self._said = False
+
+    @property
+    def seconds(self) -> float:
+        """How long it has lasted."""
+        return 0.0 if self._since is None else time.monotonic() - self._since
+
+    def still(self, what: str | Callable[[], str]) -> None:
+        """It goes on for this, which follows "waiting for" when it is time to say so."""
+        if self._since is None:
+            self._since = time.monotonic()
+        if not self._said and self.seconds >= SAY_AFTER:
+            self._said = True
+            line = f"waiting for {what if isinstance(what, str) else what()}"
+            print(secrets.redact(line), file=sys.stderr, flush=True)
+
+    def over(self) -> None:
+        """What was waited for is there; a later wait is another one."""
+        self._since, self._said = None, False

@@ -41,11 +41,11 @@ class FakeDataModule(ImageDataModule):
     ) -> None:
         super().__init__(**shared)
         sizes = isinstance(shape, list) and len(shape) == 3 and all(type(size) is int and size >= 1 for size in shape)
-        checks.require(sizes, "data.shape", "be three whole numbers >= 1: channels, height, width", shape)
-        checks.whole("data.classes", classes, "[2, inf)")
-        checks.whole("data.train_images", train_images, f"[{2 * classes}, inf)")
-        checks.whole("data.test_images", test_images, "[0, inf)")
-        checks.whole("data.data_seed", data_seed, "[0, inf)")
+        checks.require(sizes, "data.shape", "be three integers >= 1: channels, height, width", shape)
+        checks.integer("data.classes", classes, "[2, inf)")
+        checks.integer("data.train_images", train_images, f"[{2 * classes}, inf)")
+        checks.integer("data.test_images", test_images, "[0, inf)")
+        checks.integer("data.data_seed", data_seed, "[0, inf)")
         self.shape, self.classes, self.data_seed = tuple(shape), classes, data_seed
         self.counts = train_images, test_images
         self._check_memory()

@@ -22,8 +22,8 @@ from filelock import FileLock, Timeout
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from lightsweep.core import links, memory
-from lightsweep.core.files import replacing, sweep, write_whole
+from lightsweep.core import memory, paths
+from lightsweep.core.files import remove_leftovers, replace_atomically, write_atomic
 from lightsweep.core.text import printable
 from lightsweep.data import decode, folders
 from lightsweep.data.decode import VERSION
@@ -71,11 +71,11 @@ def _load(folder: Path, source: list) -> dict[str, np.ndarray] | None:
 
 def save(folder: Path, source: list, arrays: Mapping[str, np.ndarray]) -> bool:
     """Store the arrays; False where the folder cannot be written or its disk is full."""
-    if links.first_escape(folder, within=folder.parent) is not None:  # somebody else's folder would lead us elsewhere
+    if paths.find_escape(folder, within=folder.parent) is not None:  # somebody else's folder would lead us elsewhere
         return False
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        sweep(folder)
+        remove_leftovers(folder)
         for name, array in arrays.items():
             put(folder, name, array)
         seal(folder, source, arrays)
@@ -90,7 +90,7 @@ def put(folder: Path, name: str, array: np.ndarray) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    with replacing(folder / f"{name}.npy") as temporary, temporary.open("wb") as file:
+    with replace_atomically(folder / f"{name}.npy") as temporary, temporary.open("wb") as file:
         np.save(file, array)
         file.flush()
         os.fsync(file.fileno())
@@ -105,7 +105,7 @@ def filling(folder: Path, name: str, shape: tuple[int, ...]) -> Iterator[tuple[P
     Raises:
         OSError: it cannot be written.
     """
-    with replacing(folder / f"{name}.npy") as temporary:
+    with replace_atomically(folder / f"{name}.npy") as temporary:
         array = np.lib.format.open_memmap(temporary, "w+", np.uint8, shape)
         yield temporary, array.offset
         with temporary.open("rb") as file:
@@ -119,7 +119,7 @@ def seal(folder: Path, source: list, names: Iterable[str]) -> None:
         OSError: it cannot be written.
     """
     marks = {name: _mark(folder, name, _mapped(folder, name)) for name in names}
-    write_whole(folder / "meta.json", json.dumps({"version": _VERSION, "source": source, "arrays": marks}))
+    write_atomic(folder / "meta.json", json.dumps({"version": _VERSION, "source": source, "arrays": marks}))
 
 
 def _mapped(folder: Path, name: str) -> np.ndarray:
@@ -202,12 +202,14 @@ class DecodedCache:
     def _decoded_into(self, place: Path, listing: folders.Listing) -> Arrays:
         source = self._source(listing)
         base = self.root if place.is_relative_to(self.root) else self.data_dir
-        if (link := links.first_escape(place, within=base)) is not None:  # it may be somebody else's folder
+        if (link := paths.find_escape(place, within=base)) is not None:  # it may be somebody else's folder
             raise OSError(errno.ELOOP, f"{printable(link.name)} is or lies behind a symbolic link that leads elsewhere")
         place.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(place).free
         if self._bytes(listing) > free:  # it would be filled to the brim first
-            raise OSError(errno.ENOSPC, f"{memory.text(free)} of {memory.text(self._bytes(listing))} are free")
+            raise OSError(
+                errno.ENOSPC, f"{memory.format_bytes(free)} of {memory.format_bytes(self._bytes(listing))} are free"
+            )
         with _alone(place):
             stored = load(place, source)  # by a process that was faster
             if stored is not None:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from filelock import FileLock, Timeout
 
-from lightsweep.core import links
+from lightsweep.core import paths
 from lightsweep.core.errors import ConfigError
 from lightsweep.data import cache
 from lightsweep.data.module import ImageArrays, ImageDataModule, Traits
@@ -134,7 +134,7 @@ class CIFARDataModule(ImageDataModule):
         lock = self.data_dir / f".{self.folder_name}.lock"
         existed = self.data_dir.exists()
         for place in (self.data_dir / official.filename, self.folder, lock):
-            links.check(place, within=self.data_dir)  # the folder may be somebody else's
+            paths.check_links(place, within=self.data_dir)  # the folder may be somebody else's
         try:
             self.data_dir.mkdir(parents=True, exist_ok=True)
             with self._alone(lock):
@@ -244,7 +244,7 @@ def read_batch(path: Path, label_key: str, classes: int, side: int) -> tuple[np.
     if not (isinstance(pixels, np.ndarray) and pixels.dtype == np.uint8 and pixels.shape[1:] == (3 * side * side,)):
         raise _damaged(path, f"'data' must be uint8 [N, {3 * side * side}]")
     if not (isinstance(labels, list) and all(type(label) is int and 0 <= label < classes for label in labels)):
-        raise _damaged(path, f"'{label_key}' must be a list of whole numbers below {classes}")
+        raise _damaged(path, f"'{label_key}' must be a list of integers below {classes}")
     if len(labels) != len(pixels):
         raise _damaged(path, f"{len(pixels)} images but {len(labels)} labels")
     return pixels.reshape(-1, 3, side, side), np.array(labels, dtype=np.int64)

@@ -123,7 +123,7 @@ def _plain(image: Image.Image, mode: str) -> Image.Image:
 
 
 def _upper_bits(pixels: np.ndarray) -> np.ndarray:
-    """16-bit gray, also where it comes as 32-bit whole numbers -> ``uint8``, as Pillow does it for 16-bit colours."""
+    """16-bit gray, also where it comes as 32-bit integers -> ``uint8``, as Pillow does it for 16-bit colours."""
     if pixels.size and (pixels.min() < 0 or pixels.max() > 0xFFFF):
         raise BadImage("it has 32-bit pixels, whose range is not known")
     return (pixels >> 8).astype(np.uint8)

@@ -57,7 +57,7 @@ class ImageFolderDataModule(ImageDataModule):
         super().__init__(**shared)
         rule = "be a folder with a folder of images for each class"
         checks.require(isinstance(root, str) and root != "", "data.root", rule, root)
-        checks.whole("data.image_size", image_size, "[1, inf)")
+        checks.integer("data.image_size", image_size, "[1, inf)")
         checks.choice("data.resize", resize, RESIZES)
         checks.flag("data.grayscale", grayscale)
         checks.number("data.test_fraction", test_fraction, "[0, 1)")

@@ -81,7 +81,7 @@ class TrainLoader:
         sampling: a name from `balance.SAMPLERS`.
         classes: K, for targets ``float [B, K]`` under mixup.
         drop_last: leave out the last batch where it is smaller than the others.
-        seed: any whole number >= 0.
+        seed: any integer >= 0.
     """
 
     def __init__(

@@ -91,20 +91,20 @@ class ImageDataModule(pl.LightningDataModule):
         augment: Augment,
     ) -> None:
         super().__init__()
-        checks.whole("data.batch_size", batch_size, "[1, inf)")
-        checks.whole("data.eval_batch_size", eval_batch_size, "[1, inf)")
+        checks.integer("data.batch_size", batch_size, "[1, inf)")
+        checks.integer("data.eval_batch_size", eval_batch_size, "[1, inf)")
         checks.flag("data.drop_last", drop_last)
         checks.number("data.val_fraction", val_fraction, "(0, 1)")
         checks.choice("data.split", split, self.splits)
-        checks.whole("data.split_seed", split_seed, f"[0, {split_methods.LARGEST_SEED}]")
+        checks.integer("data.split_seed", split_seed, f"[0, {split_methods.LARGEST_SEED}]")
         checks.choice("data.normalize", normalize, transforms.NORMALIZATIONS)
         if limit is not None:
-            checks.whole("data.limit", limit, "[1, inf)")
+            checks.integer("data.limit", limit, "[1, inf)")
         if max_per_class is not None:
-            checks.whole("data.max_per_class", max_per_class, "[1, inf)")
+            checks.integer("data.max_per_class", max_per_class, "[1, inf)")
         loader.check_class_weights(class_weights)
         checks.choice("data.sampler", sampler, loader.SAMPLERS)
-        checks.whole("data.seed", seed, "[0, inf)")
+        checks.integer("data.seed", seed, "[0, inf)")
         checks.require(isinstance(augment, Augment), "data.augment", "have keys of its own", augment)
         self.batch_size, self.eval_batch_size, self.drop_last = batch_size, eval_batch_size, drop_last
         self.val_fraction, self.split, self.split_seed = val_fraction, split, split_seed

@@ -43,13 +43,13 @@ class Augment:
         noise_redraw: bool,
     ) -> None:
         checks.flag("data.augment.flip", flip)
-        checks.whole("data.augment.crop", crop, "[0, inf)")
+        checks.integer("data.augment.crop", crop, "[0, inf)")
         checks.number("data.augment.shift", shift, "[0, 1)")
         checks.number("data.augment.scale", scale, "[0, 1)")
         checks.number("data.augment.rotate", rotate, "[0, 180]")
         checks.number("data.augment.brightness", brightness, "[0, 1]")
         checks.number("data.augment.contrast", contrast, "[0, 1]")
-        checks.whole("data.augment.cutout", cutout, "[0, inf)")
+        checks.integer("data.augment.cutout", cutout, "[0, inf)")
         checks.number("data.augment.mixup", mixup, "[0, 1000]")
         checks.number("data.augment.noise", noise, "[0, 100]")
         checks.flag("data.augment.noise_redraw", noise_redraw)
@@ -227,7 +227,7 @@ def fit_normalization(method: str, images: np.ndarray, indices: np.ndarray) -> N
 
 
 def _moments(images: np.ndarray, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and variance of each pixel over the images, exact sums of whole numbers, a part at a time."""
+    """Mean and variance of each pixel over the images, exact sums of integers, a part at a time."""
     total = np.zeros(images.shape[1:], dtype=np.int64)
     squares = np.zeros(images.shape[1:], dtype=np.int64)
     for part in np.array_split(indices, max(1, len(indices) // 2048)):

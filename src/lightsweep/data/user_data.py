@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import RandomSampler
 
-from lightsweep.config.build import build, explain
+from lightsweep.config.build import build, config_error
 from lightsweep.core import checks
 from lightsweep.core.errors import ConfigError
 from lightsweep.core.seeds import seed_everything
@@ -186,7 +186,7 @@ class UserData(pl.LightningDataModule):
         try:
             return getattr(self.inner, method)(*arguments)
         except Exception as error:  # whatever somebody else's code raises
-            raise explain(error, f"data: {self.name}.{method} failed: {type(error).__name__}") from error
+            raise config_error(error, f"data: {self.name}.{method} failed: {type(error).__name__}") from error
 
     def _loader(self, part: str) -> Any:
         loader, key = self._call(_LOADERS[part]), self._key(part)
@@ -213,7 +213,7 @@ class UserData(pl.LightningDataModule):
         except (ConfigError, OSError, MemoryError):
             raise
         except Exception as error:
-            raise explain(error, f"{key} failed: {type(error).__name__}") from error
+            raise config_error(error, f"{key} failed: {type(error).__name__}") from error
 
     def _first(self, part: str) -> tuple[Tensor, Tensor]:
         return next(self._checked(part))

@@ -17,7 +17,8 @@ from rich.table import Table
 from torch import Tensor
 
 from lightsweep.core.errors import ConfigError
-from lightsweep.core.files import replacing, write_whole
+from lightsweep.core.files import replace_atomically, write_atomic
+from lightsweep.core.metrics import FINAL
 from lightsweep.core.text import printable
 from lightsweep.data.module import ImageDataModule
 from lightsweep.inference.predictor import Hardware
@@ -30,8 +31,6 @@ from lightsweep.training.checkpoints import Trained
 from lightsweep.training.scoring import Score
 
 ALL = "all"
-# As result.json has them, and their titles.
-METRICS = {"loss": "loss", "acc": "accuracy", "f1": "macro F1", "balanced_acc": "balanced acc."}
 
 
 @dataclass(frozen=True)
@@ -91,7 +90,7 @@ class Evaluation:
 
     @property
     def differs(self) -> bool:
-        return any(getattr(self.score, name) != value for name, value in self.noted.items())
+        return any(self.score.metrics[name] != value for name, value in self.noted.items())
 
 
 def evaluate(trained: Trained, part: Part, place: Hardware, noted: Mapping[str, Any]) -> Evaluation:
@@ -103,21 +102,22 @@ def evaluate(trained: Trained, part: Part, place: Hardware, noted: Mapping[str, 
     score = scoring.score(
         trained.net.to(place.device),
         part.batches(place.device),
+        device=place.device,
         num_classes=part.data.num_classes,
         precision=place.precision(),
         keep_probabilities=True,
     )
-    before = {name: noted.get(f"{part.name}/{name}") for name in METRICS}
+    before = {name: noted.get(f"{part.name}/{name}") for name in score.metrics}
     return Evaluation(part, score, {name: value for name, value in before.items() if value is not None})
 
 
 def show_scores(evaluations: Sequence[Evaluation]) -> None:
     """A row a part."""
     table = Table(box=None, header_style="bold")
-    for column in ("", "images", *METRICS.values()):
+    for column in ("", "images", *(metric.title for metric in FINAL)):
         table.add_column(column, justify="right" if column else "left")
     for each in evaluations:
-        values = [f"{getattr(each.score, name):.4f}" for name in METRICS]
+        values = [f"{each.score.metrics[metric.name]:.4f}" for metric in FINAL]
         table.add_row(each.part.name, f"{each.images:,}", *values)
     Console().print(table)
 
@@ -137,10 +137,10 @@ def compare_with_training(
     if not different:
         return [*changes, f"equal to result.json, digit for digit{', although the data changed' if changes else ''}"]
     said = [
-        f"{each.part.name}/{name} is {getattr(each.score, name)!r} here and {value!r} in result.json"
+        f"{each.part.name}/{name} is {each.score.metrics[name]!r} here and {value!r} in result.json"
         for each in different
         for name, value in each.noted.items()
-        if getattr(each.score, name) != value
+        if each.score.metrics[name] != value
     ]
     return [*changes, *said, *_changes(result, place)]
 
@@ -190,9 +190,9 @@ def write_evaluation(folder: Path, evaluation: Evaluation, place: Hardware, fact
         EVALUATION_FILE: _json(_content(evaluation, place, facts)),
     }
     for name, text in texts.items():
-        write_whole(folder / name, text)
+        write_atomic(folder / name, text)
     for name, figure in _figures(evaluation).items():
-        with replacing(folder / name) as temporary:
+        with replace_atomically(folder / name) as temporary:
             temporary.write_bytes(pictures.render_png(figure))
 
 
@@ -200,7 +200,7 @@ def _content(evaluation: Evaluation, place: Hardware, facts: Mapping[str, Any]) 
     return {
         "part": evaluation.part.name,
         "images": evaluation.images,
-        **{name: getattr(evaluation.score, name) for name in METRICS},
+        **evaluation.score.metrics,
         "noted_in_training": dict(evaluation.noted),
         "device": footprint.device_name(place.device),
         "versions": results.versions(),
@@ -212,7 +212,7 @@ def _content(evaluation: Evaluation, place: Hardware, facts: Mapping[str, Any]) 
 def _figures(evaluation: Evaluation) -> dict[str, Figure]:
     part, counts = evaluation.part, evaluation.score.confusion
     names = part.data.class_names
-    heading = f"{part.name}: {evaluation.images:,} images, accuracy {evaluation.score.acc:.4f}"
+    heading = f"{part.name}: {evaluation.images:,} images, accuracy {evaluation.score.metrics['acc']:.4f}"
     return {
         "confusion.png": pictures.draw_confusion_counts(counts, names, heading),
         "confusion_normalised.png": pictures.draw_confusion_shares(counts, names, heading),

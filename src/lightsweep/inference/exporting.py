@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lightsweep.core.errors import ConfigError, RunFailed
-from lightsweep.core.files import replacing
+from lightsweep.core.files import replace_atomically
 from lightsweep.data.transforms import Normalization
 from lightsweep.inference.trained_runs import Weights
 from lightsweep.training.checkpoints import Trained
@@ -53,7 +53,7 @@ def export_onnx(trained: Trained, path: Path, images: Sequence[np.ndarray], meta
     pipeline = Pipeline(trained)
     model = _graph(pipeline, trained.description.input_shape)
     onnx.helper.set_model_props(model, {key: _text(value) for key, value in metadata.items()})
-    with replacing(path) as temporary:
+    with replace_atomically(path) as temporary:
         onnx.save(model, temporary)
         difference = _difference(pipeline, temporary, images)
         if not difference <= TOLERANCE:  # NaN is no agreement either

@@ -16,7 +16,7 @@ from rich.progress import track
 from rich.table import Table
 from rich.text import Text
 
-from lightsweep.core.files import replacing
+from lightsweep.core.files import replace_atomically
 from lightsweep.core.text import printable, spreadsheet_cell
 from lightsweep.inference.predictor import DecodedFile, Predictor, rank_classes, stack_pixels
 
@@ -120,7 +120,7 @@ def open_output(path: Path) -> Iterator[TextIO]:
         yield sys.stdout
         return
     with (
-        replacing(path) as temporary,
+        replace_atomically(path) as temporary,
         temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file,
     ):
         yield file

@@ -61,7 +61,7 @@ class DataSettings:
         """As many as in training: sums in another order differ in the last digits."""
         threads = OmegaConf.select(self.cfg, "threads")
         if threads is not None:
-            checks.whole("threads", threads, "[1, inf)")
+            checks.integer("threads", threads, "[1, inf)")
             torch.set_num_threads(threads)
 
 

@@ -8,12 +8,12 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from lightsweep.core import files, links
+from lightsweep.core import files, paths
 from lightsweep.core.errors import ConfigError
 from lightsweep.core.files import read_json
+from lightsweep.core.metrics import mode_of
 from lightsweep.core.text import printable
 from lightsweep.runs import run_folder, saved_config
-from lightsweep.runs.metrics import mode_of
 from lightsweep.runs.run_folder import BEST_CHECKPOINT, LAST_CHECKPOINT
 
 
@@ -78,7 +78,7 @@ def find_weights(name: str, which: str | None) -> Weights:
     if (path / "leaderboard.csv").is_file():
         return _of_sweep(path, which)
     if seeds := sorted(path.glob("seed-*")):
-        links.check(path, within=path, deep=False)  # its runs are its own
+        paths.check_links(path, within=path, deep=False)  # its runs are its own
         return _of_run(_best_of(seeds, path), which, "its best seed by validation")
     raise ConfigError(f"RUN must be a run's folder, a sweep's folder, a checkpoint file or latest, got {name!r}")
 
@@ -100,7 +100,7 @@ def _of_sweep(folder: Path, which: str | None) -> Weights:
     if best.get("rank") != "1" or not best.get("trial") or not is_trial:
         raise ConfigError(f"{folder} is a sweep without a complete trial")
     trial = f"trial {best['trial']}, the sweep's best"
-    links.check(folder / "confirm", within=folder, deep=False)
+    paths.check_links(folder / "confirm", within=folder, deep=False)
     confirmation = _read(folder / "confirmation.json")
     alone = "baseline" in confirmation and "best" not in confirmation  # the best is the baseline
     name = "baseline" if alone else "best"
@@ -109,7 +109,7 @@ def _of_sweep(folder: Path, which: str | None) -> Weights:
         run = _best_of(confirmed, folder)
         return _of_run(run, which, f"{trial}, in its confirmation the best seed by validation")
     place = folder / best["folder"]
-    links.check(place, within=folder, deep=False)
+    paths.check_links(place, within=folder, deep=False)
     if run_folder.is_run(place):
         return _of_run(place, which, trial)
     return _of_run(_best_of(sorted(place.glob("seed-*")), place), which, f"{trial}, its best seed by validation")

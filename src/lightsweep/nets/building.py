@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from torch import Tensor, nn
 
 from lightsweep import nets
-from lightsweep.config.build import build, explain, finish
+from lightsweep.config.build import build, config_error, finish
 from lightsweep.core import checks
 from lightsweep.core.errors import ConfigError
 from lightsweep.core.text import printable
@@ -75,7 +75,7 @@ def _rehearse(net: nn.Module, input_shape: tuple[int, int, int], num_classes: in
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             logits = net(torch.zeros(2, *input_shape))
     except Exception as error:  # whatever somebody else's network raises
-        raise explain(error, f"model: {_name(type(net))} cannot see images {_shape(input_shape)}") from error
+        raise config_error(error, f"model: {_name(type(net))} cannot see images {_shape(input_shape)}") from error
     finally:
         for module, training in modes:
             module.training = training

@@ -55,7 +55,7 @@ class CNN(nn.Module):
         super().__init__()
         check_width_depth(width=width, depth=depth)
         _check_size(input_shape, depth)
-        checks.whole("model.convs", convs, f"[1, {MAX_DEPTH}]")
+        checks.integer("model.convs", convs, f"[1, {MAX_DEPTH}]")
         checks.choice("model.norm", norm, NORMS)
         checks.choice("model.activation", activation, ACTIVATIONS)
         checks.number("model.dropout", dropout, "[0, 1)")

@@ -74,13 +74,13 @@ MAX_WIDTH = 1_000_000
 
 
 def check_width_depth(*, width: int, depth: int) -> None:
-    """See that width and depth are whole numbers that make a network.
+    """See that width and depth are integers that make a network.
 
     Raises:
         ConfigError: names the key.
     """
-    checks.whole("model.width", width, "[1, inf)")
-    checks.whole("model.depth", depth, "[1, inf)")
+    checks.integer("model.width", width, "[1, inf)")
+    checks.integer("model.depth", depth, "[1, inf)")
     checks.require(width <= MAX_WIDTH, "model.width", f"be at most {MAX_WIDTH}", width)
     checks.require(depth <= MAX_DEPTH, "model.depth", f"be at most {MAX_DEPTH}", depth)
 
@@ -169,7 +169,7 @@ def input_layer(
     sides = dct if isinstance(dct, list) else [dct, dct]
     most = min(input_shape[1:])
     fits = len(sides) == 2 and all(type(side) is int and 1 <= side <= most for side in sides) and sides[1] <= sides[0]
-    rule = f"be a whole number in [1, {most}], or [grey, colour] with no more of colour than of grey"
+    rule = f"be an integer in [1, {most}], or [grey, colour] with no more of colour than of grey"
     checks.require(fits, "model.dct", rule, dct)
     spectrum = Spectrum(input_shape, *sides)
     # Photographs have a thousandth of the variance in high frequencies: as they come, a network hardly sees them.

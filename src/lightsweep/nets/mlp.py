@@ -89,7 +89,7 @@ def hidden_widths(width: int, depth: int, taper: float) -> list[int]:
 
 def _checked(hidden: list[int]) -> list[int]:
     whole = isinstance(hidden, list) and all(type(units) is int and units >= 1 for units in hidden)
-    checks.require(whole and len(hidden) > 0, "model.hidden", "be a list of whole numbers >= 1, at least one", hidden)
+    checks.require(whole and len(hidden) > 0, "model.hidden", "be a list of integers >= 1, at least one", hidden)
     for units in hidden:
         checks.require(units <= MAX_WIDTH, "model.hidden", f"hold widths up to {MAX_WIDTH}", hidden)
     return hidden
@@ -140,7 +140,7 @@ class ResMLP(nn.Module):
     ) -> None:
         super().__init__()
         layers.check_width_depth(width=width, depth=depth)
-        checks.whole("model.expansion", expansion, "[1, 1000]")
+        checks.integer("model.expansion", expansion, "[1, 1000]")
         checks.choice("model.activation", activation, ACTIVATIONS)
         checks.number("model.dropout", dropout, "[0, 1)")
         checks.number("model.drop_path", drop_path, "[0, 1)")

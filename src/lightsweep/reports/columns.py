@@ -6,11 +6,11 @@ from typing import Any
 
 from lightsweep.core.checks import is_number
 from lightsweep.core.errors import ConfigError
-from lightsweep.core.gaps import COLUMNS, signed
-from lightsweep.core.text import printable_line
+from lightsweep.core.metrics import METRICS
+from lightsweep.core.text import DIFFERENCE_COLUMNS, format_difference_cell, printable_line
 from lightsweep.reports.runs import Run, is_metric
 
-_FRACTIONS = ("acc", "gap", "loss", "f1", "auc", "balanced_acc", "objective")
+_FRACTIONS = ("gap", "auc", *(metric.name for metric in METRICS))
 _COUNTS = ("params", "params_keras")
 
 
@@ -26,8 +26,8 @@ def format_value(column: str, value: Any, spread: Any = None) -> str:
 
 
 def _number(column: str, value: float) -> str:
-    if column in COLUMNS:
-        return signed(column, value)
+    if column in DIFFERENCE_COLUMNS:
+        return format_difference_cell(column, value)
     if is_metric(column) or column in _FRACTIONS:
         return f"{value:z.4f}"
     if column == "seconds":

@@ -14,8 +14,7 @@ from typing import Any
 from lightsweep.core.checks import is_number
 from lightsweep.core.errors import ConfigError
 from lightsweep.core.files import is_set_aside, read_regular
-from lightsweep.core.gaps import column_of, to_baseline
-from lightsweep.core.text import printable_line
+from lightsweep.core.text import difference_column, difference_to_baseline, printable_line
 from lightsweep.reports.columns import SD
 from lightsweep.reports.runs import RESULT_FILE, Row, Run, is_metric, read_run
 from lightsweep.runs.run_folder import LR_FIND
@@ -231,4 +230,4 @@ def _measure(runs: Iterable[Run], baseline: Run) -> None:
         return
     for run in runs:
         if run is not baseline and run.is_complete and run.value is not None and run.monitor == baseline.monitor:
-            run.row[column_of(run.monitor)] = to_baseline(run.monitor, run.value, baseline.value)
+            run.row[difference_column(run.monitor)] = difference_to_baseline(run.monitor, run.value, baseline.value)

@@ -8,9 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lightsweep.core import gaps
 from lightsweep.core.checks import is_number
-from lightsweep.core.text import printable_line
+from lightsweep.core.text import DIFFERENCE_COLUMNS, printable_line
 from lightsweep.reports import columns, figures, page, terminal
 from lightsweep.reports.columns import escape_tags, format_value
 from lightsweep.reports.figures import Figure
@@ -295,7 +294,7 @@ def build_confirmation(tables: Sequence[Table]) -> dict[str, Any] | None:
     if not runs:
         return None
     scores = dict.fromkeys([*(run.monitor for run in runs), *_SCORES])
-    shown = [key for key in (*scores, *gaps.COLUMNS, "n") if any(key in run.row for run in runs)]
+    shown = [key for key in (*scores, *DIFFERENCE_COLUMNS, "n") if any(key in run.row for run in runs)]
     columns = [page.column("configuration", numeric=False), *(page.column(key) for key in shown)]
     ordered = sorted(runs, key=lambda run: (run.folder.parent, run.folder.name != "best"))
     several = len({run.folder.parent for run in runs}) > 1

@@ -18,10 +18,10 @@ import yaml
 from lightsweep.core.checks import is_number
 from lightsweep.core.errors import ConfigError
 from lightsweep.core.files import read_regular
+from lightsweep.core.metrics import mode_of
 from lightsweep.core.paths import CONF
 from lightsweep.core.text import plain_text
 from lightsweep.runs import metrics
-from lightsweep.runs.metrics import mode_of
 
 RESULT_FILE = "result.json"
 _LARGEST = 32_000_000  # bytes; a result.json has some thousand

@@ -14,7 +14,7 @@ from pytorch_lightning.callbacks import Callback
 from rich.console import Console
 
 from lightsweep.core import checks
-from lightsweep.core.files import replacing, write_whole
+from lightsweep.core.files import replace_atomically, write_atomic
 from lightsweep.data.module import ImageDataModule
 from lightsweep.reports import classification_report
 from lightsweep.reports.classification_report import Report
@@ -89,8 +89,8 @@ class RunFigures(Callback, AfterScoring):
     """
 
     def __init__(self, *, samples: int, mistakes: int, in_trials: bool) -> None:
-        checks.whole("callbacks.figures.samples", samples, "[1, 200]")
-        checks.whole("callbacks.figures.mistakes", mistakes, "[1, 200]")
+        checks.integer("callbacks.figures.samples", samples, "[1, 200]")
+        checks.integer("callbacks.figures.mistakes", mistakes, "[1, 200]")
         checks.flag("callbacks.figures.in_trials", in_trials)
         self.samples, self.mistakes, self.in_trials = samples, mistakes, in_trials
 
@@ -111,7 +111,7 @@ def _keep_picture(run: ScoredRun, name: str, draw: Callable[[], bytes]) -> None:
     path = run.folder / FOLDER / f"{name}.png"
     path.parent.mkdir(exist_ok=True)
     png = draw()
-    with replacing(path) as temporary:
+    with replace_atomically(path) as temporary:
         temporary.write_bytes(png)
     run.trackers.figure(f"{FOLDER}/{name}", path, len(run.rows))
 
@@ -119,8 +119,8 @@ def _keep_picture(run: ScoredRun, name: str, draw: Callable[[], bytes]) -> None:
 def _keep_report(run: ScoredRun) -> None:
     report = run.report()
     path = run.folder / f"report_{run.part}.txt"
-    write_whole(path, classification_report.report_as_text(report))
-    write_whole(path.with_suffix(".json"), json.dumps(classification_report.report_as_json(report), indent=1) + "\n")
+    write_atomic(path, classification_report.report_as_text(report))
+    write_atomic(path.with_suffix(".json"), json.dumps(classification_report.report_as_json(report), indent=1) + "\n")
     run.trackers.text(f"report/{run.part}", path, len(run.rows))
 
 
@@ -130,7 +130,7 @@ def list_pictures(run: ScoredRun, *, samples: int, mistakes: int) -> dict[str, C
 
     data, part, score = run.data, run.part, run.scores[run.part]
     names, labels = data.class_names, data.labels(part)
-    heading = f"{part}: {int(score.confusion.sum()):,} images, accuracy {score.acc:.4f}"
+    heading = f"{part}: {int(score.confusion.sum()):,} images, accuracy {score.metrics['acc']:.4f}"
 
     def draw_class_counts():
         counts = {part: np.bincount(data.labels(part), minlength=len(names)) for part in ("train", "val", "test")}

@@ -91,7 +91,7 @@ def find_study(folder: Path, storage: str | None) -> Study | None:
     named = settings.get("storage")
     file = folder / JOURNAL
     if isinstance(named, str) and named.startswith("${") and not file.is_file():
-        storage = storage or secrets.address()  # its address was in the environment, as it may be here
+        storage = storage or secrets.storage_address()  # its address was in the environment, as it may be here
     if storage is None and not file.is_file() and not named:
         return None
     try:

@@ -7,16 +7,16 @@ longer say how good the choice is.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from lightsweep.core import gaps
+from lightsweep.core import text
 from lightsweep.core.checks import is_number
 from lightsweep.core.errors import ConfigError
+from lightsweep.core.metrics import mode_of
 from lightsweep.reports import finding
 from lightsweep.reports.columns import known_columns
 from lightsweep.reports.runs import Row, Run, is_metric
 
 _STATUSES = ("completed", "unfinished", "pruned", "interrupted", "diverged", "failed")
 _SCORES = ("train/acc", "val/acc", "test/acc")
-_LESS_IS_BETTER = ("loss", "objective", "gap", "seconds", "params", "params_keras", "peak_memory")
 
 
 @dataclass(frozen=True)
@@ -133,8 +133,7 @@ def sort_runs(table: Table, column: str, *, reverse: bool) -> list[Run]:
         )
     present = [run for run in table.runs if run.at(column) is not None]
     missing = [run for run in table.runs if run.at(column) is None]
-    last = column.rpartition("/")[2]
-    falling = is_metric(column) and last not in _LESS_IS_BETTER
+    falling = is_metric(column) and mode_of(column) == "max"
     return sorted(present, key=lambda run: _sortable(run.at(column)), reverse=falling != reverse) + missing
 
 
@@ -160,7 +159,7 @@ def _columns(runs: Sequence[Run], differing: Sequence[str], monitor: str, *, gro
         *differing,
         *(column for column in ("hidden", "params") if column not in differing),
         *scores,
-        *(name for name in gaps.COLUMNS if any(name in run.row for run in runs)),
+        *(name for name in text.DIFFERENCE_COLUMNS if any(name in run.row for run in runs)),
         "gap",
         *(["n"] if grouped or folded else []),
         "best_epoch",

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from lightsweep.core.errors import ConfigError, DataChanged
-from lightsweep.core.files import read_json, write_whole
+from lightsweep.core.files import read_json, write_atomic
 from lightsweep.core.text import printable
 from lightsweep.runs import run_folder
 from lightsweep.runs.run_folder import find_initial_weights
@@ -114,7 +114,7 @@ def read_if_valid(folder: Path) -> Fingerprint | None:
 def write(folder: Path, now: Fingerprint) -> None:
     """Write the record, unless it is there."""
     if not run_folder.is_follower() and read_if_valid(folder) != now:
-        write_whole(folder / FILE, json.dumps(now.as_json(), separators=(",", ":")) + "\n")
+        write_atomic(folder / FILE, json.dumps(now.as_json(), separators=(",", ":")) + "\n")
 
 
 def check(folder: Path, now: Fingerprint, *, resumed: bool, allow_change: bool) -> None:

@@ -11,7 +11,13 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from lightsweep.core.errors import Interrupted, RunFailed
-from lightsweep.core.files import becoming, missing, remove_empty, sweep, sweep_folders
+from lightsweep.core.files import (
+    create_folder_atomically,
+    find_missing,
+    remove_empty,
+    remove_leftover_folders,
+    remove_leftovers,
+)
 from lightsweep.core.paths import ROOT as ROOT
 from lightsweep.runs.run_folder import CONFIG, is_follower, is_run, was_trained
 from lightsweep.runs.saved_config import write_config
@@ -37,8 +43,8 @@ class ConfigFirst(Callback):
         if config.get("resume") is not None or is_follower() or folder.exists():
             return  # where the folder exists, `on_job_start` writes
         with suppress(OSError, OmegaConfBaseException):  # what is wrong comes up again, and is reported, in the run
-            sweep_folders(folder.parent)
-            with becoming(folder) as new:
+            remove_leftover_folders(folder.parent)
+            with create_folder_atomically(folder) as new:
                 write_config(config, new)
             self.unused = folder.absolute()
 
@@ -47,7 +53,7 @@ class ConfigFirst(Callback):
         self.jobs += 1
         folder = Path(config.hydra.runtime.output_dir)
         if not is_follower():
-            sweep(folder)
+            remove_leftovers(folder)
         if not is_run(folder) and not is_follower():
             with suppress(OmegaConfBaseException):
                 write_config(config, folder)
@@ -65,7 +71,7 @@ class ConfigFirst(Callback):
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         folder = Path(config.hydra.sweep.dir)
-        self.made = missing(folder)
+        self.made = find_missing(folder)
         self.before = {file.name for file in folder.glob("*")}
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:

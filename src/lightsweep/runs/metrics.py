@@ -1,4 +1,4 @@
-"""The metrics of an epoch: their names, and metrics.csv, a row an epoch."""
+"""metrics.csv, a row an epoch; and which metrics can be monitored."""
 
 import csv
 import os
@@ -8,19 +8,12 @@ from pathlib import Path
 
 from lightsweep.core import checks
 from lightsweep.core.errors import ConfigError
-from lightsweep.core.files import write_whole
+from lightsweep.core.files import write_atomic
+from lightsweep.core.metrics import BY_EPOCH_NAMES, mode_of
 
-_UNBALANCED = ("train/f1", "train/balanced_acc", "val/f1", "val/balanced_acc")
-MONITORED = ("train/loss", "train/acc", "val/loss", "val/acc", "val/objective", *_UNBALANCED)
-_SMALLER_IS_BETTER = ("loss", "objective")
-COLUMNS = ("epoch", *MONITORED, "lr", "seconds", "images_per_second")
+COLUMNS = ("epoch", *BY_EPOCH_NAMES, "lr", "seconds", "images_per_second")
 
 Row = dict[str, float]
-
-
-def mode_of(metric: str) -> str:
-    """max or min: which value of a metric is the better one, the larger or the smaller."""
-    return "min" if metric.endswith(_SMALLER_IS_BETTER) else "max"
 
 
 def check_monitor(key: str, metric: str, mode: str) -> None:
@@ -29,7 +22,7 @@ def check_monitor(key: str, metric: str, mode: str) -> None:
     Args:
         key: the config's node that holds metric and mode, as ``monitor`` or ``callbacks.early_stopping``.
     """
-    checks.choice(f"{key}.metric" if key == "monitor" else f"{key}.monitor", metric, MONITORED)
+    checks.choice(f"{key}.metric" if key == "monitor" else f"{key}.monitor", metric, BY_EPOCH_NAMES)
     checks.choice(f"{key}.mode", mode, ("min", "max"))
     right = mode_of(metric)
     checks.require(mode == right, f"{key}.mode", f"be {right} for {metric}", mode)
@@ -45,7 +38,7 @@ class MetricsFile:
     def reopen(self, epochs: int) -> None:
         """Keep the rows of the first `epochs` epochs, and drop what a stopped run wrote after its last checkpoint."""
         self.rows = [row for row in self.rows if row["epoch"] <= epochs]
-        write_whole(self.path, _text([COLUMNS, *map(_cells, self.rows)]))
+        write_atomic(self.path, _text([COLUMNS, *map(_cells, self.rows)]))
 
     def append(self, row: Row) -> None:
         self.rows.append(row)

@@ -18,20 +18,20 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from lightsweep.core.errors import ConfigError, Diverged
-from lightsweep.core.files import write_whole
+from lightsweep.core.files import write_atomic
 from lightsweep.core.job_state import JobState, state_of
+from lightsweep.core.metrics import FINAL_NAMES
 from lightsweep.core.text import spreadsheet_cell
 from lightsweep.runs import saved_config
 from lightsweep.runs.metrics import MetricsFile
 from lightsweep.runs.run_folder import ROOT, is_follower
 from lightsweep.runs.saved_config import own_config
 from lightsweep.training import footprint
-from lightsweep.training.scoring import Score
 
 FILE = "result.json"
 TRIAL_FACTS = (  # what a sweep keeps of a result
     "status",
-    *(f"{part}/{name}" for part in ("train", "val", "test") for name in ("loss", "acc", "f1", "balanced_acc")),
+    *FINAL_NAMES,
     "best_epoch",
     "epochs",
     "params",
@@ -83,13 +83,13 @@ class Record:
     def add(self, **facts: Any) -> None:
         self.facts |= facts
 
-    def add_score(self, part: str, score: Score, class_names: tuple[str, ...]) -> None:
-        """Keep a part's loss and accuracies, and for val and test the confusion counts as a CSV file."""
-        self.facts |= {f"{part}/loss": score.loss, f"{part}/acc": score.acc}
-        self.facts |= {f"{part}/f1": score.f1, f"{part}/balanced_acc": score.balanced_acc}
+    def add_score(
+        self, part: str, metrics: Mapping[str, float], confusion: np.ndarray, class_names: tuple[str, ...]
+    ) -> None:
+        """Keep a part's metrics, and for val and test the counts ``[K, K]`` as a CSV file."""
+        self.facts |= {f"{part}/{name}": value for name, value in metrics.items()}
         if part != "train":
-            text = confusion_csv(score.confusion, class_names)
-            write_whole(self.folder / f"confusion_{part}.csv", text)
+            write_atomic(self.folder / f"confusion_{part}.csv", confusion_csv(confusion, class_names))
 
     @property
     def best_value(self) -> float:
@@ -119,7 +119,7 @@ class Record:
     def write(self, status: JobState) -> None:
         content = _plain(self.content(status))
         self.publish({name: content[name] for name in TRIAL_FACTS if name in content})
-        write_whole(self.folder / FILE, json.dumps(content, indent=1, allow_nan=False) + "\n")
+        write_atomic(self.folder / FILE, json.dumps(content, indent=1, allow_nan=False) + "\n")
 
     def complete(self) -> None:
         """Write the result of a run that has all its scores. Whatever happens after that leaves it as it is."""

@@ -13,11 +13,12 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from lightsweep.config import interpolations, targets
+from lightsweep.config import permissions
 from lightsweep.core.errors import ConfigError
-from lightsweep.core.files import write_whole
+from lightsweep.core.files import write_atomic
+from lightsweep.core.metrics import mode_of
+from lightsweep.core.moved import rename_moved
 from lightsweep.core.paths import ROOT
-from lightsweep.runs.metrics import mode_of
 from lightsweep.runs.run_folder import CONFIG, is_follower
 
 OVERRIDES = "overrides"  # its extra key: what was typed
@@ -28,7 +29,7 @@ def write_config(config: DictConfig, folder: Path) -> None:
     """Write the run's config, with what depends on the shell it was typed in resolved."""
     own = own_config(config)
     own.overrides = list(config.hydra.overrides.task)
-    write_whole(folder / CONFIG, OmegaConf.to_yaml(own))
+    write_atomic(folder / CONFIG, OmegaConf.to_yaml(own))
 
 
 def write_changes(config: DictConfig, folder: Path) -> None:
@@ -46,7 +47,7 @@ def write_changes(config: DictConfig, folder: Path) -> None:
     text = OmegaConf.to_yaml(own_config(config))
     if text != file.read_text(encoding="utf-8"):
         born = file.stat()
-        write_whole(file, text)
+        write_atomic(file, text)
         os.utime(file, ns=(born.st_atime_ns, born.st_mtime_ns))  # `newest` goes by it
 
 
@@ -66,16 +67,17 @@ def read_config(folder: Path) -> DictConfig:
     Raises:
         ConfigError: the file is damaged.
     """
-    interpolations.restrict()
+    permissions.restrict_interpolations()
     try:
         config = OmegaConf.load(folder / CONFIG)
         if not isinstance(config, DictConfig):
             raise ValueError("no mapping")
+        rename_moved(config)
         content: Any = OmegaConf.to_container(config, resolve=False)
         typed = content.get(OVERRIDES, [])
         if not (isinstance(typed, list) and all(isinstance(line, str) for line in typed)):
             raise ValueError(f"{OVERRIDES} must be a list of texts")
-        targets.check(content)
+        permissions.check_targets(content)
     except ConfigError as error:
         raise ConfigError(f"{folder / CONFIG}: {error}") from error
     except Exception as error:  # YAML, Unicode, OmegaConf: each has its own
@@ -107,7 +109,7 @@ def with_overrides(own: DictConfig, composed: DictConfig, overrides: list[str], 
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
     from lightsweep.config import keys
-    from lightsweep.config.config_files import Files
+    from lightsweep.config.keys import Files
 
     own["allow_changed_data"] = composed._get_node("allow_changed_data")
     typed: dict[str, str] = {}  # as Hydra got it, as it was typed
@@ -123,7 +125,7 @@ def with_overrides(own: DictConfig, composed: DictConfig, overrides: list[str], 
         if override.is_delete() or key in ("experiment", "sweep"):
             raise ConfigError(f"{line}: a resumed run keeps its own; override single keys instead")
         if key not in groups and not has_key(own, key):
-            keys.check([override], Files(OmegaConf.to_container(own, resolve=False), None))  # type: ignore[arg-type]
+            keys.check_keys([override], Files(OmegaConf.to_container(own, resolve=False), None))  # type: ignore[arg-type]
         node = composed._get_node(key) if key in groups else OmegaConf.select(composed, key)
         value = override.value()
         partly = isinstance(value, dict)  # loss={l2:0.1} leaves the others of its keys as they are, as in Hydra

@@ -9,7 +9,7 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from lightsweep.core.files import write_whole
+from lightsweep.core.files import write_atomic
 from lightsweep.core.text import printable
 from lightsweep.sweeper.application import Application
 
@@ -34,7 +34,7 @@ def write_best(
         comment: its first line.
     """
     best = loader.load_sweep_config(config, list(overrides))
-    write_whole(folder / FILE, f"# {comment}\n{_text(loader, config, best, application)}")
+    write_atomic(folder / FILE, f"# {comment}\n{_text(loader, config, best, application)}")
 
 
 def write_repeat(
@@ -47,7 +47,7 @@ def write_repeat(
         own: the job's.
     """
     comment = printable(f"{folder.name} of the sweep {config.hydra.sweeper.study_name}, to be trained again")
-    write_whole(folder / REPEAT, f"# {comment}\n{_text(loader, config, own, application)}")
+    write_atomic(folder / REPEAT, f"# {comment}\n{_text(loader, config, own, application)}")
 
 
 def _text(loader: ConfigLoader, config: DictConfig, best: DictConfig, application: Application) -> str:

@@ -7,8 +7,8 @@ from statistics import fmean
 from typing import Any
 
 from lightsweep.core.checks import is_number
-from lightsweep.core.files import is_set_aside, read_json, set_aside, write_whole
-from lightsweep.core.gaps import difference
+from lightsweep.core.files import is_set_aside, read_json, set_aside, write_atomic
+from lightsweep.core.text import format_difference
 from lightsweep.sweeper.job import Job
 from lightsweep.sweeper.plan import Plan
 from lightsweep.sweeper.statistics import Confirmed, Search, spread
@@ -81,7 +81,7 @@ def summarise(
 
 
 def _write(folder: Path, summary: Mapping[str, Any]) -> None:
-    write_whole(folder / FILE, json.dumps(summary, indent=1) + "\n")
+    write_atomic(folder / FILE, json.dumps(summary, indent=1) + "\n")
 
 
 def confirmation_heading(confirmed: Confirmed) -> str:
@@ -104,7 +104,7 @@ def confirmation_rows(confirmed: Confirmed, metric: str) -> list[dict[str, Any]]
         row: dict[str, Any] = {"configuration": name, "n": max(map(len, scores.values()), default=0)}
         row |= {score: _mean(scores[score]) if score in scores else "" for score in shown}
         if compared is not None:
-            gap = difference(compared, fmean(scores[compared]) - fmean(confirmed.values("baseline", compared)))
+            gap = format_difference(compared, fmean(scores[compared]) - fmean(confirmed.values("baseline", compared)))
             row[f"{compared} to the baseline"] = "" if name == "baseline" else gap
         if confirmed.failed.get(name):
             row["failed"] = confirmed.failed[name]

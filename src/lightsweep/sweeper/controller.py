@@ -13,7 +13,7 @@ from optuna.trial import Trial
 
 from lightsweep.core import signals
 from lightsweep.core.errors import ConfigError, Interrupted, RunFailed
-from lightsweep.core.waiting import Wait
+from lightsweep.core.text import Wait
 from lightsweep.sweeper.executors.slot import Slot
 from lightsweep.sweeper.job import Job, JobResult, JobState
 from lightsweep.sweeper.trial_queue import TrialQueue

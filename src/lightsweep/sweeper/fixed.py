@@ -9,7 +9,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
 from lightsweep.core.errors import ConfigError
-from lightsweep.core.files import read_regular, write_whole
+from lightsweep.core.files import read_regular, write_atomic
+from lightsweep.core.moved import with_new_names
 from lightsweep.sweeper.plan import Plan
 from lightsweep.sweeper.space import Space
 from lightsweep.sweeper.trials import folder_of
@@ -63,7 +64,7 @@ def keep_settings(study: optuna.Study, now: Mapping[str, Any]) -> None:
 
 def _before(study: optuna.Study) -> dict[str, Any]:
     attributes = study.user_attrs
-    return {name: attributes.get(name) for name in (_SPACE, _CONFIG, _BESIDE)}
+    return {name: with_new_names(attributes.get(name)) for name in (_SPACE, _CONFIG, _BESIDE)}
 
 
 def _changes(before: Mapping[str, Any], now: Mapping[str, Any], derived: Sequence[str]) -> list[str]:
@@ -145,5 +146,5 @@ class StudyData:
         for record in records:
             digest = self.application.data_digest(record.parent)
             if digest is not None and digest != self._digest():
-                write_whole(self.folder / record.name, read_regular(record))
+                write_atomic(self.folder / record.name, read_regular(record))
                 self.study.set_user_attr("data", digest)

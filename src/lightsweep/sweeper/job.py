@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeGuard
 from omegaconf import DictConfig
 
 from lightsweep.core.errors import ConfigError, Diverged, Interrupted, RunFailed, StorageLost
-from lightsweep.core.files import read_json, write_whole
+from lightsweep.core.files import read_json, write_atomic
 from lightsweep.core.job_state import JobState, state_of
 
 log = logging.getLogger(__name__)
@@ -132,7 +132,7 @@ class JobFunction:
         if result.state.is_failure and not file.exists():  # refused before it began
             content = {"status": result.state, "kind": self.job.kind, "error": result.error}
             with suppress(OSError):
-                write_whole(file, json.dumps(content) + "\n")
+                write_atomic(file, json.dumps(content) + "\n")
         return result
 
 
@@ -161,7 +161,7 @@ def _run(function: Callable[[DictConfig], Any], cfg: DictConfig, trial: TrialCon
 
 def write_result(result: JobResult, folder: Path) -> None:
     """Leave a result in the job's folder, for a sweeper on another machine."""
-    write_whole(folder / RESULT_FILE, json.dumps(asdict(result)) + "\n")
+    write_atomic(folder / RESULT_FILE, json.dumps(asdict(result)) + "\n")
 
 
 def read_result(folder: Path) -> JobResult | None:

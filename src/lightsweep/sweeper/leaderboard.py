@@ -11,9 +11,15 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from lightsweep.core.errors import ConfigError
-from lightsweep.core.files import write_whole
-from lightsweep.core.gaps import COLUMNS, column_of, signed, to_baseline
-from lightsweep.core.text import printable, spreadsheet_cell
+from lightsweep.core.files import write_atomic
+from lightsweep.core.text import (
+    DIFFERENCE_COLUMNS,
+    difference_column,
+    difference_to_baseline,
+    format_difference_cell,
+    printable,
+    spreadsheet_cell,
+)
 from lightsweep.sweeper import best_config, confirmation
 from lightsweep.sweeper.plan import Plan
 from lightsweep.sweeper.space import Space, key_of
@@ -57,7 +63,7 @@ def leaderboard_rows(
                 "state": _state(trial),
                 "value": "" if (value := value_of(trial)) is None else value,
                 "std": known.get("std", ""),
-                column_of(metric): _to_baseline(trial, baseline, metric),
+                difference_column(metric): _to_baseline(trial, baseline, metric),
                 **{key: value for key, _, value in overrides},
                 **{name: known.get(name, "") for name in facts},
                 "note": _note(trial),
@@ -82,9 +88,9 @@ def write_leaderboard(
     writer = csv.DictWriter(buffer, columns, restval="", lineterminator="\n")
     writer.writerow({column: spreadsheet_cell(column) for column in columns})
     writer.writerows({name: _cell(value) for name, value in row.items()} for row in table)
-    write_whole(folder / "leaderboard.csv", buffer.getvalue())
+    write_atomic(folder / "leaderboard.csv", buffer.getvalue())
     paragraphs = [f"# {title}", *above, markdown(table, columns), *below]
-    write_whole(folder / "leaderboard.md", "\n\n".join(paragraphs) + "\n")
+    write_atomic(folder / "leaderboard.md", "\n\n".join(paragraphs) + "\n")
 
 
 def markdown(table: Sequence[dict[str, Any]], columns: Sequence[str]) -> str:
@@ -96,7 +102,7 @@ def markdown(table: Sequence[dict[str, Any]], columns: Sequence[str]) -> str:
 
 
 def _shown(column: str, value: Any) -> str:
-    return signed(column, value) if column in COLUMNS and value != "" else short(value)
+    return format_difference_cell(column, value) if column in DIFFERENCE_COLUMNS and value != "" else short(value)
 
 
 def _cell(value: Any) -> Any:
@@ -124,7 +130,7 @@ def _columns(table: Sequence[dict[str, Any]], facts: Sequence[str]) -> list[str]
     """The columns of all rows; parameters that only some trials have stay beside the others."""
     if not table:
         return ["rank", "trial", "state", "value"]
-    differences = [name for name in COLUMNS if name in table[0]]
+    differences = [name for name in DIFFERENCE_COLUMNS if name in table[0]]
     first, last = ["rank", "trial", "state", "value", "std", *differences], [*facts, "note", "folder"]
     parameters = dict.fromkeys(key for row in table for key in row if key not in (*first, *last))
     return [*first, *parameters, *last]
@@ -140,7 +146,7 @@ def _to_baseline(trial: FrozenTrial, baseline: FrozenTrial | None, metric: str) 
         return ""
     assert trial.value is not None
     assert baseline.value is not None
-    return to_baseline(metric, trial.value, baseline.value)
+    return difference_to_baseline(metric, trial.value, baseline.value)
 
 
 def _note(trial: FrozenTrial) -> str:
@@ -225,7 +231,7 @@ class Publisher:
     def _write_best(self, best: FrozenTrial) -> None:
         found = {key_of(name): value for name, value in best.params.items()}
         content = {"name": "optuna", "best_params": found, "best_value": best.value}  # as the official sweeper has it
-        write_whole(self.plan.folder / "optimization_results.yaml", OmegaConf.to_yaml(content))
+        write_atomic(self.plan.folder / "optimization_results.yaml", OmegaConf.to_yaml(content))
         comment = f"trial {best.number} of the sweep {self.plan.address.study}: {self.plan.metric} {best.value:.4f}"
         loader = self.plan.context.config_loader
         best_config.write_best(

@@ -11,7 +11,7 @@ from typing import Any
 
 import optuna
 
-from lightsweep.core.waiting import Wait
+from lightsweep.core.text import Wait
 from lightsweep.sweeper.locks import FileLock, shared_path
 from lightsweep.sweeper.optuna_private import set_system_attribute, system_attributes
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from lightsweep.core.errors import ConfigError, StorageLost
-from lightsweep.core.waiting import Wait
+from lightsweep.core.text import Wait
 
 LOCK_SECONDS = 900.0  # seconds that a lock is waited for: longer than a sweeper that holds it waits for its database
 _LOOK_AGAIN = (0.001, 0.05)  # seconds: the first and the longest pause between two tries to take a lock

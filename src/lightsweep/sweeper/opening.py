@@ -9,9 +9,9 @@ from pathlib import Path
 import optuna
 from optuna.trial import TrialState
 
-from lightsweep.core import links
+from lightsweep.core import paths
 from lightsweep.core.errors import ConfigError
-from lightsweep.core.files import making, sweep
+from lightsweep.core.files import create_folder, remove_leftovers
 from lightsweep.sweeper import fixed, points
 from lightsweep.sweeper.leases import Lease, Owner, is_alive, renewing
 from lightsweep.sweeper.locks import FileLock, shared_path
@@ -31,8 +31,8 @@ def open_study(plan: Plan) -> tuple[Plan, optuna.Study, int]:
     Raises:
         ConfigError: the study was begun with other settings, or cannot be reached.
     """
-    links.check(plan.folder, within=plan.folder, deep=False)
-    links.check(plan.folder / "confirm", within=plan.folder, deep=False)
+    paths.check_links(plan.folder, within=plan.folder, deep=False)
+    paths.check_links(plan.folder / "confirm", within=plan.folder, deep=False)
     with FileLock(shared_path(f"create {plan.address.url} {plan.address.study}")), _folder(plan):
         last = max((number_of(folder) for folder in plan.folder.glob("trial-*")), default=-1)
         trials = _count(plan)  # after the folders: a trial is in the study before it has its own
@@ -43,7 +43,7 @@ def open_study(plan: Plan) -> tuple[Plan, optuna.Study, int]:
             )
         study = _load(plan)
         check_attributes(study)
-        sweep(plan.folder)  # also in the folders of trials that were cut off, which nobody starts again
+        remove_leftovers(plan.folder)  # also in the folders of trials that were cut off, which nobody starts again
         kept = fixed.kept_overrides(study, plan)
         plan = plan.in_space(replace(plan.space, fixed=(*plan.space.fixed, *kept)))
         now = fixed.fixed_settings(plan)
@@ -99,7 +99,7 @@ def _folder(plan: Plan) -> Iterator[None]:
     """The sweep's folder, which goes again where the sweep is refused before anything is in it."""
     with ExitStack() as stack:
         with _writing("hydra.sweep.dir", plan.folder):
-            stack.enter_context(making(plan.folder))
+            stack.enter_context(create_folder(plan.folder))
         yield
 
 

@@ -52,15 +52,15 @@ class Settings:
     when: dict[str, dict[str, Any]] | None
 
     def __post_init__(self) -> None:
-        checks.whole("hydra.sweeper.n_trials", self.n_trials, "[1, inf)")
-        checks.whole("hydra.sweeper.n_jobs", self.n_jobs, f"[0, {_MOST_JOBS}]")
+        checks.integer("hydra.sweeper.n_trials", self.n_trials, "[1, inf)")
+        checks.integer("hydra.sweeper.n_jobs", self.n_jobs, f"[0, {_MOST_JOBS}]")
         checks.require(self.executor in (None, "ray"), "hydra.sweeper.executor", "be null or ray", self.executor)
-        checks.whole("hydra.sweeper.batch", self.batch, f"[1, {_MOST_JOBS}]")
+        checks.integer("hydra.sweeper.batch", self.batch, f"[1, {_MOST_JOBS}]")
         checks.choice("hydra.sweeper.on_interrupt", self.on_interrupt, ("cancel", "leave"))
         _check_resources(self.ray)
-        checks.whole("hydra.sweeper.retries", self.retries, "[0, inf)")
-        checks.whole("hydra.sweeper.max_failures", self.max_failures, "[1, inf)")
-        checks.whole("hydra.sweeper.confirm", self.confirm, f"[0, {_MOST_CONFIRMED}]")
+        checks.integer("hydra.sweeper.retries", self.retries, "[0, inf)")
+        checks.integer("hydra.sweeper.max_failures", self.max_failures, "[1, inf)")
+        checks.integer("hydra.sweeper.confirm", self.confirm, f"[0, {_MOST_CONFIRMED}]")
         checks.flag("hydra.sweeper.allow_changed_space", self.allow_changed_space)
         if self.timeout is not None:
             checks.number("hydra.sweeper.timeout", self.timeout, "(0, inf)")
@@ -71,7 +71,7 @@ class Settings:
         seeds = [] if self.seeds is None else self.seeds
         whole = isinstance(seeds, list) and all(type(seed) is int and seed >= 0 for seed in seeds)
         unique = whole and len(set(seeds)) == len(seeds) and (self.seeds is None or len(seeds) > 0)
-        checks.require(unique, "hydra.sweeper.seeds", "be a list of different whole numbers >= 0", self.seeds)
+        checks.require(unique, "hydra.sweeper.seeds", "be a list of different integers >= 0", self.seeds)
         _check_chosen("sampler", self.sampler)
         _check_chosen("pruner", self.pruner)
         _check_text("storage", self.storage, "be null, a path or an Optuna URL")

@@ -10,9 +10,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from omegaconf import OmegaConf
 
-from lightsweep.core import checks, memory, spelling
+from lightsweep.core import checks, memory, overrides
 from lightsweep.core.errors import ConfigError
-from lightsweep.core.overrides import override
+from lightsweep.core.overrides import format_override
 from lightsweep.sweeper import executors, journal, points, samplers
 from lightsweep.sweeper.plan import Plan
 
@@ -28,7 +28,7 @@ def check_plan(plan: Plan) -> None:
     journal.check_study_file(plan.storage_key, plan.address.url, workers=kind in ("workers", "launcher"))
     executors.check(plan)
     if kind == "workers":  # jobs of a cluster have memory elsewhere
-        memory.processes("hydra.sweeper.n_jobs", min(plan.settings.n_jobs, plan.settings.n_trials))
+        memory.check_processes("hydra.sweeper.n_jobs", min(plan.settings.n_jobs, plan.settings.n_trials))
     plan.application.check_space(plan.space, plan.metric)
     _check_fixed_lists(plan)
     in_this_process = kind == "inline"
@@ -49,7 +49,7 @@ def _check_fixed_lists(plan: Plan) -> None:
         is_group = plan.context.config_loader.get_group_options(each.key_or_group)  # callbacks=[default,ema]
         if not isinstance(value, list) or not value or each.is_delete() or is_group or _takes_list(each, value, plan):
             continue
-        key, ours = each.key_or_group, spelling.choice(value)
+        key, ours = each.key_or_group, overrides.format_choice(value)
         typed = shlex.quote(f"{each.get_key_element()}={ours}")
         raise ConfigError(
             f"{key} must be one value in each trial, got the list {value}: {typed} searches these"
@@ -84,7 +84,7 @@ def _check_composes(plan: Plan, overrides: Sequence[str], in_this_process: bool)
     # A choice of a group that is drawn may not go with a condition's keys: only the condition itself is composed.
     groups = plan.config.hydra.runtime.choices
     drawn = [
-        override(parameter.key, parameter.suggest(point))
+        format_override(parameter.key, parameter.suggest(point))
         for parameter in plan.space.parameters
         if parameter.key not in groups and (parameter.condition is None or parameter.condition in overrides)
     ]

@@ -10,8 +10,9 @@ from typing import Any, cast
 from optuna.samplers import GridSampler
 from optuna.trial import Trial
 
-from lightsweep.core import files, links
+from lightsweep.core import files
 from lightsweep.core.errors import Interrupted, RunFailed
+from lightsweep.core.paths import check_links
 from lightsweep.sweeper import confirmation, executors, opening, plan_checks, points, view
 from lightsweep.sweeper.controller import Controller, Limits
 from lightsweep.sweeper.executors.slot import Executor
@@ -128,7 +129,7 @@ class Session:
         plan = self.plan
         folder = plan.folder / folder_of(trial.number)
         if self.executor.has_job(folder):  # it was begun by a sweeper that is gone: nothing is drawn anew
-            links.check(folder, within=plan.folder)
+            check_links(folder, within=plan.folder)
             drawn = plan.space.overrides(trial)
         else:
             files.set_aside(folder)  # a new trial has none, unless somebody made it

@@ -18,7 +18,7 @@ from optuna.trial import BaseTrial, FrozenTrial, Trial
 
 from lightsweep.core import overrides
 from lightsweep.core.errors import ConfigError, RunFailed
-from lightsweep.core.overrides import override, written
+from lightsweep.core.overrides import format_override, format_value
 
 _MOST_POINTS = 1_000_000  # of a grid, which lists them all before the first
 
@@ -69,12 +69,12 @@ class Space:
                 chosen[parameter.key] = parameter.suggest(trial)
         if self.extend is not None:
             _extend(self.extend, trial)
-        drawn = (override(key, value) for key, value in chosen.items())
+        drawn = (format_override(key, value) for key, value in chosen.items())
         return (*drawn, *self._further(trial, chosen))
 
     def overrides(self, trial: BaseTrial) -> tuple[str, ...]:
         """The overrides of a trial whose values were drawn before."""
-        return tuple(override(key_of(name), value) for name, value in trial.params.items())
+        return tuple(format_override(key_of(name), value) for name, value in trial.params.items())
 
     def beside(self, trials: Sequence[FrozenTrial]) -> "Space":
         """This space under names that go with the trials of a study whose space was another.
@@ -127,7 +127,7 @@ class Space:
             found = nearest_value(parameter.distribution, value)
             inside[parameter.name] = chosen[parameter.key] = found
             if not is_same_value(found, value):
-                outside = value if isinstance(value, str) else written(value)
+                outside = value if isinstance(value, str) else format_value(value)
                 remarks.append(f"{parameter.key}={outside} lies outside the space, {found} is searched from")
         return inside, remarks
 
@@ -136,7 +136,7 @@ class Space:
         extra = {name: value for name, value in trial.params.items() if name not in names}
         if clash := extra.keys() & chosen.keys():
             raise ConfigError(f"hydra.sweeper.custom_search_space suggests what is searched already: {sorted(clash)}")
-        return [override(name, value) for name, value in extra.items()]
+        return [format_override(name, value) for name, value in extra.items()]
 
 
 def key_of(name: str) -> str:
@@ -238,7 +238,7 @@ def nearest_value(distribution: BaseDistribution, value: Any) -> Any:
 
 
 def _nearest_choice(choices: Sequence[Any], value: Any) -> Any:
-    exact = (choice for choice in choices if _is(overrides.meant_by(choice), value))
+    exact = (choice for choice in choices if _is(overrides.decode_choice(choice), value))
     for choice in (*exact, *(choice for choice in choices if is_same_value(choice, value))):
         return choice
     numbers = [choice for choice in choices if isinstance(choice, int | float) and not isinstance(choice, bool)]
@@ -250,7 +250,7 @@ def _nearest_choice(choices: Sequence[Any], value: Any) -> Any:
 def is_same_value(choice: Any, value: Any) -> bool:
     """Is a value the one that a choice means, or written so? ``[512,256]``, a choice, is ``[512, 256]``, a config's."""
     one, other = ("null" if each is None else each for each in (choice, value))
-    if one == other or _is(overrides.meant_by(choice), value) or _plain(one) == _plain(other):
+    if one == other or _is(overrides.decode_choice(choice), value) or _plain(one) == _plain(other):
         return True
     try:
         return float(one) == float(other)  # 1e-4 and 0.0001

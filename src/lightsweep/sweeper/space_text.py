@@ -10,15 +10,15 @@ from hydra.core.override_parser.types import ChoiceSweep, RangeSweep
 from hydra.errors import HydraException
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 
-from lightsweep.core import overrides, spelling
+from lightsweep.core import overrides
 from lightsweep.core.errors import ConfigError
-from lightsweep.core.repair import repaired_value
+from lightsweep.core.overrides import repair_value
 from lightsweep.sweeper.optuna_private import create_params_from_overrides
 from lightsweep.sweeper.space import Parameter, Space, check_not_empty
 
 _MOST_CHOICES = 10_000  # Optuna writes them all down with each trial
 _FINITE = "its bounds must be finite numbers"
-_LARGEST_INT = 2**53  # samplers draw whole numbers as floats, which are exact up to here
+_LARGEST_INT = 2**53  # samplers draw integers as floats, which are exact up to here
 
 
 def parse(
@@ -76,7 +76,7 @@ def _conditional(condition: str, key: str, value: Any) -> Iterator[Parameter]:
     typed = f"hydra.sweeper.when.{condition}.{key}"
     distributions = _parsed(_line(key, value, typed))
     if not distributions:
-        hint = f"; {spelling.choice(value)} searches these" if isinstance(value, list) else ""
+        hint = f"; {overrides.format_choice(value)} searches these" if isinstance(value, list) else ""
         raise ConfigError(f"{typed} must be a range or a choice, got {value}{hint}")
     for each in distributions.values():
         yield Parameter(f"{condition}:{key}", key, each, condition)
@@ -92,8 +92,8 @@ def _line(key: str, value: Any, typed: str) -> str:
         ConfigError: it is a mapping, as other tools have it, or as YAML nests keys.
     """
     if not isinstance(value, dict):
-        return f"{key}={value if isinstance(value, str) else overrides.written(value)}"
-    if ours := spelling.of_mapping(value):
+        return f"{key}={value if isinstance(value, str) else overrides.format_value(value)}"
+    if ours := overrides.translate_mapping(value):
         raise ConfigError(f"{typed} must be written {ours}, got {value}")
     inner = next(iter(value), "KEY")
     raise ConfigError(f"{typed} must not have keys of its own: write {key}.{inner}: {value.get(inner)}, got {value}")
@@ -113,8 +113,8 @@ def _parsed(line: str) -> dict[str, BaseDistribution]:
     override = OverridesParser.create().parse_override(line)
     value = override.value()
     if isinstance(value, ChoiceSweep):
-        found = {key: CategoricalDistribution([overrides.choice_of(each) for each in value.list]) for key in found}
-    if isinstance(value, dict) and (ours := spelling.of_mapping(value)):
+        found = {key: CategoricalDistribution([overrides.encode_choice(each) for each in value.list]) for key in found}
+    if isinstance(value, dict) and (ours := overrides.translate_mapping(value)):
         raise ConfigError(f"{line}: type {shlex.quote(f'{override.get_key_element()}={ours}')} for a search")
     for distribution in found.values():
         _check_finite(line, distribution)
@@ -127,7 +127,7 @@ def _said(line: str, error: Exception) -> str:
     if isinstance(error, OverflowError) or "NaN" in said:
         return _FINITE
     _, _, value = line.partition("=")
-    meant = spelling.of_call(value) or repaired_value(value)
+    meant = overrides.translate_call(value) or repair_value(value)
     if isinstance(error, HydraException) and meant and meant != value:
         return f"it cannot be read; write {meant}"
     return said.partition(". See https://")[0] if isinstance(error, HydraException) else said
@@ -143,7 +143,7 @@ def _check_finite(line: str, distribution: BaseDistribution) -> None:
     if not (math.isfinite(low) and math.isfinite(high)):
         raise ConfigError(f"{line}: {_FINITE}")
     if isinstance(distribution, IntDistribution) and max(-low, high) > _LARGEST_INT:
-        raise ConfigError(f"{line}: the bounds of a range of whole numbers must be at most {_LARGEST_INT}")
+        raise ConfigError(f"{line}: the bounds of a range of integers must be at most {_LARGEST_INT}")
     if not math.isfinite(high - low):
         raise ConfigError(f"{line}: its bounds must not be further apart than a number can be large")
 
@@ -153,7 +153,7 @@ def _check_lists(fixed: Sequence[str]) -> None:
     for override in OverridesParser.create().parse_overrides(list(fixed)):
         value = override.value()
         if isinstance(value, list) and value and _is_config_key(override.key_or_group):
-            key, ours = override.get_key_element(), spelling.choice(value)
+            key, ours = override.get_key_element(), overrides.format_choice(value)
             raise ConfigError(
                 f"{override.key_or_group} is the list {value} in every trial, and nothing is searched:"
                 f" {shlex.quote(f'{key}={ours}')} searches these values"

@@ -17,7 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from lightsweep.core import secrets
 from lightsweep.core.errors import ConfigError, StorageLost
-from lightsweep.core.waiting import Wait
+from lightsweep.core.text import Wait
 from lightsweep.sweeper import journal
 from lightsweep.sweeper.journal import JournalLock
 from lightsweep.sweeper.locks import shared_path
@@ -167,7 +167,7 @@ class Address:
     @property
     def url(self) -> str:
         """The path or the URL itself."""
-        return secrets.address_of(self.place)
+        return secrets.resolve_storage(self.place)
 
 
 @lru_cache(maxsize=4)
@@ -188,7 +188,7 @@ def connect(place: str) -> RetryingStorage:
         if isinstance(error, OSError) and "://" not in place:
             raise
         reason = " ".join(str(error).split())[:300]
-        raise ConfigError(secrets.redacted(f"hydra.sweeper.storage: {place} cannot be used ({reason})")) from error
+        raise ConfigError(secrets.redact(f"hydra.sweeper.storage: {place} cannot be used ({reason})")) from error
 
 
 @lru_cache(maxsize=4)
@@ -275,4 +275,4 @@ def _database(url: str) -> RDBStorage:
 
 def _name_of(place: str) -> str:
     """Of a storage, in what is said."""
-    return secrets.redacted(f"hydra.sweeper.storage: {place}")
+    return secrets.redact(f"hydra.sweeper.storage: {place}")

@@ -14,7 +14,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.pruners import BasePruner, WilcoxonPruner
 from optuna.trial import Trial
 
-from lightsweep.core.files import write_whole
+from lightsweep.core.files import write_atomic
 from lightsweep.sweeper.job import Job, JobResult, JobState
 from lightsweep.sweeper.optuna_private import trial_id
 from lightsweep.sweeper.reports import StorageReports
@@ -138,4 +138,4 @@ def write_trial_result(
     if error:
         content["error"] = error
     folder.mkdir(parents=True, exist_ok=True)
-    write_whole(folder / "result.json", json.dumps(content, indent=1) + "\n")
+    write_atomic(folder / "result.json", json.dumps(content, indent=1) + "\n")

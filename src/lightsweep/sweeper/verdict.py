@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any
 
-from lightsweep.core.gaps import difference
+from lightsweep.core.text import format_difference
 from lightsweep.sweeper import statistics
 from lightsweep.sweeper.statistics import Confirmed, Search, noise_of_trials
 
@@ -85,7 +85,7 @@ def _unconfirmed(found: Search) -> list[str]:
         return [f"{said}; {_without_baseline(found)}, so nothing says whether the search helped."]
     if baseline == best:
         return [f"{said}; it is the point of the space that is nearest to the baseline."]
-    gap = difference(found.metric, best.value - baseline.value)
+    gap = format_difference(found.metric, best.value - baseline.value)
     each = "a single run" if found.seeds == 1 else f"the mean of {found.seeds} runs"
     count = len(found.completed)
     why = f"each value is of {each}, and the best of {count} trials looks better than it is"
@@ -120,7 +120,10 @@ def _compared(
         "seeds_needed": result.seeds,
     }
     outcome, trial = _outcome(result, found.maximises), f"Trial {found.best.number}"
-    gap, seeds = f"{score} {difference(score, result.difference)} from the baseline", _seeds(len(best), len(baseline))
+    gap, seeds = (
+        f"{score} {format_difference(score, result.difference)} from the baseline",
+        _seeds(len(best), len(baseline)),
+    )
     if min(len(best), len(baseline)) < 2:
         alone = f"{_not_known(found)}: {gap}, {seeds}, and a single run cannot tell a difference from noise."
         return outcome, [alone, _to_know(_TO_BEGIN)], {**numbers, "confirm_with": _TO_BEGIN}
@@ -129,7 +132,7 @@ def _compared(
         same = f"{trial} and the baseline have the same score in every run"
         said = f"{same}, {seeds}." if result.difference == 0.0 else f"{_not_known(found)}: {gap}, {seeds}, but {why}."
         return outcome, [said], numbers
-    low, high = (difference(score, end).removesuffix(" points") for end in result.interval)
+    low, high = (format_difference(score, end).removesuffix(" points") for end in result.interval)
     measured = f"{gap} (95 % interval {low} to {high}, {seeds}, Welch p {statistics.format_p(result.p)})"
     if outcome != "unclear":
         return outcome, [f"{trial} is {outcome} than the baseline: {measured}."], numbers
@@ -160,7 +163,7 @@ def _optimism(found: Search, confirmed: Confirmed, numbers: _Numbers) -> list[st
         return []
     numbers["optimism"] = gain = (found.best.value - fmean(fresh)) * (1 if found.maximises else -1)
     reached = f"{fmean(fresh):.4f}" + (f" ± {stdev(fresh):.4f}" if len(fresh) > 1 else "")
-    size = difference(found.metric, abs(gain)).removeprefix("+")
+    size = format_difference(found.metric, abs(gain)).removeprefix("+")
     return [
         f"As a trial it had {found.metric} {found.best.value:.4f}, with fresh seeds {reached}: choosing the best of"
         f" {len(found.completed)} "
@@ -180,7 +183,7 @@ def _ties(found: Search, confirmed: Confirmed | None, numbers: _Numbers) -> list
     near = [] if noise is None else [number for number in found.within(noise) if number not in compared]
     numbers["not_told_apart"] = near
     if near and noise is not None:
-        size = difference(found.metric, noise).removeprefix("+")
+        size = format_difference(found.metric, noise).removeprefix("+")
         why = f"two runs of one configuration differ by up to {size}"
         said.append(f"{_trials(near, 'cannot be told')} from {best}: {why}.")
     return said

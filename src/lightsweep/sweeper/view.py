@@ -16,8 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lightsweep.core import secrets
-from lightsweep.core.gaps import column_of, in_points, signed, to_baseline
-from lightsweep.core.text import printable
+from lightsweep.core.text import difference_column, difference_to_baseline, format_difference_cell, in_points, printable
 from lightsweep.sweeper.leaderboard import ranked, short
 from lightsweep.sweeper.space import Space
 from lightsweep.sweeper.storage import Address, is_server
@@ -177,7 +176,9 @@ def confirmation_table(rows: Sequence[Mapping[str, Any]]) -> Table:
 def _to_baseline(trial: FrozenTrial, baseline: FrozenTrial | None, metric: str) -> str:
     if trial.value is None or baseline is None or baseline.value is None or trial.number == baseline.number:
         return ""
-    return signed(column_of(metric), to_baseline(metric, trial.value, baseline.value))
+    return format_difference_cell(
+        difference_column(metric), difference_to_baseline(metric, trial.value, baseline.value)
+    )
 
 
 def _about(trial: FrozenTrial) -> str:
@@ -262,13 +263,13 @@ def say_how_to_go_on(trials: Sequence[FrozenTrial], n_trials: int, program: str,
     rest = f", {again} {'is' if again == 1 else 'are'} to be run again" if again else ""
     line = f"interrupted: {count_ended(trials)} of {n_trials} trials have ended{rest}"
     line += f"; {repeat_command(program, typed)} goes on"
-    print(printable(secrets.redacted(line)), file=sys.stderr, flush=True)
+    print(printable(secrets.redact(line)), file=sys.stderr, flush=True)
 
 
 def command_with(program: str, key: str, value: object, typed: Sequence[str]) -> str:
     """What was typed, with another value of a key."""
     others = [part for part in typed if not part.lstrip("+").startswith(f"{key}=")]
-    return secrets.redacted(repeat_command(program, [*others, f"{key}={value}"]))
+    return secrets.redact(repeat_command(program, [*others, f"{key}={value}"]))
 
 
 def repeat_command(program: str, typed: Sequence[str]) -> str:

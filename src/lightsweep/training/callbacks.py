@@ -134,8 +134,8 @@ class WeightAverage(WeightAveraging):
 
     def __init__(self, *, decay: float, every: int, start: int, use_buffers: bool) -> None:
         checks.number("callbacks.ema.decay", decay, "[0, 1)")
-        checks.whole("callbacks.ema.every", every, "[1, inf)")
-        checks.whole("callbacks.ema.start", start, "[0, inf)")
+        checks.integer("callbacks.ema.every", every, "[1, inf)")
+        checks.integer("callbacks.ema.start", start, "[0, inf)")
         checks.flag("callbacks.ema.use_buffers", use_buffers)
         self.decay, self.every, self.start = decay, every, start
         self.updates = 0  # before the one that is due
@@ -175,7 +175,7 @@ class Histograms(Callback):
     """
 
     def __init__(self, *, every: int, in_trials: bool) -> None:
-        checks.whole("callbacks.histograms.every", every, "[1, inf)")
+        checks.integer("callbacks.histograms.every", every, "[1, inf)")
         checks.flag("callbacks.histograms.in_trials", in_trials)
         self.every, self.in_trials = every, in_trials
 

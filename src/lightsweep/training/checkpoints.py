@@ -15,7 +15,8 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch import nn
 
 from lightsweep.core.errors import ConfigError
-from lightsweep.core.files import replacing
+from lightsweep.core.files import replace_atomically
+from lightsweep.core.moved import with_new_names
 from lightsweep.core.paths import is_inside
 from lightsweep.core.text import printable
 from lightsweep.data.decode import NO_PIXELS
@@ -120,7 +121,7 @@ def load(path: Path) -> Trained:
         content = torch.load(path, map_location="cpu", weights_only=True)
         said = content["lightsweep"]
         description = Description(
-            _whole(said["model"]),
+            _whole(with_new_names(said["model"])),
             tuple(said["input_shape"]),
             tuple(said["class_names"]),
             Normalization(said["mean"], said["std"]),
@@ -197,7 +198,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         buffer = BytesIO()  # straight to a full disk, torch would raise an error that does not say so
         torch.save(checkpoint, buffer)
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-        with replacing(Path(path)) as temporary:
+        with replace_atomically(Path(path)) as temporary:
             temporary.write_bytes(buffer.getbuffer())
 
 

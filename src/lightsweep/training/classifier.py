@@ -6,8 +6,9 @@ from typing import Any
 import pytorch_lightning as pl
 from torch import Tensor, nn
 
-from lightsweep.config.build import explain
+from lightsweep.config.build import config_error
 from lightsweep.core import checks
+from lightsweep.core.metrics import METRICS
 from lightsweep.training import checkpoints, optimization, resuming
 from lightsweep.training.checkpoints import Description
 from lightsweep.training.optimization import Schedule
@@ -17,9 +18,8 @@ from lightsweep.training.scoring import Batch, Objective, Sums
 class Classifier(pl.LightningModule):
     """Trains any network that maps ``float [B, C, H, W]`` to logits ``[B, K]``.
 
-    A batch is images and targets: class numbers ``int64 [B]`` or probabilities ``float [B, K]``. It logs val/loss and
-    val/acc, the cross-entropy and accuracy alone, val/f1 and val/balanced_acc, and val/objective, which is what
-    training minimises.
+    A batch is images and targets: class numbers ``int64 [B]`` or probabilities ``float [B, K]``. It logs the metrics of
+    the validation.
 
     Args:
         net: the network.
@@ -58,7 +58,7 @@ class Classifier(pl.LightningModule):
         try:
             self.schedule(made, max_epochs, 1)
         except TypeError as error:  # an argument that it does not know
-            raise explain(error, "scheduler") from error
+            raise config_error(error, "scheduler") from error
         self.plateau: Schedule | None = None
         self._plateau_state: dict | None = None
 
@@ -93,14 +93,13 @@ class Classifier(pl.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         self.validated = True
-        self.val_means = self.val_sums.means(self._over_processes)
+        self.val_means = self._means_of("val", self.val_sums)
         self.log_dict({f"val/{name}": value for name, value in self.val_means.items()})
         self.log("step", self.trainer.current_epoch + 1.0)  # the loggers' x axis: the epoch
 
     def train_means(self) -> dict[str, float]:
-        """Loss and accuracies over the epoch that just ended, with dropout and augmentation."""
-        means = self.train_sums.means(self._over_processes)
-        return {name: value for name, value in means.items() if name != "objective"}
+        """The metrics of the epoch that just ended by name, with dropout and augmentation."""
+        return self._means_of("train", self.train_sums)
 
     def has_measured(self, metric: str) -> bool:
         """Is this metric of the epoch that just ended? Lightning goes on showing those of an earlier validation."""
@@ -160,6 +159,10 @@ class Classifier(pl.LightningModule):
             self.trainer.fit_loop.setup_data()
             batches = int(self.trainer.num_training_batches)
         return -(-batches // self.trainer.accumulate_grad_batches)
+
+    def _means_of(self, part: str, sums: Sums) -> dict[str, float]:
+        means = sums.means(self._over_processes)
+        return {metric.name: means[metric.name] for metric in METRICS if part in metric.by_epoch}
 
     def _over_processes(self, values: Tensor) -> Tensor:
         return self.trainer.strategy.reduce(values, reduce_op="sum")

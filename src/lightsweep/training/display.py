@@ -13,6 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
+from lightsweep.core.metrics import FINAL
 from lightsweep.core.text import shorten
 from lightsweep.data.module import ImageDataModule
 from lightsweep.training import footprint
@@ -107,6 +108,7 @@ def _count(number: int, noun: str, plural: str = "s") -> str:
 
 
 _REFRESH = 0.2  # seconds
+_SHOWN = [metric.name for metric in FINAL if metric.is_main]
 
 
 class ProgressLine(Callback):
@@ -155,7 +157,7 @@ class ProgressLine(Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         has_measured = cast(Classifier, pl_module).has_measured  # Lightning keeps what an earlier validation measured
         metrics = {name: value.item() for name, value in trainer.callback_metrics.items()}
-        names = dict.fromkeys(("train/loss", "train/acc", "val/loss", "val/acc", self.monitor))
+        names = dict.fromkeys([f"{part}/{name}" for part in ("train", "val") for name in _SHOWN] + [self.monitor])
         shown = [f"{name} {metrics[name]:.4f}" for name in names if name in metrics and has_measured(name)]
         line = "  ".join(shown)
         if self.bar is not None:
@@ -175,10 +177,6 @@ class ProgressLine(Callback):
             self.bar = None
 
 
-_COLUMNS = {"loss": "loss", "acc": "accuracy"}
-_IF_WATCHED = {"f1": "macro F1", "balanced_acc": "balanced acc."}
-
-
 def print_scores(facts: dict[str, Any], folder: Path, *, of_best: bool) -> None:
     """Print scores, size, time and the folder of a run whose `result.json` holds these facts.
 
@@ -186,13 +184,13 @@ def print_scores(facts: dict[str, Any], folder: Path, *, of_best: bool) -> None:
         of_best: were the weights scored that were kept as the best ones?
     """
     watched = facts["monitor"].partition("/")[2]
-    columns = _COLUMNS | {name: title for name, title in _IF_WATCHED.items() if name == watched}
+    shown = [metric for metric in FINAL if metric.is_main or metric.name == watched]
     table = Table(box=None, header_style="bold")
-    for column in ("", *columns.values()):
+    for column in ("", *(metric.title for metric in shown)):
         table.add_column(column, justify="left" if not column else "right")
     for part in ("train", "val", "test"):
         if f"{part}/acc" in facts:
-            table.add_row(part, *(f"{facts[f'{part}/{name}']:.4f}" for name in columns))
+            table.add_row(part, *(f"{facts[f'{part}/{metric.name}']:.4f}" for metric in shown))
     console = Console()
     console.print(table)
     which = "best" if of_best else "scored"

@@ -84,7 +84,7 @@ class Footprint(NamedTuple):
 
     def __str__(self) -> str:
         weights, states, gradients, checkpoint = map(
-            memory.text, (self.weights, self.states, self.gradients, self.checkpoint)
+            memory.format_bytes, (self.weights, self.states, self.gradients, self.checkpoint)
         )
         return (
             f"{self.parameters:,} parameters (weights {weights}, the optimizer's state {states}, gradients {gradients}"

@@ -25,7 +25,7 @@ from torch.utils.tensorboard.summary import hparams
 
 from lightsweep.core import checks
 from lightsweep.core.errors import ConfigError
-from lightsweep.core.files import replacing
+from lightsweep.core.files import replace_atomically
 from lightsweep.training.tracking import SCORES, Column, Tracker, final_scores, finite_values, outcome
 
 _DATABASE = "mlflow.db"
@@ -275,7 +275,7 @@ def forget_settings(folder: Path) -> None:
         kept = [record for record in records if not _is_setting(record)]
         if len(kept) == len(records):
             continue
-        with replacing(file) as temporary, temporary.open("wb") as stream:
+        with replace_atomically(file) as temporary, temporary.open("wb") as stream:
             writer = RecordWriter(stream)
             for record in kept:
                 writer.write(record)

@@ -21,7 +21,7 @@ from pytorch_lightning.callbacks import Callback
 
 from lightsweep.config.build import build
 from lightsweep.core.errors import ConfigError
-from lightsweep.core.files import replacing, write_whole
+from lightsweep.core.files import replace_atomically, write_atomic
 from lightsweep.core.seeds import seed_everything
 from lightsweep.data.loader import TrainLoader
 from lightsweep.data.module import ImageDataModule
@@ -75,7 +75,7 @@ def run(cfg: DictConfig, folder: Path, classifier: Classifier, data: ImageDataMo
     finite = np.isfinite(losses)
     suggestion = suggest(rates[finite], losses[finite])
     if not is_follower():
-        write_whole(folder / LR_FIND, _csv(rates, losses))
+        write_atomic(folder / LR_FIND, _csv(rates, losses))
         _plot(rates[finite], losses[finite], suggestion, folder / PLOT)
     return suggestion
 
@@ -169,5 +169,5 @@ def _plot(rates: np.ndarray, losses: np.ndarray, suggestion: float, path: Path) 
     axes.legend()
     image = BytesIO()
     figure.savefig(image, format="png", dpi=150)
-    with replacing(path) as temporary:
+    with replace_atomically(path) as temporary:
         temporary.write_bytes(image.getvalue())

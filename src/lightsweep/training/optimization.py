@@ -10,7 +10,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
 
-from lightsweep.config.build import explain
+from lightsweep.config.build import config_error
 from lightsweep.core import checks
 
 _RANGES = {
@@ -48,7 +48,7 @@ def build_optimizer(optimizer: partial, net: nn.Module, *, decay_all: bool, may_
     try:
         return optimizer(parameter_groups(net, decay_all=decay_all))
     except (TypeError, ValueError, LookupError, RuntimeError) as error:
-        raise explain(error, "optimizer") from error
+        raise config_error(error, "optimizer") from error
 
 
 def describe_optimizer(optimizer: partial) -> dict[str, Any]:
@@ -131,7 +131,7 @@ def step(
     interval: str,
 ) -> Schedule:
     """Times `factor` after each `every` epochs."""
-    checks.whole("scheduler.every", every, "[1, inf)")
+    checks.integer("scheduler.every", every, "[1, inf)")
     checks.number("scheduler.factor", factor, "(0, 1)")
     return _closed_form(optimizer, lambda epoch: factor ** (epoch // every), steps_per_epoch, warmup, interval)
 
@@ -167,7 +167,7 @@ def plateau(
 ) -> Schedule:
     """Times `factor` when `monitor` has not improved for more than `patience` epochs (torch's ReduceLROnPlateau)."""
     checks.number("scheduler.factor", factor, "(0, 1)")
-    checks.whole("scheduler.patience", patience, "[0, inf)")
+    checks.integer("scheduler.patience", patience, "[0, inf)")
     checks.number("scheduler.threshold", threshold, "[0, inf)")
     checks.choice("scheduler.threshold_mode", threshold_mode, ("abs", "rel"))
     checks.number("scheduler.min_lr", min_lr, "[0, inf)")

@@ -25,7 +25,7 @@ class Range(NamedTuple):
         checks.number("lr_find_range.low", self.low, "(0, inf)")
         checks.number("lr_find_range.high", self.high, "(0, inf)")
         checks.require(self.high > self.low, "lr_find_range.high", f"be above low, {self.low}", self.high)
-        checks.whole("lr_find_range.steps", self.steps, f"[{2 * WINDOW}, {_MOST_STEPS}]")
+        checks.integer("lr_find_range.steps", self.steps, f"[{2 * WINDOW}, {_MOST_STEPS}]")
         return self
 
     def schedule(self, optimizer: "Optimizer", epochs: int, steps_per_epoch: int) -> "Schedule":

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchmetrics.functional.classification import multiclass_confusion_matrix
 
 from lightsweep.core import checks
+from lightsweep.core.metrics import FINAL
 
 Batch = tuple[Tensor, Tensor]
 
@@ -25,25 +25,28 @@ class Loss(NamedTuple):
 
 
 class Sums:
-    """Running sums over an epoch, kept on the device: nothing waits for them until `means` is asked for."""
+    """Running sums over batches, kept on the device: nothing waits for them until `means` is asked for."""
 
     def __init__(self, device: torch.device, num_classes: int) -> None:
-        self.values = torch.zeros(2, device=device)  # objective * B, cross-entropy * B
+        self.losses = torch.zeros(2, device=device)  # of all images: objective, cross-entropy
         # int64 [K, K]: images by true class (row) and predicted class (column)
         self.confusion = torch.zeros(num_classes, num_classes, dtype=torch.int64, device=device)
 
     def add(self, loss: Loss, logits: Tensor, targets: Tensor) -> None:
-        """Add a batch: logits ``[B, K]``, targets ``int64 [B]`` or ``float [B, K]``."""
+        """Add a batch with its mean losses: logits ``[B, K]``, targets ``int64 [B]`` or ``float [B, K]``."""
+        self.losses.add_(torch.stack([loss.objective.detach(), loss.cross_entropy]), alpha=len(targets))
+        self.count(logits, targets)
+
+    def count(self, logits: Tensor, targets: Tensor) -> None:
+        """Add a batch's predictions alone."""
         labels = targets if targets.ndim == 1 else targets.argmax(1)
         cells = labels * len(self.confusion) + logits.detach().argmax(1)
         # As a bincount, which would make a GPU wait.
         self.confusion.view(-1).scatter_add_(0, cells, torch.ones_like(cells))
-        means = torch.stack([loss.objective.detach(), loss.cross_entropy])
-        self.values.add_(means, alpha=len(targets))
 
-    def means(self, reduce: Callable[[Tensor], Tensor]) -> dict[str, float]:
-        """Objective, loss, accuracy, macro F1 and balanced accuracy, `reduce`d over the processes first."""
-        objective, loss = reduce(self.values).tolist()
+    def means(self, reduce: Callable[[Tensor], Tensor] = lambda tensor: tensor) -> dict[str, float]:
+        """The value of each metric by its name, after `reduce`, which adds up the sums of several processes."""
+        objective, loss = reduce(self.losses).tolist()
         confusion = reduce(self.confusion).cpu().numpy()
         count = int(confusion.sum())
         return {
@@ -110,24 +113,15 @@ def _penalised_weights(net: nn.Module, *, with_head: bool) -> list[Tensor]:
 
 @dataclass(frozen=True)
 class Score:
-    """Mean cross-entropy, accuracy in [0, 1], and counts ``int64 [K, K]``: true class by row, predicted by column.
+    """The metrics of a part by name, and counts ``int64 [K, K]``: true class by row, predicted class by column.
 
     `probabilities` ``float32 [N, K]`` has an image's softmax by row, in the loader's order; it is empty, ``[0, K]``,
     where nobody asked to keep it.
     """
 
-    loss: float
-    acc: float
+    metrics: dict[str, float]
     confusion: np.ndarray
     probabilities: np.ndarray
-
-    @property
-    def f1(self) -> float:
-        return macro_f1(self.confusion)
-
-    @property
-    def balanced_acc(self) -> float:
-        return balanced_accuracy(self.confusion)
 
 
 def macro_f1(confusion: np.ndarray) -> float:
@@ -152,6 +146,7 @@ def score(
     net: nn.Module,
     loader: Iterable[tuple[Tensor, Tensor]],
     *,
+    device: torch.device,
     num_classes: int,
     precision: AbstractContextManager,
     keep_probabilities: bool,
@@ -159,24 +154,23 @@ def score(
     """Score a network over batches of normalised images ``float [B, C, H, W]`` and classes ``int64 [B]``.
 
     Args:
-        net: on the device of the batches; left in eval mode.
+        net: left in eval mode.
+        device: of the network and the batches.
         precision: under which its forward pass runs, as in training.
         keep_probabilities: of each image; a large set's would take memory for nothing.
     """
     net.eval()
     # Sums and one buffer, not lists: a small tensor kept of each batch would keep the memory of its images from being
     # used again.
-    loss: Tensor | float = 0.0
-    confusion: Tensor | int = 0
+    sums = Sums(device, num_classes)
     kept = BytesIO()
     with precision:
         for images, labels in loader:
             logits = net(images).float()  # [B, K]
-            loss += F.cross_entropy(logits, labels, reduction="sum")
-            confusion += multiclass_confusion_matrix(logits, labels, num_classes)
+            sums.losses += F.cross_entropy(logits, labels, reduction="sum")
+            sums.count(logits, labels)
             if keep_probabilities:
                 kept.write(logits.softmax(1).cpu().numpy().tobytes())
-    counts = torch.as_tensor(confusion).cpu().numpy()
+    means = sums.means()
     probabilities = np.frombuffer(kept.getbuffer(), dtype=np.float32).reshape(-1, num_classes)
-    total = int(counts.sum())
-    return Score(float(loss) / total, int(counts.trace()) / total, counts, probabilities)
+    return Score({metric.name: means[metric.name] for metric in FINAL}, sums.confusion.cpu().numpy(), probabilities)

@@ -13,6 +13,7 @@ from pytorch_lightning.loggers import Logger, MLFlowLogger, TensorBoardLogger, W
 from torch import Tensor, nn
 
 from lightsweep.core.job_state import JobState, state_of
+from lightsweep.core.metrics import PARTS, compared_names
 
 log = logging.getLogger(__name__)
 
@@ -24,15 +25,8 @@ class Column(NamedTuple):
     first: bool
 
 
-# What a run is compared by, and where its result.json has it.
-SCORES = {
-    "hp/train_acc": "train/acc",
-    "hp/val_acc": "val/acc",
-    "hp/val_f1": "val/f1",
-    "hp/val_loss": "val/loss",
-    "hp/test_acc": "test/acc",
-    "hp/test_f1": "test/f1",
-}
+# What a run is compared by, and where its result.json has it: hp/val_acc, val/acc.
+SCORES = {f"hp/{name.replace('/', '_')}": name for part in PARTS for name in compared_names(part)}
 
 
 def final_scores(facts: Mapping[str, Any]) -> dict[str, float]:

@@ -15,7 +15,7 @@ from pytorch_lightning.profilers import AdvancedProfiler, PyTorchProfiler, Simpl
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch import nn
 
-from lightsweep.config.build import build, explain
+from lightsweep.config.build import build, config_error
 from lightsweep.core import checks
 from lightsweep.core.errors import ConfigError, Diverged, Pruned, RunFailed
 from lightsweep.core.text import printable
@@ -96,7 +96,7 @@ def fit(trainer: pl.Trainer, classifier: pl.LightningModule, data: ImageDataModu
         trainer.fit(classifier, datamodule=data, ckpt_path=last if last.exists() else None, weights_only=True)
         _say_how_it_ended(trainer)
     except MisconfigurationException as error:
-        raise explain(error, "trainer") from error
+        raise config_error(error, "trainer") from error
     except (ConfigError, Diverged, Pruned, RunFailed, OSError, MemoryError):
         raise
     except Exception as error:
@@ -105,7 +105,7 @@ def fit(trainer: pl.Trainer, classifier: pl.LightningModule, data: ImageDataModu
             rule = f"be at most {batches}, the batches of an epoch"
             raise ConfigError(f"trainer.val_check_interval must {rule}, got {interval}") from error
         if last.exists() and not _has_begun(trainer):  # nothing was trained: what is there could not be restored
-            raise ConfigError(f"{last} cannot be gone on with ({explain(error, type(error).__name__)})") from error
+            raise ConfigError(f"{last} cannot be gone on with ({config_error(error, type(error).__name__)})") from error
         raise
 
 

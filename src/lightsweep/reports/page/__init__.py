@@ -18,12 +18,11 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from lightsweep.config import table
-from lightsweep.core import gaps
+from lightsweep.config import allowlist
 from lightsweep.core.checks import is_number
 from lightsweep.core.errors import ConfigError
-from lightsweep.core.files import read_regular, write_whole
-from lightsweep.core.text import printable_line
+from lightsweep.core.files import read_regular, write_atomic
+from lightsweep.core.text import DIFFERENCE_COLUMNS, printable_line
 from lightsweep.reports import runs
 from lightsweep.reports.columns import format_cell, short_labels
 from lightsweep.reports.figures import Figure
@@ -45,7 +44,7 @@ def write_page(path: Path, template: str, content: Mapping[str, Any], figures: M
     """
     if path.is_dir() or not path.parent.is_dir():
         raise ConfigError(f"--html must be a file in a folder that is there, got {str(path)!r}")
-    write_whole(path, render_page(template, content, figures))
+    write_atomic(path, render_page(template, content, figures))
 
 
 def render_page(template: str, content: Mapping[str, Any], figures: Mapping[str, Figure]) -> str:
@@ -140,7 +139,7 @@ _MOST_OPENED = 500  # rows that say how to train them again: for that some of th
 def build_leaderboard(table: Table, runs: Sequence[Run]) -> dict[str, Any]:
     """Caption, columns and rows. Columns with test scores have no button: nobody should choose by them."""
     labels, ranks = short_labels(table.columns), table.ranks
-    leading = (table.monitor, "run", *gaps.COLUMNS, "status")
+    leading = (table.monitor, "run", *DIFFERENCE_COLUMNS, "status")
     first = [name for name in leading if name in table.columns]  # all may have failed
     wanted = [*first, *(name for name in table.columns if name not in (*first, "kind"))]
     wanted += ["kind"] if "kind" in table.columns else []
@@ -231,7 +230,7 @@ def _is_of_a_place(line: str) -> bool:
     return (
         re.fullmatch(r"[A-Za-z_][\w./-]*", key) is None
         or key.startswith(("hydra", "run_dir", "resume"))
-        or key.rpartition(".")[2] in table.GUARDED
+        or key.rpartition(".")[2] in allowlist.GUARDED
         or value.lstrip().startswith("{")
         or "${" in value
     )

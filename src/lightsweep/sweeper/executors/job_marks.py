@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lightsweep.core.files import read_json, write_whole
+from lightsweep.core.files import read_json, write_atomic
 
 FILE = "job.json"
 
@@ -36,7 +36,7 @@ class Mark:
 
 def write(mark: Mark, folder: Path) -> None:
     content = {"cluster": mark.cluster, "id": mark.job_id, "log": mark.log, "overrides": mark.overrides}
-    write_whole(folder / FILE, json.dumps({**content, "token": mark.token}) + "\n")
+    write_atomic(folder / FILE, json.dumps({**content, "token": mark.token}) + "\n")
 
 
 def read(folder: Path) -> Mark | None:

@@ -17,7 +17,7 @@ from lightsweep.core import files
 from lightsweep.core.errors import RunFailed
 from lightsweep.core.files import read_regular
 from lightsweep.core.paths import is_inside
-from lightsweep.core.waiting import Wait
+from lightsweep.core.text import Wait
 from lightsweep.sweeper.executors import job_marks
 from lightsweep.sweeper.executors.cluster import DONE, FAULT, NO_FAULT, RUNNING, UNKNOWN, Cluster, State
 from lightsweep.sweeper.executors.job_marks import Mark

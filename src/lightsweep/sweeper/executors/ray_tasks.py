@@ -15,8 +15,8 @@ from typing import Any
 
 from lightsweep.core import files
 from lightsweep.core.errors import StorageLost
-from lightsweep.core.files import write_whole
-from lightsweep.core.waiting import Wait
+from lightsweep.core.files import write_atomic
+from lightsweep.core.text import Wait
 from lightsweep.sweeper.executors import ray_connection
 from lightsweep.sweeper.executors.slot import Executor, Slot
 from lightsweep.sweeper.job import Job, JobResult, JobState, last_line
@@ -251,7 +251,7 @@ class RaySlot(Slot):
         for name, text in records.items():
             if name in self.tasks.records and not (folder / name).exists():
                 folder.mkdir(parents=True, exist_ok=True)
-                write_whole(folder / name, text)
+                write_atomic(folder / name, text)
 
 
 def _outcome_of(error: Exception) -> JobResult:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lightsweep.core.errors import ConfigError, RunFailed
-from lightsweep.core.waiting import Wait
+from lightsweep.core.text import Wait
 from lightsweep.sweeper.executors import submission
 from lightsweep.sweeper.executors.cluster import DONE, FAULT, NO_FAULT, RUNNING, UNKNOWN, State
 from lightsweep.sweeper.executors.node import NodeJob

@@ -1,0 +1,224 @@
+"""What can be seen to be wrong with a config before anything is built from it."""
+
+import os
+import re
+import sys
+from collections.abc import Iterable
+from datetime import timedelta
+from importlib.util import find_spec
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig, OmegaConf
+
+from lightsweep.config import allowlist, build, permissions
+from lightsweep.core import checks, memory
+from lightsweep.core.errors import ConfigError
+from lightsweep.data import folders
+from lightsweep.runs import run_folder
+from lightsweep.runs.metrics import check_monitor
+from lightsweep.training.rate_range import Range
+
+_NODES = (
+    "monitor",
+    "loss",
+    "data",
+    "model",
+    "optimizer",
+    "scheduler",
+    "callbacks",
+    "logger",
+    "trainer",
+    "lr_find_range",
+)
+# Of the nodes that have no _target_, which would say so itself.
+_KEYS = {
+    "monitor": ("metric", "mode"),
+    "loss": ("label_smoothing", "l2", "l2_head"),
+    "lr_find_range": ("low", "high", "steps"),
+}
+_IMAGE_FOLDER = "lightsweep.data.image_folder.ImageFolderDataModule"
+# More than any one machine has cores; a process starts so many in a second. 100,000 crash it.
+_MOST_THREADS = 1024
+# What a run gives to the Trainer itself, or does without it, and so what would be ignored, or break the run.
+_NOT_THE_TRAINERS = {
+    "logger": "logger=NAME chooses the loggers",
+    "callbacks": "callbacks=NAME chooses the callbacks",
+    "plugins": "a run has a plugin of its own, which writes checkpoints in one step",
+    "default_root_dir": "hydra.run.dir is the folder of a run",
+    "use_distributed_sampler": "the loader deals the images out to the processes",
+    "enable_checkpointing": "callbacks=checkpoint keeps the best weights, and the last ones are always kept",
+    "barebones": "callbacks=none logger=none is the least that a run can have",
+    "model_registry": "checkpoints are kept in the folder of the run",
+    "limit_test_batches": "a part is always scored whole; test=false leaves the test part out",
+    "limit_predict_batches": "src/predict.py predicts",
+    "overfit_batches": "data.limit=N trains on the first N images; the batches of an epoch are drawn anew each time",
+    "fast_dev_run": "trainer=debug is for a quick look",  # it would score weights that were never saved
+}
+# One of these says to a process which of several machines it is on: Slurm, torchrun, LSF, MPI, or a person.
+_CLUSTER = ("SLURM_NTASKS", "TORCHELASTIC_RUN_ID", "LSB_JOBID", "OMPI_COMM_WORLD_SIZE", "GROUP_RANK", "NODE_RANK")
+_INSTEAD_OF_HIDDEN = ("model.width", "model.depth", "model.taper")
+
+
+def check_config(cfg: DictConfig, overrides: list[str]) -> None:
+    """Check the root's keys and the trainer's; what is built from the config checks its own.
+
+    Args:
+        overrides: what was typed, ``key=value`` each.
+
+    Raises:
+        ConfigError: names the key.
+    """
+    written = OmegaConf.to_container(cfg, resolve=False)
+    permissions.check_targets(written)
+    _check_own_code(permissions.find_targets(written))
+    for key in _NODES:
+        checks.require(isinstance(cfg[key], DictConfig), key, "have keys of its own", cfg[key])
+    for key, names in _KEYS.items():
+        for name in cfg[key]:
+            checks.require(name in names, f"{key}.{name}", f"be one of {', '.join(names)}", cfg[key][name])
+    is_text = isinstance(cfg.name, str | int | float) and not isinstance(cfg.name, bool)
+    checks.require(cfg.name is None or is_text, "name", "be a text, or null", cfg.name)
+    checks.integer("seed", cfg.seed, "[0, inf)")
+    checks.choice("score_with", cfg.score_with, ("best", "last"))
+    checks.flag("test", cfg.test)
+    checks.flag("report", cfg.report)
+    checks.flag("compile", cfg.compile)
+    checks.flag("lr_find", cfg.lr_find)
+    checks.flag("allow_changed_data", cfg.allow_changed_data)
+    if cfg.init_from is not None:
+        run_folder.find_initial_weights(cfg.init_from)
+    if cfg.threads is not None:
+        checks.integer("threads", cfg.threads, f"[1, {_MOST_THREADS}]")
+    if cfg.lr_find:
+        _check_range(cfg.lr_find_range)
+    checks.require(isinstance(cfg.data_dir, str) and cfg.data_dir != "", "data_dir", "be a path", cfg.data_dir)
+    if cfg.data.get(permissions.TARGET) == _IMAGE_FOLDER:
+        folders.require_folder(cfg.data.root)
+    _check_monitors(cfg)
+    _check_callbacks(cfg.callbacks)
+    _check_trainer(cfg.trainer)
+    _check_shape(cfg.model, overrides)
+    build.check_arguments(cfg)
+
+
+def _check_own_code(names: Iterable[str]) -> None:
+    """See that the modules of what the user trusts are there, before the libraries take their seconds."""
+    for name in names:
+        package = name.partition(".")[0]
+        if allowlist.is_trusted(name) and package not in sys.modules and find_spec(package) is None:
+            raise ConfigError(f"{name}: there is no module {package!r}; PYTHONPATH=. finds the modules of this folder")
+
+
+def _check_range(node: DictConfig) -> None:
+    Range(node.low, node.high, node.steps).check()
+
+
+def _check_monitors(cfg: DictConfig) -> None:
+    check_monitor("monitor", cfg.monitor.metric, cfg.monitor.mode)
+    for group in ("callbacks", "logger"):
+        for name, node in cfg[group].items():
+            key = f"{group}.{name}"
+            checks.require(isinstance(node, DictConfig), key, f"have keys of its own ('~{key}' removes it)", node)
+    watching = {f"callbacks.{name}": node for name, node in cfg.callbacks.items()} | {"scheduler": cfg.scheduler}
+    for key, node in watching.items():
+        if "monitor" in node and "mode" in node:
+            check_monitor(key, node.monitor, node.mode)
+
+
+def _check_callbacks(nodes: DictConfig) -> None:
+    for name, node in nodes.items():
+        if "patience" in node:
+            checks.integer(f"callbacks.{name}.patience", node.patience, "[1, inf)")
+        if "min_delta" in node:
+            checks.number(f"callbacks.{name}.min_delta", node.min_delta, "[0, inf)")
+
+
+def _check_trainer(node: DictConfig) -> None:
+    for name, instead in _NOT_THE_TRAINERS.items():
+        if name in node:
+            raise ConfigError(f"trainer.{name} must be left out, got {node[name]!r}: {instead}")
+    _check_length(node)
+    checks.integer("trainer.accumulate_grad_batches", node.accumulate_grad_batches, "[1, 1000000]")
+    checks.require(
+        node.deterministic in (True, False, "warn"),
+        "trainer.deterministic",
+        "be true, false or warn",
+        node.deterministic,
+    )
+    if node.gradient_clip_val is not None:
+        checks.number("trainer.gradient_clip_val", node.gradient_clip_val, "[0, inf)")
+    for name in ("limit_train_batches", "limit_val_batches", "val_check_interval"):
+        _check_limit(f"trainer.{name}", node.get(name))
+    checks.integer("trainer.check_val_every_n_epoch", node.check_val_every_n_epoch, "[1, inf)")
+    sanity = node.get("num_sanity_val_steps", 0)
+    checks.require(sanity == 0, "trainer.num_sanity_val_steps", "be 0: the first epoch ends with a validation", sanity)
+    _check_nodes(node.get("num_nodes", 1))
+    if isinstance(node.devices, int):
+        memory.check_processes("trainer.devices", node.devices)
+
+
+def _check_length(node: DictConfig) -> None:
+    """How long a run trains: an epoch, a step or a moment at least, or there is nothing to score."""
+    if node.max_epochs != -1:
+        checks.integer("trainer.max_epochs", node.max_epochs, "[1, inf)")
+    if node.get("max_steps", -1) != -1:
+        checks.integer("trainer.max_steps", node.max_steps, "[1, inf)")
+    for name in ("min_epochs", "min_steps"):
+        if node.get(name) is not None:
+            checks.integer(f"trainer.{name}", node[name], "[0, inf)")
+            most = f"max_{name.removeprefix('min_')}"  # which ends the run all the same
+            within = node.get(most, -1) in (-1, None) or node[name] <= node[most]
+            checks.require(within, f"trainer.{name}", f"be at most trainer.{most}={node.get(most)}", node[name])
+    if node.get("max_time") is not None:
+        rule = "be a time above 0, DD:HH:MM:SS or {hours: 1}"
+        checks.require(_duration(node.max_time) > timedelta(0), "trainer.max_time", rule, node.max_time)
+
+
+def _duration(value: Any) -> timedelta:
+    """A time as the Trainer takes it; 0 where it is none."""
+    try:
+        if isinstance(value, DictConfig):
+            return timedelta(**{str(unit): number for unit, number in value.items()})
+        if isinstance(value, str) and re.fullmatch(r"\d+:\d\d:\d\d:\d\d", value):
+            days, hours, minutes, seconds = map(int, value.split(":"))
+            return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
+    except (TypeError, ValueError, OverflowError):  # no such unit, no number, too large
+        pass
+    return timedelta(0)
+
+
+def _check_nodes(nodes: Any) -> None:
+    """Several machines find each other by what a cluster tells them. Without it the first would wait for ever."""
+    checks.integer("trainer.num_nodes", nodes, "[1, inf)")
+    alone = not any(name in os.environ for name in _CLUSTER)
+    rule = "be 1 outside a cluster (Slurm, torchrun, or NODE_RANK and MASTER_ADDR in the environment)"
+    checks.require(nodes == 1 or not alone, "trainer.num_nodes", rule, nodes)
+
+
+def _check_limit(key: str, limit: float | None) -> None:
+    if isinstance(limit, float):
+        checks.number(key, limit, "(0, 1]")
+    elif limit is not None:
+        checks.integer(key, limit, "[1, inf)")
+
+
+def _check_shape(model: DictConfig, overrides: list[str]) -> None:
+    """A list of widths replaces three other keys: setting one of those beside it would do nothing, silently."""
+    if model.get("hidden") is None:
+        return
+    for override in overrides:
+        key = override.partition("=")[0].lstrip("+~")
+        keys = [f"model.{name}" for name in _keys(override)] if key == "model" and "{" in override else [key]
+        for beside in keys:
+            if beside in _INSTEAD_OF_HIDDEN:
+                raise ConfigError(
+                    f"{beside} must not be set beside model.hidden, which replaces it"
+                    f" (model.hidden=null makes room for it), got {override}"
+                )
+
+
+def _keys(override: str) -> list[str]:
+    """The keys of ``model={width:16}``."""
+    value = OverridesParser.create().parse_override(override).value()
+    return list(value) if isinstance(value, dict) else []

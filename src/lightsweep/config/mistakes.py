@@ -1,0 +1,189 @@
+"""Arguments that Hydra cannot read: the one that is meant, why, and what to type, ready for a shell.
+
+The shell splits what is not quoted, and Hydra has a grammar of its own for values. A proposal is parsed before it is
+made, so that it is read as it was meant.
+"""
+
+import re
+import shlex
+from collections.abc import Sequence
+
+from hydra._internal.utils import get_args_parser
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, Sweep
+from hydra.errors import HydraException
+
+from lightsweep.config.keys import root_keys
+from lightsweep.core.errors import ConfigError
+from lightsweep.core.overrides import (
+    DASHES,
+    SPACES,
+    find_key,
+    find_unclosed,
+    is_readable,
+    quote,
+    repair_override,
+    translate_call,
+)
+
+_NAMED = re.compile(r"([A-Za-z_][\w-]*)(?:\.[\w-]+)*($|[:=!])?")  # as a key is, alone or before a sign
+_UNREADABLE = "it cannot be read"
+_NUMBER = re.compile(r"[-+.\deE_, ]*\d[-+.\deE_, ]*")
+_SPECIAL = re.compile(r"[^\w/\\+.$%*@?|:, \t-]|[^\x00-\x7f]")  # what stands in quotes only
+_VALUE = re.compile(r"[-+.\d\[({'\"]|(?i:true|false|null)$")
+
+
+def check_arguments(arguments: Sequence[str]) -> None:
+    """See that each argument is an option of Hydra's or an override that can be read.
+
+    Raises:
+        ConfigError: one is not; says what to type.
+    """
+    pieces = _pieces(arguments)
+    if all(map(_is_right, pieces)):
+        return
+    for group in _groups(pieces):
+        if len(group) > 1 or not _is_right(group[0]):
+            raise ConfigError(_message(group))
+
+
+def check_single(overrides: Sequence[Override]) -> None:
+    """See that no value of a single run is several values.
+
+    Raises:
+        ConfigError: one is; says how to try them all, and how to give a list or a text.
+    """
+    for override in overrides:
+        line, value = str(override.input_line), override.value()
+        if not isinstance(value, Sweep):
+            continue
+        if isinstance(value, IntervalSweep):
+            raise ConfigError(f"{line} is an interval: sweep=custom searches it")
+        if not isinstance(value, ChoiceSweep) or not value.simple_form:
+            raise ConfigError(f"{line} tries several values: add -m for a grid, or sweep=custom for a search")
+        key, _, text = line.partition("=")
+        as_list, as_text = repair_override(f"{key}=[{text}]"), f"{key}={quote(text)}"
+        ways = [f"{shlex.quote(each)} is one {kind}" for each, kind in ((as_list, "list"), (as_text, "text")) if each]
+        raise ConfigError(f"{line} is several values: add -m for a grid of them; {', '.join(ways)}")
+
+
+def check_grid(lines: Sequence[str]) -> None:
+    """See that a grid can list the values.
+
+    Raises:
+        ConfigError: one is an interval, which only a search draws from.
+    """
+    for line in lines:
+        if isinstance(OverridesParser.create().parse_override(line).value(), IntervalSweep):
+            raise ConfigError(
+                f"{line}: a grid has no intervals; sweep=custom searches one, and"
+                f" {shlex.quote(line.partition('=')[0] + '=range(LOW,HIGH,STEP)')} lists values"
+            )
+
+
+def _is_right(piece: str) -> bool:
+    """Can it be read? The folder to be resumed is quoted for Hydra by `cli.prepare`."""
+    return is_readable(piece) or (piece.startswith("resume=") and not piece.endswith("\r"))
+
+
+def _pieces(arguments: Sequence[str]) -> list[str]:
+    """The arguments that are no options, and those that look like options and are none."""
+    known, unknown = get_args_parser().parse_known_intermixed_args(list(arguments))
+    meant = [*known.overrides, *unknown]
+    return [argument for argument in arguments if argument in meant]
+
+
+def _groups(pieces: Sequence[str]) -> list[list[str]]:
+    """The pieces of each override that was meant."""
+    groups: list[list[str]] = []
+    for place, piece in enumerate(pieces):
+        following = pieces[place + 1] if place + 1 < len(pieces) else ""
+        if groups and _goes_on(_glued(groups[-1]), piece, following):
+            groups[-1].append(piece)
+        else:
+            groups.append([piece])
+    return groups
+
+
+def _goes_on(text: str, piece: str, following: str) -> bool:
+    """Is a piece the rest of the text before it, and not an override of its own?"""
+    if find_key(piece) or (piece.startswith(("~", *DASHES)) and not find_unclosed(text)):
+        return False
+    if find_unclosed(text) or not piece.strip() or text.endswith("=") or "=" not in text:
+        return True
+    named = _NAMED.match(piece)
+    if named and (named[1] in root_keys() or following.startswith("=") or (not named[2] and _VALUE.match(following))):
+        return False
+    value = text.partition("=")[2]  # of a path, or a list whose brackets are missing
+    return "/" in value or "\\" in value or bool(_NUMBER.fullmatch(value) and _NUMBER.fullmatch(piece))
+
+
+def _glued(group: Sequence[str]) -> str:
+    """``optimizer.lr``, ``=`` and ``0.01`` as one override; pieces of a value with the spaces between them."""
+    text = ""
+    for piece in group:
+        if not piece.strip():
+            continue
+        if not text or text.endswith("=") or piece.startswith("="):
+            text += piece
+        else:
+            text += f" {piece}" if "=" in text else f"={piece}"
+    return text
+
+
+def _message(group: Sequence[str]) -> str:
+    typed = " ".join(group).strip()
+    proposal = _proposal(_glued(group))
+    if proposal is None:
+        return f"{typed}: {_reason(group)}, an override is KEY=VALUE, or ~KEY to delete{_said(group)}"
+    return f"{typed}: {_reason(group)}; type {proposal}"
+
+
+def _proposal(text: str) -> str | None:
+    """What to type, quoted for a shell."""
+    parts = SPACES.sub(" ", text).split()
+    if len(parts) > 1 and all(find_key(part) and is_readable(part) for part in parts) and SPACES.search(text):
+        return shlex.join(parts)
+    if re.fullmatch(rf"[{''.join(DASHES)}]+(m|multirun)", text):
+        return "-m"
+    key, _, value = text.partition("=")
+    if ours := translate_call(value):  # another tool's name of a range or a choice
+        text = f"{key}={ours}"
+    if " " in value.strip() and _NUMBER.fullmatch(value):
+        text = f"{key}=[{','.join(value.replace(',', ' ').split())}]"
+    found = repair_override(text)
+    return None if found is None else shlex.quote(found)
+
+
+def _reason(group: Sequence[str]) -> str:
+    if any(piece.endswith("\r") for piece in group):
+        return "it ends in a carriage return, as a script with Windows line ends has it (sed -i 's/\\r$//' SCRIPT)"
+    if group[0].startswith(DASHES):
+        return "there is no such option, and an override has no dashes"
+    if len(group) > 1:
+        return "the shell splits at spaces"
+    if any(SPACES.search(piece) for piece in group):
+        return "it holds a space of another kind, as text from a page or a document does"
+    key, sign, value = group[0].partition("=")
+    if not sign:
+        return "it has no ="
+    if value.startswith("choice") and repair_override(group[0]) == f"{key}={value.partition('(')[2][:-1]}":
+        return "choice() takes no null, a list of choices does"
+    if translate_call(value):
+        return "that is no function of this grammar"
+    special = _SPECIAL.search(value)
+    return (
+        f"{special[0]} needs quotes"
+        if special and repair_override(group[0]) == f"{key}={quote(value)}"
+        else _UNREADABLE
+    )
+
+
+def _said(group: Sequence[str]) -> str:
+    """Hydra's own reason, where it names one in words."""
+    try:
+        OverridesParser.create().parse_override(group[0])
+    except HydraException as error:
+        said = " ".join(str(error).split())
+        return f" ({said})" if "while evaluating" in said or "nknown function" in said else ""
+    return ""

@@ -1,0 +1,114 @@
+"""The metrics of a run, declared once. Files, monitors, tables, loggers and the sweep read this list.
+
+A further metric is a further `Metric` here, and its value in `lightsweep.training.scoring.Sums.means`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+PARTS = ("train", "val", "test")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """A metric of a part of the data; in files and monitors its name is ``val/NAME``.
+
+    Args:
+        title: its name in tables.
+        mode: max or min, the better value.
+        is_share: it is a share of the images, and a difference is given in percentage points.
+        is_main: it is always shown; others only where they are monitored.
+        by_epoch: the parts on which every epoch measures it.
+        at_end: it is measured on every part when training has ended.
+        compared: the parts whose final values are columns of the loggers' table of runs and of the leaderboard.
+    """
+
+    name: str
+    title: str
+    mode: str
+    is_share: bool
+    is_main: bool
+    by_epoch: Sequence[str]
+    at_end: bool
+    compared: Sequence[str]
+
+
+_EACH = ("train", "val")
+METRICS = (
+    Metric(
+        name="loss",
+        title="loss",
+        mode="min",
+        is_share=False,
+        is_main=True,
+        by_epoch=_EACH,
+        at_end=True,
+        compared=("val",),
+    ),
+    Metric(
+        name="acc",
+        title="accuracy",
+        mode="max",
+        is_share=True,
+        is_main=True,
+        by_epoch=_EACH,
+        at_end=True,
+        compared=PARTS,
+    ),
+    Metric(  # what training minimises, with smoothing, class weights and L2; the loss is cross-entropy alone
+        name="objective",
+        title="objective",
+        mode="min",
+        is_share=False,
+        is_main=True,
+        by_epoch=("val",),
+        at_end=False,
+        compared=(),
+    ),
+    Metric(
+        name="f1",
+        title="macro F1",
+        mode="max",
+        is_share=False,
+        is_main=False,
+        by_epoch=_EACH,
+        at_end=True,
+        compared=("val", "test"),
+    ),
+    Metric(
+        name="balanced_acc",
+        title="balanced acc.",
+        mode="max",
+        is_share=True,
+        is_main=False,
+        by_epoch=_EACH,
+        at_end=True,
+        compared=(),
+    ),
+)
+
+FINAL = tuple(metric for metric in METRICS if metric.at_end)
+FINAL_NAMES = tuple(f"{part}/{metric.name}" for part in PARTS for metric in FINAL)
+BY_EPOCH_NAMES = tuple(
+    f"{part}/{metric.name}"
+    for is_main in (True, False)
+    for part in _EACH
+    for metric in METRICS
+    if metric.is_main == is_main and part in metric.by_epoch
+)
+
+
+def compared_names(part: str) -> list[str]:
+    """The metrics of a part by which runs are compared, ``val/acc`` and so on, by name."""
+    return [f"{part}/{name}" for name in sorted(metric.name for metric in METRICS if part in metric.compared)]
+
+
+def find_metric(name: str) -> Metric | None:
+    """The metric that ``val/acc`` or ``acc`` names; None where it is none of these."""
+    return next((metric for metric in METRICS if metric.name == name.rpartition("/")[2]), None)
+
+
+def mode_of(name: str) -> str:
+    """max or min: which value of ``val/acc`` or its like is the better one, the larger or the smaller."""
+    metric = find_metric(name)
+    return metric.mode if metric else "max"

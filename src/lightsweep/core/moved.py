@@ -1,0 +1,63 @@
+"""Where what a config of an earlier version names lies now, so that its runs, studies and files still open."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf, flag_override
+
+_TARGET = "_target_"
+
+MOVED: Mapping[str, str] = {
+    "lightsweep.averaging.WeightAverage": "lightsweep.training.callbacks.WeightAverage",
+    "lightsweep.checkpoints.BestCheckpoint": "lightsweep.training.checkpoints.BestCheckpoint",
+    "lightsweep.data.augment.Augment": "lightsweep.data.transforms.Augment",
+    "lightsweep.data.cifar10.CIFAR10DataModule": "lightsweep.data.cifar.CIFAR10DataModule",
+    "lightsweep.data.cifar100.CIFAR100DataModule": "lightsweep.data.cifar.CIFAR100DataModule",
+    "lightsweep.data.digits.DigitsDataModule": "lightsweep.data.builtin.DigitsDataModule",
+    "lightsweep.data.fake.FakeDataModule": "lightsweep.data.builtin.FakeDataModule",
+    "lightsweep.insight.layers.Graph": "lightsweep.training.callbacks.Graph",
+    "lightsweep.insight.layers.Histograms": "lightsweep.training.callbacks.Histograms",
+    "lightsweep.insight.run_figures.RunFigures": "lightsweep.reports.scored_run.RunFigures",
+    "lightsweep.keras_rmsprop.KerasRMSprop": "lightsweep.training.optimization.KerasRMSprop",
+    "lightsweep.lr_monitor.LearningRateMonitor": "lightsweep.training.callbacks.LearningRateMonitor",
+    "lightsweep.progress.ProgressLine": "lightsweep.training.display.ProgressLine",
+    "lightsweep.run_folder.ConfigFirst": "lightsweep.runs.folder_hooks.ConfigFirst",
+    "lightsweep.schedules.constant": "lightsweep.training.optimization.constant",
+    "lightsweep.schedules.cosine": "lightsweep.training.optimization.cosine",
+    "lightsweep.schedules.plateau": "lightsweep.training.optimization.plateau",
+    "lightsweep.schedules.step": "lightsweep.training.optimization.step",
+    "lightsweep.tracking.loggers.mlflow": "lightsweep.training.loggers.mlflow_logger",
+    "lightsweep.tracking.loggers.wandb": "lightsweep.training.loggers.wandb_logger",
+}
+
+
+def with_new_names(node: Any) -> Any:
+    """A copy of plain dicts and lists in which each ``_target_``, or flat ``data._target_``, has its name of today."""
+    if isinstance(node, Mapping):
+        return {
+            key: current_name(value) if str(key).endswith(_TARGET) else with_new_names(value)
+            for key, value in node.items()
+        }
+    if isinstance(node, list | tuple):
+        return [with_new_names(value) for value in node]
+    return node
+
+
+def rename_moved(config: DictConfig) -> None:
+    """Give each ``_target_`` of a config, in place, its name of today. Nothing is resolved."""
+    with flag_override(config, "readonly", False):
+        _rename_below(config, OmegaConf.to_container(config, resolve=False))
+
+
+def _rename_below(node: Any, plain: Any) -> None:
+    """`plain` says what of the node is a node itself: an interpolation is a text there."""
+    for key, value in plain.items() if isinstance(plain, dict) else enumerate(plain):
+        if isinstance(value, dict | list):
+            _rename_below(node[key], value)
+        elif key == _TARGET and value != (name := current_name(value)):
+            node[key] = name
+
+
+def current_name(name: Any) -> Any:
+    """The name of today of what a ``_target_`` names; what was not moved, and what is no text, as it is."""
+    return MOVED.get(name, name) if isinstance(name, str) else name

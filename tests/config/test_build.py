@@ -1,0 +1,56 @@
+"""From a node of the config to an object, or to one line that names the key."""
+
+import pytest
+from omegaconf import OmegaConf
+
+from lightsweep.config.build import build, config_error
+from lightsweep.core.errors import ConfigError
+
+
+def test_lists_and_dicts_arrive_as_plain_python() -> None:
+    node = OmegaConf.create({"_target_": "torch.optim.Adam", "_partial_": True, "betas": [0.9, 0.99]})
+    assert type(build(node, "optimizer").keywords["betas"]) is list
+
+
+def test_objects_are_given_beside_the_config(compose) -> None:
+    net = build(compose().model, "model", input_shape=(1, 2, 2), num_classes=3)
+    assert (net.body[1].in_features, net.head.out_features) == (4, 3)
+
+
+def test_our_own_refusal_arrives_as_it_was_said(compose) -> None:
+    with pytest.raises(ConfigError, match=r"^model.dropout must be in \[0, 1\), got 2$"):
+        build(compose("model.dropout=2").model, "model", input_shape=(1, 2, 2), num_classes=3)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "word"),
+    [
+        (["+trainer.warmth=1"], "warmth"),
+        (["trainer.precision=31"], "31"),
+        (["trainer.accelerator=abacus"], "abacus"),
+        (["trainer.strategy=chaos"], "chaos"),
+        (["trainer.devices=0"], "devices"),
+        (["trainer.limit_train_batches=-1"], "limit_train_batches"),
+    ],
+)
+def test_what_a_library_refuses_is_one_line_that_begins_with_the_key(compose, overrides: list[str], word: str) -> None:
+    with pytest.raises(ConfigError, match=r"^trainer(\.warmth)?: ") as refusal:
+        build(compose(*overrides).trainer, "trainer")
+    assert word in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_gpu_that_is_not_there_is_one_line(compose, monkeypatch) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(ConfigError, match=r"^trainer: .*gpu"):
+        build(compose("trainer=gpu").trainer, "trainer")
+
+
+def test_an_interpolation_to_nowhere_is_one_line(compose) -> None:
+    with pytest.raises(ConfigError, match=r"^model: .*nowhere"):
+        build(compose("model.width=${nowhere}").model, "model", input_shape=(1, 2, 2), num_classes=3)
+
+
+def test_explain_makes_one_line_of_many() -> None:
+    assert str(config_error(ValueError("a\n  b\n\nc"), "key")) == "key: a b c"

@@ -1,0 +1,124 @@
+"""A file is replaced whole or not at all."""
+
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lightsweep.core import files
+from lightsweep.core.files import read_json, read_regular, replace_atomically, write_atomic
+
+SRC = Path(files.__file__).parents[1]
+
+
+def test_takes_the_old_ones_place(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    write_atomic(path, "old")
+    with replace_atomically(path) as temporary:
+        temporary.write_text("new")
+        assert path.read_text() == "old"
+    assert path.read_text() == "new"
+    assert [file.name for file in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
+def test_an_error_leaves_the_old_one_and_no_litter(tmp_path: Path, error: type[BaseException]) -> None:
+    path = tmp_path / "file"
+    path.write_text("old")
+
+    def cut_short() -> None:
+        with replace_atomically(path) as temporary:
+            temporary.write_text("ne")
+            raise error
+
+    with pytest.raises(error):
+        cut_short()
+    assert path.read_text() == "old"
+    assert [file.name for file in tmp_path.iterdir()] == ["file"]
+
+
+def test_others_may_read_it_as_far_as_the_umask_says(tmp_path: Path) -> None:
+    mask = os.umask(0o027)
+    try:
+        write_atomic(tmp_path / "file", "text")
+    finally:
+        os.umask(mask)
+    assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o640
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from lightsweep import files
+with files.{how}(Path({path!r})) as temporary:
+    temporary.is_dir() or temporary.write_text("half")
+    print("written", flush=True)
+    sys.stdin.readline()
+    os.kill(os.getpid(), 9)
+"""
+
+
+@pytest.mark.parametrize(("how", "name"), [("replacing", "deep/file"), ("becoming", "folder")])
+def test_what_a_killed_writer_left_is_swept_and_a_living_ones_is_not(tmp_path: Path, how: str, name: str) -> None:
+    (tmp_path / "deep").mkdir()
+    code = KILLED.format(how=how, path=str(tmp_path / name))
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", code], cwd=SRC, **pipes) as writer:
+        assert writer.stdout.readline() == "written\n"
+        (temporary,) = (path for path in tmp_path.rglob(".*"))
+        files.remove_leftovers(tmp_path)
+        assert temporary.exists()
+        writer.stdin.close()
+    assert temporary.exists()
+    files.remove_leftovers(tmp_path)
+    assert not temporary.exists()
+
+
+def test_sweeping_leaves_what_others_made(tmp_path: Path) -> None:
+    names = [".file.abcdefgh", "file.lightsweep-part", ".hidden", ".folder.new"]
+    for name in names:
+        (tmp_path / name).touch()
+    os.mkfifo(tmp_path / ".pipe")
+    files.remove_leftovers(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {*names, ".pipe"}
+
+
+def test_a_folder_comes_whole_or_not_at_all(tmp_path: Path) -> None:
+    with files.create_folder_atomically(tmp_path / "made") as temporary:
+        (temporary / "file").touch()
+        assert not (tmp_path / "made").exists()
+    with pytest.raises(OSError, match="so it is"), files.create_folder_atomically(tmp_path / "other"):
+        raise OSError("so it is")
+    assert [str(path.relative_to(tmp_path)) for path in sorted(tmp_path.rglob("*"))] == ["made", "made/file"]
+
+
+def test_a_folder_that_was_made_goes_again_where_nothing_is_in_it(tmp_path: Path) -> None:
+    def refused(*, leaving: bool) -> None:
+        with files.create_folder(tmp_path / "a" / "b"):
+            if leaving:
+                (tmp_path / "a" / "file").touch()
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        refused(leaving=False)
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(KeyError):
+        refused(leaving=True)
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("text", ["", "{", "[" * 100_000, "9" * 5000])
+def test_what_is_no_json_is_a_value_error(tmp_path: Path, text: str) -> None:
+    (tmp_path / "file").write_text(text)
+    with pytest.raises(ValueError, match=r"\w"):
+        read_json(tmp_path / "file")
+
+
+def test_a_file_with_holes_that_is_larger_than_memory_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    os.truncate(tmp_path / "file", 10**13)
+    with pytest.raises(OSError, match="larger than 256 MiB"):
+        read_regular(tmp_path / "file")

@@ -1,0 +1,20 @@
+"""Made-up runs and studies in the real file formats."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from saved_runs import write_run, write_study
+
+
+@pytest.fixture
+def make_run(tmp_path: Path) -> Callable[..., Path]:
+    """Write a run below tmp_path/runs."""
+    return lambda name, acc=0.9, **rest: write_run(tmp_path / "runs" / name, acc, **rest)
+
+
+@pytest.fixture(scope="session")
+def sweep_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Tests only read it."""
+    return write_study(tmp_path_factory.mktemp("report") / "toy <script>alert(3)</script>")

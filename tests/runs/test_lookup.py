@@ -1,0 +1,122 @@
+"""One meaning of a run's or a sweep's name, in every command that takes one."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+import compare
+import evaluate
+import report
+from lightsweep.core import paths
+from lightsweep.core.errors import ConfigError
+from lightsweep.runs import run_folder
+from saved_runs import write_run
+
+
+@pytest.fixture
+def outputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Two runs, two sweeps and a grid; the working directory is elsewhere."""
+    folder = tmp_path / "outputs"
+    monkeypatch.setattr(run_folder, "OUTPUTS", folder)
+    for age, name in enumerate(
+        ["runs/new", "runs/old", "sweeps/small/trial-0000", "sweeps/wide/trial-0000", "grids/g/0"]
+    ):
+        run = write_run(folder / name, 0.5 + age / 100, seed=age)
+        (run / "config.yaml").write_text("score_with: best\n")
+        for each in (run / "config.yaml", run.parent):
+            os.utime(each, (1000 - age, 1000 - age))
+    (folder / "sweeps" / "small" / paths.JOURNAL).touch()
+    os.utime(folder / "sweeps" / "small", (2000, 2000))
+    (folder / "runs" / "new" / "checkpoints").mkdir()
+    (folder / "runs" / "new" / "checkpoints" / "best.ckpt").touch()
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [
+        ("old", "runs/old"),
+        ("latest", "runs/new"),
+        ("wide", "sweeps/wide"),
+        ("wide/trial-0000", "sweeps/wide/trial-0000"),
+        ("g", "grids/g"),
+        ("sweeps/small", "sweeps/small"),
+        ("runs", "runs"),
+    ],
+)
+def test_a_name_is_looked_up_below_the_outputs(outputs: Path, name: str, place: str) -> None:
+    assert run_folder.find_folder(name) == outputs / place
+
+
+def test_what_is_there_comes_before_a_name(outputs: Path) -> None:
+    Path("wide").mkdir()
+    assert run_folder.find_folder("wide") == Path("wide")
+    assert run_folder.find_folder(str(outputs / "runs" / "old")) == outputs / "runs" / "old"
+
+
+def test_a_checkpoint_means_its_run_where_a_folder_is_wanted(outputs: Path) -> None:
+    file = outputs / "runs" / "new" / "checkpoints" / "best.ckpt"
+    assert run_folder.find_folder(str(file)) == outputs / "runs" / "new"
+    assert run_folder.find_path(str(file)) == file
+
+
+@pytest.mark.parametrize("name", ["nothing", "../here", "a/b/c", "", "x" * 500, "\x1b[31m"])
+def test_what_means_nothing_is_refused_with_what_there_is(outputs: Path, name: str) -> None:
+    if name == "":
+        assert run_folder.find_path(name) == Path()  # as every path
+        return
+    if name == "../here":
+        assert run_folder.find_path(name).exists()
+        return
+    with pytest.raises(ConfigError, match="no run, sweep or grid of this name .*sweeps: wide, small"):
+        run_folder.find_path(name)
+
+
+def test_reports_take_names(outputs: Path, call, capsys) -> None:
+    told = call(lambda: report.main(["wide", "--html", "page.html", "--csv", "rows.csv"]))
+    assert told.code == 0, told.err
+    assert "trial-0000" in told.out
+    assert [line for line in told.err.splitlines() if line.startswith("written")] == [
+        "written to page.html",
+        "written to rows.csv",
+    ]
+    told = call(lambda: report.main(["latest", "--csv"]))
+    assert "written" not in told.err
+    told = call(lambda: report.main(["nix"]))
+    assert (told.code, told.err.partition(":")[0]) == (1, "nix")
+
+
+def test_compare_takes_names(outputs: Path, call) -> None:
+    told = call(lambda: compare.main(["latest", "old", "wide", "--html", "page.html"]))
+    assert told.code == 0, told.err
+    assert "written to page.html" in told.err
+    assert Path("page.html").is_file()
+
+
+def test_evaluate_takes_names_and_refuses_before_the_imports(outputs: Path, call, monkeypatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "lightsweep.training.checkpoints", None)  # an import would fail
+    told = call(evaluate.main, "nix")
+    assert (told.code, told.out) == (1, "")
+    assert "nix: there is no such file or folder" in told.err
+
+
+def test_resume_takes_the_name_of_a_run(outputs: Path) -> None:
+    assert run_folder.find_run("old", outputs / "runs") == outputs / "runs" / "old"
+    with pytest.raises(ConfigError, match="resume must be a run's folder"):
+        run_folder.find_run("wide", outputs / "runs")
+
+
+def test_a_dashboard_is_for_a_sweep_that_is_there(outputs: Path) -> None:
+    assert (
+        run_folder.find_journal("small")
+        == run_folder.find_journal(None)
+        == outputs / "sweeps" / "small" / paths.JOURNAL
+    )
+    with pytest.raises(ConfigError, match="there is no sweep 'mpl'; there is wide, small"):
+        run_folder.find_journal("mpl")
+    with pytest.raises(ConfigError, match="if the study is in a database, STORAGE names its URL"):
+        run_folder.find_journal("wide")

@@ -1,0 +1,112 @@
+"""A sweep that waits says for what and how long at most, once."""
+
+import time
+from pathlib import Path
+from threading import Timer
+
+import optuna
+import pytest
+
+from lightsweep.core import text
+from lightsweep.core.errors import RunFailed
+from lightsweep.core.paths import JOURNAL
+from lightsweep.sweeper import locks
+from lightsweep.sweeper.controller import Controller, Limits
+from lightsweep.sweeper.job import JobResult, JobState
+from lightsweep.sweeper.leases import AHEAD, Lease, Owner, is_alive
+from lightsweep.sweeper.locks import FileLock
+from lightsweep.sweeper.storage import Address, connect
+from lightsweep.sweeper.trial_queue import TrialQueue
+
+
+@pytest.fixture(autouse=True)
+def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(text, "SAY_AFTER", 0.2)
+
+
+@pytest.fixture
+def open_ledger(tmp_path: Path):
+    address = Address(str(tmp_path / JOURNAL), "study")
+    opened = []
+
+    def ledger(n_trials: int) -> TrialQueue:
+        connect.cache_clear()
+        study = optuna.create_study(study_name="study", storage=connect(address.place), load_if_exists=True)
+        opened.append(TrialQueue(study, address, n_trials=n_trials, retries=3))
+        return opened[-1]
+
+    yield ledger
+    for each in opened:
+        each.close()
+
+
+@pytest.mark.parametrize(("ahead", "lives"), [(AHEAD - 1, True), (AHEAD + 1, False), (1e9, False)])
+def test_a_sign_from_the_future_is_stale(monkeypatch: pytest.MonkeyPatch, ahead: float, lives: bool) -> None:
+    now = 1_000_000.0
+    monkeypatch.setattr("time.time", lambda: now)
+    assert is_alive({"owner": "a", "host": "another machine", "seen": now + ahead}) is lives
+
+
+def test_a_trial_with_a_sign_from_the_future_is_taken_over(open_ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    lost = open_ledger(n_trials=1)
+    trial = lost.claim()
+    trial.set_user_attr("lightsweep", {"owner": "x", "host": "another machine", "seen": time.time() + 86_400.0})
+    assert open_ledger(n_trials=1).claim().user_attrs["retry_of"] == 0
+
+
+def test_who_waits_for_a_lock_says_so_once(tmp_path: Path, capsys) -> None:
+    holder, other = FileLock(tmp_path / "lock"), FileLock(tmp_path / "lock")
+    holder.acquire()
+    Timer(1.0, holder.release).start()
+    assert other.acquire()
+    assert capsys.readouterr().err == (
+        f"waiting for the lock {tmp_path}/lock, which another process holds, at most 15 minutes\n"
+    )
+    other.release()
+
+
+def test_who_does_not_wait_long_says_nothing(tmp_path: Path, capsys) -> None:
+    holder, other = FileLock(tmp_path / "lock"), FileLock(tmp_path / "lock")
+    holder.acquire()
+    Timer(0.05, holder.release).start()
+    assert other.acquire()
+    assert capsys.readouterr().err == ""
+    other.release()
+
+
+def test_a_lock_is_not_waited_for_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(locks, "LOCK_SECONDS", 0.3)
+    holder = FileLock(tmp_path / "lock")
+    holder.acquire()
+    with pytest.raises(RunFailed, match=r"lock was locked by another process for \d+ minutes"):
+        FileLock(tmp_path / "lock").acquire()
+
+
+def test_who_waits_for_an_office_says_so_once(tmp_path: Path, capsys) -> None:
+    study = optuna.create_study(study_name="study", storage=connect(str(tmp_path / JOURNAL)))
+    owners = [Owner(), Owner()]
+    holder, other = (Lease(study, "opening", owner) for owner in owners)
+    assert holder.take()
+    Timer(1.0, holder.leave).start()
+    other.wait()
+    line = "waiting for another sweeper of this study, which has its opening; if it is gone, at most 60 s\n"
+    assert capsys.readouterr().err == line
+    for owner in owners:
+        owner.resign(trials_left=False)
+
+
+@pytest.mark.timeout(30)
+def test_a_sweep_that_waits_for_anothers_trial_says_so_once(open_ledger, capsys) -> None:
+    one, other = open_ledger(n_trials=1), open_ledger(n_trials=1)
+    trial = one.claim()
+    Timer(2.0, lambda: one.tell(trial, JobResult(JobState.COMPLETED, 1.0))).start()
+    controlled(other).run_trials()
+    assert capsys.readouterr().err == (
+        "waiting for trial 0 of another sweeper; as long as it runs, or 60 s after the last sign of a sweeper that is"
+        " gone\n"
+    )
+
+
+def controlled(ledger: TrialQueue) -> Controller:
+    quiet = {"changed": lambda number: None, "look": lambda running: None, "say": lambda line: None}
+    return Controller(ledger, [], begin=lambda trial: None, limits=Limits(None, 3), **quiet)

@@ -1,0 +1,87 @@
+"""The Trainer of a run: what the config chose, and what every run has."""
+
+import re
+
+import pytest
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import EarlyStopping
+
+from lightsweep.config import allowlist
+from lightsweep.core.errors import ConfigError
+from lightsweep.runs.metrics import MetricsFile
+from lightsweep.training import trainer
+from lightsweep.training.callbacks import LearningRateMonitor, Recorder
+from lightsweep.training.checkpoints import AtomicCheckpointIO, BestCheckpoint, LastCheckpoint
+from lightsweep.training.display import ProgressLine
+
+ALWAYS = [Recorder, LastCheckpoint]
+
+
+@pytest.fixture
+def make(compose, tmp_path):
+    return lambda *overrides: trainer.make(compose(*overrides), tmp_path, MetricsFile(tmp_path / "metrics.csv"))
+
+
+def kinds(made: pl.Trainer, *families: type) -> list[type]:
+    return [type(one) for one in made.callbacks if isinstance(one, families)]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "chosen"),
+    [
+        (["callbacks=default", "logger=csv"], [EarlyStopping, LearningRateMonitor, ProgressLine, BestCheckpoint]),
+        (["callbacks=default", "logger=none"], [EarlyStopping, ProgressLine, BestCheckpoint]),
+        (["callbacks=lr_monitor", "logger=none"], []),
+        (["callbacks=none", "logger=none"], []),
+        (["callbacks=none", "logger=csv"], []),
+        (["callbacks=early_stopping"], [EarlyStopping]),
+        (["callbacks=checkpoint"], [BestCheckpoint]),
+        (["callbacks=progress"], [ProgressLine]),
+    ],
+    ids=lambda item: " ".join(item) if item and isinstance(item[0], str) else "",
+)
+def test_has_the_chosen_callbacks_and_those_of_every_run(make, overrides: list[str], chosen: list[type]) -> None:
+    ours = {*ALWAYS, EarlyStopping, LearningRateMonitor, ProgressLine, BestCheckpoint}
+    found = kinds(make(*overrides), *ours)
+    assert sorted(found, key=str) == sorted([*ALWAYS, *chosen], key=str)
+
+
+def test_the_recorder_is_first_and_the_last_checkpoint_knows_what_the_others_know(make) -> None:
+    made = make("callbacks=default", "logger=csv")
+    assert isinstance(made.callbacks[0], Recorder)
+    assert [type(one) for one in made.callbacks[-2:]] == [BestCheckpoint, LastCheckpoint]
+
+
+def test_takes_several_loggers(make) -> None:
+    names = [type(logger).__name__ for logger in make("logger=[tensorboard,csv]").loggers]
+    assert names == ["TensorBoardLogger", "CSVLogger"]
+
+
+def test_writes_checkpoints_atomically_and_shares_no_data_out_itself(make) -> None:
+    made = make()
+    assert isinstance(made.strategy.checkpoint_io, AtomicCheckpointIO)
+    assert not made._accelerator_connector.use_distributed_sampler
+
+
+def test_takes_any_argument_of_lightnings(make) -> None:
+    assert make("+trainer.max_steps=7").max_steps == 7
+
+
+def test_keys_of_a_callback_that_was_not_chosen_are_left_out_and_named(make, caplog) -> None:
+    with caplog.at_level("INFO"):
+        made = make("experiment=reference/a4", "callbacks=none", "data=digits")
+    assert not kinds(made, EarlyStopping)
+    assert "callbacks.early_stopping is not among the chosen: left out" in caplog.messages
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("+callbacks.mine._target_=torch.nn.ReLU", "callbacks.mine must be a callback of Lightning's, got 'ReLU'"),
+        ("+logger.mine._target_=torch.nn.ReLU", "logger.mine must be a logger of Lightning's, got 'ReLU'"),
+    ],
+)
+def test_what_is_no_callback_and_no_logger_is_refused(make, monkeypatch, override: str, message: str) -> None:
+    monkeypatch.setattr(allowlist, "TRUSTED", ("torch.nn.ReLU", "torch.nn.modules.activation.ReLU"))
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        make(override)
