@@ -1,9 +1,8 @@
 """Runs side by side: python src/compare.py RUN RUN ... prints what differs; --html FILE writes a page."""
 
-import signal
+from lightsweep.app import entry
 
-if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C during the imports: no traceback
+entry.begin(__name__)
 
 import argparse
 from collections.abc import Sequence
@@ -25,7 +24,7 @@ def main(typed: Sequence[str] | None = None) -> int:
 
         write_page(options.html, comparison)
     print_comparison(comparison)
-    command.say_written(options.html)
+    command.print_written(options.html)
     return 0
 
 
@@ -44,4 +43,4 @@ def parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    command.launch(main)
+    entry.launch_command(main)

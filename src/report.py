@@ -1,9 +1,8 @@
 """Compare many runs: python src/report.py [PATHS ...] prints a leaderboard; --html FILE writes a page."""
 
-import signal
+from lightsweep.app import entry
 
-if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C during the imports: no traceback
+entry.begin(__name__)
 
 import argparse
 import sys
@@ -50,7 +49,7 @@ def main(typed: Sequence[str] | None = None) -> int:
             print(line, file=sys.stderr)
     else:
         terminal.print_report(found, parts, most=options.top)
-    command.say_written(options.html, *(getattr(options, name) for name in wanted))
+    command.print_written(options.html, *(getattr(options, name) for name in wanted))
     return 0
 
 
@@ -149,4 +148,4 @@ def _positive(text: str) -> int:
 
 
 if __name__ == "__main__":
-    command.launch(main)
+    entry.launch_command(main)

@@ -2,9 +2,10 @@
 
 import csv
 import json
+from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,21 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
 import train
+from lightsweep.app import jobs
 from lightsweep.config import typed
-from lightsweep.runs import run_folder
+from lightsweep.runs import run_folder, saved_config
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 SMALL = ("data=digits", "trainer=cpu", "trainer.max_epochs=2", "model.width=16", "model.depth=1", "logger=none")
 TIMES = ("seconds", "images_per_second")
+EVERYTHING = (
+    "model.bn=true",
+    "model.dropout=0.3",
+    "data.augment.flip=true",
+    "data.augment.crop=1",
+    "data.augment.cutout=2",
+    "data.augment.noise=0.1",
+)
 
 
 @dataclass(frozen=True)
@@ -48,6 +58,11 @@ class Run:
         return torch.load(self.folder / "checkpoints" / name, weights_only=True)
 
 
+def opened(cfg: DictConfig, folder: Path, kind: str, overrides: Sequence[str]) -> jobs.Run:
+    """A run as `jobs.open_run` gives it to train.py."""
+    return jobs.Run(folder, kind, list(overrides), [], partial(saved_config.write_changes, cfg, folder))
+
+
 @cache
 def with_groups(choices: tuple[str, ...]) -> DictConfig:
     with hydra.initialize_config_dir(str(CONF)):
@@ -72,4 +87,25 @@ def trained(folder: Path, *overrides: str, kind: str = "run", shown: bool = Fals
     for name in () if shown else ("figures", "histograms", "graph"):
         cfg.callbacks.pop(name, None)
     OmegaConf.save(cfg, folder / run_folder.CONFIG)  # as the callback `ConfigFirst` does
-    return Run(folder, train.train(cfg, folder, kind=kind, overrides=list(overrides)))
+    return Run(folder, train.run(cfg, opened(cfg, folder, kind, overrides)))
+
+
+class Stopped(Exception):
+    """As good as a kill: nothing of the epoch is kept."""
+
+
+def stop_in_epoch(epoch: int) -> type:
+    from lightsweep.training.callbacks import Recorder
+
+    class StopsEarly(Recorder):
+        def on_train_batch_end(self, trainer, pl_module, outputs, batch, index) -> None:
+            super().on_train_batch_end(trainer, pl_module, outputs, batch, index)
+            if trainer.current_epoch + 1 == epoch and index == 2:
+                raise Stopped
+
+    return StopsEarly
+
+
+def same(one: dict, other: dict) -> bool:
+    keys = ["train/loss", "train/acc", "val/loss", "val/acc", "test/loss", "test/acc", "best_epoch", "epochs"]
+    return [one[key] for key in keys] == [other[key] for key in keys]

@@ -16,7 +16,7 @@ from omegaconf import DictConfig
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
-from lightsweep.app import cli, resolvers
+from lightsweep.app import entry, resolvers
 from lightsweep.app.sweeping import TRAINING
 from lightsweep.config import allowlist
 from lightsweep.core.errors import Pruned
@@ -57,4 +57,4 @@ def _typed() -> list[str]:
 
 
 if __name__ == "__main__":
-    cli.launch(main)
+    entry.launch_app(main)

@@ -23,12 +23,12 @@ def augment(**values) -> Augment:
 
 
 def moved(images: Tensor = IMAGES, seed: int = 1, **values) -> Tensor:
-    return augment(**values).move(images, MEAN, torch.Generator().manual_seed(seed))
+    return augment(**values).change(images, MEAN, torch.Generator().manual_seed(seed))
 
 
 def test_off_by_default(compose) -> None:
     default = build(compose("data=cifar10").data, "data").augment
-    assert torch.equal(default.move(IMAGES, MEAN, torch.Generator()), IMAGES)
+    assert torch.equal(default.change(IMAGES, MEAN, torch.Generator()), IMAGES)
     assert torch.equal(default.add_noise(torch.ones(2, 3, 4, 4), torch.Generator()), torch.ones(2, 3, 4, 4))
     assert default.fixed_noise(IMAGES.shape, torch.Generator()) is None
 
@@ -146,7 +146,7 @@ def test_a_tiny_change_is_none(values: dict) -> None:
 
 @pytest.fixture
 def drawn(monkeypatch):
-    """Let `changes.move` draw these of its four numbers in [-1, 1], and 0 for the others."""
+    """Let `random_affine` draw these of its four numbers in [-1, 1], and 0 for the others."""
 
     def draw(images: Tensor, shift: float, scale: float, rotate: float, **numbers: float) -> Tensor:
         names = ("angle", "factor", "across", "down")

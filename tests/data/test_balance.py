@@ -12,7 +12,7 @@ LABELS = np.repeat([0, 1, 2], [2, 5, 16])
 
 
 def order(name: str, seed: int = 0, labels: np.ndarray = LABELS) -> torch.Tensor:
-    return build_sampler(name, torch.from_numpy(labels)).order(torch.Generator().manual_seed(seed))
+    return build_sampler(name, torch.from_numpy(labels))(generator=torch.Generator().manual_seed(seed))
 
 
 def test_balanced_weights_are_those_of_scikit_learn() -> None:

@@ -27,7 +27,7 @@ def members(compose, tmp_path: Path) -> Callable[..., dict[str, set[str]]]:
         options = [f"data.root='{root}'", f"data_dir={tmp_path}/kept", "data.image_size=4", "data.batch_size=4"]
         data: ImageFolderDataModule = build(compose("data=image_folder", *options, *overrides).data, "data")
         data.setup()
-        files = [str(Path(file).relative_to(root)) for file in data._listing().files]
+        files = [str(Path(file).relative_to(root)) for file in data.listing.files]
         return {part: {files[place] for place in places} for part, places in data.indices.items()}
 
     return opened

@@ -113,7 +113,9 @@ def test_says_nothing_of_official_checksums(open_data, cifar10: Path, monkeypatc
     sums = [[file.name, hashlib.md5(file.read_bytes()).hexdigest()] for file in sorted(folder.iterdir())]
     monkeypatch.setattr(CIFAR10, "train_list", [pair for pair in sums if pair[0] != "batches.meta"])
     monkeypatch.setattr(CIFAR10, "test_list", [])
-    monkeypatch.setattr(CIFAR10, "meta", {"filename": "batches.meta", "md5": dict(sums)["batches.meta"]})
+    monkeypatch.setattr(
+        CIFAR10, "meta", {"filename": "batches.meta", "key": "label_names", "md5": dict(sums)["batches.meta"]}
+    )
     with caplog.at_level(logging.WARNING):
         open_data(cifar10)
     assert "md5" not in caplog.text

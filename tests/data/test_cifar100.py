@@ -54,13 +54,13 @@ def test_says_nothing_of_official_checksums(open_data, folder: Path, monkeypatch
     sums = {file.name: hashlib.md5(file.read_bytes()).hexdigest() for file in folder.iterdir()}
     monkeypatch.setattr(CIFAR100, "train_list", [["train", sums["train"]]])
     monkeypatch.setattr(CIFAR100, "test_list", [["test", sums["test"]]])
-    monkeypatch.setattr(CIFAR100, "meta", {"filename": "meta", "md5": sums["meta"]})
+    monkeypatch.setattr(CIFAR100, "meta", {"filename": "meta", "key": "fine_label_names", "md5": sums["meta"]})
     open_data()
     assert "md5" not in caplog.text
 
 
-def test_missing_data_are_foreseen_and_told(open_data, tmp_path: Path) -> None:
-    traits = open_data(setup=False).foreseen()
+def test_missing_data_have_a_preview_and_a_clear_refusal(open_data, tmp_path: Path) -> None:
+    traits = open_data(setup=False).preview()
     assert (traits.input_shape, len(traits.class_names), len(traits.class_weights)) == ((3, 32, 32), 100, 100)
     with pytest.raises(ConfigError) as refusal:
         open_data()

@@ -85,7 +85,7 @@ def test_one_folder_is_split_by_file_and_always_the_same_way(open_data: Opener, 
 def test_the_split_of_earlier_runs_is_as_it_was_and_says_what_it_does(open_data: Opener, root: Path, caplog) -> None:
     data = open_data(root, "data.split=stratified")
     assert counts(data) == {"train": [6, 6, 6], "val": [2, 2, 2], "test": [2, 2, 2]}
-    assert "data.split=stratified: parts are drawn from the places of all files" in caplog.text
+    assert "data.split=stratified: parts are drawn from the positions of all files" in caplog.text
     test = pixels(data, "test")
     assert pixels(open_data(root, "data.split=stratified", "data.split_seed=5", "seed=3"), "test") == test
 
@@ -163,9 +163,9 @@ def test_a_second_start_maps_what_the_first_decoded(open_data: Opener, root: Pat
     second = open_data(root)
     assert isinstance(second.arrays.train_images, np.memmap)
     np.testing.assert_array_equal(second.arrays.train_images, first.arrays.train_images)
-    loaded = second.train_loader(torch.device("cpu")).shelf.images
+    loaded = second.train_loader(torch.device("cpu")).store.images
     assert loaded.data_ptr() == second.arrays.train_images.ctypes.data  # no copy
-    assert open_data(root, setup=False).foreseen() is None
+    assert open_data(root, setup=False).preview() is None
 
 
 CHANGES: dict[str, Callable[[Path], object]] = {
@@ -179,10 +179,10 @@ CHANGES: dict[str, Callable[[Path], object]] = {
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_changed_folder_is_decoded_again(open_data: Opener, root: Path, change: str) -> None:
-    before = open_data(root)._listing().fingerprint
+    before = open_data(root).listing.fingerprint
     CHANGES[change](root)
     data = open_data(root)
-    assert data._listing().fingerprint != before
+    assert data.listing.fingerprint != before
     assert len(data.arrays.train_images) == len(list(root.glob("*/*.png")))
 
 
@@ -233,11 +233,11 @@ def test_an_interruption_leaves_no_litter_and_the_next_start_clears_a_killed_one
 ) -> None:
     place = root / ".lightsweep-cache" / "8-squash-rgb"
     with monkeypatch.context() as patch:
-        patch.setattr(decode, "decode_chunk", lambda chunk: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(decode, "decode_chunk", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             open_data(root)
     assert [file.name for file in place.iterdir()] == ["lock"]
-    (place / ".images.npy.abc").touch()
+    (place / ".images.npy.abc.lightsweep-part").touch()
     open_data(root)
     assert sorted(file.name for file in place.iterdir()) == [
         "bad.npy",
@@ -250,10 +250,10 @@ def test_an_interruption_leaves_no_litter_and_the_next_start_clears_a_killed_one
 
 def test_who_waited_for_another_process_finds_what_it_decoded(open_data: Opener, root: Path, monkeypatch) -> None:
     waiting = open_data(root, setup=False)
-    listing = waiting._listing()
+    listing = waiting.listing
     open_data(root)  # meanwhile
     monkeypatch.setattr(decode, "decode_all", lambda *_: pytest.fail("decoded twice"))
-    assert len(waiting.store.decoded(listing)["images"]) == 30
+    assert len(waiting.cache.build(listing)["images"]) == 30
 
 
 def test_many_files_are_decoded_by_processes_to_the_same_pixels(open_data: Opener, root: Path, monkeypatch) -> None:
@@ -356,7 +356,7 @@ def test_refuses_what_cannot_be(open_data: Opener, root: Path, overrides: list[s
 
 def test_what_a_network_follows_from_is_known_before_decoding(open_data: Opener, root: Path, never_decoded) -> None:
     never_decoded()
-    traits = open_data(root, "data.grayscale=true", setup=False).foreseen()
+    traits = open_data(root, "data.grayscale=true", setup=False).preview()
     assert (traits.input_shape, traits.class_names, traits.resize) == ((1, 8, 8), CLASSES, "squash")
 
 

@@ -14,7 +14,7 @@ INDICES = torch.arange(30)[7:]  # the last 23 of them
 AS_THEY_ARE = Normalization(torch.zeros(1, 1, 1), torch.ones(1, 1, 1))
 OFF = {"flip": False, "crop": 0, "cutout": 0, "mixup": 0.0, "noise": 0.0, "noise_redraw": True}
 OFF |= dict.fromkeys(("shift", "scale", "rotate", "brightness", "contrast"), 0.0)
-SHELF = ImageStore(IMAGES, TARGETS)
+STORE = ImageStore(IMAGES, TARGETS)
 
 
 def train_loader(augment: dict | None = None, **values) -> TrainLoader:
@@ -27,11 +27,11 @@ def train_loader(augment: dict | None = None, **values) -> TrainLoader:
         "classes": 130,
     } | values
     changes = Augment(**OFF | (augment or {}))
-    return TrainLoader(SHELF, INDICES, augment=changes, **settings)
+    return TrainLoader(STORE, INDICES, augment=changes, **settings)
 
 
 def eval_loader(**values) -> EvalLoader:
-    return EvalLoader(SHELF, INDICES, normalization=AS_THEY_ARE, **{"batch_size": 5} | values)
+    return EvalLoader(STORE, INDICES, normalization=AS_THEY_ARE, **{"batch_size": 5} | values)
 
 
 def epoch(loader: TrainLoader, number: int = 0) -> tuple[Tensor, Tensor]:
@@ -139,9 +139,9 @@ def test_mixup_gives_probabilities_that_go_with_the_images() -> None:
 
 
 def test_a_balanced_epoch_shows_a_rare_class_as_often() -> None:
-    shelf = ImageStore(IMAGES, torch.tensor([0] * 27 + [1] * 3))
+    store = ImageStore(IMAGES, torch.tensor([0] * 27 + [1] * 3))
     settings = {"batch_size": 5, "drop_last": False, "seed": 1, "classes": 2, "normalization": AS_THEY_ARE}
-    loader = TrainLoader(shelf, INDICES, augment=Augment(**OFF), sampling="balanced", **settings)
+    loader = TrainLoader(store, INDICES, augment=Augment(**OFF), sampling="balanced", **settings)
     counts = torch.bincount(epoch(loader)[1])
     assert sorted(counts.tolist()) == [11, 12]
     assert len(loader) == 5

@@ -71,7 +71,7 @@ def test_setup_twice_reads_once(digits, monkeypatch) -> None:
 def test_loaders_share_one_tensor_on_the_device(digits) -> None:
     data = digits()
     loaders = [data.train_loader(CPU), data.eval_loader("train", CPU), data.eval_loader("val", CPU)]
-    assert len({loader.shelf.images.data_ptr() for loader in loaders}) == 1
+    assert len({loader.store.images.data_ptr() for loader in loaders}) == 1
 
 
 def test_drop_last_false_makes_a_large_batch_the_whole_set(digits) -> None:
@@ -99,9 +99,9 @@ def test_a_set_that_does_not_fit_on_the_device_stays_where_it_is(digits, monkeyp
     data, meta = digits(), torch.device("meta")
     for free, where in ((1e9, "meta"), (data.arrays.train_images.nbytes * 1.9, "cpu")):
         monkeypatch.setattr(loader, "free_memory", lambda device, free=free: free)
-        data._shelves.clear()
-        shelf = data._shelf("train", meta)
-        assert (shelf.images.device.type, shelf.targets.device.type) == (where, "meta")
+        data._stores.clear()
+        store = data._store("train", meta)
+        assert (store.images.device.type, store.targets.device.type) == (where, "meta")
 
 
 def test_without_test_images_there_is_no_test_to_score(digits, caplog) -> None:

@@ -4,8 +4,8 @@ import sys
 
 import pytest
 from omegaconf import OmegaConf
-from test_configs import CONF
 
+from digits_runs import CONF
 from lightsweep.app import resolvers
 from lightsweep.config import permissions, typed
 from lightsweep.core.errors import ConfigError

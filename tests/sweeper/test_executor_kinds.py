@@ -1,5 +1,6 @@
 """What a sweep's jobs run on, by the keys that a person sets."""
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -8,7 +9,7 @@ from omegaconf import OmegaConf
 
 from lightsweep.core.errors import ConfigError
 from lightsweep.sweeper import executors
-from lightsweep.sweeper.executors import submitit_jobs
+from lightsweep.sweeper.executors.schedulers import LocalProcesses, Scheduler, Slurm
 
 
 def plan(launcher: str | None = "basic", executor: str | None = None, n_jobs: int = 1, **others: Any) -> Any:
@@ -37,13 +38,13 @@ def plan(launcher: str | None = "basic", executor: str | None = None, n_jobs: in
     ],
 )
 def test_what_jobs_run_on(keys: dict[str, Any], kind: str) -> None:
-    assert executors.kind(plan(**keys)) == kind
+    assert executors.executor_kind(plan(**keys)) == kind
 
 
 @pytest.mark.parametrize("launcher", ["submitit_slurm", "submitit_local", "joblib", "ray_aws"])
 def test_two_choices_do_not_go_together(launcher: str) -> None:
     with pytest.raises(ConfigError) as refusal:
-        executors.kind(plan(launcher, executor="ray"))
+        executors.executor_kind(plan(launcher, executor="ray"))
     assert str(refusal.value) == f"hydra.sweeper.executor=ray does not go with hydra/launcher={launcher}"
 
 
@@ -52,23 +53,19 @@ def test_two_choices_do_not_go_together(launcher: str) -> None:
 )
 def test_jobs_that_end_with_the_sweep_cannot_be_left(keys: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="hydra.sweeper.on_interrupt=leave needs hydra/launcher=submitit_slurm"):
-        executors.check(plan(**keys, on_interrupt="leave"))
+        executors.check_executor(plan(**keys, on_interrupt="leave"))
 
 
 @pytest.mark.parametrize("launcher", ["submitit_slurm", "submitit_local"])
 def test_those_of_a_scheduler_can(monkeypatch: pytest.MonkeyPatch, launcher: str) -> None:
-    monkeypatch.setattr(submitit_jobs, "check", lambda plan, which: None)
-    executors.check(plan(launcher, on_interrupt="leave"))
+    monkeypatch.setattr(executors, "_scheduler", lambda plan, which: SimpleNamespace(check=lambda: None))
+    executors.check_executor(plan(launcher, on_interrupt="leave"))
 
 
+@pytest.mark.parametrize("scheduler", [Slurm, LocalProcesses])
 @pytest.mark.parametrize("name", ["nodes", "tasks_per_node"])
 @pytest.mark.parametrize("value", [0, 2, "2"])
-def test_a_trial_trains_in_one_process(monkeypatch: pytest.MonkeyPatch, name: str, value: Any) -> None:
+def test_a_trial_trains_in_one_process(scheduler: type[Scheduler], name: str, value: Any, tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as refusal:
-        executors.check(plan("submitit_slurm", keys={name: value}))
+        scheduler(OmegaConf.create({name: value}), tmp_path).check()
     assert str(refusal.value) == f"hydra.launcher.{name} must be 1, a trial trains in one process, got {value!r}"
-    looked = []
-    monkeypatch.setattr(submitit_jobs, "_cluster", lambda plan, which: SimpleNamespace(check=lambda: looked.append(1)))
-    for fine in (1, None):
-        executors.check(plan("submitit_slurm", keys={name: fine}))
-    assert len(looked) == 2

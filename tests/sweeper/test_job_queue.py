@@ -11,15 +11,13 @@ import pytest
 
 from lightsweep.core.errors import RunFailed
 from lightsweep.sweeper.executors import job_queue
-from lightsweep.sweeper.executors.cluster import DONE, FAULT, NO_FAULT, RUNNING, UNKNOWN, State
-from lightsweep.sweeper.executors.job_queue import JobSlot, Queue
-from lightsweep.sweeper.executors.node import NodeJob
-from lightsweep.sweeper.job import Job, JobResult, JobState, write_result
-from lightsweep.sweeper.reports import FileReports
+from lightsweep.sweeper.executors.cluster_jobs import ClusterJob, FileReports, JobStatus, Phase, write_result
+from lightsweep.sweeper.executors.job_queue import JobQueue, QueueSlot
+from lightsweep.sweeper.job import Job, JobResult, JobState
 
-OUT_OF_MEMORY = State(FAULT, "it ran out of memory")
-CANCELLED = State(NO_FAULT, "the job was cancelled")
-PREEMPTED = State(NO_FAULT, "the job was preempted", final=False)
+OUT_OF_MEMORY = JobStatus(Phase.FAULT, "it ran out of memory")
+CANCELLED = JobStatus(Phase.NO_FAULT, "the job was cancelled")
+PREEMPTED = JobStatus(Phase.NO_FAULT, "the job was preempted", is_final=False)
 COMPLETE = JobResult(JobState.COMPLETED, 0.5)
 
 
@@ -30,24 +28,24 @@ class Scheduler:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.submitted: list[list[NodeJob]] = []
-        self.known: dict[str, State] = {}
+        self.submitted: list[list[ClusterJob]] = []
+        self.known: dict[str, JobStatus] = {}
         self.asked: list[list[str]] = []
         self.cancelled: list[str] = []
         self.ours: set[str] = set()
         self.answers = self.takes_jobs = self.cancels = True
 
-    def submit(self, jobs: Sequence[NodeJob]) -> list[str]:
+    def submit(self, jobs: Sequence[ClusterJob]) -> list[str]:
         if not self.takes_jobs:
             raise RuntimeError("sbatch: error:\n  too many jobs")
         self.submitted.append(list(jobs))
         ids = [str(len(self.known) + number) for number in range(1, len(jobs) + 1)]
-        self.known |= dict.fromkeys(ids, State(RUNNING))
+        self.known |= dict.fromkeys(ids, JobStatus(Phase.ACTIVE))
         return ids
 
-    def states(self, ids: Sequence[str]) -> dict[str, State] | None:
+    def states(self, ids: Sequence[str]) -> dict[str, JobStatus] | None:
         self.asked.append(list(ids))
-        return {job_id: self.known.get(job_id, State(UNKNOWN)) for job_id in ids} if self.answers else None
+        return {job_id: self.known.get(job_id, JobStatus(Phase.UNKNOWN)) for job_id in ids} if self.answers else None
 
     def is_ours(self, job_id: str) -> bool:
         return job_id in self.ours
@@ -90,23 +88,23 @@ def scheduler(tmp_path: Path) -> Scheduler:
 
 
 @pytest.fixture
-def open_queue(later, scheduler: Scheduler, tmp_path: Path) -> Callable[..., Queue]:
+def open_queue(later, scheduler: Scheduler, tmp_path: Path) -> Callable[..., JobQueue]:
     """Sweepers of one folder, one after the other."""
-    return lambda leave=False: Queue(scheduler, None, tmp_path, leave=leave)
+    return lambda leave=False: JobQueue(scheduler, None, leave=leave)
 
 
 @pytest.fixture
-def queue(open_queue) -> Queue:
+def queue(open_queue) -> JobQueue:
     return open_queue()
 
 
-def assignment(number: int = 0, kind: str = "trial", reports: Any = None, **others: Any) -> Job:
+def new_job(number: int = 0, kind: str = "trial", reports: Any = None, **others: Any) -> Job:
     return Job(kind, ("a=1",), f"trial-{number:04d}", number, reports, **others)
 
 
-def submitted(queue: Queue, count: int = 1) -> list[Any]:
-    jobs = [queue.hand_in(assignment(number)) for number in range(count)]
-    assert [queue.outcome(job) for job in jobs] == [None] * count
+def submitted(queue: JobQueue, count: int = 1) -> list[Any]:
+    jobs = [queue.add(new_job(number)) for number in range(count)]
+    assert [queue.result(job) for job in jobs] == [None] * count
     return jobs
 
 
@@ -116,57 +114,57 @@ def mark(folder: Path, content: Any) -> None:
 
 
 def test_what_is_handed_in_together_is_submitted_and_asked_for_together(queue, scheduler, tmp_path: Path) -> None:
-    jobs = [queue.hand_in(assignment(number)) for number in range(3)]
+    jobs = [queue.add(new_job(number)) for number in range(3)]
     for job in jobs:
-        assert queue.outcome(job) is None
+        assert queue.result(job) is None
     assert [[job.job.number for job in batch] for batch in scheduler.submitted] == [[0, 1, 2]]
     assert scheduler.asked == [["1", "2", "3"]]
     assert json.loads((tmp_path / "trial-0001" / "job.json").read_text())["id"] == "2"
-    queue.outcome(queue.hand_in(assignment(3)))
+    queue.result(queue.add(new_job(3)))
     assert [len(batch) for batch in scheduler.submitted] == [3, 1]
 
 
 def test_a_job_takes_along_what_it_needs_and_no_way_to_the_study(queue, scheduler, tmp_path: Path) -> None:
-    queue.outcome(queue.hand_in(assignment(reports=Study())))
-    queue.outcome(queue.hand_in(assignment(1)))
+    queue.result(queue.add(new_job(reports=Study())))
+    queue.result(queue.add(new_job(1)))
     ((one,), (other,)) = scheduler.submitted
     folder = str(tmp_path / "trial-0000")
-    assert one == NodeJob(None, assignment(reports=FileReports(folder)), folder, one.token)
+    assert one == ClusterJob(None, new_job(reports=FileReports(folder)), folder, one.token)
     assert other.job.reports is None
 
 
 def test_the_outcome_that_a_job_has_written_is_taken_at_once(queue, scheduler, tmp_path: Path) -> None:
     one, other = submitted(queue, 2)
     write_result(COMPLETE, tmp_path / "trial-0000")
-    assert queue.outcome(one) == COMPLETE
-    assert queue.outcome(other) is None
+    assert queue.result(one) == COMPLETE
+    assert queue.result(other) is None
     assert scheduler.cancelled == []
 
 
 def test_reports_come_before_the_outcome(queue, tmp_path: Path) -> None:
     study = Study()
-    job = queue.hand_in(assignment(reports=study))
-    assert queue.outcome(job) is None
+    job = queue.add(new_job(reports=study))
+    assert queue.result(job) is None
     reports = FileReports(str(tmp_path / "trial-0000"))
     reports.report(1, 0.25)
-    assert queue.outcome(job) is None
+    assert queue.result(job) is None
     assert study.values == [(1, 0.25)]
     reports.report(2, 0.5)
     write_result(JobResult(JobState.PRUNED), tmp_path / "trial-0000")
-    assert queue.outcome(job) == JobResult(JobState.PRUNED)
+    assert queue.result(job) == JobResult(JobState.PRUNED)
     assert study.values == [(1, 0.25), (2, 0.5)]
 
 
 def test_a_failure_names_its_log(queue, tmp_path: Path) -> None:
     (job,) = submitted(queue)
     write_result(JobResult(JobState.FAILED, error="no luck", facts={"epochs": 3}), tmp_path / "trial-0000")
-    assert queue.outcome(job) == JobResult(JobState.FAILED, error="no luck (log: .submitit/1.err)", facts={"epochs": 3})
+    assert queue.result(job) == JobResult(JobState.FAILED, error="no luck (log: .submitit/1.err)", facts={"epochs": 3})
 
 
-def ends(queue: Queue, job: Any, later: Callable[[float], None]) -> tuple[float, JobResult]:
+def ends(queue: JobQueue, job: Any, later: Callable[[float], None]) -> tuple[float, JobResult]:
     """After how many seconds there is an outcome, and which one."""
     for second in range(120):
-        if (outcome := queue.outcome(job)) is not None:
+        if (outcome := queue.result(job)) is not None:
             return second, outcome
         later(1.0)
     raise AssertionError("it does not end")
@@ -177,7 +175,7 @@ INTERRUPTED, LOST = (
     JobResult(JobState.INTERRUPTED, error="no database"),
 )
 LOG = "(log: .submitit/1.err)"
-ENDS: dict[str, tuple[State, JobResult | None, JobResult, tuple[int, int]]] = {
+ENDS: dict[str, tuple[JobStatus, JobResult | None, JobResult, tuple[int, int]]] = {
     "a fault": (OUT_OF_MEMORY, None, JobResult(JobState.FAILED, error=f"it ran out of memory {LOG}"), (0, 6)),
     "a fault after a warning": (
         OUT_OF_MEMORY,
@@ -199,19 +197,24 @@ ENDS: dict[str, tuple[State, JobResult | None, JobResult, tuple[int, int]]] = {
         (15, 22),
     ),
     "without a result": (
-        State(DONE),
+        JobStatus(Phase.ENDED),
         None,
         JobResult(JobState.FAILED, error=f"the job ended without a result {LOG}"),
         (20, 27),
     ),
     "told to end": (
-        State(DONE),
+        JobStatus(Phase.ENDED),
         INTERRUPTED,
         JobResult(JobState.INTERRUPTED, error="the job was ended by a signal", facts={"epochs": 2}),
         (20, 27),
     ),
-    "lost its study": (State(DONE), LOST, LOST, (20, 27)),
-    "unknown": (State(UNKNOWN), None, JobResult(JobState.INTERRUPTED, error="fake knows the job 1 no more"), (60, 67)),
+    "lost its study": (JobStatus(Phase.ENDED), LOST, LOST, (20, 27)),
+    "unknown": (
+        JobStatus(Phase.UNKNOWN),
+        None,
+        JobResult(JobState.INTERRUPTED, error="fake knows the job 1 no more"),
+        (60, 67),
+    ),
 }
 
 
@@ -224,33 +227,35 @@ def test_the_schedulers_word(queue, scheduler, later, tmp_path, state, written, 
     after, found = ends(queue, job, later)
     assert found == outcome
     assert seconds[0] <= after <= seconds[1]
-    assert scheduler.cancelled == (["1"] if state.kind == NO_FAULT else [])  # should it come back all the same
+    assert scheduler.cancelled == (["1"] if state.phase == Phase.NO_FAULT else [])  # should it come back all the same
 
 
-@pytest.mark.parametrize("state", [State(DONE), State(UNKNOWN), PREEMPTED])
-def test_a_result_that_is_seen_late_counts(queue, scheduler, later, tmp_path: Path, state: State) -> None:
+@pytest.mark.parametrize("state", [JobStatus(Phase.ENDED), JobStatus(Phase.UNKNOWN), PREEMPTED])
+def test_a_result_that_is_seen_late_counts(queue, scheduler, later, tmp_path: Path, state: JobStatus) -> None:
     (job,) = submitted(queue)
     scheduler.known["1"] = state
     for _ in range(12):
-        assert queue.outcome(job) is None
+        assert queue.result(job) is None
         later(1.0)
     write_result(COMPLETE, tmp_path / "trial-0000")
-    assert queue.outcome(job) == COMPLETE
+    assert queue.result(job) == COMPLETE
 
 
-@pytest.mark.parametrize("state", [PREEMPTED, State(DONE), State(UNKNOWN)])
-def test_a_job_that_is_put_back_into_the_queue_is_waited_for(queue, scheduler, later, tmp_path, state: State) -> None:
+@pytest.mark.parametrize("state", [PREEMPTED, JobStatus(Phase.ENDED), JobStatus(Phase.UNKNOWN)])
+def test_a_job_that_is_put_back_into_the_queue_is_waited_for(
+    queue, scheduler, later, tmp_path, state: JobStatus
+) -> None:
     """As often as it is, however long it waits there. It says that it was interrupted each time."""
     (job,) = submitted(queue)
     for _ in range(3):
         write_result(INTERRUPTED, tmp_path / "trial-0000")
-        for word, seconds in ((state, 13), (State(RUNNING), 500)):
+        for word, seconds in ((state, 13), (JobStatus(Phase.ACTIVE), 500)):
             scheduler.known["1"] = word
             for _ in range(2):
-                assert queue.outcome(job) is None
+                assert queue.result(job) is None
                 later(seconds / 2)
     write_result(COMPLETE, tmp_path / "trial-0000")
-    assert queue.outcome(job) == COMPLETE
+    assert queue.result(job) == COMPLETE
     assert scheduler.cancelled == []
 
 
@@ -258,11 +263,11 @@ def test_a_scheduler_that_does_not_answer_ends_no_job(queue, scheduler, later) -
     (job,) = submitted(queue)
     scheduler.answers = False
     for _ in range(100):
-        assert queue.outcome(job) is None
+        assert queue.result(job) is None
         later(60.0)
     scheduler.answers = True
     scheduler.known["1"] = OUT_OF_MEMORY
-    assert queue.outcome(job).state == JobState.FAILED
+    assert queue.result(job).state == JobState.FAILED
 
 
 @pytest.mark.parametrize(
@@ -279,7 +284,7 @@ def test_a_job_that_ends_without_a_result_has_failed_with_its_last_line(
     queue, scheduler, later, tmp_path: Path, log: bytes, error: str
 ) -> None:
     (job,) = submitted(queue)
-    scheduler.known["1"] = State(DONE)
+    scheduler.known["1"] = JobStatus(Phase.ENDED)
     (tmp_path / ".submitit").mkdir()
     (tmp_path / ".submitit" / "1.err").write_bytes(log)
     assert ends(queue, job, later)[1] == JobResult(JobState.FAILED, error=f"{error} {LOG}")
@@ -290,25 +295,25 @@ def test_a_log_elsewhere_is_named_by_its_whole_path(queue, scheduler, later, tmp
     (job,) = submitted(queue)
     scheduler.known["1"] = OUT_OF_MEMORY
     later(6.0)
-    assert queue.outcome(job).error == f"it ran out of memory (log: {tmp_path.parent}/logs/.submitit/1.err)"
+    assert queue.result(job).error == f"it ran out of memory (log: {tmp_path.parent}/logs/.submitit/1.err)"
 
 
 def test_an_interruption_cancels_the_jobs_and_takes_what_they_leave(queue, scheduler, tmp_path, capsys, later) -> None:
     one, other = submitted(queue, 2)
-    waiting = queue.hand_in(assignment(2))
+    waiting = queue.add(new_job(2))
     queue.stop()
     assert scheduler.cancelled == []  # it is called in a signal's handler
-    assert queue.outcome(one) is None
-    assert queue.outcome(waiting) == JobResult(JobState.INTERRUPTED, error="it was not submitted yet")
+    assert queue.result(one) is None
+    assert queue.result(waiting) == JobResult(JobState.INTERRUPTED, error="it was not submitted yet")
     assert scheduler.cancelled == ["1", "2"]
     assert len(scheduler.submitted) == 1
     write_result(COMPLETE, tmp_path / "trial-0000")
-    assert queue.outcome(one) == COMPLETE
+    assert queue.result(one) == COMPLETE
     write_result(INTERRUPTED, tmp_path / "trial-0001")
-    assert queue.outcome(other) is None  # it may still be at its last checkpoint
-    scheduler.known["2"] = State(DONE)
+    assert queue.result(other) is None  # it may still be at its last checkpoint
+    scheduler.known["2"] = JobStatus(Phase.ENDED)
     later(6.0)
-    assert queue.outcome(other) == INTERRUPTED
+    assert queue.result(other) == INTERRUPTED
     assert scheduler.cancelled == ["1", "2"]
     assert capsys.readouterr().out == "cancelled 2 jobs (1, 2)\n"
 
@@ -316,10 +321,10 @@ def test_an_interruption_cancels_the_jobs_and_takes_what_they_leave(queue, sched
 def test_what_does_not_end_is_given_up(queue, scheduler, capsys) -> None:
     jobs = submitted(queue, 3)
     queue.stop()
-    assert queue.outcome(jobs[0]) is None
+    assert queue.result(jobs[0]) is None
     capsys.readouterr()
     queue.kill()
-    assert [queue.outcome(job) for job in jobs] == [JobResult(JobState.INTERRUPTED, error="cancelled")] * 3
+    assert [queue.result(job) for job in jobs] == [JobResult(JobState.INTERRUPTED, error="cancelled")] * 3
     assert capsys.readouterr().out == "cancelled 3 jobs (1, 2, 3)\n"
     assert scheduler.cancelled == ["1", "2", "3"] * 2
 
@@ -329,49 +334,49 @@ def test_jobs_are_left_where_that_is_wanted_and_taken_by_the_next_sweeper(
 ) -> None:
     queue = open_queue(leave=True)
     one, other = submitted(queue, 2)
-    waiting = queue.hand_in(assignment(2))
+    waiting = queue.add(new_job(2))
     write_result(COMPLETE, tmp_path / "trial-0000")
     queue.stop()
-    assert queue.outcome(one) == COMPLETE
-    assert queue.outcome(other) == JobResult(JobState.DETACHED)
-    assert queue.outcome(waiting).state == JobState.INTERRUPTED
+    assert queue.result(one) == COMPLETE
+    assert queue.result(other) == JobResult(JobState.DETACHED)
+    assert queue.result(waiting).state == JobState.INTERRUPTED
     assert scheduler.cancelled == []
     assert capsys.readouterr().out == "left 2 jobs (1, 2) to run: the same command takes the results\n"
     scheduler.ours = {"2"}
     again = open_queue()
     assert again.has_job(tmp_path / "trial-0001")
     assert not again.has_job(tmp_path / "trial-0002")
-    (job,) = (again.hand_in(assignment(1)),)
-    assert again.outcome(job) is None
+    (job,) = (again.add(new_job(1)),)
+    assert again.result(job) is None
     write_result(COMPLETE, tmp_path / "trial-0001")
-    assert again.outcome(job) == COMPLETE
+    assert again.result(job) == COMPLETE
     assert len(scheduler.submitted) == 1
 
 
 def test_a_scheduler_that_refuses_is_asked_again(queue, scheduler, later) -> None:
     scheduler.takes_jobs = False
-    jobs = [queue.hand_in(assignment(0))]
+    jobs = [queue.add(new_job(0))]
     for number in range(1, 50):
-        assert [queue.outcome(job) for job in jobs] == [None] * len(jobs)
-        jobs.append(queue.hand_in(assignment(number)))
+        assert [queue.result(job) for job in jobs] == [None] * len(jobs)
+        jobs.append(queue.add(new_job(number)))
         later(5.5)
     scheduler.takes_jobs = True
-    assert queue.outcome(jobs[0]) is None
+    assert queue.result(jobs[0]) is None
     assert [len(batch) for batch in scheduler.submitted] == [50]
     scheduler.takes_jobs = False  # another refusal, which has its own time
     later(290.0)
-    assert queue.outcome(queue.hand_in(assignment(50))) is None
+    assert queue.result(queue.add(new_job(50))) is None
 
 
 def test_a_scheduler_that_refuses_for_too_long_ends_the_sweep(queue, scheduler, later, capsys) -> None:
     scheduler.takes_jobs = False
-    job = queue.hand_in(assignment())
+    job = queue.add(new_job())
     reason = "(sbatch: error: too many jobs)"
     for _ in range(51):
-        assert queue.outcome(job) is None
+        assert queue.result(job) is None
         later(5.9)
     with pytest.raises(RunFailed) as end:
-        queue.outcome(job)
+        queue.result(job)
     assert str(end.value) == f"fake took no job for 300 s {reason}"
     assert capsys.readouterr().err == f"waiting for fake to take jobs {reason}, at most 300 s\n"
 
@@ -381,9 +386,9 @@ def test_a_job_of_a_sweeper_that_is_gone_is_waited_for(open_queue, scheduler, tm
     scheduler.ours = {"1"}
     queue = open_queue()
     assert queue.has_job(tmp_path / "trial-0000")
-    job = queue.hand_in(assignment())
+    job = queue.add(new_job())
     scheduler.known["1"] = OUT_OF_MEMORY
-    assert queue.outcome(job) == JobResult(JobState.FAILED, error=f"it ran out of memory {LOG}")
+    assert queue.result(job) == JobResult(JobState.FAILED, error=f"it ran out of memory {LOG}")
     assert len(scheduler.submitted) == 1
 
 
@@ -400,7 +405,7 @@ def test_the_result_of_a_job_that_the_scheduler_has_forgotten_is_taken(open_queu
     assert not queue.has_job(tmp_path / "trial-0000")  # it has left nothing
     write_result(COMPLETE, tmp_path / "trial-0000")
     assert queue.has_job(tmp_path / "trial-0000")
-    assert queue.outcome(queue.hand_in(assignment())) == COMPLETE
+    assert queue.result(queue.add(new_job())) == COMPLETE
 
 
 @pytest.mark.parametrize("left", [INTERRUPTED, COMPLETE, None])
@@ -415,10 +420,10 @@ def test_a_job_that_only_a_file_claims_is_neither_asked_for_nor_cancelled(
         write_result(left, folder)
     assert queue.has_job(folder)
     assert not queue.has_job(folder, ("a=2",))
-    job = queue.hand_in(assignment())
+    job = queue.add(new_job())
     submitted(queue, 0)
     queue.stop() if left is None else None
-    found = queue.outcome(job)
+    found = queue.result(job)
     assert found is not None
     assert found.state == ("interrupted" if left is None else left.state)
     assert (scheduler.asked, scheduler.cancelled) == ([], [])
@@ -457,7 +462,7 @@ def test_a_job_that_is_not_this_sweeps_is_not_taken(queue, scheduler, tmp_path: 
     assert queue.has_job(folder)
     mark(folder, content)
     assert not queue.has_job(folder)
-    assert queue.outcome(queue.hand_in(assignment())) is None
+    assert queue.result(queue.add(new_job())) is None
     assert len(scheduler.submitted) == 1
     assert scheduler.cancelled == []
 
@@ -484,17 +489,17 @@ def test_a_log_outside_the_sweeps_folder_is_not_read(queue, scheduler, tmp_path:
     secret = tmp_path.parent / "secret"
     secret.write_text("a secret\n")
     (tmp_path / "link").symlink_to(secret)
-    scheduler.ours, scheduler.known["7"] = {"7"}, State(DONE)
+    scheduler.ours, scheduler.known["7"] = {"7"}, JobStatus(Phase.ENDED)
     mark(tmp_path / "trial-0000", {**FINE, "log": log.format(outside=secret)})
-    _, outcome = ends(queue, queue.hand_in(assignment()), later)
+    _, outcome = ends(queue, queue.add(new_job()), later)
     assert outcome == JobResult(JobState.FAILED, error="the job ended without a result (log: unknown)")
 
 
 def test_a_slot_has_one_job_after_the_other(queue, tmp_path: Path) -> None:
-    slot = JobSlot(queue)
+    slot = QueueSlot(queue)
     assert slot.poll() is None
     for number in range(2):
-        slot.start(assignment(number))
+        slot.start(new_job(number))
         assert slot.poll() is None
         write_result(COMPLETE, tmp_path / f"trial-{number:04d}")
         assert slot.poll() == COMPLETE
@@ -508,17 +513,17 @@ def test_a_confirmation_that_has_come_to_an_end_is_no_job_of_the_next_one(
 ) -> None:
     """It is run again where it failed, or where another trial is the best by then."""
     queue = open_queue()
-    job = queue.hand_in(assignment(kind="confirmation"))
-    assert queue.outcome(job) is None
+    job = queue.add(new_job(kind="confirmation"))
+    assert queue.result(job) is None
     write_result(end, tmp_path / "trial-0000")
-    scheduler.known["1"], scheduler.ours = State(DONE), {"1"}
+    scheduler.known["1"], scheduler.ours = JobStatus(Phase.ENDED), {"1"}
     assert ends(queue, job, later)[1].state == end.state
     assert not open_queue().has_job(tmp_path / "trial-0000")
 
 
 def test_a_confirmation_goes_on_unless_another_trial_is_the_best_by_now(open_queue, scheduler, tmp_path: Path) -> None:
     queue = open_queue()
-    queue.outcome(queue.hand_in(assignment(kind="confirmation")))
+    queue.result(queue.add(new_job(kind="confirmation")))
     scheduler.ours = {"1"}
     assert open_queue().has_job(tmp_path / "trial-0000", ("a=1",))
     assert scheduler.cancelled == []
@@ -530,32 +535,32 @@ def test_the_scheduler_is_asked_once_in_a_while(queue, scheduler, later) -> None
     jobs = submitted(queue, 5)
     for _ in range(40):
         for job in jobs:
-            queue.outcome(job)
+            queue.result(job)
         later(0.25)
     assert len(scheduler.asked) <= 3
     assert job_queue._LOOK_EVERY == 5.0
 
 
 def test_a_scheduler_that_cancels_nothing_is_asked_again_and_the_job_is_left(queue, scheduler, later, capsys) -> None:
-    job = queue.hand_in(assignment())
-    queue.outcome(job)
+    job = queue.add(new_job())
+    queue.result(job)
     scheduler.cancels = False
     queue.stop()
-    assert queue.outcome(job) is None
+    assert queue.result(job) is None
     assert "cancelled" not in capsys.readouterr().out
     later(2)
     queue.kill()
-    assert queue.outcome(job) == JobResult(JobState.DETACHED)  # its trial goes on, and is found by the next sweeper
+    assert queue.result(job) == JobResult(JobState.DETACHED)  # its trial goes on, and is found by the next sweeper
     assert "fake did not cancel the job 1: it goes on" in capsys.readouterr().out
 
 
 def test_ctrl_c_while_a_job_begins_is_no_fault_of_it(queue, scheduler) -> None:
-    job = queue.hand_in(assignment())
-    queue.outcome(job)
-    scheduler.known["1"] = State(DONE)  # it was ended before it could write what came of it
+    job = queue.add(new_job())
+    queue.result(job)
+    scheduler.known["1"] = JobStatus(Phase.ENDED)  # it was ended before it could write what came of it
     queue.stop()
     queue._next_look = 0.0
-    outcome = queue.outcome(job)
+    outcome = queue.result(job)
     assert outcome is not None
     assert outcome.state == JobState.INTERRUPTED
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from lightsweep.sweeper.job import RESULT_FILE, JobResult, JobState, read_result, write_result
+from lightsweep.sweeper.executors.cluster_jobs import RESULT_FILE, read_result, write_result
+from lightsweep.sweeper.job import JobResult, JobState
 
 FINE: dict[str, Any] = {"state": "completed", "value": 0.5, "error": None, "facts": {"val/acc": 0.5}}
 

@@ -12,7 +12,7 @@ from optuna.trial import TrialState
 
 from lightsweep.core.paths import JOURNAL
 from lightsweep.sweeper import leases
-from lightsweep.sweeper.executors import workers
+from lightsweep.sweeper.executors import local_jobs
 from lightsweep.sweeper.job import JobResult, JobState
 from lightsweep.sweeper.leases import LOST_AFTER, is_alive
 from lightsweep.sweeper.storage import Address, connect
@@ -405,7 +405,7 @@ def test_a_trial_in_this_process_does_not_keep_the_lease_from_being_renewed(tiny
     monkeypatch.setattr("lightsweep.sweeper.leases.RENEW_EVERY", 0.05)
     renewed: list[float] = []
     running: list[tuple[float, float]] = []
-    renew, run = TrialQueue.renew, workers.run_job
+    renew, run = TrialQueue.renew, local_jobs.run_job
 
     def watched(ledger: TrialQueue) -> None:
         renew(ledger)
@@ -419,7 +419,7 @@ def test_a_trial_in_this_process_does_not_keep_the_lease_from_being_renewed(tiny
         return outcome
 
     monkeypatch.setattr(TrialQueue, "renew", watched)
-    monkeypatch.setattr(workers, "run", timed)
+    monkeypatch.setattr(local_jobs, "run_job", timed)
     assert tiny_sweep("hydra.sweeper.n_trials=2").code == 0
     for begun, over in running:
         assert sum(begun < moment < over for moment in renewed) >= 2

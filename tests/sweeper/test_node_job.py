@@ -13,10 +13,9 @@ import pytest
 from omegaconf import OmegaConf
 
 from lightsweep.core import signals
-from lightsweep.sweeper.executors import job_marks, node
-from lightsweep.sweeper.executors.job_marks import Mark
-from lightsweep.sweeper.executors.node import NodeJob
-from lightsweep.sweeper.job import RESULT_FILE, Job, JobResult, JobState, read_result, write_result
+from lightsweep.sweeper.executors import cluster_jobs
+from lightsweep.sweeper.executors.cluster_jobs import RESULT_FILE, ClusterJob, JobFile, read_result, write_result
+from lightsweep.sweeper.job import Job, JobResult, JobState
 
 utils = pytest.importorskip("submitit.core.utils", reason="needs the extra: pip install 'lightsweep[slurm]'")
 
@@ -40,11 +39,11 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., JobRes
     """Run a job whose function is this one; gives the outcome that it leaves."""
 
     def ran(function: Callable[[], JobResult]) -> JobResult | None:
-        monkeypatch.setattr(node, "run_job", lambda place, job: function())
+        monkeypatch.setattr(cluster_jobs, "run_job", lambda place, job: function())
         folder = tmp_path / "trial-0000"
         folder.mkdir(exist_ok=True)
-        job_marks.write(Mark("slurm", "7", "", [], "mine"), folder)
-        NodeJob(PLACE, Job("trial", (), "trial-0000", 0), str(folder), "mine")()
+        cluster_jobs.write_job_file(JobFile("slurm", "7", "", [], "mine"), folder)
+        ClusterJob(PLACE, Job("trial", (), "trial-0000", 0), str(folder), "mine")()
         return read_result(tmp_path / "trial-0000")
 
     return ran
@@ -161,7 +160,7 @@ def test_a_warning_that_came_too_late_changes_nothing(run) -> None:
 
 
 def test_it_travels_and_is_started_again_as_it_is(tmp_path: Path) -> None:
-    job = NodeJob(None, Job("trial", ("a=1",), "trial-0000", 0), str(tmp_path), "mine")
+    job = ClusterJob(None, Job("trial", ("a=1",), "trial-0000", 0), str(tmp_path), "mine")
     assert pickle.loads(pickle.dumps(job)) == job
     assert job.checkpoint().function == job
 
@@ -173,10 +172,10 @@ MARK = {"cluster": "slurm", "id": "7", "log": "", "overrides": []}
 def test_a_job_whose_folder_is_another_ones_does_not_begin(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mark
 ) -> None:
-    monkeypatch.setattr(node, "run_job", lambda place, job: pytest.fail("it has begun"))
+    monkeypatch.setattr(cluster_jobs, "run_job", lambda place, job: pytest.fail("it has begun"))
     if mark is not None:
         (tmp_path / "job.json").write_text(json.dumps(mark))
-    NodeJob(PLACE, Job("trial", (), "trial-0000", 0), str(tmp_path), "mine")()
+    ClusterJob(PLACE, Job("trial", (), "trial-0000", 0), str(tmp_path), "mine")()
     assert read_result(tmp_path) is None
 
 
@@ -185,7 +184,7 @@ def test_a_job_whose_sweeper_was_killed_too_early_writes_its_own_number(run, tmp
     monkeypatch.setenv("SLURM_JOB_ID", "12")
     folder = tmp_path / "trial-0000"
     folder.mkdir()
-    job_marks.write(Mark("slurm", None, "", [], "mine"), folder)
-    monkeypatch.setattr(node, "run_job", lambda place, job: JobResult(JobState.COMPLETED, 1.0))
-    NodeJob(PLACE, Job("trial", (), "trial-0000", 0), str(folder), "mine")()
-    assert job_marks.read(folder) == Mark("slurm", "12", "", [], "mine")
+    cluster_jobs.write_job_file(JobFile("slurm", None, "", [], "mine"), folder)
+    monkeypatch.setattr(cluster_jobs, "run_job", lambda place, job: JobResult(JobState.COMPLETED, 1.0))
+    ClusterJob(PLACE, Job("trial", (), "trial-0000", 0), str(folder), "mine")()
+    assert cluster_jobs.read_job_file(folder) == JobFile("slurm", "12", "", [], "mine")

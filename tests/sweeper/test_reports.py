@@ -10,8 +10,9 @@ from optuna.pruners import BasePruner, NopPruner
 from optuna.trial import TrialState
 
 from lightsweep.core.paths import JOURNAL
-from lightsweep.sweeper.reports import FileReports, Mailbox, StorageReports, follow
-from lightsweep.sweeper.storage import Address, connect
+from lightsweep.sweeper.executors.cluster_jobs import FileReportReader, FileReports
+from lightsweep.sweeper.storage import Address, connect, follow
+from lightsweep.sweeper.trial_run import StorageReports
 
 
 class Study:
@@ -34,15 +35,15 @@ def file(tmp_path: Path) -> Path:
 
 def test_values_come_in_order_and_once(tmp_path: Path) -> None:
     job, study = FileReports(str(tmp_path)), Study()
-    mailbox = Mailbox(tmp_path, study)
-    mailbox.empty()
+    reader = FileReportReader(tmp_path, study)
+    reader.deliver()
     assert study.values == []
     assert not job.report(1, 0.5)
     assert not job.report(2, 0.25)
-    mailbox.empty()
-    mailbox.empty()
+    reader.deliver()
+    reader.deliver()
     assert not job.report(3, 1)
-    mailbox.empty()
+    reader.deliver()
     assert study.values == [(1, 0.5), (2, 0.25), (3, 1.0)]
 
 
@@ -50,27 +51,27 @@ def test_another_sweeper_carries_all_of_it_again(tmp_path: Path) -> None:
     job, study = FileReports(str(tmp_path)), Study()
     for step in (1, 2):
         job.report(step, 0.5)
-        Mailbox(tmp_path, study).empty()
+        FileReportReader(tmp_path, study).deliver()
     assert study.values == [(1, 0.5), (1, 0.5), (2, 0.5)]
 
 
 def test_a_line_that_is_being_written_waits(file: Path) -> None:
     study = Study()
-    mailbox = Mailbox(file.parent, study)
+    reader = FileReportReader(file.parent, study)
     for text, seen in (("[1, 0.5]\n[2, 0.", 1), ("[1, 0.5]\n[2, 0.75]", 1), ("[1, 0.5]\n[2, 0.75]\n", 2)):
         file.write_text(text)
-        mailbox.empty()
+        reader.deliver()
         assert len(study.values) == seen
     assert study.values[-1] == (2, 0.75)
 
 
 def test_the_pruners_answer_reaches_the_job(tmp_path: Path) -> None:
     job = FileReports(str(tmp_path))
-    mailbox = Mailbox(tmp_path, Study(given_up_from=2))
+    reader = FileReportReader(tmp_path, Study(given_up_from=2))
     answers = []
     for step in (1, 2, 3):
         answers.append(job.report(step, 0.5))
-        mailbox.empty()
+        reader.deliver()
     assert answers == [False, False, True]
 
 
@@ -108,7 +109,7 @@ def test_the_pruners_answer_reaches_the_job(tmp_path: Path) -> None:
 def test_a_line_that_no_job_writes_is_passed_over(file: Path, line: str) -> None:
     study = Study()
     file.write_text(f"[1, 0.5]\n{line}\n[2, 0.75]\n")
-    Mailbox(file.parent, study).empty()
+    FileReportReader(file.parent, study).deliver()
     assert study.values == [(1, 0.5), (2, 0.75)]
 
 
@@ -116,7 +117,7 @@ def test_a_value_that_is_no_number_is_handed_on(file: Path) -> None:
     """As a job writes it whose metric became NaN: the pruners know what to make of it."""
     study = Study()
     file.write_text("[1, NaN]\n")
-    Mailbox(file.parent, study).empty()
+    FileReportReader(file.parent, study).deliver()
     ((step, value),) = study.values
     assert step == 1
     assert value != value
@@ -148,7 +149,7 @@ def folder(file: Path) -> None:
 def test_what_is_no_file_of_reports_is_left_alone(file: Path, put) -> None:
     study = Study()
     put(file)
-    Mailbox(file.parent, study).empty()
+    FileReportReader(file.parent, study).deliver()
     assert study.values == []
 
 
@@ -176,7 +177,7 @@ def test_a_study_has_each_step_once_the_first_time(address: Address, tmp_path: P
     job = FileReports(str(tmp_path))
     for step, value in ((1, 0.75), (2, 0.625), (2, 0.875), (3, 0.25)):
         job.report(step, value)
-    Mailbox(tmp_path, StorageReports(address, trial._trial_id, pruner)).empty()
+    FileReportReader(tmp_path, StorageReports(address, trial._trial_id, pruner)).deliver()
     assert study.trials[0].intermediate_values == {1: 0.75, 2: 0.625, 3: 0.25}
     assert job.report(4, 1.0) is answer
 
@@ -187,6 +188,6 @@ def test_a_trial_that_somebody_has_finished_is_given_up(address: Address, tmp_pa
     study.tell(trial.number, state=TrialState.FAIL)
     job = FileReports(str(tmp_path))
     job.report(1, 0.5)
-    Mailbox(tmp_path, StorageReports(address, trial._trial_id, NopPruner())).empty()
+    FileReportReader(tmp_path, StorageReports(address, trial._trial_id, NopPruner())).deliver()
     assert job.report(2, 0.5)
     assert study.trials[0].intermediate_values == {}

@@ -10,25 +10,27 @@ import pytest
 from omegaconf import OmegaConf
 
 from lightsweep.core.errors import ConfigError, RunFailed
-from lightsweep.sweeper.executors.cluster import DONE, FAULT, NO_FAULT, RUNNING, UNKNOWN, State
-from lightsweep.sweeper.executors.local import Local
-from lightsweep.sweeper.executors.slurm import Slurm
+from lightsweep.sweeper.executors import schedulers
+from lightsweep.sweeper.executors.cluster_jobs import JobStatus, Phase
+from lightsweep.sweeper.executors.schedulers import LocalProcesses, Slurm
 
 # Every word of squeue's manual page, and what it means for a job: whether it runs, waits or may run again by itself.
 WORDS = {
-    "COMPLETED": DONE,
-    "FAILED": DONE,
-    "TIMEOUT": FAULT,
-    "DEADLINE": FAULT,
-    "OUT_OF_MEMORY": FAULT,
-    "CANCELLED": NO_FAULT,
-    "REVOKED": NO_FAULT,
-    "PREEMPTED": NO_FAULT,
-    "NODE_FAIL": NO_FAULT,
-    "BOOT_FAIL": NO_FAULT,
-    **dict.fromkeys(("PENDING", "RUNNING", "CONFIGURING", "COMPLETING", "SUSPENDED", "STOPPED", "STAGE_OUT"), RUNNING),
-    **dict.fromkeys(("REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT", "RESV_DEL_HOLD"), RUNNING),
-    **dict.fromkeys(("RESIZING", "SIGNALING", "A_WORD_OF_A_LATER_SLURM", ""), RUNNING),
+    "COMPLETED": Phase.ENDED,
+    "FAILED": Phase.ENDED,
+    "TIMEOUT": Phase.FAULT,
+    "DEADLINE": Phase.FAULT,
+    "OUT_OF_MEMORY": Phase.FAULT,
+    "CANCELLED": Phase.NO_FAULT,
+    "REVOKED": Phase.NO_FAULT,
+    "PREEMPTED": Phase.NO_FAULT,
+    "NODE_FAIL": Phase.NO_FAULT,
+    "BOOT_FAIL": Phase.NO_FAULT,
+    **dict.fromkeys(
+        ("PENDING", "RUNNING", "CONFIGURING", "COMPLETING", "SUSPENDED", "STOPPED", "STAGE_OUT"), Phase.ACTIVE
+    ),
+    **dict.fromkeys(("REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT", "RESV_DEL_HOLD"), Phase.ACTIVE),
+    **dict.fromkeys(("RESIZING", "SIGNALING", "A_WORD_OF_A_LATER_SLURM", ""), Phase.ACTIVE),
 }
 MAY_COME_BACK = {"PREEMPTED", "NODE_FAIL", "BOOT_FAIL"}
 
@@ -66,9 +68,9 @@ def test_a_word_of_the_scheduler(slurm: Slurm, command, word: str, kind: str) ->
     command("squeue", f"7|{word}:None|/x/y.sh\n")
     command("sacct", code=1)
     state = slurm.states(["7"])["7"]
-    assert state.kind == kind
-    assert state.final == (word not in MAY_COME_BACK)
-    assert bool(state.why) == (kind in (FAULT, NO_FAULT) or word == "PENDING")
+    assert state.phase == kind
+    assert state.is_final == (word not in MAY_COME_BACK)
+    assert bool(state.reason) == (kind in (Phase.FAULT, Phase.NO_FAULT) or word == "PENDING")
 
 
 def test_the_scheduler_is_asked_once_for_all(slurm: Slurm, command) -> None:
@@ -76,7 +78,11 @@ def test_the_scheduler_is_asked_once_for_all(slurm: Slurm, command) -> None:
         "squeue", "7_0|RUNNING:None|/x\n7_1|COMPLETED:None|/a b|c.sh\nnoise\n 9 | PENDING:Resources | (null)\n"
     )
     states = slurm.states(["7_0", "7_1", "9"])
-    assert states == {"7_0": State(RUNNING), "7_1": State(DONE), "9": State(RUNNING, "Resources")}
+    assert states == {
+        "7_0": JobStatus(Phase.ACTIVE),
+        "7_1": JobStatus(Phase.ENDED),
+        "9": JobStatus(Phase.ACTIVE, "Resources"),
+    }
     arguments = called.read_text().splitlines()
     assert "--jobs=7_0,7_1,9" in arguments
     assert arguments.count("--me") == 1
@@ -88,37 +94,37 @@ INVALID = "slurm_load_jobs error: Invalid job id specified\n"
 @pytest.mark.parametrize(
     ("told", "kind"),
     [
-        ("7|COMPLETED\n", DONE),
-        ("7|CANCELLED by 0\n", NO_FAULT),
-        ("7|CANCELLED by 1000\n", NO_FAULT),
-        ("7|OUT_OF_MEMORY\n", FAULT),
-        ("7|REQUEUED\n", RUNNING),
-        ("8|FAILED\n", UNKNOWN),
-        ("", UNKNOWN),
-        ("nothing\n", UNKNOWN),
+        ("7|COMPLETED\n", Phase.ENDED),
+        ("7|CANCELLED by 0\n", Phase.NO_FAULT),
+        ("7|CANCELLED by 1000\n", Phase.NO_FAULT),
+        ("7|OUT_OF_MEMORY\n", Phase.FAULT),
+        ("7|REQUEUED\n", Phase.ACTIVE),
+        ("8|FAILED\n", Phase.UNKNOWN),
+        ("", Phase.UNKNOWN),
+        ("nothing\n", Phase.UNKNOWN),
     ],
 )
 @pytest.mark.parametrize("queue", [{"err": INVALID, "code": 1}, {"out": "9|RUNNING|/x\n"}], ids=["alone", "others"])
 def test_what_the_scheduler_has_forgotten_is_in_the_accounts(slurm, command, told: str, kind: str, queue) -> None:
     command("squeue", **queue)
     called = command("sacct", told)
-    assert slurm.states(["7"])["7"].kind == kind
+    assert slurm.states(["7"])["7"].phase == kind
     assert called.read_text().splitlines()[-2:] == ["-j", "7"]
 
 
-def test_where_there_are_no_accounts_it_stays_unknown(slurm: Slurm, command, monkeypatch) -> None:
+def test_where_there_are_no_accounts_it_stays_unknown(slurm: Slurm, command) -> None:
     command("squeue", err=INVALID, code=1)
     command("sacct", err="Slurm accounting storage is disabled\n", code=1)
-    assert slurm.states(["7"]) == {"7": State(UNKNOWN)}
-    monkeypatch.setattr("shutil.which", lambda name: None)
-    assert slurm.states(["7"]) == {"7": State(UNKNOWN)}
+    assert slurm.states(["7"]) == {"7": JobStatus(Phase.UNKNOWN)}
+    Path(os.environ["PATH"].split(":")[0], "sacct").unlink()
+    assert slurm.states(["7"]) == {"7": JobStatus(Phase.UNKNOWN)}
 
 
 def test_a_controller_that_does_not_answer_says_nothing(slurm: Slurm, command, monkeypatch) -> None:
     asked = command("sacct", "7|FAILED\n")
     command("squeue", err="slurm_load_jobs error: Unable to contact slurm controller (connect failure)\n", code=1)
     assert slurm.states(["7"]) is None
-    monkeypatch.setattr("lightsweep.sweeper.executors.slurm._PATIENCE", 0.0)
+    monkeypatch.setattr(schedulers, "_ANSWER_SECONDS", 0.0)
     with pytest.raises(RunFailed, match="slurm did not answer for 0 s; the same command goes on"):
         slurm.is_ours("7")  # not a no: a job that runs would be run again
     assert not asked.exists()
@@ -127,7 +133,7 @@ def test_a_controller_that_does_not_answer_says_nothing(slurm: Slurm, command, m
 def test_nor_does_a_command_that_hangs_or_is_gone(slurm: Slurm, command, monkeypatch: pytest.MonkeyPatch) -> None:
     squeue = command("squeue").with_name("squeue")
     squeue.write_text("#!/bin/sh\nexec sleep 30\n")
-    monkeypatch.setattr("lightsweep.sweeper.executors.slurm._COMMAND_SECONDS", 0.2)
+    monkeypatch.setattr(schedulers, "_COMMAND_SECONDS", 0.2)
     assert slurm.states(["7"]) is None
     squeue.unlink()
     monkeypatch.setenv("PATH", str(squeue.parent))
@@ -253,7 +259,7 @@ def test_a_process_of_this_machine_is_ours_by_its_command(tmp_path: Path) -> Non
     def started(*command: str) -> subprocess.Popen:
         return subprocess.Popen(["/bin/sh", "-c", "read x", *command], stdin=subprocess.PIPE)
 
-    study = Local(OmegaConf.create({"submitit_folder": f"{tmp_path}/study/.submitit/%j"}), tmp_path / "study")
+    study = LocalProcesses(OmegaConf.create({"submitit_folder": f"{tmp_path}/study/.submitit/%j"}), tmp_path / "study")
     commands = {
         "ours": ("submitit.local._local", f"{tmp_path}/study/.submitit/1"),
         "another sweep's": ("submitit.local._local", f"{tmp_path}/study-2/.submitit/1"),

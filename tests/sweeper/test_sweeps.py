@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 from lightsweep.reports import finding
 from lightsweep.reports import study as reporting_study
 from lightsweep.reports.study_figures import StudyFigures
-from lightsweep.sweeper.worker import share_of_gpus
+from lightsweep.sweeper.executors.local_jobs import share_of_gpus
 from tiny import TINY
 
 

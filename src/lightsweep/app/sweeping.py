@@ -272,7 +272,7 @@ def _traits(config: DictConfig) -> Any:
     from lightsweep.data import user_data
 
     data = user_data.build_data(config.data)
-    if (traits := data.foreseen()) is not None:
+    if (traits := data.preview()) is not None:
         return traits
     data.setup()
     return data

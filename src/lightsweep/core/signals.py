@@ -83,6 +83,27 @@ def raise_unserved(signum: int) -> None:
 
 
 @contextmanager
+def blocking_interrupts() -> Iterator[None]:
+    """Let Ctrl-C wait until the block ends, also for processes that are started in it."""
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+@contextmanager
+def keeping_handlers() -> Iterator[None]:
+    """Put the handlers of SIGINT and SIGTERM back when the block ends, whoever replaces them in it."""
+    before = {signum: signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
+
+
+@contextmanager
 def restoring() -> Iterator[None]:
     """Make an `Interrupted` again of an error that ends the block after a signal came: a library, such as OmegaConf,
     has turned it into one of its own."""

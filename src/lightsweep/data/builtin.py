@@ -1,4 +1,4 @@
-"""scikit-learn's bundled digits: 1,797 real 8 x 8 images, no network."""
+"""Data sets that need no files: scikit-learn's digits, and generated images for benchmarks and tests."""
 
 import math
 
@@ -9,12 +9,12 @@ from lightsweep.core import checks, memory
 from lightsweep.data.module import ImageArrays, ImageDataModule
 from lightsweep.data.split import split
 
-_TEST_FRACTION = 0.2
-_TEST_SEED = 0
+_TEST_FRACTION, _TEST_SEED = 0.2, 0  # of digits
+_PART, _PART_BYTES = 4096, 2**28  # images, and bytes, generated at a time
 
 
 class DigitsDataModule(ImageDataModule):
-    """Digits of the UCI set (Alpaydin & Kaynak 1998). A fifth, the same share of each class, is the test set."""
+    """1,797 images ``uint8 [1, 8, 8]`` of the UCI set (Alpaydin & Kaynak 1998), a fifth of each class for test."""
 
     def read(self) -> ImageArrays:
         digits = load_digits()
@@ -24,11 +24,8 @@ class DigitsDataModule(ImageDataModule):
         return ImageArrays(images[train], labels[train], images[test], labels[test], tuple("0123456789"))
 
 
-_PART, _PART_BYTES = 4096, 2**28  # images, and bytes, drawn at a time
-
-
 class FakeDataModule(ImageDataModule):
-    """Noise under a faint pattern, one a class: a network can learn it, and an untrained one cannot know it.
+    """Noise over a faint pattern for each class: a network can learn it, and an untrained one cannot know it.
 
     Args:
         shape: (C, H, W) of an image.
@@ -48,26 +45,22 @@ class FakeDataModule(ImageDataModule):
         checks.integer("data.data_seed", data_seed, "[0, inf)")
         self.shape, self.classes, self.data_seed = tuple(shape), classes, data_seed
         self.counts = train_images, test_images
-        self._check_memory()
+        count = sum(self.counts)
+        need = (count + classes) * math.prod(shape) + 8 * count  # the patterns, the images, and 64-bit labels
+        rule = f"{count:,} images {shape} in {classes:,} classes need"
+        memory.require("data.shape, data.train_images, data.test_images and data.classes", need, rule)
 
     def read(self) -> ImageArrays:
         draw = np.random.default_rng(self.data_seed)
         patterns = draw.integers(0, 256, (self.classes, *self.shape), dtype=np.uint8)
-        train, test = (self._drawn(count, patterns, draw) for count in self.counts)
+        train, test = (self._generate(count, patterns, draw) for count in self.counts)
         return ImageArrays(*train, *test, tuple(f"class {number}" for number in range(self.classes)))
 
-    def _check_memory(self) -> None:
-        """A pattern a class, the images, and the labels, which are 64-bit numbers."""
-        count = sum(self.counts)
-        need = (count + self.classes) * math.prod(self.shape) + 8 * count
-        rule = f"{count:,} images {list(self.shape)} in {self.classes:,} classes need"
-        memory.require("data.shape, data.train_images, data.test_images and data.classes", need, rule)
-
-    def _drawn(self, count: int, patterns: np.ndarray, draw: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    def _generate(self, count: int, patterns: np.ndarray, draw: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Images ``uint8 [N, C, H, W]``, seven eighths noise, and labels ``int64 [N]`` in turn."""
         labels = np.arange(count) % self.classes
         images = np.empty((count, *self.shape), dtype=np.uint8)
-        # A multiple of four: from each of its numbers the generator makes four pixels.
+        # A multiple of four: the generator makes four pixels from each of its numbers.
         part = max(4, min(_PART, _PART_BYTES // math.prod(self.shape)) // 4 * 4)
         for first in range(0, count, part):
             chosen = slice(first, first + part)

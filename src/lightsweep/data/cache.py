@@ -1,9 +1,9 @@
-"""Arrays kept beside the files they were parsed from, read back through a memory map.
+"""Arrays kept on disk and read back through a memory map: a data set's parsed files, a folder's decoded images.
 
-Each array is a .npy file; meta.json, written last, holds the fingerprint of the sources and, of each array, the file's
-size and time of change and a checksum. What does not match, be it half-written, damaged or out of date, is as if it
-were not there. The checksum covers small arrays whole and of large ones a sample, so that a start does not read them
-all; each file is on the disk before meta.json names it, and a later change shows in its time.
+Each array is a .npy file. meta.json is written last; it holds the state of the source files and, for each array, the
+size, time of change and checksum of its file. A cache that is incomplete, damaged or out of date counts as missing. The
+checksum covers small arrays fully and large ones by samples, so that a start does not read them all. Each file is on
+the disk before meta.json names it, and a later change shows in its time.
 """
 
 import errno
@@ -25,24 +25,29 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from lightsweep.core import memory, paths
 from lightsweep.core.files import remove_leftovers, replace_atomically, write_atomic
 from lightsweep.core.text import printable
-from lightsweep.data import decode, folders
-from lightsweep.data.decode import VERSION
+from lightsweep.data import decode
+from lightsweep.data.folders import Listing
+
+log = logging.getLogger(__name__)
+
+Arrays = dict[str, np.ndarray]
 
 _VERSION = 2
 _BLOCK = 2**20  # bytes
-_SAMPLED = 32  # blocks of an array that are summed up; 32 MB take about 5 ms
-_kept: dict[Path, tuple[list, list, dict[str, np.ndarray]]] = {}  # by folder: source, files, arrays
+_SAMPLED = 32  # blocks of an array that the checksum covers; 32 MB take about 5 ms
+_DECODED = ".lightsweep-cache"
+_kept: dict[Path, tuple[list, list, Arrays]] = {}  # by folder: source, files, arrays
 
 
 def file_states(files: list[Path]) -> list[list]:
-    """Name, size and time of change of each file: another fingerprint, another cache."""
+    """Name, size and time of change of each file: other states, another cache."""
     return [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files]
 
 
-def load(folder: Path, source: list) -> dict[str, np.ndarray] | None:
+def load(folder: Path, source: list) -> Arrays | None:
     """The arrays stored for this source, memory-mapped, or None where there are none that can be trusted.
 
-    A process that asks again gets the same map, as long as the files are the same: a sweep's worker reads them once.
+    A process that asks again gets the same map while the files are the same: a sweep's worker reads them once.
     """
     try:
         files = file_states(sorted(folder.iterdir()))
@@ -57,7 +62,7 @@ def load(folder: Path, source: list) -> dict[str, np.ndarray] | None:
     return dict(_kept[folder][2])
 
 
-def _load(folder: Path, source: list) -> dict[str, np.ndarray] | None:
+def _load(folder: Path, source: list) -> Arrays | None:
     try:
         meta = json.loads((folder / "meta.json").read_text())
         if meta["version"] != _VERSION or meta["source"] != source:
@@ -71,7 +76,7 @@ def _load(folder: Path, source: list) -> dict[str, np.ndarray] | None:
 
 def save(folder: Path, source: list, arrays: Mapping[str, np.ndarray]) -> bool:
     """Store the arrays; False where the folder cannot be written or its disk is full."""
-    if paths.find_escape(folder, within=folder.parent) is not None:  # somebody else's folder would lead us elsewhere
+    if paths.find_escape(folder, within=folder.parent) is not None:  # a link in somebody else's folder
         return False
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -97,17 +102,15 @@ def put(folder: Path, name: str, array: np.ndarray) -> None:
 
 
 @contextmanager
-def filling(folder: Path, name: str, shape: tuple[int, ...]) -> Iterator[tuple[Path, int]]:
-    """A file for an array of ``uint8``, to be written by whoever knows its pixels: its path, and where they begin.
-
-    It takes its place when the block ends well, and counts once the folder is sealed.
+def filling(folder: Path, name: str, shape: tuple[int, ...]) -> Iterator[decode.Target]:
+    """A file for a ``uint8`` array, whose pixels the block writes. It counts once the folder is sealed.
 
     Raises:
         OSError: it cannot be written.
     """
     with replace_atomically(folder / f"{name}.npy") as temporary:
         array = np.lib.format.open_memmap(temporary, "w+", np.uint8, shape)
-        yield temporary, array.offset
+        yield decode.Target(temporary, array.offset)
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
 
@@ -133,7 +136,7 @@ def _mark(folder: Path, name: str, array: np.ndarray) -> list[int]:
 
 
 def _checksum(array: np.ndarray) -> int:
-    """The sum of the array's bytes as 64-bit words, modulo 2**64: of all of them, or of blocks all over a large one."""
+    """The sum of the array's bytes as 64-bit words, modulo 2**64; of a large array, of blocks all over it."""
     data = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
     blocks = -(-len(data) // _BLOCK)
     chosen = range(blocks) if blocks <= _SAMPLED else np.linspace(0, blocks - 1, _SAMPLED).astype(int)
@@ -145,125 +148,112 @@ def _sum(data: np.ndarray) -> int:
     return int(data[:words].view(np.uint64).sum(dtype=np.uint64)) + int(data[words:].sum(dtype=np.uint64))
 
 
-log = logging.getLogger(__name__)
-
-_CACHE = ".lightsweep-cache"
-
-Arrays = dict[str, np.ndarray]
-
-
 @dataclass(frozen=True)
 class DecodedCache:
-    """The pixels of a listing's files in one form, `images` ``uint8 [N, C, H, W]``, which of them are `bad`, bool
-    ``[N]``, and `bad_files`, a line for each of these.
+    """The decoded files of a listing: `images` ``uint8 [N, C, H, W]``, which of them are `bad`, bool ``[N]``, and
+    `bad_files`, a line for each of these. Kept in the folder of the images, else in `data_dir`, else in memory.
 
     Args:
-        root: the folder.
-        data_dir: where they are kept if not in the folder itself.
+        root: the folder of the images.
+        form: what each image becomes.
     """
 
     root: Path
     data_dir: Path
     form: decode.Form
 
-    def get(self, listing: folders.Listing) -> Arrays:
-        """As they are kept, or decoded now."""
-        return self.stored(listing) or self.decoded(listing)
+    def get(self, listing: Listing) -> Arrays:
+        """As stored, or decoded now."""
+        return self.read(listing) or self.build(listing)
 
-    def _places(self) -> list[Path]:
-        name = hashlib.blake2b(os.fsencode(self.root), digest_size=8).hexdigest()
-        return [place / str(self.form) for place in (self.root / _CACHE, self.data_dir / _CACHE / name)]
+    def read(self, listing: Listing) -> Arrays | None:
+        """As stored, memory-mapped; None where there is nothing."""
+        found = (load(folder, self._source(listing)) for folder in self._folders())
+        return next((arrays for arrays in found if arrays is not None), None)
 
-    def _source(self, listing: folders.Listing) -> list:
-        return [VERSION, listing.fingerprint, len(listing.files), str(self.form)]
+    def build(self, listing: Listing) -> Arrays:
+        """Decode all files and store the result.
 
-    def stored(self, listing: folders.Listing) -> Arrays | None:
-        for place in self._places():
-            arrays = load(place, self._source(listing))
-            if arrays is not None:
-                return arrays
-        return None
-
-    def decoded(self, listing: folders.Listing) -> Arrays:
+        Raises:
+            ConfigError: it can neither be stored nor held in memory.
+        """
         problems = []
-        for place in self._places():
+        for folder in self._folders():
             try:
-                return self._decoded_into(place, listing)
+                return self._build_in(folder, listing)
             except OSError as error:
-                problems.append(f"{printable(place.parent)}: {error.strerror}")
+                problems.append(f"{printable(folder.parent)}: {error.strerror}")
         rule = f"{len(listing.files):,} images {list(self.form.shape)} cannot be kept ({'; '.join(problems)}), and need"
         memory.require("data.image_size", self._bytes(listing), rule)
         log.warning("decoded images cannot be kept, so every start decodes them (%s)", "; ".join(problems))
-        return self._in_memory(listing)
+        return self._decode(listing, None)
 
-    def _bytes(self, listing: folders.Listing) -> int:
+    def _folders(self) -> list[Path]:
+        name = hashlib.blake2b(os.fsencode(self.root), digest_size=8).hexdigest()
+        return [base / str(self.form) for base in (self.root / _DECODED, self.data_dir / _DECODED / name)]
+
+    def _source(self, listing: Listing) -> list:
+        return [decode.VERSION, listing.fingerprint, len(listing.files), str(self.form)]
+
+    def _bytes(self, listing: Listing) -> int:
         return len(listing.files) * self.form.bytes_each
 
-    def _decoded_into(self, place: Path, listing: folders.Listing) -> Arrays:
-        source = self._source(listing)
-        base = self.root if place.is_relative_to(self.root) else self.data_dir
-        if (link := paths.find_escape(place, within=base)) is not None:  # it may be somebody else's folder
+    def _build_in(self, folder: Path, listing: Listing) -> Arrays:
+        base = self.root if folder.is_relative_to(self.root) else self.data_dir
+        if (link := paths.find_escape(folder, within=base)) is not None:  # it may be somebody else's folder
             raise OSError(errno.ELOOP, f"{printable(link.name)} is or lies behind a symbolic link that leads elsewhere")
-        place.mkdir(parents=True, exist_ok=True)
-        free = shutil.disk_usage(place).free
-        if self._bytes(listing) > free:  # it would be filled to the brim first
+        folder.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(folder).free
+        if self._bytes(listing) > free:
             raise OSError(
                 errno.ENOSPC, f"{memory.format_bytes(free)} of {memory.format_bytes(self._bytes(listing))} are free"
             )
-        with _alone(place):
-            stored = load(place, source)  # by a process that was faster
+        source = self._source(listing)
+        with one_at_a_time(folder / "lock", "is decoding these images"):
+            stored = load(folder, source)  # by a process that was faster
             if stored is not None:
                 return stored
-            for litter in place.glob(".*.npy.*"):  # of a process that was killed
-                litter.unlink()
-            shape = (len(listing.files), *self.form.shape)
-            with filling(place, "images", shape) as (file, offset):
-                results = self._all(listing, decode.Target(file, offset))
-            for name, array in self._bad(listing, results).items():
-                put(place, name, array)
-            seal(place, source, ("images", "bad", "bad_files"))
-            stored = load(place, source)
+            remove_leftovers(folder)
+            with filling(folder, "images", (len(listing.files), *self.form.shape)) as target:
+                others = self._decode(listing, target)
+            for name, array in others.items():
+                put(folder, name, array)
+            seal(folder, source, ("images", *others))
+            stored = load(folder, source)
         if stored is None:
             raise OSError(0, "what was written there cannot be read back")
         return stored
 
-    def _in_memory(self, listing: folders.Listing) -> Arrays:
-        results = self._all(listing, None)
-        images = np.concatenate([result.pixels for result in results if result.pixels is not None])
-        return {"images": images, **self._bad(listing, results)}
-
-    def _bad(self, listing: folders.Listing, results: list[decode.Decoded]) -> Arrays:
-        """`bad`, bool ``[N]``, and `bad_files`, a line for each."""
-        reasons = {number: reason for result in results for number, reason in result.bad.items()}
+    def _decode(self, listing: Listing, target: decode.Target | None) -> Arrays:
+        """All arrays, less the images where they went to the target."""
+        with _progress(len(listing.files), self.root) as report:
+            chunks = decode.decode_all(listing.files, self.form, target, report)
+        reasons = {number: reason for chunk in chunks for number, reason in chunk.bad.items()}
         bad = np.zeros(len(listing.files), dtype=bool)
         bad[list(reasons)] = True
-        return {"bad": bad, "bad_files": np.array([_line(listing, *each) for each in reasons.items()], dtype=str)}
-
-    def _all(self, listing: folders.Listing, target: decode.Target | None) -> list[decode.Decoded]:
-        with _progress(len(listing.files), self.root) as tell:
-            return decode.decode_all(listing.files, self.form, target, tell)
-
-
-def _line(listing: folders.Listing, number: int, reason: str) -> str:
-    return f"{printable(listing.files[number])}: {reason}"
+        lines = [f"{printable(listing.files[number])}: {reason}" for number, reason in reasons.items()]
+        arrays = {"bad": bad, "bad_files": np.array(lines, dtype=str)}
+        if target is None:
+            arrays["images"] = np.concatenate([chunk.pixels for chunk in chunks if chunk.pixels is not None])
+        return arrays
 
 
 @contextmanager
-def _alone(place: Path) -> Iterator[None]:
-    """One process at a time; the others wait and then find what the first has done.
+def one_at_a_time(lock: Path, waiting_for: str) -> Iterator[None]:
+    """Hold a file lock; other processes wait, and then find what the first one did.
 
-    The lock's file stays: a process that waits for a removed one would not see a third that makes it anew.
+    The lock's file stays: if it were removed while a second process waits for it, a third could lock a new one.
     """
-    lock = FileLock(place / "lock")
+    file_lock = FileLock(lock)
     try:
-        lock.acquire(timeout=0)
+        file_lock.acquire(timeout=0)
     except Timeout:
-        log.info("waiting for another process that is decoding these images")
-        lock.acquire()
+        log.info("waiting for another process that %s", waiting_for)
+        file_lock.acquire()
     try:
         yield
     finally:
-        lock.release()
+        file_lock.release()
 
 
 @contextmanager

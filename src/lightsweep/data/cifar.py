@@ -1,27 +1,36 @@
-"""CIFAR-10 and CIFAR-100: downloaded and checked by torchvision, parsed once, then read through a memory map."""
+"""CIFAR-10 and CIFAR-100: downloaded and checked by torchvision, parsed once, then read through a memory map.
+
+Their files are pickles. They are read without being trusted: only arrays and plain containers come out of them.
+"""
 
 import hashlib
 import logging
 import os
 import pickle
 import tarfile
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from filelock import FileLock, Timeout
+from torchvision.datasets import CIFAR10, CIFAR100
+from torchvision.datasets.utils import download_and_extract_archive
 
 from lightsweep.core import paths
 from lightsweep.core.errors import ConfigError
 from lightsweep.data import cache
 from lightsweep.data.module import ImageArrays, ImageDataModule, Traits
-from lightsweep.data.transforms import symmetric_normalization
 
 log = logging.getLogger(__name__)
 
 _SIDE = 32
+_PICKLED = {  # all that an array in a pickle needs
+    ("numpy.core.multiarray", "_reconstruct"),
+    ("numpy._core.multiarray", "_reconstruct"),
+    ("numpy", "ndarray"),
+    ("numpy", "dtype"),
+    ("_codecs", "encode"),
+}
 
 
 class CIFARDataModule(ImageDataModule):
@@ -32,60 +41,49 @@ class CIFARDataModule(ImageDataModule):
     """
 
     name: str
-    folder_name: str
+    official: type[CIFAR10]  # torchvision's class: the files with their md5, and where to download them
     classes: int
     label_key: str  # in a batch file
-    names_key: str  # in the meta file
-    training: tuple[str, ...]
-    test: str
-    meta: str
 
     def __init__(self, *, data_dir: str, **shared) -> None:
         super().__init__(**shared)
         self.data_dir = Path(data_dir).expanduser()
-        self.folder = self.data_dir / self.folder_name
+        self.folder = self.data_dir / self.official.base_folder
 
-    def official(self) -> Any:
-        """torchvision's class, which knows the address and the checksums."""
-        raise NotImplementedError
-
-    def foreseen(self) -> Traits | None:
+    def preview(self) -> Traits | None:
+        if not self._missing():
+            return None
         names = tuple(map(str, range(self.classes)))
-        return (
-            Traits((3, _SIDE, _SIDE), names, symmetric_normalization(), self.resize, torch.ones(self.classes))
-            if self._missing()
-            else None
-        )
+        return Traits((3, _SIDE, _SIDE), names, self.resize)
 
     def prepare_data(self) -> None:
         """Download what is missing.
 
         Raises:
-            ConfigError: files are missing and cannot be fetched.
+            ConfigError: files are missing and cannot be downloaded.
         """
         if self._missing():
             self._download()
 
     def read(self) -> ImageArrays:
         self.prepare_data()
-        source = cache.file_states(self._files())
-        arrays = cache.load(self._cache_folder, source)
+        folder, source = self.folder / "lightsweep-cache", cache.file_states(list(self._files()))
+        arrays = cache.load(folder, source)
         if arrays is None:
             arrays = self._parse()
-            if cache.save(self._cache_folder, source, arrays):
+            if cache.save(folder, source, arrays):
                 del arrays  # before the map comes, so that the set is not in memory twice
-                arrays = cache.load(self._cache_folder, source) or self._parse()
-        names = read_pickle(self.folder / self.meta).get(self.names_key)
+                arrays = cache.load(folder, source) or self._parse()
+        meta, key = self.folder / str(self.official.meta["filename"]), self.official.meta["key"]
+        names = read_pickle(meta).get(key)
         if not (isinstance(names, list) and len(names) == self.classes):
-            raise _damaged(self.folder / self.meta, f"'{self.names_key}' must list {self.classes} classes")
+            raise _damaged(meta, f"'{key}' must list {self.classes} classes")
         return ImageArrays(class_names=tuple(map(str, names)), **arrays)  # type: ignore[arg-type]
 
-    @property
-    def _cache_folder(self) -> Path:
-        return self.folder / "lightsweep-cache"
-
-    def _files(self) -> list[Path]:
-        return [self.folder / name for name in (*self.training, self.test, self.meta)]
+    def _files(self) -> dict[Path, str]:
+        """The training batches, the test batch and the meta file, with the official md5 of each."""
+        meta = self.official.meta["filename"], self.official.meta["md5"]
+        return {self.folder / name: md5 for name, md5 in (*self.official.train_list, *self.official.test_list, meta)}
 
     def _missing(self) -> list[str]:
         try:
@@ -94,50 +92,30 @@ class CIFARDataModule(ImageDataModule):
             raise _unreadable(self.folder, error) from error
 
     def _parse(self) -> dict[str, np.ndarray]:
-        self._warn_of_other_checksums()
-        *training, test, _ = self._files()
-        train_images, train_labels = _join([self._read_batch(file) for file in training])
-        test_images, test_labels = self._read_batch(test)
+        unofficial = [file.name for file, official in self._files().items() if md5(file) != official]
+        if unofficial:
+            log.warning("%s: not the official md5 of %s; used as they are", self.folder, ", ".join(unofficial))
+        *batches, (test_images, test_labels) = [
+            read_batch(file, self.label_key, self.classes, _SIDE) for file in list(self._files())[:-1]
+        ]
         return {
-            "train_images": train_images,
-            "train_labels": train_labels,
+            "train_images": np.concatenate([images for images, _ in batches]),
+            "train_labels": np.concatenate([labels for _, labels in batches]),
             "test_images": test_images,
             "test_labels": test_labels,
         }
 
-    def _read_batch(self, file: Path) -> tuple[np.ndarray, np.ndarray]:
-        return read_batch(file, self.label_key, self.classes, _SIDE)
-
-    def _warn_of_other_checksums(self) -> None:
-        official = self.official()
-        sums = dict([*official.train_list, *official.test_list])
-        sums[official.meta["filename"]] = official.meta["md5"]
-        other = [file.name for file in self._files() if md5(file) != sums[file.name]]
-        if other:
-            log.warning("%s: not the official md5 of %s; used as they are", self.folder, ", ".join(other))
-
-    def _alone(self, lock: Path) -> AbstractContextManager[Any]:
-        """The lock, taken. Its file stays: a process that waits for a removed one would not see a third's new one."""
-        alone = FileLock(lock)
-        try:
-            return alone.acquire(timeout=0)
-        except Timeout:
-            log.info("waiting for another process that fetches %s, as long as that takes", self.name)
-            return alone.acquire()
-
     def _download(self) -> None:
-        """Fetch and unpack the official archive; processes that start together wait for the first."""
-        from torchvision.datasets.utils import download_and_extract_archive
-
-        official = self.official()
-        missing = f"{', '.join(self._missing())} of {self.folder_name}/"
-        lock = self.data_dir / f".{self.folder_name}.lock"
+        """Download and unpack the official archive; processes that start together wait for the first."""
+        official = self.official
+        missing = f"{', '.join(self._missing())} of {official.base_folder}/"
+        lock = self.data_dir / f".{official.base_folder}.lock"
         existed = self.data_dir.exists()
-        for place in (self.data_dir / official.filename, self.folder, lock):
-            paths.check_links(place, within=self.data_dir)  # the folder may be somebody else's
+        for path in (self.data_dir / official.filename, self.folder, lock):
+            paths.check_links(path, within=self.data_dir)  # the folder may be somebody else's
         try:
             self.data_dir.mkdir(parents=True, exist_ok=True)
-            with self._alone(lock):
+            with cache.one_at_a_time(lock, f"fetches {self.name}"):
                 if self._missing():
                     log.info("%s is not in %s; fetching it (170 MB)", self.name, self.data_dir)
                     download_and_extract_archive(
@@ -156,63 +134,23 @@ class CIFARDataModule(ImageDataModule):
             ) from error
 
 
-def _join(batches: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
-    """All batches as one. The list is used up, so that the images are not in memory twice."""
-    labels = np.concatenate([labels for _, labels in batches])
-    images = np.empty((len(labels), *batches[0][0].shape[1:]), dtype=np.uint8)
-    end = len(images)
-    while batches:
-        part, _ = batches.pop()
-        images[end - len(part) : end] = part
-        end -= len(part)
-    return images, labels
-
-
 class CIFAR10DataModule(CIFARDataModule):
     """CIFAR-10 (Krizhevsky 2009): 10 classes, five training batches."""
 
-    name = "CIFAR-10"
-    folder_name = "cifar-10-batches-py"
-    classes = 10
-    label_key, names_key = "labels", "label_names"
-    training = tuple(f"data_batch_{number}" for number in range(1, 6))
-    test, meta = "test_batch", "batches.meta"
-
-    def official(self) -> Any:
-        from torchvision.datasets import CIFAR10
-
-        return CIFAR10
+    name, official, classes, label_key = "CIFAR-10", CIFAR10, 10, "labels"
 
 
 class CIFAR100DataModule(CIFARDataModule):
     """CIFAR-100 (Krizhevsky 2009) with its fine labels: 100 classes, one training batch."""
 
-    name = "CIFAR-100"
-    folder_name = "cifar-100-python"
-    classes = 100
-    label_key, names_key = "fine_labels", "fine_label_names"
-    training, test, meta = ("train",), "test", "meta"
-
-    def official(self) -> Any:
-        from torchvision.datasets import CIFAR100
-
-        return CIFAR100
-
-
-_ALLOWED = {
-    ("numpy.core.multiarray", "_reconstruct"),
-    ("numpy._core.multiarray", "_reconstruct"),
-    ("numpy", "ndarray"),
-    ("numpy", "dtype"),
-    ("_codecs", "encode"),
-}
+    name, official, classes, label_key = "CIFAR-100", CIFAR100, 100, "fine_labels"
 
 
 class _ArraysOnly(pickle.Unpickler):
     """Arrays and plain containers; nothing else is looked up, so nothing else can be called."""
 
     def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in _ALLOWED:
+        if (module, name) not in _PICKLED:
             raise pickle.UnpicklingError(f"it asks for {module}.{name}")
         return super().find_class(module.replace("numpy.core", "numpy._core"), name)
 
@@ -251,8 +189,10 @@ def read_batch(path: Path, label_key: str, classes: int, side: int) -> tuple[np.
 
 
 def md5(path: Path) -> str:
-    """Raises:
-    ConfigError: the file cannot be read.
+    """The md5 of a file in hexadecimal digits.
+
+    Raises:
+        ConfigError: it cannot be read.
     """
     try:
         with path.open("rb") as file:

@@ -1,20 +1,25 @@
-"""One image file, of any size and kind, as the square of pixels that a network sees. The same in training and after.
+"""Image files -> pixels: one file of any size and kind as a network sees it, or many files on all cores.
 
-Workers of their own import this module: neither torch nor Lightning comes with it.
+Training and prediction decode the same way. Worker processes import this module, so it imports neither torch nor
+Lightning. Each worker writes its images into the array's file by position; through a memory map, a full disk would kill
+it.
 """
 
 import os
 import signal
 import threading
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from io import BytesIO
+from math import prod
 from multiprocessing import get_all_start_methods, get_context, parent_process
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -22,16 +27,16 @@ from PIL import Image, ImageOps
 from lightsweep.core.errors import RunFailed
 from lightsweep.core.memory import available_cores
 
-VERSION = 1  # another one where the same file gives other pixels: what was kept is then decoded anew
+VERSION = 1  # increase it where the same file gives other pixels: caches of another version are decoded again
 RESIZES = ("squash", "crop", "pad")
-NO_PIXELS = "unknown"  # in place of one of them: nobody knows how a file's pixels become what a network was trained on
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")  # others would open too, some through other programs
-MAX_PIXELS = 100_000_000  # 10,000 x 10,000; what says it is larger is not decoded
-BACKGROUND = "white"  # behind what is transparent, as in a browser
+NO_PIXELS = "unknown"  # in place of a resize: nobody knows how a file's pixels become the network's input
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")  # Pillow opens others too, some with other programs
+MAX_PIXELS = 100_000_000  # 10,000 x 10,000; a larger image is refused, not decoded
+BACKGROUND = "white"  # behind transparent pixels, as in a browser
 PADDING = "black"  # as the padding of augmentation
 
 _FILTER = Image.Resampling.BILINEAR  # averages over all pixels when it makes an image smaller
-# By EXIF's orientation. Not Pillow's own function: it writes the EXIF data anew, which fails on data that some have.
+# By EXIF orientation. Pillow's own function writes the EXIF data anew, which fails on some damaged data.
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -41,13 +46,16 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_DRAFT_FACTOR = 2  # a JPEG may be decoded at 1/2, 1/4 or 1/8 as long as this times the wanted size is left
+_DRAFT_FACTOR = 2  # a JPEG may be decoded at 1/2, 1/4 or 1/8 while this many times the wanted size remains
 
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # it is refused, not warned of
+FEW = 500  # files that this process decodes itself: others would not have started by then
+_CHUNK, _CHUNK_BYTES = 64, 2**24  # images, and bytes of pixels, that a process decodes at a time
+
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # such an image is refused
 
 
 class BadImage(Exception):
-    """A file that is no image, or none that can be used. The message is the reason, in one line, without the name."""
+    """A file that is not a usable image. The message is the reason, in one line, without the file's name."""
 
 
 def decode_image(
@@ -55,18 +63,18 @@ def decode_image(
 ) -> np.ndarray:
     """Read an image -> ``uint8 [C, H, W]``, three channels (RGB) or, in grayscale, one.
 
-    It is turned as its EXIF orientation says, laid on white where it is transparent, of 16 bits the upper eight are
-    kept, and of an animation the first picture. An image that has the wanted size already keeps every pixel.
+    The EXIF orientation is applied, transparent pixels become white, 16-bit pixels keep their upper eight bits, and an
+    animation gives its first picture. An image that already has the wanted size keeps every pixel.
 
     Args:
         source: a file or its content.
         image_size: H = W, or (H, W).
-        resize: squash (sides change by factors of their own), crop (the largest part of the right shape in the
-            middle), or pad (the whole image, with black beside it).
+        resize: squash (each side is scaled by its own factor), crop (the largest part of the right shape in the
+            middle), or pad (the full image, black around it).
         grayscale: ITU-R 601 luma of a colour image. Otherwise a gray image gets three equal channels.
 
     Raises:
-        BadImage: it is no image in one of `FORMATS`, it is damaged or cut off, or has more than `MAX_PIXELS`.
+        BadImage: it is no image in one of `FORMATS`, is damaged or cut off, or has more than `MAX_PIXELS`.
     """
     try:
         image = _load(source, _DRAFT_FACTOR * max(_sides(image_size)))
@@ -78,7 +86,7 @@ def decode_image(
 
 
 def fit_image(image: Image.Image, *, image_size: int | tuple[int, int], resize: str, grayscale: bool) -> np.ndarray:
-    """An image that is decoded already -> ``uint8 [C, H, W]``, as `decode` does it."""
+    """A decoded image -> ``uint8 [C, H, W]``, as `decode_image` does it."""
     height, width = _sides(image_size)
     image = _resized(_plain(image, "L" if grayscale else "RGB"), (width, height), resize)
     pixels = np.asarray(image).reshape(height, width, -1)
@@ -91,7 +99,7 @@ def _sides(image_size: int | tuple[int, int]) -> tuple[int, int]:
 
 def _load(source: Path | bytes, enough: int) -> Image.Image:
     """The image, decoded and upright; of a large JPEG a smaller version whose sides are still `enough`."""
-    if isinstance(source, Path) and not source.is_file():  # reading a pipe would wait for ever
+    if isinstance(source, Path) and not source.is_file():  # reading a pipe would never end
         raise BadImage("it is no regular file" if source.exists() else "there is no such file")
     with Image.open(BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS) as image:
         if image.width * image.height > MAX_PIXELS:
@@ -99,34 +107,26 @@ def _load(source: Path | bytes, enough: int) -> Image.Image:
         if image.format == "JPEG":
             image.draft(None, (enough, enough))
         image.load()
-        return _upright(image)
-
-
-def _upright(image: Image.Image) -> Image.Image:
-    try:
-        orientation = image.getexif().get(0x0112, 1)
-    except Exception:  # damaged EXIF data say nothing of the pixels
-        return image
-    return image.transpose(_TURNS[orientation]) if orientation in _TURNS else image
+        try:
+            orientation = image.getexif().get(0x0112, 1)
+        except Exception:  # damaged EXIF data do not concern the pixels
+            return image
+        return image.transpose(_TURNS[orientation]) if orientation in _TURNS else image
 
 
 def _plain(image: Image.Image, mode: str) -> Image.Image:
     """The image in mode L or RGB, whatever it was."""
     if image.mode == "F":
         raise BadImage("it has floating-point pixels, whose range is not known")
-    if image.mode.startswith("I"):
-        image = Image.fromarray(_upper_bits(np.asarray(image)))
+    if image.mode.startswith("I"):  # 16-bit gray, also where Pillow gives it as 32-bit integers
+        pixels = np.asarray(image)
+        if pixels.size and (pixels.min() < 0 or pixels.max() > 0xFFFF):
+            raise BadImage("it has 32-bit pixels, whose range is not known")
+        image = Image.fromarray((pixels >> 8).astype(np.uint8))  # as Pillow does it for 16-bit colours
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, BACKGROUND), image)
     return image.convert(mode)
-
-
-def _upper_bits(pixels: np.ndarray) -> np.ndarray:
-    """16-bit gray, also where it comes as 32-bit integers -> ``uint8``, as Pillow does it for 16-bit colours."""
-    if pixels.size and (pixels.min() < 0 or pixels.max() > 0xFFFF):
-        raise BadImage("it has 32-bit pixels, whose range is not known")
-    return (pixels >> 8).astype(np.uint8)
 
 
 def _resized(image: Image.Image, size: tuple[int, int], resize: str) -> Image.Image:
@@ -153,13 +153,9 @@ def _too_large(pixels: str) -> str:
     return f"it has {pixels} pixels, more than {MAX_PIXELS:,}"
 
 
-FEW = 500  # files that are decoded before other processes would have started
-_CHUNK, _CHUNK_BYTES = 64, 2**24  # images, and bytes of pixels, that a process decodes at a time
-
-
 @dataclass(frozen=True)
 class Form:
-    """What every image becomes; see `decode`."""
+    """What every image becomes; see `decode_image`."""
 
     image_size: int
     resize: str
@@ -172,83 +168,68 @@ class Form:
 
     @property
     def bytes_each(self) -> int:
-        return int(np.prod(self.shape))
+        return prod(self.shape)
 
     def __str__(self) -> str:
         return f"{self.image_size}-{self.resize}-{'gray' if self.grayscale else 'rgb'}"
 
 
-@dataclass(frozen=True)
-class Target:
+class Target(NamedTuple):
     """A file that takes the pixels, from the byte `offset` on."""
 
     file: Path
     offset: int
 
 
-@dataclass(frozen=True)
-class Chunk:
-    """Consecutive images, from the one with this number on."""
+class Decoded(NamedTuple):
+    """A decoded chunk: how many files, the reasons why images are bad by number, the pixels if no target took them."""
 
-    first: int
-    files: Sequence[str]
-    form: Form
-    target: Target | None
-
-
-@dataclass(frozen=True)
-class Decoded:
-    """What became of a chunk: reasons why images are bad, by number, and the pixels where no target took them."""
-
-    first: int
-    count: int
+    files: int
     bad: dict[int, str]
     pixels: np.ndarray | None
 
 
-def decode_chunk(chunk: Chunk) -> Decoded:
-    """Decode the images ``uint8 [n, C, H, W]`` of a chunk; what is bad stays black."""
-    form, bad = chunk.form, {}
-    pixels = np.zeros((len(chunk.files), *form.shape), np.uint8)
-    for place, file in enumerate(chunk.files):
+def decode_chunk(first: int, files: Sequence[str], form: Form, target: Target | None) -> Decoded:
+    """Decode consecutive files, numbered from `first` on, to ``uint8 [n, C, H, W]``. A bad image stays black."""
+    bad: dict[int, str] = {}
+    pixels = np.zeros((len(files), *form.shape), np.uint8)
+    for number, file in enumerate(files):
         try:
-            pixels[place] = decode_image(
+            pixels[number] = decode_image(
                 Path(file), image_size=form.image_size, resize=form.resize, grayscale=form.grayscale
             )
         except BadImage as error:
-            bad[chunk.first + place] = str(error)
-    if chunk.target is None:
-        return Decoded(chunk.first, len(pixels), bad, pixels)
-    _write_at(chunk.target.file, chunk.target.offset + chunk.first * form.bytes_each, pixels)
-    return Decoded(chunk.first, len(pixels), bad, None)
+            bad[first + number] = str(error)
+    if target is None:
+        return Decoded(len(files), bad, pixels)
+    _write_at(target.file, target.offset + first * form.bytes_each, pixels)
+    return Decoded(len(files), bad, None)
 
 
-def decode_all(files: Sequence[str], form: Form, target: Target | None, tell: Callable[[int], None]) -> list[Decoded]:
-    """Decode all files, in this process where they are few, else in as many as there are cores.
+def decode_all(files: Sequence[str], form: Form, target: Target | None, report: Callable[[int], None]) -> list[Decoded]:
+    """Decode all files: in this process if they are few, else in as many processes as there are cores.
 
     Args:
-        tell: told how many more images are done.
+        report: called with how many more images are done.
 
     Raises:
         OSError: the target cannot be written.
         RunFailed: a process was killed.
     """
     size = max(1, min(_CHUNK, _CHUNK_BYTES // form.bytes_each))
-    chunks = [Chunk(first, files[first : first + size], form, target) for first in range(0, len(files), size)]
+    firsts = range(0, len(files), size)
+    chunks = [files[first : first + size] for first in firsts]
     results = []
     with _mapping(1 if len(files) <= FEW else min(available_cores(), len(chunks))) as apply:
-        for result in apply(decode_chunk, chunks):
+        for result in apply(partial(decode_chunk, form=form, target=target), firsts, chunks):
             results.append(result)
-            tell(result.count)
+            report(result.files)
     return results
 
 
-Apply = Callable[[Callable[[Chunk], Decoded], Iterable[Chunk]], Iterator[Decoded]]
-
-
 @contextmanager
-def _mapping(processes: int) -> Iterator[Apply]:
-    """`map`, here or in this many processes, which end with the block however it ends."""
+def _mapping(processes: int) -> Iterator[Callable[..., Any]]:
+    """`map`, in this process or in several, which end with the block."""
     if processes == 1:
         yield map
         return
@@ -263,7 +244,7 @@ def _mapping(processes: int) -> Iterator[Apply]:
 
 
 def _start_worker() -> None:
-    """Leave Ctrl-C to the process that is served, and end with it, also when it is killed."""
+    """Leave Ctrl-C to the parent process, and end with it, also when it is killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 

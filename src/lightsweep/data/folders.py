@@ -1,8 +1,7 @@
-"""Class folders: which images there are, of which class, in which part. Nothing is opened here, only listed.
+"""A folder of images: which files it has, of which class, in which part. Files are only listed, not opened.
 
-Either ROOT/train/CLASS/..., with ROOT/val and ROOT/test or without, or one ROOT/CLASS/...; `layout` knows other names
-of the parts. Images may lie in folders below their class's. Names that begin with a dot are passed over, as is what
-systems leave behind.
+Either ROOT/train/CLASS/..., with or without ROOT/val and ROOT/test, or one ROOT/CLASS/...; parts may have other usual
+names. Images may lie in folders below their class's. Hidden names are skipped, as is what systems leave behind.
 """
 
 import hashlib
@@ -12,6 +11,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from operator import attrgetter
 from pathlib import Path
 
@@ -21,13 +21,27 @@ from lightsweep.core import checks
 from lightsweep.core.errors import ConfigError
 from lightsweep.core.text import printable
 
+log = logging.getLogger(__name__)
+
+TRAIN, VAL, TEST = PARTS = ("train", "val", "test")
+_WORDS = {
+    TRAIN: ("train", "training"),
+    VAL: ("val", "valid", "validation", "validate", "dev", "development", "eval", "evaluation"),
+    TEST: ("test", "testing"),
+}
+_LITTER = {"thumbs.db", "desktop.ini", "__macosx"}
+_IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm")
+_LOOKED_AT = 100  # files of a folder, to see what it holds
+_NAMED = 5  # folders in an error
+
 
 @dataclass(frozen=True)
 class Listing:
     """The files of an image folder, in a fixed order: part by part, class by class, by name.
 
-    `parts` has each file's part as a place in `PARTS`; where they are not `divided`, in one ROOT/CLASS/..., all are in
-    train. `labels` ``int64 [N]``. `names` are the files' paths within their class's folder.
+    `names` are the files' paths within their class's folder, `labels` ``int64 [N]``, `parts` ``int64 [N]`` indices into
+    `PARTS`. In one ROOT/CLASS/..., which is not `divided`, all files are in train. `fingerprint` covers all paths,
+    sizes and times of change.
     """
 
     root: Path
@@ -38,7 +52,7 @@ class Listing:
     parts: np.ndarray
     class_names: tuple[str, ...]
     divided: bool
-    fingerprint: str  # of all paths, sizes and times of change
+    fingerprint: str
 
     def has(self, part: str) -> bool:
         return bool((self.parts == PARTS.index(part)).any())
@@ -50,9 +64,8 @@ def require_folder(root: object) -> None:
     Raises:
         ConfigError: there is none.
     """
-    is_path = isinstance(root, str) and root != ""
     try:
-        is_there = is_path and Path(str(root)).expanduser().is_dir()
+        is_there = isinstance(root, str) and root != "" and Path(root).expanduser().is_dir()
     except OSError as error:
         raise _unreadable(str(root), error) from error
     checks.require(is_there, "data.root", "be a folder with a folder of images for each class", root)
@@ -65,72 +78,41 @@ def list_images(root: Path) -> Listing:
         ConfigError: it is no folder of class folders, or one whose classes are not those of a data set.
     """
     try:
-        return _list_images(root)
+        require_folder(str(root))
+        parts = find_parts(root)
+        folders = {part: _class_folders(folder) for part, folder in (parts or {TRAIN: root}).items()}
+        class_names = _check_classes(root, folders)
+        _check_nested(folders[TRAIN])
+        return _listing(root, folders, class_names, bool(parts))
     except OSError as error:
         raise _unreadable(error.filename or root, error) from error
 
 
-def _list_images(root: Path) -> Listing:
-    require_folder(str(root))
-    parts = find_parts(root)
-    folders = {part: _class_folders(folder) for part, folder in (parts or {TRAIN: root}).items()}
-    class_names = _classes(root, folders)
-    check_nested(folders[TRAIN])
-    return _listing(root, folders, class_names, bool(parts))
-
-
-def _class_folders(folder: Path) -> dict[str, Path]:
-    """The folders in a folder by class name, in the order of the names."""
-    paths = subfolders(folder)
-    found = {class_name(path): path for path in sorted(paths, key=class_name)}
-    if len(found) < len(paths):
-        raise ConfigError(f"data.root: two class folders in {printable(folder)} have names that look the same")
-    return found
-
-
 def class_name(folder: Path) -> str:
-    """A class is called as its folder, as text that can be shown."""
+    """A class has the name of its folder, as printable text."""
     return printable(unicodedata.normalize("NFC", folder.name))
 
 
-def _classes(root: Path, folders: dict[str, dict[str, Path]]) -> tuple[str, ...]:
-    """The names of the classes, which are those of train."""
-    names = tuple(folders[TRAIN])
-    if not names:
-        raise ConfigError(f"data.root must have a folder of images for each class, {printable(root)} has none")
-    if len(names) == 1:
-        raise ConfigError(_one_class(folders[TRAIN][names[0]]))
-    _check_case(root, {name for part in folders.values() for name in part})
-    for part in folders:
-        unknown = [name for name in folders[part] if name not in names]
-        if unknown:
-            raise ConfigError(f"data.root: {part} has the class {unknown[0]!r}, which train lacks")
-    missing = [name for name in names if VAL in folders and name not in folders[VAL]]
-    if missing:
-        raise ConfigError(f"data.root: val lacks the class {missing[0]!r}, which train has")
-    return names
-
-
-def _one_class(folder: Path) -> str:
-    """What is wrong with a single class: often the folder of an archive lies around those of the classes."""
-    held = [each.name for each in subfolders(folder)]
-    said = f"data.root must have at least two classes, {printable(folder.parent)} has only {class_name(folder)!r}"
-    return (
-        f"{said}, a folder that holds {format_names(held)}: name that folder, or move them up"
-        if len(held) > 1
-        else said
-    )
-
-
-def _check_case(root: Path, names: set[str]) -> None:
-    seen: dict[str, str] = {}
-    for name in sorted(names):
-        other = seen.setdefault(name.casefold(), name)
-        if other != name:
-            raise ConfigError(
-                f"data.root: the class folders {other!r} and {name!r} in {printable(root)} differ only in case;"
-                " rename one, or put their images together"
-            )
+def walk(folder: str | Path, above: frozenset[tuple[int, int]] = frozenset()) -> list[tuple[str, int, int]]:
+    """Path, size and time of change of each file, also in folders below; through links, but not in circles."""
+    here = Path(folder).stat()
+    with os.scandir(folder) as entries:
+        visible = sorted([entry for entry in entries if not _is_litter(entry.name)], key=attrgetter("name"))
+    identity = (here.st_dev, here.st_ino)
+    if identity in above:
+        return []
+    found = []
+    for entry in visible:
+        try:
+            is_folder, stat = entry.is_dir(), entry.stat()
+        except OSError:  # a link to nowhere or to itself; decoding reports it
+            found.append((entry.path, -1, -1))
+            continue
+        if is_folder:
+            found += walk(entry.path, above | {identity})
+        else:
+            found.append((entry.path, stat.st_size, stat.st_mtime_ns))
+    return found
 
 
 def _listing(root: Path, folders: dict[str, dict[str, Path]], class_names: tuple[str, ...], divided: bool) -> Listing:
@@ -156,62 +138,69 @@ def _listing(root: Path, folders: dict[str, dict[str, Path]], class_names: tuple
     return Listing(root, files, names, sizes, *arrays, class_names, divided, digest.hexdigest())
 
 
-def walk(folder: str | Path, above: frozenset[tuple[int, int]] = frozenset()) -> list[tuple[str, int, int]]:
-    """Path, size and time of change of each file, also in folders below; through links, but not in circles."""
-    here = Path(folder).stat()
-    with os.scandir(folder) as entries:
-        visible = sorted([entry for entry in entries if not is_litter(entry.name)], key=attrgetter("name"))
-    place = (here.st_dev, here.st_ino)
-    if place in above:
-        return []
-    found = []
-    for entry in visible:
-        try:
-            is_folder, stat = entry.is_dir(), entry.stat()
-        except OSError:  # a link to nowhere or to itself; reading it says so
-            found.append((entry.path, -1, -1))
-            continue
-        if is_folder:
-            found += walk(entry.path, above | {place})
-        else:
-            found.append((entry.path, stat.st_size, stat.st_mtime_ns))
+def _class_folders(folder: Path) -> dict[str, Path]:
+    """The folders in a folder by class name, in the order of the names."""
+    paths = _subfolders(folder)
+    found = {class_name(path): path for path in sorted(paths, key=class_name)}
+    if len(found) < len(paths):
+        raise ConfigError(f"data.root: two class folders in {printable(folder)} have names that look the same")
     return found
 
 
-def _unreadable(folder: str | Path, error: OSError) -> ConfigError:
-    return ConfigError(f"data.root: {printable(folder)} cannot be read: {error.strerror}")
+def _check_classes(root: Path, folders: dict[str, dict[str, Path]]) -> tuple[str, ...]:
+    """The names of the classes, which are those of train."""
+    names = tuple(folders[TRAIN])
+    if not names:
+        raise ConfigError(f"data.root must have a folder of images for each class, {printable(root)} has none")
+    if len(names) == 1:
+        raise ConfigError(_one_class(folders[TRAIN][names[0]]))
+    _check_case(root, {name for part in folders.values() for name in part})
+    for part in folders:
+        unknown = [name for name in folders[part] if name not in names]
+        if unknown:
+            raise ConfigError(f"data.root: {part} has the class {unknown[0]!r}, which train lacks")
+    missing = [name for name in names if VAL in folders and name not in folders[VAL]]
+    if missing:
+        raise ConfigError(f"data.root: val lacks the class {missing[0]!r}, which train has")
+    return names
 
 
-log = logging.getLogger(__name__)
-
-TRAIN, VAL, TEST = PARTS = ("train", "val", "test")
-_WORDS = {
-    TRAIN: ("train", "training"),
-    VAL: ("val", "valid", "validation", "validate", "dev", "development", "eval", "evaluation"),
-    TEST: ("test", "testing"),
-}
-_LITTER = {"thumbs.db", "desktop.ini", "__macosx"}
-_IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm")
-_LOOKED_AT = 100  # files of a folder, to see what it holds
-_NAMED = 5  # folders in an error
+def _one_class(folder: Path) -> str:
+    """What is wrong with a single class: often an archive has a folder around those of the classes."""
+    held = _names(_subfolders(folder))
+    problem = f"data.root must have at least two classes, {printable(folder.parent)} has only {class_name(folder)!r}"
+    if len(held) < 2:
+        return problem
+    return f"{problem}, a folder that holds {_format(held)}: name that folder, or move them up"
 
 
-def is_litter(name: str) -> bool:
-    """Is it hidden, or one of those files that systems leave behind?"""
-    return name[0] == "." or name.lower() in _LITTER
+def _check_case(root: Path, names: set[str]) -> None:
+    for one, other in pairwise(sorted(names, key=lambda name: (name.casefold(), name))):
+        if one.casefold() == other.casefold():
+            raise ConfigError(
+                f"data.root: the class folders {one!r} and {other!r} in {printable(root)} differ only in case;"
+                " rename one, or put their images together"
+            )
 
 
-def subfolders(folder: Path) -> list[Path]:
-    """The folders in a folder, less litter, in the order of their names."""
-    found = [Path(entry.path) for entry in os.scandir(folder) if not is_litter(entry.name) and _is_folder(entry)]
-    return sorted(found, key=lambda path: path.name)
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a link to itself, which is a bad file
-        return False
+def _check_nested(classes: Mapping[str, Path]) -> None:
+    """See that the folders of classes are not parts, or kinds of files, that hold the same classes."""
+    seen: dict[frozenset[str], str] = {}
+    for name, folder in classes.items():
+        held = _names(_subfolders(folder))
+        has_parts = any(map(part_of_name, held))
+        if not has_parts and len(held) < 2:
+            continue
+        other = seen.setdefault(frozenset() if has_parts else frozenset(held), name)
+        if other == name:
+            continue
+        both = f"data.root: the class folders {other!r} and {name!r} both hold the folders {_format(held)}: "
+        if has_parts:
+            raise ConfigError(f"{both}a part holds the classes, {printable(held[0])}/{name}, and no class the parts")
+        raise ConfigError(
+            f"{both}if these are the classes, rename the folders above them to train, val or test; if not, give them"
+            " names that differ"
+        )
 
 
 def part_of_name(name: str) -> str | None:
@@ -224,58 +213,33 @@ def find_parts(root: Path) -> dict[str, Path]:
     """The folder of each part, in the order of `PARTS`; none where the folders in `root` are those of classes.
 
     Raises:
-        ConfigError: some are named as parts, but are no folders of classes, or two mean the same part, or another
-            folder beside them is as one of them.
+        ConfigError: some are named as parts but hold no class folders, two mean the same part, or a folder next to
+            them is like one of them.
     """
-    folders = subfolders(root)
+    folders = _subfolders(root)
     named = {folder: part for folder in folders if (part := part_of_name(folder.name)) is not None}
-    inside = {folder: subfolders(folder) for folder in named}
-    if not any(inside.values()):
+    if not any(map(_subfolders, named)):
         _check_flat_classes(root, folders, named)
         return {}
-    for folder in named:
-        if not inside[folder]:
+    found: dict[str, Path] = {}
+    for folder, part in named.items():
+        if not _subfolders(folder):
             raise ConfigError(
                 f"data.root: {printable(folder)} has no class folders: put the images of each class into"
                 f" {printable(folder.name)}/CLASS, or move the folder elsewhere"
             )
-    _check_once(root, named)
-    found = {part: folder for part in PARTS for folder, meant in named.items() if meant == part}
+        if (other := found.setdefault(part, folder)) != folder:
+            raise ConfigError(
+                f"data.root: {printable(other.name)} and {printable(folder.name)} in {printable(root)} both mean"
+                f" {part}: rename one, put their images together, or move one elsewhere"
+            )
+    others = [folder for folder in folders if folder not in named]
     if TRAIN not in found:
-        raise ConfigError(_lacks_train(root, folders, found))
-    _check_beside(found, [folder for folder in folders if folder not in named])
-    return found
-
-
-def check_nested(classes: Mapping[str, Path]) -> None:
-    """See that the folders of classes are not parts, or kinds of files, that hold the same classes.
-
-    Raises:
-        ConfigError: two of them hold the same folders, or both hold parts.
-    """
-    seen: dict[frozenset[str], str] = {}
-    for name, folder in classes.items():
-        held = [each.name for each in subfolders(folder)]
-        has_parts = any(map(part_of_name, held))
-        if not has_parts and len(held) < 2:
-            continue
-        other = seen.setdefault(frozenset() if has_parts else frozenset(held), name)
-        if other == name:
-            continue
-        both = f"data.root: the class folders {other!r} and {name!r} both hold the folders {format_names(held)}: "
-        if has_parts:
-            raise ConfigError(f"{both}a part holds the classes, {printable(held[0])}/{name}, and no class the parts")
-        raise ConfigError(
-            f"{both}if these are the classes, rename the folders above them to train, val or test; if not, give them"
-            " names that differ"
-        )
-
-
-def format_names(names: Iterable[str]) -> str:
-    """A few names as they can be shown."""
-    names = [*names]
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(map(printable, names[:_NAMED])) + more
+        has = printable(found.get(VAL, found.get(TEST, root)).name)
+        hint = f": rename {_format(_names(others))} to train, or the class {has}" if others else ""
+        raise ConfigError(f"data.root: {printable(root)} has {has}, but no train with class folders beside it{hint}")
+    _check_others(found, others)
+    return {part: found[part] for part in PARTS if part in found}
 
 
 def _check_flat_classes(root: Path, folders: Sequence[Path], named: Mapping[Path, str]) -> None:
@@ -283,39 +247,19 @@ def _check_flat_classes(root: Path, folders: Sequence[Path], named: Mapping[Path
     meant = set(named.values())
     if not named or (len(named) < len(folders) and (TRAIN not in meant or len(meant) == 1)):
         return
-    names = format_names(folder.name for folder in named)
+    names = _names(named)
     raise ConfigError(
-        f"data.root: {printable(root)} has {names} without class folders in {'it' if len(named) == 1 else 'them'}: put"
-        f" the images of each class into {printable(next(iter(named)).name)}/CLASS (a class of such a name needs"
-        " another)"
+        f"data.root: {printable(root)} has {_format(names)} without class folders in {'them' if names[1:] else 'it'}:"
+        f" put the images of each class into {printable(names[0])}/CLASS (a class of such a name needs another)"
     )
 
 
-def _check_once(root: Path, named: Mapping[Path, str]) -> None:
-    first: dict[str, Path] = {}
-    for folder, part in named.items():
-        other = first.setdefault(part, folder)
-        if other != folder:
-            raise ConfigError(
-                f"data.root: {printable(other.name)} and {printable(folder.name)} in {printable(root)} both mean"
-                f" {part}: rename one, put their images together, or move one elsewhere"
-            )
-
-
-def _lacks_train(root: Path, folders: Sequence[Path], found: Mapping[str, Path]) -> str:
-    names = [folder.name for folder in folders if folder not in found.values()]
-    hint = f": rename {format_names(names)} to train, or the class {printable(next(iter(found.values())).name)}"
-    has = printable(next(iter(found.values())).name)
-    return f"data.root: {printable(root)} has {has}, but no train with class folders beside it{hint if names else ''}"
-
-
-def _check_beside(found: Mapping[str, Path], others: Sequence[Path]) -> None:
-    """A folder beside the parts is a part with a name that nobody knows, or a class beside one called train, or
-    neither: that is said."""
-    classes = {folder.name for folder in subfolders(found[TRAIN])}
+def _check_others(found: Mapping[str, Path], others: Sequence[Path]) -> None:
+    """A folder next to the parts may be a part of an unknown name, or a class next to one that is called train."""
+    classes = set(_names(_subfolders(found[TRAIN])))
     free = " or ".join(part for part in PARTS if part not in found) or "one of the parts"
     for other in others:
-        if classes & {folder.name for folder in subfolders(other)}:
+        if classes & set(_names(_subfolders(other))):
             raise ConfigError(
                 f"data.root: {printable(other)} holds classes of {printable(found[TRAIN].name)}: rename it to {free},"
                 " or move it elsewhere"
@@ -332,3 +276,33 @@ def _holds_images(folder: Path) -> bool:
     with os.scandir(folder) as entries:
         few = [entry.name for entry, _ in zip(entries, range(_LOOKED_AT), strict=False)]
     return any(name.lower().endswith(_IMAGES) for name in few)
+
+
+def _subfolders(folder: Path) -> list[Path]:
+    """The folders in a folder, less litter, in the order of their names."""
+    found = [Path(entry.path) for entry in os.scandir(folder) if not _is_litter(entry.name) and _is_folder(entry)]
+    return sorted(found, key=attrgetter("name"))
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself, which counts as a bad file
+        return False
+
+
+def _is_litter(name: str) -> bool:
+    return name[0] == "." or name.lower() in _LITTER
+
+
+def _names(folders: Iterable[Path]) -> list[str]:
+    return [folder.name for folder in folders]
+
+
+def _format(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(map(printable, names[:_NAMED])) + more
+
+
+def _unreadable(folder: str | Path, error: OSError) -> ConfigError:
+    return ConfigError(f"data.root: {printable(folder)} cannot be read: {error.strerror}")

@@ -1,21 +1,20 @@
-"""Your own images, in class folders: listed, decoded once on all cores, then read through a memory map."""
+"""The user's own images, in class folders: listed, decoded once on all cores, then read through a memory map."""
 
 import logging
 import os
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from lightsweep.core import checks, memory
 from lightsweep.core.errors import ConfigError
 from lightsweep.core.text import printable
-from lightsweep.data import decode, folders
+from lightsweep.data import decode
 from lightsweep.data.cache import DecodedCache
-from lightsweep.data.decode import RESIZES
+from lightsweep.data.folders import PARTS, TEST, TRAIN, VAL, Listing, list_images
 from lightsweep.data.module import ImageArrays, ImageDataModule, Traits
 from lightsweep.data.split import BY_FILE, SPLITS, describe_counts, draw_by_file, find_seed, split
-from lightsweep.data.transforms import symmetric_normalization
 from lightsweep.runs import data_record
 
 log = logging.getLogger(__name__)
@@ -23,7 +22,7 @@ log = logging.getLogger(__name__)
 _ORDER_SEED = _TEST_SEED = 0
 _NAMED = 10  # bad files that are named one by one
 _FEW = 2000  # files among which another split_seed is looked for
-_PER_PIXEL = 8  # bytes while an image is decoded: Pillow's and ours, before and after it is resized, at the least
+_PER_PIXEL = 8  # bytes at the least while an image is decoded: Pillow's and ours, before and after it is resized
 
 
 class ImageFolderDataModule(ImageDataModule):
@@ -58,7 +57,7 @@ class ImageFolderDataModule(ImageDataModule):
         rule = "be a folder with a folder of images for each class"
         checks.require(isinstance(root, str) and root != "", "data.root", rule, root)
         checks.integer("data.image_size", image_size, "[1, inf)")
-        checks.choice("data.resize", resize, RESIZES)
+        checks.choice("data.resize", resize, decode.RESIZES)
         checks.flag("data.grayscale", grayscale)
         checks.number("data.test_fraction", test_fraction, "[0, 1)")
         checks.choice("data.on_bad_file", on_bad_file, ("skip", "error"))
@@ -66,18 +65,20 @@ class ImageFolderDataModule(ImageDataModule):
         self.form = decode.Form(image_size, resize, grayscale)
         memory.require("data.image_size", image_size**2 * _PER_PIXEL, f"an image {list(self.form.shape)} needs")
         self.resize, self.test_fraction, self.on_bad_file = resize, test_fraction, on_bad_file
-        self.store = DecodedCache(self.root, Path(data_dir).expanduser(), self.form)
-        self.listed: folders.Listing | None = None
+        self.cache = DecodedCache(self.root, Path(data_dir).expanduser(), self.form)
 
     @property
     def title(self) -> str:
         return printable(self.root)
 
-    def foreseen(self) -> Traits | None:
-        names = self._listing().class_names
-        if self.store.stored(self._listing()) is not None:
-            return None
-        return Traits(self.form.shape, names, symmetric_normalization(), self.resize, torch.ones(len(names)))
+    @cached_property
+    def listing(self) -> Listing:
+        """The files, listed when they are first needed."""
+        return list_images(self.root)
+
+    def preview(self) -> Traits | None:
+        class_names = self.listing.class_names
+        return None if self.cache.read(self.listing) else Traits(self.form.shape, class_names, self.resize)
 
     def setup(self, stage: str | None = None) -> None:
         """As of `ImageDataModule`; every class must be in each part, unless these are only to be scored (`test`)."""
@@ -85,98 +86,80 @@ class ImageFolderDataModule(ImageDataModule):
         super().setup(stage)
         if not first:
             return
-        counts = {part: np.bincount(self.labels(part), minlength=self.num_classes) for part in folders.PARTS}
-        for part in self._must_have_all() if stage != "test" else ():
+        counts = {part: np.bincount(self.labels(part), minlength=self.num_classes) for part in PARTS}
+        draws_test = self.split == BY_FILE and not self.listing.divided and self.test_fraction > 0
+        required = PARTS if draws_test else (TRAIN, VAL)  # the user's own test part may lack classes
+        for part in required if stage != "test" else ():
             if not counts[part].all():
                 raise ConfigError(self._lacks(self.class_names[int(counts[part].argmin())], part))
         log.info("%s", describe_counts(self.class_names, counts))
 
-    def _must_have_all(self) -> tuple[str, ...]:
-        """The parts in which no class may be missing: a test part of the user's own is as it is."""
-        drawn = self.split == BY_FILE and not self._listing().divided and self.test_fraction > 0
-        return folders.PARTS if drawn else (folders.TRAIN, folders.VAL)
-
     def _lacks(self, name: str, part: str) -> str:
-        said = f"data.root: the class {name!r} has no image in {part}"
+        problem = f"data.root: the class {name!r} has no image in {part}"
         if self.split != BY_FILE:
-            few = "it has too few, or data.limit, data.val_fraction and data.split leave it none"
-            return f"{said}; {few}"
+            return f"{problem}; it has too few, or data.limit, data.val_fraction and data.split leave it none"
         seed = self._other_seed()
         other = "another data.split_seed draws other parts" if seed is None else f"data.split_seed={seed} draws some"
-        none = ", data.test_fraction=0 makes no test part" if part == folders.TEST else ""
-        return f"{said}: {other}{none}, or it has too few images"
+        none = ", data.test_fraction=0 makes no test part" if part == TEST else ""
+        return f"{problem}: {other}{none}, or it has too few images"
 
     def _other_seed(self) -> int | None:
         """A seed with which no part would lack a class, looked for where files are few."""
-        listing = self._listing()
-        pool = np.flatnonzero((listing.parts == 0) & ~self._is_bad)
-        if len(pool) > _FEW or self.limit is not None or listing.has(folders.VAL):
+        pool = np.flatnonzero((self.listing.parts == 0) & ~self._bad)
+        if len(pool) > _FEW or self.limit is not None or self.listing.has(VAL):
             return None
-        names = [listing.names[place] for place in pool]
-        return find_seed(names, listing.labels[pool], self.num_classes, **self._shares(listing))
+        names = [self.listing.names[index] for index in pool]
+        return find_seed(names, self.listing.labels[pool], self.num_classes, **self._shares())
 
     def read(self) -> ImageArrays:
-        listing = self._listing()
-        arrays = self.store.get(listing)
-        self._tell_bad(arrays["bad_files"].tolist(), len(listing.files))
-        return self._divided(listing, arrays["images"], arrays["bad"])
+        arrays = self.cache.get(self.listing)
+        self._report_bad(arrays["bad_files"].tolist())
+        self._bad = arrays["bad"]
+        labels = self.listing.labels
+        return ImageArrays(arrays["images"], labels, arrays["images"], labels, self.listing.class_names, self._parts())
 
     def fingerprint(self) -> data_record.Fingerprint:
-        listing = self._listing()
-        below = len(str(listing.root)) + 1
-        names = [path[below:] for path in listing.files]
+        listing = self.listing
+        names = [path[len(str(listing.root)) + 1 :] for path in listing.files]
         source = f"{self._source()} {os.path.realpath(self.root)}"
         return data_record.fingerprint_files(
             source, names, listing.sizes, listing.labels, self.indices, listing.class_names
         )
 
-    def _listing(self) -> folders.Listing:
-        self.listed = self.listed or folders.list_images(self.root)
-        return self.listed
-
-    def _divided(self, listing: folders.Listing, images: np.ndarray, bad: np.ndarray) -> ImageArrays:
+    def _parts(self) -> dict[str, np.ndarray]:
         """The parts, each in an order that is drawn once and for all: its first images are of any class."""
-        self._is_bad = bad
-        order = self._order(listing)
-        order = order[~bad[order]]
-        parts = {name: order[listing.parts[order] == place] for place, name in enumerate(folders.PARTS)}
-        self._check_classes(listing, parts)
-        if not listing.has(folders.VAL):
-            del parts[folders.VAL]
-            self._tell_of_places()
-        if not listing.divided:
-            parts |= self._test_split_off(listing, parts[folders.TRAIN])
-        return ImageArrays(images, listing.labels, images, listing.labels, listing.class_names, parts)
+        listing = self.listing
+        if self.split == BY_FILE:
+            self._drawn, order = draw_by_file(listing.names, self.split_seed, **self._shares())
+        else:
+            order = np.random.default_rng(_ORDER_SEED).permutation(len(listing.files))
+        order = order[~self._bad[order]]
+        parts = {name: order[listing.parts[order] == number] for number, name in enumerate(PARTS)}
+        self._check_classes(parts)
+        if not listing.has(VAL):
+            del parts[VAL]
+            if self.split != BY_FILE:
+                log.warning(
+                    "data.split=%s: parts are drawn from the positions of all files, so that one more or less moves"
+                    " others to another part; data.split=by_file, the default now, moves none",
+                    self.split,
+                )
+        return parts if listing.divided else parts | self._split_off_test(parts[TRAIN])
 
-    def _order(self, listing: folders.Listing) -> np.ndarray:
-        """All files' places in an order of chance; by_file draws the parts along with it."""
-        if self.split != BY_FILE:
-            return np.random.default_rng(_ORDER_SEED).permutation(len(listing.files))
-        self._drawn, order = draw_by_file(listing.names, self.split_seed, **self._shares(listing))
-        return order
+    def _shares(self) -> dict[str, float]:
+        return {"test": 0.0 if self.listing.divided else self.test_fraction, "val": self.val_fraction}
 
-    def _shares(self, listing: folders.Listing) -> dict[str, float]:
-        return {"test": 0.0 if listing.divided else self.test_fraction, "val": self.val_fraction}
-
-    def _tell_of_places(self) -> None:
-        if self.split != BY_FILE:
-            log.warning(
-                "data.split=%s: parts are drawn from the places of all files, so that one more or less moves others to"
-                " another part; data.split=by_file, the default now, moves none",
-                self.split,
-            )
-
-    def _test_split_off(self, listing: folders.Listing, pool: np.ndarray) -> dict[str, np.ndarray]:
+    def _split_off_test(self, pool: np.ndarray) -> dict[str, np.ndarray]:
         if self.split == BY_FILE:
             chosen = self._drawn[pool] == 2
-            return {folders.TRAIN: pool[~chosen], folders.TEST: pool[chosen]}
+            return {TRAIN: pool[~chosen], TEST: pool[chosen]}
         if round(len(pool) * self.test_fraction) == 0:
             return {}
         try:
-            train, test = split("stratified", listing.labels[pool], self.test_fraction, _TEST_SEED)
+            train, test = split("stratified", self.listing.labels[pool], self.test_fraction, _TEST_SEED)
         except ValueError as error:
             raise ConfigError(f"data.test_fraction={self.test_fraction}: {error}") from error
-        return {folders.TRAIN: pool[train], folders.TEST: pool[test]}
+        return {TRAIN: pool[train], TEST: pool[test]}
 
     def _split(self, pool: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         if self.split != BY_FILE:
@@ -184,19 +167,21 @@ class ImageFolderDataModule(ImageDataModule):
         chosen = self._drawn[pool] == 1
         return pool[~chosen], pool[chosen]
 
-    def _check_classes(self, listing: folders.Listing, parts: dict[str, np.ndarray]) -> None:
-        """Every class folder must have an image that is one."""
-        for place, (part, good) in enumerate(parts.items()):
-            left = np.setdiff1d(listing.labels[listing.parts == place], listing.labels[good])
+    def _check_classes(self, parts: dict[str, np.ndarray]) -> None:
+        """Every class folder must have a file that is an image."""
+        labels = self.listing.labels
+        for number, (part, good) in enumerate(parts.items()):
+            left = np.setdiff1d(labels[self.listing.parts == number], labels[good])
             if len(left):
-                name = listing.class_names[left[0]]
+                name = self.listing.class_names[left[0]]
                 raise ConfigError(f"data.root: the class {name!r} has files in {part}, but none is an image")
 
-    def _tell_bad(self, said: list[str], files: int) -> None:
-        if not said:
+    def _report_bad(self, lines: list[str]) -> None:
+        if not lines:
             return
+        files = f"{len(self.listing.files):,}"
         if self.on_bad_file == "error":
-            raise ConfigError(f"data.on_bad_file=error: {printable(said[0])} ({len(said)} of {files:,} files)")
-        further = [f"and {len(said) - _NAMED:,} more"] if len(said) > _NAMED else []
-        lines = "\n  ".join([*map(printable, said[:_NAMED]), *further])
-        log.warning("%s of %s files are left out:\n  %s", f"{len(said):,}", f"{files:,}", lines)
+            raise ConfigError(f"data.on_bad_file=error: {printable(lines[0])} ({len(lines)} of {files} files)")
+        further = [f"and {len(lines) - _NAMED:,} more"] if len(lines) > _NAMED else []
+        named = "\n  ".join([*map(printable, lines[:_NAMED]), *further])
+        log.warning("%s of %s files are left out:\n  %s", f"{len(lines):,}", files, named)

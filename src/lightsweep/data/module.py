@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytorch_lightning as pl
@@ -13,7 +13,7 @@ from torch import Tensor
 from lightsweep.core import checks, memory
 from lightsweep.core.errors import ConfigError
 from lightsweep.data import loader, transforms
-from lightsweep.data import split as split_methods
+from lightsweep.data import split as splitting
 from lightsweep.data.loader import EvalLoader, ImageStore, TrainLoader
 from lightsweep.data.transforms import Augment, Normalization
 from lightsweep.runs import data_record
@@ -31,10 +31,10 @@ _RECORDED_AS = {
 
 @dataclass(frozen=True)
 class ImageArrays:
-    """A data set as it lies on disk: images ``uint8 [N, C, H, W]``, labels ``int64 [N]``.
+    """A data set as read: images ``uint8 [N, C, H, W]``, labels ``int64 [N]``.
 
-    `parts` says which of the images belong to a part: `train` and `val` are places in the training arrays, `test` in
-    the test arrays. A train or test that it does not name has all of its arrays; a val, a share of train.
+    `parts` has indices of a part: those of `train` and `val` into the training arrays, those of `test` into the test
+    arrays. A train or test that it lacks consists of all of its arrays; a val, of a share of train.
     """
 
     train_images: np.ndarray
@@ -45,21 +45,27 @@ class ImageArrays:
     parts: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def of(self, part: str) -> tuple[np.ndarray, np.ndarray]:
-        """The images and labels among which those of train, val or test are."""
+        """The images and labels that contain those of train, val or test."""
         test = part == "test"
         return (self.test_images, self.test_labels) if test else (self.train_images, self.train_labels)
 
 
 class Traits(NamedTuple):
-    """What a network and its loss follow from: an image's shape (C, H, W), the classes, how images become inputs, and
-    the loss weights of the classes; and `batches`, as of `ImageDataModule`, at the least."""
+    """What a network and its loss follow from, known before the data are read: an image's shape (C, H, W), class names
+    of the right number, and `resize`; the rest as of `ImageDataModule`, `batches` at the least."""
 
     input_shape: tuple[int, int, int]
     class_names: tuple[str, ...]
-    normalization: Normalization
     resize: str
-    class_weights: Tensor
     batches: tuple[int, int] = (1, 1)
+
+    @property
+    def normalization(self) -> Normalization:
+        return transforms.symmetric_normalization()
+
+    @property
+    def class_weights(self) -> Tensor:
+        return torch.ones(len(self.class_names), device="cpu")
 
 
 class ImageDataModule(pl.LightningDataModule):
@@ -71,7 +77,7 @@ class ImageDataModule(pl.LightningDataModule):
     """
 
     resize = "squash"
-    splits: tuple[str, ...] = split_methods.SPLITS
+    splits: tuple[str, ...] = splitting.SPLITS
 
     def __init__(
         self,
@@ -96,7 +102,7 @@ class ImageDataModule(pl.LightningDataModule):
         checks.flag("data.drop_last", drop_last)
         checks.number("data.val_fraction", val_fraction, "(0, 1)")
         checks.choice("data.split", split, self.splits)
-        checks.integer("data.split_seed", split_seed, f"[0, {split_methods.LARGEST_SEED}]")
+        checks.integer("data.split_seed", split_seed, f"[0, {splitting.LARGEST_SEED}]")
         checks.choice("data.normalize", normalize, transforms.NORMALIZATIONS)
         if limit is not None:
             checks.integer("data.limit", limit, "[1, inf)")
@@ -111,10 +117,10 @@ class ImageDataModule(pl.LightningDataModule):
         self.normalize, self.limit, self.seed, self.augment = normalize, limit, seed, augment
         self.max_per_class, self.wanted_weights, self.sampler = max_per_class, class_weights, sampler
         self.arrays: ImageArrays | None = None
-        self._shelves: dict[tuple[torch.device, int], ImageStore] = {}
+        self._stores: dict[tuple[torch.device, int], ImageStore] = {}
 
-    def foreseen(self) -> Traits | None:
-        """Where data must be fetched first: what they will be like, with any names of the right number. Else None."""
+    def preview(self) -> Traits | None:
+        """What the data will be like, if they must first be downloaded or decoded; else None."""
         return None
 
     def read(self) -> ImageArrays:
@@ -122,7 +128,7 @@ class ImageDataModule(pl.LightningDataModule):
         raise NotImplementedError
 
     def setup(self, stage: str | None = None) -> None:
-        """Read, cut, split and measure; again does nothing.
+        """Read, cut, split and measure; a second call does nothing.
 
         Raises:
             ConfigError: too few images for what was asked.
@@ -130,22 +136,22 @@ class ImageDataModule(pl.LightningDataModule):
         if self.arrays is not None:
             return
         arrays = self.read()
-        self._check_noise(arrays.train_images)
+        if self.augment.noise and not self.augment.noise_redraw:
+            rule = f"the noise of {len(arrays.train_images):,} images, which is drawn once and for all, needs"
+            memory.require("data.augment.noise_redraw=false", 2 * arrays.train_images.size, rule)
         self.input_shape = arrays.train_images.shape[1:]
         self.augment.check_size(*self.input_shape[1:])
         self.class_names = arrays.class_names
         train, val = self._train_and_val(arrays)
         test = arrays.parts.get("test", np.arange(len(arrays.test_labels)))
         self.indices = {"train": train, "val": val, "test": test}
-        self.class_weights = loader.class_weights(
-            self.wanted_weights, arrays.train_labels[train], len(self.class_names)
-        )
+        self.class_weights = loader.class_weights(self.wanted_weights, arrays.train_labels[train], self.num_classes)
         self.normalization: Normalization = transforms.fit_normalization(self.normalize, arrays.train_images, train)
         self.arrays = arrays
 
     @property
     def title(self) -> str:
-        """What a person calls this data set."""
+        """The data set's name for people."""
         return type(self).__name__.removesuffix("DataModule")
 
     @property
@@ -159,7 +165,7 @@ class ImageDataModule(pl.LightningDataModule):
         return min(self.batch_size, train), min(self.eval_batch_size, max(train, *others))
 
     def scored_parts(self, *, test: bool) -> tuple[str, ...]:
-        """The parts that a run scores at its end, with test data if that is wished and there are any."""
+        """The parts that a run scores at its end; test is one of them if wanted and not empty."""
         if test and not len(self.indices["test"]):
             log.info("there is no test part, so there will be no test score")
             return "train", "val"
@@ -167,28 +173,30 @@ class ImageDataModule(pl.LightningDataModule):
 
     def labels(self, part: str) -> np.ndarray:
         """Class numbers ``int64`` of train, val or test."""
-        assert self.arrays is not None, "call setup first"
-        return self.arrays.of(part)[1][self.indices[part]]
+        return self._loaded.of(part)[1][self.indices[part]]
 
-    def images(self, part: str, places: np.ndarray) -> np.ndarray:
-        """Images ``uint8 [n, C, H, W]`` as they lie on disk, at some places of train, val or test."""
-        assert self.arrays is not None, "call setup first"
-        return self.arrays.of(part)[0][self.indices[part][places]]
+    def images(self, part: str, chosen: np.ndarray) -> np.ndarray:
+        """Images ``uint8 [n, C, H, W]`` as read, the chosen ones (``int64 [n]``) of train, val or test."""
+        return self._loaded.of(part)[0][self.indices[part][chosen]]
 
     def fingerprint(self) -> data_record.Fingerprint:
         """What the data are made of, once they are set up."""
-        assert self.arrays is not None, "call setup first"
-        parts = {part: (*self.arrays.of(part), places) for part, places in self.indices.items()}
+        parts = {part: (*self._loaded.of(part), indices) for part, indices in self.indices.items()}
         return data_record.fingerprint_arrays(self._source(), parts, self.class_names)
 
     def _source(self) -> str:
         name = f"{type(self).__module__}.{type(self).__qualname__}"
         return _RECORDED_AS.get(name, name)
 
+    @property
+    def _loaded(self) -> ImageArrays:
+        assert self.arrays is not None, "call setup first"
+        return self.arrays
+
     def train_loader(self, device: torch.device, *, rank: int = 0, world_size: int = 1) -> TrainLoader:
         """Shuffled, augmented batches of the training part."""
         return TrainLoader(
-            self._shelf("train", device),
+            self._store("train", device),
             torch.from_numpy(self.indices["train"]),
             normalization=self.normalization,
             augment=self.augment,
@@ -204,7 +212,7 @@ class ImageDataModule(pl.LightningDataModule):
     def eval_loader(self, part: str, device: torch.device, *, rank: int = 0, world_size: int = 1) -> EvalLoader:
         """All images of train, val or test once, in order, without augmentation."""
         return EvalLoader(
-            self._shelf(part, device),
+            self._store(part, device),
             torch.from_numpy(self.indices[part]),
             normalization=self.normalization,
             batch_size=self.eval_batch_size,
@@ -213,27 +221,39 @@ class ImageDataModule(pl.LightningDataModule):
         )
 
     def train_dataloader(self) -> TrainLoader:
-        return self.train_loader(**self._place())
+        return self.train_loader(**self._process())
 
     def val_dataloader(self) -> EvalLoader:
-        return self.eval_loader("val", **self._place())
+        return self.eval_loader("val", **self._process())
 
-    def test_dataloader(self) -> EvalLoader:
-        return self.eval_loader("test", **self._place())
+    def _process(self) -> dict[str, Any]:
+        """This process's device and share, as the loaders take them."""
+        trainer = self.trainer
+        assert trainer is not None, "Lightning sets the trainer before it asks for loaders"
+        device = trainer.strategy.root_device
+        return {"device": device, "rank": trainer.global_rank, "world_size": trainer.world_size}
+
+    def _store(self, part: str, device: torch.device) -> ImageStore:
+        """The images and targets that contain a part's. They go to the device once for all loaders."""
+        images, labels = self._loaded.of(part)
+        key = device, id(images)
+        if key not in self._stores:
+            self._stores[key] = loader.build_store(images, labels, device)
+        return self._stores[key]
 
     def check_batches_of_one(self, processes: int) -> None:
-        """See that BatchNorm, which cannot train on a single image, gets none.
+        """See that no batch for BatchNorm has a single image, which it cannot train on.
 
         Raises:
-            ConfigError: it would.
+            ConfigError: one has.
         """
         share = len(self.indices["train"]) // processes
         last = 0 if self.drop_last else share % self.batch_size
         if 1 in (self.batch_size, last):
             way_out = "choose another" if self.batch_size == 1 else "choose another, or data.drop_last=true"
             raise ConfigError(
-                f"data.batch_size={self.batch_size} makes a batch of one image of {share} for training, from which"
-                f" BatchNorm learns nothing: {way_out}"
+                f"data.batch_size={self.batch_size} leaves a batch of one image of {share} for training, which"
+                f" BatchNorm cannot train on: {way_out}"
             )
 
     def check_shares(self, processes: int) -> None:
@@ -243,32 +263,17 @@ class ImageDataModule(pl.LightningDataModule):
             ConfigError: it has not.
         """
         share = len(self.indices["train"]) // processes
-        if self.drop_last and self.batch_size > share:
+        self._check_batch(share, f"the training images of each of {processes} processes")
+
+    def _check_batch(self, count: int, images: str) -> None:
+        if self.drop_last and self.batch_size > count:
             raise ConfigError(
-                f"data.batch_size must be at most {share}, the training images of each of {processes} processes, got"
-                f" {self.batch_size} (data.drop_last=false makes such a batch the whole share)"
+                f"data.batch_size must be at most {count}, {images}, got {self.batch_size}"
+                " (data.drop_last=false makes such a batch the whole set)"
             )
 
-    def _place(self) -> dict:
-        trainer = self.trainer
-        assert trainer is not None, "Lightning sets the trainer before it asks for loaders"
-        return {
-            "device": trainer.strategy.root_device,
-            "rank": trainer.global_rank,
-            "world_size": trainer.world_size,
-        }
-
-    def _shelf(self, part: str, device: torch.device) -> ImageStore:
-        """The images and targets among which a part's are. They go to the device once, however many loaders read."""
-        assert self.arrays is not None, "call setup first"
-        images, labels = self.arrays.of(part)
-        key = device, id(images)
-        if key not in self._shelves:
-            self._shelves[key] = ImageStore(loader.place_images(images, device), torch.from_numpy(labels).to(device))
-        return self._shelves[key]
-
     def _train_and_val(self, arrays: ImageArrays) -> tuple[np.ndarray, np.ndarray]:
-        """Places in the training arrays, ascending: limit first, then the split, then at most so many of a class."""
+        """Indices into the training arrays, ascending: first the limit, then the split, then the most of a class."""
         pool = arrays.parts.get("train", np.arange(len(arrays.train_labels)))[: self.limit]
         least = 2 * len(arrays.class_names)
         if self.limit is not None:
@@ -278,31 +283,17 @@ class ImageDataModule(pl.LightningDataModule):
         else:
             train, val = self._split(pool, arrays.train_labels[pool])
         if self.max_per_class is not None:
-            train = train[split_methods.first_of_each_class(arrays.train_labels[train], self.max_per_class)]
-        self._check_batch(len(train))
+            train = train[splitting.first_of_each_class(arrays.train_labels[train], self.max_per_class)]
+        self._check_batch(len(train), "the number of training images")
         return np.sort(train), np.sort(val)
 
     def _split(self, pool: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        held_out = split_methods.validation_count(len(pool), self.val_fraction)
+        held_out = splitting.validation_count(len(pool), self.val_fraction)
         rule = f"leave at least one of {len(pool)} images to each part"
         checks.require(0 < held_out < len(pool), "data.val_fraction", rule, self.val_fraction)
         try:
-            train, val = split_methods.split(self.split, labels, self.val_fraction, self.split_seed)
+            train, val = splitting.split(self.split, labels, self.val_fraction, self.split_seed)
         except ValueError as error:
-            raise ConfigError(
-                f"data.split={self.split} with data.val_fraction={self.val_fraction} and data.limit={self.limit}:"
-                f" {error}"
-            ) from error
+            settings = f"data.split={self.split} with data.val_fraction={self.val_fraction} and data.limit={self.limit}"
+            raise ConfigError(f"{settings}: {error}") from error
         return pool[train], pool[val]
-
-    def _check_noise(self, images: np.ndarray) -> None:
-        if self.augment.noise and not self.augment.noise_redraw:
-            rule = f"the noise of {len(images):,} images, which is drawn once and for all, needs"
-            memory.require("data.augment.noise_redraw=false", 2 * images.size, rule)
-
-    def _check_batch(self, train: int) -> None:
-        if self.drop_last and self.batch_size > train:
-            raise ConfigError(
-                f"data.batch_size must be at most {train}, the number of training images, got {self.batch_size}"
-                " (data.drop_last=false makes such a batch the whole set)"
-            )

@@ -1,6 +1,7 @@
-"""Random changes of training images: drawn per image, made on the device, a whole batch at a time."""
+"""What happens to a batch on its device before the network sees it: augmentation and normalisation."""
 
 import math
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -10,56 +11,59 @@ from torch.nn import functional as F
 
 from lightsweep.core import checks
 
+NORMALIZATIONS = ("symmetric", "channel", "feature")
 
+_INTERVALS = {
+    "shift": "[0, 1)",
+    "scale": "[0, 1)",
+    "rotate": "[0, 180]",
+    "brightness": "[0, 1]",
+    "contrast": "[0, 1]",
+    "mixup": "[0, 1000]",
+    "noise": "[0, 100]",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
 class Augment:
-    """Flip, shift, turn, shade and cut out before normalising; mix and add noise after it.
+    """Random changes of training images, drawn for each image: before normalising flip, crop, affine, jitter and
+    cutout; after it mixup and noise.
 
     Args:
         flip: mirror each image left-right with probability one half.
-        crop: shift each image by up to this many pixels along both axes; what comes in is black.
-        shift, scale, rotate: at most, as a share of the sides, a share of the size, and degrees; one interpolation does
-            the three, and what comes in is black.
+        crop: shift each image by up to this many pixels along both axes, black outside.
+        shift, scale, rotate: at most, as a share of the sides, a share of the size, and degrees; one interpolation
+            for all three, black outside.
         brightness, contrast: at most, as a share of the full range, and of the distance to the image's mean.
-        cutout: side in pixels of the square that is wiped out (DeVries & Taylor 2017). Its centre lies anywhere in the
-            image, so part of it may lie outside. It is filled with the mean, which normalising makes 0.
+        cutout: side in pixels of a square that is filled with the mean, which normalising makes 0 (DeVries & Taylor
+            2017). Its centre lies anywhere in the image, so part of it may lie outside.
         mixup: alpha of Zhang et al. 2018; targets become probabilities.
         noise: sigma of Gaussian noise in normalised units.
-        noise_redraw: draw the noise anew each time, or once per image and for all.
+        noise_redraw: draw new noise each time, or the same for an image in every epoch.
     """
 
-    def __init__(
-        self,
-        *,
-        flip: bool,
-        crop: int,
-        shift: float,
-        scale: float,
-        rotate: float,
-        brightness: float,
-        contrast: float,
-        cutout: int,
-        mixup: float,
-        noise: float,
-        noise_redraw: bool,
-    ) -> None:
-        checks.flag("data.augment.flip", flip)
-        checks.integer("data.augment.crop", crop, "[0, inf)")
-        checks.number("data.augment.shift", shift, "[0, 1)")
-        checks.number("data.augment.scale", scale, "[0, 1)")
-        checks.number("data.augment.rotate", rotate, "[0, 180]")
-        checks.number("data.augment.brightness", brightness, "[0, 1]")
-        checks.number("data.augment.contrast", contrast, "[0, 1]")
-        checks.integer("data.augment.cutout", cutout, "[0, inf)")
-        checks.number("data.augment.mixup", mixup, "[0, 1000]")
-        checks.number("data.augment.noise", noise, "[0, 100]")
-        checks.flag("data.augment.noise_redraw", noise_redraw)
-        self.flip, self.crop, self.cutout = flip, crop, cutout
-        self.shift, self.scale, self.rotate = shift, scale, rotate
-        self.brightness, self.contrast, self.mixup = brightness, contrast, mixup
-        self.noise, self.noise_redraw = noise, noise_redraw
+    flip: bool
+    crop: int
+    shift: float
+    scale: float
+    rotate: float
+    brightness: float
+    contrast: float
+    cutout: int
+    mixup: float
+    noise: float
+    noise_redraw: bool
+
+    def __post_init__(self) -> None:
+        for name in ("flip", "noise_redraw"):
+            checks.flag(f"data.augment.{name}", getattr(self, name))
+        for name in ("crop", "cutout"):
+            checks.integer(f"data.augment.{name}", getattr(self, name), "[0, inf)")
+        for name, interval in _INTERVALS.items():
+            checks.number(f"data.augment.{name}", getattr(self, name), interval)
 
     def check_size(self, height: int, width: int) -> None:
-        """See that the images are large enough for what was asked.
+        """See that the images are large enough for `crop` and `cutout`.
 
         Raises:
             ConfigError: they are not.
@@ -68,7 +72,7 @@ class Augment:
         checks.require(self.crop < side, "data.augment.crop", f"be smaller than the image's side, {side}", self.crop)
         checks.require(self.cutout <= side, "data.augment.cutout", f"be at most the image's side, {side}", self.cutout)
 
-    def move(self, images: Tensor, mean: Tensor, generator: torch.Generator) -> Tensor:
+    def change(self, images: Tensor, mean: Tensor, generator: torch.Generator) -> Tensor:
         """Images ``uint8 [B, C, H, W]`` -> the same shape; `mean` (pixel units) broadcasts to one image."""
         if self.flip:
             images = random_flip(images, generator)
@@ -95,7 +99,7 @@ class Augment:
         return images.add_(torch.randn(images.shape, generator=generator, device=images.device), alpha=self.noise)
 
     def fixed_noise(self, shape: torch.Size, generator: torch.Generator) -> Tensor | None:
-        """Noise ``float16 [N, C, H, W]`` for every image of a set, or None where noise is off or drawn each time."""
+        """Noise ``float16 [N, C, H, W]`` for every image of a set; None where noise is off or drawn each time."""
         if not self.noise or self.noise_redraw:
             return None
         noise = torch.empty(shape, dtype=torch.float16, device=generator.device)
@@ -131,7 +135,7 @@ def random_affine(images: Tensor, shift: float, scale: float, rotate: float, gen
     angle, factor = draws[0] * math.radians(rotate), 1 + draws[1] * scale
     cos, sin = angle.cos() / factor, angle.sin() / factor
     across, down = 2 * shift * draws[2], 2 * shift * draws[3]  # half a side is 1 in the grid's units
-    # From a place in the new image to the place in the old one it comes from.
+    # From a position in the new image to its source in the old one.
     rows = [cos, -sin * (height / width), across, sin * (width / height), cos, down]
     grid = F.affine_grid(torch.stack(rows, 1).reshape(count, 2, 3), list(images.shape), align_corners=False)
     return _pixels(F.grid_sample(images.float(), grid, padding_mode="zeros", align_corners=False))
@@ -147,7 +151,7 @@ def color_jitter(images: Tensor, brightness: float, contrast: float, generator: 
 
 
 def random_cutout(images: Tensor, side: int, mean: Tensor, generator: torch.Generator) -> Tensor:
-    """Wipe out a square of this side with the mean; part of it may lie outside."""
+    """Fill a square of this side with the mean; part of it may lie outside."""
     count, _, height, width = images.shape
     rows = _within(height, side, count, generator)[:, :, None]
     columns = _within(width, side, count, generator)[:, None, :]
@@ -175,10 +179,10 @@ def _pixels(values: Tensor) -> Tensor:
 
 
 def _within(length: int, side: int, count: int, generator: torch.Generator) -> Tensor:
-    """Bool ``[count, length]``: which places lie inside a stretch of `side` around a centre drawn for each image."""
+    """Bool ``[count, length]``: which positions lie inside a range of `side` around a centre drawn for each image."""
     first = torch.randint(length, (count, 1), generator=generator, device=generator.device) - side // 2
-    places = torch.arange(length, device=generator.device)
-    return (places >= first) & (places < first + side)
+    positions = torch.arange(length, device=generator.device)
+    return (positions >= first) & (positions < first + side)
 
 
 NORMALIZATIONS = ("symmetric", "channel", "feature")
@@ -227,7 +231,7 @@ def fit_normalization(method: str, images: np.ndarray, indices: np.ndarray) -> N
 
 
 def _moments(images: np.ndarray, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and variance of each pixel over the images, exact sums of integers, a part at a time."""
+    """Mean and variance of each pixel over the images, from exact integer sums, a part of the images at a time."""
     total = np.zeros(images.shape[1:], dtype=np.int64)
     squares = np.zeros(images.shape[1:], dtype=np.int64)
     for part in np.array_split(indices, max(1, len(indices) // 2048)):

@@ -1,7 +1,7 @@
-"""A LightningDataModule of the user's own, as the rest of the program takes data (docs/own_code.md).
+"""A user data module: a LightningDataModule of the user's own, used like an `ImageDataModule` (docs/own_code.md).
 
-Its loaders are looked through once, for the classes and the shape of an image. Images are ``float [B, C, H, W]`` as the
-network is to see them, or ``uint8``, which are brought to [-1, 1] here.
+Its loaders are read once, for the classes and the shape of an image. Images are ``float [B, C, H, W]`` as the network
+is to see them, or ``uint8``, which are brought to [-1, 1] here.
 """
 
 import logging
@@ -40,6 +40,34 @@ def build_data(node: Any) -> Any:
     return made if isinstance(made, ImageDataModule) else UserData(made)
 
 
+def check_batch(batch: Any, key: str) -> tuple[Tensor, Tensor]:
+    """Images and targets, these as ``int64 [B]`` or ``float [B, K]``.
+
+    Raises:
+        ConfigError: a batch is something else.
+    """
+    if not isinstance(batch, tuple | list) or len(batch) != 2:
+        kind = f"{type(batch).__name__} of {len(batch)}" if hasattr(batch, "__len__") else type(batch).__name__
+        raise ConfigError(f"{key} must yield pairs (images, targets), got a {kind}")
+    images, targets = batch
+    image_like = isinstance(images, Tensor) and images.ndim == 4
+    if not image_like or not (images.dtype == torch.uint8 or images.is_floating_point()):
+        raise ConfigError(f"{key} must yield images float or uint8 [B, C, H, W], got {_form(images)}")
+    numbers = isinstance(targets, Tensor) and targets.ndim == 1 and not targets.is_floating_point()
+    shares = isinstance(targets, Tensor) and targets.ndim == 2 and targets.is_floating_point()
+    if not (numbers or shares) or len(targets) != len(images):
+        raise ConfigError(
+            f"{key} must yield class numbers int64 [B] from 0, or shares float [B, K], got {_form(targets)}"
+        )
+    return images, targets.long() if numbers else targets.float()
+
+
+def _form(value: Any) -> str:
+    if not isinstance(value, Tensor):
+        return repr(type(value).__name__)
+    return f"{str(value.dtype).removeprefix('torch.')} {list(value.shape)}"
+
+
 class UserBatches:
     """A loader's batches as ``float32 [B, C, H, W]`` and targets, on the CPU unless a device is named."""
 
@@ -52,24 +80,24 @@ class UserBatches:
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         for batch in self.loader:
             images, targets = check_batch(batch, self.key)
-            if self.device is not None:  # to be scored, where each image counts once, for one class
+            if self.device is not None:  # to be scored, where each image counts for one class
                 targets = targets if targets.ndim == 1 else targets.argmax(1)
                 images, targets = images.to(self.device), targets.to(self.device)
             is_pixels = images.dtype == torch.uint8
             yield (self.normalization.to(images.device)(images) if is_pixels else images.float()), targets
 
     def set_epoch(self, epoch: int) -> None:
-        """For a sampler that wants to know, as a distributed one."""
+        """For a sampler that needs it, as a distributed one."""
         for sampler in (getattr(self.loader, "sampler", None), getattr(self.loader, "batch_sampler", None)):
-            if callable(tell := getattr(sampler, "set_epoch", None)):
-                tell(epoch)
+            if callable(set_epoch := getattr(sampler, "set_epoch", None)):
+                set_epoch(epoch)
 
 
 class UserData(pl.LightningDataModule):
-    """Takes the place of an `ImageDataModule`.
+    """Has the methods of an `ImageDataModule`.
 
     Args:
-        inner: the user's own.
+        inner: the user data module.
     """
 
     def __init__(self, inner: Any) -> None:
@@ -83,32 +111,31 @@ class UserData(pl.LightningDataModule):
         self._loaders: dict[str, Any] = {}
         self._labels: dict[str, np.ndarray] = {}
 
-    def foreseen(self) -> Traits | None:
-        """Nothing can be said before its loaders are asked."""
+    def preview(self) -> Traits | None:
+        """Always None: only the loaders can tell."""
         return None
 
     def setup(self, stage: str | None = None) -> None:
-        """Prepare the module and look through its loaders; again does nothing.
+        """Prepare the module and read its loaders once; a second call does nothing.
 
         Raises:
             ConfigError: what they give cannot be used.
         """
         if self._labels:
             return
-        seed_everything(0)  # a split, or an order, that is drawn here is the same at each start
+        seed_everything(0)  # a split or an order that is drawn here is the same at each start
         for method, arguments in (("prepare_data", ()), ("setup", ("fit",)), ("setup", ("test",))):
             if method in dir(self.inner) and (arguments != ("test",) or "test" in self.parts):
                 self._call(method, *arguments)
-        for part in self.parts:
-            self._loaders[part] = self._loader(part)
+        self._loaders = {part: self._loader(part) for part in self.parts}
         images, targets = self._first("train")
         self.input_shape: tuple[int, int, int] = (int(images.shape[1]), int(images.shape[2]), int(images.shape[3]))
         self.batch_size = len(images)
         self._labels = {part: self._read_labels(part) for part in self.parts}
-        self.class_names = self._names(targets)
+        self.class_names = self._class_names(targets)
         for part, labels in self._labels.items():
             self._check_labels(part, labels)
-        self.indices = {part: np.arange(len(self._labels.get(part, ()))) for part in _LOADERS}
+        self.indices = {part: np.arange(len(self.labels(part))) for part in _LOADERS}
         self.class_weights = torch.ones(self.num_classes)
         self.normalization, self.resize = self._pixels(images)
 
@@ -135,23 +162,21 @@ class UserData(pl.LightningDataModule):
         return self._labels.get(part, np.empty(0, dtype=np.int64))
 
     def fingerprint(self) -> data_record.Fingerprint:
-        """What the data are made of, as far as their labels and the images' shape show it."""
-        labels = {part: self.labels(part) for part in _LOADERS} | {"train": np.sort(self.labels("train"))}
-        pixel = np.zeros((), dtype=np.uint8)
-        parts = {
-            part: (np.broadcast_to(pixel, (len(numbers), *self.input_shape)), numbers, self.indices[part])
-            for part, numbers in labels.items()
-        }
+        """What the data are made of, as far as labels and the shape of the images show it."""
+        pixel, parts = np.zeros((), dtype=np.uint8), {}
+        for part, indices in self.indices.items():
+            labels = np.sort(self.labels(part)) if part == "train" else self.labels(part)
+            parts[part] = np.broadcast_to(pixel, (len(labels), *self.input_shape)), labels, indices
         return data_record.fingerprint_arrays(self.title, parts, self.class_names)
 
-    def images(self, part: str, places: np.ndarray) -> np.ndarray:
-        """Images ``uint8 [n, C, H, W]`` to look at, at some places of val or test."""
-        found = np.empty((len(places), *self.input_shape), dtype=np.uint8)
+    def images(self, part: str, chosen: np.ndarray) -> np.ndarray:
+        """Images ``uint8 [n, C, H, W]`` to look at, the chosen ones (``int64 [n]``) of val or test."""
+        found = np.empty((len(chosen), *self.input_shape), dtype=np.uint8)
         start = 0
-        for images, _ in self._checked(part):
-            here = np.flatnonzero((places >= start) & (places < start + len(images)))
-            chosen = images[torch.from_numpy(places[here] - start)]
-            found[here] = (chosen if chosen.dtype == torch.uint8 else self.normalization.undo(chosen)).numpy()
+        for images, _ in self._batches(part):
+            here = np.flatnonzero((chosen >= start) & (chosen < start + len(images)))
+            values = images[torch.from_numpy(chosen[here] - start)]
+            found[here] = (values if values.dtype == torch.uint8 else self.normalization.undo(values)).numpy()
             start += len(images)
         return found
 
@@ -176,7 +201,7 @@ class UserData(pl.LightningDataModule):
         last = len(self.labels("train")) - self.batch_size * (len(self._loaders["train"]) - 1)
         if 1 in (self.batch_size, last):
             raise ConfigError(
-                f"{self._key('train')} gives a batch of one image, from which BatchNorm learns nothing: drop_last=True"
+                f"{self._key('train')} gives a batch of one image, which BatchNorm cannot train on: drop_last=True"
             )
 
     def _key(self, part: str) -> str:
@@ -185,7 +210,7 @@ class UserData(pl.LightningDataModule):
     def _call(self, method: str, *arguments: Any) -> Any:
         try:
             return getattr(self.inner, method)(*arguments)
-        except Exception as error:  # whatever somebody else's code raises
+        except Exception as error:  # the user's code can raise anything
             raise config_error(error, f"data: {self.name}.{method} failed: {type(error).__name__}") from error
 
     def _loader(self, part: str) -> Any:
@@ -202,7 +227,7 @@ class UserData(pl.LightningDataModule):
             raise ConfigError(f"{key} must not shuffle: its images are scored, and named, in their order")
         return loader
 
-    def _checked(self, part: str) -> Iterator[tuple[Tensor, Tensor]]:
+    def _batches(self, part: str) -> Iterator[tuple[Tensor, Tensor]]:
         key = self._key(part)
         try:
             for batch in self._loaders[part]:
@@ -216,16 +241,16 @@ class UserData(pl.LightningDataModule):
             raise config_error(error, f"{key} failed: {type(error).__name__}") from error
 
     def _first(self, part: str) -> tuple[Tensor, Tensor]:
-        return next(self._checked(part))
+        return next(self._batches(part))
 
     def _read_labels(self, part: str) -> np.ndarray:
-        found = [targets if targets.ndim == 1 else targets.argmax(1) for _, targets in self._checked(part)]
+        found = [targets if targets.ndim == 1 else targets.argmax(1) for _, targets in self._batches(part)]
         return torch.cat(found).numpy()
 
-    def _names(self, targets: Tensor) -> tuple[str, ...]:
+    def _class_names(self, targets: Tensor) -> tuple[str, ...]:
         dataset = getattr(self._loaders["train"], "dataset", None)
-        said = [getattr(each, name, None) for each in (self.inner, dataset) for name in ("class_names", "classes")]
-        named = next((names for names in said if isinstance(names, list | tuple) and names), None)
+        given = [getattr(each, name, None) for each in (self.inner, dataset) for name in ("class_names", "classes")]
+        named = next((names for names in given if isinstance(names, list | tuple) and names), None)
         if named is not None:
             return tuple(printable(str(name)) for name in named)
         count = getattr(self.inner, "num_classes", None)
@@ -242,19 +267,19 @@ class UserData(pl.LightningDataModule):
             raise ConfigError(f"{self._key(part)} {rule}, got {labels.min()} to {labels.max()}")
 
     def _pixels(self, images: Tensor) -> tuple[Normalization, str]:
-        """How pixels become inputs, and how image files are resized; of float images only where the module says it."""
-        resize = getattr(self.inner, "resize", RESIZES[0])
+        """How pixels become inputs, and how image files are resized; of float images only if the module says it."""
+        resize = getattr(self.inner, "resize", None)
         resize = resize if resize in RESIZES else RESIZES[0]
         if images.dtype == torch.uint8:
             return symmetric_normalization(), resize
         mean, std = (getattr(self.inner, name, None) for name in ("mean", "std"))
         if mean is not None and std is not None:
-            return self._said(mean, std), resize
+            return self._given_normalization(mean, std), resize
         low, high = float(images.min()), float(images.max())
         scale = _PIXEL / ((high - low) or 1.0)  # a guess, to look at them
         return Normalization(torch.full((1, 1, 1), -low * scale), torch.full((1, 1, 1), scale)), NO_PIXELS
 
-    def _said(self, mean: Any, std: Any) -> Normalization:
+    def _given_normalization(self, mean: Any, std: Any) -> Normalization:
         try:
             tensors = [torch.as_tensor(each, dtype=torch.float32).reshape(-1, 1, 1) * _PIXEL for each in (mean, std)]
             fits = all(len(each) in (1, self.input_shape[0]) for each in tensors) and bool((tensors[1] > 0).all())
@@ -269,33 +294,3 @@ def _has(module: Any, name: str) -> bool:
     """Does the module have a loader of its own? Lightning's base class has them all, and they only raise."""
     method = getattr(type(module), name, None)
     return callable(method) and not str(method.__module__).startswith(("pytorch_lightning.", "lightning."))
-
-
-def check_batch(batch: Any, key: str) -> tuple[Tensor, Tensor]:
-    """Images and targets, these as ``int64 [B]`` or ``float [B, K]``.
-
-    Raises:
-        ConfigError: a batch is something else.
-    """
-    if not isinstance(batch, tuple | list) or len(batch) != 2:
-        kind = f"{type(batch).__name__} of {len(batch)}" if hasattr(batch, "__len__") else type(batch).__name__
-        raise ConfigError(f"{key} must yield pairs (images, targets), got a {kind}")
-    images, targets = batch
-    image_like = isinstance(images, Tensor) and images.ndim == 4
-    if not image_like or not (images.dtype == torch.uint8 or images.is_floating_point()):
-        raise ConfigError(f"{key} must yield images float or uint8 [B, C, H, W], got {_form(images)}")
-    numbers = isinstance(targets, Tensor) and targets.ndim == 1 and not targets.is_floating_point()
-    shares = isinstance(targets, Tensor) and targets.ndim == 2 and targets.is_floating_point()
-    if not (numbers or shares) or len(targets) != len(images):
-        raise ConfigError(
-            f"{key} must yield class numbers int64 [B] from 0, or shares float [B, K], got {_form(targets)}"
-        )
-    return images, targets.long() if numbers else targets.float()
-
-
-def _form(value: Any) -> str:
-    return (
-        f"{str(value.dtype).removeprefix('torch.')} {list(value.shape)}"
-        if isinstance(value, Tensor)
-        else repr(type(value).__name__)
-    )

@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from PIL import Image
 
-from lightsweep.app import cli, resolvers
+from lightsweep.config import messages
 from lightsweep.config import typed as typed_here
 from lightsweep.core import checks
 from lightsweep.core.errors import ConfigError
@@ -74,7 +74,6 @@ def data_settings(weights: Weights, typed: Sequence[str]) -> DataSettings:
     Raises:
         ConfigError: they are not understood.
     """
-    resolvers.register()
     typed_here.declare(typed_here.read(typed))
     try:
         overrides = OverridesParser.create().parse_overrides(list(typed))
@@ -89,7 +88,7 @@ def data_settings(weights: Weights, typed: Sequence[str]) -> DataSettings:
             return _checked(DataSettings(_composed(weights, typed), Path(chosen[-1]).name))
         return _checked(DataSettings(_changed(weights.config, overrides), "" if moved else "changed"))
     except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(f"--data: {cli.describe(error)}") from error
+        raise ConfigError(f"--data: {messages.describe_error(error)}") from error
 
 
 def _checked(settings: DataSettings) -> DataSettings:
@@ -154,7 +153,7 @@ def sample_images(weights: Weights, description: Description) -> np.ndarray:
         return none
     try:
         data = user_data.build_data(data_settings(weights, []).cfg.data)
-        if isinstance(data, user_data.UserData) or data.foreseen() is not None:  # they would have to be fetched
+        if isinstance(data, user_data.UserData) or data.preview() is not None:  # they would have to be fetched
             return none
         images = data.read().test_images[:_FEW]
     except (ConfigError, OSError):

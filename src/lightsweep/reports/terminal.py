@@ -24,7 +24,7 @@ _MOST = 500  # rows where --top does not say; ten thousand take longer to lay ou
 
 class _Console(Console):
     def on_broken_pipe(self) -> None:
-        raise BrokenPipeError  # `command.launch` ends as other programs do
+        raise BrokenPipeError  # `launch_command` ends as other programs do
 
 
 def open_console() -> Console:

@@ -14,7 +14,7 @@ from optuna.trial import Trial
 from lightsweep.core import signals
 from lightsweep.core.errors import ConfigError, Interrupted, RunFailed
 from lightsweep.core.text import Wait
-from lightsweep.sweeper.executors.slot import Slot
+from lightsweep.sweeper.executors import Slot
 from lightsweep.sweeper.job import Job, JobResult, JobState
 from lightsweep.sweeper.trial_queue import TrialQueue
 from lightsweep.sweeper.trial_run import TrialRun
@@ -67,14 +67,12 @@ class Stop:
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        before = {signum: signal.signal(signum, self.request) for signum in (signal.SIGINT, signal.SIGTERM)}
-        try:
+        with signals.keeping_handlers():
+            for signum in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(signum, self.request)
             if (lost := signals.received()) is not None:  # before this, where a library did not pass it on
                 self.request(lost)
             yield
-        finally:
-            for signum, handler in before.items():
-                signal.signal(signum, handler)
 
 
 class Controller:

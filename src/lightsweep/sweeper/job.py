@@ -1,4 +1,4 @@
-"""A job of a sweep: what it is to do, what it knows of its trial while it runs, and how it ended."""
+"""A job of a sweep: what it is to do, what it knows of its trial while it runs, how it is run, and how it ended."""
 
 import json
 import logging
@@ -6,25 +6,30 @@ import math
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from contextvars import ContextVar
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, TypeGuard
+from typing import Any, Protocol
 
-from omegaconf import DictConfig
+from hydra.core import utils as hydra_utils
+from hydra.core.plugins import Plugins
+from hydra.errors import HydraException
+from hydra.types import HydraContext
+from omegaconf import DictConfig, open_dict
+from omegaconf.errors import OmegaConfBaseException
 
 from lightsweep.core.errors import ConfigError, Diverged, Interrupted, RunFailed, StorageLost
-from lightsweep.core.files import read_json, write_atomic
+from lightsweep.core.files import write_atomic
 from lightsweep.core.job_state import JobState, state_of
+from lightsweep.sweeper import best_config
+from lightsweep.sweeper.application import application_of
+from lightsweep.sweeper.portable import FunctionReference
 
 log = logging.getLogger(__name__)
 
-RESULT_FILE = "outcome.json"
 # Attributes of a trial that this program gives a meaning: no job may set them.
-_RESERVED = frozenset(
+RESERVED = frozenset(
     ("lightsweep", "interrupted", "baseline", "retries", "retry_of", "repeat_of", "std", "note", "error", "folder")
 )
-_SENT = frozenset(JobState) - {JobState.LOST, JobState.DETACHED}  # which a job itself may give
-_LARGE = 2**53  # integers below it are exact as floats
 
 
 class Reports(Protocol):
@@ -56,6 +61,10 @@ class Job:
     reports: Reports | None = None
     data: tuple[str, str] | None = None
 
+    @property
+    def hydra_overrides(self) -> list[str]:
+        return [*self.overrides, f"hydra.sweep.subdir='{self.folder}'"]
+
 
 @dataclass(frozen=True)
 class JobResult:
@@ -76,7 +85,7 @@ class JobResult:
 
 
 class TrialContext:
-    """What the running job knows of its trial, and what it hands to the sweeper. Outside of a sweep there is no job.
+    """What the running job knows of its trial, and what it hands to the sweeper.
 
     Args:
         job: None outside of a sweep.
@@ -91,12 +100,13 @@ class TrialContext:
         return self.job.reports if self.job else None
 
     def record(self, facts: Mapping[str, Any]) -> None:
-        """Add facts, numbers or None by name, to the job's result; later ones replace earlier ones.
+        """Add facts, numbers or None by name, to the job's result; later ones replace earlier ones. Outside of a sweep
+        this does nothing.
 
         Raises:
             ValueError: a name is reserved.
         """
-        if taken := sorted(_RESERVED & facts.keys()):
+        if taken := sorted(RESERVED & facts.keys()):
             raise ValueError(f"a trial's facts cannot be called {', '.join(taken)}")
         if self.job is not None:
             self.facts |= facts
@@ -125,7 +135,7 @@ class JobFunction:
         trial = TrialContext(self.job)
         token = _current.set(trial)
         try:
-            result = _run(self.function, cfg, trial)
+            result = _call(self.function, cfg, trial)
         finally:
             _current.reset(token)
         file = Path(HydraConfig.get().runtime.output_dir) / "result.json"
@@ -136,7 +146,7 @@ class JobFunction:
         return result
 
 
-def _run(function: Callable[[DictConfig], Any], cfg: DictConfig, trial: TrialContext) -> JobResult:
+def _call(function: Callable[[DictConfig], Any], cfg: DictConfig, trial: TrialContext) -> JobResult:
     def ended(state: JobState, **details: Any) -> JobResult:
         return JobResult(state, facts={"status": state.value, **trial.facts}, **details)
 
@@ -159,37 +169,58 @@ def _run(function: Callable[[DictConfig], Any], cfg: DictConfig, trial: TrialCon
     return ended(JobState.COMPLETED, value=float(returned))
 
 
-def write_result(result: JobResult, folder: Path) -> None:
-    """Leave a result in the job's folder, for a sweeper on another machine."""
-    write_atomic(folder / RESULT_FILE, json.dumps(asdict(result)) + "\n")
+@dataclass(frozen=True)
+class JobSetup:
+    """What every job of a sweep needs; picklable.
+
+    Args:
+        config: the sweep's composed config.
+        hydra_context: with the execution whitelist, under which the jobs run.
+        function: the job's.
+        preload: modules that a worker imports before its first job.
+        records: names of the files in a job's folder that come back from another machine.
+    """
+
+    config: DictConfig
+    hydra_context: HydraContext
+    function: FunctionReference
+    preload: tuple[str, ...]
+    records: tuple[str, ...]
+
+    @property
+    def folder(self) -> Path:
+        """The sweep's."""
+        return Path(self.config.hydra.sweep.dir).absolute()
 
 
-def read_result(folder: Path) -> JobResult | None:
-    """The result that a job has left; None where there is none yet, or the file is none that a job writes."""
+def prepare_process(setup: JobSetup) -> None:
+    """Make this process, which has run no Hydra yet, ready for jobs."""
+    Plugins.instance()  # finds the plugins, whose configs a job may name
+    hydra_utils.JobRuntime.instance().set("name", setup.config.hydra.job.name)
+
+
+def run_job(setup: JobSetup, job: Job) -> JobResult:
+    """Run one job in this process, as a launcher of Hydra would."""
+    hydra_utils.setup_globals()
     try:
-        content = read_json(folder / RESULT_FILE)
-        result = JobResult(**{**content, "state": JobState(content["state"])})
-    except (OSError, ValueError, TypeError, KeyError):
-        return None
-    return result if _is_plausible(result) else None
-
-
-def _is_plausible(result: JobResult) -> bool:
-    """Whether all parts have the types that `JobFunction` gives them: the folder may be somebody else's."""
-    facts = result.facts
-    known = isinstance(facts, dict) and all(
-        name not in _RESERVED and (fact is None or (isinstance(fact, str) if name == "status" else is_number(fact)))
-        for name, fact in facts.items()
-    )
-    is_finite = is_number(result.value) and math.isfinite(result.value)
-    has_value = is_finite if result.state == JobState.COMPLETED else result.value is None
-    has_text = result.error is None or isinstance(result.error, str)
-    return known and has_value and has_text and type(result.by_signal) is bool and result.state in _SENT
-
-
-def is_number(value: Any) -> TypeGuard[float]:
-    """Whether what a file gave is a number that can be computed with: an integer may have any length there."""
-    return type(value) is float or (type(value) is int and abs(value) < _LARGE)
+        function = setup.function.find()
+        config = setup.hydra_context.config_loader.load_sweep_config(setup.config, job.hydra_overrides)
+        with open_dict(config):
+            config.hydra.job.id = str(job.number)
+            config.hydra.job.num = job.number
+        returned = hydra_utils.run_job(
+            hydra_context=setup.hydra_context,
+            task_function=JobFunction(function, job),
+            config=config,
+            job_dir_key="hydra.sweep.dir",
+            job_subdir_key="hydra.sweep.subdir",
+        )
+        with suppress(OSError, HydraException, OmegaConfBaseException):  # the result does not depend on that
+            loader, application = setup.hydra_context.config_loader, application_of(function)
+            best_config.write_repeat(setup.folder / job.folder, loader, setup.config, config, application)
+        return returned.return_value
+    except Exception as error:  # a folder that cannot be written, a value that cannot be composed
+        return JobResult(JobState.FAILED, error=" ".join(f"{type(error).__name__}: {error}".split()))
 
 
 def last_line(text: str) -> str:

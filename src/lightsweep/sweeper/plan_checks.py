@@ -24,9 +24,9 @@ def check_plan(plan: Plan) -> None:
         HydraException: a key or a choice does not exist.
         ConfigError: a fixed value, the metric, the storage, the sampler or the pruner makes no sense.
     """
-    kind = executors.kind(plan)
+    kind = executors.executor_kind(plan)
     journal.check_study_file(plan.storage_key, plan.address.url, workers=kind in ("workers", "launcher"))
-    executors.check(plan)
+    executors.check_executor(plan)
     if kind == "workers":  # jobs of a cluster have memory elsewhere
         memory.check_processes("hydra.sweeper.n_jobs", min(plan.settings.n_jobs, plan.settings.n_trials))
     plan.application.check_space(plan.space, plan.metric)

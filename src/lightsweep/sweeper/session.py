@@ -15,7 +15,7 @@ from lightsweep.core.errors import Interrupted, RunFailed
 from lightsweep.core.paths import check_links
 from lightsweep.sweeper import confirmation, executors, opening, plan_checks, points, view
 from lightsweep.sweeper.controller import Controller, Limits
-from lightsweep.sweeper.executors.slot import Executor
+from lightsweep.sweeper.executors import Executor
 from lightsweep.sweeper.fixed import StudyData
 from lightsweep.sweeper.job import Job, JobResult
 from lightsweep.sweeper.leaderboard import Publisher
@@ -38,7 +38,7 @@ def run(plan: Plan) -> float:
     typed = plan.space.fixed
     plan, study, n_trials = opening.open_study(plan)
     queue = TrialQueue(study, plan.address, n_trials=n_trials, retries=plan.settings.retries)
-    executor = executors.make(plan, n_trials)
+    executor = executors.open_executor(plan, n_trials)
     if kept := plan.space.fixed[len(typed) :]:
         view.View().say(f"the study keeps what it was begun with: {' '.join(kept)}")
     # Where the data may have changed, values of earlier trials do not hold.

@@ -1,19 +1,72 @@
 """Where a sweep's jobs run: warm workers on this machine, jobs of Slurm, tasks of Ray, or another launcher of Hydra."""
 
-import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from lightsweep.core import checks
 from lightsweep.core.errors import ConfigError
+from lightsweep.core.memory import available_cores
 from lightsweep.sweeper import best_config
-from lightsweep.sweeper.executors.slot import Executor
+from lightsweep.sweeper.job import Job, JobResult, JobSetup
 from lightsweep.sweeper.plan import Plan
 from lightsweep.sweeper.portable import reference
-from lightsweep.sweeper.worker import JobSetup
+
+if TYPE_CHECKING:
+    from lightsweep.sweeper.executors.schedulers import Scheduler
+
+
+class Slot:
+    """One job at a time: `start`, then `poll` until a result comes."""
+
+    is_inline = False  # jobs run in the sweeper's own process, and `start` returns when they have ended
+
+    def start(self, job: Job) -> None:
+        raise NotImplementedError
+
+    def poll(self) -> JobResult | None:
+        """The job's result, once; None while it runs and when there is no job."""
+        raise NotImplementedError
+
+    def is_starting(self) -> bool:
+        """Whether what jobs run in is not ready yet: a job that is started now would wait for that."""
+        return False
+
+    def waitables(self) -> list[Any]:
+        """Objects for `multiprocessing.connection.wait` that become ready when there may be a result, or the slot is no
+        longer starting; none where the slot has to be polled."""
+        return []
+
+    def stop(self) -> None:
+        """Ask the running job to end in order. Called by a signal's handler."""
+
+    def kill(self) -> None:
+        """Wait no longer for the running job."""
+
+    def close(self) -> None:
+        """Release what the slot alone uses."""
+
+
+@dataclass(frozen=True)
+class Executor:
+    """Where a sweep's jobs run.
+
+    Args:
+        slots: one job each at a time.
+        has_job: whether a job of this folder, with these overrides if any are given, was started by an earlier sweeper
+            and goes on, or has ended meanwhile.
+        close: releases what the slots share.
+    """
+
+    slots: Sequence[Slot]
+    has_job: Callable[..., bool] = lambda folder, overrides=None: False
+    close: Callable[[], None] = lambda: None
+
 
 _SUBMITIT = {"submitit_slurm": "slurm", "submitit_local": "local"}
 
 
-def kind(plan: Plan) -> str:
+def executor_kind(plan: Plan) -> str:
     """What the jobs run on: workers, inline, ray, slurm, local (submitit's jobs on this machine) or launcher."""
     launcher = plan.config.hydra.runtime.choices.get("hydra/launcher", "basic")
     executor = plan.settings.executor
@@ -28,31 +81,29 @@ def kind(plan: Plan) -> str:
     return "inline" if plan.settings.n_jobs == 0 else "workers"
 
 
-def check(plan: Plan) -> None:
+def check_executor(plan: Plan) -> None:
     """See that the executor can run a trial, before the study is begun.
 
     Raises:
         ConfigError: a package is missing, there is no such cluster, or it would refuse the jobs as they are set.
     """
-    which = kind(plan)
+    which = executor_kind(plan)
     if plan.settings.on_interrupt == "leave" and which not in ("slurm", "local"):
         raise ConfigError("hydra.sweeper.on_interrupt=leave needs hydra/launcher=submitit_slurm: other jobs end")
     if which in ("slurm", "local"):
-        from lightsweep.sweeper.executors import submitit_jobs
-
-        submitit_jobs.check(plan, which)
+        _scheduler(plan, which).check()
     elif which == "ray":
-        from lightsweep.sweeper.executors import ray_connection
+        from lightsweep.sweeper.executors.ray_connection import check_ray
 
-        ray_connection.check(plan)
+        check_ray(plan)
     elif which == "launcher":
         backend = plan.config.hydra.launcher.get("backend", "loky")
         checks.choice("hydra.launcher.backend", backend, ("loky", "multiprocessing"))
 
 
-def make(plan: Plan, n_trials: int) -> Executor:
+def open_executor(plan: Plan, n_trials: int) -> Executor:
     """The executor of a sweep."""
-    which, n_jobs = kind(plan), max(1, plan.settings.n_jobs)
+    which, n_jobs = executor_kind(plan), max(1, plan.settings.n_jobs)
     setup = JobSetup(
         plan.config,
         plan.context,
@@ -61,21 +112,27 @@ def make(plan: Plan, n_trials: int) -> Executor:
         (*plan.application.records, best_config.REPEAT),
     )
     if which in ("slurm", "local"):
-        from lightsweep.sweeper.executors import submitit_jobs
+        from lightsweep.sweeper.executors.job_queue import JobQueue, QueueSlot
 
-        return submitit_jobs.make(plan, which, setup)
+        queue = JobQueue(_scheduler(plan, which), setup, leave=plan.settings.on_interrupt == "leave")
+        return Executor([QueueSlot(queue) for _ in range(n_jobs)], has_job=queue.has_job)
     if which == "ray":
-        from lightsweep.sweeper.executors import ray_tasks
+        from lightsweep.sweeper.executors.ray_tasks import open_ray
 
-        return ray_tasks.make(plan, setup)
+        return open_ray(plan, setup)
+    from lightsweep.sweeper.executors.local_jobs import InlineSlot, WorkerSlot, open_launcher
+
     if which == "launcher":
-        from lightsweep.sweeper.executors import launcher
-
-        return launcher.make(setup, plan.function, n_jobs)
-    from lightsweep.sweeper.executors.workers import InlineSlot, WorkerSlot
-
+        return open_launcher(setup, plan.function, n_jobs)
     if which == "inline":
         return Executor([InlineSlot(setup)])
-    threads = max(1, len(os.sched_getaffinity(0)) // n_jobs)
+    threads = max(1, available_cores() // n_jobs)
     workers = min(n_jobs, n_trials)  # more would import torch for nothing
     return Executor([WorkerSlot(setup, index=index, threads=threads) for index in range(workers)])
+
+
+def _scheduler(plan: Plan, which: str) -> "Scheduler":
+    from lightsweep.sweeper.executors.schedulers import LocalProcesses, Slurm
+
+    scheduler = Slurm if which == "slurm" else LocalProcesses
+    return scheduler(plan.config.hydra.launcher, plan.folder.absolute())

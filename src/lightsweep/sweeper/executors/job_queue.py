@@ -1,58 +1,57 @@
-"""The jobs of a cluster that a sweep has on their way.
+"""The jobs that a sweep has submitted to a scheduler.
 
-What a job comes to is a file in its folder, `outcome.json`: a sweeper that was killed and is started again finds the
-jobs that it had submitted, in `job.json`, and waits for them.
+A job's result is a file in its folder: a sweeper that was killed and is started again finds the jobs that it had
+submitted, and waits for them.
 """
 
 import secrets
-import signal
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
-from lightsweep.core import files
+from lightsweep.core import files, signals
 from lightsweep.core.errors import RunFailed
-from lightsweep.core.files import read_regular
 from lightsweep.core.paths import is_inside
 from lightsweep.core.text import Wait
-from lightsweep.sweeper.executors import job_marks
-from lightsweep.sweeper.executors.cluster import DONE, FAULT, NO_FAULT, RUNNING, UNKNOWN, Cluster, State
-from lightsweep.sweeper.executors.job_marks import Mark
-from lightsweep.sweeper.executors.node import NodeJob
-from lightsweep.sweeper.executors.slot import Slot
-from lightsweep.sweeper.job import RESULT_FILE, Job, JobResult, JobState, read_result
-from lightsweep.sweeper.reports import FileReports, Mailbox
-from lightsweep.sweeper.worker import JobSetup
+from lightsweep.sweeper.executors import Slot, cluster_jobs
+from lightsweep.sweeper.executors.cluster_jobs import (
+    ClusterJob,
+    FileReportReader,
+    FileReports,
+    JobFile,
+    JobStatus,
+    Phase,
+)
+from lightsweep.sweeper.executors.schedulers import Scheduler
+from lightsweep.sweeper.job import Job, JobResult, JobSetup, JobState
 
 _LOOK_EVERY = 5.0  # seconds between two questions to the scheduler
 _SLOW_DISK = 20.0  # seconds after a job's end that its last file may need to be seen here
 _SETTLED = 15.0  # seconds after which a job that could be put back into the queue was not
 _UNKNOWN = 60.0  # seconds after its submission that a scheduler may not know a job
 _SCHEDULERS_LINES = ("srun: ", "slurmstepd", "submitit ")  # of a log
-_PATIENCE = 300.0  # seconds that a submission is tried again
+_SUBMIT_FOR = 300.0  # seconds that a submission is tried again
 _TRY_AGAIN = 5.0  # seconds
 
 
 @dataclass
 class _Submission:
-    """A job on its way.
+    """A job that is submitted, or is to be.
 
     Args:
         job: as the sweeper has it, with the study's own reports.
-        mailbox: None where the job reports nothing.
+        reader: None where the job reports nothing.
         job_id: None until it is submitted.
         log: its file, relative to the sweep's folder if it is in it.
         ours: false where only a file says so, and a result is there: the scheduler is not asked, nor told to end it.
-        token: by which the job knows that it is the one of its folder.
+        token: by which the job knows that its folder is its own.
         ended: when the scheduler first said so.
     """
 
     job: Job
     folder: Path
-    mailbox: Mailbox | None
+    reader: FileReportReader | None
     job_id: str | None = None
     log: str = ""
     ours: bool = True
@@ -60,70 +59,75 @@ class _Submission:
     submitted: float = field(default_factory=time.monotonic)
     ended: float | None = None
 
+    def with_log(self, result: JobResult) -> JobResult:
+        return replace(result, error=f"{result.error} (log: {self.log or 'unknown'})")
 
-class Queue:
-    """The jobs of a sweep's slots: submits together what is handed in together, and asks for all at once.
+
+class JobQueue:
+    """The jobs of a sweep's slots: submits together what is added together, and asks for all at once.
 
     Args:
-        folder: the sweep's.
         leave: let jobs go on when the sweep is interrupted.
     """
 
-    def __init__(self, cluster: Cluster, place: JobSetup, folder: Path, *, leave: bool) -> None:
-        self.cluster, self.place, self.folder, self.leave = cluster, place, folder, leave
+    def __init__(self, scheduler: Scheduler, setup: JobSetup, *, leave: bool) -> None:
+        self.scheduler, self.setup, self.folder, self.leave = scheduler, setup, scheduler.folder, leave
         self._waiting: list[_Submission] = []
         self._running: list[_Submission] = []
-        self._states: dict[str, State] = {}
+        self._statuses: dict[str, JobStatus] = {}
         self._next_look = self._next_try = self._next_cancel = 0.0
         self._refused, self._queued = Wait(), Wait()
         self._stopped = self._killed = self._cancelled = False
 
     def has_job(self, folder: Path, overrides: Sequence[str] | None = None) -> bool:
-        """Whether a job of this folder was submitted, by a sweeper that is gone: it runs, or has left its outcome.
+        """Whether an earlier sweeper submitted a job of this folder: it runs, or has left its result.
 
         Args:
             overrides: that it must have. One with others is cancelled: its folder is to be another one's.
         """
         for each in (folder, *sorted(folder.glob("seed-*"))):
-            found = self._found(each)
+            found = self._find(each)
             if found is None:
-                job_marks.withdraw(each)
+                cluster_jobs.withdraw_job(each)
                 continue
-            if overrides is None or found.overrides == list(overrides):
+            content, ours = found
+            if overrides is None or content.overrides == list(overrides):
                 return True
-            if found.ours:
-                self.cluster.cancel([found.job_id])
+            if ours and content.job_id is not None:
+                self.scheduler.cancel([content.job_id])
         return False
 
-    def hand_in(self, job: Job) -> _Submission:
+    def add(self, job: Job) -> _Submission:
         """A job to be submitted; one that was submitted before is waited for."""
         folder = self.folder / job.folder
-        submission = _Submission(job, folder, Mailbox(folder, job.reports) if job.reports else None)
-        if (found := self._found(folder)) is None:
+        added = _Submission(job, folder, FileReportReader(folder, job.reports) if job.reports else None)
+        if (found := self._find(folder)) is None:
             files.set_aside(folder)  # a new job has none, unless somebody made it
+            self._waiting.append(added)
         else:
-            submission.job_id, submission.log, submission.ours = found.job_id, found.log, found.ours
-        (self._waiting if found is None else self._running).append(submission)
-        return submission
+            content, added.ours = found
+            added.job_id, added.log = content.job_id, content.log
+            self._running.append(added)
+        return added
 
-    def outcome(self, job: _Submission) -> JobResult | None:
+    def result(self, submission: _Submission) -> JobResult | None:
         """How a job ended; None while it has not.
 
         Raises:
             RunFailed: the scheduler takes no jobs.
         """
-        self._turn()
-        outcome = self._outcome(job)
-        if outcome is not None:
-            if job.job.kind == "confirmation" and outcome.state != JobState.DETACHED:
-                job_marks.remove(job.folder)  # the next confirmation has other jobs, or runs it again
-            for jobs in (self._waiting, self._running):
-                if job in jobs:
-                    jobs.remove(job)
-        return outcome
+        self._update()
+        result = self._result(submission)
+        if result is not None:
+            if submission.job.kind == "confirmation" and result.state != JobState.DETACHED:
+                cluster_jobs.remove_job_file(submission.folder)  # the next one has other jobs, or runs it again
+            for each in (self._waiting, self._running):
+                if submission in each:
+                    each.remove(submission)
+        return result
 
     def stop(self) -> None:
-        """The sweep was interrupted. Called by a signal's handler: the work is left to the next turn."""
+        """The sweep was interrupted. Called by a signal's handler: the work is left to the next update."""
         self._stopped = True
 
     def kill(self) -> None:
@@ -131,7 +135,7 @@ class Queue:
         self._killed = True
         self._cancelled = False  # once more
 
-    def _turn(self) -> None:
+    def _update(self) -> None:
         if self._stopped:
             self._cancel()
         elif self._waiting and time.monotonic() >= self._next_try:
@@ -139,167 +143,142 @@ class Queue:
         ids = self._ids()
         if ids and time.monotonic() >= self._next_look:
             self._next_look = time.monotonic() + (1.0 if self._stopped else _LOOK_EVERY)
-            self._states = self.cluster.states(ids) or self._states
-            self._say_what_is_waited_for([self._states[each] for each in ids if each in self._states])
-
-    def _say_what_is_waited_for(self, states: Sequence[State]) -> None:
-        reasons = [state.why for state in states if state.kind == RUNNING and state.why]
-        if reasons and len(reasons) == len(states):
-            self._queued.still(f"{self.cluster.name} to begin {len(reasons)} jobs ({reasons[0]})")
-        else:
-            self._queued.over()
+            self._statuses = self.scheduler.states(ids) or self._statuses
+            known = [self._statuses[each] for each in ids if each in self._statuses]
+            reasons = [status.reason for status in known if status.phase == Phase.ACTIVE and status.reason]
+            if reasons and len(reasons) == len(known):
+                self._queued.still(f"{self.scheduler.name} to begin {len(reasons)} jobs ({reasons[0]})")
+            else:
+                self._queued.over()
 
     def _ids(self) -> list[str]:
         """Of the jobs that run."""
-        return [str(job.job_id) for job in self._running if job.ours]
+        return [str(each.job_id) for each in self._running if each.ours]
 
     def _submit(self) -> None:
         jobs = []
-        for job in self._waiting:
-            job.folder.mkdir(parents=True, exist_ok=True)
-            self._mark(job)  # before it is submitted: a job whose folder has another mark does not begin
-            sent = replace(job.job, reports=FileReports(str(job.folder)) if job.mailbox else None)
-            jobs.append(NodeJob(self.place, sent, str(job.folder), job.token))
+        for each in self._waiting:
+            each.folder.mkdir(parents=True, exist_ok=True)
+            self._write_job_file(each)  # before it is submitted: a job does not begin where the file is another's
+            sent = replace(each.job, reports=FileReports(str(each.folder)) if each.reader else None)
+            jobs.append(ClusterJob(self.setup, sent, str(each.folder), each.token))
         try:
-            with _without_signals():  # Ctrl-C is for the sweeper: it would end the command that submits, too
-                ids = self.cluster.submit(jobs)
+            with signals.blocking_interrupts():  # Ctrl-C is for the sweeper, not for the command that submits
+                ids = self.scheduler.submit(jobs)
         except Exception as error:  # submitit's own, a scheduler that does not answer, a limit on jobs
             self._wait_or_raise(" ".join(str(error).split()))
             return
         self._refused.over()
-        for job, new_id in zip(self._waiting, ids, strict=True):
-            job.job_id = new_id
-            job.submitted = time.monotonic()
-            log = self.cluster.log(new_id)
-            job.log = str(log.relative_to(self.folder) if log.is_relative_to(self.folder) else log)
-            self._mark(job)
+        for each, job_id in zip(self._waiting, ids, strict=True):
+            log = self.scheduler.log(job_id)
+            each.job_id, each.submitted = job_id, time.monotonic()
+            each.log = str(log.relative_to(self.folder) if log.is_relative_to(self.folder) else log)
+            self._write_job_file(each)
         self._running += self._waiting
         self._waiting = []
 
-    def _mark(self, job: _Submission) -> None:
-        overrides = list(job.job.overrides)
-        job_marks.write(Mark(self.cluster.name, job.job_id, job.log, overrides, job.token), job.folder)
+    def _write_job_file(self, each: _Submission) -> None:
+        content = JobFile(self.scheduler.name, each.job_id, each.log, list(each.job.overrides), each.token)
+        cluster_jobs.write_job_file(content, each.folder)
 
     def _wait_or_raise(self, reason: str) -> None:
         self._next_try = time.monotonic() + _TRY_AGAIN
-        if self._refused.seconds > _PATIENCE:
-            raise RunFailed(f"{self.cluster.name} took no job for {_PATIENCE:.0f} s ({reason})")
-        self._refused.still(f"{self.cluster.name} to take jobs ({reason}), at most {_PATIENCE:.0f} s")
+        if self._refused.seconds > _SUBMIT_FOR:
+            raise RunFailed(f"{self.scheduler.name} took no job for {_SUBMIT_FOR:.0f} s ({reason})")
+        self._refused.still(f"{self.scheduler.name} to take jobs ({reason}), at most {_SUBMIT_FOR:.0f} s")
 
     def _cancel(self) -> None:
         if self._cancelled or time.monotonic() < self._next_cancel:
             return
         ids = self._ids()
-        if ids and not self.leave and not self.cluster.cancel(ids):
+        if ids and not self.leave and not self.scheduler.cancel(ids):
             self._next_cancel = time.monotonic() + 1.0
             return
         self._cancelled = True
-        if ids and self.leave:
-            print(f"left {_jobs(ids)} to run: the same command takes the results", flush=True)
-        elif ids:
-            print(f"cancelled {_jobs(ids)}", flush=True)
+        jobs = f"{len(ids)} job{'s' * (len(ids) > 1)} ({', '.join(ids)})"
+        if ids:
+            print(
+                f"left {jobs} to run: the same command takes the results" if self.leave else f"cancelled {jobs}",
+                flush=True,
+            )
 
-    def _outcome(self, job: _Submission) -> JobResult | None:
-        if job.job_id is None:
+    def _result(self, submission: _Submission) -> JobResult | None:
+        if submission.job_id is None:
             return JobResult(JobState.INTERRUPTED, error="it was not submitted yet") if self._stopped else None
-        written = read_result(job.folder)
-        if job.mailbox is not None:
-            job.mailbox.empty()  # after the look at the outcome: no report may come later than that
+        written = cluster_jobs.read_result(submission.folder)
+        if submission.reader is not None:
+            submission.reader.deliver()  # after the look at the result: no report may come later than that
         if written is not None and written.state != JobState.INTERRUPTED:
-            return _with_log(written, job) if written.state.is_failure else written
+            return submission.with_log(written) if written.state.is_failure else written
         if self._stopped and self.leave:
             return JobResult(JobState.DETACHED)
         if self._killed and not self._cancelled:
-            print(f"{self.cluster.name} did not cancel the job {job.job_id}: it goes on", flush=True)
+            print(f"{self.scheduler.name} did not cancel the job {submission.job_id}: it goes on", flush=True)
             return JobResult(JobState.DETACHED)
         if self._killed:
             return JobResult(JobState.INTERRUPTED, error="cancelled")
-        return self._ended(job, job.job_id, written)
+        return self._result_by_status(submission, submission.job_id, written)
 
-    def _ended(self, job: _Submission, job_id: str, written: JobResult | None) -> JobResult | None:
-        """What the scheduler's word makes of a job that has left no result.
+    def _result_by_status(self, submission: _Submission, job_id: str, written: JobResult | None) -> JobResult | None:
+        """What the scheduler's status makes of a job that has left no final result.
 
         Args:
-            written: its outcome, if it has written that it was interrupted.
+            written: its result, if it has written that it was interrupted.
         """
-        state = self._states.get(job_id) if job.ours else State(DONE)
-        if state is None or state.kind == RUNNING:
-            job.ended = None  # it was put back into the queue
+        status = self._statuses.get(job_id) if submission.ours else JobStatus(Phase.ENDED)
+        if status is None or status.phase == Phase.ACTIVE:
+            submission.ended = None  # it was put back into the queue
             return None
-        job.ended = job.ended or time.monotonic()
-        since_end = time.monotonic() - job.ended
+        submission.ended = submission.ended or time.monotonic()
+        since_end = time.monotonic() - submission.ended
         facts = written.facts if written else {}
-        if state.kind == FAULT:
-            return _with_log(JobResult(JobState.FAILED, error=state.why, facts=facts), job)
-        if state.kind == NO_FAULT:
-            if since_end < _SETTLED and not state.final and not self._stopped:
+        if status.phase == Phase.FAULT:
+            return submission.with_log(JobResult(JobState.FAILED, error=status.reason, facts=facts))
+        if status.phase == Phase.NO_FAULT:
+            if since_end < _SETTLED and not status.is_final and not self._stopped:
                 return None
-            self.cluster.cancel([job_id])  # should it come back all the same
-            return JobResult(JobState.INTERRUPTED, error=state.why, facts=facts)
-        if self._stopped and state.kind != UNKNOWN:
+            self.scheduler.cancel([job_id])  # should it come back all the same
+            return JobResult(JobState.INTERRUPTED, error=status.reason, facts=facts)
+        if status.phase == Phase.UNKNOWN:
+            if time.monotonic() - submission.submitted <= _UNKNOWN or since_end <= _SLOW_DISK:
+                return None
+            return JobResult(JobState.INTERRUPTED, error=f"{self.scheduler.name} knows the job {job_id} no more")
+        if self._stopped:
             return written or JobResult(JobState.INTERRUPTED, error="cancelled")
-        if state.kind == UNKNOWN:
-            if time.monotonic() - job.submitted <= _UNKNOWN or since_end <= _SLOW_DISK:
-                return None
-            return JobResult(JobState.INTERRUPTED, error=f"{self.cluster.name} knows the job {job_id} no more")
-        if since_end < _SLOW_DISK and job.ours:
+        if since_end < _SLOW_DISK and submission.ours:
             return None
-        if written is not None:
-            ended_by = "the job was ended by a signal"
-            return replace(written, error=ended_by, by_signal=False) if written.by_signal else written
-        return _with_log(JobResult(JobState.FAILED, error=_last_line(self.folder / job.log)), job)
+        if written is None:
+            return submission.with_log(JobResult(JobState.FAILED, error=_last_line(self.folder / submission.log)))
+        by_signal = "the job was ended by a signal"
+        return replace(written, error=by_signal, by_signal=False) if written.by_signal else written
 
-    def _found(self, folder: Path) -> "_Found | None":
-        """The job that was submitted for this folder."""
-        mark = job_marks.read(folder)
-        if mark is None or mark.cluster != self.cluster.name or mark.job_id is None:
+    def _find(self, folder: Path) -> tuple[JobFile, bool] | None:
+        """The job that an earlier sweeper submitted for this folder, and whether the scheduler knows it as ours."""
+        content = cluster_jobs.read_job_file(folder)
+        if content is None or content.cluster != self.scheduler.name or content.job_id is None:
             return None
-        ours = self.cluster.is_ours(mark.job_id)
-        if not ours and not (folder / RESULT_FILE).is_file():
+        ours = self.scheduler.is_ours(content.job_id)
+        if not ours and not (folder / cluster_jobs.RESULT_FILE).is_file():
             return None
-        inside = "\0" not in mark.log and is_inside(self.folder / mark.log, self.folder)
-        return _Found(mark.job_id, mark.log if inside else "", mark.overrides, ours)
+        inside = "\0" not in content.log and is_inside(self.folder / content.log, self.folder)
+        return content if inside else replace(content, log=""), ours
 
 
-@dataclass(frozen=True)
-class _Found:
-    """A job that was submitted by a sweeper that is gone.
+class QueueSlot(Slot):
+    """Has one of a queue's jobs at a time."""
 
-    Args:
-        log: empty where it lies in no place of the sweep's.
-        overrides: as the folder has them, of whatever kind.
-        ours: whether the scheduler says so, too.
-    """
-
-    job_id: str
-    log: str
-    overrides: Any
-    ours: bool
-
-
-class JobSlot(Slot):
-    """A place for one of a queue's jobs."""
-
-    def __init__(self, queue: Queue) -> None:
+    def __init__(self, queue: JobQueue) -> None:
         self.queue = queue
-        self.job: _Submission | None = None
+        self.submission: _Submission | None = None
 
     def start(self, job: Job) -> None:
-        self.job = self.queue.hand_in(job)
+        self.submission = self.queue.add(job)
 
     def poll(self) -> JobResult | None:
-        if self.job is None:
-            return None
-        outcome = self.queue.outcome(self.job)
-        if outcome is not None:
-            self.job = None
-        return outcome
-
-    def is_starting(self) -> bool:
-        return False
-
-    def waitables(self) -> list[Any]:
-        return []
+        result = self.queue.result(self.submission) if self.submission else None
+        if result is not None:
+            self.submission = None
+        return result
 
     def stop(self) -> None:
         self.queue.stop()
@@ -307,31 +286,11 @@ class JobSlot(Slot):
     def kill(self) -> None:
         self.queue.kill()
 
-    def close(self) -> None:
-        """The jobs are the scheduler's."""
-
-
-@contextmanager
-def _without_signals() -> Iterator[None]:
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-
-
-def _jobs(ids: Sequence[str]) -> str:
-    return f"{len(ids)} job{'s' * (len(ids) > 1)} ({', '.join(ids)})"
-
-
-def _with_log(outcome: JobResult, job: _Submission) -> JobResult:
-    return replace(outcome, error=f"{outcome.error} (log: {job.log or 'unknown'})")
-
 
 def _last_line(log: Path) -> str:
-    """What a job said at last, rather than what its scheduler says of that."""
+    """The last line that a job printed, rather than its scheduler."""
     try:
-        lines = [line.strip() for line in read_regular(log).splitlines() if line.strip()]
+        lines = [line.strip() for line in files.read_regular(log).splitlines() if line.strip()]
     except (OSError, ValueError):
         lines = []
     own = [line for line in lines if not line.startswith(_SCHEDULERS_LINES)]

@@ -3,26 +3,25 @@
 import importlib.util
 import logging
 import os
-import signal
 import socket
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import chdir, contextmanager
+from collections.abc import Sequence
+from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
 
 import lightsweep
-from lightsweep.core import checks, secrets
+from lightsweep.core import checks, secrets, signals
 from lightsweep.core.errors import ConfigError
 from lightsweep.sweeper.plan import Plan
 from lightsweep.sweeper.portable import search_path
 
-_REACHED = 10.0  # seconds that a cluster's head may take to answer
+_ANSWER_SECONDS = 10.0  # seconds that a cluster's head may take to answer
 
 
-def check(plan: Plan) -> None:
+def check_ray(plan: Plan) -> None:
     """Connect to Ray.
 
     Raises:
@@ -33,16 +32,15 @@ def check(plan: Plan) -> None:
     import ray
 
     _check_wanted(plan)
-    connect(plan)
-    if _address(plan) is None and not has_room(plan, ray.nodes()):
-        needs, there = wanted(plan), ray.cluster_resources()
+    connect_to_ray(plan)
+    if _address(plan) is None and not has_room(wanted(plan), ray.nodes()):
+        needs, there = describe_resources(wanted(plan)), describe_resources(ray.cluster_resources())
         raise ConfigError(
-            f"{_key(plan)}: a trial takes {told(needs)}, and this machine has {told(there)} for Ray"
-            " (RAY_ADDRESS names a cluster)"
+            f"{_key(plan)}: a trial takes {needs}, and this machine has {there} for Ray (RAY_ADDRESS names a cluster)"
         )
 
 
-def connect(plan: Plan) -> None:
+def connect_to_ray(plan: Plan) -> None:
     """Connect to Ray, or start one here; once a process, in its main thread.
 
     Raises:
@@ -52,7 +50,7 @@ def connect(plan: Plan) -> None:
 
     if ray.is_initialized():
         return
-    _probe(_address(plan))
+    _check_answers(_address(plan))
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     settings = {"log_to_driver": False, "logging_level": logging.ERROR, **_launcher(plan, "init")}
     runtime = settings.get("runtime_env") or {}
@@ -61,7 +59,7 @@ def connect(plan: Plan) -> None:
         settings.setdefault("include_dashboard", False)
     try:
         # Ray lets its workers find modules in the working directory, which may be somebody else's.
-        with _own_handlers(), chdir(Path(lightsweep.__file__).parents[1]), warnings.catch_warnings():
+        with signals.keeping_handlers(), chdir(Path(lightsweep.__file__).parents[1]), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             ray.init(**settings)
     except Exception as error:  # a cluster that does not answer, a version of Ray or Python that is another there
@@ -69,11 +67,11 @@ def connect(plan: Plan) -> None:
         raise ConfigError(f"Ray cannot be used on {where}: {' '.join(str(error).split())[:300]}") from error
 
 
-def _probe(address: str | None) -> None:
-    """See that somebody listens: Ray would try for minutes.
+def _check_answers(address: str | None) -> None:
+    """See that a cluster answers: Ray would try for minutes.
 
     Raises:
-        ConfigError: nobody does, or it is no head's address.
+        ConfigError: none does, or it is no head's address.
     """
     if address in (None, "auto", "local"):
         return
@@ -81,7 +79,7 @@ def _probe(address: str | None) -> None:
     if not (host and port.isdecimal()) or "/" in host:
         raise ConfigError(f"RAY_ADDRESS must be HOST:PORT of a cluster's head, seen from a node of it, got {address!r}")
     try:
-        socket.create_connection((host, int(port)), _REACHED).close()
+        socket.create_connection((host, int(port)), _ANSWER_SECONDS).close()
     except (OSError, OverflowError, ValueError) as error:
         raise ConfigError(f"RAY_ADDRESS={address}: no cluster of Ray answers ({error})") from error
 
@@ -89,17 +87,6 @@ def _probe(address: str | None) -> None:
 def _address(plan: Plan) -> str | None:
     """Of the cluster; None for one that is started here."""
     return _launcher(plan, "init").get("address") or os.environ.get("RAY_ADDRESS") or None
-
-
-@contextmanager
-def _own_handlers() -> Iterator[None]:
-    """Ray puts a handler of its own for SIGTERM."""
-    before = {signum: signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for signum, handler in before.items():
-            signal.signal(signum, handler)
 
 
 def _variables() -> dict[str, str]:
@@ -136,7 +123,7 @@ def _check_wanted(plan: Plan) -> None:
     for name in ("num_cpus", "num_gpus"):
         checks.number(f"{_key(plan)}.{name}", wanted(plan).get(name) or 0, "[0, inf)")
     try:
-        ray.remote(**{"max_retries": 0, **wanted(plan)})(connect)
+        ray.remote(**{"max_retries": 0, **wanted(plan)})(connect_to_ray)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"{_key(plan)} cannot be used: {' '.join(str(error).split())[:300]}") from error
 
@@ -145,14 +132,13 @@ def _key(plan: Plan) -> str:
     return "hydra.sweeper.ray" if plan.settings.executor == "ray" else "hydra.launcher.ray.remote"
 
 
-def has_room(plan: Plan, nodes: Sequence[dict[str, Any]]) -> bool:
-    """Whether one of the nodes is large enough for a trial."""
-    options = wanted(plan)
+def has_room(options: dict[str, Any], nodes: Sequence[dict[str, Any]]) -> bool:
+    """Whether one of the nodes is large enough for a task with these options."""
     needs = {"CPU": options.get("num_cpus", 1), "GPU": options.get("num_gpus", 0)}
     return any(all(node["Resources"].get(name, 0.0) >= amount for name, amount in needs.items()) for node in nodes)
 
 
-def told(resources: dict[str, Any]) -> str:
+def describe_resources(resources: dict[str, Any]) -> str:
     cpus = resources.get("num_cpus", resources.get("CPU", 0))
     gpus = resources.get("num_gpus", resources.get("GPU", 0))
     return f"{cpus:g} CPUs and {gpus:g} GPUs"

@@ -1,0 +1,288 @@
+"""Jobs on this machine: in warm worker processes, in this process, or through a launcher of Hydra such as joblib's.
+
+A worker is a process that imports torch and Lightning once, and then runs one job after another.
+"""
+
+import gc
+import importlib
+import logging
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing import parent_process, resource_tracker
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any
+
+from hydra.core.plugins import Plugins
+from omegaconf import DictConfig
+
+from lightsweep.core import signals
+from lightsweep.sweeper.executors import Executor, Slot
+from lightsweep.sweeper.job import Job, JobFunction, JobResult, JobSetup, JobState, last_line, prepare_process, run_job
+
+_READY = "ready"  # a worker's first message, once it has imported what its jobs need
+_LAUNCHER_LOG = "launcher.log"
+
+
+def serve_jobs(connection: Connection, setup: JobSetup, index: int, threads: int) -> None:
+    """A worker's main function: jobs come through the connection, results go back. It ends with its parent."""
+    os.setpgid(0, 0)  # Ctrl-C on the terminal is for the sweeper, which passes it on
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # it was started with it blocked
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    redirect_output(setup.folder / f"worker-{index}.log")
+    prepare_process(setup)
+    _warm_up(setup.preload, index, threads)
+    gc.freeze()  # what is there now stays: the collection after each job need not look at it
+    connection.send(_READY)
+    with suppress(EOFError):
+        while True:
+            connection.send(run_job(setup, connection.recv()))
+            _release_memory()
+
+
+def _release_memory() -> None:
+    """Release what the last trial used: the workers of a GPU share its memory, and each trial measures its own peak."""
+    gc.collect()  # Lightning's objects refer to each other: the last trial's network and data would stay
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    assert parent is not None
+    wait([parent.sentinel])
+    os._exit(1)
+
+
+def _warm_up(modules: Sequence[str], index: int, threads: int) -> None:
+    """The imports that take seconds, before the first job is there."""
+    for module in modules:
+        importlib.import_module(module)
+    torch = sys.modules.get("torch")
+    if torch is None:
+        return
+    torch.set_num_threads(threads)
+    if gpu := share_of_gpus(index, torch.cuda.device_count(), os.environ.get("CUDA_VISIBLE_DEVICES")):
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpu  # before anything has touched CUDA
+
+
+def share_of_gpus(index: int, gpus: int, visible: str | None) -> str | None:
+    """CUDA_VISIBLE_DEVICES of a worker: each takes the next GPU in turn; None where there is none.
+
+    Args:
+        gpus: how many this process could use.
+        visible: CUDA_VISIBLE_DEVICES as it is, which may name some of the machine's only.
+    """
+    if gpus == 0:
+        return None
+    names = [name for name in (visible or "").split(",") if name] or [str(number) for number in range(gpus)]
+    return names[index % gpus]
+
+
+def redirect_output(output: Path) -> None:
+    """Write what this process prints to a file, crashes of C code too: it would tear the sweeper's view apart."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK  # a pipe would wait for a reader
+    try:
+        descriptor = os.open(output, flags, 0o644)
+    except OSError:  # somebody has made something else of it
+        descriptor = os.open(os.devnull, os.O_WRONLY)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+
+
+class WorkerSlot(Slot):
+    """A worker process for this slot alone, so that one that is killed takes no other's trial with it.
+
+    Args:
+        index: of the worker, from 0.
+        threads: for torch in it.
+    """
+
+    def __init__(self, setup: JobSetup, *, index: int, threads: int) -> None:
+        self.setup, self.index, self.threads = setup, index, threads
+        self.connection: Connection
+        self.process: multiprocessing.process.BaseProcess
+        self.is_busy = False
+        self._start_process()
+
+    def start(self, job: Job) -> None:
+        if not self.process.is_alive():
+            self._start_process()
+        self.is_busy = True
+        with suppress(OSError):  # it died just now: `poll` says how
+            self.connection.send(job)
+
+    def poll(self) -> JobResult | None:
+        if not self.is_busy:
+            return None
+        result = self._receive()
+        if result is None and not self.process.is_alive():
+            self.process.join()
+            result = JobResult(JobState.LOST, error=_cause_of_death(self.process.exitcode))
+        self.is_busy = result is None
+        return result
+
+    def is_starting(self) -> bool:
+        if not self.is_ready and self.process.is_alive():
+            self._receive()
+            return not self.is_ready
+        return False  # of one that died `poll` will say how
+
+    def waitables(self) -> list[Any]:
+        return [self.connection, self.process.sentinel] if self.is_busy or self.is_starting() else []
+
+    def stop(self) -> None:
+        if (self.is_busy or not self.is_ready) and self.process.is_alive():
+            self.process.terminate()
+
+    def kill(self) -> None:
+        self.process.kill()
+
+    def close(self) -> None:
+        self.connection.close()  # the worker ends at the end of its input
+        self.process.join(5 if self.is_ready else 0)  # one that still starts does not read yet
+        self.process.kill()
+
+    def _receive(self) -> JobResult | None:
+        """A result that has come; a new process says first that it is ready."""
+        with suppress(EOFError, OSError):
+            while self.connection.poll():
+                message = self.connection.recv()
+                if message != _READY:
+                    return message
+                self.is_ready = True
+        return None
+
+    def _start_process(self) -> None:
+        self.is_ready = False
+        context = multiprocessing.get_context("spawn")
+        self.connection, other_end = context.Pipe()
+        arguments = (other_end, self.setup, self.index, self.threads)
+        self.process = context.Process(target=serve_jobs, args=arguments, daemon=True)
+        before = os.environ.get("OMP_NUM_THREADS")
+        os.environ["OMP_NUM_THREADS"] = str(self.threads)  # read once, when torch is first imported
+        resource_tracker.ensure_running()  # its own start would unblock the signal
+        try:
+            with signals.blocking_interrupts():  # for the child, until it has left the terminal's process group
+                self.process.start()
+        finally:
+            os.environ.pop("OMP_NUM_THREADS")
+            if before is not None:
+                os.environ["OMP_NUM_THREADS"] = before
+        other_end.close()
+
+
+def _cause_of_death(exitcode: int | None) -> str:
+    if exitcode is not None and exitcode < 0:
+        return f"the worker died of {signal.Signals(-exitcode).name}"
+    return f"the worker ended with exit code {exitcode}"
+
+
+class InlineSlot(Slot):
+    """This process, one job after another: for a debugger."""
+
+    is_inline = True
+
+    def __init__(self, setup: JobSetup) -> None:
+        self.setup = setup
+        self.result: JobResult | None = None
+
+    def start(self, job: Job) -> None:
+        self.result = run_job(self.setup, job)
+
+    def poll(self) -> JobResult | None:
+        result, self.result = self.result, None
+        return result
+
+
+@dataclass(frozen=True)
+class _Quiet:
+    """A job's function that prints into a file, where it runs in another process than the sweeper's.
+
+    Args:
+        sweeper: the sweeper's process id.
+    """
+
+    function: Callable[[DictConfig], Any]
+    sweeper: int
+    output: Path
+
+    def __call__(self, cfg: DictConfig) -> Any:
+        if os.getpid() != self.sweeper:
+            redirect_output(self.output)
+        return self.function(cfg)
+
+
+class LauncherSlot(Slot):
+    """A job through a launcher of Hydra: its `launch` blocks, so each slot waits in a thread.
+
+    Args:
+        function: the job's.
+        n_jobs: how many jobs there are at once.
+    """
+
+    def __init__(self, setup: JobSetup, function: Any, n_jobs: int) -> None:
+        self.setup, self.n_jobs = setup, n_jobs
+        self.function = _Quiet(function, os.getpid(), setup.folder / _LAUNCHER_LOG)
+        self.thread: threading.Thread | None = None
+        self.result: JobResult | None = None
+        logging.getLogger("hydra_plugins").setLevel(logging.WARNING)  # the launcher's lines about each job
+
+    def start(self, job: Job) -> None:
+        self.thread = threading.Thread(target=self._launch, args=(job,), daemon=True)
+        self.thread.start()
+
+    def poll(self) -> JobResult | None:
+        result, self.result = self.result, None
+        return result
+
+    def is_running(self) -> bool:
+        return self.thread is not None and self.thread.is_alive()
+
+    def stop(self) -> None:
+        """The job goes on where it is; its trial is marked as interrupted all the same."""
+        if self.is_running():
+            self.result = JobResult(JobState.INTERRUPTED, error="the sweep was interrupted")
+
+    def kill(self) -> None:
+        self.stop()
+
+    def _launch(self, job: Job) -> None:
+        try:
+            launcher: Any = Plugins.instance().instantiate_launcher(
+                config=self.setup.config,
+                hydra_context=self.setup.hydra_context,
+                task_function=JobFunction(self.function, job),
+            )
+            if hasattr(launcher, "joblib"):
+                # A process for each job: Hydra's state is one a process, and joblib would run a single job in ours.
+                own = {"n_jobs": max(2, self.n_jobs), "prefer": "processes", "require": None}
+                launcher.joblib = {**launcher.joblib, **own}
+            returned = launcher.launch([job.hydra_overrides], initial_job_idx=job.number)
+            self.result = returned[0].return_value
+        except Exception as error:  # the launcher's own, such as a process that was killed
+            reason = f"{type(error).__name__}: {last_line(str(error))[:300]}"
+            self.result = JobResult(JobState.FAILED, error=f"{reason} (log: {_LAUNCHER_LOG})")
+
+
+def open_launcher(setup: JobSetup, function: Any, n_jobs: int) -> Executor:
+    """An executor that runs `n_jobs` jobs at once through the launcher of the config."""
+    slots = [LauncherSlot(setup, function, n_jobs) for _ in range(n_jobs)]
+    return Executor(slots, close=lambda: _end_processes(at_once=any(slot.is_running() for slot in slots)))
+
+
+def _end_processes(*, at_once: bool) -> None:
+    """End joblib's processes. Python would wait at its end for the jobs that they still run."""
+    if (loky := sys.modules.get("joblib.externals.loky")) is not None:
+        loky.get_reusable_executor(reuse=True).shutdown(wait=not at_once, kill_workers=at_once)
