@@ -20,8 +20,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 @pytest.fixture
 def command(tmp_path: Path):
     write_cifar10(tmp_path / "data")
-    options = [f"--{name}={tmp_path / name}" for name in ("records", "outputs", "table")]
-    script = [sys.executable, str(ROOT / "scripts" / "reproduce.py"), "b0", *options]
+    arguments = [f"--{name}={tmp_path / name}" for name in ("records", "outputs", "table")]
+    script = [sys.executable, str(ROOT / "scripts" / "reproduce.py"), "b0", *arguments]
     environment = {**os.environ, "LIGHTSWEEP_DATA": str(tmp_path / "data")}
     return {"args": script, "env": environment, "cwd": tmp_path, "text": True}
 

@@ -156,10 +156,8 @@ def test_a_run_that_never_began_has_a_record_with_the_last_line_of_its_log(tmp_p
     failed = records.make_record(row(), 42, tmp_path / "nothing", tmp_path / "log", 2)
     assert failed == {"row": "a1", "seed": 42, "status": "failed", "error": "model.dropout must be in [0, 1), got 2"}
     assert not records.is_finished(failed)
-    assert (
-        cells(format_page(EVERY, NOTHING | {"a1": [failed]}), "A1")[3]
-        == "failed: model.dropout must be in [0, 1), got 2"
-    )
+    row_of_a1 = cells(format_page(EVERY, NOTHING | {"a1": [failed]}), "A1")
+    assert row_of_a1[3] == "failed: model.dropout must be in [0, 1), got 2"
 
 
 @pytest.mark.parametrize(
