@@ -20,17 +20,9 @@ def main(typed: Sequence[str] | None = None) -> int:
 
     comparison = compare_runs([run_folder.find_folder(name) for name in options.runs])
     if options.html is not None:
-<<<<<<< HEAD
         comparison_views.write_page(options.html, comparison)
     comparison_views.print_comparison(comparison)
-    command.say_written(options.html)
-=======
-        from lightsweep.reports.comparison import write_page
-
-        write_page(options.html, comparison)
-    print_comparison(comparison)
     command.print_written(options.html)
->>>>>>> main
     return 0
 
 
