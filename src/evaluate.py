@@ -1,9 +1,8 @@
 """Score a trained network again, on its own data or on other data: python src/evaluate.py RUN."""
 
-import signal
+from lightsweep.app import entry
 
-if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C during the imports: no traceback
+entry.begin(__name__)
 
 import sys
 from pathlib import Path
@@ -46,10 +45,12 @@ def main() -> int:
 
     weights = trained_runs.find_weights(options.run, options.checkpoint)  # before the imports that take seconds
 
+    from lightsweep.app import resolvers
     from lightsweep.core import paths
     from lightsweep.inference import evaluation, predictor, run_data
     from lightsweep.training import checkpoints, trainer
 
+    resolvers.register()
     trainer.quiet_libraries()
     trained = checkpoints.load(weights.checkpoint)
     print(weights.told(trained.epoch), file=sys.stderr)
@@ -78,4 +79,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    command.launch(main)
+    entry.launch_command(main)

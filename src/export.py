@@ -1,9 +1,8 @@
 """Write a trained network as an ONNX file, checked against PyTorch: python src/export.py RUN."""
 
-import signal
+from lightsweep.app import entry
 
-if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C during the imports: no traceback
+entry.begin(__name__)
 
 import sys
 
@@ -37,10 +36,12 @@ def main() -> int:
 
     weights = trained_runs.find_weights(options.run, options.checkpoint)  # before the imports that take seconds
 
+    from lightsweep.app import resolvers
     from lightsweep.core import paths
     from lightsweep.inference import exporting, run_data
     from lightsweep.training import checkpoints, trainer
 
+    resolvers.register()
     trainer.quiet_libraries()
     exporting.require_packages()
     trained = checkpoints.load(weights.checkpoint)
@@ -64,4 +65,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    command.launch(main)
+    entry.launch_command(main)

@@ -1,9 +1,8 @@
 """Classify image files with a trained network: python src/predict.py RUN IMAGE... | FOLDER."""
 
-import signal
+from lightsweep.app import entry
 
-if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C during the imports: no traceback
+entry.begin(__name__)
 
 import sys
 from contextlib import ExitStack
@@ -101,4 +100,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    command.launch(main)
+    entry.launch_command(main)

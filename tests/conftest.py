@@ -16,7 +16,7 @@ from omegaconf import DictConfig
 import train
 from cifar10_files import write_cifar10
 from digits_runs import Run, composed, trained
-from lightsweep.app import cli, command
+from lightsweep.app import entry
 from lightsweep.config import typed
 from lightsweep.core import secrets
 
@@ -87,7 +87,7 @@ def launch(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> It
         monkeypatch.setenv("HYDRA_MAIN_MODULE", "__main__")  # conf/ lies beside src/, as for a script
         code = 0
         try:
-            cli.launch(train.main)
+            entry.launch_app(train.main)
         except SystemExit as end:
             code = end.code
         return Launched(code, *capsys.readouterr())
@@ -109,7 +109,7 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> Call
         monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
         monkeypatch.setattr(sys, "argv", [f"{main.__module__}.py", *map(str, arguments)])
         with pytest.raises(SystemExit) as end:
-            command.launch(main)
+            entry.launch_command(main)
         return Launched(end.value.code, *capsys.readouterr())
 
     return called

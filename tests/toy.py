@@ -16,7 +16,7 @@ from omegaconf import DictConfig
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
-from lightsweep.app import cli, resolvers
+from lightsweep.app import entry, resolvers
 from lightsweep.config import allowlist
 from lightsweep.core.errors import Pruned
 from lightsweep.sweeper.job import current_trial
@@ -56,4 +56,4 @@ def _typed() -> list[str]:
 
 
 if __name__ == "__main__":
-    cli.launch(main)
+    entry.launch_app(main)

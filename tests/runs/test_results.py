@@ -7,7 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from omegaconf import DictConfig
 
+from lightsweep.app.validation import plain_config
 from lightsweep.core.errors import ConfigError, Diverged, Interrupted, RunFailed
 from lightsweep.runs import results
 from lightsweep.runs.metrics import MetricsFile
@@ -21,9 +23,15 @@ KEYS = {
 
 @pytest.fixture
 def record(compose, tmp_path: Path):
-    cfg = compose()
-    metrics = MetricsFile(tmp_path / "metrics.csv")
-    return results.Record(tmp_path, cfg, metrics, kind="run", overrides=["seed=42"], publish=lambda facts: None)
+    return new_record(compose(), tmp_path)
+
+
+def new_record(cfg: DictConfig, folder: Path) -> results.Record:
+    config, metrics = plain_config(cfg), MetricsFile(folder / "metrics.csv")
+    facts = {"kind": "run", "overrides": ["seed=42"]}
+    return results.Record(
+        folder, metrics, monitor=config.monitor, config=config.saved, facts=facts, publish=lambda facts: None
+    )
 
 
 def test_has_every_key_that_others_read(finished) -> None:
@@ -130,6 +138,4 @@ def test_confusion_has_the_true_classes_as_rows() -> None:
 def test_paths_are_those_that_a_resumed_run_has_too(compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     cfg = compose("data=image_folder", "data.root=photos/")
-    metrics = MetricsFile(tmp_path / "metrics.csv")
-    record = results.Record(tmp_path, cfg, metrics, kind="run", overrides=[], publish=lambda facts: None)
-    assert record.config["data"]["root"] == str(tmp_path / "photos")
+    assert new_record(cfg, tmp_path).config["data"]["root"] == str(tmp_path / "photos")

@@ -4,6 +4,7 @@ import os
 import re
 import sys
 from collections.abc import Iterable
+from dataclasses import dataclass, fields
 from datetime import timedelta
 from importlib.util import find_spec
 from typing import Any
@@ -11,12 +12,15 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
-from lightsweep.config import allowlist, build, permissions
+from lightsweep.app import jobs
+from lightsweep.app.jobs import Run
+from lightsweep.config import allowlist, build, permissions, processes
 from lightsweep.core import checks, memory
-from lightsweep.core.errors import ConfigError
+from lightsweep.core.errors import ConfigError, SweepRefused
 from lightsweep.data import folders
-from lightsweep.runs import run_folder
-from lightsweep.runs.metrics import check_monitor
+from lightsweep.runs import run_folder, saved_config
+from lightsweep.runs.metrics import Monitor, check_monitor
+from lightsweep.sweeper.job import current_trial
 from lightsweep.training.rate_range import Range
 
 _NODES = (
@@ -37,6 +41,7 @@ _KEYS = {
     "loss": ("label_smoothing", "l2", "l2_head"),
     "lr_find_range": ("low", "high", "steps"),
 }
+_NOT_SAVED = {"overrides", "run_dir", "resume"}  # in result.json
 _IMAGE_FOLDER = "lightsweep.data.image_folder.ImageFolderDataModule"
 # More than any one machine has cores; a process starts so many in a second. 100,000 crash it.
 _MOST_THREADS = 1024
@@ -60,6 +65,80 @@ _CLUSTER = ("SLURM_NTASKS", "TORCHELASTIC_RUN_ID", "LSB_JOBID", "OMPI_COMM_WORLD
 _INSTEAD_OF_HIDDEN = ("model.width", "model.depth", "model.taper")
 
 
+@dataclass(frozen=True)
+class RunConfig:
+    """A checked config as plain values: the keys of conf/train.yaml that a run uses, each node a dict.
+
+    Args:
+        saved: the whole config as result.json has it.
+    """
+
+    name: str | None
+    seed: int
+    monitor: Monitor
+    data: dict[str, Any]
+    model: dict[str, Any]
+    optimizer: dict[str, Any]
+    scheduler: dict[str, Any]
+    loss: dict[str, Any]
+    callbacks: dict[str, Any]
+    logger: dict[str, Any]
+    trainer: dict[str, Any]
+    lr_find_range: dict[str, Any]
+    lr_find: bool
+    score_with: str
+    test: bool
+    report: bool
+    compile: bool
+    decay_all: bool
+    allow_changed_data: bool
+    init_from: str | None
+    threads: int | None
+    saved: dict[str, Any]
+
+
+def validate(cfg: DictConfig, opened: Run) -> RunConfig:
+    """Check a run's config, and make plain values of it.
+
+    Raises:
+        ConfigError: names the key.
+        SweepRefused: it is wrong with all jobs of a sweep by another sweeper.
+    """
+    checks.require(
+        opened.kind == "run" or not cfg.lr_find,
+        "lr_find",
+        "be false in a grid or a sweep, since it tests one setting",
+        cfg.lr_find,
+    )
+    check_config(cfg, opened.overrides)
+    if current_trial().job:
+        processes.check_single(cfg.trainer, _count_gpus)
+    elif jobs.belongs_to_other_sweeper():
+        try:
+            processes.check_single(cfg.trainer, _count_gpus)
+        except ConfigError as error:
+            raise SweepRefused(str(error)) from error
+    return plain_config(cfg)
+
+
+def plain_config(cfg: DictConfig) -> RunConfig:
+    """A config as plain values, unchecked."""
+    values = {field.name: _plain(cfg[field.name]) for field in fields(RunConfig) if field.name != "saved"}
+    own = _plain(saved_config.own_config(cfg))
+    saved = {key: value for key, value in own.items() if key not in _NOT_SAVED}
+    return RunConfig(**{**values, "monitor": Monitor(**values["monitor"]), "saved": saved})
+
+
+def _plain(value: Any) -> Any:
+    return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+
+
+def _count_gpus() -> int:
+    from torch.cuda import device_count
+
+    return device_count()
+
+
 def check_config(cfg: DictConfig, overrides: list[str]) -> None:
     """Check the root's keys and the trainer's; what is built from the config checks its own.
 
@@ -73,7 +152,8 @@ def check_config(cfg: DictConfig, overrides: list[str]) -> None:
     permissions.check_targets(written)
     _check_own_code(permissions.find_targets(written))
     for key in _NODES:
-        checks.require(isinstance(cfg[key], DictConfig), key, "have keys of its own", cfg[key])
+        if not isinstance(cfg.get(key), DictConfig):
+            raise ConfigError(f"{key} must have keys of its own, got {cfg.get(key)!r}")
     for key, names in _KEYS.items():
         for name in cfg[key]:
             checks.require(name in names, f"{key}.{name}", f"be one of {', '.join(names)}", cfg[key][name])
@@ -118,8 +198,9 @@ def _check_monitors(cfg: DictConfig) -> None:
     check_monitor("monitor", cfg.monitor.metric, cfg.monitor.mode)
     for group in ("callbacks", "logger"):
         for name, node in cfg[group].items():
-            key = f"{group}.{name}"
-            checks.require(isinstance(node, DictConfig), key, f"have keys of its own ('~{key}' removes it)", node)
+            if not isinstance(node, DictConfig):
+                key = f"{group}.{name}"
+                raise ConfigError(f"{key} must have keys of its own ('~{key}' removes it), got {node!r}")
     watching = {f"callbacks.{name}": node for name, node in cfg.callbacks.items()} | {"scheduler": cfg.scheduler}
     for key, node in watching.items():
         if "monitor" in node and "mode" in node:

@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from PIL import Image
 
-from lightsweep.app import cli, resolvers
+from lightsweep.config import messages
 from lightsweep.config import typed as typed_here
 from lightsweep.core import checks
 from lightsweep.core.errors import ConfigError
@@ -74,7 +74,6 @@ def data_settings(weights: Weights, typed: Sequence[str]) -> DataSettings:
     Raises:
         ConfigError: they are not understood.
     """
-    resolvers.register()
     typed_here.declare(typed_here.read(typed))
     try:
         overrides = OverridesParser.create().parse_overrides(list(typed))
@@ -89,7 +88,7 @@ def data_settings(weights: Weights, typed: Sequence[str]) -> DataSettings:
             return _checked(DataSettings(_composed(weights, typed), Path(chosen[-1]).name))
         return _checked(DataSettings(_changed(weights.config, overrides), "" if moved else "changed"))
     except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(f"--data: {cli.describe(error)}") from error
+        raise ConfigError(f"--data: {messages.describe_error(error)}") from error
 
 
 def _checked(settings: DataSettings) -> DataSettings:

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from omegaconf import OmegaConf
 from torch import Tensor, nn
 
 from lightsweep import nets
@@ -31,7 +30,7 @@ def build_network(model: dict[str, Any], input_shape: tuple[int, int, int], num_
     Raises:
         ConfigError: it may not be called, refuses its arguments, or is no network for such data.
     """
-    deferred = build(OmegaConf.create(model), "model", _partial_=True)
+    deferred = build(model, "model", _partial_=True)
     checks.require(isinstance(deferred, partial), "model", "name a network by _target_", model)
     net = finish(deferred, "model", **_objects(deferred, input_shape, num_classes))
     checks.require(isinstance(net, nn.Module), "model", "be a network, a torch.nn.Module", type(net).__name__)

@@ -15,17 +15,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from omegaconf import DictConfig, OmegaConf
 
 from lightsweep.core.errors import ConfigError, Diverged
 from lightsweep.core.files import write_atomic
 from lightsweep.core.job_state import JobState, state_of
 from lightsweep.core.metrics import FINAL_NAMES
 from lightsweep.core.text import spreadsheet_cell
-from lightsweep.runs import saved_config
-from lightsweep.runs.metrics import MetricsFile
+from lightsweep.runs.metrics import MetricsFile, Monitor
 from lightsweep.runs.run_folder import ROOT, is_follower
-from lightsweep.runs.saved_config import own_config
 from lightsweep.training import footprint
 
 FILE = "result.json"
@@ -47,38 +44,29 @@ class Record:
 
     Args:
         folder: the run's.
-        cfg: the run's config.
         metrics: its epochs.
-        kind: run, job (of a grid), trial, seed or confirmation.
-        overrides: what was typed.
+        monitor: the metric by which an epoch is the best.
+        config: the run's own, as plain values.
+        facts: what is known when it begins: kind, name, seed, overrides.
         publish: called with the `TRIAL_FACTS` that are known, whenever the result is written.
     """
 
     def __init__(
         self,
         folder: Path,
-        cfg: DictConfig,
         metrics: MetricsFile,
         *,
-        kind: str,
-        overrides: list[str],
+        monitor: Monitor,
+        config: Mapping[str, Any],
+        facts: Mapping[str, Any],
         publish: Callable[[Mapping[str, Any]], None],
     ) -> None:
-        self.folder, self.metrics, self.monitor, self.publish = folder, metrics, cfg.monitor, publish
+        self.folder, self.metrics, self.monitor, self.publish = folder, metrics, monitor, publish
+        self.config = config
         self.device = torch.device("cpu")
         self.best_epoch: int | None = None
         self.completed = False
-        self.facts: dict[str, Any] = {
-            "kind": kind,
-            "name": saved_config.name_run(cfg.name, overrides) or None,
-            "seed": cfg.seed,
-            "overrides": overrides,
-            "versions": versions(),
-            "git_commit": git_commit(ROOT),
-        }
-        config = OmegaConf.to_container(own_config(cfg), resolve=True)
-        assert isinstance(config, dict)
-        self.config = {key: value for key, value in config.items() if key not in ("overrides", "run_dir", "resume")}
+        self.facts: dict[str, Any] = {**facts, "versions": versions(), "git_commit": git_commit(ROOT)}
 
     def add(self, **facts: Any) -> None:
         self.facts |= facts

@@ -233,7 +233,7 @@ def _durations(trials: Sequence[FrozenTrial]) -> list[float]:
     return [seconds for _, seconds in sorted(spans)]
 
 
-_ADDED = ("hydra.mode=MULTIRUN",)  # by `cli.prepare`, not by the user
+_ADDED = ("hydra.mode=MULTIRUN",)  # by `app.arguments`, not by the user
 
 
 def format_summary(trials: Sequence[FrozenTrial], before: int, seconds: float) -> str:
