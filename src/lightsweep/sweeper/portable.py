@@ -44,7 +44,7 @@ class FunctionReference:
 
 
 class Portable:
-    """A job's function that is pickled as a `Reference`: nothing of ``__main__`` travels.
+    """A job's function that is pickled as a `FunctionReference`, without anything of ``__main__``.
 
     Use it below ``hydra.main``, so that Hydra's launchers get it: they would pickle a script's function with all the
     names that it uses.
