@@ -120,13 +120,15 @@ def _overhead(folder: Path) -> float:
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend
 
+    from lightsweep.sweeper.trials import facts_of
+
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     storage = JournalStorage(JournalFileBackend(str(folder / "study.journal")))
     trials = optuna.load_study(study_name="custom", storage=storage).trials
     durations = []
     for trial in trials:
-        if trial.duration is not None and "seconds" in trial.user_attrs and trial.number >= _cold(trials):
-            work = trial.user_attrs["seconds"] + trial.user_attrs.get("score_seconds", 0.0)
+        if trial.duration is not None and "seconds" in facts_of(trial) and trial.number >= _cold(trials):
+            work = facts_of(trial)["seconds"] + facts_of(trial).get("score_seconds", 0.0)
             durations.append(trial.duration.total_seconds() - work)
     return median(durations) if durations else float("nan")
 
