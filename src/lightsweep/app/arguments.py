@@ -20,7 +20,7 @@ def read_command_line(arguments: list[str]) -> list[str]:
     Raises:
         ConfigError: an argument cannot be read, or may not be typed.
     """
-    loader.install()
+    loader.install(saved_config.read_config)
     _share_search_path()
     mistakes.check_arguments(arguments)
     prepared = prepare_arguments(arguments)
