@@ -1,4 +1,4 @@
-"""Where a sweep's study is, for optuna-dashboard: python scripts/study.py [NAME], without one of the newest sweep."""
+"""Print where a sweep's study is, for optuna-dashboard: python scripts/study.py [NAME] (default: the newest sweep)."""
 
 import sys
 from pathlib import Path

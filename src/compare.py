@@ -14,16 +14,14 @@ from lightsweep.app import command
 def main(typed: Sequence[str] | None = None) -> int:
     options = parser().parse_args(typed)
 
-    from lightsweep.reports import comparing
-    from lightsweep.reports.comparison import print_comparison
+    from lightsweep.reports import comparison_views
+    from lightsweep.reports.comparison import compare_runs
     from lightsweep.runs import run_folder
 
-    comparison = comparing.compare_runs([run_folder.find_folder(name) for name in options.runs])
+    comparison = compare_runs([run_folder.find_folder(name) for name in options.runs])
     if options.html is not None:
-        from lightsweep.reports.comparison import write_page
-
-        write_page(options.html, comparison)
-    print_comparison(comparison)
+        comparison_views.write_page(options.html, comparison)
+    comparison_views.print_comparison(comparison)
     command.print_written(options.html)
     return 0
 

@@ -29,12 +29,12 @@ def steps(monkeypatch) -> list[dict[str, object]]:
     training_step = Classifier.training_step
 
     def watched(self, batch, index: int) -> torch.Tensor:
-        shelf = self.trainer.train_dataloader.shelf
+        store = self.trainer.train_dataloader.store
         places = {part.device.type for part in (*batch, *self.parameters(), *self.buffers())}
         loss = training_step(self, batch, index)
         with torch.no_grad():
             logits = self.net(batch[0])
-        seen.append({"places": places, "images": shelf.images.device.type, "loss": loss, "logits": logits.dtype})
+        seen.append({"places": places, "images": store.images.device.type, "loss": loss, "logits": logits.dtype})
         return loss
 
     monkeypatch.setattr(Classifier, "training_step", watched)
