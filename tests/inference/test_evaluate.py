@@ -48,9 +48,7 @@ def test_equals_result_json_to_the_last_digit_and_leaves_it_alone(finished, copi
     assert "equal to result.json, digit for digit" in done.out
     for part in ("train", "val", "test"):
         content = evaluation(copied / "evaluation", part)
-        assert {
-            f"{part}/{name}": content[name] for name in (metric.name for metric in FINAL)
-        }.items() <= finished.result.items()
+        assert {f"{part}/{metric.name}": content[metric.name] for metric in FINAL}.items() <= finished.result.items()
         written = {path.name for path in (copied / "evaluation" / part).iterdir()}
         assert written == {
             *("evaluation.json", "report.txt", "report.json", "confusion.csv"),
