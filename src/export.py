@@ -45,7 +45,7 @@ def main() -> int:
     trainer.quiet_libraries()
     exporting.require_packages()
     trained = checkpoints.load(weights.checkpoint)
-    print(weights.told(trained.epoch), file=sys.stderr)
+    print(weights.describe(trained.epoch), file=sys.stderr)
     trained.description.require_pixels()
     path = options.output or weights.checkpoint.with_suffix(".onnx")
     if options.output is None and weights.run is not None:
@@ -54,7 +54,7 @@ def main() -> int:
     images = exporting.random_images(trained.description.input_shape)
     real = run_data.sample_images(weights, trained.description)
     if not len(real):
-        print("the run's own data are not at hand: checked on noise alone", file=sys.stderr)
+        print("the run's own data cannot be read at once: checked on noise alone", file=sys.stderr)
     batches = [*images, real] if len(real) else images
     difference = exporting.export_onnx(trained, path, batches, exporting.describe_export(trained, weights))
     print(

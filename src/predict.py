@@ -71,7 +71,7 @@ def main() -> int:
 
     trainer.quiet_libraries()
     trained = checkpoints.load(weights.checkpoint)
-    print(weights.told(trained.epoch), file=sys.stderr)
+    print(weights.describe(trained.epoch), file=sys.stderr)
     trained.description.require_pixels()
     where = choose_hardware(options.device or "auto", trained.precision)
     predictor = Predictor(trained, where, flip=options.tta == "flip")

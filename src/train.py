@@ -16,8 +16,9 @@ import hydra
 from omegaconf import DictConfig
 
 from lightsweep.app import resolvers
+from lightsweep.app.sweeping import TRAINING
 from lightsweep.config import allowlist
-from lightsweep.sweeper.portable import Portable
+from lightsweep.sweeper.application import sweepable
 
 if TYPE_CHECKING:
     from lightsweep.app.jobs import Run
@@ -27,7 +28,7 @@ resolvers.register()
 
 
 @hydra.main(config_path="../conf", config_name="train", execution_whitelist=list(allowlist.HYDRA))
-@Portable
+@sweepable(TRAINING)
 def main(cfg: DictConfig) -> float:
     """One run in its folder; returns the best value of the monitored metric, which is what a sweep optimises."""
     from lightsweep.app import jobs
@@ -78,9 +79,9 @@ def train(config: "RunConfig", opened: "Run") -> float:
             keep_beginning()  # of a run that had only scores to gather
             if fitting.is_global_zero:  # of several processes the first does the rest
                 scores = steps.score(config, record, data, fitting)
-                record.complete()  # before anything is shown: no picture may cost a result
-                trackers.scores(record.facts)
-                steps.show(config, record, data, fitting, scores, trackers)
+                result = record.complete()  # before anything is shown: no picture may cost a result
+                trackers.scores(result.scores)
+                steps.show(config, record, result, data, fitting, scores, trackers)
     return record.best_value
 
 

@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 
 from lightsweep.app.validation import plain_config
 from lightsweep.core.errors import ConfigError, Diverged, Interrupted, RunFailed
+from lightsweep.core.job_state import JobState
 from lightsweep.runs import results
 from lightsweep.runs.metrics import MetricsFile
 
@@ -26,11 +27,17 @@ def record(compose, tmp_path: Path):
     return new_record(compose(), tmp_path)
 
 
-def new_record(cfg: DictConfig, folder: Path) -> results.Record:
+def new_record(cfg: DictConfig, folder: Path) -> results.ResultWriter:
     config, metrics = plain_config(cfg), MetricsFile(folder / "metrics.csv")
     facts = {"kind": "run", "overrides": ["seed=42"]}
-    return results.Record(
-        folder, metrics, monitor=config.monitor, config=config.saved, facts=facts, publish=lambda facts: None
+    return results.ResultWriter(
+        folder,
+        metrics,
+        monitor=config.monitor,
+        config=config.saved,
+        facts=facts,
+        publish=lambda facts: None,
+        hardware=lambda: {"device": "cpu"},
     )
 
 
@@ -112,8 +119,9 @@ def test_the_error_survives_a_disk_that_is_full(record, monkeypatch) -> None:
 
 
 def test_is_json_also_with_numbers_that_json_lacks(record, tmp_path: Path) -> None:
-    record.add(**{"train/loss": math.nan, "deep": {"list": [math.inf, 1.5, (2, -math.inf)]}})
-    record.write("diverged")
+    record.scores["train/loss"] = math.nan
+    record.add(deep={"list": [math.inf, 1.5, (2, -math.inf)]})
+    record.write(JobState.DIVERGED)
     text = (tmp_path / "result.json").read_text()
     result = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
     assert result["train/loss"] is None
@@ -121,11 +129,11 @@ def test_is_json_also_with_numbers_that_json_lacks(record, tmp_path: Path) -> No
 
 
 def test_is_written_whole_or_not_at_all(record, tmp_path: Path) -> None:
-    record.write("completed")
+    record.write(JobState.COMPLETED)
     before = (tmp_path / "result.json").read_text()
     record.add(broken=object())
     with pytest.raises(TypeError):
-        record.write("failed")
+        record.write(JobState.FAILED)
     assert (tmp_path / "result.json").read_text() == before
     assert [file.name for file in tmp_path.iterdir()] == ["result.json"]
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import pytorch_lightning as pl
@@ -10,7 +11,6 @@ from pytorch_lightning.callbacks import Callback, LambdaCallback
 from lightsweep.app.jobs import Run
 from lightsweep.app.validation import RunConfig
 from lightsweep.config.build import build
-from lightsweep.core.job_state import JobState
 from lightsweep.core.seeds import seed_everything
 from lightsweep.data import user_data
 from lightsweep.data.module import ImageDataModule, Traits
@@ -19,7 +19,7 @@ from lightsweep.reports.scored_run import ScoredRun, show_scored_run
 from lightsweep.runs import data_record, run_folder, saved_config
 from lightsweep.runs.data_record import Fingerprint
 from lightsweep.runs.metrics import MetricsFile
-from lightsweep.runs.results import Record
+from lightsweep.runs.results import ResultWriter, RunResult
 from lightsweep.sweeper.job import current_trial
 from lightsweep.training import checkpoints, display, footprint, resuming, scoring, trainer
 from lightsweep.training.callbacks import PruningCallback
@@ -30,9 +30,9 @@ from lightsweep.training.scoring import Objective, Score
 from lightsweep.training.tracking import Trackers
 
 
-def new_record(config: RunConfig, opened: Run) -> Record:
+def new_record(config: RunConfig, opened: Run) -> ResultWriter:
     """What becomes the run's result.json, and in a sweep the facts of its trial."""
-    return Record(
+    return ResultWriter(
         opened.folder,
         MetricsFile(opened.folder / "metrics.csv"),
         monitor=config.monitor,
@@ -44,6 +44,7 @@ def new_record(config: RunConfig, opened: Run) -> Record:
             "overrides": opened.overrides,
         },
         publish=current_trial().record,
+        hardware=footprint.describe_hardware,
     )
 
 
@@ -113,7 +114,7 @@ def callbacks_of_every_run(
     return [LambdaCallback(on_train_start=lambda *_: on_start()), summary, *pruning]
 
 
-def build_trainer(config: RunConfig, opened: Run, record: Record, further: Sequence[Callback]) -> pl.Trainer:
+def build_trainer(config: RunConfig, opened: Run, record: ResultWriter, further: Sequence[Callback]) -> pl.Trainer:
     """Lightning's Trainer; the record learns which device it trains on."""
     built = trainer.build_trainer(
         config.trainer,
@@ -125,21 +126,22 @@ def build_trainer(config: RunConfig, opened: Run, record: Record, further: Seque
         further=further,
         in_trial=opened.kind in ("trial", "seed"),
     )
-    record.device = built.strategy.root_device
+    record.hardware = partial(footprint.describe_hardware, built.strategy.root_device)
     return built
 
 
-def score(config: RunConfig, record: Record, data: ImageDataModule, fitting: pl.Trainer) -> dict[str, Score]:
+def score(config: RunConfig, record: ResultWriter, data: ImageDataModule, fitting: pl.Trainer) -> dict[str, Score]:
     """Score the best or the last weights on each part, without augmentation and in the precision of training."""
     started = time.perf_counter()
     trained = checkpoints.load(_chosen_checkpoint(config, record))
-    record.best_epoch = trained.epoch
-    net, scores = trained.net.to(record.device), {}
+    record.scored_epoch = trained.epoch
+    device = fitting.strategy.root_device
+    net, scores = trained.net.to(device), {}
     for part in data.scored_parts(test=config.test):
         scores[part] = scoring.score(
             net,
-            data.eval_loader(part, record.device),
-            device=record.device,
+            data.eval_loader(part, device),
+            device=device,
             num_classes=data.num_classes,
             precision=fitting.precision_plugin.forward_context(),
             keep_probabilities=part != "train",
@@ -151,7 +153,8 @@ def score(config: RunConfig, record: Record, data: ImageDataModule, fitting: pl.
 
 def show(
     config: RunConfig,
-    record: Record,
+    record: ResultWriter,
+    result: RunResult,
     data: ImageDataModule,
     fitting: pl.Trainer,
     scores: dict[str, Score],
@@ -159,11 +162,11 @@ def show(
 ) -> None:
     """Print the scores, and let callbacks draw pictures."""
     of_best = _chosen_checkpoint(config, record).name == run_folder.BEST_CHECKPOINT
-    display.print_scores(record.content(JobState.COMPLETED), record.folder, of_best=of_best)
+    display.print_scores(result, record.folder, of_best=of_best)
     rows, best = record.metrics.rows, record.metrics.best(*config.monitor) or {"epoch": 0}
     scored = ScoredRun(record.folder, rows, best["epoch"], scores, data, fitting.train_dataloader, trackers)
     show_scored_run(scored, fitting.callbacks, report=config.report)  # type: ignore[attr-defined]
 
 
-def _chosen_checkpoint(config: RunConfig, record: Record) -> Path:
+def _chosen_checkpoint(config: RunConfig, record: ResultWriter) -> Path:
     return run_folder.choose_checkpoint(record.folder / "checkpoints", config.score_with)

@@ -24,13 +24,13 @@ class Column(NamedTuple):
     first: bool
 
 
-# What a run is compared by, and where its result.json has it: hp/val_acc, val/acc.
-SCORES = {f"hp/{name.replace('/', '_')}": name for part in PARTS for name in compared_names(part)}
+# The final metrics by which runs are compared: hp/val_acc of val/acc.
+COMPARED = {f"hp/{name.replace('/', '_')}": name for part in PARTS for name in compared_names(part)}
 
 
-def final_scores(facts: Mapping[str, Any]) -> dict[str, float]:
-    """Those of `SCORES` that a result.json holds."""
-    return {name: facts[key] for name, key in SCORES.items() if facts.get(key) is not None}
+def compared_scores(scores: Mapping[str, float]) -> dict[str, float]:
+    """Those of a run's final metrics that are in `COMPARED`, by their names there."""
+    return {name: scores[metric] for name, metric in COMPARED.items() if metric in scores}
 
 
 class Tracker:
@@ -46,8 +46,8 @@ class Tracker:
     def start(self, params: Mapping[str, Any], columns: Mapping[str, Column]) -> None:
         self.logger.log_hyperparams(dict(params))
 
-    def scores(self, facts: Mapping[str, Any]) -> None:
-        self.logger.log_metrics(final_scores(facts), step=1)
+    def scores(self, scores: Mapping[str, float]) -> None:
+        self.logger.log_metrics(compared_scores(scores), step=1)
 
     def figure(self, name: str, path: Path, epoch: int) -> None:
         """A PNG file."""
@@ -88,9 +88,9 @@ class Trackers:
         for tracker in self.each:
             tracker.start(params, columns)
 
-    def scores(self, facts: Mapping[str, Any]) -> None:
-        """Hand on the final scores among the facts of a result.json."""
-        self._all("the scores", lambda tracker: tracker.scores(facts))
+    def scores(self, scores: Mapping[str, float]) -> None:
+        """Hand on the final metrics by name, ``val/acc``."""
+        self._all("the scores", lambda tracker: tracker.scores(scores))
 
     def figure(self, name: str, path: Path, epoch: int) -> None:
         """Hand on a PNG file."""
