@@ -20,7 +20,7 @@ def read_command_line(arguments: list[str]) -> list[str]:
     Raises:
         ConfigError: an argument cannot be read, or may not be typed.
     """
-    loader.install()
+    loader.install(saved_config.read_config)
     _share_search_path()
     mistakes.check_arguments(arguments)
     prepared = prepare_arguments(arguments)
@@ -57,7 +57,7 @@ def prepare_arguments(arguments: list[str]) -> list[str]:
         return arguments if multirun or sweep in (None, "null") else [*arguments, "hydra.mode=MULTIRUN"]
     if multirun or sweep not in (None, "null"):
         raise ConfigError("resume goes on with one run, it cannot be swept (drop -m)")
-    folder = run_folder.find_run(resumed.strip("'\""))
+    folder = run_folder.find_resumable(resumed.strip("'\""))
     quoted = QuotedString(str(folder), Quote.single).with_quotes()
     own = saved_config.read_config(folder)
     others = [argument for argument in arguments if _key(argument) not in ("resume", "hydra.run.dir")]
