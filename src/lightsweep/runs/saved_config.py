@@ -160,10 +160,10 @@ def add_missing_keys(node: DictConfig, defaults: Mapping[str, Any] | None = None
         defaults = default_arguments().get(target, {}) if target.startswith("lightsweep.") else {}
     for name in defaults.keys() - node.keys():
         node[name] = defaults[name]
-    for key in node:
-        child = None if OmegaConf.is_interpolation(node, key) or OmegaConf.is_missing(node, key) else node[key]
-        if isinstance(child, DictConfig):
-            add_missing_keys(child)
+    plain: Any = OmegaConf.to_container(node, resolve=False)
+    for name, value in plain.items():
+        if isinstance(value, dict):  # an interpolation is a text
+            add_missing_keys(node[name])
 
 
 _MOST = 60  # letters, and bytes of a folder's name, which has time and job beside it
