@@ -4,7 +4,6 @@ import os
 import re
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
 from datetime import timedelta
 from importlib.util import find_spec
 from typing import Any
@@ -14,12 +13,13 @@ from omegaconf import DictConfig, OmegaConf
 
 from lightsweep.app import jobs
 from lightsweep.app.jobs import Run
-from lightsweep.config import allowlist, build, permissions, processes
+from lightsweep.app.run_config import RunConfig, plain_config
+from lightsweep.config import allowlist, build, permissions
 from lightsweep.core import checks, memory
 from lightsweep.core.errors import ConfigError, SweepRefused
 from lightsweep.data import folders
-from lightsweep.runs import run_folder, saved_config
-from lightsweep.runs.metrics import Monitor, check_monitor
+from lightsweep.runs import run_folder
+from lightsweep.runs.metrics import check_monitor
 from lightsweep.sweeper.job import current_trial
 from lightsweep.training.rate_range import Range
 
@@ -41,7 +41,6 @@ _KEYS = {
     "loss": ("label_smoothing", "l2", "l2_head"),
     "lr_find_range": ("low", "high", "steps"),
 }
-_NOT_SAVED = {"overrides", "run_dir", "resume"}  # in result.json
 _IMAGE_FOLDER = "lightsweep.data.image_folder.ImageFolderDataModule"
 # More than any one machine has cores; a process starts so many in a second. 100,000 crash it.
 _MOST_THREADS = 1024
@@ -65,38 +64,6 @@ _CLUSTER = ("SLURM_NTASKS", "TORCHELASTIC_RUN_ID", "LSB_JOBID", "OMPI_COMM_WORLD
 _INSTEAD_OF_HIDDEN = ("model.width", "model.depth", "model.taper")
 
 
-@dataclass(frozen=True)
-class RunConfig:
-    """A checked config as plain values: the keys of conf/train.yaml that a run uses, each node a dict.
-
-    Args:
-        saved: the whole config as result.json has it.
-    """
-
-    name: str | None
-    seed: int
-    monitor: Monitor
-    data: dict[str, Any]
-    model: dict[str, Any]
-    optimizer: dict[str, Any]
-    scheduler: dict[str, Any]
-    loss: dict[str, Any]
-    callbacks: dict[str, Any]
-    logger: dict[str, Any]
-    trainer: dict[str, Any]
-    lr_find_range: dict[str, Any]
-    lr_find: bool
-    score_with: str
-    test: bool
-    report: bool
-    compile: bool
-    decay_all: bool
-    allow_changed_data: bool
-    init_from: str | None
-    threads: int | None
-    saved: dict[str, Any]
-
-
 def validate(cfg: DictConfig, opened: Run) -> RunConfig:
     """Check a run's config, and make plain values of it.
 
@@ -112,25 +79,13 @@ def validate(cfg: DictConfig, opened: Run) -> RunConfig:
     )
     check_config(cfg, opened.overrides)
     if current_trial().job:
-        processes.check_single(cfg.trainer, _count_gpus)
+        jobs.check_one_process(cfg.trainer, _count_gpus)
     elif jobs.belongs_to_other_sweeper():
         try:
-            processes.check_single(cfg.trainer, _count_gpus)
+            jobs.check_one_process(cfg.trainer, _count_gpus)
         except ConfigError as error:
             raise SweepRefused(str(error)) from error
     return plain_config(cfg)
-
-
-def plain_config(cfg: DictConfig) -> RunConfig:
-    """A config as plain values, unchecked."""
-    values = {field.name: _plain(cfg[field.name]) for field in fields(RunConfig) if field.name != "saved"}
-    own = _plain(saved_config.own_config(cfg))
-    saved = {key: value for key, value in own.items() if key not in _NOT_SAVED}
-    return RunConfig(**{**values, "monitor": Monitor(**values["monitor"]), "saved": saved})
-
-
-def _plain(value: Any) -> Any:
-    return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
 
 
 def _count_gpus() -> int:
