@@ -104,7 +104,7 @@ def keeping_handlers() -> Iterator[None]:
 
 @contextmanager
 def restoring() -> Iterator[None]:
-    """Raise `Interrupted` instead of any error that ends the block after a signal: libraries, as OmegaConf, turn it into
+    """Raise `Interrupted` instead of any error that ends the block after a signal: libraries (OmegaConf) turn it into
     their own errors."""
     try:
         yield
