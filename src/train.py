@@ -22,7 +22,7 @@ from lightsweep.sweeper.application import sweepable
 
 if TYPE_CHECKING:
     from lightsweep.app.jobs import Run
-    from lightsweep.app.validation import RunConfig
+    from lightsweep.app.run_config import RunConfig
 
 resolvers.register()
 

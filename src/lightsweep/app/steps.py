@@ -9,7 +9,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback, LambdaCallback
 
 from lightsweep.app.jobs import Run
-from lightsweep.app.validation import RunConfig
+from lightsweep.app.run_config import RunConfig
 from lightsweep.config.build import build
 from lightsweep.core.seeds import seed_everything
 from lightsweep.data import user_data

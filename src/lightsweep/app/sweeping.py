@@ -219,9 +219,9 @@ def _check_trainers(plan: "Plan", in_this_process: bool) -> None:
 
 
 def _check_one_process(config: DictConfig, in_this_process: bool) -> None:
-    from lightsweep.config import processes
+    from lightsweep.app import jobs
 
-    processes.check_single(config.trainer, lambda: _gpus_of_job(in_this_process))
+    jobs.check_one_process(config.trainer, lambda: _gpus_of_job(in_this_process))
 
 
 def _gpus_of_job(in_this_process: bool) -> int:
