@@ -109,7 +109,8 @@ def _composed(weights: Weights, typed: Sequence[str]) -> DictConfig:
 
 
 def _changed(cfg: DictConfig, overrides: Sequence[Override]) -> DictConfig:
-    cfg.data = saved_config.add_missing_keys_of("data", cfg.get("data"))
+    if isinstance(cfg.get("data"), DictConfig):
+        saved_config.add_missing_keys(cfg.data)
     OmegaConf.set_struct(cfg, True)  # a key that is not there is a mistake
     for override in overrides:
         OmegaConf.update(cfg, override.key_or_group, override.value())
