@@ -10,7 +10,7 @@ from lightsweep.config import mistakes
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
-MISTAKES = {"'data.root=/d/My Photos (2024)'"}  # which README.md shows
+MISTAKES = {"'data.root=/d/My Photos (2024)'"}  # which docs/troubleshooting.md shows
 OVERRIDE = re.compile(r"[+~]{0,2}[a-z_]+([./@]\w+)*=\S")
 PATTERN = set("[](){}*?~")  # to bash or zsh
 
