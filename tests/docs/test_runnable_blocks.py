@@ -1,8 +1,8 @@
 """Every block of commands marked as runnable in README.md and docs/ is run, and must end as the page says.
 
 A mark is an HTML comment before the block: ``<!-- runnable -->``, or ``<!-- runnable: exit 1 -->`` where its last
-command must fail. The blocks of a page run in order, in one copy of the repository. A block without a language that follows
-shows what the commands before it print: each of its lines must be printed, in this order; numbers may differ, and ``…``
+command must fail. The blocks of a page run in order, in one copy of the repository. A block without a language that
+follows shows what the commands print: each of its lines must be printed, in this order; numbers may differ, and ``…``
 stands for anything.
 """
 
