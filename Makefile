@@ -1,7 +1,7 @@
 # Each target brings its own environment: .venv is built on first use, and again only when pyproject.toml changes.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo train test test-slow test-services lint format bench reproduce report tensorboard dashboard
+.PHONY: help setup demo train test test-slow test-gpu test-services lint format bench reproduce report tensorboard dashboard
 
 STAMP := .venv/.set-up
 SERVICES := .venv/.services
@@ -32,6 +32,9 @@ test: $(STAMP) ## run the fast tests (ARGS: for pytest)
 
 test-slow: $(STAMP) ## run the slow tests: processes, real training
 	@$(BIN)/python -m pytest -m slow -n auto --dist loadfile $(ARGS)
+
+test-gpu: $(STAMP) ## run the tests that need a GPU, on it
+	@$(BIN)/python -m pytest -m gpu -n 4 $(ARGS)
 
 $(SERVICES): $(STAMP) scripts/services.sh
 	@scripts/services.sh .venv

@@ -21,6 +21,14 @@ from lightsweep.runs import run_folder
 CONF = Path(__file__).resolve().parents[1] / "conf"
 SMALL = ("data=digits", "trainer=cpu", "trainer.max_epochs=2", "model.width=16", "model.depth=1", "logger=none")
 TIMES = ("seconds", "images_per_second")
+EVERYTHING = (
+    "model.bn=true",
+    "model.dropout=0.3",
+    "data.augment.flip=true",
+    "data.augment.crop=1",
+    "data.augment.cutout=2",
+    "data.augment.noise=0.1",
+)
 
 
 @dataclass(frozen=True)
@@ -73,3 +81,24 @@ def trained(folder: Path, *overrides: str, kind: str = "run", shown: bool = Fals
         cfg.callbacks.pop(name, None)
     OmegaConf.save(cfg, folder / run_folder.CONFIG)  # as the callback `ConfigFirst` does
     return Run(folder, train.train(cfg, folder, kind=kind, overrides=list(overrides)))
+
+
+class Stopped(Exception):
+    """As good as a kill: nothing of the epoch is kept."""
+
+
+def stop_in_epoch(epoch: int) -> type:
+    from lightsweep.training.callbacks import Recorder
+
+    class StopsEarly(Recorder):
+        def on_train_batch_end(self, trainer, pl_module, outputs, batch, index) -> None:
+            super().on_train_batch_end(trainer, pl_module, outputs, batch, index)
+            if trainer.current_epoch + 1 == epoch and index == 2:
+                raise Stopped
+
+    return StopsEarly
+
+
+def same(one: dict, other: dict) -> bool:
+    keys = ["train/loss", "train/acc", "val/loss", "val/acc", "test/loss", "test/acc", "best_epoch", "epochs"]
+    return [one[key] for key in keys] == [other[key] for key in keys]

@@ -90,7 +90,14 @@ class ScheduledModule(TrainedModule):
 
 def make_loader(data_dir: str, images: range, batch_size: int, workers: int, *, training: bool) -> DataLoader:
     chosen: Subset = Subset(UncheckedCIFAR10(data_dir, transform=_TO_TENSOR), images)
-    return DataLoader(chosen, batch_size, shuffle=training, drop_last=training, num_workers=workers)
+    return DataLoader(
+        chosen,
+        batch_size,
+        shuffle=training,
+        drop_last=training,
+        num_workers=workers,
+        pin_memory=torch.cuda.is_available(),  # as one does it for a GPU
+    )
 
 
 def make_trainer(folder: str, callbacks: list[pl.Callback], **options: Any) -> pl.Trainer:

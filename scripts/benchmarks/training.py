@@ -20,7 +20,6 @@ from typing import Any
 from benchmarks import common
 
 PLAIN, OURS = "plain loop", "lightsweep"
-TEMPLATES = {"template, 0 workers": 0, "template, 2 workers": 2}
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -33,6 +32,7 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument("--repeats", type=int, default=5, help="rounds that are measured; one more goes before them")
     parser.add_argument("--images", type=int, default=45_000, help="in an epoch; CIFAR-10's training part has 45,000")
     parser.add_argument("--threads", type=int, help="torch's threads (default: torch's own, one per core)")
+    parser.add_argument("--workers", type=int, nargs="+", default=[0, 2], help="of the template's DataLoader, in turns")
     common.add_out(parser, "train")
 
 
@@ -60,7 +60,10 @@ def run(options: Namespace) -> None:
         }
         if options.bf16:
             timed[f"{OURS}, bf16"] = partial(contenders.time_lightsweep, replace(setting, precision="bf16-mixed"), data)
-        timed |= {name: partial(contenders.time_template, setting, workers) for name, workers in TEMPLATES.items()}
+        timed |= {
+            f"template, {workers} workers": partial(contenders.time_template, setting, workers)
+            for workers in options.workers
+        }
         seconds = common.measure_in_turns(timed, options.repeats)
     images = contenders.count_images(data)
     rates = {name: [images / each for each in times] for name, times in seconds.items()}

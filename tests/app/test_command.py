@@ -26,7 +26,7 @@ def test_help_does_not_wait_for_torch(name: str) -> None:
     assert not imported & {"torch", "numpy", "hydra", "PIL", "rich"}
 
 
-LAUNCH = "from lightsweep import command\nimport time\ndef main():\n    {body}\n    return 0\ncommand.launch(main)"
+LAUNCH = "from lightsweep.app import command\nimport time\ndef main():\n    {body}\n    return 0\ncommand.launch(main)"
 
 
 def test_a_reader_that_leaves_is_no_error() -> None:

@@ -52,7 +52,7 @@ def test_others_may_read_it_as_far_as_the_umask_says(tmp_path: Path) -> None:
 KILLED = """
 import os, sys
 from pathlib import Path
-from lightsweep import files
+from lightsweep.core import files
 with files.{how}(Path({path!r})) as temporary:
     temporary.is_dir() or temporary.write_text("half")
     print("written", flush=True)

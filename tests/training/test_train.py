@@ -8,19 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 from omegaconf import OmegaConf
-from pytorch_lightning import Callback
 
+from digits_runs import EVERYTHING, Stopped, same, stop_in_epoch
 from lightsweep.core.errors import ConfigError, Diverged
 from lightsweep.runs.metrics import COLUMNS
-
-EVERYTHING = (
-    "model.bn=true",
-    "model.dropout=0.3",
-    "data.augment.flip=true",
-    "data.augment.crop=1",
-    "data.augment.cutout=2",
-    "data.augment.noise=0.1",
-)
 
 STANDING_STILL = ("optimizer=sgd", "optimizer.lr=1e-12", "trainer.max_epochs=3")  # the first epoch is the best
 
@@ -103,27 +94,6 @@ def test_resuming_gives_what_a_run_that_was_never_stopped_gives(run, monkeypatch
     assert [row["epoch"] for row in resumed.rows] == ["1", "2", "3", "4"]
     assert same(resumed.result, whole.result)
     assert len({row["lr"] for row in whole.rows}) > 1
-
-
-class Stopped(Exception):
-    """As good as a kill: nothing of the epoch is kept."""
-
-
-def stop_in_epoch(epoch: int) -> type[Callback]:
-    from lightsweep.training.callbacks import Recorder
-
-    class StopsEarly(Recorder):
-        def on_train_batch_end(self, trainer, pl_module, outputs, batch, index) -> None:
-            super().on_train_batch_end(trainer, pl_module, outputs, batch, index)
-            if trainer.current_epoch + 1 == epoch and index == 2:
-                raise Stopped
-
-    return StopsEarly
-
-
-def same(one: dict, other: dict) -> bool:
-    keys = ["train/loss", "train/acc", "val/loss", "val/acc", "test/loss", "test/acc", "best_epoch", "epochs"]
-    return [one[key] for key in keys] == [other[key] for key in keys]
 
 
 @pytest.mark.parametrize("schedule", ["constant", "step", "plateau"])
@@ -396,6 +366,17 @@ def test_what_a_resumed_run_cannot_change_is_refused(run, override: str, message
     run("trainer.max_epochs=1")
     with pytest.raises(ConfigError, match=message):
         run("trainer.max_epochs=2", override)
+
+
+def test_a_device_too_small_for_a_resumed_run_is_not_the_checkpoints_fault(run, monkeypatch) -> None:
+    run("trainer.max_epochs=1")
+
+    def exhausted(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 MiB.")
+
+    monkeypatch.setattr("lightsweep.training.classifier.Classifier.on_load_checkpoint", exhausted)
+    with pytest.raises(torch.OutOfMemoryError):
+        run("trainer.max_epochs=2")
 
 
 def test_momentum_begins_in_a_resumed_run_where_it_can(run) -> None:

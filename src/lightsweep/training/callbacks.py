@@ -141,6 +141,13 @@ class WeightAverage(WeightAveraging):
         self.updates = 0  # before the one that is due
         super().__init__(use_buffers=use_buffers, multi_avg_fn=self._average)
 
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        # The network is still on the CPU here. An average left there would copy all weights off the GPU each step.
+        self._device = trainer.strategy.root_device
+        super().setup(trainer, pl_module, stage)
+        if self._average_model is not None:  # torch reads its count twice an update: the CPU would wait for a GPU
+            self._average_model.n_averaged = self._average_model.n_averaged.cpu()
+
     def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:
         if step_idx is None or step_idx < self.start:
             return False

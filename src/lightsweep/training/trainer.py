@@ -16,7 +16,7 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch import nn
 
 from lightsweep.config.build import build, config_error
-from lightsweep.core import checks
+from lightsweep.core import checks, memory
 from lightsweep.core.errors import ConfigError, Diverged, Pruned, RunFailed
 from lightsweep.core.text import printable
 from lightsweep.data.module import ImageDataModule
@@ -104,7 +104,8 @@ def fit(trainer: pl.Trainer, classifier: pl.LightningModule, data: ImageDataModu
             batches, interval = trainer.fit_loop.max_batches, trainer.val_check_interval
             rule = f"be at most {batches}, the batches of an epoch"
             raise ConfigError(f"trainer.val_check_interval must {rule}, got {interval}") from error
-        if last.exists() and not _has_begun(trainer):  # nothing was trained: what is there could not be restored
+        # Nothing was trained: what is there could not be restored, where there is memory for it.
+        if last.exists() and not _has_begun(trainer) and not memory.is_exhausted(error):
             raise ConfigError(f"{last} cannot be gone on with ({config_error(error, type(error).__name__)})") from error
         raise
 

@@ -44,7 +44,16 @@ def serve_jobs(connection: Connection, setup: JobSetup, index: int, threads: int
     with suppress(EOFError):
         while True:
             connection.send(run_job(setup, connection.recv()))
-            gc.collect()  # Lightning's objects refer to each other: the last trial's network and data would stay
+            _release_memory()
+
+
+def _release_memory() -> None:
+    """Release what the last trial used: the workers of a GPU share its memory, and each trial measures its own peak."""
+    gc.collect()  # Lightning's objects refer to each other: the last trial's network and data would stay
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
 
 
 def _end_with_parent() -> None:

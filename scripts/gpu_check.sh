@@ -1,0 +1,122 @@
+#!/usr/bin/env bash
+# What only a GPU can show, in under eight minutes: scripts/gpu_check.sh FOLDER [--only STEP,...] [--tiny]
+#   tests   the tests marked gpu
+#   bench   images a second of training, beside a plain loop and the usual template, in float32 and bfloat16
+#   sweep   trials a minute of one worker and of eight that share the GPU, on CIFAR-10
+#   best    experiment=best_mlp_gpu for two minutes
+# FOLDER gets results.json, results.txt and logs.tar.gz. LIGHTSWEEP_DATA names a CIFAR-10; else images are generated.
+# --tiny: the same in small, on the CPU, to see that the script works. PYTHON names the interpreter.
+set -uo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+folder= steps=tests,bench,sweep,best tiny=
+while (($#)); do
+  case $1 in
+    --only) steps=$2; shift ;;
+    --tiny) tiny=1 ;;
+    -*) echo "unknown option $1" >&2; exit 2 ;;
+    *) folder=$1 ;;
+  esac
+  shift
+done
+folder=${folder:-${OUT:?name a folder for the results}}
+python=${PYTHON:-python3}
+mkdir -p "$folder"
+folder=$(realpath "$folder")
+work=$(mktemp -d)
+logs=$work/logs
+mkdir "$logs"
+trap 'rm -rf "$work"' EXIT
+export PYTHONUNBUFFERED=1
+unset LIGHTSWEEP_OUTPUTS LIGHTSWEEP_STORAGE
+[ -n "${LIGHTSWEEP_DATA:-}" ] || unset LIGHTSWEEP_DATA
+
+if [ "$tiny" ]; then
+  export LIGHTSWEEP_GPU_CHECK_DEVICE=cpu OMP_NUM_THREADS=1
+  on=(trainer.accelerator=cpu threads=1)
+else
+  on=()
+fi
+
+step() { # NAME SECONDS COMMAND...: its output in NAME.log, its end in steps.tsv; a failure stops nothing
+  local name=$1 most=$2 started code since=$SECONDS
+  shift 2
+  started=$(date +%s.%N)
+  printf '%s: %s\n' "$name" "$*" | tee "$logs/$name.log"
+  timeout --kill-after=10 "$most" "$@" >>"$logs/$name.log" 2>&1
+  code=$?
+  printf '%s\t%s\t%s\t%s\n' "$name" "$code" "$started" "$(date +%s.%N)" >>"$logs/steps.tsv"
+  printf '%s ended with %s after %s s\n' "$name" "$code" "$((SECONDS - since))"
+  [ "$name" = facts ] || tail -n 12 "$logs/$name.log"
+  collect
+}
+
+collect() { # after each step: what is there is not lost when time runs out. Checkpoints stay behind
+  (cd "$work" && find sweep-* best -name '*.csv' -o -name '*.log' -o -name result.json) 2>/dev/null |
+    (cd "$work" && xargs -r cp --parents -t "$logs")
+  "$python" scripts/gpu_results.py "$logs" "$folder" || true
+  tar -czf "$folder/logs.tar.gz" -C "$work" logs
+}
+
+generated() { # images in CIFAR-10's format, where no real ones are named
+  "$python" - "$work/data" <<'PYTHON'
+import sys
+from pathlib import Path
+sys.path[:0] = ["scripts", "src"]
+from benchmarks import training
+Path(sys.argv[1]).mkdir()
+training.write_batch_files(Path(sys.argv[1]), 45_000)
+PYTHON
+  export LIGHTSWEEP_DATA=$work/data
+}
+
+run_tests() {
+  if [ "$tiny" ]; then
+    step tests 120 env -u LIGHTSWEEP_DATA "$python" -m pytest -q -m gpu -p no:cacheprovider -n 0 --junitxml="$logs/tests.xml" \
+      tests/gpu/test_gpu_training.py -k "on_the_device or range_test"
+  else
+    step tests 220 env -u LIGHTSWEEP_DATA "$python" -m pytest -q -m gpu -p no:cacheprovider -n 4 --dist worksteal \
+      --tb=short --durations=10 --junitxml="$logs/tests.xml" tests/gpu
+  fi
+}
+
+run_bench() {
+  local size=(--device cuda --epochs 3 --repeats 3 --workers 8)
+  [ "$tiny" ] && size=(--images 450 --epochs 1 --repeats 1 --workers 0 --threads 1)
+  step bench 130 env -u LIGHTSWEEP_DATA "$python" scripts/benchmark.py train --bf16 "${size[@]}" --out "$logs/bench.json"
+  [ "$tiny" ] || step bench-bf16 110 env -u LIGHTSWEEP_DATA "$python" scripts/benchmark.py train \
+    --precision bf16-mixed --device cuda --epochs 3 --repeats 3 --workers 8 --out "$logs/bench-bf16.json"
+}
+
+run_sweep() { # JOBS
+  local size=(hydra.sweeper.n_trials=16 trainer.max_epochs=5)
+  [ "$tiny" ] && size=(hydra.sweeper.n_trials=2 trainer.max_epochs=1 data.limit=200)
+  step "sweep-$1" 120 "$python" src/train.py sweep=mlp trainer=gpu logger=none hydra/sweeper/pruner=none \
+    "${on[@]}" "${size[@]}" "hydra.sweeper.n_jobs=$1" "hydra.sweep.dir=$work/sweep-$1"
+}
+
+run_best() {
+  local size=(+trainer.max_time=00:00:02:00)
+  [ "$tiny" ] && size=(trainer.max_epochs=2 data.limit=300 data.batch_size=64 model.width=16 model.depth=1 scheduler.warmup=0)
+  step best 200 "$python" src/train.py experiment=best_mlp_gpu "${on[@]}" "${size[@]}" "hydra.run.dir=$work/best"
+}
+
+step facts 60 bash -c 'nvidia-smi; nproc; free -g; git rev-parse HEAD; '"$python"' -m pip list' || true
+for each in ${steps//,/ }; do
+  case $each in
+    tests) run_tests ;;
+    bench) run_bench ;;
+    sweep | best)
+      [ -v LIGHTSWEEP_DATA ] || generated
+      if [ "$each" = best ]; then run_best; else
+        workers=8
+        [ "$tiny" ] && workers=2
+        run_sweep "$workers"
+        run_sweep 1
+      fi
+      ;;
+    *) echo "unknown step $each" >&2; exit 2 ;;
+  esac
+done
+cat "$folder/results.txt"
+"$python" scripts/gpu_results.py --failed "$folder"
