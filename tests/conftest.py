@@ -13,6 +13,7 @@ import pytest
 import torch
 from omegaconf import DictConfig
 
+import composing
 import train
 from cifar10_files import write_cifar10
 from digits_runs import Run, composed, trained
@@ -21,6 +22,7 @@ from lightsweep.config import typed
 from lightsweep.core import secrets
 
 torch.set_num_threads(1)
+composing.install()
 
 
 @pytest.hookimpl(wrapper=True)
@@ -75,11 +77,11 @@ class Launched:
 
 @pytest.fixture
 def launch(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> Iterator[Callable[..., Launched]]:
-    """Run train.py's command line in this process; gives its exit code and what it printed."""
+    """Run the command line of train.py, or of another `main`, in this process; gives its exit code and its output."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
 
-    def launched(*arguments: str) -> Launched:
+    def launched(*arguments: str, main: Callable[..., object] = train.main) -> Launched:
         monkeypatch.setattr(sys, "argv", ["train.py", *arguments])
         monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
         for name in (secrets.VARIABLE, "PYTHONPATH", "PYTHONSAFEPATH"):  # which a command sets
@@ -87,7 +89,7 @@ def launch(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> It
         monkeypatch.setenv("HYDRA_MAIN_MODULE", "__main__")  # conf/ lies beside src/, as for a script
         code = 0
         try:
-            cli.launch(train.main)
+            cli.launch(main)
         except SystemExit as end:
             code = end.code
         return Launched(code, *capsys.readouterr())

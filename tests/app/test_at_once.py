@@ -74,6 +74,7 @@ def test_what_is_trusted_already_stays_in_what_to_set(monkeypatch: pytest.Monkey
     assert "x; rm" not in allowlist.describe_trust("x; rm -r")  # a name from somebody else's config is pasted nowhere
 
 
+@pytest.mark.slow
 def test_a_best_config_holds_in_any_folder(launch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_folder(tmp_path / "few images", count=20)
     monkeypatch.chdir(tmp_path)

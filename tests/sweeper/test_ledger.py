@@ -400,7 +400,7 @@ def test_books_are_kept_while_they_are_renewed(tmp_path: Path, kind: str) -> Non
     assert [trial.state for trial in ledger.trials()] == [TrialState.COMPLETE] * 25
 
 
-def test_a_trial_in_this_process_does_not_keep_the_lease_from_being_renewed(tiny_sweep, monkeypatch) -> None:
+def test_a_trial_in_this_process_does_not_keep_the_lease_from_being_renewed(toy_sweep, monkeypatch) -> None:
     """The loop has no turn while a trial runs with n_jobs=0."""
     monkeypatch.setattr("lightsweep.sweeper.leases.RENEW_EVERY", 0.05)
     renewed: list[float] = []
@@ -420,6 +420,6 @@ def test_a_trial_in_this_process_does_not_keep_the_lease_from_being_renewed(tiny
 
     monkeypatch.setattr(TrialQueue, "renew", watched)
     monkeypatch.setattr(local_jobs, "run_job", timed)
-    assert tiny_sweep("hydra.sweeper.n_trials=2").code == 0
+    assert toy_sweep("hydra.sweeper.n_trials=2").code == 0
     for begun, over in running:
         assert sum(begun < moment < over for moment in renewed) >= 2

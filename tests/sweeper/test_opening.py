@@ -19,8 +19,8 @@ from lightsweep.sweeper.storage import Address, connect
 
 
 @pytest.fixture
-def sweep(tiny_sweep):
-    return tiny_sweep
+def sweep(toy_sweep):
+    return toy_sweep
 
 
 @pytest.mark.parametrize(
