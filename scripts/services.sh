@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# scripts/services.sh VENV: what the tests of schedulers, databases and browsers need beside Python's packages for
-# development: Debian's packages (as root; else it says which are missing) and the extras of this project.
+# scripts/services.sh VENV: what the tests of schedulers, databases and browsers need in addition to Python's development
+# packages: Debian's packages (as root; else it says which are missing) and the extras of this project.
 set -euo pipefail
 venv=$1
 

@@ -31,5 +31,5 @@ elif uv=$venv/bin/uv && [[ ! -x $uv ]]; then
     }
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check uv
 fi
-# Compiled now, the first command need not: without it every start takes seconds longer where Python may not write.
+# Compiled here, and not by the first command: where Python may not write, every start would take seconds longer.
 "$uv" pip install --quiet --compile-bytecode --python "$venv/bin/python" --editable '.[dev]'

@@ -5,10 +5,10 @@
 #   export LIGHTSWEEP_STORAGE=postgresql://user:password@host/db
 #   mkdir -p outputs; sbatch --array=1-8 scripts/slurm_sweep.sh sweep=mlp hydra.sweeper.n_trials=200
 #
-# The variable names a database that all nodes reach; the arguments go to src/train.py. (An address as the first argument
-# does as well, and shows its password to everybody who lists the jobs.) A task that is killed or runs out
-# of time loses nothing: its trial is asked for again by another task, 60 seconds later. The outputs folder must be on a
-# file system that the nodes share.
+# The variable names a database that all nodes reach; the arguments go to src/train.py. (An address as the first
+# argument works too, and shows its password to everybody who lists the jobs.) A task that is killed or runs out of time
+# loses nothing: another task retries its trial, 60 seconds later. The outputs folder must be on a file system that the
+# nodes share.
 #SBATCH --job-name=lightsweep
 #SBATCH --nodes=1
 #SBATCH --ntasks=1
@@ -25,5 +25,5 @@ if [[ ${1:-} == *://* ]]; then
 fi
 : "${LIGHTSWEEP_STORAGE:?must be the address of a database, postgresql://host/db}"
 cd "${SLURM_SUBMIT_DIR:-$(dirname "${BASH_SOURCE[0]}")/..}"
-# exec: the signal that Slurm sends a minute before the end reaches the sweeper, which closes its books.
+# exec: the signal that Slurm sends a minute before the end reaches the sweeper, which ends in order.
 exec .venv/bin/python src/train.py hydra.sweeper.n_jobs=1 "$@"

@@ -1,11 +1,11 @@
-"""Where a sweep's study is, for optuna-dashboard: python scripts/study.py [NAME], without one of the newest sweep."""
+"""Print where a sweep's study is, for optuna-dashboard: python scripts/study.py [NAME] (default: the newest sweep)."""
 
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
-from lightsweep.app import command
+from lightsweep.app import entry
 from lightsweep.runs import run_folder
 
 
@@ -15,4 +15,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    command.launch(main)
+    entry.launch_command(main)

@@ -1,8 +1,8 @@
-"""Write a part of CIFAR-10 as photographs of all sizes in class folders: python scripts/write_photos.py [FOLDER].
+"""Write a part of CIFAR-10 as photos of all sizes in class folders: python scripts/write_photos.py [FOLDER].
 
 FOLDER/train/CLASS and FOLDER/test/CLASS: the first class has the most images, each further one fewer than the last.
-Sides of 48 to 96 pixels are drawn for each JPEG file by itself.
-The same images, and the same bytes with one version of Pillow, every time.
+The sides of each JPEG file are drawn from 48 to 96 pixels. The images are the same every time, and so are the bytes
+with one version of Pillow.
 """
 
 import os
@@ -26,15 +26,15 @@ def main() -> None:
     parser = ArgumentParser(description=str(__doc__).splitlines()[0])
     data_dir = default_data_dir()
     parser.add_argument("folder", metavar="FOLDER", nargs="?", type=Path, default=data_dir / NAME, help="(%(default)s)")
-    parser.add_argument("--data-dir", type=Path, default=data_dir, help="where CIFAR-10 lies (%(default)s)")
+    parser.add_argument("--data-dir", type=Path, default=data_dir, help="folder of CIFAR-10 (%(default)s)")
     options = parser.parse_args()
     if options.folder.exists():
-        parser.error(f"FOLDER must not be there yet, got {options.folder}")
+        parser.error(f"FOLDER must not exist yet, got {options.folder}")
     print(f"{write(options.folder, options.data_dir):,} images in {options.folder}")
 
 
 def default_data_dir() -> Path:
-    """As conf/train.yaml has it."""
+    """As in conf/train.yaml."""
     return Path(os.environ.get("LIGHTSWEEP_DATA") or ROOT / "data")
 
 
@@ -47,7 +47,7 @@ def write_once() -> None:
 
 
 def write(folder: Path, data_dir: Path) -> int:
-    """Write all of it, or nothing; how many files that are."""
+    """Write all of it, or nothing. Returns the number of files."""
     data = _read(data_dir)
     unfinished = folder.with_name(f".{folder.name}.{os.getpid()}")
     written = 0
@@ -65,7 +65,7 @@ def write(folder: Path, data_dir: Path) -> int:
 def sizes(largest: int, classes: int) -> list[int]:
     """Images of each class, from the largest down to a tenth of it in equal ratios."""
     ratio = SMALLEST ** (1 / max(1, classes - 1))
-    return [round(largest * ratio**place) for place in range(classes)]
+    return [round(largest * ratio**number) for number in range(classes)]
 
 
 def _read(data_dir: Path):

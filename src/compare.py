@@ -1,9 +1,8 @@
 """Runs side by side: python src/compare.py RUN RUN ... prints what differs; --html FILE writes a page."""
 
-import signal
+from lightsweep.app import entry
 
-if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C during the imports: no traceback
+entry.begin(__name__)
 
 import argparse
 from collections.abc import Sequence
@@ -15,17 +14,15 @@ from lightsweep.app import command
 def main(typed: Sequence[str] | None = None) -> int:
     options = parser().parse_args(typed)
 
-    from lightsweep.reports import comparing
-    from lightsweep.reports.comparison import print_comparison
+    from lightsweep.reports import comparison_views
+    from lightsweep.reports.comparison import compare_runs
     from lightsweep.runs import run_folder
 
-    comparison = comparing.compare_runs([run_folder.find_folder(name) for name in options.runs])
+    comparison = compare_runs([run_folder.find_folder(name) for name in options.runs])
     if options.html is not None:
-        from lightsweep.reports.comparison import write_page
-
-        write_page(options.html, comparison)
-    print_comparison(comparison)
-    command.say_written(options.html)
+        comparison_views.write_page(options.html, comparison)
+    comparison_views.print_comparison(comparison)
+    command.print_written(options.html)
     return 0
 
 
@@ -44,4 +41,4 @@ def parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    command.launch(main)
+    entry.launch_command(main)

@@ -1,9 +1,8 @@
 """Score a trained network again, on its own data or on other data: python src/evaluate.py RUN."""
 
-import signal
+from lightsweep.app import entry
 
-if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C during the imports: no traceback
+entry.begin(__name__)
 
 import sys
 from pathlib import Path
@@ -46,13 +45,15 @@ def main() -> int:
 
     weights = trained_runs.find_weights(options.run, options.checkpoint)  # before the imports that take seconds
 
+    from lightsweep.app import resolvers
     from lightsweep.core import paths
     from lightsweep.inference import evaluation, predictor, run_data
     from lightsweep.training import checkpoints, trainer
 
+    resolvers.register()
     trainer.quiet_libraries()
     trained = checkpoints.load(weights.checkpoint)
-    print(weights.told(trained.epoch), file=sys.stderr)
+    print(weights.describe(trained.epoch), file=sys.stderr)
     settings = run_data.data_settings(weights, options.data or [])
     output = options.output or weights.evaluation_folder / settings.label
     if options.output is None:
@@ -60,22 +61,22 @@ def main() -> int:
     folders = {part: evaluation.make_folder(output / part) for part in dict.fromkeys(options.split)}
 
     settings.use_threads()
-    place = predictor.choose_hardware(options.device or settings.device, trained.precision)
+    hardware = predictor.choose_hardware(options.device or settings.device, trained.precision)
     data = run_data.read_data(settings, trained.description)
-    noted = weights.result if settings.own and weights.are_scored else {}
+    trained_scores = weights.result if settings.own and weights.are_scored else {}
     changes = run_data.describe_changes(weights, settings, data)
     facts = {"checkpoint": str(weights.checkpoint), "epoch": trained.epoch, "data": settings.data, "changes": changes}
 
     evaluations = []
     for name, folder in folders.items():
-        evaluations.append(evaluation.evaluate(trained, evaluation.Part(name, data), place, noted))
-        evaluation.write_evaluation(folder, evaluations[-1], place, facts)
+        evaluations.append(evaluation.evaluate(trained, evaluation.Part(name, data), hardware, trained_scores))
+        evaluation.write_evaluation(folder, evaluations[-1], facts)
     evaluation.show_scores(evaluations)
-    for line in evaluation.compare_with_training(evaluations, weights.result, place, changes):
+    for line in evaluation.compare_with_training(evaluations, weights.result, changes):
         print(line)
     print(f"written to {output}")
     return 0
 
 
 if __name__ == "__main__":
-    command.launch(main)
+    entry.launch_command(main)

@@ -1,9 +1,8 @@
 """Write a trained network as an ONNX file, checked against PyTorch: python src/export.py RUN."""
 
-import signal
+from lightsweep.app import entry
 
-if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C during the imports: no traceback
+entry.begin(__name__)
 
 import sys
 
@@ -37,14 +36,16 @@ def main() -> int:
 
     weights = trained_runs.find_weights(options.run, options.checkpoint)  # before the imports that take seconds
 
+    from lightsweep.app import resolvers
     from lightsweep.core import paths
     from lightsweep.inference import exporting, run_data
     from lightsweep.training import checkpoints, trainer
 
+    resolvers.register()
     trainer.quiet_libraries()
     exporting.require_packages()
     trained = checkpoints.load(weights.checkpoint)
-    print(weights.told(trained.epoch), file=sys.stderr)
+    print(weights.describe(trained.epoch), file=sys.stderr)
     trained.description.require_pixels()
     path = options.output or weights.checkpoint.with_suffix(".onnx")
     if options.output is None and weights.run is not None:
@@ -53,7 +54,7 @@ def main() -> int:
     images = exporting.random_images(trained.description.input_shape)
     real = run_data.sample_images(weights, trained.description)
     if not len(real):
-        print("the run's own data are not at hand: checked on noise alone", file=sys.stderr)
+        print("the run's own data cannot be read at once: checked on noise alone", file=sys.stderr)
     batches = [*images, real] if len(real) else images
     difference = exporting.export_onnx(trained, path, batches, exporting.describe_export(trained, weights))
     print(
@@ -64,4 +65,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    command.launch(main)
+    entry.launch_command(main)

@@ -1,9 +1,8 @@
 """Classify image files with a trained network: python src/predict.py RUN IMAGE... | FOLDER."""
 
-import signal
+from lightsweep.app import entry
 
-if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C during the imports: no traceback
+entry.begin(__name__)
 
 import sys
 from contextlib import ExitStack
@@ -72,7 +71,7 @@ def main() -> int:
 
     trainer.quiet_libraries()
     trained = checkpoints.load(weights.checkpoint)
-    print(weights.told(trained.epoch), file=sys.stderr)
+    print(weights.describe(trained.epoch), file=sys.stderr)
     trained.description.require_pixels()
     where = choose_hardware(options.device or "auto", trained.precision)
     predictor = Predictor(trained, where, flip=options.tta == "flip")
@@ -101,4 +100,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    command.launch(main)
+    entry.launch_command(main)

@@ -1,9 +1,8 @@
 """Compare many runs: python src/report.py [PATHS ...] prints a leaderboard; --html FILE writes a page."""
 
-import signal
+from lightsweep.app import entry
 
-if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C during the imports: no traceback
+entry.begin(__name__)
 
 import argparse
 import sys
@@ -17,13 +16,13 @@ from lightsweep.core.paths import CONF, OUTPUTS
 def main(typed: Sequence[str] | None = None) -> int:
     options = parser().parse_args(typed)
 
-    from lightsweep.reports import columns, export, filtering, finding, table, terminal
+    from lightsweep.reports import columns, filtering, finding, table, table_text
     from lightsweep.runs import run_folder
 
     paths = [run_folder.find_folder(str(name)) for name in options.paths or [_outputs()]]
     found = finding.find_runs(paths)
     chosen = finding.mark_baselines(finding.fold_seeds(found.runs))
-    known = table.columns_of(chosen)
+    known = columns.list_columns(chosen)
     if options.filter is not None:
         fits = filtering.parse_filter(options.filter, known)
         chosen = [run for run in chosen if fits(run)]
@@ -38,19 +37,19 @@ def main(typed: Sequence[str] | None = None) -> int:
 
         overview.write_page(options.html, found, parts, paths, storage=options.storage)
     content = {
-        "csv": lambda: export.format_csv(parts),
-        "markdown": lambda: export.format_markdown(parts),
-        "json": lambda: export.format_json(parts, found.broken),
+        "csv": lambda: table_text.format_csv(parts),
+        "markdown": lambda: table_text.format_markdown(parts),
+        "json": lambda: table_text.format_json(parts, found.broken),
     }
     wanted = {name: make for name, make in content.items() if getattr(options, name) is not None}
     for name, make in wanted.items():
         _write(getattr(options, name), make())
     if "-" in [getattr(options, name) for name in wanted]:
-        for line in terminal.describe_problems(found):
+        for line in table_text.describe_problems(found):
             print(line, file=sys.stderr)
     else:
-        terminal.print_report(found, parts, most=options.top)
-    command.say_written(options.html, *(getattr(options, name) for name in wanted))
+        table_text.print_report(found, parts, most=options.top)
+    command.print_written(options.html, *(getattr(options, name) for name in wanted))
     return 0
 
 
@@ -117,12 +116,12 @@ class _Paths(argparse.Action):
 
 
 def _wanted(table, options: argparse.Namespace, known: Sequence[str]):
-    from lightsweep.reports import columns
+    from lightsweep.reports.columns import resolve_column
     from lightsweep.reports.table import sort_runs
 
     rows = list(table.runs)
     if options.sort is not None:
-        rows = sort_runs(table, columns.resolve_column(options.sort, known, option="--sort"), reverse=options.reverse)
+        rows = sort_runs(table, resolve_column(options.sort, known, option="--sort"), reverse=options.reverse)
     elif options.reverse:
         rows.reverse()
     return rows[: options.top]
@@ -149,4 +148,4 @@ def _positive(text: str) -> int:
 
 
 if __name__ == "__main__":
-    command.launch(main)
+    entry.launch_command(main)

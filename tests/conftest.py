@@ -17,7 +17,7 @@ import composing
 import train
 from cifar10_files import write_cifar10
 from digits_runs import Run, composed, trained
-from lightsweep.app import cli, command
+from lightsweep.app import entry
 from lightsweep.config import typed
 from lightsweep.core import secrets
 
@@ -89,7 +89,7 @@ def launch(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> It
         monkeypatch.setenv("HYDRA_MAIN_MODULE", "__main__")  # conf/ lies beside src/, as for a script
         code = 0
         try:
-            cli.launch(main)
+            entry.launch_app(main)
         except SystemExit as end:
             code = end.code
         return Launched(code, *capsys.readouterr())
@@ -111,7 +111,7 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> Call
         monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
         monkeypatch.setattr(sys, "argv", [f"{main.__module__}.py", *map(str, arguments)])
         with pytest.raises(SystemExit) as end:
-            command.launch(main)
+            entry.launch_command(main)
         return Launched(end.value.code, *capsys.readouterr())
 
     return called

@@ -2,9 +2,10 @@
 
 import csv
 import json
+from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
 import train
+from lightsweep.app import jobs
 from lightsweep.config import typed
-from lightsweep.runs import run_folder
+from lightsweep.runs import run_folder, saved_config
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 SMALL = ("data=digits", "trainer=cpu", "trainer.max_epochs=2", "model.width=16", "model.depth=1", "logger=none")
@@ -56,6 +58,11 @@ class Run:
         return torch.load(self.folder / "checkpoints" / name, weights_only=True)
 
 
+def opened(cfg: DictConfig, folder: Path, kind: str, overrides: Sequence[str]) -> jobs.Run:
+    """A run as `jobs.open_run` gives it to train.py."""
+    return jobs.Run(folder, kind, list(overrides), [], partial(saved_config.write_changes, cfg, folder))
+
+
 @cache
 def with_groups(choices: tuple[str, ...]) -> DictConfig:
     with hydra.initialize_config_dir(str(CONF)):
@@ -80,7 +87,7 @@ def trained(folder: Path, *overrides: str, kind: str = "run", shown: bool = Fals
     for name in () if shown else ("figures", "histograms", "graph"):
         cfg.callbacks.pop(name, None)
     OmegaConf.save(cfg, folder / run_folder.CONFIG)  # as the callback `ConfigFirst` does
-    return Run(folder, train.train(cfg, folder, kind=kind, overrides=list(overrides)))
+    return Run(folder, train.run(cfg, opened(cfg, folder, kind, overrides)))
 
 
 class Stopped(Exception):

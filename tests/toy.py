@@ -16,17 +16,18 @@ from omegaconf import DictConfig
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
-from lightsweep.app import cli, resolvers
+from lightsweep.app import entry, resolvers
+from lightsweep.app.sweeping import TRAINING
 from lightsweep.config import allowlist
 from lightsweep.core.errors import Pruned
+from lightsweep.sweeper.application import sweepable
 from lightsweep.sweeper.job import current_trial
-from lightsweep.sweeper.portable import Portable
 
 resolvers.register()
 
 
 @hydra.main(config_path="../conf", config_name="train", execution_whitelist=list(allowlist.HYDRA))
-@Portable
+@sweepable(TRAINING)
 def main(cfg: DictConfig) -> float:
     folder = Path(HydraConfig.get().runtime.output_dir)
     with (folder / "starts").open("a") as file:  # a folder that two runs have used has two lines
@@ -56,4 +57,4 @@ def _typed() -> list[str]:
 
 
 if __name__ == "__main__":
-    cli.launch(main)
+    entry.launch_app(main)

@@ -11,9 +11,10 @@ from omegaconf import DictConfig
 from pytorch_lightning.callbacks import Callback
 from torch.nn import functional as F
 
-import train
 from benchmarks import template
 from benchmarks.common import compose
+from lightsweep.app import steps
+from lightsweep.app.run_config import plain_config
 from lightsweep.config.build import build
 from lightsweep.core.seeds import seed_everything
 from lightsweep.data.module import ImageDataModule
@@ -104,13 +105,20 @@ def count_images(data: ImageDataModule) -> int:
 def time_lightsweep(setting: Setting, data: ImageDataModule) -> float:
     """Seconds an epoch with the configs' callbacks, loggers, checkpoints and fused AdamW."""
     folder = setting.new_folder()
-    cfg = _config(setting, folder)
-    seed_everything(cfg.seed)
-    fitting = trainer.make(cfg, folder, MetricsFile(folder / "metrics.csv"))
+    config = plain_config(_config(setting, folder))
+    seed_everything(config.seed)
+    fitting = trainer.build_trainer(
+        config.trainer,
+        folder=folder,
+        metrics=MetricsFile(folder / "metrics.csv"),
+        seed=config.seed,
+        loggers=config.logger,
+        callbacks=config.callbacks,
+    )
     clock = EpochClock(setting.device)
     fitting.callbacks.insert(0, clock)  # type: ignore[attr-defined]  # Lightning sets it without declaring it
-    tracking.Trackers(fitting.loggers).start(tracking.flat_settings(cfg, []), {})
-    fitting.fit(train.build_classifier(cfg, data), datamodule=data)
+    tracking.Trackers(fitting.loggers).start(tracking.flat_settings(vars(config), []), {})
+    fitting.fit(steps.build_classifier(config, data), datamodule=data)
     return clock.seconds / setting.epochs
 
 

@@ -80,7 +80,7 @@ def _ours(options: Namespace, folder: Path, name: str) -> dict[str, Any]:
     ]
     result = _timed(command, folder)
     results = [json.loads(path.read_text()) for path in folder.glob("trial-*/result.json")]
-    return {**result, "fit_seconds": [each["seconds"] for each in results], "bookkeeping": _bookkeeping(folder)}
+    return {**result, "fit_seconds": [each["seconds"] for each in results], "overhead": _overhead(folder)}
 
 
 def _template(options: Namespace, folder: Path) -> dict[str, Any]:
@@ -111,8 +111,8 @@ def _timed(command: list[str], folder: Path) -> dict[str, Any]:
     return {"seconds": seconds, "best_value": best["best_value"]}
 
 
-def _bookkeeping(folder: Path) -> float:
-    """Seconds of a warm trial beside its work: from start to end in the study, less its epochs and its scoring.
+def _overhead(folder: Path) -> float:
+    """Seconds of a warm trial besides its work: from start to end in the study, less its epochs and its scoring.
 
     Only trials that follow another on the same worker.
     """
@@ -120,13 +120,15 @@ def _bookkeeping(folder: Path) -> float:
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend
 
+    from lightsweep.sweeper.trials import facts_of
+
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     storage = JournalStorage(JournalFileBackend(str(folder / "study.journal")))
     trials = optuna.load_study(study_name="custom", storage=storage).trials
     durations = []
     for trial in trials:
-        if trial.duration is not None and "seconds" in trial.user_attrs and trial.number >= _cold(trials):
-            work = trial.user_attrs["seconds"] + trial.user_attrs.get("score_seconds", 0.0)
+        if trial.duration is not None and "seconds" in facts_of(trial) and trial.number >= _cold(trials):
+            work = facts_of(trial)["seconds"] + facts_of(trial).get("score_seconds", 0.0)
             durations.append(trial.duration.total_seconds() - work)
     return median(durations) if durations else float("nan")
 
@@ -148,7 +150,7 @@ def _show(measured: dict[str, list[dict[str, Any]]], options: Namespace, machine
     for name, rounds in measured.items():
         rates = [options.trials / each["seconds"] * 60 for each in rounds]
         ratios = [other["seconds"] / each["seconds"] for each, other in zip(rounds, measured[TEMPLATE], strict=True)]
-        overheads = [each["bookkeeping"] for each in rounds if "bookkeeping" in each]
+        overheads = [each["overhead"] for each in rounds if "overhead" in each]
         best = _spread([each["best_value"] for each in rounds], ".3f")
         overhead = f"{median(overheads):.2f}" if overheads else ""
         rows.append((name, _spread(rates, ".1f"), _spread(ratios, ".2f"), best, overhead))
@@ -156,6 +158,6 @@ def _show(measured: dict[str, list[dict[str, Any]]], options: Namespace, machine
         title=f"{options.trials} trials of {options.epochs} epochs on {options.images:,} images, n = {options.repeats}",
         caption=f"{machine['device']}, {machine['cores']} cores, torch {machine['versions']['torch']};"
         f" ours {options.precision}, pruned by {options.pruner}",
-        columns=("", "trials a minute", "x template", "best val/acc", "s beside fit and scoring"),
+        columns=("", "trials a minute", "x template", "best val/acc", "s besides fit and scoring"),
         rows=rows,
     )

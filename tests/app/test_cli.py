@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from lightsweep.app import cli
+from lightsweep.app import arguments, entry
+from lightsweep.app.arguments import prepare_arguments
+from lightsweep.config import messages
 from lightsweep.core.errors import ConfigError
 from lightsweep.training.callbacks import Recorder
 
@@ -32,13 +34,13 @@ def a_run(tmp_path: Path) -> Path:
     ids=str,
 )
 def test_ordinary_arguments_go_to_hydra_as_they_are(arguments: list[str]) -> None:
-    assert cli.prepare(list(arguments)) == arguments
+    assert prepare_arguments(list(arguments)) == arguments
 
 
 @pytest.mark.parametrize("quote", ["", "'", '"'])
 def test_a_resumed_run_works_in_its_own_folder(a_run: Path, quote: str) -> None:
     given = ["test=false", f"resume={quote}{a_run}{quote}", "hydra.run.dir=elsewhere"]
-    assert cli.prepare(given) == ["test=false", f"resume='{a_run}'", f"hydra.run.dir='{a_run}'"]
+    assert prepare_arguments(given) == ["test=false", f"resume='{a_run}'", f"hydra.run.dir='{a_run}'"]
 
 
 def test_what_a_resumed_runs_own_config_has_hydra_takes_although_the_defaults_may_lack_it(a_run: Path) -> None:
@@ -56,7 +58,7 @@ def test_what_a_resumed_runs_own_config_has_hydra_takes_although_the_defaults_ma
         "-c",
     ]
     forced = ["++scheduler.patience=5", "++optimizer.lr=1", "++data_dir=x", "++model.hidden.1=3"]
-    assert cli.prepare([*given, "overrides=[]", f"resume={a_run}"])[:-2] == [*forced, *given[4:], "overrides=[]"]
+    assert prepare_arguments([*given, "overrides=[]", f"resume={a_run}"])[:-2] == [*forced, *given[4:], "overrides=[]"]
 
 
 @pytest.mark.parametrize(
@@ -65,13 +67,13 @@ def test_what_a_resumed_runs_own_config_has_hydra_takes_although_the_defaults_ma
         (["lr_find=true", "-m"], "lr_find=true tests one setting, it cannot be swept (drop -m and sweep=)"),
         (["sweep=quick", "lr_find=True"], "lr_find=true tests one setting, it cannot be swept"),
         (["resume={run}", "-m"], "resume goes on with one run, it cannot be swept"),
-        (["resume={run}/nothing"], "resume must be a run's folder (one that holds config.yaml) or latest, got "),
+        (["resume={run}/nothing"], "resume={run}/nothing: there is no such file or folder"),
         (["hydra.run.dir={run}"], "hydra.run.dir must be a folder without a run, got {run}"),
     ],
 )
 def test_refuses_what_would_lose_a_run(a_run: Path, arguments: list[str], message: str) -> None:
     with pytest.raises(ConfigError) as refusal:
-        cli.prepare([argument.format(run=a_run) for argument in arguments])
+        prepare_arguments([argument.format(run=a_run) for argument in arguments])
     assert str(refusal.value).startswith(message.format(run=a_run))
 
 
@@ -206,7 +208,10 @@ def test_a_folder_that_is_removed_before_its_run_is_scored(launch, tmp_path: Pat
 def test_a_log_file_that_cannot_be_written_is_named() -> None:
     error = ValueError("Unable to configure handler 'file'")
     error.__cause__ = PermissionError(13, "Permission denied", "/x/train.log")
-    assert cli.describe(error) == "the run's folder (hydra.run.dir) cannot be written: Permission denied (/x/train.log)"
+    assert (
+        messages.describe_error(error)
+        == "the run's folder (hydra.run.dir) cannot be written: Permission denied (/x/train.log)"
+    )
 
 
 def test_hydras_own_job_logging_can_be_chosen(launch, tmp_path: Path) -> None:
@@ -223,7 +228,7 @@ def test_full_error_shows_the_whole_trace(monkeypatch, capsys) -> None:
         raise ConfigError("no")
 
     with pytest.raises(ConfigError):
-        cli.launch(main)
+        entry.launch_app(main)
 
 
 def test_a_bug_of_ours_is_raised_with_its_trace(monkeypatch) -> None:
@@ -234,7 +239,7 @@ def test_a_bug_of_ours_is_raised_with_its_trace(monkeypatch) -> None:
         raise AssertionError("a bug")
 
     with pytest.raises(AssertionError, match="a bug"):
-        cli.launch(main)
+        entry.launch_app(main)
 
 
 @pytest.mark.parametrize(
@@ -249,7 +254,7 @@ def test_a_bug_of_ours_is_raised_with_its_trace(monkeypatch) -> None:
     ],
 )
 def test_a_folder_that_cannot_be_written_is_named(error: OSError, words: list[str]) -> None:
-    line = cli.describe(error)
+    line = messages.describe_error(error)
     assert line is not None
     assert [word for word in words if word not in line] == []
 
@@ -266,7 +271,7 @@ def test_a_folder_that_cannot_be_written_is_named(error: OSError, words: list[st
 def test_a_full_disk_is_told_with_the_key_of_the_folder(monkeypatch, typed: list[str], named: str) -> None:
     monkeypatch.setattr("sys.argv", ["train.py", *typed])
     full = OSError(errno.ENOSPC, "No space left on device", "a file")
-    assert cli.describe(full) == f"the {named} cannot be written: No space left on device (a file)"
+    assert messages.describe_error(full) == f"the {named} cannot be written: No space left on device (a file)"
 
 
 def raised(error: Exception, **marks: object) -> Exception:
@@ -278,10 +283,13 @@ def raised(error: Exception, **marks: object) -> Exception:
 @pytest.mark.parametrize(
     ("error", "said"),
     [
-        (raised(ConfigError("no"), job=3, told=("elsewhere", 5)), "job 3: no\n"),  # nobody reads what a node prints
-        (raised(ConfigError("no"), job=0, told=(platform.node(), -1)), "job 0: no\n"),
-        (raised(ConfigError("no"), job=3, told=(platform.node(), os.getpid())), ""),
-        (raised(ConfigError("no\x1b[2J\x07"), job=3, told=None), "job 3: no"),
+        (
+            raised(ConfigError("no"), job=3, printed_by=("elsewhere", 5)),
+            "job 3: no\n",
+        ),  # nobody reads what a node prints
+        (raised(ConfigError("no"), job=0, printed_by=(platform.node(), -1)), "job 0: no\n"),
+        (raised(ConfigError("no"), job=3, printed_by=(platform.node(), os.getpid())), ""),
+        (raised(ConfigError("no\x1b[2J\x07"), job=3, printed_by=None), "job 3: no"),
         (raised(ConfigError("no")), "no\n"),
     ],
     ids=["another machine", "another process", "this one", "hostile", "no job"],
@@ -294,7 +302,7 @@ def test_a_jobs_error_is_told_once(monkeypatch, capsys, error: Exception, said: 
         raise error
 
     with pytest.raises(SystemExit) as end:
-        cli.launch(main)
+        entry.launch_app(main)
     assert end.value.code == 1
     err = capsys.readouterr().err
     assert err.startswith(said)
@@ -308,7 +316,7 @@ def test_jobs_find_the_modules_that_this_process_finds(tmp_path: Path, monkeypat
     monkeypatch.setattr(sys, "path", [str(tmp_path / "mine"), sys.prefix])
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join((str(tmp_path / "theirs"), "", str(tmp_path / "mine"))))
     for _ in range(2):
-        cli._let_jobs_find_modules()
+        arguments._share_search_path()
         assert os.environ["PYTHONPATH"].split(os.pathsep) == [str(tmp_path / "mine"), str(tmp_path / "theirs")]
 
 

@@ -26,7 +26,9 @@ def test_help_does_not_wait_for_torch(name: str) -> None:
     assert not imported & {"torch", "numpy", "hydra", "PIL", "rich"}
 
 
-LAUNCH = "from lightsweep.app import command\nimport time\ndef main():\n    {body}\n    return 0\ncommand.launch(main)"
+LAUNCH = (
+    "from lightsweep.app import entry\nimport time\ndef main():\n    {body}\n    return 0\nentry.launch_command(main)"
+)
 
 
 def test_a_reader_that_leaves_is_no_error() -> None:
@@ -50,7 +52,7 @@ def test_a_signal_ends_without_a_trace(signum: signal.Signals) -> None:
     ("error", "line"),
     [
         ("OSError(28, 'No space left on device', 'a\\x1bb.csv')", r"a\x1bb.csv: No space left on device"),
-        ("__import__('lightsweep.core.errors').errors.ConfigError('so \\x1b[31m it is')", r"so \x1b[31m it is"),
+        ("__import__('lightsweep.core.errors').core.errors.ConfigError('so \\x1b[31m it is')", r"so \x1b[31m it is"),
     ],
 )
 def test_an_error_is_one_line(error: str, line: str) -> None:

@@ -10,8 +10,8 @@ import pytest
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-import train
-from lightsweep.app import validation
+from lightsweep.app import steps, validation
+from lightsweep.app.run_config import plain_config
 from lightsweep.config.build import build
 from lightsweep.training.classifier import Classifier
 from lightsweep.training.footprint import count_parameters
@@ -50,7 +50,7 @@ def built(name: str) -> Classifier:
     """What it trains, without memory for its weights."""
     cifar10 = build(composed("reference/d1").data, "data").preview()
     with torch.device("meta"):
-        return train.build_classifier(composed(name), cifar10)
+        return steps.build_classifier(plain_config(composed(name)), cifar10)
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from lightsweep.app import command
+from lightsweep.app import entry
 from lightsweep.core import signals
 from lightsweep.core.errors import Interrupted
 
@@ -129,7 +129,7 @@ def test_a_process_ends_of_a_signal_that_a_library_loses(library: Callable[[], N
 def ends(library: Callable[[], None]) -> None:
     before = {signum: signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)}
     try:
-        command.launch(lambda: library() or 0)
+        entry.launch_command(lambda: library() or 0)
     finally:
         for signum, handler in before.items():
             signal.signal(signum, handler)

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from digits_runs import EVERYTHING, Stopped, same, stop_in_epoch
+from digits_runs import EVERYTHING, Stopped, opened, same, stop_in_epoch
 from image_files import write_folder
-from lightsweep.app import cli
+from lightsweep.config import messages
 from lightsweep.core import memory
 from lightsweep.core.errors import ConfigError
 from lightsweep.training import footprint
@@ -29,12 +29,12 @@ def steps(monkeypatch) -> list[dict[str, object]]:
     training_step = Classifier.training_step
 
     def watched(self, batch, index: int) -> torch.Tensor:
-        shelf = self.trainer.train_dataloader.shelf
+        store = self.trainer.train_dataloader.store
         places = {part.device.type for part in (*batch, *self.parameters(), *self.buffers())}
         loss = training_step(self, batch, index)
         with torch.no_grad():
             logits = self.net(batch[0])
-        seen.append({"places": places, "images": shelf.images.device.type, "loss": loss, "logits": logits.dtype})
+        seen.append({"places": places, "images": store.images.device.type, "loss": loss, "logits": logits.dtype})
         return loss
 
     monkeypatch.setattr(Classifier, "training_step", watched)
@@ -169,7 +169,7 @@ def test_a_range_test_suggests_a_rate(compose, tmp_path: Path) -> None:
 
     on_it = ("trainer=gpu", f"trainer.accelerator={DEVICE}")
     cfg = compose(*on_it, "lr_find=true", "lr_find_range.steps=60", "data.limit=600", "optimizer=adamw")
-    rate = train.find_rate(cfg, tmp_path, kind="run", overrides=[])
+    rate = train.run(cfg, opened(cfg, tmp_path, "run", []))
     assert 1e-6 < rate < 10
     assert (tmp_path / "lr_find.png").exists()
 
@@ -178,7 +178,7 @@ def test_out_of_memory_is_one_clear_line(on, little_memory, tmp_path: Path) -> N
     with pytest.raises(RuntimeError, match="out of memory") as caught:
         on("model.width=1024", "model.depth=2")
     assert memory.is_exhausted(caught.value)
-    line = cli.describe(caught.value)
+    line = messages.describe_error(caught.value)
     assert line is not None
     assert line.startswith("there is not enough memory: CUDA out of memory. Tried to allocate ")
 

@@ -15,8 +15,9 @@ from PIL import Image
 
 import evaluate
 from lightsweep.config.build import build
+from lightsweep.core.metrics import FINAL
 from lightsweep.inference import evaluation as evaluation_folder
-from lightsweep.inference.evaluation import METRICS, Part
+from lightsweep.inference.evaluation import Part
 
 OTHER = ("--data", "data=digits", "data.split_seed=3")
 
@@ -47,7 +48,7 @@ def test_equals_result_json_to_the_last_digit_and_leaves_it_alone(finished, copi
     assert "equal to result.json, digit for digit" in done.out
     for part in ("train", "val", "test"):
         content = evaluation(copied / "evaluation", part)
-        assert {f"{part}/{name}": content[name] for name in METRICS}.items() <= finished.result.items()
+        assert {f"{part}/{metric.name}": content[metric.name] for metric in FINAL}.items() <= finished.result.items()
         written = {path.name for path in (copied / "evaluation" / part).iterdir()}
         assert written == {
             *("evaluation.json", "report.txt", "report.json", "confusion.csv"),

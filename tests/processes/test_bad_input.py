@@ -21,7 +21,7 @@ REFUSED = {
     "monitor.metric=val/accc": "monitor.metric must be one of train/loss, train/acc, val/loss, val/acc, val/objective",
     "trainer.max_epochs=abc": "trainer.max_epochs must be an integer >= 1, got 'abc'",
     "resume=.": "resume must be a run's folder (one that holds config.yaml) or latest, got '.'",
-    "resume=nowhere": "resume must be a run's folder (one that holds config.yaml) or latest, got 'nowhere'",
+    "resume=nowhere": "resume=nowhere: there is no such file or folder",
 }
 
 

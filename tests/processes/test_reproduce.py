@@ -20,21 +20,21 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 @pytest.fixture
 def command(tmp_path: Path):
     write_cifar10(tmp_path / "data")
-    places = [f"--{name}={tmp_path / name}" for name in ("records", "outputs", "table")]
-    script = [sys.executable, str(ROOT / "scripts" / "reproduce.py"), "b0", *places]
+    arguments = [f"--{name}={tmp_path / name}" for name in ("records", "outputs", "table")]
+    script = [sys.executable, str(ROOT / "scripts" / "reproduce.py"), "b0", *arguments]
     environment = {**os.environ, "LIGHTSWEEP_DATA": str(tmp_path / "data")}
     return {"args": script, "env": environment, "cwd": tmp_path, "text": True}
 
 
-def test_is_cut_off_resumes_tells_failures_and_repeats_nothing(command, tmp_path: Path) -> None:
+def test_an_interrupted_reproduction_resumes_reports_failures_and_repeats_nothing(command, tmp_path: Path) -> None:
     cut_off = subprocess.Popen(**command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     config = tmp_path / "outputs" / "b0" / "seed-42" / "config.yaml"
     while not config.exists():
         time.sleep(0.1)
     cut_off.send_signal(signal.SIGTERM)
-    said, _ = cut_off.communicate(timeout=60)
+    output, _ = cut_off.communicate(timeout=60)
     assert cut_off.returncode == 1
-    assert said.splitlines()[-1] == "interrupted: the same command goes on"
+    assert output.splitlines()[-1] == "interrupted: the same command goes on"
     assert not (tmp_path / "records").exists()
 
     (tmp_path / "outputs" / "b1" / "seed-42" / "leftover").mkdir(parents=True)  # a run will not run over it

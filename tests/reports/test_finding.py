@@ -106,7 +106,7 @@ def test_yaml_with_tags_or_aliases_is_not_read(make_run, tmp_path: Path, content
 def test_no_folder_and_no_run(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="nowhere: there is no such folder"):
         finding.find_runs([tmp_path / "nowhere"])
-    with pytest.raises(ConfigError, match="no run lies there"):
+    with pytest.raises(ConfigError, match="no run found there"):
         finding.find_runs([tmp_path])
 
 

@@ -13,7 +13,7 @@ import pytest
 
 import compare
 import report
-from lightsweep.reports import page, study
+from lightsweep.reports import page, search_space, study
 
 FLAGS = [
     "--headless",
@@ -109,8 +109,8 @@ def test_a_row_names_its_folder_and_the_command_that_trains_it_again(make_run, t
     where = str(folder).replace("'", """'"'"'""")
     assert rows[str(folder)] == [f"python src/train.py --config-dir '{where}' --config-name repeat"]
     assert shlex.split(rows[str(folder)][0])[3] == str(folder)
-    assert rows[str(lost)] == ["Its sweep has left no config that trains it again."]
-    left_out = "Left out, to be typed by you: hydra.run.dir."
+    assert rows[str(lost)] == ["Its sweep has left no repeat.yaml, the config to train it again."]
+    left_out = "Left out, add them yourself: hydra.run.dir."
     assert rows[str(grid)] == ["python src/train.py 'model.hidden=[8,4]'", left_out]
 
 
@@ -141,7 +141,7 @@ def test_the_best_says_where_it_lies_at_an_edge(sweep_folder: Path, tmp_path: Pa
     said = [
         name for name in best.params if f"{name} {best.params[name]}" in text or f'<p class="quiet">{name} ' in text
     ]
-    ranges = study.find_ranges(found.study.trials)
+    ranges = search_space.find_ranges(found.study.trials)
     assert said == [name for name, value in best.params.items() if ranges[name].edge(value)]
 
 

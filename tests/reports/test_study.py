@@ -109,7 +109,7 @@ def test_a_metrics_name_is_no_link_in_a_figure() -> None:
         trial = made.ask()
         made.tell(trial, trial.suggest_float("lr", 0, 1) + trial.suggest_float("wd", 0, 1))
     drawn = page.Drawing()
-    overview._draw_study(drawn, study.Study(made), 'val/<a href="http://e">l</a>')
+    overview._draw_study(drawn, StudyFigures(Study(made), 'val/<a href="http://e">l</a>'))
     text = json.dumps(drawn.data, default=str)
     assert "&lt;a href" in text
     assert "<a href" not in text

@@ -105,18 +105,6 @@ def test_evaluate_takes_names_and_refuses_before_the_imports(outputs: Path, call
 
 
 def test_resume_takes_the_name_of_a_run(outputs: Path) -> None:
-    assert run_folder.find_run("old", outputs / "runs") == outputs / "runs" / "old"
+    assert run_folder.find_resumable("old") == outputs / "runs" / "old"
     with pytest.raises(ConfigError, match="resume must be a run's folder"):
-        run_folder.find_run("wide", outputs / "runs")
-
-
-def test_a_dashboard_is_for_a_sweep_that_is_there(outputs: Path) -> None:
-    assert (
-        run_folder.find_journal("small")
-        == run_folder.find_journal(None)
-        == outputs / "sweeps" / "small" / paths.JOURNAL
-    )
-    with pytest.raises(ConfigError, match="there is no sweep 'mpl'; there is wide, small"):
-        run_folder.find_journal("mpl")
-    with pytest.raises(ConfigError, match="if the study is in a database, STORAGE names its URL"):
-        run_folder.find_journal("wide")
+        run_folder.find_resumable("wide")

@@ -7,8 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from omegaconf import DictConfig
 
+from lightsweep.app.run_config import plain_config
 from lightsweep.core.errors import ConfigError, Diverged, Interrupted, RunFailed
+from lightsweep.core.job_state import JobState
 from lightsweep.runs import results
 from lightsweep.runs.metrics import MetricsFile
 
@@ -21,9 +24,21 @@ KEYS = {
 
 @pytest.fixture
 def record(compose, tmp_path: Path):
-    cfg = compose()
-    metrics = MetricsFile(tmp_path / "metrics.csv")
-    return results.Record(tmp_path, cfg, metrics, kind="run", overrides=["seed=42"], publish=lambda facts: None)
+    return new_record(compose(), tmp_path)
+
+
+def new_record(cfg: DictConfig, folder: Path) -> results.ResultWriter:
+    config, metrics = plain_config(cfg), MetricsFile(folder / "metrics.csv")
+    facts = {"kind": "run", "overrides": ["seed=42"]}
+    return results.ResultWriter(
+        folder,
+        metrics,
+        monitor=config.monitor,
+        config=config.saved,
+        facts=facts,
+        publish=lambda facts: None,
+        hardware=lambda: {"device": "cpu"},
+    )
 
 
 def test_has_every_key_that_others_read(finished) -> None:
@@ -104,8 +119,9 @@ def test_the_error_survives_a_disk_that_is_full(record, monkeypatch) -> None:
 
 
 def test_is_json_also_with_numbers_that_json_lacks(record, tmp_path: Path) -> None:
-    record.add(**{"train/loss": math.nan, "deep": {"list": [math.inf, 1.5, (2, -math.inf)]}})
-    record.write("diverged")
+    record.scores["train/loss"] = math.nan
+    record.add(deep={"list": [math.inf, 1.5, (2, -math.inf)]})
+    record.write(JobState.DIVERGED)
     text = (tmp_path / "result.json").read_text()
     result = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
     assert result["train/loss"] is None
@@ -113,11 +129,11 @@ def test_is_json_also_with_numbers_that_json_lacks(record, tmp_path: Path) -> No
 
 
 def test_is_written_whole_or_not_at_all(record, tmp_path: Path) -> None:
-    record.write("completed")
+    record.write(JobState.COMPLETED)
     before = (tmp_path / "result.json").read_text()
     record.add(broken=object())
     with pytest.raises(TypeError):
-        record.write("failed")
+        record.write(JobState.FAILED)
     assert (tmp_path / "result.json").read_text() == before
     assert [file.name for file in tmp_path.iterdir()] == ["result.json"]
 
@@ -130,6 +146,4 @@ def test_confusion_has_the_true_classes_as_rows() -> None:
 def test_paths_are_those_that_a_resumed_run_has_too(compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     cfg = compose("data=image_folder", "data.root=photos/")
-    metrics = MetricsFile(tmp_path / "metrics.csv")
-    record = results.Record(tmp_path, cfg, metrics, kind="run", overrides=[], publish=lambda facts: None)
-    assert record.config["data"]["root"] == str(tmp_path / "photos")
+    assert new_record(cfg, tmp_path).config["data"]["root"] == str(tmp_path / "photos")

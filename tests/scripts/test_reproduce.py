@@ -16,7 +16,7 @@ from reproduction.page import format_page
 EVERY = read_experiments()
 NOTHING: dict[str, list] = {each.name: [] for each in EVERY}
 BY_NAME = {each.name: each for each in EVERY}
-PLACE = {"device": "a processor", "cores": 2, "jobs": 2, "versions": {"torch": "2"}, "git_commit": "abc"}
+MACHINE = {"device": "a processor", "cores": 2, "jobs": 2, "versions": {"torch": "2"}, "git_commit": "abc"}
 
 
 def row(name: str = "a1", **reported: float) -> Experiment:
@@ -25,7 +25,7 @@ def row(name: str = "a1", **reported: float) -> Experiment:
 
 def record(name: str, acc: float, seed: int = 42, **facts) -> dict:
     scores = {"val/acc": acc, "test/acc": acc, "params_keras": 10, "epochs": 3, "seconds": 60.0, "last_lr": 1e-3}
-    return {"row": name, "seed": seed, "status": "completed", **scores, **PLACE, **facts}
+    return {"row": name, "seed": seed, "status": "completed", **scores, **MACHINE, **facts}
 
 
 # Experiments
@@ -107,15 +107,15 @@ def test_without_a_gpu_what_needs_one_is_left_out(monkeypatch, tmp_path: Path, c
     monkeypatch.setattr(reproduce, "has_gpu", lambda: False)
     monkeypatch.setattr(running, "run_all", lambda tasks, jobs, ended: begun.extend(tasks))
     begun: list[running.Task] = []
-    places = [f"--{name}={tmp_path / name}" for name in ("records", "outputs", "table")]
-    monkeypatch.setattr("sys.argv", ["reproduce.py", "best", "--nice=0", *places])
+    arguments = [f"--{name}={tmp_path / name}" for name in ("records", "outputs", "table")]
+    monkeypatch.setattr("sys.argv", ["reproduce.py", "best", "--nice=0", *arguments])
     reproduce.main()
     assert "skipped: best_mlp_gpu needs a GPU" in capsys.readouterr().out
     assert {task.experiment.name for task in begun} == {"best_mlp", "best_mlp_pixels"}
 
 
 @pytest.mark.parametrize(("status", "runs_again"), [("completed", False), ("diverged", False), ("failed", True)])
-def test_what_has_a_record_of_its_end_is_not_run_again(tmp_path: Path, status: str, runs_again: bool) -> None:
+def test_a_run_with_a_record_of_its_end_is_not_repeated(tmp_path: Path, status: str, runs_again: bool) -> None:
     records.write_record(record("a1", 0.5, status=status), tmp_path / "records")
     assert bool(running.find_missing(running.plan([row()], 1, tmp_path), tmp_path / "records")) == runs_again
 
@@ -151,14 +151,13 @@ def test_a_record_is_what_the_table_needs_and_no_more(finished, tmp_path: Path) 
     assert kept["by epoch"]["val/acc"] == pytest.approx([float(each["val/acc"]) for each in finished.rows], rel=1e-3)
 
 
-def test_a_run_that_never_began_is_a_record_with_its_last_word(tmp_path: Path) -> None:
+def test_a_run_that_never_began_has_a_record_with_the_last_line_of_its_log(tmp_path: Path) -> None:
     (tmp_path / "log").write_text("a line\nmodel.dropout must be in [0, 1), got 2\n\n")
-    said = records.make_record(row(), 42, tmp_path / "nothing", tmp_path / "log", 2)
-    assert said == {"row": "a1", "seed": 42, "status": "failed", "error": "model.dropout must be in [0, 1), got 2"}
-    assert not records.is_finished(said)
-    assert (
-        cells(format_page(EVERY, NOTHING | {"a1": [said]}), "A1")[3] == "failed: model.dropout must be in [0, 1), got 2"
-    )
+    failed = records.make_record(row(), 42, tmp_path / "nothing", tmp_path / "log", 2)
+    assert failed == {"row": "a1", "seed": 42, "status": "failed", "error": "model.dropout must be in [0, 1), got 2"}
+    assert not records.is_finished(failed)
+    row_of_a1 = cells(format_page(EVERY, NOTHING | {"a1": [failed]}), "A1")
+    assert row_of_a1[3] == "failed: model.dropout must be in [0, 1), got 2"
 
 
 @pytest.mark.parametrize(
@@ -169,14 +168,14 @@ def test_a_run_that_never_began_is_a_record_with_its_last_word(tmp_path: Path) -
         (["--seeds", "-1"], "--seeds must be >= 1, got -1"),
     ],
 )
-def test_what_is_typed_wrong_is_said(monkeypatch, capsys, arguments: list[str], message: str) -> None:
+def test_wrong_arguments_are_refused(monkeypatch, capsys, arguments: list[str], message: str) -> None:
     monkeypatch.setattr("sys.argv", ["reproduce.py", *arguments])
     with pytest.raises(SystemExit):
         reproduce.main()
     assert message in capsys.readouterr().err
 
 
-def test_ds_tables_are_families_of_their_own() -> None:
+def test_the_tables_of_d_can_be_named() -> None:
     tables = {"d_changes": 11, "d_rates": 3, "d_optimizers": 4, "d_batches": 3, "d_callbacks": 4}
     assert {name: len(reproduce.choose(EVERY, [name])) for name in tables} == tables
     assert [each.name for each in reproduce.choose(EVERY, ["d_rates"])] == ["d12", "d13", "d14"]
@@ -193,7 +192,7 @@ def cells(text: str, label: str) -> list[str]:
     return [cell.strip() for cell in line.strip("|").split("|")]
 
 
-def test_a_row_of_the_table_sets_theirs_beside_ours() -> None:
+def test_a_row_of_the_table_has_their_numbers_and_ours() -> None:
     a1 = row(**{"val/acc": 0.53, "test/acc": 0.515, "params": 11, "epochs": 4})
     found = NOTHING | {"a1": [record("a1", 0.50, 42), record("a1", 0.52, 43, seconds=71.0)]}
     assert cells(format_page([a1, *EVERY[1:]], found), "A1")[2:] == [
@@ -202,7 +201,7 @@ def test_a_row_of_the_table_sets_theirs_beside_ours() -> None:
     ]
 
 
-def test_a_row_that_diverged_or_failed_says_so_and_one_without_a_run_too() -> None:
+def test_a_row_says_if_it_diverged_failed_or_was_not_run() -> None:
     bare = {key: value for key, value in record("a1", 0.0).items() if "/" not in key}
     failed = bare | {"status": "diverged", "error": "train/loss became nan in epoch 1"}
     text = format_page([row("a1"), row("a2")], {"a1": [failed], "a2": []})
@@ -241,21 +240,21 @@ def test_a_verdict_follows_from_the_numbers_whichever_way_they_fall(d21: float, 
         "d21": [record("d21", d21)],
         "d24": noisy,
     }
-    (told,) = (each for each in conclude(EVERY, found) if "batch 128 beat 64" in each)
-    assert answer in told
-    assert word in told
-    assert f"D21 {d21:.4f} (n = 1) against D20 0.5400 (n = 1): {d21 - 0.54:+.4f}" in told
-    assert "reported +0.007" in told
+    (paragraph,) = (each for each in conclude(EVERY, found) if "batch 128 beat 64" in each)
+    assert answer in paragraph
+    assert word in paragraph
+    assert f"D21 {d21:.4f} (n = 1) against D20 0.5400 (n = 1): {d21 - 0.54:+.4f}" in paragraph
+    assert "reported +0.007" in paragraph
 
 
-def test_photographs_have_a_noise_of_their_own() -> None:
+def test_photos_have_a_separate_noise() -> None:
     quiet = [record("d24", 0.54 + 0.001 * seed, seed) for seed in (-1, 0, 1)]
     loud = [record("e_mlp", 0.40 + 0.1 * seed, seed) for seed in (-1, 0, 1)]
     others = {name: [record(name, acc)] for name, acc in (("d20", 0.50), ("d21", 0.55), ("e_no_dropout", 0.35))}
-    told = conclude(EVERY, NOTHING | others | {"d24": quiet, "e_mlp": loud})
-    assert "0.0010 with 2 degrees of freedom; on E's photographs 0.1000 with 2" in told[0]
-    (batch,) = (each for each in told if "batch 128 beat 64" in each)
-    (dropout,) = (each for each in told if "E: does dropout help?" in each)
+    paragraphs = conclude(EVERY, NOTHING | others | {"d24": quiet, "e_mlp": loud})
+    assert "0.0010 with 2 degrees of freedom; on E's photographs 0.1000 with 2" in paragraphs[0]
+    (batch,) = (each for each in paragraphs if "batch 128 beat 64" in each)
+    (dropout,) = (each for each in paragraphs if "E: does dropout help?" in each)
     assert "Yes, in the one comparison." in batch
     assert "It cannot be told from the noise in the one comparison." in dropout
     (unknown,) = (each for each in conclude(EVERY, NOTHING | {"d24": quiet}) if "E: does dropout" in each)
@@ -266,14 +265,14 @@ def test_photographs_have_a_noise_of_their_own() -> None:
 def test_one_configuration_with_two_results_is_explained(short: float, cause: str) -> None:
     found = NOTHING | {name: [record(name, acc + 0.002 * seed, 42 + seed) for seed in (0, 1)] for name, acc in
               (("d11", short), ("d13", 0.541), ("d20", 0.541))}  # fmt: skip
-    (told,) = (each for each in conclude(EVERY, found) if "one configuration" in each)
-    assert cause in told
-    assert "equal to the last digit" in told
+    (paragraph,) = (each for each in conclude(EVERY, found) if "one configuration" in each)
+    assert cause in paragraph
+    assert "equal to the last digit" in paragraph
 
 
 def test_parameter_counts_that_cannot_be_are_named() -> None:
     found = {each.name: [] for each in EVERY} | {
         "d2": [record("d2", 0.5, seed, params_keras=209802) for seed in (1, 2)]
     }
-    (told,) = (each for each in conclude(EVERY, found) if "cannot be.**" in each)
-    assert "D2: the report prints 222,986, layers of its widths have 209,802." in told
+    (paragraph,) = (each for each in conclude(EVERY, found) if "cannot be.**" in each)
+    assert "D2: the report prints 222,986, layers of its widths have 209,802." in paragraph

@@ -429,7 +429,7 @@ def test_a_report_offers_no_command_that_leads_elsewhere(foreign, call, tmp_path
     command = re.search(r"python src/train.py[^<]*", page.read_text())
     assert command is not None
     assert command[0].split() == ["python", "src/train.py", "optimizer=adam"]
-    assert "Left out, to be typed by you: ++hydra.job_logging" in page.read_text()
+    assert "Left out, add them yourself: ++hydra.job_logging" in page.read_text()
 
 
 def test_a_range_test_keeps_to_its_folder(scene, foreign, launch) -> None:

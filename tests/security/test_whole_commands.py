@@ -138,4 +138,4 @@ def test_a_sweeps_worker_is_as_careful(scene, command) -> None:
 
 def test_a_report_waits_for_no_pipe(scene, command) -> None:
     os.mkfifo(scene.run / "result.json")
-    command("report.py", str(scene.run), says="no run lies there")
+    command("report.py", str(scene.run), says="no run found there")

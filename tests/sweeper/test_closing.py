@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from optuna.trial import TrialState, create_trial
 
+from lightsweep.app.sweeping import TRAINING
 from lightsweep.sweeper import view
 from lightsweep.sweeper.storage import Address
 
@@ -40,35 +41,37 @@ def test_what_came_of_the_trials_and_in_what_time() -> None:
     ],
 )
 def test_the_command_that_goes_on_is_the_one_that_was_typed(typed: list[str], command: str) -> None:
-    assert view.repeat_command(typed) == command
+    assert view.repeat_command("python src/train.py", typed) == command
 
 
 def test_an_interrupted_sweep_says_how_many_trials_ended(capsys) -> None:
-    view.say_how_to_go_on([COMPLETE, PRUNED, CUT_OFF, AGAIN, ENQUEUED], 9, ["sweep=quick"])
+    view.say_how_to_go_on([COMPLETE, PRUNED, CUT_OFF, AGAIN, ENQUEUED], 9, "python src/train.py", ["sweep=quick"])
     assert capsys.readouterr().err == (
         "interrupted: 2 of 9 trials have ended, 1 is to be run again; python src/train.py sweep=quick goes on\n"
     )
 
 
 def test_what_a_terminal_would_obey_is_escaped(capsys) -> None:
-    view.say_how_to_go_on([], 9, ["sweep=quick", "hydra.sweep.dir=\x1b[2J"])
+    view.say_how_to_go_on([], 9, "python app.py", ["sweep=quick", "hydra.sweep.dir=\x1b[2J"])
     assert "\x1b" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["quick", "two words", "it's"])
 def test_the_pages_command_can_be_pasted(tmp_path: Path, name: str) -> None:
     folder = tmp_path / name
-    parts = shlex.split(view.page_command(folder, Address(str(folder / "study.journal"), "a")))
+    parts = shlex.split(
+        TRAINING.report_command(folder, view.storage_option(Address(str(folder / "study.journal"), "a")))
+    )
     assert parts == ["python", "src/report.py", str(folder), "--html", str(folder / "report.html")]
 
 
 def test_the_pages_command_names_a_database_that_no_folder_may_choose() -> None:
-    command = view.page_command(Path("a"), Address("postgresql://host/db", "a"))
+    command = TRAINING.report_command(Path("a"), view.storage_option(Address("postgresql://host/db", "a")))
     assert command.endswith(" --storage postgresql://host/db")
-    assert "--storage" not in view.page_command(Path("a"), Address("sqlite:///a/study.db", "a"))
+    assert view.storage_option(Address("sqlite:///a/study.db", "a")) is None
 
 
 @pytest.mark.parametrize("confirm", [[], ["hydra.sweeper.confirm=2"], ["++hydra.sweeper.confirm=2"]])
 def test_the_command_that_confirms(confirm: list[str]) -> None:
-    command = view.command_with("hydra.sweeper.confirm", 18, ["sweep=a", *confirm, "x=1"])
+    command = view.command_with("python src/train.py", "hydra.sweeper.confirm", 18, ["sweep=a", *confirm, "x=1"])
     assert command == "python src/train.py sweep=a x=1 hydra.sweeper.confirm=18"

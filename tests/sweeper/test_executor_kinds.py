@@ -1,4 +1,4 @@
-"""What a sweep's jobs run on, by the keys that a person sets."""
+"""Which executor the keys choose."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -37,12 +37,12 @@ def plan(launcher: str | None = "basic", executor: str | None = None, n_jobs: in
         ({"launcher": "mine"}, "launcher"),
     ],
 )
-def test_what_jobs_run_on(keys: dict[str, Any], kind: str) -> None:
+def test_the_keys_choose_the_executor(keys: dict[str, Any], kind: str) -> None:
     assert executors.executor_kind(plan(**keys)) == kind
 
 
 @pytest.mark.parametrize("launcher", ["submitit_slurm", "submitit_local", "joblib", "ray_aws"])
-def test_two_choices_do_not_go_together(launcher: str) -> None:
+def test_two_choices_that_contradict_are_refused(launcher: str) -> None:
     with pytest.raises(ConfigError) as refusal:
         executors.executor_kind(plan(launcher, executor="ray"))
     assert str(refusal.value) == f"hydra.sweeper.executor=ray does not go with hydra/launcher={launcher}"
@@ -57,7 +57,7 @@ def test_jobs_that_end_with_the_sweep_cannot_be_left(keys: dict[str, Any]) -> No
 
 
 @pytest.mark.parametrize("launcher", ["submitit_slurm", "submitit_local"])
-def test_those_of_a_scheduler_can(monkeypatch: pytest.MonkeyPatch, launcher: str) -> None:
+def test_jobs_of_a_scheduler_can_be_left(monkeypatch: pytest.MonkeyPatch, launcher: str) -> None:
     monkeypatch.setattr(executors, "_scheduler", lambda plan, which: SimpleNamespace(check=lambda: None))
     executors.check_executor(plan(launcher, on_interrupt="leave"))
 

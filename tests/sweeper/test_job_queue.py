@@ -1,4 +1,4 @@
-"""The jobs of a scheduler: handed in together, asked for together, and what each of its words makes of a trial."""
+"""The queue of a scheduler's jobs: submitted and asked for together, and the result that follows from each status."""
 
 import json
 import os
@@ -22,7 +22,7 @@ COMPLETE = JobResult(JobState.COMPLETED, 0.5)
 
 
 class Scheduler:
-    """A cluster in memory: knows the jobs 1, 2, … that it was given, and says of each what a test tells it to."""
+    """A scheduler in memory: knows the jobs 1, 2, … that were submitted, and reports the status that a test sets."""
 
     name = "fake"
 
@@ -113,7 +113,7 @@ def mark(folder: Path, content: Any) -> None:
     (folder / "job.json").write_text(content if isinstance(content, str) else json.dumps(content))
 
 
-def test_what_is_handed_in_together_is_submitted_and_asked_for_together(queue, scheduler, tmp_path: Path) -> None:
+def test_jobs_that_are_added_together_are_submitted_and_asked_for_together(queue, scheduler, tmp_path: Path) -> None:
     jobs = [queue.add(new_job(number)) for number in range(3)]
     for job in jobs:
         assert queue.result(job) is None
@@ -124,7 +124,7 @@ def test_what_is_handed_in_together_is_submitted_and_asked_for_together(queue, s
     assert [len(batch) for batch in scheduler.submitted] == [3, 1]
 
 
-def test_a_job_takes_along_what_it_needs_and_no_way_to_the_study(queue, scheduler, tmp_path: Path) -> None:
+def test_a_job_is_submitted_with_file_reports_instead_of_the_studys(queue, scheduler, tmp_path: Path) -> None:
     queue.result(queue.add(new_job(reports=Study())))
     queue.result(queue.add(new_job(1)))
     ((one,), (other,)) = scheduler.submitted
@@ -133,7 +133,7 @@ def test_a_job_takes_along_what_it_needs_and_no_way_to_the_study(queue, schedule
     assert other.job.reports is None
 
 
-def test_the_outcome_that_a_job_has_written_is_taken_at_once(queue, scheduler, tmp_path: Path) -> None:
+def test_a_result_that_a_job_has_written_is_returned_at_once(queue, scheduler, tmp_path: Path) -> None:
     one, other = submitted(queue, 2)
     write_result(COMPLETE, tmp_path / "trial-0000")
     assert queue.result(one) == COMPLETE
@@ -141,7 +141,7 @@ def test_the_outcome_that_a_job_has_written_is_taken_at_once(queue, scheduler, t
     assert scheduler.cancelled == []
 
 
-def test_reports_come_before_the_outcome(queue, tmp_path: Path) -> None:
+def test_reports_are_delivered_before_the_result(queue, tmp_path: Path) -> None:
     study = Study()
     job = queue.add(new_job(reports=study))
     assert queue.result(job) is None
@@ -162,10 +162,10 @@ def test_a_failure_names_its_log(queue, tmp_path: Path) -> None:
 
 
 def ends(queue: JobQueue, job: Any, later: Callable[[float], None]) -> tuple[float, JobResult]:
-    """After how many seconds there is an outcome, and which one."""
+    """After how many seconds there is a result, and which one."""
     for second in range(120):
-        if (outcome := queue.result(job)) is not None:
-            return second, outcome
+        if (result := queue.result(job)) is not None:
+            return second, result
         later(1.0)
     raise AssertionError("it does not end")
 
@@ -218,14 +218,14 @@ ENDS: dict[str, tuple[JobStatus, JobResult | None, JobResult, tuple[int, int]]] 
 }
 
 
-@pytest.mark.parametrize(("state", "written", "outcome", "seconds"), ENDS.values(), ids=ENDS)
-def test_the_schedulers_word(queue, scheduler, later, tmp_path, state, written, outcome, seconds) -> None:
+@pytest.mark.parametrize(("state", "written", "result", "seconds"), ENDS.values(), ids=ENDS)
+def test_each_status_gives_a_result(queue, scheduler, later, tmp_path, state, written, result, seconds) -> None:
     (job,) = submitted(queue)
     scheduler.known["1"] = state
     if written is not None:
         write_result(written, tmp_path / "trial-0000")
     after, found = ends(queue, job, later)
-    assert found == outcome
+    assert found == result
     assert seconds[0] <= after <= seconds[1]
     assert scheduler.cancelled == (["1"] if state.phase == Phase.NO_FAULT else [])  # should it come back all the same
 
@@ -290,7 +290,7 @@ def test_a_job_that_ends_without_a_result_has_failed_with_its_last_line(
     assert ends(queue, job, later)[1] == JobResult(JobState.FAILED, error=f"{error} {LOG}")
 
 
-def test_a_log_elsewhere_is_named_by_its_whole_path(queue, scheduler, later, tmp_path: Path) -> None:
+def test_a_log_outside_the_sweeps_folder_is_named_by_its_absolute_path(queue, scheduler, later, tmp_path: Path) -> None:
     scheduler.folder = tmp_path.parent / "logs"
     (job,) = submitted(queue)
     scheduler.known["1"] = OUT_OF_MEMORY
@@ -318,7 +318,7 @@ def test_an_interruption_cancels_the_jobs_and_takes_what_they_leave(queue, sched
     assert capsys.readouterr().out == "cancelled 2 jobs (1, 2)\n"
 
 
-def test_what_does_not_end_is_given_up(queue, scheduler, capsys) -> None:
+def test_jobs_that_do_not_end_are_interrupted(queue, scheduler, capsys) -> None:
     jobs = submitted(queue, 3)
     queue.stop()
     assert queue.result(jobs[0]) is None
@@ -329,7 +329,7 @@ def test_what_does_not_end_is_given_up(queue, scheduler, capsys) -> None:
     assert scheduler.cancelled == ["1", "2", "3"] * 2
 
 
-def test_jobs_are_left_where_that_is_wanted_and_taken_by_the_next_sweeper(
+def test_jobs_that_are_left_to_run_are_taken_over_by_the_next_sweeper(
     open_queue, scheduler, tmp_path: Path, capsys
 ) -> None:
     queue = open_queue(leave=True)
@@ -392,7 +392,7 @@ def test_a_job_of_a_sweeper_that_is_gone_is_waited_for(open_queue, scheduler, tm
     assert len(scheduler.submitted) == 1
 
 
-def test_one_of_its_seeds_is_enough(queue, scheduler, tmp_path: Path) -> None:
+def test_a_trial_has_a_job_where_one_of_its_seeds_has(queue, scheduler, tmp_path: Path) -> None:
     scheduler.ours = {"7"}
     mark(tmp_path / "trial-0000" / "seed-2", {"cluster": "fake", "id": "7", "log": ""})
     assert queue.has_job(tmp_path / "trial-0000")
@@ -455,7 +455,7 @@ FINE = {"cluster": "fake", "id": "7", "log": "7.err"}
     ],
     ids=lambda content: str(content)[:60],
 )
-def test_a_job_that_is_not_this_sweeps_is_not_taken(queue, scheduler, tmp_path: Path, content) -> None:
+def test_a_job_of_another_sweep_is_not_taken_over(queue, scheduler, tmp_path: Path, content) -> None:
     scheduler.ours = {"7"}
     folder = tmp_path / "trial-0000"
     mark(folder, FINE)
@@ -469,7 +469,7 @@ def test_a_job_that_is_not_this_sweeps_is_not_taken(queue, scheduler, tmp_path: 
 
 @pytest.mark.timeout(10)
 @pytest.mark.parametrize("kind", ["pipe", "device", "folder", "endless"])
-def test_nor_is_what_is_no_file(queue, tmp_path: Path, kind: str) -> None:
+def test_what_is_no_regular_file_is_not_read_as_a_job_file(queue, tmp_path: Path, kind: str) -> None:
     file = tmp_path / "trial-0000" / "job.json"
     file.parent.mkdir()
     if kind == "pipe":
@@ -491,8 +491,8 @@ def test_a_log_outside_the_sweeps_folder_is_not_read(queue, scheduler, tmp_path:
     (tmp_path / "link").symlink_to(secret)
     scheduler.ours, scheduler.known["7"] = {"7"}, JobStatus(Phase.ENDED)
     mark(tmp_path / "trial-0000", {**FINE, "log": log.format(outside=secret)})
-    _, outcome = ends(queue, queue.add(new_job()), later)
-    assert outcome == JobResult(JobState.FAILED, error="the job ended without a result (log: unknown)")
+    _, result = ends(queue, queue.add(new_job()), later)
+    assert result == JobResult(JobState.FAILED, error="the job ended without a result (log: unknown)")
 
 
 def test_a_slot_has_one_job_after_the_other(queue, tmp_path: Path) -> None:
@@ -560,13 +560,13 @@ def test_ctrl_c_while_a_job_begins_is_no_fault_of_it(queue, scheduler) -> None:
     scheduler.known["1"] = JobStatus(Phase.ENDED)  # it was ended before it could write what came of it
     queue.stop()
     queue._next_look = 0.0
-    outcome = queue.result(job)
-    assert outcome is not None
-    assert outcome.state == JobState.INTERRUPTED
+    result = queue.result(job)
+    assert result is not None
+    assert result.state == JobState.INTERRUPTED
 
 
 def test_a_job_that_may_have_been_submitted_does_not_begin_beside_its_successor(queue, tmp_path: Path) -> None:
-    """Its sweeper was killed between the two: the mark has no number yet."""
+    """Its sweeper was killed before the scheduler's id was written."""
     folder = tmp_path / "trial-0000"
     folder.mkdir()
     mark = {"cluster": "fake", "id": None, "log": "", "overrides": [], "token": "1"}

@@ -1,4 +1,4 @@
-"""How a job ended comes back as a file in its folder, which may be somebody else's."""
+"""A job's result is read from a file in its folder, which may be somebody else's."""
 
 import json
 import math
@@ -32,13 +32,13 @@ FINE: dict[str, Any] = {"state": "completed", "value": 0.5, "error": None, "fact
     ],
     ids=lambda result: result.state,
 )
-def test_every_end_comes_back_as_it_was(tmp_path: Path, result: JobResult) -> None:
+def test_a_result_is_read_as_it_was_written(tmp_path: Path, result: JobResult) -> None:
     write_result(result, tmp_path)
     assert read_result(tmp_path) == result
     assert os.listdir(tmp_path) == [RESULT_FILE]
 
 
-def test_the_last_one_counts(tmp_path: Path) -> None:
+def test_a_later_result_replaces_an_earlier_one(tmp_path: Path) -> None:
     assert read_result(tmp_path) is None
     write_result(JobResult(JobState.INTERRUPTED), tmp_path)
     write_result(JobResult(JobState.COMPLETED, 1.0), tmp_path)
@@ -77,7 +77,7 @@ def test_the_last_one_counts(tmp_path: Path) -> None:
     ],
     ids=str,
 )
-def test_what_no_job_writes_is_no_result(tmp_path: Path, content: dict[str, Any]) -> None:
+def test_implausible_content_is_no_result(tmp_path: Path, content: dict[str, Any]) -> None:
     (tmp_path / RESULT_FILE).write_text(json.dumps(FINE))
     assert read_result(tmp_path) is not None
     (tmp_path / RESULT_FILE).write_text(json.dumps({**FINE, **content}))
@@ -89,14 +89,14 @@ def test_what_no_job_writes_is_no_result(tmp_path: Path, content: dict[str, Any]
     ["", "x", "5", "null", '"complete"', "[]", "{}", '["complete", 0.5]', '{"value": 0.5}', "[" * 100_000, "\x00"],
     ids=lambda text: text[:20],
 )
-def test_a_text_that_is_none_is_no_result(tmp_path: Path, text: str) -> None:
+def test_a_text_that_is_no_json_object_is_no_result(tmp_path: Path, text: str) -> None:
     (tmp_path / RESULT_FILE).write_text(text)
     assert read_result(tmp_path) is None
 
 
 @pytest.mark.timeout(10)
 @pytest.mark.parametrize("kind", ["pipe", "device", "endless", "binary", "folder", "link to nothing"])
-def test_what_is_no_text_is_no_result(tmp_path: Path, kind: str) -> None:
+def test_what_is_no_regular_text_file_is_no_result(tmp_path: Path, kind: str) -> None:
     file = tmp_path / RESULT_FILE
     if kind == "pipe":
         os.mkfifo(file)

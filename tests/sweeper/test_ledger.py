@@ -202,10 +202,10 @@ def test_the_dead_are_left_to_the_sweeper_that_is_at_it(open_ledger, tmp_path: P
     dead.claim()
     dead.owner.resign(trials_left=True)
     at_it, other = open_ledger(n_trials=1), open_ledger(n_trials=1)
-    assert at_it._burial.take()
+    assert at_it._closing.take()
     assert other.claim() is None
     assert other.trials()[0].state == TrialState.RUNNING
-    at_it._burial.leave()
+    at_it._closing.leave()
     assert other.claim().user_attrs["retry_of"] == 0
 
 
@@ -219,7 +219,7 @@ def left(open_ledger):
 
     def sweeper() -> TrialQueue:
         ledger = open_ledger(n_trials=3)
-        ledger.goes_on = lambda number: number == 1
+        ledger.has_job = lambda number: number == 1
         return ledger
 
     return sweeper
@@ -287,7 +287,7 @@ def test_a_sweeper_that_was_only_late_ends_its_trial_itself(left, monkeypatch: p
 def test_a_trial_of_a_sweeper_that_lives_is_left_to_it(open_ledger) -> None:
     one, other = open_ledger(n_trials=2), open_ledger(n_trials=2)
     trial = one.claim()
-    other.goes_on = lambda number: True
+    other.has_job = lambda number: True
     assert other.claim().number == 1
     assert one.tell(trial, JobResult(JobState.COMPLETED, 1.0))
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from lightsweep.sweeper import plan_checks
+from lightsweep.app import sweeping
 from tiny import TINY
 
 
@@ -51,7 +51,7 @@ def test_also_where_a_sweep_file_says_so(launch, tmp_path: Path, space: str) -> 
 
 @pytest.mark.parametrize(("gpus", "code"), [(1, 0), (2, 1)])
 def test_all_gpus_are_counted_where_this_process_trains(toy_sweep, monkeypatch, gpus: int, code: int) -> None:
-    monkeypatch.setattr(plan_checks, "_gpus_of_a_job", lambda plan: gpus)
+    monkeypatch.setattr(sweeping, "_gpus_of_job", lambda in_this_process: gpus)
     done = toy_sweep("trainer.devices=auto", "trainer.accelerator=auto", "hydra.sweeper.n_trials=1")
     assert done.code == code, done.err
     assert ("trainer.devices must be one device" in done.err) == (code == 1)
@@ -59,7 +59,7 @@ def test_all_gpus_are_counted_where_this_process_trains(toy_sweep, monkeypatch, 
 
 def test_what_only_the_job_knows_is_refused_there(tiny_sweep, study, monkeypatch) -> None:
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
-    monkeypatch.setattr(plan_checks, "_gpus_of_a_job", lambda plan: 1)
+    monkeypatch.setattr(sweeping, "_gpus_of_job", lambda in_this_process: 1)
     done = tiny_sweep("trainer.devices=auto", "trainer.accelerator=auto", "hydra.sweeper.n_trials=1")
     assert done.code == 1
     assert study().trials[0].user_attrs["error"].startswith("trainer.devices must be one device in a sweep")

@@ -10,6 +10,7 @@ import pytest
 import torch
 from optuna.trial import TrialState
 
+from lightsweep.app.sweeping import Training
 from lightsweep.core import memory
 from lightsweep.core.errors import ConfigError
 from lightsweep.core.paths import JOURNAL
@@ -209,13 +210,14 @@ def test_a_seeded_sampler_draws_no_point_twice_and_a_grid_keeps_its_order(
     sweep, monkeypatch: pytest.MonkeyPatch, sampler: str, shifted: list[int]
 ) -> None:
     seeds = []
-    built = opening.build
+    built = Training.build
 
-    def watched(node, *arguments):
-        seeds.append(node.seed)
-        return built(node, *arguments)
+    def watched(self, node, key):
+        if key == "hydra.sweeper.sampler":
+            seeds.append(node.seed)
+        return built(self, node, key)
 
-    monkeypatch.setattr(opening, "build", watched)
+    monkeypatch.setattr(Training, "build", watched)
     where = (f"hydra/sweeper/sampler={sampler}", "hydra.sweeper.sampler.seed=5")
     space = ("~optimizer.lr", "~optimizer.weight_decay", "model.dropout=choice(0.0,0.2)") if sampler == "grid" else ()
     for n_trials in (2, 3):
@@ -248,7 +250,8 @@ def used(tmp_path: Path):
             study.ask().set_user_attr("lightsweep", sign)
         else:
             study._storage.set_study_system_attr(study._study_id, where, {**sign, "held": True})
-        return SimpleNamespace(address=address, settings=SimpleNamespace(storage=storage or None)), study
+        key = "hydra.sweeper.storage" if storage else "hydra.sweep.dir"
+        return SimpleNamespace(address=address, storage_key=key), study
 
     return marked
 

@@ -7,6 +7,8 @@ import optuna
 import pytest
 
 import toy
+from lightsweep.app.sweeping import Training
+from lightsweep.sweeper.application import Application
 from lightsweep.sweeper.storage import connect
 from tiny import TINY
 
@@ -120,21 +122,13 @@ def takes_no_arguments():
 def test_a_function_of_ones_own_that_fails_is_refused(sweep, place: Path, monkeypatch, function: str) -> None:
     (place / "failing_space.py").write_text(FAILING)
     monkeypatch.syspath_prepend(str(place))
-    monkeypatch.setattr("lightsweep.sweeper.plan.instantiate", trusting(monkeypatch))
+    monkeypatch.setattr(Training, "find_function", Application.find_function)  # which trusts anything
     before = contents(place)
     target = f"hydra.sweeper.custom_search_space=failing_space.{function}"
     done = sweep(target)
     assert done.code == 1
     assert len(done.err.strip().splitlines()) == 1, done.err
     assert {name for name in contents(place) if "__pycache__" not in name} == set(before)
-
-
-def trusting(monkeypatch):
-    """Hydra's `instantiate`, to which anything may be named."""
-    from lightsweep.sweeper import plan
-
-    instantiate = plan.instantiate
-    return lambda node: instantiate(node, _execution_whitelist_=["failing_space.*"])
 
 
 @pytest.mark.parametrize("kind", ["journal", "sqlite"])

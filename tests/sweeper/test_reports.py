@@ -1,4 +1,4 @@
-"""A job on another machine reports into its folder, and its sweeper carries that to the study. The folder may hold
+"""A job on another machine reports into its folder, and its sweeper adds that to the study. The folder may hold
 anything by then."""
 
 import os
@@ -16,15 +16,15 @@ from lightsweep.sweeper.trial_run import StorageReports
 
 
 class Study:
-    """Takes what is reported; gives the trial up where it is told to."""
+    """Takes what is reported; prunes the trial from a step on."""
 
-    def __init__(self, given_up_from: int = 10**9) -> None:
+    def __init__(self, pruned_from: int = 10**9) -> None:
         self.values: list[tuple[int, float]] = []
-        self.given_up_from = given_up_from
+        self.pruned_from = pruned_from
 
     def report(self, step: int, value: float) -> bool:
         self.values.append((step, value))
-        return step >= self.given_up_from
+        return step >= self.pruned_from
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "reports.jsonl"
 
 
-def test_values_come_in_order_and_once(tmp_path: Path) -> None:
+def test_values_are_delivered_in_order_and_once(tmp_path: Path) -> None:
     job, study = FileReports(str(tmp_path)), Study()
     reader = FileReportReader(tmp_path, study)
     reader.deliver()
@@ -47,7 +47,7 @@ def test_values_come_in_order_and_once(tmp_path: Path) -> None:
     assert study.values == [(1, 0.5), (2, 0.25), (3, 1.0)]
 
 
-def test_another_sweeper_carries_all_of_it_again(tmp_path: Path) -> None:
+def test_another_sweeper_delivers_all_values_again(tmp_path: Path) -> None:
     job, study = FileReports(str(tmp_path)), Study()
     for step in (1, 2):
         job.report(step, 0.5)
@@ -67,7 +67,7 @@ def test_a_line_that_is_being_written_waits(file: Path) -> None:
 
 def test_the_pruners_answer_reaches_the_job(tmp_path: Path) -> None:
     job = FileReports(str(tmp_path))
-    reader = FileReportReader(tmp_path, Study(given_up_from=2))
+    reader = FileReportReader(tmp_path, Study(pruned_from=2))
     answers = []
     for step in (1, 2, 3):
         answers.append(job.report(step, 0.5))
@@ -106,14 +106,14 @@ def test_the_pruners_answer_reaches_the_job(tmp_path: Path) -> None:
     ],
     ids=lambda line: repr(line[:20]),
 )
-def test_a_line_that_no_job_writes_is_passed_over(file: Path, line: str) -> None:
+def test_an_invalid_line_is_skipped(file: Path, line: str) -> None:
     study = Study()
     file.write_text(f"[1, 0.5]\n{line}\n[2, 0.75]\n")
     FileReportReader(file.parent, study).deliver()
     assert study.values == [(1, 0.5), (2, 0.75)]
 
 
-def test_a_value_that_is_no_number_is_handed_on(file: Path) -> None:
+def test_nan_is_delivered(file: Path) -> None:
     """As a job writes it whose metric became NaN: the pruners know what to make of it."""
     study = Study()
     file.write_text("[1, NaN]\n")
@@ -146,7 +146,7 @@ def folder(file: Path) -> None:
 
 @pytest.mark.timeout(10)
 @pytest.mark.parametrize("put", [pipe, device, endless, binary, folder])
-def test_what_is_no_file_of_reports_is_left_alone(file: Path, put) -> None:
+def test_what_is_no_regular_text_file_is_ignored(file: Path, put) -> None:
     study = Study()
     put(file)
     FileReportReader(file.parent, study).deliver()
@@ -163,14 +163,14 @@ def address(tmp_path: Path) -> Address:
 
 
 class Below(BasePruner):
-    """Gives up what is below a half."""
+    """Prunes what is below a half."""
 
     def prune(self, study, trial) -> bool:
         return trial.intermediate_values[trial.last_step] < 0.5
 
 
 @pytest.mark.parametrize(("pruner", "answer"), [(NopPruner(), False), (Below(), True)])
-def test_a_study_has_each_step_once_the_first_time(address: Address, tmp_path: Path, pruner, answer: bool) -> None:
+def test_a_repeated_step_keeps_its_first_value(address: Address, tmp_path: Path, pruner, answer: bool) -> None:
     """A job that was started again repeats some epochs."""
     study = follow(address)
     trial = study.ask()
@@ -182,7 +182,7 @@ def test_a_study_has_each_step_once_the_first_time(address: Address, tmp_path: P
     assert job.report(4, 1.0) is answer
 
 
-def test_a_trial_that_somebody_has_finished_is_given_up(address: Address, tmp_path: Path) -> None:
+def test_a_trial_that_was_closed_meanwhile_is_pruned(address: Address, tmp_path: Path) -> None:
     study = follow(address)
     trial = study.ask()
     study.tell(trial.number, state=TrialState.FAIL)

@@ -1,4 +1,4 @@
-"""What is made of the words of Slurm's commands; scripts stand in for them here."""
+"""Job statuses from the output of Slurm's commands, for which scripts stand in here."""
 
 import os
 import subprocess
@@ -37,7 +37,7 @@ MAY_COME_BACK = {"PREEMPTED", "NODE_FAIL", "BOOT_FAIL"}
 
 @pytest.fixture
 def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
-    """Put a script in the place of a command; gives the file with the arguments that it was called with, one a line."""
+    """Replace a command by a script; returns the file with the arguments that it was called with, one a line."""
     folder = tmp_path / "bin"
     folder.mkdir()
     monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
@@ -64,7 +64,7 @@ def slurm(tmp_path: Path) -> Slurm:
 
 
 @pytest.mark.parametrize(("word", "kind"), WORDS.items())
-def test_a_word_of_the_scheduler(slurm: Slurm, command, word: str, kind: str) -> None:
+def test_each_state_of_squeue_has_a_phase(slurm: Slurm, command, word: str, kind: str) -> None:
     command("squeue", f"7|{word}:None|/x/y.sh\n")
     command("sacct", code=1)
     state = slurm.states(["7"])["7"]
@@ -105,14 +105,14 @@ INVALID = "slurm_load_jobs error: Invalid job id specified\n"
     ],
 )
 @pytest.mark.parametrize("queue", [{"err": INVALID, "code": 1}, {"out": "9|RUNNING|/x\n"}], ids=["alone", "others"])
-def test_what_the_scheduler_has_forgotten_is_in_the_accounts(slurm, command, told: str, kind: str, queue) -> None:
+def test_a_forgotten_job_is_looked_up_in_the_accounts(slurm, command, told: str, kind: str, queue) -> None:
     command("squeue", **queue)
     called = command("sacct", told)
     assert slurm.states(["7"])["7"].phase == kind
     assert called.read_text().splitlines()[-2:] == ["-j", "7"]
 
 
-def test_where_there_are_no_accounts_it_stays_unknown(slurm: Slurm, command) -> None:
+def test_without_accounts_a_forgotten_job_is_unknown(slurm: Slurm, command) -> None:
     command("squeue", err=INVALID, code=1)
     command("sacct", err="Slurm accounting storage is disabled\n", code=1)
     assert slurm.states(["7"]) == {"7": JobStatus(Phase.UNKNOWN)}
@@ -120,7 +120,7 @@ def test_where_there_are_no_accounts_it_stays_unknown(slurm: Slurm, command) -> 
     assert slurm.states(["7"]) == {"7": JobStatus(Phase.UNKNOWN)}
 
 
-def test_a_controller_that_does_not_answer_says_nothing(slurm: Slurm, command, monkeypatch) -> None:
+def test_a_controller_that_does_not_answer_gives_no_status(slurm: Slurm, command, monkeypatch) -> None:
     asked = command("sacct", "7|FAILED\n")
     command("squeue", err="slurm_load_jobs error: Unable to contact slurm controller (connect failure)\n", code=1)
     assert slurm.states(["7"]) is None
@@ -130,7 +130,9 @@ def test_a_controller_that_does_not_answer_says_nothing(slurm: Slurm, command, m
     assert not asked.exists()
 
 
-def test_nor_does_a_command_that_hangs_or_is_gone(slurm: Slurm, command, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_command_that_hangs_or_is_missing_gives_no_status(
+    slurm: Slurm, command, monkeypatch: pytest.MonkeyPatch
+) -> None:
     squeue = command("squeue").with_name("squeue")
     squeue.write_text("#!/bin/sh\nexec sleep 30\n")
     monkeypatch.setattr(schedulers, "_COMMAND_SECONDS", 0.2)
@@ -158,7 +160,7 @@ def test_nor_does_a_command_that_hangs_or_is_gone(slurm: Slurm, command, monkeyp
         ("", False),
     ],
 )
-def test_a_job_is_ours_by_the_place_of_its_script(slurm, command, tmp_path: Path, script: str, ours: bool) -> None:
+def test_a_job_is_ours_by_the_folder_of_its_script(slurm, command, tmp_path: Path, script: str, ours: bool) -> None:
     (tmp_path / "link").symlink_to(slurm.folder)
     (slurm.folder / "out").symlink_to(tmp_path)
     places = {"study": slurm.folder, "link": tmp_path / "link"}
@@ -176,7 +178,7 @@ def test_the_sweeps_folder_may_be_reached_through_a_link(slurm: Slurm, command, 
 @pytest.mark.parametrize(
     "job_id", ["", "-7", "--me", "7,8", "7 8", "7;touch x", "$(touch x)", "`id`", "7_[1-2]", "7_1_2", "7.batch", "x"]
 )
-def test_what_is_no_jobs_id_is_not_asked_for(slurm: Slurm, command, job_id: str) -> None:
+def test_what_is_no_job_id_is_not_passed_to_slurm(slurm: Slurm, command, job_id: str) -> None:
     called = command("squeue", f"{job_id}|RUNNING|{slurm.folder}/y.sh\n")
     assert not slurm.is_ours(job_id)
     assert not called.exists()

@@ -5,10 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 from optuna.trial import TrialState
 
 from image_files import picture, write_folder
-from lightsweep.sweeper import comparable
+from lightsweep.app.sweeping import TRAINING
 from lightsweep.sweeper.space_text import parse
 from lightsweep.sweeper.trials import count_ended, is_interrupted
 
@@ -90,7 +91,7 @@ def test_a_study_that_was_begun_with_another_split_keeps_it(search, study, tmp_p
     assert search("hydra.sweeper.n_trials=1", "data.split=stratified").code == 0
     went_on = search("hydra.sweeper.n_trials=2")
     assert went_on.code == 0, went_on.err
-    assert "the study keeps the split that it was begun with: data.split=stratified" in went_on.out
+    assert "the study keeps what it was begun with: data.split=stratified" in went_on.out
     assert count_ended(study().trials) == 2
     records = [path.read_text() for path in sorted(tmp_path.glob("study/trial-*/data.json"))]
     assert records[0] == records[1]
@@ -122,7 +123,8 @@ OURS, OWN = "lightsweep.data.builtin.DigitsDataModule", "mine.Photos"
     ],
 )
 def test_which_searches_have_one_training_part(line: str, data: str, one: bool) -> None:
-    assert comparable.has_one_training_part(parse({}, {}, [line]), data) is one
+    config = OmegaConf.create({"data": {"_target_": data}})
+    assert TRAINING.reads_same_data(parse({}, {}, [line]), config) is one
 
 
 def test_an_attribute_of_another_kind_is_refused(search, study) -> None:

@@ -40,7 +40,7 @@ def test_leaves_a_study_that_can_be_looked_at(sweep, study, tmp_path: Path) -> N
         record = result(folder / f"trial-{trial.number:04d}")
         assert (record["kind"], record["status"]) == ("trial", "completed")
         assert record["best_value"] == trial.value
-        assert trial.user_attrs["val/acc"] == record["val/acc"]
+        assert trial.user_attrs["facts"]["val/acc"] == record["val/acc"]
         assert "test/acc" not in record
         assert list(trial.intermediate_values) == [1, 2]
     confirmed = json.loads((folder / "confirmation.json").read_text())
@@ -149,7 +149,7 @@ def test_several_seeds_make_one_value(sweep, study, tmp_path: Path) -> None:
     values = [record["best_value"] for record in seeds]
     trial = study().trials[0]
     assert trial.value == sum(values) / 2
-    assert trial.user_attrs["std"] == pytest.approx(abs(values[0] - values[1]) / 2**0.5)
+    assert trial.user_attrs["facts"]["std"] == pytest.approx(abs(values[0] - values[1]) / 2**0.5)
     assert list(trial.intermediate_values) == [1]  # the steps are seeds, and after the last there is nothing to prune
     whole = result(folder)
     assert (whole["kind"], whole["status"], whole["values"]) == ("trial", "completed", values)

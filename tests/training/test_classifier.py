@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-import train
+from lightsweep.app import steps
+from lightsweep.app.run_config import plain_config
 from lightsweep.config.build import build
 from lightsweep.core.errors import ConfigError
 from lightsweep.training.classifier import Classifier
@@ -19,7 +20,7 @@ def classifier(compose):
         cfg = compose(*overrides)
         data = build(cfg.data, "data")
         data.setup()
-        return train.build_classifier(cfg, data)
+        return steps.build_classifier(plain_config(cfg), data)
 
     return made
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import train
+from digits_runs import opened
 from lightsweep.core.errors import ConfigError
 from lightsweep.runs.run_folder import CONFIG, LR_FIND, is_run
 from lightsweep.training import lr_find
@@ -39,7 +40,7 @@ def found(compose, tmp_path: Path, capsys):
         folder = tmp_path / "test"
         folder.mkdir()
         cfg = compose("lr_find=true", "lr_find_range.steps=60", "data.limit=600", *overrides)
-        rate = train.find_rate(cfg, folder, kind="run", overrides=["++lr_find=true", *overrides])
+        rate = train.run(cfg, opened(cfg, folder, "run", ["++lr_find=true", *overrides]))
         return rate, folder, capsys.readouterr().out
 
     return find
@@ -95,9 +96,10 @@ def test_refuses_a_range_that_is_none(found, override: str, message: str) -> Non
 
 
 def test_is_not_for_grids_and_sweeps(compose, tmp_path: Path) -> None:
+    cfg = compose("lr_find=true")
     for kind in ("job", "trial"):
         with pytest.raises(ConfigError, match=r"^lr_find must be false in a grid or a sweep"):
-            train.find_rate(compose(), tmp_path, kind=kind, overrides=[])
+            train.run(cfg, opened(cfg, tmp_path, kind, []))
 
 
 def test_smoothing_shifts_nothing() -> None:

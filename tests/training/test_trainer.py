@@ -6,6 +6,7 @@ import pytest
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import EarlyStopping
 
+from lightsweep.app.run_config import plain_config
 from lightsweep.config import allowlist
 from lightsweep.core.errors import ConfigError
 from lightsweep.runs.metrics import MetricsFile
@@ -19,7 +20,14 @@ ALWAYS = [Recorder, LastCheckpoint]
 
 @pytest.fixture
 def make(compose, tmp_path):
-    return lambda *overrides: trainer.make(compose(*overrides), tmp_path, MetricsFile(tmp_path / "metrics.csv"))
+    def made(*overrides: str):
+        config = plain_config(compose(*overrides))
+        parts = {"loggers": config.logger, "callbacks": config.callbacks, "seed": config.seed}
+        return trainer.build_trainer(
+            config.trainer, folder=tmp_path, metrics=MetricsFile(tmp_path / "metrics.csv"), **parts
+        )
+
+    return made
 
 
 def kinds(made: pl.Trainer, *families: type) -> list[type]:

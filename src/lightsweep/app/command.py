@@ -4,14 +4,10 @@ Imported before the command line is parsed, so it imports neither torch nor Ligh
 """
 
 import argparse
-import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
-from lightsweep.core import secrets, signals
-from lightsweep.core.errors import ConfigError, Interrupted, RunFailed
 from lightsweep.core.text import printable
 
 RUN_HELP = (
@@ -19,7 +15,6 @@ RUN_HELP = (
     " or a sweep's folder or name (then its best trial)"
 )
 RUNS_HELP = "a folder with a run or several, a run's or a sweep's name in outputs, or latest (the newest run)"
-_BROKEN_PIPE = 141  # as of a program that SIGPIPE ended
 
 
 class Parser(argparse.ArgumentParser):
@@ -64,41 +59,8 @@ def new_file(text: str) -> Path:
     return path
 
 
-def say_written(*files: Path | str | None) -> None:
+def print_written(*files: Path | str | None) -> None:
     """Name each file that was written, on stderr: the standard output may be one of them, ``-``."""
     for file in files:
         if file is not None and str(file) != "-":
             print(printable(f"written to {file}"), file=sys.stderr)
-
-
-def launch(main: Callable[[], int]) -> None:
-    """Run a command's function and exit with the code that it returns; 1 and one clear line where it fails.
-
-    ``HYDRA_FULL_ERROR=1`` shows the whole trace instead, as for train.py.
-    """
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # a terminal without UTF-8
-    try:
-        with signals.as_exceptions(to_the_end=True):
-            code = main()
-            sys.stdout.flush()
-    except Interrupted as error:
-        code = 128 + error.signum
-    except BrokenPipeError:  # the reader, such as head, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = _BROKEN_PIPE
-    except (ConfigError, RunFailed, OSError) as error:
-        if os.environ.get("HYDRA_FULL_ERROR", "0") == "1":
-            raise
-        line = secrets.redact(describe(error))
-        print(printable(line), file=sys.stderr)  # it may quote a name that no terminal should obey
-        code = 1
-    sys.exit(code)
-
-
-def describe(error: Exception) -> str:
-    """An error as one line."""
-    if not isinstance(error, OSError):
-        return str(error)
-    where = f"{error.filename}: " if error.filename else ""
-    return f"{where}{error.strerror or ' '.join(str(error).split())}"

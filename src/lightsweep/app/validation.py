@@ -11,12 +11,16 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
+from lightsweep.app import jobs
+from lightsweep.app.jobs import Run
+from lightsweep.app.run_config import RunConfig, plain_config
 from lightsweep.config import allowlist, build, permissions
 from lightsweep.core import checks, memory
-from lightsweep.core.errors import ConfigError
+from lightsweep.core.errors import ConfigError, SweepRefused
 from lightsweep.data import folders
 from lightsweep.runs import run_folder
 from lightsweep.runs.metrics import check_monitor
+from lightsweep.sweeper.job import current_trial
 from lightsweep.training.rate_range import Range
 
 _NODES = (
@@ -60,6 +64,36 @@ _CLUSTER = ("SLURM_NTASKS", "TORCHELASTIC_RUN_ID", "LSB_JOBID", "OMPI_COMM_WORLD
 _INSTEAD_OF_HIDDEN = ("model.width", "model.depth", "model.taper")
 
 
+def validate(cfg: DictConfig, opened: Run) -> RunConfig:
+    """Check a run's config, and make plain values of it.
+
+    Raises:
+        ConfigError: names the key.
+        SweepRefused: it is wrong with all jobs of a sweep by another sweeper.
+    """
+    checks.require(
+        opened.kind == "run" or not cfg.lr_find,
+        "lr_find",
+        "be false in a grid or a sweep, since it tests one setting",
+        cfg.lr_find,
+    )
+    check_config(cfg, opened.overrides)
+    if current_trial().job:
+        jobs.check_one_process(cfg.trainer, _count_gpus)
+    elif jobs.belongs_to_other_sweeper():
+        try:
+            jobs.check_one_process(cfg.trainer, _count_gpus)
+        except ConfigError as error:
+            raise SweepRefused(str(error)) from error
+    return plain_config(cfg)
+
+
+def _count_gpus() -> int:
+    from torch.cuda import device_count
+
+    return device_count()
+
+
 def check_config(cfg: DictConfig, overrides: list[str]) -> None:
     """Check the root's keys and the trainer's; what is built from the config checks its own.
 
@@ -73,7 +107,8 @@ def check_config(cfg: DictConfig, overrides: list[str]) -> None:
     permissions.check_targets(written)
     _check_own_code(permissions.find_targets(written))
     for key in _NODES:
-        checks.require(isinstance(cfg[key], DictConfig), key, "have keys of its own", cfg[key])
+        if not isinstance(cfg.get(key), DictConfig):
+            raise ConfigError(f"{key} must have keys of its own, got {cfg.get(key)!r}")
     for key, names in _KEYS.items():
         for name in cfg[key]:
             checks.require(name in names, f"{key}.{name}", f"be one of {', '.join(names)}", cfg[key][name])
@@ -118,8 +153,9 @@ def _check_monitors(cfg: DictConfig) -> None:
     check_monitor("monitor", cfg.monitor.metric, cfg.monitor.mode)
     for group in ("callbacks", "logger"):
         for name, node in cfg[group].items():
-            key = f"{group}.{name}"
-            checks.require(isinstance(node, DictConfig), key, f"have keys of its own ('~{key}' removes it)", node)
+            if not isinstance(node, DictConfig):
+                key = f"{group}.{name}"
+                raise ConfigError(f"{key} must have keys of its own ('~{key}' removes it), got {node!r}")
     watching = {f"callbacks.{name}": node for name, node in cfg.callbacks.items()} | {"scheduler": cfg.scheduler}
     for key, node in watching.items():
         if "monitor" in node and "mode" in node:

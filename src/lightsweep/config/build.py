@@ -109,7 +109,7 @@ _ADVICE: dict[str, Any] = {
 }
 
 
-def build(node: DictConfig, key: str, *, folder: Path | None = None, **objects: Any) -> Any:
+def build(node: Mapping[str, Any], key: str, *, folder: Path | None = None, **objects: Any) -> Any:
     """Call the node's ``_target_``, which the table must have for this key, with its values and the given objects.
 
     Args:
@@ -138,7 +138,7 @@ def finish(deferred: partial, key: str, **objects: Any) -> Any:
         return deferred(**objects)
 
 
-def _plain(node: DictConfig, key: str) -> dict[str, Any]:
+def _plain(node: Any, key: str) -> dict[str, Any]:
     """The node as plain values. What is checked is what is called: nothing is left that could become something else."""
     values = OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
     if not isinstance(values, dict):

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lightsweep.config import allowlist, permissions
+from lightsweep.config.hydra_logging import check_logging
 from lightsweep.config.typed import Typed
 from lightsweep.core.errors import ConfigError
 from lightsweep.core.paths import OUTPUTS, is_inside
@@ -38,26 +39,6 @@ _NAMES = ("hydra.job.name", "hydra.sweeper.study_name")  # a file gives them as 
 _UNIQUE = re.compile(r"\$\{now:[^}]*%S\}|\$\{lightsweep\.run_id:\}")
 _NAME = re.compile(r"[\w.,+=@-]+")
 _NODES = ("job", "run", "sweep", "job_logging", "hydra_logging", "launcher", "sweeper", "callbacks", "runtime")
-_LOGGING = {
-    "version",
-    "formatters",
-    "filters",
-    "handlers",
-    "loggers",
-    "root",
-    "disable_existing_loggers",
-    "incremental",
-}
-_STREAMS = ("ext://sys.stdout", "ext://sys.stderr", None)
-_CONSOLE, _FILE, _NONE = "logging.StreamHandler", "logging.FileHandler", "logging.NullHandler"
-_HANDLER = {"class", "formatter", "level", "filters"}
-_HANDLERS = {
-    _CONSOLE: _HANDLER | {"stream"},
-    _FILE: _HANDLER | {"filename", "mode", "delay", "encoding"},
-    _NONE: _HANDLER,
-}
-_FORMATTER = {"format", "datefmt", "validate"}  # no style: that of str.format reaches every attribute of a record
-_COLORLOG = _FORMATTER | {"()", "log_colors", "reset"}  # Hydra's own plugin for colours
 _PRELOADED = ("pytorch_lightning",)
 # Of a cluster's launcher: amounts, and words without spaces, quotes and line ends. All else could be a command.
 _AMOUNTS = (
@@ -94,17 +75,17 @@ def check_hydra_keys(config: Mapping[str, Any], typed: Typed) -> None:
             raise ConfigError(f"hydra.{name} must have keys of its own, got {hydra[name]!r}")
     if hydra["job"].get("env_set"):  # PATH, LD_PRELOAD and others choose what code runs
         raise ConfigError("hydra.job.env_set and env_copy must be empty: set environment variables in the shell")
-    look = _Look(config, typed)
-    look.names()
-    look.folders()
-    look.logging("job_logging")
-    look.logging("hydra_logging")
-    look.launcher()
-    look.sweeper()
+    checks = _Checks(config, typed)
+    checks.check_names()
+    checks.check_folders()
+    for name in ("job_logging", "hydra_logging"):
+        check_logging(f"hydra.{name}", hydra.get(name) or {}, typed, checks.is_in_run_folder)
+    checks.check_launcher()
+    checks.check_sweeper()
 
 
-class _Look:
-    """A look at a composed config."""
+class _Checks:
+    """The checks of one composed config."""
 
     def __init__(self, config: Mapping[str, Any], typed: Typed) -> None:
         self.hydra, self.typed = config["hydra"], typed
@@ -121,23 +102,27 @@ class _Look:
         for pattern, value in _KNOWN:
             text = pattern.sub(value.replace("\\", r"\\"), text)
         for name in _NAMES:
-            text = text.replace(f"${{{name}}}", str(self._at(name)))
+            text = text.replace(f"${{{name}}}", str(_at(self.hydra, name)))
         if "\0" in text:
             raise ConfigError(f"{key} must not hold a NUL, got {raw!r}")
         if "${" in text:
             raise ConfigError(f"{key} must be typed, or hold interpolations as conf/train.yaml has them, got {raw!r}")
         return text
 
-    def names(self) -> None:
+    def is_in_run_folder(self, key: str, raw: Any) -> bool:
+        """Does the path of a key lie below the run's folder?"""
+        return _stays_inside(self.text(key, raw), _RUN)
+
+    def check_names(self) -> None:
         """Names that become parts of paths."""
         for key in _NAMES:
-            name = self._at(key)
+            name = _at(self.hydra, key)
             if name not in (None, "???") and not self.typed.covers(key) and not _is_name(name):
                 raise ConfigError(f"{key} must be a name of letters, digits and . _ - unless it is typed, got {name!r}")
 
-    def folders(self) -> None:
+    def check_folders(self) -> None:
         for key in ("hydra.run.dir", "hydra.sweep.dir"):
-            raw = self._at(key)
+            raw = _at(self.hydra, key)
             if raw is None or self.typed.covers(key):
                 continue
             if not _in_outputs(folder := self.text(key, raw)):
@@ -145,7 +130,7 @@ class _Look:
             if key == "hydra.run.dir" and _UNIQUE.search(raw) is None:
                 self._check_is_new(key, Path(folder))
         for key in ("hydra.sweep.subdir", "hydra.output_subdir"):
-            raw = self._at(key)
+            raw = _at(self.hydra, key)
             if raw is not None and not self.typed.covers(key) and not _stays_inside(self.text(key, raw)):
                 raise ConfigError(f"{key} must lie in the folder above it unless it is typed, got {raw!r}")
 
@@ -154,55 +139,7 @@ class _Look:
         if not multirun and folder.is_dir() and any(folder.iterdir()):
             raise ConfigError(f"{key} must be a new or an empty folder unless it is typed, got {str(folder)!r}")
 
-    def logging(self, name: str) -> None:
-        """Only console handlers, and files in the run's folder; nothing else that logging would make."""
-        node = self.hydra.get(name) or {}
-        key = f"hydra.{name}"
-        _check_keys(key, node, _LOGGING)
-        for part in ("formatters", "filters", "handlers", "loggers"):
-            entries = node.get(part) or {}
-            if not isinstance(entries, Mapping) or not all(
-                isinstance(each, Mapping | None) for each in entries.values()
-            ):
-                raise ConfigError(f"{key}.{part} must have keys of its own, got {entries!r}")
-        for each, formatter in (node.get("formatters") or {}).items():
-            _check_formatter(f"{key}.formatters.{each}", formatter or {})
-        for each, filter_ in (node.get("filters") or {}).items():
-            _check_keys(f"{key}.filters.{each}", filter_ or {}, {"name"})
-        for each, handler in (node.get("handlers") or {}).items():
-            self._check_handler(f"{key}.handlers.{each}", handler or {})
-        self._check_references(key, {part: value for part, value in node.items() if part != "handlers"})
-
-    def _check_handler(self, key: str, handler: Mapping[str, Any]) -> None:
-        if self.typed.covers(f"{key}.class"):
-            return
-        kind = handler.get("class")
-        if kind not in _HANDLERS:
-            raise ConfigError(f"{key}.class must be one of {', '.join(_HANDLERS)} unless it is typed, got {kind!r}")
-        _check_keys(key, handler, _HANDLERS[kind])
-        self._check_references(key, {name: value for name, value in handler.items() if name != "stream"})
-        if kind == _CONSOLE and handler.get("stream") not in _STREAMS:
-            raise ConfigError(f"{key}.stream must be ext://sys.stdout or ext://sys.stderr, got {handler['stream']!r}")
-        if kind != _FILE or self.typed.covers(f"{key}.filename"):
-            return
-        if not _stays_inside(self.text(f"{key}.filename", handler.get("filename")), _RUN):
-            raise ConfigError(
-                f"{key}.filename must lie in the run's folder, ${{hydra.runtime.output_dir}}, unless it is typed,"
-                f" got {handler.get('filename')!r}"
-            )
-
-    def _check_references(self, key: str, value: Any) -> None:
-        """Logging would look up ``ext://module.name``."""
-        if isinstance(value, Mapping):
-            for name, item in value.items():
-                self._check_references(f"{key}.{name}", item)
-        elif isinstance(value, list):
-            for item in value:
-                self._check_references(key, item)
-        elif isinstance(value, str) and value.startswith(("ext://", "cfg://")):
-            raise ConfigError(f"{key} must not refer to an object, got {value!r}")
-
-    def launcher(self) -> None:
+    def check_launcher(self) -> None:
         for name, value in (self.hydra.get("launcher") or {}).items():
             key = f"hydra.launcher.{name}"
             if name == "_target_" or self._is_typed_or_empty(key, value):
@@ -229,7 +166,7 @@ class _Look:
             return value in _PRE_DISPATCH
         return name in _WORDS and (isinstance(value, int) or _WORD.fullmatch(self.text(key, value)) is not None)
 
-    def sweeper(self) -> None:
+    def check_sweeper(self) -> None:
         node = self.hydra.get("sweeper") or {}
         for key in ("params", "when"):
             if isinstance(node.get(key), str):  # an interpolation of something that is not seen here
@@ -276,13 +213,6 @@ class _Look:
                     f"hydra.sweeper.preload must be typed, or hold modules that LIGHTSWEEP_TRUST names, got {module!r}"
                 )
 
-    def _at(self, key: str) -> Any:
-        """The value of ``hydra.a.b`` as it is written; None where there is none."""
-        node: Any = self.hydra
-        for part in key.split(".")[1:]:
-            node = node.get(part) if isinstance(node, Mapping) else None
-        return node
-
 
 def check_hydra_of_files(config: Mapping[str, Any]) -> None:
     """See that config files set nothing of what Hydra itself sets: later code believes it.
@@ -300,7 +230,8 @@ def check_hydra_of_files(config: Mapping[str, Any]) -> None:
         for name, value in node.items() if isinstance(node, Mapping) else ():
             if (names is None or name in names) and value not in (None, "???", [], {}):
                 raise ConfigError(f"hydra.{node_name}.{name} must be left out, Hydra sets it, got {value!r}")
-    for name, value in _separators(hydra).items():
+    separators = _at(hydra, "hydra.job.config.override_dirname")  # between the overrides in the name of a job's folder
+    for name, value in separators.items() if isinstance(separators, Mapping) else ():
         if isinstance(value, str) and re.fullmatch(r"[=,;:_+-]*", value) is None:
             raise ConfigError(f"hydra.job.config.override_dirname.{name} must be one of = , ; : _ + -, got {value!r}")
 
@@ -327,26 +258,12 @@ def check_search_path(entries: Any, typed: Typed) -> None:
             )
 
 
-def _separators(hydra: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What stands between the overrides in the name of a job's folder."""
+def _at(hydra: Mapping[str, Any], key: str) -> Any:
+    """The value of ``hydra.a.b`` as it is written; None where there is none."""
     node: Any = hydra
-    for part in ("job", "config", "override_dirname"):
+    for part in key.split(".")[1:]:
         node = node.get(part) if isinstance(node, Mapping) else None
-    return node if isinstance(node, Mapping) else {}
-
-
-def _check_keys(key: str, node: Mapping[str, Any], allowed: set[str]) -> None:
-    if strange := sorted(map(str, set(node) - allowed)):
-        raise ConfigError(f"{key}.{strange[0]} must be left out: in a config file only {', '.join(sorted(allowed))}")
-
-
-def _check_formatter(key: str, formatter: Mapping[str, Any]) -> None:
-    """Texts only: ``()`` and ``class`` would call something with them."""
-    factory = formatter.get("()")
-    if factory is not None and factory != "colorlog.ColoredFormatter" and not allowlist.is_trusted(str(factory)):
-        raise ConfigError(f"{key}.() must be left out, or be named by LIGHTSWEEP_TRUST, got {factory!r}")
-    if factory is None or factory == "colorlog.ColoredFormatter":
-        _check_keys(key, formatter, _FORMATTER if factory is None else _COLORLOG)
+    return node
 
 
 def _holds_interpolation(value: Any) -> bool:

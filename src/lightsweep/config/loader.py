@@ -1,12 +1,13 @@
-"""Hydra's config loader with a look at whatever it composes: a run, a grid's job, a sweep's trial, on any launcher.
+"""Hydra's config loader with checks of all that it composes: a run, a job of a grid, a trial, on any launcher.
 
-It is the one place that every config passes before its logging, its callbacks or its folders exist. Hydra 1.4 has no
-hook there (a callback of Hydra's comes from the config itself, which could leave it out), so the loader's class is
+It is the only place that every config passes before its logging, its callbacks and its folders exist. Hydra 1.4 has no
+hook there (a Hydra callback comes from the config itself, which could leave it out), so the class of the loader is
 replaced, once a process. The private names are those of ``hydra-core>=1.4,<1.5``; `install` refuses others.
 """
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import hydra._internal.hydra as hydra_application
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
@@ -18,17 +19,21 @@ from omegaconf.errors import OmegaConfBaseException
 from lightsweep.config import hydra_keys, keys, mistakes, permissions, typed
 from lightsweep.core.errors import ConfigError
 from lightsweep.core.moved import rename_moved
-from lightsweep.runs import saved_config
 
 
 class CheckedLoader(ConfigLoaderImpl):
-    """Composes as Hydra does, and refuses a config that does what only a person may ask for.
+    """Composes as Hydra does, and refuses a config that does what only the command line may ask for.
 
-    It travels to workers and to a cluster's jobs, and takes along what was typed.
+    It is pickled for workers and jobs of a cluster, together with what was typed.
+
+    Attributes:
+        read_saved_config: reads the config of a run that is resumed, from its folder.
 
     Raises:
         ConfigError: names the key.
     """
+
+    read_saved_config: ClassVar[Callable[[Path], DictConfig] | None] = None
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
@@ -58,8 +63,9 @@ class CheckedLoader(ConfigLoaderImpl):
         files = keys.Files(plain, repo)
         keys.check_files(files, defaults)
         folder = next((each.value() for each in repo.typed if each.key_or_group == "resume"), None)
-        if folder is not None:
-            own: Any = OmegaConf.to_container(saved_config.read_config(Path(str(folder))), resolve=False)
+        read = CheckedLoader.read_saved_config
+        if folder is not None and read is not None:
+            own: Any = OmegaConf.to_container(read(Path(str(folder))), resolve=False)
             files = keys.Files(keys.merge_keys(plain, own), repo)
         keys.check_keys(repo.typed, files)
         return config
@@ -88,8 +94,11 @@ class CheckedLoader(ConfigLoaderImpl):
         return config
 
 
-def install() -> None:
-    """Let Hydra use the checked loader, in this process.
+def install(read_saved_config: Callable[[Path], DictConfig]) -> None:
+    """Let Hydra use the checked loader in this process.
+
+    Args:
+        read_saved_config: reads the config of a run that is resumed, from its folder.
 
     Raises:
         ConfigError: this version of Hydra composes in another way.
@@ -99,4 +108,5 @@ def install() -> None:
         hydra_application, "ConfigLoaderImpl"
     ):
         raise ConfigError("this version of hydra-core is not supported, it composes in another way: pip install -e .")
+    CheckedLoader.read_saved_config = staticmethod(read_saved_config)
     hydra_application.ConfigLoaderImpl = CheckedLoader  # type: ignore[misc]

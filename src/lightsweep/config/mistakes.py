@@ -82,7 +82,7 @@ def check_grid(lines: Sequence[str]) -> None:
 
 
 def _is_right(piece: str) -> bool:
-    """Can it be read? The folder to be resumed is quoted for Hydra by `cli.prepare`."""
+    """Can it be read? The folder to be resumed is quoted for Hydra by `app.arguments`."""
     return is_readable(piece) or (piece.startswith("resume=") and not piece.endswith("\r"))
 
 

@@ -1,4 +1,4 @@
-"""A part of the data scored again, beside what training noted of it."""
+"""A part of the data scored again, compared with the scores of training, and written to a folder."""
 
 import errno
 import json
@@ -18,19 +18,20 @@ from torch import Tensor
 
 from lightsweep.core.errors import ConfigError
 from lightsweep.core.files import replace_atomically, write_atomic
-from lightsweep.core.metrics import FINAL
+from lightsweep.core.metrics import FINAL, PARTS
 from lightsweep.core.text import printable
 from lightsweep.data.module import ImageDataModule
 from lightsweep.inference.predictor import Hardware
 from lightsweep.reports import classification_report, pictures
 from lightsweep.runs import results
-from lightsweep.runs.results import confusion_csv
 from lightsweep.runs.run_folder import ROOT
 from lightsweep.training import footprint, scoring
 from lightsweep.training.checkpoints import Trained
 from lightsweep.training.scoring import Score
 
 ALL = "all"
+EVALUATION_FILE = "evaluation.json"
+_MISTAKES = 24  # images in the picture of the worst ones
 
 
 @dataclass(frozen=True)
@@ -45,13 +46,14 @@ class Part:
     data: ImageDataModule
 
     def __post_init__(self) -> None:
-        there = [part for part, indices in self.data.indices.items() if len(indices)]
-        if not set(self._parts) & set(there):
+        if not self._parts:
+            there = [part for part, indices in self.data.indices.items() if len(indices)]
             raise ConfigError(f"--split {self.name}: the data have no such images, only {', '.join(there)}")
 
     @property
-    def _parts(self) -> tuple[str, ...]:
-        return ("train", "val", "test") if self.name == ALL else (self.name,)
+    def _parts(self) -> list[str]:
+        """Those that have images."""
+        return [part for part in PARTS if self.name in (ALL, part) and len(self.data.indices[part])]
 
     @property
     def labels(self) -> np.ndarray:
@@ -59,60 +61,69 @@ class Part:
         return np.concatenate([self.data.labels(part) for part in self._parts])
 
     def batches(self, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
-        """Normalised images and classes, as `scoring.score` wants them."""
-        return chain.from_iterable(
-            self.data.eval_loader(part, device) for part in self._parts if len(self.data.indices[part])
-        )
+        """Normalised images and classes, as `scoring.score` takes them."""
+        return chain.from_iterable(self.data.eval_loader(part, device) for part in self._parts)
 
-    def images(self, places: np.ndarray) -> np.ndarray:
-        """Images ``uint8 [n, C, H, W]`` at these of the N places."""
-        chosen = np.empty((len(places), *self.data.input_shape), dtype=np.uint8)
+    def images(self, chosen: np.ndarray) -> np.ndarray:
+        """Images ``uint8 [n, C, H, W]``, the chosen ones (``int64 [n]``) of the N."""
+        found = np.empty((len(chosen), *self.data.input_shape), dtype=np.uint8)
         first = 0
         for part in self._parts:
-            here = (places >= first) & (places < first + len(self.data.indices[part]))
+            count = len(self.data.indices[part])
+            here = (chosen >= first) & (chosen < first + count)
             if here.any():
-                chosen[here] = self.data.images(part, places[here] - first)
-            first += len(self.data.indices[part])
-        return chosen
+                found[here] = self.data.images(part, chosen[here] - first)
+            first += count
+        return found
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The score of a part, and what training noted of it: metrics by name, none where it is other data or weights."""
+    """The score of a part and where it was measured.
+
+    `in_training` has the metrics that result.json gives for the part; none if it is about other data or weights.
+    """
 
     part: Part
     score: Score
-    noted: Mapping[str, float]
+    hardware: Hardware
+    in_training: Mapping[str, float]
 
     @property
     def images(self) -> int:
         return int(self.score.confusion.sum())
 
     @property
-    def differs(self) -> bool:
-        return any(self.score.metrics[name] != value for name, value in self.noted.items())
+    def differences(self) -> list[str]:
+        """A line for each metric that is not the one of result.json."""
+        return [
+            f"{self.part.name}/{name} is {self.score.metrics[name]!r} here and {value!r} in result.json"
+            for name, value in self.in_training.items()
+            if self.score.metrics[name] != value
+        ]
 
 
-def evaluate(trained: Trained, part: Part, place: Hardware, noted: Mapping[str, Any]) -> Evaluation:
+def evaluate(trained: Trained, part: Part, hardware: Hardware, result: Mapping[str, Any]) -> Evaluation:
     """Score a part as train.py does it.
 
     Args:
-        noted: what result.json says, if these are its weights and its data.
+        result: of the run, if these are its weights and its data; else empty.
     """
     score = scoring.score(
-        trained.net.to(place.device),
-        part.batches(place.device),
-        device=place.device,
+        trained.net.to(hardware.device),
+        part.batches(hardware.device),
+        device=hardware.device,
         num_classes=part.data.num_classes,
-        precision=place.precision(),
+        precision=hardware.precision(),
         keep_probabilities=True,
     )
-    before = {name: noted.get(f"{part.name}/{name}") for name in score.metrics}
-    return Evaluation(part, score, {name: value for name, value in before.items() if value is not None})
+    before = {name: result.get(f"{part.name}/{name}") for name in score.metrics}
+    in_training = {name: value for name, value in before.items() if value is not None}
+    return Evaluation(part, score, hardware, in_training)
 
 
 def show_scores(evaluations: Sequence[Evaluation]) -> None:
-    """A row a part."""
+    """Print a table, a row a part."""
     table = Table(box=None, header_style="bold")
     for column in ("", "images", *(metric.title for metric in FINAL)):
         table.add_column(column, justify="right" if column else "left")
@@ -123,44 +134,29 @@ def show_scores(evaluations: Sequence[Evaluation]) -> None:
 
 
 def compare_with_training(
-    evaluations: Sequence[Evaluation], result: Mapping[str, Any], place: Hardware, changes: Sequence[str]
+    evaluations: Sequence[Evaluation], result: Mapping[str, Any], data_changes: Sequence[str]
 ) -> list[str]:
-    """Whether the scores are those of result.json, and where they are not, what else is not as it was.
+    """Lines that say whether the scores are those of result.json, and if not, what else differs from training.
 
     Args:
-        changes: how the data changed, in lines.
+        data_changes: how the data changed, in lines.
     """
-    compared = [each for each in evaluations if each.noted]
-    different = [each for each in compared if each.differs]
+    compared = [each for each in evaluations if each.in_training]
     if not compared:
-        return [*changes]
+        return [*data_changes]
+    different = [line for each in compared for line in each.differences]
     if not different:
-        return [*changes, f"equal to result.json, digit for digit{', although the data changed' if changes else ''}"]
-    said = [
-        f"{each.part.name}/{name} is {each.score.metrics[name]!r} here and {value!r} in result.json"
-        for each in different
-        for name, value in each.noted.items()
-        if each.score.metrics[name] != value
-    ]
-    return [*changes, *said, *_changes(result, place)]
-
-
-def _changes(result: Mapping[str, Any], place: Hardware) -> list[str]:
-    now = {"device": footprint.device_name(place.device), **results.versions()}
+        although = ", although the data changed" if data_changes else ""
+        return [*data_changes, f"equal to result.json, digit for digit{although}"]
+    now = {"device": footprint.device_name(compared[0].hardware.device), **results.versions()}
     then = {"device": result.get("device"), **result.get("versions", {})}
-    return [
-        f"  {name} was {printable(str(then[name]))}, is {value}"
-        for name, value in now.items()
-        if then.get(name) not in (None, value)
-    ]
-
-
-EVALUATION_FILE = "evaluation.json"
-_MISTAKES = 24  # images in the picture of the worst ones
+    changed = [name for name, value in now.items() if then.get(name) not in (None, value)]
+    lines = [f"  {name} was {printable(str(then[name]))}, is {now[name]}" for name in changed]
+    return [*data_changes, *different, *lines]
 
 
 def make_folder(path: Path) -> Path:
-    """A folder to write to, made before anything is scored.
+    """Make a folder to write to, before anything is scored.
 
     Raises:
         ConfigError: it cannot be written.
@@ -174,8 +170,8 @@ def make_folder(path: Path) -> Path:
     return path
 
 
-def write_evaluation(folder: Path, evaluation: Evaluation, place: Hardware, facts: Mapping[str, Any]) -> None:
-    """Fill a part's folder.
+def write_evaluation(folder: Path, evaluation: Evaluation, facts: Mapping[str, Any]) -> None:
+    """Write evaluation.json, the report, the confusion counts and the pictures of a part.
 
     Args:
         facts: for evaluation.json.
@@ -186,8 +182,8 @@ def write_evaluation(folder: Path, evaluation: Evaluation, place: Hardware, fact
     texts = {
         "report.txt": classification_report.report_as_text(report),
         "report.json": _json(classification_report.report_as_json(report)),
-        "confusion.csv": confusion_csv(score.confusion, names),
-        EVALUATION_FILE: _json(_content(evaluation, place, facts)),
+        "confusion.csv": results.confusion_csv(score.confusion, names),
+        EVALUATION_FILE: _json(_content(evaluation, facts)),
     }
     for name, text in texts.items():
         write_atomic(folder / name, text)
@@ -196,13 +192,13 @@ def write_evaluation(folder: Path, evaluation: Evaluation, place: Hardware, fact
             temporary.write_bytes(pictures.render_png(figure))
 
 
-def _content(evaluation: Evaluation, place: Hardware, facts: Mapping[str, Any]) -> dict[str, Any]:
+def _content(evaluation: Evaluation, facts: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "part": evaluation.part.name,
         "images": evaluation.images,
         **evaluation.score.metrics,
-        "noted_in_training": dict(evaluation.noted),
-        "device": footprint.device_name(place.device),
+        "noted_in_training": dict(evaluation.in_training),
+        "device": footprint.device_name(evaluation.hardware.device),
         "versions": results.versions(),
         "git_commit": results.git_commit(ROOT),
         **facts,
@@ -210,14 +206,14 @@ def _content(evaluation: Evaluation, place: Hardware, facts: Mapping[str, Any]) 
 
 
 def _figures(evaluation: Evaluation) -> dict[str, Figure]:
-    part, counts = evaluation.part, evaluation.score.confusion
+    part, score = evaluation.part, evaluation.score
     names = part.data.class_names
-    heading = f"{part.name}: {evaluation.images:,} images, accuracy {evaluation.score.metrics['acc']:.4f}"
+    heading = f"{part.name}: {evaluation.images:,} images, accuracy {score.metrics['acc']:.4f}"
     return {
-        "confusion.png": pictures.draw_confusion_counts(counts, names, heading),
-        "confusion_normalised.png": pictures.draw_confusion_shares(counts, names, heading),
+        "confusion.png": pictures.draw_confusion_counts(score.confusion, names, heading),
+        "confusion_normalised.png": pictures.draw_confusion_shares(score.confusion, names, heading),
         "most_wrong.png": pictures.draw_mistakes(
-            part.name, part.labels, evaluation.score.probabilities, names, part.images, _MISTAKES
+            part.name, part.labels, score.probabilities, names, part.images, _MISTAKES
         ),
     }
 

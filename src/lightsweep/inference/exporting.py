@@ -1,4 +1,4 @@
-"""A trained network as one ONNX file: from pixels to probabilities, with what its user must know in the metadata."""
+"""A trained network as one ONNX file, from pixels to probabilities; the metadata say what its user must know."""
 
 import json
 from collections.abc import Sequence
@@ -39,11 +39,11 @@ class Pipeline(nn.Module):
 
 
 def export_onnx(trained: Trained, path: Path, images: Sequence[np.ndarray], metadata: dict[str, Any]) -> float:
-    """Write the file, if it gives what PyTorch gives; returns the largest difference.
+    """Write the file if it gives what PyTorch gives; returns the largest difference.
 
     Args:
         images: arrays ``uint8 [N, C, H, W]`` that both must agree on.
-        metadata: text, or what JSON can say.
+        metadata: text, or values for JSON.
 
     Raises:
         RunFailed: they do not agree. No file is left.
@@ -52,7 +52,8 @@ def export_onnx(trained: Trained, path: Path, images: Sequence[np.ndarray], meta
 
     pipeline = Pipeline(trained)
     model = _graph(pipeline, trained.description.input_shape)
-    onnx.helper.set_model_props(model, {key: _text(value) for key, value in metadata.items()})
+    texts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in metadata.items()}
+    onnx.helper.set_model_props(model, texts)
     with replace_atomically(path) as temporary:
         onnx.save(model, temporary)
         difference = _difference(pipeline, temporary, images)
@@ -89,10 +90,8 @@ def random_images(shape: tuple[int, int, int]) -> list[np.ndarray]:
 
 
 def require_packages() -> None:
-    """See that what the export needs is installed.
-
-    Raises:
-        ConfigError: it is not.
+    """Raises:
+    ConfigError: a package that the export needs is not installed.
     """
     try:
         import onnx  # noqa: F401
@@ -136,7 +135,3 @@ def _difference(pipeline: Pipeline, path: Path, images: Sequence[np.ndarray]) ->
             scale = max(1.0, float(np.abs(one).max()))
             worst = float(np.maximum(worst, np.abs(one - other).max() / scale))  # keeps a NaN
     return worst
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)

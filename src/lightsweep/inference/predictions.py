@@ -1,4 +1,4 @@
-"""Predictions on their way out: a table on the terminal, CSV, JSON. Each is written as it comes, none is kept."""
+"""Decoded image files are classified, and each prediction is written at once: to a table, CSV or JSON. None is kept."""
 
 import csv
 import json
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
+import numpy as np
 import torch
 from rich.console import Console
 from rich.progress import track
@@ -18,13 +19,14 @@ from rich.text import Text
 
 from lightsweep.core.files import replace_atomically
 from lightsweep.core.text import printable, spreadsheet_cell
-from lightsweep.inference.predictor import DecodedFile, Predictor, rank_classes, stack_pixels
+from lightsweep.inference.predictor import DecodedFile, Predictor, rank_classes
 
 T = TypeVar("T")
 
 ROWS = 100  # of the table; files hold any number
 _DIGITS = 6
-_NEVER_FOLDED = 100_000
+_NAMED = 5  # skipped files that are named; the others are counted
+_NEVER_FOLDED = 100_000  # characters
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,10 @@ class Prediction:
     classes: Sequence[str]
     probabilities: Sequence[float]
 
+    @property
+    def pairs(self) -> Iterator[tuple[str, float]]:
+        return zip(self.classes, self.probabilities, strict=True)
+
 
 class Writer:
     """Takes predictions and files that could not be used, one by one."""
@@ -43,10 +49,10 @@ class Writer:
         raise NotImplementedError
 
     def fail(self, file: Path, reason: str) -> None:
-        """Nothing, where only predictions are written."""
+        """Does nothing where only predictions are written."""
 
     def end(self, facts: dict[str, Any]) -> None:
-        """After the last one, with what is known of all."""
+        """After the last one, with facts about all."""
 
 
 class TableWriter(Writer):
@@ -64,12 +70,11 @@ class TableWriter(Writer):
         if self.table.row_count == ROWS:
             self.left_out += 1
             return
-        pairs = zip(prediction.classes, prediction.probabilities, strict=True)
-        cells = [cell for name, probability in pairs for cell in (printable(name), f"{probability:.4f}")]
+        cells = [cell for name, probability in prediction.pairs for cell in (printable(name), f"{probability:.4f}")]
         self.table.add_row(*(Text(cell) for cell in (printable(prediction.file), *cells)))  # Text: a name is no markup
 
     def show(self) -> None:
-        # Without a terminal nothing is folded: who reads a pipe wants a file's name whole.
+        # Without a terminal nothing is folded: a pipe's reader wants complete file names.
         console = Console(width=None if sys.stdout.isatty() else _NEVER_FOLDED)
         console.print(self.table)
         if self.left_out:
@@ -85,9 +90,10 @@ class CsvWriter(Writer):
         self.rows.writerow(["file", "class", "probability", *names])
 
     def add(self, prediction: Prediction) -> None:
-        pairs = zip(prediction.classes, prediction.probabilities, strict=True)
-        cells = [cell for name, probability in pairs for cell in (spreadsheet_cell(name), f"{probability:.{_DIGITS}f}")]
-        self.rows.writerow([spreadsheet_cell(str(prediction.file)), *cells])
+        cells = [spreadsheet_cell(str(prediction.file))]
+        for name, probability in prediction.pairs:
+            cells += [spreadsheet_cell(name), f"{probability:.{_DIGITS}f}"]
+        self.rows.writerow(cells)
 
 
 class JsonWriter(Writer):
@@ -100,8 +106,7 @@ class JsonWriter(Writer):
         file.write('{"images": [')
 
     def add(self, prediction: Prediction) -> None:
-        pairs = zip(prediction.classes, prediction.probabilities, strict=True)
-        top = [{"class": name, "probability": round(probability, _DIGITS)} for name, probability in pairs]
+        top = [{"class": name, "probability": round(probability, _DIGITS)} for name, probability in prediction.pairs]
         self.file.write(self.separator + json.dumps({"file": str(prediction.file), "predictions": top}))
         self.separator = ",\n"
 
@@ -114,7 +119,7 @@ class JsonWriter(Writer):
 
 @contextmanager
 def open_output(path: Path) -> Iterator[TextIO]:
-    """A file that is there when it is whole, or the standard output for ``-``. Names keep the bytes they have."""
+    """A file that appears when it is complete, or standard output for ``-``. File names keep their bytes."""
     if path == Path("-"):
         sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")  # type: ignore[union-attr]
         yield sys.stdout
@@ -127,16 +132,13 @@ def open_output(path: Path) -> Iterator[TextIO]:
 
 
 def show_progress(batches: Iterable[T]) -> Iterable[T]:
-    """The same batches, and on a terminal a sign that they go on."""
+    """The same batches; on a terminal with a progress bar."""
     console = Console(stderr=True)
     return track(batches, "classifying", total=None, transient=True, console=console, disable=not console.is_terminal)
 
 
-_NAMED = 5  # files that were skipped: so many are named, the others counted
-
-
 class Classification:
-    """Classifies batch after batch, hands each prediction to the writers, and counts.
+    """Classifies batch after batch, passes each prediction to the writers, and counts.
 
     Args:
         top: the number of classes that are kept of each image.
@@ -151,34 +153,26 @@ class Classification:
         self.named_failed = False
         self.started = time.perf_counter()
 
-    def skip(self, path: Path) -> None:
-        """A file below a folder that is no image, and is not called one."""
-        self.skipped += 1
-        if self.skipped <= _NAMED:
-            self.first_skipped.append(path)
-
     def take(self, batch: Sequence[DecodedFile]) -> None:
-        """Classify a batch; name the files in it that could not be used."""
+        """Classify a batch; name the files in it that could not be used. A file below a folder that is neither an image
+        nor named like one is skipped."""
         for bad in (each for each in batch if each.pixels is None):
-            if not bad.file.is_called_image:
-                self.skip(bad.file.path)
-                continue
-            self.failed += 1
-            self.named_failed |= bad.file.named
-            print(f"{printable(bad.file.path)}: {bad.problem}", file=sys.stderr)
-            for writer in self.writers:
-                writer.fail(bad.file.path, bad.problem)
+            self._reject(bad)
         good = [each for each in batch if each.pixels is not None]
         if not good:
             return
-        values, classes = rank_classes(self.predictor(torch.from_numpy(stack_pixels(good))))
+        pixels = np.stack([each.pixels for each in good if each.pixels is not None])  # [B, C, H, W]
+        values, classes = rank_classes(self.predictor(torch.from_numpy(pixels)))
         kept = zip(values[:, : self.top].tolist(), classes[:, : self.top].tolist(), strict=True)
         for each, (probabilities, numbers) in zip(good, kept, strict=True):
             self._add(each, [self.class_names[number] for number in numbers], probabilities)
 
     def end(self, facts: dict[str, Any]) -> list[str]:
-        """Hand the writers the facts; lines that say how many images there were, how fast it went, and how often the
-        network was right, where that is known."""
+        """Give the writers the facts.
+
+        Returns:
+            Lines: how many images there were, how fast it went, and the accuracy on images whose class is known.
+        """
         seconds = time.perf_counter() - self.started
         if self.labelled:
             facts = {**facts, "labelled": self.labelled, "correct": self.correct, "accuracy": self.accuracy}
@@ -194,6 +188,17 @@ class Classification:
     def exit_code(self) -> int:
         return 1 if self.named_failed or self.count == 0 else 0
 
+    def _reject(self, bad: DecodedFile) -> None:
+        if not bad.file.is_called_image:
+            self.skipped += 1
+            self.first_skipped += [bad.file.path] if self.skipped <= _NAMED else []
+            return
+        self.failed += 1
+        self.named_failed |= bad.file.named
+        print(f"{printable(bad.file.path)}: {bad.problem}", file=sys.stderr)
+        for writer in self.writers:
+            writer.fail(bad.file.path, bad.problem)
+
     def _add(self, image: DecodedFile, names: Sequence[str], probabilities: Sequence[float]) -> None:
         self.count += 1
         if image.file.label in self.class_names:
@@ -203,15 +208,15 @@ class Classification:
             writer.add(Prediction(image.file.path, names, probabilities))
 
     def _lines(self, seconds: float) -> list[str]:
-        said = [f"{self.count:,} images classified in {seconds:.1f} s ({self.count / seconds:,.0f} a second)"]
+        lines = [f"{self.count:,} images classified in {seconds:.1f} s ({self.count / seconds:,.0f} a second)"]
         if self.failed:
-            said[0] += f", {self.failed:,} could not be used"
+            lines[0] += f", {self.failed:,} could not be used"
         if self.skipped:
             names = ", ".join(map(printable, self.first_skipped))
             more = f" and {self.skipped - _NAMED:,} more" if self.skipped > _NAMED else ""
-            said.append(f"{self.skipped:,} other files skipped: {names}{more}")
+            lines.append(f"{self.skipped:,} other files skipped: {names}{more}")
         if self.labelled:
-            said.append(
+            lines.append(
                 f"accuracy {self.accuracy:.4f} ({self.correct:,} of {self.labelled:,} in folders named as classes)"
             )
-        return said
+        return lines

@@ -1,8 +1,10 @@
-"""Using a trained network: on which device, and in which precision, so that it gives what it gave in training."""
+"""Image files -> probabilities, on a device and in a precision that give what training gave.
 
-import os
+Files are decoded by threads, a batch ahead of the network.
+"""
+
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -13,14 +15,18 @@ from pathlib import Path
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from PIL import Image
 from pytorch_lightning.plugins.precision import Precision
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 
 from lightsweep.core.errors import ConfigError
+from lightsweep.core.memory import available_cores
 from lightsweep.data.decode import FORMATS, BadImage
 from lightsweep.data.folders import class_name, walk
 from lightsweep.training.checkpoints import Trained
+
+_MOST_THREADS = 8
 
 
 @dataclass(frozen=True)
@@ -36,14 +42,14 @@ class Hardware:
 
 
 def choose_hardware(device: str, precision: str) -> Hardware:
-    """The place that Lightning's Trainer would choose.
+    """What Lightning's Trainer would choose.
 
     Args:
         device: auto, cpu, gpu, cuda, mps and so on; with a number, cuda:1, that one of several.
         precision: as the Trainer names it.
 
     Raises:
-        ConfigError: there is no such device here, or it cannot do that.
+        ConfigError: there is no such device here, or it does not have the precision.
     """
     accelerator, _, number = device.partition(":")
     try:
@@ -68,21 +74,21 @@ class Predictor:
         flip: average with the probabilities of the mirrored images.
     """
 
-    def __init__(self, trained: Trained, place: Hardware, *, flip: bool) -> None:
-        self.place, self.flip = place, flip
-        self.net = trained.net.to(place.device)
-        self.normalization = trained.description.normalization.to(place.device)
+    def __init__(self, trained: Trained, hardware: Hardware, *, flip: bool) -> None:
+        self.hardware, self.flip = hardware, flip
+        self.net = trained.net.to(hardware.device)
+        self.normalization = trained.description.normalization.to(hardware.device)
 
     @torch.inference_mode()
     def __call__(self, images: Tensor) -> Tensor:
-        images = images.to(self.place.device)
+        images = images.to(self.hardware.device)
         probabilities = self._probabilities(images)
         if self.flip:
             probabilities = (probabilities + self._probabilities(images.flip(3))) / 2
         return probabilities
 
     def _probabilities(self, images: Tensor) -> Tensor:
-        with self.place.precision():
+        with self.hardware.precision():
             logits = self.net(self.normalization(images))
         # In double precision, which not every device has, no two logits that differ become equal.
         return torch.softmax(logits.cpu().double(), 1)
@@ -92,10 +98,6 @@ def rank_classes(probabilities: Tensor) -> tuple[Tensor, Tensor]:
     """Probabilities ``[B, K]`` from the largest on, and their classes; of equals the first class, as `argmax`."""
     values, classes = torch.sort(probabilities, descending=True, stable=True)
     return values, classes
-
-
-_MOST_THREADS = 8
-Decode = Callable[[Path], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,7 @@ class ImageFile:
 
     @property
     def is_called_image(self) -> bool:
-        """Does its name end as that of an image? Others are tried, as in training, and passed over if they are none."""
+        """Does its name end as that of an image? Others are tried, as in training, and skipped if they are none."""
         return self.named or self.path.suffix.lower() in _suffixes()
 
 
@@ -122,16 +124,20 @@ class DecodedFile:
     problem: str = ""
 
 
-def list_files(places: Iterable[Path]) -> Iterator[ImageFile]:
+def list_files(paths: Iterable[Path]) -> Iterator[ImageFile]:
     """Each file that is named, and below each folder the files that training would take, in the order of names."""
-    for place in places:
-        if place.is_dir():
-            yield from _below(place)
-        else:
-            yield ImageFile(place, named=True)
+    for path in paths:
+        if not path.is_dir():
+            yield ImageFile(path, named=True)
+            continue
+        for name, _, _ in walk(path):
+            inside = Path(name).relative_to(path).parts[:-1]
+            yield ImageFile(Path(name), named=False, label=class_name(Path(inside[0])) if inside else "")
 
 
-def decode_files(files: Iterable[ImageFile], decode: Decode, *, batch_size: int) -> Iterator[list[DecodedFile]]:
+def decode_files(
+    files: Iterable[ImageFile], decode: Callable[[Path], np.ndarray], *, batch_size: int
+) -> Iterator[list[DecodedFile]]:
     """Batches in the order of the files, of which no more than two are in memory."""
 
     def attempt(file: ImageFile) -> DecodedFile:
@@ -143,33 +149,20 @@ def decode_files(files: Iterable[ImageFile], decode: Decode, *, batch_size: int)
             return DecodedFile(file, None, "it is too large for the memory")
 
     files = iter(files)
-    under_way: deque[Iterator[DecodedFile]] = deque()
-    pool = ThreadPoolExecutor(min(_MOST_THREADS, os.cpu_count() or 1))
+    pending: deque[Iterator[DecodedFile]] = deque()
+    pool = ThreadPoolExecutor(min(_MOST_THREADS, available_cores()))
     try:
         while batch := list(islice(files, batch_size)):
-            under_way.append(pool.map(attempt, batch))
-            if len(under_way) == 2:
-                yield list(under_way.popleft())
-        for rest in under_way:
+            pending.append(pool.map(attempt, batch))
+            if len(pending) == 2:
+                yield list(pending.popleft())
+        for rest in pending:
             yield list(rest)
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _below(folder: Path) -> Iterator[ImageFile]:
-    for name, _, _ in walk(folder):
-        inside = Path(name).relative_to(folder).parts[:-1]
-        yield ImageFile(Path(name), named=False, label=class_name(Path(inside[0])) if inside else "")
-
-
 @cache
 def _suffixes() -> frozenset[str]:
     """How names of images that can be decoded end, in small letters."""
-    from PIL import Image
-
     return frozenset(suffix for suffix, kind in Image.registered_extensions().items() if kind in FORMATS)
-
-
-def stack_pixels(batch: Sequence[DecodedFile]) -> np.ndarray:
-    """The pixels of those that have any: ``uint8 [B, C, H, W]``."""
-    return np.stack([each.pixels for each in batch if each.pixels is not None])

@@ -1,7 +1,8 @@
-"""The data that a trained network is scored on: its own, or others."""
+"""The data that a trained network is scored on, its own or others, with its classes, input shape and normalisation."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,21 +16,21 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from PIL import Image
 
-from lightsweep.app import cli, resolvers
+from lightsweep.config import messages
 from lightsweep.config import typed as typed_here
 from lightsweep.core import checks
 from lightsweep.core.errors import ConfigError
 from lightsweep.core.text import printable
-from lightsweep.data import user_data
 from lightsweep.data.decode import NO_PIXELS, fit_image
 from lightsweep.data.module import ImageArrays, ImageDataModule
-from lightsweep.data.user_data import UserData
+from lightsweep.data.user_data import UserData, build_data
 from lightsweep.inference.trained_runs import Weights
 from lightsweep.runs import data_record, saved_config
 from lightsweep.runs.run_folder import ROOT
 from lightsweep.training.checkpoints import Description
 
-_FEW = 32
+_FEW = 32  # images to check an export with
+_NAMED = 10  # classes in an error
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class DataSettings:
     """Which data are scored, and on what.
 
     Args:
-        cfg: whose nodes data, trainer and threads count.
+        cfg: of its nodes data, trainer and threads are used.
         label: a short name of other data, "" for the run's own.
     """
 
@@ -72,36 +73,35 @@ def data_settings(weights: Weights, typed: Sequence[str]) -> DataSettings:
         typed: ``data=NAME``, ``data.KEY=VALUE``, ``data_dir=PATH``. Without the first they change the run's own.
 
     Raises:
-        ConfigError: they are not understood.
+        ConfigError: they are not about data, there is no such choice, key or value, or the run's config has no data.
     """
-    resolvers.register()
     typed_here.declare(typed_here.read(typed))
     try:
-        overrides = OverridesParser.create().parse_overrides(list(typed))
-        for override in overrides:
-            if override.key_or_group.partition(".")[0] not in ("data", "data_dir"):
-                raise ConfigError(
-                    f"--data takes data=NAME, data.KEY=VALUE and data_dir=PATH, got {override.input_line}"
-                )
-        chosen = [str(override.value()) for override in overrides if override.key_or_group == "data"]
-        moved = all(override.key_or_group == "data_dir" for override in overrides)  # the same data in another place
-        if chosen:
-            return _checked(DataSettings(_composed(weights, typed), Path(chosen[-1]).name))
-        return _checked(DataSettings(_changed(weights.config, overrides), "" if moved else "changed"))
+        return _settings(weights, typed)
     except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(f"--data: {cli.describe(error)}") from error
+        raise ConfigError(f"--data: {messages.describe_error(error)}") from error
 
 
-def _checked(settings: DataSettings) -> DataSettings:
+def _settings(weights: Weights, typed: Sequence[str]) -> DataSettings:
+    overrides = OverridesParser.create().parse_overrides(list(typed))
+    for override in overrides:
+        if override.key_or_group.partition(".")[0] not in ("data", "data_dir"):
+            raise ConfigError(f"--data takes data=NAME, data.KEY=VALUE and data_dir=PATH, got {override.input_line}")
+    chosen = [str(override.value()) for override in overrides if override.key_or_group == "data"]
+    moved = all(override.key_or_group == "data_dir" for override in overrides)  # the same data in another folder
+    if chosen:
+        settings = DataSettings(_composed(weights, typed), Path(chosen[-1]).name)
+    else:
+        settings = DataSettings(_changed(weights.config, overrides), "" if moved else "changed")
     if not isinstance(settings.cfg.get("data"), DictConfig):
         raise ConfigError("the run's config.yaml must have a node data with keys of its own; --data data=NAME chooses")
-    _ = settings.data  # what cannot be resolved is said now
+    _ = settings.data  # so that what cannot be resolved raises here
     return settings
 
 
 def _composed(weights: Weights, typed: Sequence[str]) -> DictConfig:
     with hydra.initialize_config_dir(str(ROOT / "conf")):
-        # Nothing is trained on train. In halves, each class can be in both parts, however few its images are.
+        # Train is only scored here. In halves, each class can be in both parts, however few its images are.
         cfg = hydra.compose("train", ["data.val_fraction=0.5", *typed])
     if weights.run is not None:
         cfg.trainer, cfg.threads = weights.config.trainer, weights.config.threads
@@ -127,19 +127,19 @@ def read_data(settings: DataSettings, description: Description) -> ImageDataModu
         known = {key: value for key, value in _as_in_training(description).items() if key in node}
         node = OmegaConf.merge(node, known)
         node._set_parent(settings.cfg)
-    data = user_data.build_data(node)
-    if not settings.own and (isinstance(data, user_data.UserData) or description.resize == NO_PIXELS):
-        raise ConfigError("--data: where a data module of one's own is, weights are scored on the run's own data only")
-    data.setup(None if settings.own else "test")  # others may have few images: nothing is trained on them
-    if isinstance(data, user_data.UserData):
-        check_same(data, description)
+    data = build_data(node)
+    if not settings.own and (isinstance(data, UserData) or description.resize == NO_PIXELS):
+        raise ConfigError("--data: with a user data module, weights are scored on the run's own data only")
+    data.setup(None if settings.own else "test")  # other data may have few images: they are only scored
+    if isinstance(data, UserData):
+        _check_same(data, description)
     else:
         match_data(data, description)
     return data
 
 
 def describe_changes(weights: Weights, settings: DataSettings, data: ImageDataModule) -> list[str]:
-    """What is to be said of scores on these data: how the run's own changed since, and which images it has seen."""
+    """Remarks on scores on these data: how the run's own changed since training, and which images it has seen."""
     before = data_record.read(weights.run) if weights.run else None
     if before is None:  # a run of an earlier version
         return []
@@ -148,13 +148,13 @@ def describe_changes(weights: Weights, settings: DataSettings, data: ImageDataMo
 
 
 def sample_images(weights: Weights, description: Description) -> np.ndarray:
-    """Some images of the run's own data, ``uint8 [N, C, H, W]``; none (N = 0) where the data are not at hand."""
+    """Some images of the run's own data, ``uint8 [N, C, H, W]``; none (N = 0) where the data cannot be read at once."""
     none = np.empty((0, *description.input_shape), dtype=np.uint8)
     if weights.run is None:
         return none
     try:
-        data = user_data.build_data(data_settings(weights, []).cfg.data)
-        if isinstance(data, user_data.UserData) or data.preview() is not None:  # they would have to be fetched
+        data = build_data(data_settings(weights, []).cfg.data)
+        if isinstance(data, UserData) or data.preview() is not None:  # read only without a download
             return none
         images = data.read().test_images[:_FEW]
     except (ConfigError, OSError):
@@ -163,41 +163,37 @@ def sample_images(weights: Weights, description: Description) -> np.ndarray:
 
 
 def _as_in_training(description: Description) -> dict[str, object]:
-    """Keys of data sets' configs that a trained network has decided, and what would refuse a small data set."""
+    """Keys of data sets' configs that follow from the trained network, or would refuse a small data set."""
     height, width = description.image_size
     return {
         "image_size": max(height, width),
         "resize": description.resize,
         "grayscale": description.grayscale,
-        "normalize": "symmetric",  # measures nothing; the network's own comes afterwards
+        "normalize": "symmetric",  # measures nothing; `match_data` sets the network's own
         "drop_last": False,
         "class_weights": None,
     }
 
 
-_NAMED = 10  # classes in an error
-
-
 def match_data(data: ImageDataModule, description: Description) -> None:
-    """Change data that were set up. Nothing is measured on them.
+    """Bring data that were set up to what the network was trained on.
 
     Raises:
         ConfigError: their classes are others.
     """
     assert data.arrays is not None, "call setup first"
     numbers = class_numbers(data.arrays.class_names, description.class_names)
-    data.arrays = _fitted(_renumbered(data.arrays, numbers), description)
+    arrays = data.arrays
+    if not np.array_equal(numbers, np.arange(len(numbers))):
+        arrays = replace(arrays, train_labels=numbers[arrays.train_labels], test_labels=numbers[arrays.test_labels])
+    data.arrays = _fitted(arrays, description)
     data.class_names = description.class_names
     data.input_shape = description.input_shape
     data.normalization = description.normalization
 
 
-def check_same(data: UserData, description: Description) -> None:
-    """See that a data module of the user's own gives what the network was trained on.
-
-    Raises:
-        ConfigError: it gives other classes, or another size.
-    """
+def _check_same(data: UserData, description: Description) -> None:
+    """See that a user data module gives what the network was trained on."""
     for name in ("class_names", "input_shape"):
         was, now = getattr(description, name), getattr(data, name)
         if was != now:
@@ -208,39 +204,30 @@ def class_numbers(names: Sequence[str], trained: Sequence[str]) -> np.ndarray:
     """The network's class number of each class of the data, ``int64 [K]``."""
     missing, unknown = sorted(set(trained) - set(names)), sorted(set(names) - set(trained))
     if missing or unknown:
-        parts = [f"the network knows {_listed(missing)}, which the data lack"] if missing else []
-        parts += [f"the data have {_listed(unknown)}, which it does not know"] if unknown else []
+        parts = [f"the network knows {_format(missing)}, which the data lack"] if missing else []
+        parts += [f"the data have {_format(unknown)}, which it does not know"] if unknown else []
         raise ConfigError(f"the data must have the classes of the network: {'; '.join(parts)}")
     return np.array([trained.index(name) for name in names])
 
 
-def _listed(names: Sequence[str]) -> str:
+def _format(names: Sequence[str]) -> str:
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     return ", ".join(map(printable, names[:_NAMED])) + more
 
 
-def _renumbered(arrays: ImageArrays, numbers: np.ndarray) -> ImageArrays:
-    if np.array_equal(numbers, np.arange(len(numbers))):
-        return arrays
-    return replace(arrays, train_labels=numbers[arrays.train_labels], test_labels=numbers[arrays.test_labels])
-
-
 def _fitted(arrays: ImageArrays, description: Description) -> ImageArrays:
-    """Images of another size, or with other channels, as an image file of theirs would be read."""
+    """Images of another size, or with other channels, are brought to the input's shape as image files are."""
     if arrays.train_images.shape[1:] == arrays.test_images.shape[1:] == description.input_shape:
         return arrays
-    return replace(
-        arrays,
-        train_images=_each_fitted(arrays.train_images, description),
-        test_images=_each_fitted(arrays.test_images, description),
+    fit = partial(
+        fit_image, image_size=description.image_size, resize=description.resize, grayscale=description.grayscale
     )
 
+    def fitted(images: np.ndarray) -> np.ndarray:
+        out = np.empty((len(images), *description.input_shape), dtype=np.uint8)
+        for number, pixels in enumerate(images):
+            picture = pixels[0] if len(pixels) == 1 else np.moveaxis(pixels, 0, -1)  # [C, H, W] -> [H, W, C]
+            out[number] = fit(Image.fromarray(picture))
+        return out
 
-def _each_fitted(images: np.ndarray, description: Description) -> np.ndarray:
-    out = np.empty((len(images), *description.input_shape), dtype=np.uint8)
-    for number, pixels in enumerate(images):
-        image = Image.fromarray(pixels[0] if len(pixels) == 1 else np.moveaxis(pixels, 0, -1))  # [C, H, W] -> [H, W, C]
-        out[number] = fit_image(
-            image, image_size=description.image_size, resize=description.resize, grayscale=description.grayscale
-        )
-    return out
+    return replace(arrays, train_images=fitted(arrays.train_images), test_images=fitted(arrays.test_images))

@@ -1,4 +1,4 @@
-"""Which weights RUN means, on the command line of what uses a trained network."""
+"""The weights that RUN means on the command lines that use a trained network. Imported before torch is."""
 
 import csv
 import re
@@ -48,15 +48,15 @@ class Weights:
     def evaluation_folder(self) -> Path:
         return (self.run or self.checkpoint.parent) / "evaluation"
 
-    def told(self, epoch: int) -> str:
-        """What was taken, in a line."""
+    def describe(self, epoch: int) -> str:
+        """The chosen weights in a line."""
         reason = f" ({self.reason})" if self.reason else ""
         return printable(f"{self.checkpoint} of epoch {epoch}{reason}")
 
     @property
     def result(self) -> dict[str, Any]:
         """What the run's result.json says; nothing where there is none."""
-        return _read_result(self.run) if self.run else {}
+        return _read(self.run / "result.json") if self.run else {}
 
 
 def find_weights(name: str, which: str | None) -> Weights:
@@ -93,10 +93,10 @@ def _of_run(folder: Path, which: str | None, reason: str) -> Weights:
 
 
 def _of_sweep(folder: Path, which: str | None) -> Weights:
-    """The weights of the best trial, trained anew where a confirmation did so."""
+    """The weights of the best trial, trained again if a confirmation did so."""
     with (folder / "leaderboard.csv").open(encoding="utf-8", errors="replace", newline="") as file:
         best = next(csv.DictReader(file), {})
-    is_trial = re.fullmatch(r"trial-\d+", best.get("folder") or "")  # a table from somebody else leads nowhere else
+    is_trial = re.fullmatch(r"trial-\d+", best.get("folder") or "")  # it may be somebody else's table
     if best.get("rank") != "1" or not best.get("trial") or not is_trial:
         raise ConfigError(f"{folder} is a sweep without a complete trial")
     trial = f"trial {best['trial']}, the sweep's best"
@@ -108,26 +108,23 @@ def _of_sweep(folder: Path, which: str | None) -> Weights:
     if confirmed and str(confirmation.get("best_trial")) == best["trial"]:
         run = _best_of(confirmed, folder)
         return _of_run(run, which, f"{trial}, in its confirmation the best seed by validation")
-    place = folder / best["folder"]
-    paths.check_links(place, within=folder, deep=False)
-    if run_folder.is_run(place):
-        return _of_run(place, which, trial)
-    return _of_run(_best_of(sorted(place.glob("seed-*")), place), which, f"{trial}, its best seed by validation")
+    best_folder = folder / best["folder"]
+    paths.check_links(best_folder, within=folder, deep=False)
+    if run_folder.is_run(best_folder):
+        return _of_run(best_folder, which, trial)
+    best_seed = _best_of(sorted(best_folder.glob("seed-*")), best_folder)
+    return _of_run(best_seed, which, f"{trial}, its best seed by validation")
 
 
 def _best_of(runs: list[Path], folder: Path) -> Path:
-    """The run with the best value of what it watched. Test scores choose nothing."""
-    results = {run: _read_result(run) for run in runs}
+    """The completed run with the best value of its monitor. Test scores choose nothing."""
+    results = {run: _read(run / "result.json") for run in runs}
     values = {run: result.get("best_value") for run, result in results.items() if result.get("status") == "completed"}
     measured = {run: value for run, value in values.items() if isinstance(value, int | float)}
     if not measured:
         raise ConfigError(f"{folder} has no run that was completed")
     mode = mode_of(str(results[next(iter(measured))].get("monitor")))
     return (max if mode == "max" else min)(measured, key=measured.__getitem__)
-
-
-def _read_result(run: Path) -> dict[str, Any]:
-    return _read(run / "result.json")
 
 
 def _read(path: Path) -> dict[str, Any]:

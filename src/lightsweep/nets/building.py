@@ -1,4 +1,4 @@
-"""From the config's model to a network: one of lightsweep's own, or any other `nn.Module` that a person trusts."""
+"""From the config's model to a network: one of lightsweep's own, or any other `nn.Module` that the user trusts."""
 
 import logging
 from functools import partial
@@ -7,7 +7,6 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from omegaconf import OmegaConf
 from torch import Tensor, nn
 
 from lightsweep import nets
@@ -20,29 +19,28 @@ log = logging.getLogger(__name__)
 
 
 def build_network(model: dict[str, Any], input_shape: tuple[int, int, int], num_classes: int) -> nn.Module:
-    """A fresh network with initial weights, built under the whitelist.
+    """A new network with initial weights, built under the allowlist.
 
-    A network of somebody else's gets `num_classes`, and `input_shape` if it asks for it by that name; then it is shown
-    two images, so that what does not fit is said before training.
+    A user's network gets `num_classes`, and `input_shape` if it has a parameter of that name; then it sees two images,
+    so that a mistake is reported before training.
 
     Args:
         model: the config's node.
 
     Raises:
-        ConfigError: it may not be called, refuses its arguments, or is no network for such data.
+        ConfigError: it may not be called, refuses its arguments, or does not fit the data.
     """
-    deferred = build(OmegaConf.create(model), "model", _partial_=True)
+    deferred = build(model, "model", _partial_=True)
     checks.require(isinstance(deferred, partial), "model", "name a network by _target_", model)
-    net = finish(deferred, "model", **_objects(deferred, input_shape, num_classes))
+    net = finish(deferred, "model", **_arguments(deferred, input_shape, num_classes))
     checks.require(isinstance(net, nn.Module), "model", "be a network, a torch.nn.Module", type(net).__name__)
-    if type(net).__module__.startswith(f"{nets.__name__}."):
-        return net
-    _rehearse(net, input_shape, num_classes)
+    if not type(net).__module__.startswith(f"{nets.__name__}."):
+        _try_out(net, input_shape, num_classes)
     return net
 
 
 def log_lightning_module(net: nn.Module) -> None:
-    """Say of a LightningModule what of it is used."""
+    """Log which part of a LightningModule is used."""
     if isinstance(net, pl.LightningModule):
         log.info(
             "model: %s is a LightningModule: its forward is used; loss, optimizer and schedule are those of the config",
@@ -50,8 +48,8 @@ def log_lightning_module(net: nn.Module) -> None:
         )
 
 
-def _objects(deferred: partial, input_shape: tuple[int, int, int], num_classes: int) -> dict[str, Any]:
-    """Of the image's shape and the number of classes what the network takes."""
+def _arguments(deferred: partial, input_shape: tuple[int, int, int], num_classes: int) -> dict[str, Any]:
+    """Those of `input_shape` and `num_classes` that the network takes."""
     try:
         parameters = dict(signature(deferred).parameters)
     except ValueError:  # written in C
@@ -68,13 +66,13 @@ def _objects(deferred: partial, input_shape: tuple[int, int, int], num_classes: 
     return {**shape, "num_classes": num_classes}
 
 
-def _rehearse(net: nn.Module, input_shape: tuple[int, int, int], num_classes: int) -> None:
+def _try_out(net: nn.Module, input_shape: tuple[int, int, int], num_classes: int) -> None:
     modes = [(module, module.training) for module in net.modules()]
     net.eval()  # BatchNorm's statistics stay as they are
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             logits = net(torch.zeros(2, *input_shape))
-    except Exception as error:  # whatever somebody else's network raises
+    except Exception as error:  # a user's network can raise anything
         raise config_error(error, f"model: {_name(type(net))} cannot see images {_shape(input_shape)}") from error
     finally:
         for module, training in modes:

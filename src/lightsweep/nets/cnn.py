@@ -7,8 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from lightsweep.core import checks
-from lightsweep.nets.layers import ACTIVATIONS, MAX_DEPTH, check_width_depth, initialize
-from lightsweep.nets.layers import INITIALIZER_NAMES as INITIALIZER_NAMES
+from lightsweep.nets.layers import ACTIVATIONS, MAX_DEPTH, check_names, check_width_depth, initialize
 
 _GROUPS = 8
 NORMS: dict[str, Callable[[int], nn.Module]] = {
@@ -30,9 +29,9 @@ class CNN(nn.Module):
         depth: stages.
         convs: convolutions a stage.
         norm: a name from `NORMS`.
-        activation: a name from `ACTIVATIONS`.
+        activation: a name from `layers.ACTIVATIONS`.
         dropout: the share of channels that is left out.
-        init, head_init: names from `initializers.NAMES`.
+        init, head_init: names from `layers.INITIALIZER_NAMES`.
 
     Raises:
         ConfigError: a value is out of its range, or the images are too small for so many stages.
@@ -57,10 +56,8 @@ class CNN(nn.Module):
         _check_size(input_shape, depth)
         checks.integer("model.convs", convs, f"[1, {MAX_DEPTH}]")
         checks.choice("model.norm", norm, NORMS)
-        checks.choice("model.activation", activation, ACTIVATIONS)
+        check_names(activation=activation, init=init, head_init=head_init)
         checks.number("model.dropout", dropout, "[0, 1)")
-        checks.choice("model.init", init, INITIALIZER_NAMES)
-        checks.choice("model.head_init", head_init, INITIALIZER_NAMES)
 
         layers: list[nn.Module] = []
         channels = input_shape[0]

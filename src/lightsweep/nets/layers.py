@@ -1,15 +1,19 @@
-"""Activations by name."""
+"""What the networks are built from: activations, initial weights, dropout, an input layer, and checks of sizes."""
 
 import math
 from collections import OrderedDict
 from collections.abc import Callable
-from math import sqrt
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lightsweep.core import checks
+
+# Larger networks are mistakes: they would take hours or all memory before anything reported it.
+MAX_DEPTH = 1000
+MAX_WIDTH = 1_000_000
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
@@ -19,12 +23,41 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
     "leaky_relu": nn.LeakyReLU,
 }
 
-# A standard normal cut at two standard deviations has this one left.
-_TRUNCATED_STD = 0.87962566103423978
+_TRUNCATED_STD = 0.87962566103423978  # of a standard normal that is cut at two standard deviations
+_LEVELS = 1 << 16  # 16 random bits decide on a unit
+# Grey and two differences of colour, as rows: orthonormal, close to the principal components of photographs' colours.
+_OPPONENT = (
+    (1 / math.sqrt(3),) * 3,
+    (1 / math.sqrt(2), 0.0, -1 / math.sqrt(2)),
+    (1 / math.sqrt(6), -2 / math.sqrt(6), 1 / math.sqrt(6)),
+)
+
+
+def check_width_depth(*, width: int, depth: int) -> None:
+    """See that width and depth are integers that make a network.
+
+    Raises:
+        ConfigError: names the key.
+    """
+    checks.integer("model.width", width, "[1, inf)")
+    checks.integer("model.depth", depth, "[1, inf)")
+    checks.require(width <= MAX_WIDTH, "model.width", f"be at most {MAX_WIDTH}", width)
+    checks.require(depth <= MAX_DEPTH, "model.depth", f"be at most {MAX_DEPTH}", depth)
+
+
+def check_names(*, activation: str, init: str, head_init: str) -> None:
+    """See that there are such activations and initial weights.
+
+    Raises:
+        ConfigError: names the key.
+    """
+    checks.choice("model.activation", activation, ACTIVATIONS)
+    checks.choice("model.init", init, INITIALIZER_NAMES)
+    checks.choice("model.head_init", head_init, INITIALIZER_NAMES)
 
 
 def _truncated_normal(weight: Tensor, variance: float) -> None:
-    std = sqrt(variance) / _TRUNCATED_STD
+    std = math.sqrt(variance) / _TRUNCATED_STD
     nn.init.trunc_normal_(weight, std=std, a=-2 * std, b=2 * std)
 
 
@@ -42,20 +75,13 @@ def _fans(weight: Tensor) -> tuple[int, int]:
     return weight.shape[1] * receptive_field, weight.shape[0] * receptive_field
 
 
-def _he_uniform(weight: Tensor) -> None:
-    nn.init.kaiming_uniform_(weight, nonlinearity="relu")
-
-
-def _uniform(weight: Tensor) -> None:
-    nn.init.uniform_(weight, 0.0, 1.0)
-
-
+# As Keras draws them: the normal ones from a truncated normal.
 INITIALIZERS: dict[str, Callable[[Tensor], object]] = {
     "he_normal": _he_normal,  # He et al. 2015
-    "he_uniform": _he_uniform,
+    "he_uniform": partial(nn.init.kaiming_uniform_, nonlinearity="relu"),
     "glorot_normal": _glorot_normal,  # Glorot & Bengio 2010
     "glorot_uniform": nn.init.xavier_uniform_,
-    "uniform": _uniform,  # [0, 1)
+    "uniform": nn.init.uniform_,  # [0, 1)
 }
 INITIALIZER_NAMES = ("torch", *INITIALIZERS)
 
@@ -69,30 +95,11 @@ def initialize(layer: nn.Linear | nn.Conv2d, name: str) -> None:
         nn.init.zeros_(layer.bias)
 
 
-MAX_DEPTH = 1000
-MAX_WIDTH = 1_000_000
-
-
-def check_width_depth(*, width: int, depth: int) -> None:
-    """See that width and depth are integers that make a network.
-
-    Raises:
-        ConfigError: names the key.
-    """
-    checks.integer("model.width", width, "[1, inf)")
-    checks.integer("model.depth", depth, "[1, inf)")
-    checks.require(width <= MAX_WIDTH, "model.width", f"be at most {MAX_WIDTH}", width)
-    checks.require(depth <= MAX_DEPTH, "model.depth", f"be at most {MAX_DEPTH}", depth)
-
-
-_LEVELS = 1 << 16  # 16 random bits decide on a unit
-
-
 class Dropout(nn.Dropout):
-    """`nn.Dropout`, with four masks from each 64-bit random number on a CPU, where torch draws one a number.
+    """`nn.Dropout`, faster on a CPU: a 64-bit random number decides on four units, where torch draws one for each.
 
-    The probability is rounded to a multiple of 2**-16, and what is kept is scaled by what that leaves. Elsewhere, and
-    in a compiled or traced network, it is torch's own.
+    The probability is rounded to a multiple of 2**-16, and kept units are scaled accordingly. On other devices, and in
+    a compiled or traced network, it is torch's own.
     """
 
     def forward(self, features: Tensor) -> Tensor:
@@ -105,14 +112,6 @@ class Dropout(nn.Dropout):
         draws = words.view(torch.int16)[: features.numel()].view(features.shape)  # uniform over all of int16
         kept = draws >= dropped - _LEVELS // 2
         return features * kept.to(features.dtype).mul_(_LEVELS / (_LEVELS - dropped))
-
-
-# Grey and two differences of colour, as rows: orthonormal, close to the principal components of photographs' colours.
-_OPPONENT = (
-    (1 / math.sqrt(3),) * 3,
-    (1 / math.sqrt(2), 0.0, -1 / math.sqrt(2)),
-    (1 / math.sqrt(6), -2 / math.sqrt(6), 1 / math.sqrt(6)),
-)
 
 
 class Spectrum(nn.Module):
@@ -157,8 +156,8 @@ class Spectrum(nn.Module):
 def input_layer(
     input_shape: tuple[int, int, int], dct: int | list[int] | None, dct_eps: float
 ) -> tuple[nn.Module, int]:
-    """The layer that makes a row of features of an image, and how many they are: the pixels, or with `dct` so many
-    frequencies a side, each brought to mean 0 and to variance v / (v + dct_eps).
+    """The layer that turns an image into a row of features, and their number: the pixels, or with `dct` that many
+    frequencies along each side, brought to mean 0 and to variance v / (v + dct_eps).
 
     Raises:
         ConfigError: `dct` is not what the images have.
@@ -172,7 +171,7 @@ def input_layer(
     rule = f"be an integer in [1, {most}], or [grey, colour] with no more of colour than of grey"
     checks.require(fits, "model.dct", rule, dct)
     spectrum = Spectrum(input_shape, *sides)
-    # Photographs have a thousandth of the variance in high frequencies: as they come, a network hardly sees them.
+    # In photographs, high frequencies have a thousandth of the variance: without this a network hardly uses them.
     whiten = nn.BatchNorm1d(spectrum.features, eps=dct_eps, momentum=0.01, affine=False)
     return nn.Sequential(OrderedDict(spectrum=spectrum, whiten=whiten)), spectrum.features
 
@@ -180,7 +179,7 @@ def input_layer(
 def _cosines(kept: int, size: int) -> Tensor:
     """The `kept` lowest rows of the DCT-II matrix, ``float32 [kept, size]``."""
     frequency = torch.arange(kept, dtype=torch.float64)[:, None]
-    place = torch.arange(size, dtype=torch.float64)[None] + 0.5
-    rows = torch.cos(math.pi / size * frequency * place) * math.sqrt(2 / size)
+    position = torch.arange(size, dtype=torch.float64)[None] + 0.5
+    rows = torch.cos(math.pi / size * frequency * position) * math.sqrt(2 / size)
     rows[0] /= math.sqrt(2)
     return rows.float()

@@ -1,4 +1,4 @@
-"""The multilayer perceptron."""
+"""Multilayer perceptrons: a plain one, and one of residual inverted bottlenecks."""
 
 from collections import OrderedDict
 from math import log
@@ -7,9 +7,15 @@ from torch import Tensor, nn
 from torchvision.ops import StochasticDepth
 
 from lightsweep.core import checks
-from lightsweep.nets import layers
-from lightsweep.nets.layers import ACTIVATIONS, MAX_WIDTH, Dropout, check_width_depth, initialize, input_layer
-from lightsweep.nets.layers import INITIALIZER_NAMES as INITIALIZER_NAMES
+from lightsweep.nets.layers import (
+    ACTIVATIONS,
+    MAX_WIDTH,
+    Dropout,
+    check_names,
+    check_width_depth,
+    initialize,
+    input_layer,
+)
 
 
 class MLP(nn.Module):
@@ -18,11 +24,11 @@ class MLP(nn.Module):
     Args:
         width, depth, taper: hidden layers are width, width * taper, width * taper**2, ...
         hidden: a list of widths instead of the three.
-        activation: a name from `ACTIVATIONS`.
+        activation: a name from `layers.ACTIVATIONS`.
         bn: BatchNorm1d in each hidden layer, before or after the activation (`bn_position`).
         dropout: one number, or one a hidden layer.
-        init, head_init: names from `initializers.NAMES`.
-        dct, dct_eps: see `spectrum.flat`.
+        init, head_init: names from `layers.INITIALIZER_NAMES`.
+        dct, dct_eps: see `layers.input_layer`.
 
     Raises:
         ConfigError: a value is out of its range.
@@ -49,13 +55,11 @@ class MLP(nn.Module):
         dct_eps: float,
     ) -> None:
         super().__init__()
-        checks.choice("model.activation", activation, ACTIVATIONS)
+        check_names(activation=activation, init=init, head_init=head_init)
         checks.flag("model.bn", bn)
         checks.choice("model.bn_position", bn_position, ("before", "after"))
         checks.number("model.bn_momentum", bn_momentum, "(0, 1]")
         checks.number("model.bn_eps", bn_eps, "(0, inf)")
-        checks.choice("model.init", init, INITIALIZER_NAMES)
-        checks.choice("model.head_init", head_init, INITIALIZER_NAMES)
         widths = hidden_widths(width, depth, taper) if hidden is None else _checked(hidden)
         drops = _per_layer(dropout, len(widths))
 
@@ -78,31 +82,6 @@ class MLP(nn.Module):
         return self.head(self.body(images))
 
 
-def hidden_widths(width: int, depth: int, taper: float) -> list[int]:
-    """`depth` widths, each the one before times `taper`, rounded, at least 1."""
-    check_width_depth(width=width, depth=depth)
-    checks.number("model.taper", taper, "(0, 4]")
-    narrow = log(width) + (depth - 1) * log(taper) <= log(MAX_WIDTH)  # the power itself could overflow
-    checks.require(narrow, "model.taper", f"keep each layer below {MAX_WIDTH} units", taper)
-    return [max(1, round(width * taper**layer)) for layer in range(depth)]
-
-
-def _checked(hidden: list[int]) -> list[int]:
-    whole = isinstance(hidden, list) and all(type(units) is int and units >= 1 for units in hidden)
-    checks.require(whole and len(hidden) > 0, "model.hidden", "be a list of integers >= 1, at least one", hidden)
-    for units in hidden:
-        checks.require(units <= MAX_WIDTH, "model.hidden", f"hold widths up to {MAX_WIDTH}", hidden)
-    return hidden
-
-
-def _per_layer(dropout: float | list[float], layers: int) -> list[float]:
-    drops = dropout if isinstance(dropout, list) else [dropout] * layers
-    checks.require(len(drops) == layers, "model.dropout", f"be one number or {layers}, one a hidden layer", dropout)
-    for drop in drops:
-        checks.number("model.dropout", drop, "[0, 1)")
-    return drops
-
-
 class ResMLP(nn.Module):
     """Flattened images -> Linear -> residual blocks -> LayerNorm -> linear head, after "Scaling MLPs: A Tale of
     Inductive Bias" (Bachmann et al. 2023).
@@ -111,12 +90,12 @@ class ResMLP(nn.Module):
         width: units between the blocks.
         depth: blocks.
         expansion: units inside a block are this times the width.
-        activation: a name from `ACTIVATIONS`.
+        activation: a name from `layers.ACTIVATIONS`.
         dropout: after each block's second layer.
-        drop_path: how often the last block is passed over, for each image by itself; for the blocks before it less,
-            in equal steps from 0 (stochastic depth, Huang et al. 2016).
-        init, head_init: names from `initializers.NAMES`.
-        dct, dct_eps: see `spectrum.flat`.
+        drop_path: how often the last block is skipped, drawn for each image; less often for the blocks before it, in
+            equal steps from 0 (stochastic depth, Huang et al. 2016).
+        init, head_init: names from `layers.INITIALIZER_NAMES`.
+        dct, dct_eps: see `layers.input_layer`.
 
     Raises:
         ConfigError: a value is out of its range.
@@ -139,13 +118,11 @@ class ResMLP(nn.Module):
         dct_eps: float,
     ) -> None:
         super().__init__()
-        layers.check_width_depth(width=width, depth=depth)
+        check_width_depth(width=width, depth=depth)
         checks.integer("model.expansion", expansion, "[1, 1000]")
-        checks.choice("model.activation", activation, ACTIVATIONS)
+        check_names(activation=activation, init=init, head_init=head_init)
         checks.number("model.dropout", dropout, "[0, 1)")
         checks.number("model.drop_path", drop_path, "[0, 1)")
-        checks.choice("model.init", init, INITIALIZER_NAMES)
-        checks.choice("model.head_init", head_init, INITIALIZER_NAMES)
 
         first, inputs = input_layer(input_shape, dct, dct_eps)
         self.stem = nn.Sequential(first, nn.Linear(inputs, width))  # [B, C, H, W] -> [B, inputs] -> [B, width]
@@ -166,7 +143,7 @@ class ResMLP(nn.Module):
 
 
 class _Block(nn.Module):
-    """``[B, thin]`` -> ``[B, thin]``, through a layer of `wide` units, added to what came in."""
+    """``[B, thin]`` -> ``[B, thin]``, through a layer of `wide` units, added to the input."""
 
     def __init__(self, thin: int, wide: int, activation: nn.Module, dropout: float, skip: float) -> None:
         super().__init__()
@@ -183,3 +160,27 @@ class _Block(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         return features + self.residual(features)
+
+
+def hidden_widths(width: int, depth: int, taper: float) -> list[int]:
+    """`depth` widths, each the one before times `taper`, rounded, at least 1."""
+    check_width_depth(width=width, depth=depth)
+    checks.number("model.taper", taper, "(0, 4]")
+    narrow = log(width) + (depth - 1) * log(taper) <= log(MAX_WIDTH)  # the power itself could overflow
+    checks.require(narrow, "model.taper", f"keep each layer below {MAX_WIDTH} units", taper)
+    return [max(1, round(width * taper**layer)) for layer in range(depth)]
+
+
+def _checked(hidden: list[int]) -> list[int]:
+    integers = isinstance(hidden, list) and all(type(units) is int and units >= 1 for units in hidden)
+    checks.require(integers and len(hidden) > 0, "model.hidden", "be a list of integers >= 1, at least one", hidden)
+    checks.require(max(hidden) <= MAX_WIDTH, "model.hidden", f"hold widths up to {MAX_WIDTH}", hidden)
+    return hidden
+
+
+def _per_layer(dropout: float | list[float], layers: int) -> list[float]:
+    drops = dropout if isinstance(dropout, list) else [dropout] * layers
+    checks.require(len(drops) == layers, "model.dropout", f"be one number or {layers}, one a hidden layer", dropout)
+    for drop in drops:
+        checks.number("model.dropout", drop, "[0, 1)")
+    return drops

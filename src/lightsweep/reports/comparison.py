@@ -1,213 +1,241 @@
-"""A comparison on the terminal."""
+"""Runs side by side: what differs in their configs, scores and classes, and whether it is more than chance."""
 
+from collections import Counter
 from collections.abc import Sequence
-from datetime import datetime
-from functools import partial
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from statistics import fmean, stdev
 
 import numpy as np
-from rich.console import Console
-from rich.table import Table as Grid
-from rich.text import Text
 
-from lightsweep.core.text import printable, printable_line
-from lightsweep.reports import columns, comparing, figures, page, runs, terminal
+from lightsweep.core.checks import is_number
+from lightsweep.core.errors import ConfigError
+from lightsweep.core.metrics import PARTS
+from lightsweep.core.text import printable_line
 from lightsweep.reports.columns import format_value, short_labels
-from lightsweep.reports.comparing import Comparison, Group, describe_tests, describe_trades
-from lightsweep.reports.page import Drawing
+from lightsweep.reports.finding import BASELINE, find_runs, fold_seeds, mark_baselines
+from lightsweep.reports.runs import Run, is_metric, read_confusion
+from lightsweep.reports.table import comparable, find_differences
+from lightsweep.sweeper import statistics
 
-_MOST_CLASSES = 20
-
-
-def print_comparison(comparison: Comparison) -> None:
-    """Print what differs, the scores, the curves, the tests and the classes."""
-    screen = terminal.open_console()
-    for group in comparison.groups:
-        seeds = f" (n = {len(group.runs)})" if len(group.runs) > 1 else ""
-        _say(screen, f"{group.label}  {printable_line(group.name)}{seeds}")
-    for note in comparison.notes:
-        _say(screen, printable_line(note))
-    _settings(screen, comparison)
-    _scores(screen, comparison)
-    _curves(screen, comparison)
-    _tests(screen, comparison)
-    _classes(screen, comparison)
+_LABELS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_TRADES = 3  # confusions a pair of groups that are described
 
 
-def _settings(screen: Console, comparison: Comparison) -> None:
-    if not comparison.differing:
-        return
-    labels = columns.short_labels(comparison.differing)
-    rows = [
-        (printable_line(labels[key]), *(format_value(key, group.setting(key)) for group in comparison.groups))
-        for key in comparison.differing
-    ]
-    _table(screen, "config keys that differ", comparison.groups, rows)
+@dataclass(frozen=True)
+class Group:
+    """Runs that differ by their seed alone; often a single one.
+
+    Args:
+        label: A, B, …
+    """
+
+    label: str
+    name: str
+    runs: tuple[Run, ...]
+
+    def values(self, metric: str) -> list[float]:
+        return [run.row[metric] for run in self.runs if is_number(run.row.get(metric))]
+
+    def format_mean(self, metric: str) -> str:
+        """Mean ± standard deviation, as text."""
+        values = self.values(metric)
+        mean, spread = fmean(values) if values else None, stdev(values) if len(values) > 1 else None
+        return format_value(metric, mean, spread)
 
 
-def _scores(screen: Console, comparison: Comparison) -> None:
-    keys = [*comparison.metrics, "gap", "params", "best_epoch", "seconds"]
-    rows = [(key, *(format_value(key, *group.mean(key)) for group in comparison.groups)) for key in keys]
-    _table(screen, "scores", comparison.groups, [row for row in rows if any(row[1:])])
+@dataclass(frozen=True)
+class Confusions:
+    """Confusion counts ``[K, K]`` of each group, true class by row, on one part of the data."""
+
+    part: str
+    classes: list[str]
+    counts: list[np.ndarray]
+
+    @property
+    def recalls(self) -> list[np.ndarray]:
+        """Of each group, the share of each true class that was found, ``[K]``."""
+        return [np.diag(counts) / np.maximum(counts.sum(axis=1), 1) for counts in self.counts]
 
 
-def _curves(screen: Console, comparison: Comparison) -> None:
-    """The monitored metric at five epochs."""
-    curves = {group.label: _mean_curve(group, comparison.monitor) for group in comparison.groups}
-    last = max((max(curve, default=0) for curve in curves.values()), default=0)
-    if not last:
-        return
-    epochs = sorted({max(1, round(last * share)) for share in (0, 0.25, 0.5, 0.75, 1)})
-    rows = [
-        (
-            f"epoch {epoch}",
-            *(format_value(comparison.monitor, curves[group.label].get(epoch)) for group in comparison.groups),
+@dataclass(frozen=True)
+class Comparison:
+    """Groups of runs; the others are compared with the first."""
+
+    groups: tuple[Group, ...]
+    differing: tuple[str, ...]
+    metrics: tuple[str, ...]
+    monitor: str
+    notes: tuple[str, ...]
+
+    @property
+    def setting_rows(self) -> list[list[str]]:
+        """The keys of the config that differ, and their value in each group, as text."""
+        labels = short_labels(self.differing)
+        return [
+            [printable_line(labels[key]), *(format_value(key, group.runs[0].row.get(key)) for group in self.groups)]
+            for key in self.differing
+        ]
+
+    @property
+    def score_rows(self) -> list[list[str]]:
+        """The scores, and their mean ± standard deviation in each group, as text."""
+        keys = [*self.metrics, "gap", "params", "best_epoch", "seconds"]
+        rows = [[key, *(group.format_mean(key) for group in self.groups)] for key in keys]
+        return [row for row in rows if any(row[1:])]
+
+    @property
+    def _has_same_data(self) -> bool:
+        return not {"data", "data.root"} & set(self.differing)
+
+    @property
+    def test_lines(self) -> list[str]:
+        """For the monitor and the test accuracy, a sentence a group; p-values of several tests are adjusted."""
+        metrics = dict.fromkeys([self.monitor, "test/acc"]) if self._has_same_data else {}
+        return [
+            line
+            for metric in metrics
+            if all(group.values(metric) for group in self.groups)
+            for line in self._describe_tests(metric)
+        ]
+
+    def _describe_tests(self, metric: str) -> list[str]:
+        first, *others = self.groups
+        lines, ps = [], []
+        for group in others:
+            samples = first.values(metric), group.values(metric)
+            test = statistics.welch_test(*samples)
+            words = statistics.describe_test(test, (len(samples[0]), len(samples[1])))
+            lines.append(f"{metric}, {first.label} less {group.label}: {words}")
+            ps += [test.p] if test.p is not None else []
+        if len(ps) > 1:
+            adjusted = ", ".join(f"{p:.2g}" for p in statistics.holm(ps))
+            lines.append(f"{metric}: p-values adjusted for {len(ps)} tests (Holm): {adjusted}")
+        return lines
+
+    @cached_property
+    def confusions(self) -> Confusions | None:
+        """Of the validation images, else of the test images; None unless all groups have counts of the same classes."""
+        for part in ("val", "test") if self._has_same_data else ():
+            members = [Run(group.runs[0].folder, group.name, {}, seeds=group.runs) for group in self.groups]
+            found = [counts for member in members if (counts := read_confusion(member, part)) is not None]
+            if len(found) == len(members) and all(classes == found[0][0] for classes, _ in found):
+                return Confusions(part, found[0][0], [np.array(counts) for _, counts in found])
+        return None
+
+    @property
+    def trade_lines(self) -> list[str]:
+        """Which classes the first group confuses more or less often than each other one."""
+        if self.confusions is None:
+            return []
+        one, *others = self.confusions.counts
+        return [
+            line
+            for group, other in zip(self.groups[1:], others, strict=True)
+            for line in _describe_trades((self.groups[0], one), (group, other), self.confusions.classes)
+        ]
+
+
+def subtract_shares(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Percentage points ``[K, K]`` of a true class that `one` puts into a class more than `other`."""
+    shares = [100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1) for counts in (one, other)]
+    return shares[0] - shares[1]
+
+
+def _describe_trades(
+    first: tuple[Group, np.ndarray], second: tuple[Group, np.ndarray], classes: Sequence[str]
+) -> list[str]:
+    difference = subtract_shares(first[1], second[1])
+    np.fill_diagonal(difference, 0.0)
+    lines = []
+    for place in np.argsort(-np.abs(difference), axis=None)[:_TRADES]:
+        true, predicted = divmod(int(place), len(difference))
+        points = float(difference[true, predicted])
+        if points == 0.0:
+            continue
+        better, worse = (second, first) if points > 0 else (first, second)
+        counts = ", ".join(
+            f"{group.label} {table[true, predicted]:,.0f} of {table[true].sum():,.0f}"
+            for group, table in (first, second)
         )
-        for epoch in epochs
-    ]
-    _table(screen, f"{comparison.monitor} by epoch", comparison.groups, rows)
+        lines.append(
+            f"{better[0].label} beats {worse[0].label}: it takes {abs(points):.1f} % fewer of the"
+            f" {printable_line(classes[true])} images for {printable_line(classes[predicted])} ({counts})"
+        )
+    return lines
 
 
-def _mean_curve(group: Group, metric: str) -> dict[int, float]:
-    values: dict[int, list[float]] = {}
-    for run in group.runs:
-        for epoch, value in zip(*runs.read_curve(run.folder, metric), strict=True):
-            values.setdefault(int(epoch), []).append(value)
-    return {epoch: float(np.mean(seen)) for epoch, seen in values.items()}
+def compare_runs(paths: Sequence[Path]) -> Comparison:
+    """Read the runs of some folders: runs, trials over several seeds, or folders of such.
+
+    Raises:
+        ConfigError: a path holds no run, or there is nothing to compare.
+    """
+    found: dict[Path, Run] = {}
+    notes = []
+    for path in paths:
+        below = find_runs([path])
+        for run in below.runs:
+            name = str(path) if run.folder == path else str(path / run.name)
+            found.setdefault(run.folder.resolve(), Run(run.folder, name, run.row, run.overrides, (), run.settings))
+        notes += [f"skipped {name}: {reason}" for name, reason in below.broken.items()]
+        notes += [f"{name} has no result.json yet" for name in below.unfinished]
+    runs = [seed for run in mark_baselines(fold_seeds(found.values())) for seed in run.members]
+    places = {folder: place for place, folder in enumerate(found)}
+    runs.sort(key=lambda run: places[run.folder.resolve()])  # as typed: fold_seeds puts seed runs last
+    complete = [run for run in runs if run.is_complete]
+    notes += [f"{run.name} is {run.status}" for run in runs if not run.is_complete]
+    chosen = complete if len(complete) > 1 else runs
+    if len(chosen) < 2:
+        raise ConfigError(f"compare.py needs at least two runs, got {len(chosen)}")
+    return _compare(chosen, notes)
 
 
-def _tests(screen: Console, comparison: Comparison) -> None:
-    for metric in comparison.tested:
-        for line in describe_tests(comparison, metric):
-            _say(screen, line)
-
-
-def _classes(screen: Console, comparison: Comparison) -> None:
-    part = comparison.part
-    found = comparison.recalls(part) if part else None
-    if found is None or part is None:
-        _say(screen, "no class report: confusion counts of the same classes are not there for all")
-        return
-    classes, recalls = found
-    spread = np.ptp([recall for _, recall in recalls], axis=0)
-    order = np.argsort(-spread, kind="stable")[:_MOST_CLASSES]
-    rows = [(printable_line(classes[index]), *(f"{recall[index]:.4f}" for _, recall in recalls)) for index in order]
-    _table(screen, f"recall by class ({part}), largest difference first", comparison.groups, rows)
-    for line in describe_trades(comparison, part):
-        _say(screen, line)
-
-
-def _table(screen: Console, title: str, groups: Sequence[Group], rows: Sequence[Sequence[str]]) -> None:
-    _say(screen, "")
-    grid = Grid(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
-    grid.add_column(Text(printable(title)), overflow="fold")
-    for group in groups:
-        grid.add_column(group.label, justify="right", overflow="fold")
-    for row in rows:
-        grid.add_row(*(Text(printable(text)) for text in row))
-    screen.print(grid)
-
-
-def _say(screen: Console, line: str) -> None:
-    screen.print(Text(printable(line)), soft_wrap=True)
-
-
-_CURVES = 4
-
-
-def write_page(path: Path, comparison: Comparison) -> None:
-    page.write_page(path, "compare.html.j2", *build_content(comparison))
-
-
-def build_content(comparison: Comparison) -> tuple[dict[str, Any], dict[str, figures.Figure]]:
-    """What the template shows, and the figures' data."""
-    drawing = _drawn(comparison)
-    tables = [
-        table for table in (_settings_comparison_page(comparison), _scores_comparison_page(comparison)) if table["rows"]
-    ]
-    return {
-        "title": f"Comparison of {len(comparison.groups)} settings",
-        "subtitle": printable_line(f"{sum(len(group.runs) for group in comparison.groups)} runs"),
-        "written": datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
-        "summary": _summary(comparison),
-        "notes": [printable_line(note) for note in (*comparison.notes, *drawing.remarks)],
-        "groups": [(group.label, printable_line(group.name)) for group in comparison.groups],
-        "tables": tables,
-        "figures": drawing.shown,
-        "sections": [("runs", "Runs"), *((table["id"], table["title"]) for table in tables), *drawing.links],
-    }, drawing.data
-
-
-def _summary(comparison: Comparison) -> list[tuple[str, str]]:
-    metric = comparison.monitor
-    return [(f"{group.label}, {metric}", format_value(metric, *group.mean(metric))) for group in comparison.groups]
-
-
-def _settings_comparison_page(comparison: Comparison) -> dict[str, Any]:
-    labels = short_labels(comparison.differing)
-    rows = [
-        (printable_line(labels[key]), *(format_value(key, group.setting(key)) for group in comparison.groups))
-        for key in comparison.differing
-    ]
-    return _table_comparison_page("settings", "What differs", "Keys of the config", comparison, rows)
-
-
-def _scores_comparison_page(comparison: Comparison) -> dict[str, Any]:
-    keys = [*comparison.metrics, "gap", "params", "best_epoch", "seconds"]
-    rows = [(key, *(format_value(key, *group.mean(key)) for group in comparison.groups)) for key in keys]
-    kept = [row for row in rows if any(row[1:])]
-    table = _table_comparison_page(
-        "scores", "Scores", "Mean ± standard deviation over the runs of a setting", comparison, kept
+def _compare(runs: Sequence[Run], notes: list[str]) -> Comparison:
+    differing = find_differences(runs)
+    if len({str(run.row.get("data")) for run in runs}) > 1:
+        differing = ("data", *differing)
+    if {"data", "data.root"} & set(differing):
+        notes.append("the runs are of different data sets: their scores cannot be compared")
+    groups = _group(runs, differing, notes)
+    notes += [line for group in groups for line in _note_repeated_seeds(group)]
+    monitors = {run.monitor for run in runs}
+    if len(monitors) > 1:
+        notes.append(f"the runs monitored different metrics: {', '.join(sorted(monitors))}")
+    metrics = dict.fromkeys(key for run in runs for key in run.row if is_metric(key) and is_number(run.row[key]))
+    return Comparison(
+        groups, differing, tuple(sorted(metrics, key=_part_order)), runs[0].monitor, tuple(dict.fromkeys(notes))
     )
-    lines = [line for metric in comparison.tested for line in comparing.describe_tests(comparison, metric)]
-    return table | {"lines": lines}
 
 
-def _table_comparison_page(
-    id_: str, title: str, caption: str, comparison: Comparison, rows: Sequence[Sequence[str]]
-) -> dict[str, Any]:
-    columns = [page.column("", numeric=False, sortable=False)]
-    columns += [page.column(group.label, sortable=False) for group in comparison.groups]
-    shown = [[page.text_cell(row[0]), *(page.text_cell(text) | {"kind": "number"} for text in row[1:])] for row in rows]
-    return {"id": id_, "title": title, "caption": caption, "columns": columns, "rows": shown, "lines": []}
+def _group(runs: Sequence[Run], differing: Sequence[str], notes: list[str]) -> tuple[Group, ...]:
+    parts: dict[tuple[str, ...], list[Run]] = {}
+    for run in runs:
+        parts.setdefault(tuple(comparable(run.row.get(name)) for name in differing), []).append(run)
+    members = list(parts.values())
+    if len(members) == 1:  # one config: each run by itself
+        members = [[run] for run in runs]
+        notes.append("the runs differ by their seed alone")
+    if len(members) > len(_LABELS):
+        raise ConfigError(
+            f"compare.py compares at most {len(_LABELS)} settings, got {len(members)}; report.py has no limit"
+        )
+    return tuple(Group(label, _name(each), tuple(each)) for label, each in zip(_LABELS, members, strict=False))
 
 
-def _drawn(comparison: Comparison) -> Drawing:
-    drawing = Drawing()
-    groups = [
-        (f"{group.label} {group.name}" if len(comparison.groups) < 4 else group.label, group.runs)
-        for group in comparison.groups
-    ]
-    wanted = dict.fromkeys([comparison.monitor, "val/loss", "train/acc", "train/loss"])
-    drawing.section("curves", "Learning curves")
-    for metric in list(wanted)[:_CURVES]:
-        drawing.add(f"{metric} by epoch", partial(figures.draw_groups, groups, metric), "A line a run.")
-    part = comparison.part
-    found = comparison.recalls(part) if part else None
-    if found is None or part is None:
-        return drawing
-    classes, recalls = found
-    drawing.section("classes", "Classes")
-    shares = [(group.label, recall) for group, recall in recalls]
-    drawing.add(
-        "Recall by class",
-        lambda: figures.draw_recalls(classes, shares),
-        f"Share of each class of the {part} set that was found.",
-    )
-    drawing.section("confusion", "Where one confusion matrix beats the other")
-    first, *others = comparison.groups
-    for group in others[:4]:
-        one, other = first.confusion(part), group.confusion(part)
-        if one is not None and other is not None:
-            note = (
-                f"Percentage points of the true class, {first.label} less {group.label}. Blue: {first.label} has more;"
-                " good on the diagonal, bad beside it."
-            )
-            drawing.add(
-                f"Confusion of {first.label} less {group.label}",
-                partial(figures.draw_confusion_difference, one[0], one[1], other[1]),
-                note,
-                "tall",
-            )
-    return drawing
+def _name(runs: Sequence[Run]) -> str:
+    more = f" and {len(runs) - 1} more" * (len(runs) > 1)
+    return f"{runs[0].name}{more}{' (baseline)' * (runs[0].row.get(BASELINE) is True)}"
+
+
+def _note_repeated_seeds(group: Group) -> list[str]:
+    """The same config and seed give the same run again, which adds no information."""
+    counts = Counter(str(run.row["seed"]) for run in group.runs if run.row.get("seed") is not None)
+    repeated = ", ".join(printable_line(seed) for seed, count in counts.items() if count > 1)
+    return [f"{group.label} has runs of the same seed ({repeated}): do not trust its spread and n"] if repeated else []
+
+
+def _part_order(metric: str) -> int:
+    part = metric.partition("/")[0]
+    return PARTS.index(part) if part in PARTS else len(PARTS)

@@ -1,4 +1,5 @@
-"""Figures of runs, as plotly takes them: ``{"data": […], "layout": {…}}``. Colours of axes and text are the page's."""
+"""Figures of runs and classes, as plotly takes them: ``{"data": […], "layout": {…}}``. Colours of text and axes are the
+page's."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -6,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from lightsweep.reports.columns import escape_tags
-from lightsweep.reports.runs import Run, find_best_epoch, read_curve, read_epochs
+from lightsweep.reports.runs import Matrix, Run, find_best_epoch, read_curve, read_epochs
 
 Figure = dict[str, Any]
 
@@ -26,65 +27,66 @@ SYMBOLS = {
     "diverged": "star",
     "failed": "x",
 }
-SCALE: list[list[Any]] = [
-    [0.0, "#a3adb8"],
-    [0.5, "#3b82f6"],
-    [1.0, "#d6246e"],
-]  # each end is seen on white and on black
-LINES = ("#2f81f7", "#d6246e", "#c98a12", "#3fa45b", "#986ee2", "#0f9aa8", "#e5534b", "#8a94a0")
+BEST_COLOUR = "#d6246e"
+GREY = "#8a94a0"
+SCALE: list[list[Any]] = [[0.0, "#a3adb8"], [0.5, "#3b82f6"], [1.0, BEST_COLOUR]]  # seen on white and on black
+_LINES = ("#2f81f7", BEST_COLOUR, "#c98a12", "#3fa45b", "#986ee2", "#0f9aa8", "#e5534b", GREY)
+_MOST_METRICS = 4  # of one run
+_MOST_WITH_NUMBERS = 20  # classes of a confusion matrix
+_LONGEST = 32  # letters of a class's name
+
+
+def label_axes(x: str, y: str) -> dict[str, Any]:
+    return {"xaxis": {"title": {"text": escape_tags(x)}}, "yaxis": {"title": {"text": escape_tags(y)}}}
 
 
 def draw_learning_curves(runs: Sequence[Run], metric: str, best: Run | None) -> Figure | None:
-    """One metric by epoch of all runs, a trace a status, so that a thousand runs stay light."""
+    """One metric by epoch of all runs, two traces a status, so that a thousand runs stay light."""
     traces = []
     for status in dict.fromkeys(run.status for run in runs):
-        members = [seed for run in runs if run.status == status for seed in (run.seeds or (run,))]
-        traces += _joined(members, metric, status)
+        members = [seed for run in runs if run.status == status for seed in run.members]
+        traces += _join_curves(members, metric, status)
     if best is not None:
-        traces += [_line(seed, metric, "best", "#d6246e", width=3) for seed in (best.seeds or (best,))[:1]]
-    traces = [trace for trace in traces if trace["x"]]
-    return {"data": traces, "layout": _by_epoch(traces, metric)} if traces else None
+        traces.append(_curve(best.members[0], metric, "best", BEST_COLOUR, width=3))
+    return _by_epoch(traces, metric)
 
 
-def _by_epoch(traces: Sequence[dict], metric: str) -> dict[str, Any]:
+def _by_epoch(traces: Iterable[dict], metric: str) -> Figure | None:
+    shown = [trace for trace in traces if trace["x"]]
+    if not shown:
+        return None
     layout = label_axes("epoch", metric)
-    last = max((epoch for trace in traces for epoch in trace["x"] if epoch is not None), default=0)
-    if last <= 12:
+    if max(epoch for trace in shown for epoch in trace["x"] if epoch is not None) <= 12:
         layout["xaxis"]["dtick"] = 1  # no halves of epochs
-    return layout
+    return {"data": shown, "layout": layout}
 
 
-def _joined(runs: Iterable[Run], metric: str, status: str) -> list[dict]:
+def _join_curves(runs: Iterable[Run], metric: str, status: str) -> list[dict]:
+    """The curves of runs as one trace, and their ends as another."""
     x: list[float | None] = []
     y: list[float | None] = []
     names: list[str | None] = []
     ends: list[tuple[float, float, str]] = []
     for run in runs:
         epochs, values = read_curve(run.folder, metric)
-        if not epochs:
-            continue
-        name = escape_tags(run.name)
-        x += [*epochs, None]
-        y += [*values, None]
-        names += [*[name] * len(epochs), None]
-        ends.append((epochs[-1], values[-1], name))
-    colour = COLOURS.get(status, "#8a94a0")
-    shared = {"type": "scatter", "name": escape_tags(status), "legendgroup": escape_tags(status)}
-    hover = f"%{{text}}<br>epoch %{{x}}: %{{y:.4f}}<extra>{escape_tags(status)}</extra>"
+        if epochs:
+            name = escape_tags(run.name)
+            x += [*epochs, None]
+            y += [*values, None]
+            names += [*[name] * len(epochs), None]
+            ends.append((epochs[-1], values[-1], name))
+    colour, label = COLOURS.get(status, GREY), escape_tags(status)
+    hover = f"%{{text}}<br>epoch %{{x}}: %{{y:.4f}}<extra>{label}</extra>"
+    shared = {"type": "scatter", "name": label, "legendgroup": label, "hovertemplate": hover}
     line = {"width": 1.2, "color": colour}
-    lines = shared | {"mode": "lines", "x": x, "y": y, "text": names, "line": line, "opacity": 0.55}
-    marks = shared | {
-        "mode": "markers",
-        "x": [end[0] for end in ends],
-        "y": [end[1] for end in ends],
-        "text": [end[2] for end in ends],
-        "marker": {"symbol": SYMBOLS.get(status, "circle"), "size": 7, "color": colour},
-    }
-    lines["showlegend"] = False
-    return [lines | {"hovertemplate": hover}, marks | {"hovertemplate": hover}]
+    lines = {"mode": "lines", "x": x, "y": y, "text": names, "line": line, "opacity": 0.55, "showlegend": False}
+    end_x, end_y, end_names = zip(*ends, strict=True) if ends else ((), (), ())
+    marker = {"symbol": SYMBOLS.get(status, "circle"), "size": 7, "color": colour}
+    marks = {"mode": "markers", "x": end_x, "y": end_y, "text": end_names, "marker": marker}
+    return [shared | lines, shared | marks]
 
 
-def _line(run: Run, metric: str, name: str, colour: str, *, width: float = 2, dash: str = "solid") -> dict:
+def _curve(run: Run, metric: str, name: str, colour: str, *, width: float = 2, dash: str = "solid") -> dict:
     epochs, values = read_curve(run.folder, metric)
     return {
         "type": "scatter",
@@ -99,87 +101,80 @@ def _line(run: Run, metric: str, name: str, colour: str, *, width: float = 2, da
 
 def draw_run(run: Run) -> dict[str, Figure]:
     """Every metric of a run that has both a train and a val column, by the metric's name: ``acc``, ``loss``."""
-    folder = (run.seeds or (run,))[0].folder
-    columns = dict.fromkeys(name for row in read_epochs(folder) for name in row)
+    first = Run(run.members[0].folder, run.name, run.row)
+    columns = dict.fromkeys(name for row in read_epochs(first.folder) for name in row)
     ends = [name.partition("/")[2] for name in columns if name.startswith("val/") and f"train/{name[4:]}" in columns]
-    shown = {}
-    for end in sorted(ends, key=lambda name: (name != "acc", name != "loss", name))[:4]:
-        member = Run(folder, run.name, run.row)
-        traces = [
-            _line(member, f"train/{end}", f"train/{end}", LINES[7], dash="dot"),
-            _line(member, f"val/{end}", f"val/{end}", LINES[0]),
-        ]
-        layout = _by_epoch(traces, end)
-        if (epoch := find_best_epoch(member)) is not None:
-            layout["shapes"] = [
-                {
-                    "type": "line",
-                    "x0": epoch,
-                    "x1": epoch,
-                    "y0": 0,
-                    "y1": 1,
-                    "yref": "paper",
-                    "line": {"dash": "dash", "width": 1, "color": "#8a94a0"},
-                }
-            ]
-        shown[end] = {"data": traces, "layout": layout}
-    return shown
+    best_epoch = find_best_epoch(first)
+    figures = {}
+    for end in sorted(ends, key=lambda name: (name != "acc", name != "loss", name))[:_MOST_METRICS]:
+        train = _curve(first, f"train/{end}", f"train/{end}", GREY, dash="dot")
+        figure = _by_epoch([train, _curve(first, f"val/{end}", f"val/{end}", _LINES[0])], end)
+        if figure is None:
+            continue
+        if best_epoch is not None:
+            line = {"type": "line", "line": {"dash": "dash", "width": 1, "color": GREY}}
+            span = {"x0": best_epoch, "x1": best_epoch, "y0": 0, "y1": 1, "yref": "paper"}
+            figure["layout"]["shapes"] = [line | span]
+        figures[end] = figure
+    return figures
 
 
 def draw_groups(groups: Sequence[tuple[str, Sequence[Run]]], metric: str) -> Figure | None:
     """One metric of several groups of runs, a colour a group."""
     traces = []
     for index, (name, runs) in enumerate(groups):
-        for run in runs:
-            trace = _line(run, metric, name, LINES[index % len(LINES)])
-            if trace["x"]:
-                traces.append(trace | {"legendgroup": str(index), "showlegend": run is runs[0]})
-    return {"data": traces, "layout": _by_epoch(traces, metric)} if traces else None
+        curves = [_curve(run, metric, name, _LINES[index % len(_LINES)]) for run in runs]
+        traces += [curve | {"legendgroup": str(index), "showlegend": curve is curves[0]} for curve in curves]
+    return _by_epoch(traces, metric)
 
 
-def draw_time(seconds: dict[str, float], counts: dict[str, int]) -> Figure:
+def draw_time(seconds: Mapping[str, float], counts: Mapping[str, int]) -> Figure:
     """How long runs of each status took in all."""
     total = sum(seconds.values())
     unit, size = ("seconds", 1) if total < 120 else ("minutes", 60) if total < 7200 else ("hours", 3600)
-    names = list(seconds)
-    trace: dict[str, Any] = {
+    bars = {
+        f"{escape_tags(name)}, {counts[name]} run{'s' * (counts[name] != 1)}": spent / size
+        for name, spent in seconds.items()
+    }
+    figure = draw_bars(bars, unit, digits=1)
+    (trace,) = figure["data"]
+    trace["marker"] = {"color": [COLOURS.get(name, GREY) for name in seconds]}
+    trace["hovertemplate"] = f"%{{y}}: %{{text}} {unit}<extra></extra>"
+    return figure
+
+
+def draw_bars(lengths: Mapping[str, float], title: str, *, digits: int) -> Figure:
+    """A bar each, from below, with its number."""
+    trace = {
         "type": "bar",
         "orientation": "h",
-        "y": [f"{escape_tags(name)}, {_runs(counts[name])}" for name in names],
-        "x": [seconds[name] / size for name in names],
-        "text": [f"{seconds[name] / size:.1f}" for name in names],
+        "y": list(lengths),
+        "x": list(lengths.values()),
+        "text": [f"{length:.{digits}f}" for length in lengths.values()],
         "textposition": "outside",
         "cliponaxis": False,
-        "marker": {"color": [COLOURS.get(name, "#8a94a0") for name in names]},
-        "hovertemplate": f"%{{y}}: %{{text}} {unit}<extra></extra>",
+        "marker": {"color": COLOURS["completed"]},
+        "hovertemplate": "%{y}: %{text}<extra></extra>",
     }
-    layout = label_axes(unit, "") | {"showlegend": False}
-    layout["xaxis"]["range"] = [0, 1.25 * max(trace["x"])]  # with room for the text, on a phone too
+    layout = label_axes(title, "") | {"showlegend": False}
+    layout["xaxis"]["range"] = [0, 1.25 * max(lengths.values())]  # with room for the numbers, on a phone too
+    layout["yaxis"]["type"] = "category"
     return {"data": [trace], "layout": layout}
 
 
-def _runs(count: int) -> str:
-    return f"{count} run{'s' * (count != 1)}"
-
-
-def label_axes(x: str, y: str) -> dict[str, Any]:
-    return {"xaxis": {"title": {"text": escape_tags(x)}}, "yaxis": {"title": {"text": escape_tags(y)}}}
-
-
-def draw_confusion(names: Sequence[str], counts: np.ndarray) -> Figure:
+def draw_confusion(names: Sequence[str], rows: Matrix) -> Figure:
     """Shares of each true class ``[K, K]`` as colours, counts as numbers."""
+    counts = np.array(rows)
     totals = counts.sum(axis=1, keepdims=True)
     shares = np.divide(counts, totals, out=np.zeros_like(counts), where=totals > 0)
     return _matrix(names, shares, counts, scale=[[0.0, "rgba(47,129,247,0)"], [1.0, "#2f81f7"]], limit=(0, 1))
 
 
-def draw_confusion_difference(names: Sequence[str], one: np.ndarray, other: np.ndarray) -> Figure:
-    """Where `one` puts a larger share of a true class than `other`, in percentage points ``[K, K]``."""
-    shares = [100 * each / np.maximum(each.sum(axis=1, keepdims=True), 1) for each in (one, other)]
-    difference = shares[0] - shares[1]
-    most = max(1.0, float(np.abs(difference).max()))
-    scale = [[0.0, "#d6246e"], [0.5, "rgba(128,128,128,0.08)"], [1.0, "#2f81f7"]]
-    return _matrix(names, difference, np.round(difference, 1), scale=scale, limit=(-most, most))
+def draw_confusion_difference(names: Sequence[str], points: np.ndarray) -> Figure:
+    """Percentage points ``[K, K]`` by which two matrices differ in the share of a true class."""
+    most = max(1.0, float(np.abs(points).max()))
+    scale = [[0.0, BEST_COLOUR], [0.5, "rgba(128,128,128,0.08)"], [1.0, "#2f81f7"]]
+    return _matrix(names, points, np.round(points, 1), scale=scale, limit=(-most, most))
 
 
 def _matrix(names: Sequence[str], colours: np.ndarray, numbers: np.ndarray, *, scale: list, limit: tuple) -> Figure:
@@ -198,7 +193,7 @@ def _matrix(names: Sequence[str], colours: np.ndarray, numbers: np.ndarray, *, s
         "xgap": 1,
         "ygap": 1,
     }
-    if len(names) <= 20:
+    if len(names) <= _MOST_WITH_NUMBERS:
         trace |= {"text": numbers.tolist(), "texttemplate": "%{text}", "textfont": {"size": 11}}
     layout = label_axes("predicted", "true")
     layout["xaxis"] |= {"type": "category", "showgrid": False, "tickangle": -45 if max(map(len, names)) > 3 else 0}
@@ -207,12 +202,12 @@ def _matrix(names: Sequence[str], colours: np.ndarray, numbers: np.ndarray, *, s
 
 
 def _distinct(names: Sequence[str]) -> list[str]:
-    """Labels that stay apart: plotly puts equal categories into one place."""
-    short = [escape_tags(name if len(name) <= 32 else f"{name[:31]}…") for name in names]
+    """Labels that differ: plotly draws equal categories as one."""
+    short = [escape_tags(name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…") for name in names]
     return [label if short.count(label) == 1 else f"{label} ({index})" for index, label in enumerate(short)]
 
 
-def draw_recalls(names: Sequence[str], shares: Sequence[tuple[str, np.ndarray]]) -> Figure:
+def draw_recalls(names: Sequence[str], recalls: Iterable[tuple[str, np.ndarray]]) -> Figure:
     """Recall ``[K]`` of each class in each group of runs, as bars side by side."""
     labels = _distinct(names)
     traces = [
@@ -221,29 +216,10 @@ def draw_recalls(names: Sequence[str], shares: Sequence[tuple[str, np.ndarray]])
             "name": escape_tags(group),
             "x": labels,
             "y": np.round(recall, 4).tolist(),
-            "marker": {"color": LINES[index % len(LINES)]},
+            "marker": {"color": _LINES[index % len(_LINES)]},
         }
-        for index, (group, recall) in enumerate(shares)
+        for index, (group, recall) in enumerate(recalls)
     ]
     layout = label_axes("class", "recall") | {"barmode": "group"}
     layout["xaxis"]["type"] = "category"
     return {"data": traces, "layout": layout}
-
-
-def draw_bars(shares: Mapping[str, float], title: str) -> Figure:
-    """A bar each, the largest above, with its number."""
-    names = list(shares)[::-1]
-    trace = {
-        "type": "bar",
-        "orientation": "h",
-        "y": names,
-        "x": [shares[name] for name in names],
-        "text": [f"{shares[name]:.2f}" for name in names],
-        "textposition": "outside",
-        "cliponaxis": False,
-        "marker": {"color": COLOURS["completed"]},
-        "hovertemplate": "%{y}: %{x:.3f}<extra></extra>",
-    }
-    room = 1.25 * max(shares.values())  # for the numbers at the bars
-    layout = {"xaxis": {"title": {"text": title}, "range": [0, room]}, "yaxis": {"type": "category"}}
-    return {"data": [trace], "layout": layout | {"showlegend": False}}

@@ -1,28 +1,33 @@
-"""The page of many runs: from tables, study and records to what the template shows."""
+"""The page of many runs: from tables and a study to what the template shows."""
 
 import re
 from collections import Counter
 from collections.abc import Sequence
-from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from lightsweep.core.checks import is_number
 from lightsweep.core.text import DIFFERENCE_COLUMNS, printable_line
-from lightsweep.reports import columns, figures, page, terminal
-from lightsweep.reports.columns import escape_tags, format_value
+from lightsweep.reports import figures, page, runs
+from lightsweep.reports.columns import SD, format_value, short_labels, unescape_tags
 from lightsweep.reports.figures import Figure
 from lightsweep.reports.finding import Found
-from lightsweep.reports.page import Drawing
-from lightsweep.reports.runs import Run, read_confusion
-from lightsweep.reports.study import Study, describe_edges, find_ranges, find_study
+from lightsweep.reports.page import Drawing, cell_of, describe_column, text_cell
+from lightsweep.reports.runs import Run
+from lightsweep.reports.search_space import describe_edges, find_ranges
+from lightsweep.reports.study import Study, find_study
 from lightsweep.reports.study_figures import StudyFigures
-from lightsweep.reports.table import Table
-from lightsweep.sweeper import confirmation, statistics, verdict
+from lightsweep.reports.table import Parts, Table
+from lightsweep.reports.table_text import describe_problems
+from lightsweep.sweeper import statistics, verdict
+from lightsweep.sweeper.confirmation import read_confirmation
 from lightsweep.sweeper.trials import number_of
 
-Parts = Sequence[tuple[Table, Sequence[Run]]]
+_CONFIRMED = ("val/acc", "test/acc", "val/loss", "test/loss")
+_MOST_VALUES = 12  # of one fact, such as the seeds of all runs
+
+Pairs = list[tuple[str, str]]  # labels and values
 
 
 def write_page(path: Path, found: Found, parts: Parts, paths: Sequence[Path], *, storage: str | None) -> None:
@@ -35,41 +40,37 @@ def build_content(
     found: Found, parts: Parts, paths: Sequence[Path], study: Study | None
 ) -> tuple[dict[str, Any], dict[str, Figure]]:
     """What the template shows, and the figures' data."""
-    runs = [run for table, _ in parts for run in table.runs]
+    every = [run for table, _ in parts for run in table.runs]
     main = parts[0][0] if parts else None
     best = main.best if main else None
-    drawn = _drawn(study, main, best)
-    confirmation = build_confirmation([table for table, _ in parts])
-    judged = _verdict(study, main, paths)
+    drawing = _draw(study, main, best)
+    confirmation = _build_confirmation([run for run in every if run.is_confirmation])
+    verdict_lines = _judge(study, main, paths)
+    failed = [run for run in every if run.status in ("failed", "diverged") and run.row.get("error")]
     return {
         "title": printable_line(f"Sweep {study.name}" if study else f"Runs in {', '.join(map(str, paths))}"),
         "subtitle": printable_line(", ".join(str(path.resolve()) for path in paths)),
-        "written": datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
-        "summary": _summary(runs, main, best),
-        "notes": _notes(found, parts, study, drawn),
-        "verdict": judged,
-        "best": _best_section(best, main, study) if best and main else None,
+        "summary": _summarise(every, main, best),
+        "notes": _list_notes(found, parts, study, drawing),
+        "verdict": verdict_lines,
+        "best": _describe_best(best, main, study) if best and main else None,
         "tables": [page.build_leaderboard(table, wanted) for table, wanted in parts if not table.is_confirmation],
-        "errors": [(printable_line(run.name), printable_line(run.row["error"])) for run in _failed(runs)],
-        "figures": drawn.shown,
+        "errors": [(printable_line(run.name), printable_line(run.row["error"])) for run in failed],
+        "figures": drawing.shown,
         "confirmation": confirmation,
-        "setting": describe_setting(runs, study),
+        "setting": _describe_setting(every, study),
         "sections": [
-            *([("verdict", "Verdict")] if judged else []),
+            *([("verdict", "Verdict")] if verdict_lines else []),
             *([("best", "Best")] if best else []),
             ("leaderboard", "Leaderboard"),
-            *drawn.links,
+            *drawing.links,
             *([("confirmation", "Confirmation")] if confirmation else []),
             ("setting", "How this was made"),
         ],
-    }, drawn.data
+    }, drawing.data
 
 
-def _failed(runs: Sequence[Run]) -> list[Run]:
-    return [run for run in runs if run.status in ("failed", "diverged") and run.row.get("error")]
-
-
-def _verdict(study: Study | None, table: Table | None, paths: Sequence[Path]) -> list[str]:
+def _judge(study: Study | None, table: Table | None, paths: Sequence[Path]) -> list[str]:
     """What the sweep has found, a line a sentence; nothing where it has found nothing yet."""
     if study is None or table is None:
         return []
@@ -80,107 +81,90 @@ def _verdict(study: Study | None, table: Table | None, paths: Sequence[Path]) ->
         seeds=study.seeds,
         changed_at=study.changed_at,
     )
-    if found is None:
-        return []
-    return [printable_line(line) for line in verdict.judge(found, confirmation.read_confirmation(paths[0])).lines]
+    lines = verdict.judge(found, read_confirmation(paths[0])).lines if found is not None else ()
+    return [printable_line(line) for line in lines]
 
 
-def _drawn(study: Study | None, table: Table | None, best: Run | None) -> Drawing:
-    drawn = Drawing()
-    trials = table.runs if table else ()
-    if study is not None:
-        _draw_study(drawn, study, table.monitor if table else "value")
+def _draw(study: Study | None, table: Table | None, best: Run | None) -> Drawing:
+    drawing = Drawing()
+    trials = StudyFigures(study, table.monitor if table else "value") if study else None
+    if trials is not None:
+        _draw_study(drawing, trials)
     if table is not None:
-        drawn.section("curves", "Learning curves")
-        note = "A run that was pruned or cut off ends where it ended, at its mark. The best one is the thick line."
-        drawn.add("Learning curves", lambda: figures.draw_learning_curves(trials, table.monitor, best), note)
-        drawn.section("time", "Time spent")
-        drawn.add("Time by status", lambda: _time(trials), size="short")
-    if study is not None:
-        drawn.add("Timeline of the trials", StudyFigures(study, "").timeline, "When each trial ran.")
+        drawing.section("curves", "Learning curves")
+        note = "The curve of a run that was pruned or cut off ends there, at its mark. The thick line is the best run."
+        drawing.add("Learning curves", lambda: figures.draw_learning_curves(table.runs, table.monitor, best), note)
+    drawing.section("time", "Time spent")
+    if table is not None:
+        drawing.add("Time by status", lambda: _draw_time(table.runs), size="short")
+    if trials is not None:
+        drawing.add("Timeline of the trials", trials.timeline, "When each trial ran.")
     if best is not None:
-        _draw_best(drawn, best)
-    return drawn
+        _draw_best(drawing, best)
+    return drawing
 
 
-def _draw_study(drawn: Drawing, study: Study, metric: str) -> None:
-    optuna = StudyFigures(study, escape_tags(metric))
-    drawn.section("history", "Optimisation history")
-    note = "Pruned trials stand at the last value that they reported, failed ones at the foot."
-    drawn.add("Optimisation history", optuna.history, note)
-    drawn.section("importances", "What mattered")
-    if optuna.too_few is not None:
-        drawn.say(optuna.too_few)
-    else:
-        note = f"Of {len(optuna.scored)} trials, completed or pruned; a pruned one takes part with its last value."
-        drawn.add("Hyperparameter importances", optuna.importance, note, "short")
-    drawn.section("parallel", "Parallel coordinates")
-    note = "A line a trial, a pruned one dotted; the strongest colour is the best. Axes span what was searched."
-    drawn.add("Parallel coordinates", optuna.parallel, note, "wide")
-    drawn.section("slices", "Slices")
+def _draw_study(drawing: Drawing, study: StudyFigures) -> None:
+    drawing.section("history", "Optimisation history")
+    note = "Pruned trials are at the last value that they reported, failed ones at the foot."
+    drawing.add("Optimisation history", study.history, note)
+    drawing.section("importances", "What mattered", study.too_few)
+    note = f"Of {len(study.scored)} trials, completed or pruned; a pruned one counts with its last value."
+    drawing.add("Hyperparameter importances", study.importance, note, "short")
+    drawing.section("parallel", "Parallel coordinates")
+    note = "One line per trial, dotted if pruned; the strongest colour is the best. Axes span what was searched."
+    drawing.add("Parallel coordinates", study.parallel, note, "wide")
+    drawing.section("slices", "Slices")
     note = "Axes span what was searched. The colour is the trial's number: late trials stand out. The star is the best."
-    drawn.add("Slices", optuna.slices, note, "wide")
-    contour = optuna.contour()
-    if contour is not None:
-        drawn.section("contour", f"Contour of {contour[0]}")
-        drawn.sections[-1]["title"] = f"Contour of {_unescaped(contour[0])}"
-        note = "Dots are completed trials, the star is the best. Axes span what was searched."
-        drawn.add("Contour of the two most important", lambda: contour[1], note, "tall")
+    drawing.add("Slices", study.slices, note, "wide")
+    drawing.section("contour", f"Contour of {unescape_tags(' and '.join(study.contour_pair or ()))}")
+    note = "Dots are completed trials, the star is the best. Axes span what was searched."
+    drawing.add("Contour of the two most important", study.contour, note, "tall")
 
 
-def _draw_best(drawn: Drawing, best: Run) -> None:
-    drawn.section("best-run", f"The best run, {printable_line(best.name)}")
-    for name, figure in figures.draw_run(best).items():
-        drawn.add(
-            f"{name} of the best run",
-            partial(dict, figure),
-            _about(best, figure) * (name == "acc"),
-        )
-    part = "val" if read_confusion(best) else "test"
-    counts = read_confusion(best, part)
-    if counts is not None:
-        note = f"Images of the {part} set; the colour is the share of the true class."
-        drawn.add("Confusion matrix of the best run", lambda: figures.draw_confusion(*counts), note, "tall")
-
-
-def _about(best: Run, figure: Figure) -> str:
-    marked = "The dashed line is its best epoch." if "shapes" in figure["layout"] else ""
-    return f"The curves are of its first seed. {marked}".strip() if best.seeds else marked
-
-
-def _unescaped(text: str) -> str:
-    return text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
-
-
-def _time(runs: Sequence[Run]) -> Figure | None:
-    seconds: dict[str, float] = {}
+def _draw_time(runs: Sequence[Run]) -> Figure | None:
+    seconds: Counter[str] = Counter()
     for run in runs:
-        seconds[run.status] = seconds.get(run.status, 0.0) + _seconds(run)
+        seconds[run.status] += _seconds(run)  # type: ignore[assignment]
     return figures.draw_time(seconds, Counter(run.status for run in runs)) if any(seconds.values()) else None
 
 
-def _summary(runs: Sequence[Run], main: Table | None, best: Run | None) -> list[tuple[str, str]]:
-    counts = Counter(run.status for run in runs if run.row.get("kind") != "confirmation")
-    seconds = sum(map(_seconds, runs))
-    tiles = [("runs", str(sum(counts.values()))), *((status, str(count)) for status, count in counts.most_common())]
-    if best is not None and main is not None:
-        tiles.insert(0, (f"best {main.monitor}", f"{best.value:.4f}"))
-    return [(printable_line(label), value) for label, value in tiles] + [("training", _duration(seconds))]
+def _draw_best(drawing: Drawing, best: Run) -> None:
+    drawing.section("best-run", f"The best run, {printable_line(best.name)}")
+    for name, figure in figures.draw_run(best).items():
+        notes = ["The curves are of its first seed."] * bool(best.seeds)
+        notes += ["The dashed line is its best epoch."] * ("shapes" in figure["layout"])
+        drawing.add(f"{name} of the best run", partial(dict, figure), " ".join(notes) * (name == "acc"))
+    part = "val" if runs.read_confusion(best) else "test"
+    counts = runs.read_confusion(best, part)
+    if counts is not None:
+        note = f"Images of the {part} set; the colour is the share of the true class."
+        drawing.add("Confusion matrix of the best run", lambda: figures.draw_confusion(*counts), note, "tall")
+
+
+def _summarise(runs: Sequence[Run], main: Table | None, best: Run | None) -> Pairs:
+    counts = Counter(run.status for run in runs if not run.is_confirmation)
+    return [
+        *([(f"best {main.monitor}", f"{best.value:.4f}")] if best and main else []),
+        ("runs", str(counts.total())),
+        *((printable_line(status), str(count)) for status, count in counts.most_common()),
+        ("training", _format_duration(sum(map(_seconds, runs)))),
+    ]
 
 
 def _seconds(run: Run) -> float:
-    seconds: Any = run.row.get("seconds")
+    seconds = run.row.get("seconds")
     return seconds if is_number(seconds) else 0.0
 
 
-def _duration(seconds: float) -> str:
+def _format_duration(seconds: float) -> str:
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
-def _notes(found: Found, parts: Parts, study: Study | None, drawn: Drawing) -> list[str]:
-    notes = [*terminal.describe_problems(found), *drawn.remarks]
+def _list_notes(found: Found, parts: Parts, study: Study | None, drawing: Drawing) -> list[str]:
+    notes = [*describe_problems(found), *drawing.problems]
     if not parts:
         notes.append("No run has a result yet.")
     if sum(not table.is_confirmation for table, _ in parts) > 1:
@@ -196,123 +180,109 @@ def _notes(found: Found, parts: Parts, study: Study | None, drawn: Drawing) -> l
     return notes
 
 
-def _best_section(best: Run, table: Table, study: Study | None) -> dict[str, Any]:
-    shown = dict.fromkeys(
+def _describe_best(best: Run, table: Table, study: Study | None) -> dict[str, Any]:
+    keys = dict.fromkeys(
         [*table.differing, "hidden", "params", "train/acc", "val/acc", "test/acc", "gap", "best_epoch"]
     )
-    labels = columns.short_labels(list(shown))
-    command, note = page.find_command(best)
+    labels = short_labels(list(keys))
+    command, note = page.find_training_command(best)
     return {
         "title": f"Best: {printable_line(best.name)}",
         "metric": table.monitor + (f", mean and sd of {best.row['n']} seeds" if best.seeds else ""),
-        "score": format_value(table.monitor, best.value, best.row.get(f"{table.monitor} sd")),
-        "facts": [(labels[key], format_value(key, best.row[key])) for key in shown if best.row.get(key) is not None],
+        "score": format_value(table.monitor, best.value, best.row.get(table.monitor + SD)),
+        "facts": [(labels[key], format_value(key, best.row[key])) for key in keys if best.row.get(key) is not None],
         "command": command,
         "note": note,
-        "edges": _edges(best, study),
+        "edges": _list_edges(best, study),
     }
 
 
-def _edges(best: Run, study: Study | None) -> list[str]:
-    """Where the best trial lies at an end of what was searched."""
-    if study is None or best.row.get("kind") != "trial":
+def _list_edges(best: Run, study: Study | None) -> list[str]:
+    """Where the best trial is at an end of what was searched."""
+    if study is None or best.kind != "trial":
         return []
     trials = study.study.get_trials(deepcopy=False)
-    mine = [trial for trial in trials if trial.number == number_of(best.folder)]
-    ranges = find_ranges(trials)
-    return [_unescaped(line) for trial in mine for line in describe_edges(trial.params, ranges)]
+    params = next((trial.params for trial in trials if trial.number == number_of(best.folder)), {})
+    return [unescape_tags(line) for line in describe_edges(params, find_ranges(trials))]
 
 
-def describe_setting(runs: Sequence[Run], study: Study | None) -> list[tuple[str, list[tuple[str, str]]]]:
-    """Headings, and what stands below each."""
+def _build_confirmation(confirmed: Sequence[Run]) -> dict[str, Any] | None:
+    """Columns, rows and sentences on the best configuration against the baseline; None where nothing was confirmed."""
+    if not confirmed:
+        return None
+    scores = dict.fromkeys([*(run.monitor for run in confirmed), *_CONFIRMED])
+    keys = [key for key in (*scores, *DIFFERENCE_COLUMNS, "n") if any(key in run.row for run in confirmed)]
+    several = len({run.folder.parent for run in confirmed}) > 1
+    ordered = sorted(confirmed, key=lambda run: (run.folder.parent, run.folder.name != "best"))
+    by_name = {run.folder.name: run for run in confirmed}
+    is_pair = {"best", "baseline"} <= by_name.keys() and not several
+    return {
+        "columns": [describe_column("configuration", numeric=False), *map(describe_column, keys)],
+        "rows": [
+            [text_cell(run.name if several else run.folder.name), *(cell_of(run, key) for key in keys)]
+            for run in ordered
+        ],
+        "lines": [
+            line
+            for score in (("val/acc", "test/acc") if is_pair else ())
+            for line in _test(score, by_name["best"], by_name["baseline"])
+        ],
+    }
+
+
+def _test(score: str, *pair: Run) -> list[str]:
+    one, other = ([seed.row[score] for seed in run.seeds if seed.row.get(score) is not None] for run in pair)
+    if not one or not other:
+        return []
+    test = statistics.welch_test(one, other)
+    return [f"{score}, best less baseline: {statistics.describe_test(test, (len(one), len(other)))}."]
+
+
+def _describe_setting(runs: Sequence[Run], study: Study | None) -> list[tuple[str, Pairs]]:
+    """How the runs were made: headings, and what is below each."""
     parts = []
     if study is not None:
-        if study.space:
-            parts.append(("Search space", [(printable_line(key), _range(said)) for key, said in study.space.items()]))
-        parts.append(("Search", _search(study)))
-    leaves = [seed for run in runs for seed in (run.seeds or (run,))]
-    facts = [
-        (label, _distinct(leaves, key))
-        for label, key in (("seeds", "seed"), ("device", "device"), ("git commit", "git_commit"))
-    ]
-    versions = sorted({key for run in leaves for key in run.row if key.startswith("versions.")})
-    facts += [(key.removeprefix("versions."), _distinct(leaves, key)) for key in versions]
-    parts.append(("Seeds, machine and versions", [(printable_line(label), value) for label, value in facts if value]))
-    return parts
+        space = [(printable_line(key), _format_distribution(text)) for key, text in study.space.items()]
+        parts = [("Search space", space)] * bool(space) + [("Search", _describe_search(study))]
+    members = [seed for run in runs for seed in run.members]
+    versions = sorted({key for run in members for key in run.row if key.startswith("versions.")})
+    keys = {"seed": "seeds", "device": "device", "git_commit": "git commit"}
+    keys |= {key: printable_line(key.removeprefix("versions.")) for key in versions}
+    facts = [(label, _list_values(members, key)) for key, label in keys.items()]
+    return [*parts, ("Seeds, machine and versions", [(label, values) for label, values in facts if values])]
 
 
-def _range(distribution: str) -> str:
+def _format_distribution(text: str) -> str:
     """``FloatDistribution(high=1.0, log=True, low=0.1, step=None)`` as ``0.1 to 1.0, logarithmic``."""
-    bounds = dict(re.findall(r"(\w+)=([^,()]+)", distribution))
-    if "Categorical" in distribution:
-        return printable_line(distribution.partition("(choices=")[2].removesuffix(")").strip("()") or distribution)
+    bounds = dict(re.findall(r"(\w+)=([^,()]+)", text))
+    if "Categorical" in text:
+        return printable_line(text.partition("(choices=")[2].removesuffix(")").strip("()") or text)
     if not {"low", "high"} <= bounds.keys():
-        return printable_line(distribution)
+        return printable_line(text)
     step = bounds.get("step", "None")
     words = [f"{bounds['low']} to {bounds['high']}"]
     words += ["logarithmic"] * (bounds.get("log") == "True") + [f"in steps of {step}"] * (step not in ("None", "1"))
     return printable_line(", ".join(words))
 
 
-def _search(study: Study) -> list[tuple[str, str]]:
+def _describe_search(study: Study) -> Pairs:
     settings = study.settings
-    pairs = [("study", printable_line(study.name)), ("direction", study.study.direction.name.lower())]
+    pairs = [("study", study.name), ("direction", study.study.direction.name.lower())]
     for part in ("sampler", "pruner"):
         node = settings.get(part)
         if isinstance(node, dict) and "_target_" in node:
-            rest = ", ".join(f"{key}={value}" for key, value in node.items() if key != "_target_" and _is_said(value))
-            pairs.append((part, printable_line(f"{str(node['_target_']).rpartition('.')[2]} ({rest})")))
-    for key in ("n_trials", "seeds", "confirm", "timeout"):
-        if settings.get(key) is not None:
-            pairs.append(
-                (
-                    {"n_trials": "trials asked for", "seeds": "seeds of each trial"}.get(key, key),
-                    printable_line(settings[key]),
-                )
-            )
-    return pairs
+            arguments = {key: value for key, value in node.items() if value is not None and "${" not in str(value)}
+            name = str(arguments.pop("_target_")).rpartition(".")[2]
+            pairs.append((part, f"{name} ({', '.join(f'{key}={value}' for key, value in arguments.items())})"))
+    labels = {"n_trials": "trials asked for", "seeds": "seeds of each trial"}
+    keys = ("n_trials", "seeds", "confirm", "timeout")
+    pairs += [(labels.get(key, key), settings[key]) for key in keys if settings.get(key) is not None]
+    return [(label, printable_line(value)) for label, value in pairs]
 
 
-def _is_said(value: Any) -> bool:
-    return value is not None and "${" not in str(value)
-
-
-def _distinct(runs: Sequence[Run], key: str) -> str:
+def _list_values(runs: Sequence[Run], key: str) -> str:
     counts = Counter(printable_line(run.row[key]) for run in runs if run.row.get(key) is not None)
     if len(counts) == 1:
         return next(iter(counts))
-    shown = [f"{value} ({count})" for value, count in counts.most_common(12)]
-    return ", ".join(shown) + (" …" if len(counts) > 12 else "")
-
-
-_SCORES = ("val/acc", "test/acc", "val/loss", "test/loss")
-
-
-def build_confirmation(tables: Sequence[Table]) -> dict[str, Any] | None:
-    """Columns, rows and sentences; None where nothing was confirmed."""
-    runs = [run for table in tables if table.is_confirmation for run in table.runs]
-    if not runs:
-        return None
-    scores = dict.fromkeys([*(run.monitor for run in runs), *_SCORES])
-    shown = [key for key in (*scores, *DIFFERENCE_COLUMNS, "n") if any(key in run.row for run in runs)]
-    columns = [page.column("configuration", numeric=False), *(page.column(key) for key in shown)]
-    ordered = sorted(runs, key=lambda run: (run.folder.parent, run.folder.name != "best"))
-    several = len({run.folder.parent for run in runs}) > 1
-    rows = [
-        [page.text_cell(run.name if several else run.folder.name), *(page.cell_of(run, key) for key in shown)]
-        for run in ordered
-    ]
-    by_name = {run.folder.name: run for run in runs}
-    lines = []
-    if {"best", "baseline"} <= by_name.keys() and not several:
-        for score in ("val/acc", "test/acc"):
-            lines += _tested(score, by_name["best"], by_name["baseline"])
-    return {"columns": columns, "rows": rows, "lines": lines}
-
-
-def _tested(score: str, best: Run, baseline: Run) -> list[str]:
-    samples = [[seed.row[score] for seed in run.seeds if seed.row.get(score) is not None] for run in (best, baseline)]
-    if not all(samples):
-        return []
-    result = statistics.welch_test(*samples)
-    return [f"{score}, best less baseline: {statistics.describe_test(result, (len(samples[0]), len(samples[1])))}."]
+    shown = [f"{value} ({count})" for value, count in counts.most_common(_MOST_VALUES)]
+    return ", ".join(shown) + (" …" if len(counts) > _MOST_VALUES else "")

@@ -1,9 +1,8 @@
-"""The study behind a sweep's folder, only ever read: no lock is taken, nothing is cut, created or told.
+"""The study behind a sweep's folder, read only: no lock is taken, nothing is cut off, created or written.
 
 So a report can be made while the sweep runs, and of a copy of its folder.
 """
 
-import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +11,7 @@ from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
-from optuna.storages import JournalStorage, RDBStorage
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import BaseJournalBackend
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
@@ -31,10 +30,10 @@ _SQLITE = re.compile(r"sqlite:///(?P<path>[^?#:]+)$")
 
 @dataclass(frozen=True)
 class Study:
-    """A look at a study.
+    """A copy of a study.
 
     Args:
-        study: a copy in memory.
+        study: in memory.
         settings: ``hydra.sweeper`` of the sweep, as its trials recorded it.
     """
 
@@ -47,14 +46,18 @@ class Study:
 
     @property
     def space(self) -> dict[str, str]:
-        """Each dimension in words."""
-        said = self.study.user_attrs.get("space")
-        return {str(key): str(value) for key, value in said.items()} if isinstance(said, dict) else {}
+        """Each parameter's distribution as text."""
+        space = self.study.user_attrs.get("space")
+        return {str(key): str(value) for key, value in space.items()} if isinstance(space, dict) else {}
 
     @property
     def trials(self) -> list[FrozenTrial]:
         """All but those that repeated another's point, and were not trained."""
         return without_repeats(self.study.get_trials(deepcopy=False))
+
+    @property
+    def complete(self) -> list[FrozenTrial]:
+        return self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
 
     @property
     def maximises(self) -> bool:
@@ -63,48 +66,56 @@ class Study:
     @property
     def seeds(self) -> int:
         """How many runs a trial's value is the mean of."""
-        listed = self.settings.get("seeds")
-        return len(listed) if isinstance(listed, list) and listed else 1
+        seeds = self.settings.get("seeds")
+        return len(seeds) if isinstance(seeds, list) and seeds else 1
 
     @property
     def changed_at(self) -> int:
-        """The first trial that has the data and settings of now."""
+        """The first trial with today's data and settings."""
         number = self.study.user_attrs.get("changed_at")
         return number if type(number) is int else 0
-
-    @property
-    def complete(self) -> list[FrozenTrial]:
-        return self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
 
 
 def find_study(folder: Path, storage: str | None) -> Study | None:
     """The study of a sweep's folder; None where there is none.
 
     Args:
-        storage: an Optuna URL, where the study is neither in the folder nor in an SQLite file that its records name.
+        storage: an Optuna URL, where the study is neither in the folder nor in an SQLite file that its runs name.
 
     Raises:
         ConfigError: the study is there and cannot be read.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    settings = _settings(folder)
+    settings = _read_settings(folder)
     named = settings.get("storage")
     file = folder / JOURNAL
     if isinstance(named, str) and named.startswith("${") and not file.is_file():
-        storage = storage or secrets.storage_address()  # its address was in the environment, as it may be here
+        storage = storage or secrets.storage_address()  # the sweep had its address from the environment
     if storage is None and not file.is_file() and not named:
         return None
     try:
         opened = _open(file, storage, named)
-        return Study(_copy(_one_of(opened, settings.get("study_name") or folder.name)), settings)
+        return Study(_copy(_choose_study(opened, settings.get("study_name") or folder.name)), settings)
     except ConfigError:
         raise
-    except Exception as error:  # each storage has its own
+    except Exception as error:  # each storage raises its own
         reason = " ".join(str(error).split())[:200]
         raise ConfigError(f"the study of {folder} cannot be read ({type(error).__name__}: {reason})") from error
 
 
-def _open(file: Path, storage: str | None, named: Any) -> optuna.storages.BaseStorage:
+def _read_settings(folder: Path) -> dict[str, Any]:
+    for pattern in ("trial-*/.hydra/hydra.yaml", "trial-*/seed-*/.hydra/hydra.yaml"):
+        for path in sorted(folder.glob(pattern), reverse=True)[:3]:  # the latest trial has the settings of now
+            try:
+                sweeper = load_yaml(path)["hydra"]["sweeper"]
+            except (KeyError, TypeError):  # missing, damaged, or of another program
+                continue
+            if isinstance(sweeper, dict):
+                return sweeper
+    return {}
+
+
+def _open(file: Path, storage: str | None, named: Any) -> BaseStorage:
     if storage is None and file.is_file():
         return JournalStorage(_ReadOnlyJournal(file))
     url = storage or str(named)
@@ -122,7 +133,7 @@ def _open(file: Path, storage: str | None, named: Any) -> optuna.storages.BaseSt
 
 
 class _ReadOnlyJournal(BaseJournalBackend):
-    """The whole lines of a journal; the last one may be half written."""
+    """The complete lines of a journal. Optuna's own backend would lock the file, and fail on a half-written line."""
 
     def __init__(self, path: Path) -> None:
         self.logs = journal.read_journal(path)
@@ -134,8 +145,8 @@ class _ReadOnlyJournal(BaseJournalBackend):
         raise ConfigError("a report must not write into a study")
 
 
-def _one_of(storage: optuna.storages.BaseStorage, wanted: str) -> optuna.Study:
-    names = [study.study_name for study in storage.get_all_studies()]
+def _choose_study(storage: BaseStorage, wanted: str) -> optuna.Study:
+    names = optuna.get_all_study_names(storage)
     name = names[0] if len(names) == 1 else wanted
     if name not in names:
         raise ConfigError(f"the storage holds no study {name!r}, it holds {', '.join(map(repr, names)) or 'none'}")
@@ -143,50 +154,49 @@ def _one_of(storage: optuna.storages.BaseStorage, wanted: str) -> optuna.Study:
 
 
 def _copy(study: optuna.Study) -> optuna.Study:
-    """The study in memory, with names for people and as text that plotly shows as it is."""
+    """The study in memory, with short names and with texts that plotly shows as they are."""
     trials = study.get_trials(deepcopy=False)
-    labels = _labels(dict.fromkeys(name for trial in trials for name in trial.params))
+    labels = _shorten_names(list(dict.fromkeys(name for trial in trials for name in trial.params)))
     copy = optuna.create_study(study_name=study.study_name, direction=study.direction)
     for name, value in study.user_attrs.items():
         copy.set_user_attr(name, value)
     for trial in trials:
-        copy.add_trial(_relabelled(trial, labels))
+        copy.add_trial(_relabel(trial, labels))
     return copy
 
 
-def _relabelled(trial: FrozenTrial, labels: Mapping[str, str]) -> FrozenTrial:
-    repeats = is_repeat(trial)  # it stays, as numbers are places, with a state that no figure learns from
-    relabelled = FrozenTrial(
+def _relabel(trial: FrozenTrial, labels: Mapping[str, str]) -> FrozenTrial:
+    repeats = is_repeat(trial)  # kept, as numbers count trials, with a state that no figure uses
+    attributes = {name: trial.user_attrs[name] for name in _KEPT if name in trial.user_attrs}
+    if "error" in attributes:
+        attributes["error"] = escape_tags(attributes["error"])
+    return FrozenTrial(
         number=trial.number,
         state=TrialState.FAIL if repeats else trial.state,
         value=None if repeats else trial.value,
         datetime_start=trial.datetime_start,
         datetime_complete=trial.datetime_complete,
-        params={labels[name]: _text(value) for name, value in trial.params.items()},
-        distributions={labels[name]: _distribution(each) for name, each in trial.distributions.items()},
-        user_attrs={name: trial.user_attrs[name] for name in _KEPT if name in trial.user_attrs},
+        params={labels[name]: _escape_text(value) for name, value in trial.params.items()},
+        distributions={labels[name]: _escape_choices(each) for name, each in trial.distributions.items()},
+        user_attrs=attributes,
         system_attrs={},
         intermediate_values=trial.intermediate_values,
-        trial_id=trial._trial_id,
+        trial_id=trial.number,
     )
-    if "error" in relabelled.user_attrs:
-        relabelled.user_attrs["error"] = escape_tags(relabelled.user_attrs["error"])
-    return relabelled
 
 
-def _distribution(distribution: BaseDistribution) -> BaseDistribution:
+def _escape_choices(distribution: BaseDistribution) -> BaseDistribution:
     if isinstance(distribution, CategoricalDistribution):
-        return CategoricalDistribution([_text(choice) for choice in distribution.choices])
+        return CategoricalDistribution([_escape_text(choice) for choice in distribution.choices])
     return distribution
 
 
-def _text(value: Any) -> Any:
+def _escape_text(value: Any) -> Any:
     return escape_tags(value) if isinstance(value, str) else value
 
 
-def _labels(names: Iterable[str]) -> dict[str, str]:
-    """``optimizer.lr`` as lr, ``optimizer=sgd:optimizer.lr`` as lr (sgd), as long as they stay apart."""
-    names = list(names)
+def _shorten_names(names: Sequence[str]) -> dict[str, str]:
+    """``optimizer.lr`` as lr, ``optimizer=sgd:optimizer.lr`` as lr (sgd), as long as they differ."""
     short = {}
     for name in names:
         condition, _, key = name.rpartition(":")
@@ -194,131 +204,3 @@ def _labels(names: Iterable[str]) -> dict[str, str]:
         short[name] = f"{label} ({condition.rpartition('=')[2]})" if condition else label
     taken = list(short.values())
     return {name: escape_tags(label if taken.count(label) == 1 else name) for name, label in short.items()}
-
-
-def _settings(folder: Path) -> dict[str, Any]:
-    for pattern in ("trial-*/.hydra/hydra.yaml", "trial-*/seed-*/.hydra/hydra.yaml"):
-        for path in sorted(folder.glob(pattern), reverse=True)[:3]:  # the latest says what holds now
-            content = load_yaml(path)
-            hydra = content.get("hydra") if isinstance(content, dict) else None
-            sweeper = hydra.get("sweeper") if isinstance(hydra, dict) else None
-            if isinstance(sweeper, dict):
-                return sweeper
-    return {}
-
-
-_MARGIN = 0.04  # of an axis, beyond what was searched
-_EDGE = 0.03  # of the range: a value as near to an end of it lies at the edge
-_MOST_TICKS = 6  # of a logarithmic axis
-
-
-@dataclass(frozen=True)
-class ParameterRange:
-    """A parameter's range: from `low` to `high`, or choices.
-
-    Args:
-        choices: as text, empty for a range.
-    """
-
-    low: float
-    high: float
-    is_log: bool
-    choices: tuple[str, ...] = ()
-
-    def axis(self) -> dict[str, Any]:
-        """For plotly's layout."""
-        if self.choices:
-            places = [-0.5, len(self.choices) - 0.5]
-            return {"type": "category", "categoryorder": "array", "categoryarray": [*self.choices], "range": places}
-        low, high = self._scaled(self.low), self._scaled(self.high)
-        margin = _MARGIN * (high - low) or 0.5
-        axis: dict[str, Any] = {"type": "linear", "range": [low - margin, high + margin], "zeroline": False}
-        if self.is_log:
-            ticks = self.ticks()
-            axis |= {"type": "log", "tickvals": ticks, "ticktext": [format_number(tick) for tick in ticks]}
-        return axis
-
-    def ticks(self) -> list[float]:
-        """The powers of ten of a logarithmic range, the ends of a short one, five numbers of another."""
-        if not self.is_log:
-            return [self.low + (self.high - self.low) * part / 4 for part in range(5)]
-        powers = range(math.ceil(math.log10(self.low) - 1e-9), math.floor(math.log10(self.high) + 1e-9) + 1)
-        if len(powers) < 2:
-            return [self.low, self.high]
-        return [10.0**power for power in powers[:: 1 + (len(powers) - 1) // _MOST_TICKS]]
-
-    def at(self, value: Any) -> Any:
-        """A value as it stands on the axis: choices are text there, as plotly takes true for 1."""
-        return format_choice(value) if self.choices else value
-
-    def place(self, value: Any) -> float:
-        """Where a value lies, from 0 at the low end to 1 at the high one."""
-        if self.choices:
-            return self.choices.index(format_choice(value)) / max(1, len(self.choices) - 1)
-        low, high = self._scaled(self.low), self._scaled(self.high)
-        return (self._scaled(value) - low) / (high - low) if high > low else 0.5
-
-    def edge(self, value: Any) -> str | None:
-        """Which end of a range a value lies at; None inside, and of choices, which have no order."""
-        if self.choices or not self.low < self.high:
-            return None
-        place = self.place(value)
-        return "lower" if place <= _EDGE else "upper" if place >= 1 - _EDGE else None
-
-    def _scaled(self, value: float) -> float:
-        return math.log10(value) if self.is_log else value
-
-
-def find_ranges(trials: Sequence[FrozenTrial]) -> dict[str, ParameterRange]:
-    """Each parameter's range in all trials together: a study that goes on may have been given wider ones."""
-    every: dict[str, list[BaseDistribution]] = {}
-    for trial in trials:
-        for name, distribution in trial.distributions.items():
-            every.setdefault(name, []).append(distribution)
-    return {name: _joined(distributions) for name, distributions in every.items()}
-
-
-def describe_edges(params: dict[str, Any], ranges: dict[str, ParameterRange]) -> list[str]:
-    """A sentence for each value that lies at an end of its range."""
-    said = []
-    for name, value in params.items():
-        found = ranges[name]
-        if (end := found.edge(value)) is not None:
-            said.append(
-                f"{name} {format_number(value)} is at the {end} end of what was searched,"
-                f" {format_number(found.low)} to {format_number(found.high)}."
-            )
-    return said
-
-
-def format_choice(choice: Any) -> str:
-    """A choice on an axis, as it is typed; texts were escaped when the study was read."""
-    if choice is None:
-        return "null"
-    return (
-        choice if isinstance(choice, str) else escape_tags(str(choice).lower() if isinstance(choice, bool) else choice)
-    )
-
-
-def format_number(value: float) -> str:
-    """``1e-4``, ``0.01``, ``1000``: as people type it."""
-    shown = f"{value:.4g}" if 0.01 <= abs(value) < 10_000 or value == 0 else f"{value:.2e}"
-    if "e" not in shown:
-        return shown
-    digits, _, power = shown.partition("e")
-    return f"{digits.rstrip('0').rstrip('.') if '.' in digits else digits}e{int(power)}"
-
-
-def _joined(distributions: Sequence[BaseDistribution]) -> ParameterRange:
-    last = distributions[-1]
-    same = [each for each in distributions if isinstance(each, CategoricalDistribution) == _has_choices(last)]
-    if isinstance(last, CategoricalDistribution):
-        choices = dict.fromkeys(format_choice(choice) for each in same for choice in each.choices)  # type: ignore[attr-defined]
-        return ParameterRange(0.0, 0.0, is_log=False, choices=tuple(choices))
-    low = min(each.low for each in same)  # type: ignore[attr-defined]
-    high = max(each.high for each in same)  # type: ignore[attr-defined]
-    return ParameterRange(low, high, is_log=bool(last.log) and low > 0)  # type: ignore[attr-defined]
-
-
-def _has_choices(distribution: BaseDistribution) -> bool:
-    return isinstance(distribution, CategoricalDistribution)

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterable
 from io import StringIO
 from pathlib import Path
+from typing import NamedTuple
 
 from lightsweep.core import checks
 from lightsweep.core.errors import ConfigError
@@ -14,6 +15,13 @@ from lightsweep.core.metrics import BY_EPOCH_NAMES, mode_of
 COLUMNS = ("epoch", *BY_EPOCH_NAMES, "lr", "seconds", "images_per_second")
 
 Row = dict[str, float]
+
+
+class Monitor(NamedTuple):
+    """The metric by which an epoch, and a run, is the best; max or min."""
+
+    metric: str
+    mode: str
 
 
 def check_monitor(key: str, metric: str, mode: str) -> None:

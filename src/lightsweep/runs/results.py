@@ -1,4 +1,4 @@
-"""result.json: the record of a run that tables, reports and tests read. Written whole or not at all."""
+"""result.json, which tables and reports read: what became of a run, and on what it was run. Written atomically."""
 
 import csv
 import json
@@ -7,6 +7,7 @@ import platform
 import subprocess
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from io import StringIO
 from pathlib import Path
@@ -14,19 +15,15 @@ from types import TracebackType
 from typing import Any
 
 import numpy as np
-import torch
-from omegaconf import DictConfig, OmegaConf
 
 from lightsweep.core.errors import ConfigError, Diverged
 from lightsweep.core.files import write_atomic
 from lightsweep.core.job_state import JobState, state_of
 from lightsweep.core.metrics import FINAL_NAMES
+from lightsweep.core.paths import ROOT
 from lightsweep.core.text import spreadsheet_cell
-from lightsweep.runs import saved_config
-from lightsweep.runs.metrics import MetricsFile
-from lightsweep.runs.run_folder import ROOT, is_follower
-from lightsweep.runs.saved_config import own_config
-from lightsweep.training import footprint
+from lightsweep.runs.metrics import MetricsFile, Monitor
+from lightsweep.runs.run_folder import is_follower
 
 FILE = "result.json"
 TRIAL_FACTS = (  # what a sweep keeps of a result
@@ -40,45 +37,82 @@ TRIAL_FACTS = (  # what a sweep keeps of a result
 )
 
 
-class Record:
+@dataclass(frozen=True)
+class RunResult:
+    """What result.json says of a run.
+
+    Args:
+        facts: kind, name, seed, what was typed, versions, numbers of parameters, and the error of a run that failed.
+        scores: the final metrics by name, ``val/acc``; none of a run that did not get so far.
+        best_value: of `monitor`; None where it was never measured.
+        best_epoch: the one that was scored, or that had the best value; epochs count from 1.
+        seconds: of all epochs, also those before the run was resumed.
+        hardware: the device, and bytes of memory at most.
+        config: without what belongs to one start of the run.
+    """
+
+    state: JobState
+    facts: Mapping[str, Any]
+    scores: Mapping[str, float]
+    monitor: str
+    best_value: float | None
+    best_epoch: int | None
+    epochs: int
+    seconds: float
+    last_lr: float | None
+    hardware: Mapping[str, Any]
+    config: Mapping[str, Any]
+
+    def as_json(self) -> dict[str, Any]:
+        return _plain(
+            {
+                "status": self.state,
+                **self.facts,
+                **self.scores,
+                "monitor": self.monitor,
+                "best_value": self.best_value,
+                "best_epoch": self.best_epoch,
+                "epochs": self.epochs,
+                "seconds": self.seconds,
+                "last_lr": self.last_lr,
+                **self.hardware,
+                "config": self.config,
+            }
+        )
+
+
+class ResultWriter:
     """Gathers the facts of a run while its block runs; writes them when it is complete, and when its block fails.
 
     Nothing is written where the run was refused (`ConfigError`): it never began.
 
     Args:
         folder: the run's.
-        cfg: the run's config.
         metrics: its epochs.
-        kind: run, job (of a grid), trial, seed or confirmation.
-        overrides: what was typed.
+        monitor: the metric by which an epoch is the best.
+        config: the run's own, as plain values.
+        facts: what is known when it begins: kind, name, seed, overrides.
         publish: called with the `TRIAL_FACTS` that are known, whenever the result is written.
+        hardware: called for the device and its memory, whenever the result is written.
     """
 
     def __init__(
         self,
         folder: Path,
-        cfg: DictConfig,
         metrics: MetricsFile,
         *,
-        kind: str,
-        overrides: list[str],
+        monitor: Monitor,
+        config: Mapping[str, Any],
+        facts: Mapping[str, Any],
         publish: Callable[[Mapping[str, Any]], None],
+        hardware: Callable[[], Mapping[str, Any]],
     ) -> None:
-        self.folder, self.metrics, self.monitor, self.publish = folder, metrics, cfg.monitor, publish
-        self.device = torch.device("cpu")
-        self.best_epoch: int | None = None
+        self.folder, self.metrics, self.monitor, self.config = folder, metrics, monitor, config
+        self.publish, self.hardware = publish, hardware
+        self.scored_epoch: int | None = None  # where it is not the best one
         self.completed = False
-        self.facts: dict[str, Any] = {
-            "kind": kind,
-            "name": saved_config.name_run(cfg.name, overrides) or None,
-            "seed": cfg.seed,
-            "overrides": overrides,
-            "versions": versions(),
-            "git_commit": git_commit(ROOT),
-        }
-        config = OmegaConf.to_container(own_config(cfg), resolve=True)
-        assert isinstance(config, dict)
-        self.config = {key: value for key, value in config.items() if key not in ("overrides", "run_dir", "resume")}
+        self.scores: dict[str, float] = {}
+        self.facts: dict[str, Any] = {**facts, "versions": versions(), "git_commit": git_commit(ROOT)}
 
     def add(self, **facts: Any) -> None:
         self.facts |= facts
@@ -87,46 +121,48 @@ class Record:
         self, part: str, metrics: Mapping[str, float], confusion: np.ndarray, class_names: tuple[str, ...]
     ) -> None:
         """Keep a part's metrics, and for val and test the counts ``[K, K]`` as a CSV file."""
-        self.facts |= {f"{part}/{name}": value for name, value in metrics.items()}
+        self.scores |= {f"{part}/{name}": value for name, value in metrics.items()}
         if part != "train":
             write_atomic(self.folder / f"confusion_{part}.csv", confusion_csv(confusion, class_names))
 
     @property
     def best_value(self) -> float:
         """The best monitored value so far; NaN before the first."""
-        best = self.metrics.best(self.monitor.metric, self.monitor.mode)
+        best = self.metrics.best(*self.monitor)
         return best[self.monitor.metric] if best else math.nan
 
-    def content(self, status: JobState) -> dict[str, Any]:
-        """What result.json says."""
-        best = self.metrics.best(self.monitor.metric, self.monitor.mode)
-        rows = self.metrics.rows
-        best_epoch = self.best_epoch if self.best_epoch is not None else best and best["epoch"]
-        return {
-            "status": status,
-            **self.facts,
-            "monitor": self.monitor.metric,
-            "best_value": best and best[self.monitor.metric],
-            "best_epoch": best_epoch,
-            "epochs": rows[-1]["epoch"] if rows else 0,
-            "seconds": sum(row["seconds"] for row in rows),  # of all epochs, also those before a resume
-            "last_lr": rows[-1]["lr"] if rows else None,
-            "device": footprint.device_name(self.device),
-            **footprint.peak_memory(self.device),
-            "config": self.config,
-        }
+    def result(self, state: JobState) -> RunResult:
+        """The run as it stands, ended in this state."""
+        best, rows = self.metrics.best(*self.monitor), self.metrics.rows
+        best_epoch = int(best["epoch"]) if best else None
+        return RunResult(
+            state=state,
+            facts=self.facts,
+            scores=self.scores,
+            monitor=self.monitor.metric,
+            best_value=best[self.monitor.metric] if best else None,
+            best_epoch=best_epoch if self.scored_epoch is None else self.scored_epoch,
+            epochs=int(rows[-1]["epoch"]) if rows else 0,
+            seconds=sum(row["seconds"] for row in rows),
+            last_lr=rows[-1]["lr"] if rows else None,
+            hardware=self.hardware(),
+            config=self.config,
+        )
 
-    def write(self, status: JobState) -> None:
-        content = _plain(self.content(status))
+    def write(self, state: JobState) -> RunResult:
+        result = self.result(state)
+        content = result.as_json()
         self.publish({name: content[name] for name in TRIAL_FACTS if name in content})
         write_atomic(self.folder / FILE, json.dumps(content, indent=1, allow_nan=False) + "\n")
+        return result
 
-    def complete(self) -> None:
+    def complete(self) -> RunResult:
         """Write the result of a run that has all its scores. Whatever happens after that leaves it as it is."""
-        self.write(JobState.COMPLETED)
+        result = self.write(JobState.COMPLETED)
         self.completed = True
+        return result
 
-    def __enter__(self) -> "Record":
+    def __enter__(self) -> "ResultWriter":
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:

@@ -31,32 +31,7 @@ def is_follower() -> bool:
     return os.environ.get("LOCAL_RANK", "0") != "0"
 
 
-def find_run(name: str, runs: Path = OUTPUTS / "runs") -> Path:
-    """The run's folder that ``resume=NAME`` means: a path, or ``latest``, the newest below `runs`.
-
-    Raises:
-        ConfigError: there is no such run, or its folder cannot be written.
-    """
-    folder = newest_run(runs, typed="resume=latest") if name == "latest" else _find_named(name, runs)
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise ConfigError(f"resume: {folder} cannot be written, and a run goes on in its own folder")
-    return folder
-
-
-def _find_named(name: str, runs: Path) -> Path:
-    folder = Path(name).expanduser()
-    try:
-        if not folder.exists() and len(folder.parts) == 1:
-            folder = runs / name
-        is_there = is_run(folder)
-    except OSError as error:
-        raise ConfigError(f"resume: {folder} cannot be read ({error.strerror})") from error
-    if not is_there:
-        raise ConfigError(f"resume must be a run's folder (one that holds {CONFIG}) or latest, got {name!r}")
-    return folder.resolve()
-
-
-def newest_run(runs: Path = OUTPUTS / "runs", *, typed: str = "latest") -> Path:
+def newest_run(runs: Path) -> Path:
     """The newest run below `runs`.
 
     Raises:
@@ -64,7 +39,7 @@ def newest_run(runs: Path = OUTPUTS / "runs", *, typed: str = "latest") -> Path:
     """
     folders = [folder for folder in sorted(runs.glob("*"), key=_born) if is_run(folder)]
     if not folders:
-        raise ConfigError(f"{typed} found no run in {runs}")
+        raise ConfigError(f"{LATEST}: there is no run in {runs}")
     return folders[-1]
 
 
@@ -129,6 +104,23 @@ def find_folder(name: str) -> Path:
     found = find_path(name)
     of_a_run = found.is_file() and is_run(found.parent.parent)
     return found.parent.parent if of_a_run else found
+
+
+def find_resumable(name: str) -> Path:
+    """The folder of the run that ``resume=NAME`` means, found as `find_folder` does.
+
+    Raises:
+        ConfigError: there is no such run, or its folder cannot be written.
+    """
+    try:
+        folder = find_folder(name).resolve()
+    except ConfigError as error:
+        raise ConfigError(f"resume={error}") from error
+    if not is_run(folder):
+        raise ConfigError(f"resume must be a run's folder (one that holds {CONFIG}) or {LATEST}, got {name!r}")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise ConfigError(f"resume: {folder} cannot be written, and a run goes on in its own folder")
+    return folder
 
 
 def list_sweeps() -> list[str]:

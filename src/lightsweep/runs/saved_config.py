@@ -119,7 +119,7 @@ def with_overrides(own: DictConfig, composed: DictConfig, overrides: list[str], 
         if key in (*_ONCE, "run_dir") or key.startswith("hydra"):
             continue
         if has_key(own, key):
-            line = line.removeprefix("++")  # which `cli.prepare` may have put there
+            line = line.removeprefix("++")  # which `app.arguments` may have put there
         if key in ("init_from", "lr_find"):
             raise ConfigError(f"{line}: a resumed run goes on with its own weights and rate")
         if override.is_delete() or key in ("experiment", "sweep"):

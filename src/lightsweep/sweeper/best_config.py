@@ -11,14 +11,21 @@ from omegaconf import DictConfig, OmegaConf
 
 from lightsweep.core.files import write_atomic
 from lightsweep.core.text import printable
-from lightsweep.runs.saved_config import own_config
+from lightsweep.sweeper.application import Application
 
 FILE = "best.yaml"  # of a study, the best trial
 REPEAT = "repeat.yaml"  # of a job of a sweep, itself
-_NOT_OF_THE_RUN = ("hydra", "run_dir", "resume", "test", "sweep", "experiment")
 
 
-def write(folder: Path, loader: ConfigLoader, config: DictConfig, overrides: Sequence[str], *, comment: str) -> None:
+def write_best(
+    folder: Path,
+    loader: ConfigLoader,
+    config: DictConfig,
+    overrides: Sequence[str],
+    application: Application,
+    *,
+    comment: str,
+) -> None:
     """Write best.yaml of a study.
 
     Args:
@@ -27,10 +34,12 @@ def write(folder: Path, loader: ConfigLoader, config: DictConfig, overrides: Seq
         comment: its first line.
     """
     best = loader.load_sweep_config(config, list(overrides))
-    write_atomic(folder / FILE, f"# {comment}\n{_text(loader, config, best)}")
+    write_atomic(folder / FILE, f"# {comment}\n{_text(loader, config, best, application)}")
 
 
-def write_repeat(folder: Path, loader: ConfigLoader, config: DictConfig, own: DictConfig) -> None:
+def write_repeat(
+    folder: Path, loader: ConfigLoader, config: DictConfig, own: DictConfig, application: Application
+) -> None:
     """Write repeat.yaml of a job.
 
     Args:
@@ -38,21 +47,24 @@ def write_repeat(folder: Path, loader: ConfigLoader, config: DictConfig, own: Di
         own: the job's.
     """
     comment = printable(f"{folder.name} of the sweep {config.hydra.sweeper.study_name}, to be trained again")
-    write_atomic(folder / REPEAT, f"# {comment}\n{_text(loader, config, own)}")
+    write_atomic(folder / REPEAT, f"# {comment}\n{_text(loader, config, own, application)}")
 
 
-def _text(loader: ConfigLoader, config: DictConfig, best: DictConfig) -> str:
+def _text(loader: ConfigLoader, config: DictConfig, best: DictConfig, application: Application) -> str:
     name = str(config.hydra.job.config_name)
     choices: dict[str, str | None] = {
         str(group): choice
         for group, choice in best.hydra.runtime.choices.items()
-        if choice and not str(group).startswith("hydra/") and "@" not in str(group) and group not in _NOT_OF_THE_RUN
+        if choice
+        and not str(group).startswith("hydra/")
+        and "@" not in str(group)
+        and group not in application.not_in_best
     }
     chosen = [f"{group}={choice}" for group, choice in choices.items()]
     if config.hydra.searchpath:
         chosen.append(f"hydra.searchpath={list(config.hydra.searchpath)}")
     plain = _plain(loader, name, tuple(chosen))
-    mine, theirs = _contents(best), _contents(plain)
+    mine, theirs = _contents(best, application), _contents(plain, application)
     for group in [group for group in plain.hydra.runtime.choices if group in theirs]:
         if _lacks(mine.get(group), theirs[group]):
             choices[group] = None  # a config can add to a choice, not take away from it: here comes the whole
@@ -88,10 +100,12 @@ def _lacks(one: Any, other: Any) -> bool:
     return any(key not in one or _lacks(one[key], value) for key, value in other.items())
 
 
-def _contents(config: DictConfig) -> dict[str, Any]:
-    contents = OmegaConf.to_container(own_config(config), resolve=False)  # with paths that hold in any folder
+def _contents(config: DictConfig, application: Application) -> dict[str, Any]:
+    contents = OmegaConf.to_container(
+        application.own_config(config), resolve=False
+    )  # with paths that hold in any folder
     assert isinstance(contents, dict)
-    return {str(key): value for key, value in contents.items() if key not in _NOT_OF_THE_RUN}
+    return {str(key): value for key, value in contents.items() if key not in application.not_in_best}
 
 
 def _difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:

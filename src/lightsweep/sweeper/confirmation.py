@@ -8,16 +8,13 @@ from typing import Any
 
 from lightsweep.core.checks import is_number
 from lightsweep.core.files import is_set_aside, read_json, set_aside, write_atomic
-from lightsweep.core.metrics import FINAL
 from lightsweep.core.text import format_difference
 from lightsweep.sweeper.job import Job
+from lightsweep.sweeper.plan import Plan
 from lightsweep.sweeper.statistics import Confirmed, Search, spread
 from lightsweep.sweeper.verdict import Verdict, judge
 
 _FIRST_SEED = 101
-_SCORES = [  # accuracies first
-    f"{part}/{metric.name}" for metric in sorted(FINAL, key=lambda each: each.mode) for part in ("val", "test")
-]
 
 
 def fresh_seeds(count: int, used: Sequence[int]) -> list[int]:
@@ -27,7 +24,7 @@ def fresh_seeds(count: int, used: Sequence[int]) -> list[int]:
 
 
 def confirmation_jobs(
-    folder: Path, configurations: Mapping[str, Sequence[str]], seeds: Sequence[int]
+    plan: Plan, configurations: Mapping[str, Sequence[str]], seeds: Sequence[int]
 ) -> tuple[list[Job], list[Job]]:
     """The confirmation's jobs: those that are finished, and those to run.
 
@@ -38,9 +35,9 @@ def confirmation_jobs(
     missing: list[Job] = []
     for name, overrides in configurations.items():
         for seed in seeds:
-            wanted = (*overrides, "test=true", f"seed={seed}")
+            wanted = (*overrides, *plan.application.confirmation_overrides, f"seed={seed}")
             job = Job("confirmation", wanted, f"confirm/{name}-seed-{seed}", len(finished) + len(missing))
-            (finished if _is_finished(folder, job) else missing).append(job)
+            (finished if _is_finished(plan.folder, job) else missing).append(job)
     return finished, missing
 
 
@@ -59,7 +56,7 @@ def set_aside_earlier(folder: Path, best: Sequence[str] | None, jobs: Sequence[J
 
 
 def summarise(
-    folder: Path, configurations: Mapping[str, Sequence[str]], seeds: Sequence[int], best: int, found: Search
+    plan: Plan, configurations: Mapping[str, Sequence[str]], seeds: Sequence[int], best: int, found: Search
 ) -> Verdict:
     """Write confirmation.json: mean and standard deviation of each score of each configuration, n, and the verdict.
 
@@ -69,17 +66,17 @@ def summarise(
     """
     summary: dict[str, Any] = {"best_trial": best, "seeds": list(seeds)}
     for name in configurations:
-        results = [_result(folder / f"confirm/{name}-seed-{seed}") for seed in seeds]
+        results = [_result(plan.folder / f"confirm/{name}-seed-{seed}") for seed in seeds]
         done = [result for result in results if result.get("status") == "completed"]
         scores = {}
-        for score in _SCORES:
+        for score in plan.application.scores:
             values = [result[score] for result in done if score in result]
             if values:
                 scores[score] = {"mean": fmean(values), "std": spread(values), "values": values}
         summary[name] = {"n": len(done), "failed": len(results) - len(done), **scores}
-    _write(folder, summary)
-    judged = judge(found, read_confirmation(folder))
-    _write(folder, {"verdict": judged.content, **summary})
+    _write(plan.folder, summary)
+    judged = judge(found, read_confirmation(plan.folder))
+    _write(plan.folder, {"verdict": judged.content, **summary})
     return judged
 
 

@@ -79,7 +79,7 @@ class Controller:
     """Runs a study's trials, or a list of jobs, over slots.
 
     Args:
-        ledger: hands out trials and takes their outcomes.
+        queue: hands out trials and takes their outcomes.
         slots: one job each at a time.
         begin: makes a trial's `TrialRun`: draws its parameters; None where they are those of an earlier trial, and
             this one is closed.
@@ -89,7 +89,7 @@ class Controller:
 
     def __init__(
         self,
-        ledger: TrialQueue,
+        queue: TrialQueue,
         slots: Sequence[Slot],
         *,
         begin: Callable[[Trial], TrialRun | None],
@@ -98,7 +98,7 @@ class Controller:
         look: Callable[[dict[int, float]], Any],
         say: Callable[[str], Any],
     ) -> None:
-        self.ledger, self.slots, self.begin, self.limits = ledger, slots, begin, limits
+        self.queue, self.slots, self.begin, self.limits = queue, slots, begin, limits
         self.changed, self.look, self.say = changed, look, say
         self.stop = Stop(slots)
         self.running: dict[int, TrialRun] = {}  # by the slot's place
@@ -157,7 +157,7 @@ class Controller:
     def _is_over(self) -> bool:
         if self.running:
             return False
-        return not self._may_ask() or self.ledger.is_done()
+        return not self._may_ask() or self.queue.is_done()
 
     def _may_ask(self) -> bool:
         late = self.limits.timeout is not None and self.seconds > self.limits.timeout
@@ -171,7 +171,7 @@ class Controller:
         if self.begun is None and not all(slot.is_starting() for slot in self.slots):
             self.begun = time.monotonic()
         free = len(self.slots) - len(self.running)
-        if self.running and free < min(self.limits.batch, self.ledger.remaining()):
+        if self.running and free < min(self.limits.batch, self.queue.remaining()):
             return
         for place, slot in enumerate(self.slots):
             if place in self.running or slot.is_starting() or time.monotonic() < self.next_claim or not self._may_ask():
@@ -184,7 +184,7 @@ class Controller:
     def _next(self) -> TrialRun | None:
         """The next trial's run; None while there is none to begin."""
         while self._may_ask():
-            trial = self.ledger.claim()
+            trial = self.queue.claim()
             if trial is None:
                 self.next_claim = time.monotonic() + _CLAIM_AGAIN
                 return None
@@ -199,7 +199,7 @@ class Controller:
         if self.running or any(slot.is_starting() for slot in self.slots):
             self.waiting.over()
         else:
-            self.waiting.still(self.ledger.waited_for)
+            self.waiting.still(self.queue.waited_for)
 
     def _start(self, slot: Slot, job: Job) -> None:
         slot.start(job)
@@ -237,7 +237,7 @@ class Controller:
         return JobResult(JobState.FAILED, error="the job was ended by a signal", facts=outcome.facts)
 
     def _tell(self, trial: Trial, outcome: JobResult) -> None:
-        if not self.ledger.tell(trial, outcome):
+        if not self.queue.tell(trial, outcome):
             self.say(f"trial {trial.number}: the result came too late, somebody else has given the trial up; refused")
             return
         self.next_claim = 0.0

@@ -9,59 +9,37 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
 from lightsweep.core.errors import ConfigError
+from lightsweep.core.files import read_regular, write_atomic
 from lightsweep.core.moved import with_new_names
-from lightsweep.data import split
-from lightsweep.runs import data_record
+from lightsweep.sweeper.plan import Plan
 from lightsweep.sweeper.space import Space
 from lightsweep.sweeper.trials import folder_of
 
-_SPLIT, _BY_PLACE = "data.split", ("first", "random", "stratified")
 _SPACE, _CONFIG, _BESIDE = "space", "config", "beside"
-# Where a run is, what it prints, and what it runs on may change while a study goes on.
-_FREE = (
-    "hydra",
-    "name",
-    "run_dir",
-    "resume",
-    "data_dir",
-    "allow_changed_data",
-    "threads",
-    "test",
-    "lr_find",
-    "lr_find_range",
-    "logger",
-    "callbacks.progress",
-    "callbacks.lr_monitor",
-    "callbacks.figures",
-    "callbacks.histograms",
-    "callbacks.graph",
-    "report",
-    "trainer.accelerator",
-    "trainer.devices",
-    "trainer.strategy",
-)
-# They follow from the metric beside them; configs of earlier versions say them.
-_FOLLOWING = ("monitor.mode", "scheduler.mode", "callbacks.early_stopping.mode", "callbacks.checkpoint.mode")
 
 
-def fixed_settings(space: Space, config: DictConfig, seeds: Sequence[int] | None) -> dict[str, Any]:
+def fixed_settings(plan: Plan) -> dict[str, Any]:
     """What a sweep holds fixed."""
+    config = plan.compose(plan.space.fixed)
     return {
-        _SPACE: space.describe(),
-        _CONFIG: _fixed(config, space) | {"hydra.sweeper.seeds": seeds and list(seeds)},
-        _BESIDE: _beside(config, space),  # apart: a study that was begun before it was kept has none
+        _SPACE: plan.space.describe(),
+        _CONFIG: _fixed(config, plan) | {"hydra.sweeper.seeds": plan.settings.seeds},
+        _BESIDE: _beside(config, plan.space),  # apart: a study that was begun before it was kept has none
     }
 
 
-def check_unchanged(study: optuna.Study, now: Mapping[str, Any], *, allow_change: bool) -> None:
+def check_unchanged(study: optuna.Study, now: Mapping[str, Any], plan: Plan) -> None:
     """Compare what is fixed with what a study was begun with; nothing is written.
 
     Raises:
-        ConfigError: something differs, and `allow_change` is false. Names what was, and what is.
+        ConfigError: something differs, and hydra.sweeper.allow_changed_space is false. Names what was, and what is.
     """
     before = _before(study)
-    changes = [change for name in now if before[name] is not None for change in _changes(before[name], now[name])]
-    if changes and not allow_change:
+    derived = plan.application.derived_keys
+    changes = [
+        change for name in now if before[name] is not None for change in _changes(before[name], now[name], derived)
+    ]
+    if changes and not plan.settings.allow_changed_space:
         raise ConfigError(
             f"the study {study.study_name!r} was begun with other settings: {'; '.join(changes[:5])}"
             f"{f'; and {len(changes) - 5} more' if len(changes) > 5 else ''}. Take another hydra.sweeper.study_name, or"
@@ -69,13 +47,9 @@ def check_unchanged(study: optuna.Study, now: Mapping[str, Any], *, allow_change
         )
 
 
-def earlier_split(study: optuna.Study, config: DictConfig, typed: Sequence[str]) -> tuple[str, ...]:
-    """The override with which a study that was begun before image folders were split by file keeps its split."""
-    before = (study.user_attrs.get(_CONFIG) or {}).get(_SPLIT)
-    said = any(line.partition("=")[0].lstrip("+") == _SPLIT for line in typed)
-    if said or before not in _BY_PLACE or OmegaConf.select(config, _SPLIT) != split.BY_FILE:
-        return ()
-    return (f"{_SPLIT}={before}",)
+def kept_overrides(study: optuna.Study, plan: Plan) -> tuple[str, ...]:
+    """Overrides with which the study keeps what it was begun with, where a default has changed since."""
+    return plan.application.kept_overrides(study.user_attrs.get(_CONFIG) or {}, plan.config, plan.space.fixed)
 
 
 def keep_settings(study: optuna.Study, now: Mapping[str, Any]) -> None:
@@ -93,17 +67,18 @@ def _before(study: optuna.Study) -> dict[str, Any]:
     return {name: with_new_names(attributes.get(name)) for name in (_SPACE, _CONFIG, _BESIDE)}
 
 
-def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+def _changes(before: Mapping[str, Any], now: Mapping[str, Any], derived: Sequence[str]) -> list[str]:
     return [
         f"{key} was {before.get(key, 'not there')}, is {now.get(key, 'not there')}"
         for key in sorted(before.keys() | now.keys())
-        if before.get(key) != now.get(key) and key not in _FOLLOWING
+        if before.get(key) != now.get(key) and key not in derived
     ]
 
 
-def _fixed(config: DictConfig, space: Space) -> dict[str, Any]:
-    searched = tuple(parameter.key.lstrip("+") for parameter in space.parameters)
-    return {key: value for key, value in _flat("", config) if not _below(key, (*_FREE, *searched))}
+def _fixed(config: DictConfig, plan: Plan) -> dict[str, Any]:
+    searched = tuple(parameter.key.lstrip("+") for parameter in plan.space.parameters)
+    left_out = (*plan.application.free_keys, *searched)
+    return {key: value for key, value in _flat("", config) if not _below(key, left_out)}
 
 
 def _beside(config: DictConfig, space: Space) -> dict[str, Any]:
@@ -135,47 +110,41 @@ def _below(key: str, roots: Sequence[str]) -> bool:
     return any(key == root or key.startswith(f"{root}.") for root in roots)
 
 
-_DIGEST = "data"  # an attribute of the study
-
-
 class StudyData:
-    """The digest is an attribute of the study, the whole record a file in its folder, both from the first trial that
-    had read its data.
+    """Which data a study was begun with: a digest, an attribute of the study, and the record of it, in its folder.
 
-    Args:
-        allow_change: take whatever the trials find from now on.
-        is_one: all trials have the same data; else nothing is kept and nothing is compared.
+    Both are taken from the first trial that has read its data. Nothing is kept where trials read different data.
     """
 
-    def __init__(self, study: optuna.Study, folder: Path, *, allow_change: bool, is_one: bool) -> None:
-        self.study, self.folder, self.allow_change, self.is_one = study, folder, allow_change, is_one
+    def __init__(self, study: optuna.Study, plan: Plan) -> None:
+        self.study, self.folder, self.application = study, plan.folder, plan.application
+        self.allow_change = plan.application.allows_changed_data(plan.config)
+        self.is_same = plan.application.reads_same_data(plan.space, plan.config)
 
     def expected(self) -> tuple[str, str] | None:
-        """For an `Assignment`; None where nothing is known yet, or any data will do."""
-        if self.allow_change or not self.is_one:
+        """For a `Job`; None where nothing is known yet, or the data may be any."""
+        if self.allow_change or not self.is_same:
             return None
         if self._digest() is None:
-            for record in sorted(self.folder.glob(f"trial-*/{data_record.FILE}")):
-                self._take(record.parent)
-                break
+            self._take(sorted(self.folder.glob(f"trial-*/{self.application.data_file}"))[:1])
         digest = self._digest()
         return None if digest is None else (digest, str(self.folder.absolute()))
 
     def renew(self, number: int) -> bool:
-        """Look at what a trial that ended has found; True where it is not what the study had."""
+        """Look at the data of a trial that ended; True where they are not those that the study had."""
         before = self._digest()
-        if not self.is_one:
+        if not self.is_same:
             return False
         if before is None or self.allow_change:
-            for record in sorted((self.folder / folder_of(number)).glob(f"**/{data_record.FILE}")):
-                self._take(record.parent)
+            self._take(sorted((self.folder / folder_of(number)).glob(f"**/{self.application.data_file}")))
         return before not in (None, self._digest())
 
     def _digest(self) -> str | None:
-        return self.study.user_attrs.get(_DIGEST)
+        return self.study.user_attrs.get("data")
 
-    def _take(self, folder: Path) -> None:
-        found = data_record.read_if_valid(folder)
-        if found is not None and found.digest != self._digest():
-            data_record.write(self.folder, found)
-            self.study.set_user_attr(_DIGEST, found.digest)
+    def _take(self, records: Sequence[Path]) -> None:
+        for record in records:
+            digest = self.application.data_digest(record.parent)
+            if digest is not None and digest != self._digest():
+                write_atomic(self.folder / record.name, read_regular(record))
+                self.study.set_user_attr("data", digest)

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from hydra.core import utils as hydra_utils
-from hydra.core.config_loader import ConfigLoader
 from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
 from hydra.types import HydraContext
@@ -21,6 +20,8 @@ from omegaconf.errors import OmegaConfBaseException
 from lightsweep.core.errors import ConfigError, Diverged, Interrupted, RunFailed, StorageLost
 from lightsweep.core.files import write_atomic
 from lightsweep.core.job_state import JobState, state_of
+from lightsweep.sweeper import best_config
+from lightsweep.sweeper.application import application_of
 from lightsweep.sweeper.portable import FunctionReference
 
 log = logging.getLogger(__name__)
@@ -177,7 +178,6 @@ class JobSetup:
         hydra_context: with the execution whitelist, under which the jobs run.
         function: the job's.
         preload: modules that a worker imports before its first job.
-        keep_config: called after a job with its folder, the config loader, the sweep's config and the job's own.
         records: names of the files in a job's folder that come back from another machine.
     """
 
@@ -185,7 +185,6 @@ class JobSetup:
     hydra_context: HydraContext
     function: FunctionReference
     preload: tuple[str, ...]
-    keep_config: Callable[[Path, ConfigLoader, DictConfig, DictConfig], None]
     records: tuple[str, ...]
 
     @property
@@ -217,7 +216,8 @@ def run_job(setup: JobSetup, job: Job) -> JobResult:
             job_subdir_key="hydra.sweep.subdir",
         )
         with suppress(OSError, HydraException, OmegaConfBaseException):  # the result does not depend on that
-            setup.keep_config(setup.folder / job.folder, setup.hydra_context.config_loader, setup.config, config)
+            loader, application = setup.hydra_context.config_loader, application_of(function)
+            best_config.write_repeat(setup.folder / job.folder, loader, setup.config, config, application)
         return returned.return_value
     except Exception as error:  # a folder that cannot be written, a value that cannot be composed
         return JobResult(JobState.FAILED, error=" ".join(f"{type(error).__name__}: {error}".split()))

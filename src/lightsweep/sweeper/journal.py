@@ -8,12 +8,11 @@ import stat
 from pathlib import Path
 from typing import Any
 
-from optuna.storages.journal._file import BaseJournalFileLock
-
 from lightsweep.core import checks
 from lightsweep.core.errors import ConfigError
 from lightsweep.core.text import printable
 from lightsweep.sweeper.locks import FileLock
+from lightsweep.sweeper.optuna_private import BaseJournalFileLock
 
 _SHOWN = 60  # characters of a damaged line
 

@@ -10,9 +10,8 @@ from omegaconf import OmegaConf
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from lightsweep.config.keys import UnknownKey
+from lightsweep.core.errors import ConfigError
 from lightsweep.core.files import write_atomic
-from lightsweep.core.metrics import compared_names
 from lightsweep.core.text import (
     DIFFERENCE_COLUMNS,
     difference_column,
@@ -26,10 +25,8 @@ from lightsweep.sweeper.plan import Plan
 from lightsweep.sweeper.space import Space, key_of
 from lightsweep.sweeper.statistics import Confirmed, Search, summarise_trials
 from lightsweep.sweeper.trial_queue import TrialQueue
-from lightsweep.sweeper.trials import baseline_of, folder_of, value_of, without_repeats
+from lightsweep.sweeper.trials import baseline_of, facts_of, folder_of, value_of, without_repeats
 from lightsweep.sweeper.verdict import Verdict, judge
-
-_FACTS = (*compared_names("val"), *compared_names("train"), "best_epoch", "epochs", "params", "seconds")
 
 
 def ranked(trials: Sequence[FrozenTrial], direction: StudyDirection) -> list[FrozenTrial]:
@@ -49,25 +46,26 @@ def ranked(trials: Sequence[FrozenTrial], direction: StudyDirection) -> list[Fro
 
 
 def leaderboard_rows(
-    trials: Sequence[FrozenTrial], space: Space, direction: StudyDirection, metric: str
+    trials: Sequence[FrozenTrial], space: Space, direction: StudyDirection, metric: str, facts: Sequence[str]
 ) -> list[dict[str, Any]]:
-    """One row a trial: rank, trial, state, value (with the standard deviation over seeds), what lies between it and the
-    baseline, its parameters and facts."""
+    """One row a trial: rank, trial, state, value (with the standard deviation over seeds), its difference to the
+    baseline, its parameters, and these facts of its job."""
     table = []
     baseline = baseline_of(trials)
     for rank, trial in enumerate(ranked(trials, direction), start=1):
         complete = trial.state == TrialState.COMPLETE
         overrides = (override.partition("=") for override in space.overrides(trial))
+        known = facts_of(trial)
         table.append(
             {
                 "rank": rank if complete else "",
                 "trial": trial.number,
                 "state": _state(trial),
                 "value": "" if (value := value_of(trial)) is None else value,
-                "std": trial.user_attrs.get("std", ""),
+                "std": known.get("std", ""),
                 difference_column(metric): _to_baseline(trial, baseline, metric),
                 **{key: value for key, _, value in overrides},
-                **{name: trial.user_attrs.get(name, "") for name in _FACTS},
+                **{name: known.get(name, "") for name in facts},
                 "note": _note(trial),
                 "folder": folder_of(trial.number),
             }
@@ -76,16 +74,22 @@ def leaderboard_rows(
 
 
 def write_leaderboard(
-    folder: Path, table: Sequence[dict[str, Any]], *, title: str, above: Sequence[str] = (), below: Sequence[str] = ()
+    folder: Path,
+    table: Sequence[dict[str, Any]],
+    facts: Sequence[str],
+    *,
+    title: str,
+    above: Sequence[str] = (),
+    below: Sequence[str] = (),
 ) -> None:
     """Replace both files; in the Markdown the table stands between the paragraphs `above` and `below`."""
-    columns = _columns(table)
+    columns = _columns(table, facts)
     buffer = StringIO()
     writer = csv.DictWriter(buffer, columns, restval="", lineterminator="\n")
     writer.writerow({column: spreadsheet_cell(column) for column in columns})
     writer.writerows({name: _cell(value) for name, value in row.items()} for row in table)
     write_atomic(folder / "leaderboard.csv", buffer.getvalue())
-    paragraphs = [f"# {title}", *above, markdown(table, _columns(table)), *below]
+    paragraphs = [f"# {title}", *above, markdown(table, columns), *below]
     write_atomic(folder / "leaderboard.md", "\n\n".join(paragraphs) + "\n")
 
 
@@ -122,12 +126,12 @@ def short(value: Any) -> str:
     return f"{number:.4g}" if number != int(number) else str(int(number))
 
 
-def _columns(table: Sequence[dict[str, Any]]) -> list[str]:
+def _columns(table: Sequence[dict[str, Any]], facts: Sequence[str]) -> list[str]:
     """The columns of all rows; parameters that only some trials have stay beside the others."""
     if not table:
         return ["rank", "trial", "state", "value"]
     differences = [name for name in DIFFERENCE_COLUMNS if name in table[0]]
-    first, last = ["rank", "trial", "state", "value", "std", *differences], [*_FACTS, "note", "folder"]
+    first, last = ["rank", "trial", "state", "value", "std", *differences], [*facts, "note", "folder"]
     parameters = dict.fromkeys(key for row in table for key in row if key not in (*first, *last))
     return [*first, *parameters, *last]
 
@@ -159,35 +163,38 @@ def _line(cells: Any) -> str:
 class Publisher:
     """Writes a study's files, one sweeper at a time, so that the latest look wins."""
 
-    def __init__(self, plan: Plan, ledger: TrialQueue) -> None:
-        self.plan, self.ledger = plan, ledger
+    def __init__(self, plan: Plan, queue: TrialQueue) -> None:
+        self.plan, self.queue = plan, queue
         self._best: int | None = None
 
     def publish(self) -> None:
-        self.ledger.patience(self._write)  # a disk that is full for a while
+        self.queue.retry(self._write)  # a disk that is full for a while
 
     def _write(self) -> None:
-        with self.ledger.writing():
-            trials, direction = without_repeats(self.ledger.trials()), self.ledger.study.direction
-            table = leaderboard_rows(trials, self.plan.space, direction, self.plan.metric)
+        with self.queue.writing():
+            trials, direction = without_repeats(self.queue.trials()), self.queue.study.direction
+            facts = self.plan.application.columns
+            table = leaderboard_rows(trials, self.plan.space, direction, self.plan.metric, facts)
             title = f"{self.plan.address.study}: {self.plan.metric}"
             confirmed = confirmation.read_confirmation(self.plan.folder)
             judged = self.verdict(confirmed)
             above = ["\n".join(f"- {line}" for line in judged.lines)] if judged else []
-            write_leaderboard(self.plan.folder, table, title=title, above=above, below=self._confirmation(confirmed))
+            write_leaderboard(
+                self.plan.folder, table, facts, title=title, above=above, below=self._confirmation(confirmed)
+            )
             complete = self.complete()
             if complete and complete[0].number != self._best:
                 self._write_best(complete[0])
 
     def found(self) -> Search | None:
         """What the trials say; None where none was completed."""
-        maximises = self.ledger.study.direction == StudyDirection.MAXIMIZE
+        maximises = self.queue.study.direction == StudyDirection.MAXIMIZE
         return summarise_trials(
-            without_repeats(self.ledger.trials()),
+            without_repeats(self.queue.trials()),
             metric=self.plan.metric,
             maximises=maximises,
             seeds=max(1, len(self.plan.seeds)),
-            changed_at=self.ledger.study.user_attrs.get("changed_at", 0),
+            changed_at=self.queue.study.user_attrs.get("changed_at", 0),
         )
 
     def verdict(self, confirmed: Confirmed | None) -> Verdict | None:
@@ -204,8 +211,8 @@ class Publisher:
 
     def complete(self) -> list[FrozenTrial]:
         """Complete trials, best first."""
-        complete = [trial for trial in without_repeats(self.ledger.trials()) if trial.state == TrialState.COMPLETE]
-        return ranked(complete, self.ledger.study.direction)
+        complete = [trial for trial in without_repeats(self.queue.trials()) if trial.state == TrialState.COMPLETE]
+        return ranked(complete, self.queue.study.direction)
 
     def overrides(self, trial: FrozenTrial) -> tuple[str, ...]:
         """What to type for a trial: the fixed ones and its own."""
@@ -217,7 +224,7 @@ class Publisher:
             return True
         try:
             self.plan.compose((*self.plan.space.fixed, line))
-        except UnknownKey:
+        except ConfigError:
             return False
         return True
 
@@ -227,5 +234,12 @@ class Publisher:
         write_atomic(self.plan.folder / "optimization_results.yaml", OmegaConf.to_yaml(content))
         comment = f"trial {best.number} of the sweep {self.plan.address.study}: {self.plan.metric} {best.value:.4f}"
         loader = self.plan.context.config_loader
-        best_config.write(self.plan.folder, loader, self.plan.config, self.overrides(best), comment=comment)
+        best_config.write_best(
+            self.plan.folder,
+            loader,
+            self.plan.config,
+            self.overrides(best),
+            self.plan.application,
+            comment=comment,
+        )
         self._best = best.number

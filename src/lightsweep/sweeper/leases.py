@@ -13,6 +13,7 @@ import optuna
 
 from lightsweep.core.text import Wait
 from lightsweep.sweeper.locks import FileLock, shared_path
+from lightsweep.sweeper.optuna_private import set_system_attribute, system_attributes
 
 RENEW_EVERY = 10.0  # seconds
 LOST_AFTER = 60.0  # seconds
@@ -113,7 +114,7 @@ class Lease:
     """
 
     def __init__(self, study: optuna.Study, name: str, owner: Owner) -> None:
-        self._storage, self._study = study._storage, study._study_id
+        self._study = study
         self._name, self._prefix = name, f"lightsweep:{name}:"
         self._owner = owner
         self._held = self._marked = False
@@ -157,11 +158,11 @@ class Lease:
 
     def _write(self, mark: dict[str, Any] | None) -> None:
         self._marked = mark is not None
-        self._storage.set_study_system_attr(self._study, self._prefix + self._owner.name, mark)
+        set_system_attribute(self._study, self._prefix + self._owner.name, mark)
 
     def _others(self) -> list[dict[str, Any]]:
         """Marks of the others that live."""
-        marks = self._storage.get_study_system_attrs(self._study)
+        marks = system_attributes(self._study)
         return [
             mark
             for key, mark in marks.items()

@@ -15,6 +15,7 @@ from lightsweep.core.files import create_folder, remove_leftovers
 from lightsweep.sweeper import fixed, points
 from lightsweep.sweeper.leases import Lease, Owner, is_alive, renewing
 from lightsweep.sweeper.locks import FileLock, shared_path
+from lightsweep.sweeper.optuna_private import set_system_attribute, system_attributes
 from lightsweep.sweeper.plan import Plan
 from lightsweep.sweeper.samplers import make_sampler
 from lightsweep.sweeper.storage import RetryingStorage, connect, is_missing, is_server
@@ -43,16 +44,13 @@ def open_study(plan: Plan) -> tuple[Plan, optuna.Study, int]:
         study = _load(plan)
         check_attributes(study)
         remove_leftovers(plan.folder)  # also in the folders of trials that were cut off, which nobody starts again
-        kept = fixed.earlier_split(study, plan.config, plan.space.fixed)
+        kept = fixed.kept_overrides(study, plan)
         plan = plan.in_space(replace(plan.space, fixed=(*plan.space.fixed, *kept)))
-        now = fixed.fixed_settings(plan.space, plan.compose(plan.space.fixed), plan.settings.seeds)
-        allow = plan.settings.allow_changed_space
-        fixed.check_unchanged(
-            study, now, allow_change=allow
-        )  # before a word is written: what is refused changes nothing
+        now = fixed.fixed_settings(plan)
+        fixed.check_unchanged(study, now, plan)  # before anything is written: what is refused changes nothing
         _check_hosts(plan, study)
         with _alone(study):
-            fixed.check_unchanged(study, now, allow_change=allow)  # another may have begun it meanwhile
+            fixed.check_unchanged(study, now, plan)  # another may have begun it meanwhile
             fixed.keep_settings(study, now)
             if study.metric_names is None:
                 study.set_metric_names([plan.metric])  # for optuna-dashboard
@@ -84,13 +82,14 @@ def _check_hosts(plan: Plan, study: optuna.Study) -> None:
     """
     if is_server(plan.address):
         return
-    system = study._storage.get_study_system_attrs(study._study_id)
-    marks = [mark for name, mark in system.items() if name.startswith("lightsweep:")]  # samplers keep things there too
+    marks = [
+        mark for name, mark in system_attributes(study).items() if name.startswith("lightsweep:")
+    ]  # samplers keep things there too
     running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
     for mark in (*marks, *(trial.user_attrs.get("lightsweep") for trial in running)):
         if isinstance(mark, dict) and mark["host"] != platform.node() and is_alive(mark):
             raise ConfigError(
-                f"{_storage_key(plan)}: the study {study.study_name!r} is used by a sweep on {mark['host']}; several"
+                f"{plan.storage_key}: the study {study.study_name!r} is used by a sweep on {mark['host']}; several"
                 " machines need a database server, hydra.sweeper.storage=postgresql://…"
             )
 
@@ -116,7 +115,7 @@ def _writing(key: str, path: str | Path) -> Iterator[None]:
 def _load(plan: Plan) -> optuna.Study:
     """The study as it is in the storage, or a new one. Optuna's own `load_if_exists` writes into a journal first."""
     storage, name = _connected(plan), plan.address.study
-    if name in {study.study_name for study in storage.get_all_studies()}:
+    if name in optuna.get_all_study_names(storage):
         study = optuna.load_study(study_name=name, storage=storage, pruner=plan.pruner)
     else:
         study = optuna.create_study(
@@ -136,24 +135,18 @@ def _load(plan: Plan) -> optuna.Study:
 
 def _openings(study: optuna.Study) -> int:
     """How often the study was opened before; this time counts from now on."""
-    before = study._storage.get_study_system_attrs(study._study_id).get("lightsweep:openings", 0)
-    study._storage.set_study_system_attr(study._study_id, "lightsweep:openings", before + 1)
+    before = system_attributes(study).get("lightsweep:openings", 0)
+    set_system_attribute(study, "lightsweep:openings", before + 1)
     return before
-
-
-def _storage_key(plan: Plan) -> str:
-    """The key that the study's place comes from."""
-    return "hydra.sweeper.storage" if plan.settings.storage else "hydra.sweep.dir"
 
 
 def _count(plan: Plan) -> int:
     if is_missing(plan.address):
         return 0
-    storage = _connected(plan)
-    ids = {study.study_name: study._study_id for study in storage.get_all_studies()}
-    return storage.get_n_trials(ids[plan.address.study]) if plan.address.study in ids else 0
+    studies = optuna.get_all_study_summaries(_connected(plan), include_best_trial=False)
+    return next((study.n_trials for study in studies if study.study_name == plan.address.study), 0)
 
 
 def _connected(plan: Plan) -> RetryingStorage:
-    with _writing(_storage_key(plan), plan.settings.storage or plan.folder):
+    with _writing(plan.storage_key, plan.settings.storage or plan.folder):
         return connect(plan.address.url)

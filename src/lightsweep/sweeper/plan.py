@@ -6,19 +6,16 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
-from hydra.errors import HydraException
 from hydra.types import HydraContext, TaskFunction
-from hydra.utils import instantiate
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 from optuna.pruners import BasePruner, WilcoxonPruner
 from optuna.trial import Trial
 
-from lightsweep.config import allowlist
-from lightsweep.config.build import build, config_error
 from lightsweep.core import checks
 from lightsweep.core.errors import ConfigError
 from lightsweep.core.paths import JOURNAL
+from lightsweep.sweeper.application import Application, application_of
 from lightsweep.sweeper.space import Space, values_of
 from lightsweep.sweeper.space_text import parse
 from lightsweep.sweeper.storage import Address
@@ -140,12 +137,14 @@ class Plan:
         config: composed, with its ``hydra`` node.
         context: of Hydra, with the config loader.
         function: the job's.
+        application: that the function belongs to.
     """
 
     settings: Settings
     config: DictConfig
     context: HydraContext
     function: TaskFunction
+    application: Application
     space: Space
     pruner: BasePruner
 
@@ -158,13 +157,18 @@ class Plan:
         return Address(self.settings.storage or str(self.folder.absolute() / JOURNAL), self.settings.study_name)
 
     @property
+    def storage_key(self) -> str:
+        """The key that says where the study is kept."""
+        return "hydra.sweeper.storage" if self.settings.storage else "hydra.sweep.dir"
+
+    @property
     def metric(self) -> str:
-        return str(self.config.monitor.metric)
+        return self.application.objective(self.config)[0]
 
     @property
     def direction(self) -> Literal["minimize", "maximize"]:
         """The one that was set, else that of the monitor."""
-        named = self.settings.direction or {"max": "maximize"}.get(self.config.monitor.mode, "minimize")
+        named = self.settings.direction or self.application.objective(self.config)[1]
         return "maximize" if named == "maximize" else "minimize"
 
     @property
@@ -182,7 +186,8 @@ class Plan:
         try:
             return self.context.config_loader.load_sweep_config(self.config, list(overrides))
         except OmegaConfBaseException as error:
-            raise config_error(error, "hydra.sweeper.params") from error
+            said = " ".join(str(error).partition("\nfull_key:")[0].split())
+            raise ConfigError(f"hydra.sweeper.params: {said}") from error
 
     def in_space(self, space: Space) -> "Plan":
         return replace(self, space=space)
@@ -199,9 +204,10 @@ def make_plan(
     Raises:
         ConfigError: either makes no sense.
     """
-    extend = _extension(settings.custom_search_space, config)
+    application = application_of(function)
+    extend = _extension(settings.custom_search_space, config, application)
     space = parse(settings.params or {}, settings.when or {}, arguments, extend)
-    plan = Plan(settings, config, context, function, space, _pruner(settings))
+    plan = Plan(settings, config, context, function, application, space, _pruner(settings, application))
     while conditions := plan.space.undecided():  # deciding one may take away what another is about
         plan = plan.in_space(plan.space.settled({condition: _holds(condition, plan) for condition in conditions}))
     return plan
@@ -215,19 +221,16 @@ def _holds(condition: str, plan: Plan) -> bool:
     return stands == wanted
 
 
-def _pruner(settings: Settings) -> BasePruner:
-    pruner = build(settings.pruner, "hydra.sweeper.pruner")
+def _pruner(settings: Settings, application: Application) -> BasePruner:
+    pruner = application.build(settings.pruner, "hydra.sweeper.pruner")
     if isinstance(pruner, WilcoxonPruner) and len(settings.seeds or []) < 2:
         raise ConfigError("hydra/sweeper/pruner=wilcoxon needs hydra.sweeper.seeds with at least two seeds")
     return pruner
 
 
-def _extension(target: str | None, config: DictConfig) -> Callable[[Trial], None] | None:
+def _extension(name: str | None, config: DictConfig, application: Application) -> Callable[[Trial], None] | None:
     """The user's ``custom_search_space``, called as the official sweeper calls it."""
-    if target is None:
+    if name is None:
         return None
-    try:
-        function = instantiate({"_target_": target, "_partial_": True}, _execution_whitelist_=list(allowlist.TRUSTED))
-    except HydraException as error:
-        raise config_error(error, "hydra.sweeper.custom_search_space") from error
+    function = application.find_function(name, "hydra.sweeper.custom_search_space")
     return lambda trial: function(config, trial)

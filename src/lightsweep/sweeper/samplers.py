@@ -1,13 +1,7 @@
-"""Optuna's CMA-ES sampler without its trust in a study.
-
-It keeps its state pickled in a study's trials and unpickles what it finds there: with a study from somebody else, that
-runs any command. Here nothing but cmaes' own optimizers and arrays can come out of such a pickle.
-"""
+"""The sampler of a study, and sampler and pruner tried with made-up trials: some check their settings only at work."""
 
 import importlib.util
-import io
 import logging
-import pickle
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,16 +9,13 @@ from copy import deepcopy
 from dataclasses import replace
 from functools import partial
 from math import prod
-from types import SimpleNamespace
-from typing import Any
 
 import optuna
-from hydra_plugins.hydra_optuna_sweeper._impl import OptunaSweeperImpl
 from omegaconf import DictConfig, OmegaConf
-from optuna.samplers import BaseSampler, GridSampler, _cmaes
+from optuna.samplers import BaseSampler, GridSampler
 
-from lightsweep.config.build import build
-from lightsweep.core.errors import ConfigError, RunFailed
+from lightsweep.core.errors import ConfigError
+from lightsweep.sweeper.optuna_private import grid_choices
 from lightsweep.sweeper.plan import Plan
 from lightsweep.sweeper.space import grid_of
 
@@ -43,47 +34,11 @@ def make_sampler(plan: Plan, shift: int) -> tuple[BaseSampler, int]:
         raise ConfigError("hydra/sweeper/sampler=cmaes needs the package cmaes (pip install cmaes)")
     if node.get("seed") is not None and not node._target_.endswith("GridSampler"):
         node.seed += shift
-    sampler = build(node, "hydra.sweeper.sampler")
+    sampler = plan.application.build(node, "hydra.sweeper.sampler")
     if not (isinstance(sampler, partial) and sampler.func is GridSampler):
         return sampler, plan.settings.n_trials
-    grid = grid_of(plan.space, OptunaSweeperImpl._to_grid_sampler_choices)
+    grid = grid_of(plan.space, grid_choices)
     return sampler(grid), min(plan.settings.n_trials, prod(len(values) for values in grid.values()))
-
-
-_ALLOWED = {
-    ("cmaes._cma", "CMA"),
-    ("cmaes._sepcma", "SepCMA"),
-    ("cmaes._cmawm", "CMAwM"),
-    ("numpy", "ndarray"),
-    ("numpy", "dtype"),
-    ("numpy._core.multiarray", "_reconstruct"),
-    ("numpy._core.multiarray", "scalar"),
-    ("numpy.core.multiarray", "_reconstruct"),  # NumPy 1
-    ("numpy.core.multiarray", "scalar"),
-}
-
-
-class _Unpickler(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in _ALLOWED:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}")
-        return super().find_class(module, name)
-
-
-def restrict_cmaes() -> None:
-    """Give Optuna's CMA-ES sampler an unpickler that calls nothing else, in this process. Again does nothing new."""
-    assert hasattr(_cmaes, "pickle"), "this version of Optuna restores CMA-ES in another way"
-    _cmaes.pickle = SimpleNamespace(loads=_loads, dumps=pickle.dumps)  # type: ignore[assignment]
-
-
-def _loads(data: bytes) -> Any:
-    try:
-        return _Unpickler(io.BytesIO(data)).load()
-    except Exception as error:  # a damaged pickle can raise anything
-        raise RunFailed(
-            f"hydra/sweeper/sampler=cmaes cannot go on with this study: what it keeps in it is no optimizer of cmaes"
-            f" ({' '.join(str(error).split())})"
-        ) from error
 
 
 _FIRST = 4  # trials after which a sampler begins to learn from them here

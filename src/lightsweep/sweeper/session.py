@@ -10,10 +10,10 @@ from typing import Any, cast
 from optuna.samplers import GridSampler
 from optuna.trial import Trial
 
-from lightsweep.config import permissions
-from lightsweep.core import files, paths
+from lightsweep.core import files
 from lightsweep.core.errors import Interrupted, RunFailed
-from lightsweep.sweeper import comparable, confirmation, executors, opening, plan_checks, points, view
+from lightsweep.core.paths import check_links
+from lightsweep.sweeper import confirmation, executors, opening, plan_checks, points, view
 from lightsweep.sweeper.controller import Controller, Limits
 from lightsweep.sweeper.executors import Executor
 from lightsweep.sweeper.fixed import StudyData
@@ -37,36 +37,35 @@ def run(plan: Plan) -> float:
     plan_checks.check_plan(plan)
     typed = plan.space.fixed
     plan, study, n_trials = opening.open_study(plan)
-    ledger = TrialQueue(study, plan.address, n_trials=n_trials, retries=plan.settings.retries)
+    queue = TrialQueue(study, plan.address, n_trials=n_trials, retries=plan.settings.retries)
     executor = executors.open_executor(plan, n_trials)
     if kept := plan.space.fixed[len(typed) :]:
-        view.View().say(f"the study keeps the split that it was begun with: {' '.join(kept)}")
-    # Where the data may have changed, what earlier trials came to says nothing of now.
-    since = len(ledger.trials()) if plan.config.allow_changed_data else study.user_attrs.get("changed_at", 0)
-    ledger.repeats = points.Repeats(points.list_points(plan.space), since)
-    ledger.goes_on = lambda number: executor.has_job(plan.folder / folder_of(number))
+        view.View().say(f"the study keeps what it was begun with: {' '.join(kept)}")
+    # Where the data may have changed, values of earlier trials do not hold.
+    changed = plan.application.allows_changed_data(plan.config)
+    since = len(queue.trials()) if changed else study.user_attrs.get("changed_at", 0)
+    queue.repeats = points.Repeats(points.list_points(plan.space), since)
+    queue.has_job = lambda number: executor.has_job(plan.folder / folder_of(number))
     try:
-        with renewing(ledger.renew):
-            return Session(plan, ledger, executor).run()
+        with renewing(queue.renew):
+            return Session(plan, queue, executor).run()
     finally:
         for slot in executor.slots:
             slot.close()
         executor.close()
-        ledger.close()
+        queue.close()
 
 
 class Session:
     """A study that is open, and slots that wait for its trials."""
 
-    def __init__(self, plan: Plan, ledger: TrialQueue, executor: Executor) -> None:
-        self.plan, self.ledger, self.executor = plan, ledger, executor
-        self.publisher = Publisher(plan, ledger)
-        is_one = comparable.has_one_training_part(plan.space, str(plan.config.data.get(permissions.TARGET)))
-        allow_change = plan.config.allow_changed_data
-        self.data = StudyData(ledger.study, plan.folder, allow_change=allow_change, is_one=is_one)
+    def __init__(self, plan: Plan, queue: TrialQueue, executor: Executor) -> None:
+        self.plan, self.queue, self.executor = plan, queue, executor
+        self.publisher = Publisher(plan, queue)
+        self.data = StudyData(queue.study, plan)
         self.view = view.View()
         self.controller = Controller(
-            ledger,
+            queue,
             executor.slots,
             begin=self._begin,
             limits=Limits(plan.settings.timeout, plan.settings.max_failures, plan.settings.batch),
@@ -79,12 +78,12 @@ class Session:
         try:
             return self._run()
         except Interrupted:
-            view.say_how_to_go_on(self.ledger.trials(), self.ledger.n_trials, sys.argv[1:])
+            view.say_how_to_go_on(self.queue.trials(), self.queue.n_trials, self.plan.application.program, sys.argv[1:])
             raise
 
     def _run(self) -> float:
         self.view.say(f"study {self.plan.address.study} in {self.plan.folder}")
-        before = count_ended(self.ledger.trials())
+        before = count_ended(self.queue.trials())
         self.view.open()
         if (count := self._starting()) and self.view.live is None:
             self.view.say(view.format_starting(count))
@@ -98,12 +97,13 @@ class Session:
         if not complete:
             raise RunFailed(self._all_failed())
         self.view.console.print(view.ten_best(self._progress({})))
-        self.view.say(view.format_summary(without_repeats(self.ledger.trials()), before, self.controller.seconds))
+        self.view.say(view.format_summary(without_repeats(self.queue.trials()), before, self.controller.seconds))
         if self.plan.settings.confirm and not self._confirm():
             self.view.say("the confirmation is run by another sweeper of this study, which says what it comes to")
         else:
             self._conclude()
-        self.view.say(f"look at the sweep: {view.page_command(self.plan.folder, self.plan.address)}")
+        if command := self.plan.application.report_command(self.plan.folder, view.storage_option(self.plan.address)):
+            self.view.say(f"look at the sweep: {command}")
         return cast(float, complete[0].value)
 
     @cached_property
@@ -111,13 +111,13 @@ class Session:
         return points.baseline_point(self.plan)
 
     def _say_what_was_repeated(self) -> None:
-        trials = self.ledger.trials()
-        done, wanted = count_ended(trials), self.ledger.n_trials
+        trials = self.queue.trials()
+        done, wanted = count_ended(trials), self.queue.n_trials
         if count := len(trials) - len(without_repeats(trials)):
             self.view.say(
                 f"{count} suggestion{'s' * (count > 1)} repeated a point that had been tried: not trained again"
             )
-        if done < wanted and (why := self.ledger.repeats.why_over(trials)):
+        if done < wanted and (why := self.queue.repeats.why_over(trials)):
             self.view.say(f"{why}: the sweep ends with {done} trials of {wanted}")
 
     def _starting(self) -> int:
@@ -129,31 +129,31 @@ class Session:
         plan = self.plan
         folder = plan.folder / folder_of(trial.number)
         if self.executor.has_job(folder):  # it was begun by a sweeper that is gone: nothing is drawn anew
-            paths.check_links(folder, within=plan.folder)
-            drawn = plan.space.overrides(trial.study._storage.get_trial(trial._trial_id))
+            check_links(folder, within=plan.folder)
+            drawn = plan.space.overrides(trial)
         else:
             files.set_aside(folder)  # a new trial has none, unless somebody made it
             drawn = plan.space.suggest(trial)
-            if self.ledger.is_repeat(trial):
+            if self.queue.is_repeat(trial):
                 return None
             if isinstance(trial.study.sampler, GridSampler):  # it was not asked for the baseline
                 points.mark_baseline(trial, *self._baseline)
-        overrides = (*plan.space.fixed, "test=false", *drawn)
+        overrides = (*plan.space.fixed, *plan.application.trial_overrides, *drawn)
         return TrialRun(trial, overrides, plan.seeds, plan.address, plan.pruner, plan.folder, self.data.expected())
 
     def _trial_ended(self, number: int) -> None:
         if self.data.renew(number):
-            self.ledger.forget(number)
+            self.queue.forget(number)
             self.view.say("the data changed since this study was begun: trials before and after do not compare")
         self.publisher.publish()
-        self.view.trial_ended(self.ledger.trials()[number], self._progress({}))
+        self.view.trial_ended(self.queue.trials()[number], self._progress({}))
 
     def _progress(self, running: Mapping[int, float]) -> view.Progress:
         return view.Progress(
-            without_repeats(self.ledger.trials()),
+            without_repeats(self.queue.trials()),
             running,
-            self.ledger.n_trials,
-            self.ledger.study.direction,
+            self.queue.n_trials,
+            self.queue.study.direction,
             self.plan.space,
             self.plan.metric,
             self._starting(),
@@ -162,7 +162,7 @@ class Session:
     def _confirm(self) -> bool:
         """Train the best configuration and the baseline with fresh seeds, and score both on test; False where another
         sweeper is at that."""
-        if not self.ledger.may_confirm():
+        if not self.queue.may_confirm():
             return False
         best = self.publisher.complete()[0]
         found = self.publisher.found()
@@ -170,16 +170,16 @@ class Session:
         configurations: dict[str, Sequence[str]] = {"baseline": self.plan.space.fixed}
         if not found.is_baseline:  # else it would be trained twice
             configurations = {"best": self.publisher.overrides(best), **configurations}
-        used = [*self.plan.seeds, int(self.plan.config.seed)]
+        used = [*self.plan.seeds, *([self.plan.config.seed] if "seed" in self.plan.config else [])]
         seeds = confirmation.fresh_seeds(self.plan.settings.confirm, used)
-        finished, missing = confirmation.confirmation_jobs(self.plan.folder, configurations, seeds)
+        finished, missing = confirmation.confirmation_jobs(self.plan, configurations, seeds)
         self.view.say(f"confirmation: {len(missing)} runs with fresh seeds ({len(finished)} are there already)")
         for job in missing:
             if not self.executor.has_job(self.plan.folder / job.folder, job.overrides):
                 files.set_aside(self.plan.folder / job.folder)
         confirmation.set_aside_earlier(self.plan.folder, configurations.get("best"), [*finished, *missing])
         self.controller.run_jobs([replace(job, data=self.data.expected()) for job in missing], self._confirmed)
-        confirmation.summarise(self.plan.folder, configurations, seeds, best.number, found)
+        confirmation.summarise(self.plan, configurations, seeds, best.number, found)
         self.publisher.publish()
         return True
 
@@ -195,17 +195,18 @@ class Session:
             )
         for line in judged.lines:
             self.view.say(line)
+        program = self.plan.application.program
         if (seeds := judged.numbers.get("confirm_with")) is not None:
-            self.view.say(f"confirm it: {view.command_with('hydra.sweeper.confirm', seeds, sys.argv[1:])}")
+            self.view.say(f"confirm it: {view.command_with(program, 'hydra.sweeper.confirm', seeds, sys.argv[1:])}")
         if judged.outcome in ("better", "unconfirmed"):
             what = "the best one" if judged.outcome == "better" else "it anyway"
             folder = shlex.quote(str(self.plan.folder))
-            self.view.say(f"train {what}: python src/train.py --config-dir {folder} --config-name best")
+            self.view.say(f"train {what}: {program} --config-dir {folder} --config-name best")
 
     def _confirmed(self, job: Job, outcome: JobResult) -> None:
         self.view.say(f"{job.folder} {outcome.state} {outcome.error or ''}".strip())
 
     def _all_failed(self) -> str:
-        trials = [trial for trial in without_repeats(self.ledger.trials()) if trial.state.is_finished()]
+        trials = [trial for trial in without_repeats(self.queue.trials()) if trial.state.is_finished()]
         errors = [f"trial {trial.number}: {trial.user_attrs.get('error', trial.state.name)}" for trial in trials[-3:]]
         return f"none of {len(trials)} trials was completed: {'; '.join(errors) or 'nothing was run'}"

@@ -20,11 +20,7 @@ from lightsweep.core import overrides
 from lightsweep.core.errors import ConfigError, RunFailed
 from lightsweep.core.overrides import format_override, format_value
 
-_SHAPE = ("model.width", "model.depth", "model.taper")
 _MOST_POINTS = 1_000_000  # of a grid, which lists them all before the first
-_MOST_CHOICES = 10_000  # Optuna writes them all down with each trial
-_FINITE = "its bounds must be finite numbers"
-_LARGEST_INT = 2**53  # samplers draw integers as floats, which are exact up to here
 
 
 @dataclass(frozen=True)
@@ -39,6 +35,16 @@ class Parameter:
     key: str
     distribution: BaseDistribution
     condition: str | None = None
+
+    def suggest(self, trial: Trial) -> Any:
+        """Draw a value."""
+        space = self.distribution
+        if isinstance(space, CategoricalDistribution):
+            return trial.suggest_categorical(self.name, space.choices)
+        if isinstance(space, IntDistribution):
+            return trial.suggest_int(self.name, space.low, space.high, step=space.step, log=space.log)
+        assert isinstance(space, FloatDistribution)
+        return trial.suggest_float(self.name, space.low, space.high, step=space.step, log=space.log)
 
 
 @dataclass(frozen=True)
@@ -60,7 +66,7 @@ class Space:
         chosen: dict[str, Any] = {}
         for parameter in self.parameters:
             if applies(parameter, chosen):
-                chosen[parameter.key] = trial._suggest(parameter.name, parameter.distribution)
+                chosen[parameter.key] = parameter.suggest(trial)
         if self.extend is not None:
             _extend(self.extend, trial)
         drawn = (format_override(key, value) for key, value in chosen.items())

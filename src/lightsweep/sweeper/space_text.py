@@ -8,16 +8,14 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, RangeSweep
 from hydra.errors import HydraException
-from hydra_plugins.hydra_optuna_sweeper._impl import create_params_from_overrides
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 
 from lightsweep.core import overrides
 from lightsweep.core.errors import ConfigError
 from lightsweep.core.overrides import repair_value
+from lightsweep.sweeper.optuna_private import create_params_from_overrides
 from lightsweep.sweeper.space import Parameter, Space, check_not_empty
 
-_SHAPE = ("model.width", "model.depth", "model.taper")
-_SEARCHED = ("model.", "optimizer.", "scheduler.", "loss.", "data.", "trainer.", "callbacks.")  # keys, no groups
 _MOST_CHOICES = 10_000  # Optuna writes them all down with each trial
 _FINITE = "its bounds must be finite numbers"
 _LARGEST_INT = 2**53  # samplers draw integers as floats, which are exact up to here
@@ -58,7 +56,9 @@ def parse(
                 continue  # the command line's own value holds under every condition
             parameters += _conditional(condition, key, value)
     space = Space(tuple(parameters), tuple(fixed), extend)
-    _check(space, list(entries))
+    if not space.parameters and space.extend is None:
+        _check_lists(space.fixed)
+    check_not_empty(space)
     return space
 
 
@@ -148,23 +148,11 @@ def _check_finite(line: str, distribution: BaseDistribution) -> None:
         raise ConfigError(f"{line}: its bounds must not be further apart than a number can be large")
 
 
-def _check(space: Space, keys: list[str]) -> None:
-    if not space.parameters and space.extend is None:
-        _check_lists(space.fixed)
-    check_not_empty(space)
-    together = [key for key in _SHAPE if key in keys]
-    if "model.hidden" in keys and together and not any(line == "model.hidden=null" for line in space.fixed):
-        raise ConfigError(
-            f"model.hidden replaces {together[0]}: both in one search space"
-            f" ('~{together[0]}' takes it out of the space)"
-        )
-
-
 def _check_lists(fixed: Sequence[str]) -> None:
     """Where nothing is searched, a list was meant as values to search."""
     for override in OverridesParser.create().parse_overrides(list(fixed)):
         value = override.value()
-        if isinstance(value, list) and value and override.key_or_group.startswith(_SEARCHED):
+        if isinstance(value, list) and value and _is_config_key(override.key_or_group):
             key, ours = override.get_key_element(), overrides.format_choice(value)
             raise ConfigError(
                 f"{override.key_or_group} is the list {value} in every trial, and nothing is searched:"
@@ -174,3 +162,8 @@ def _check_lists(fixed: Sequence[str]) -> None:
 
 def _key(override: str) -> str:
     return str(OverridesParser.create().parse_override(override).key_or_group)
+
+
+def _is_config_key(key: str) -> bool:
+    """Is it the key of a value, neither a config group nor one of Hydra's?"""
+    return "." in key and not key.startswith("hydra.")

@@ -87,13 +87,13 @@ class RetryingStorage(BaseStorage):
     runs, the first one has no owner then, and is found as cut off. The other exceptions have methods of their own.
     """
 
-    def __init__(self, storage: BaseStorage, patience: Retry) -> None:
-        self._storage, self.patience = storage, patience
+    def __init__(self, storage: BaseStorage, retry: Retry) -> None:
+        self._storage, self.retry = storage, retry
 
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
         """A trial that is to wait must not be asked for twice: it is looked for before it is made again."""
         if template_trial is None:
-            return self.patience(lambda: self._storage.create_new_trial(study_id))
+            return self.retry(lambda: self._storage.create_new_trial(study_id))
         known = {trial._trial_id for trial in self.get_all_trials(study_id, deepcopy=False)}
 
         def once() -> int:
@@ -102,7 +102,7 @@ class RetryingStorage(BaseStorage):
                     return trial._trial_id
             return self._storage.create_new_trial(study_id, template_trial)
 
-        return self.patience(once)
+        return self.retry(once)
 
     def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
         """A trial that was told before the answer was lost is not told again, which would be an error."""
@@ -114,12 +114,12 @@ class RetryingStorage(BaseStorage):
             tried.append(True)
             return self._storage.set_trial_state_values(trial_id, state, values)
 
-        return self.patience(once)
+        return self.retry(once)
 
 
 def _tried_again(name: str) -> Callable[..., Any]:
     def method(self: RetryingStorage, *arguments: Any, **named: Any) -> Any:
-        return self.patience(lambda: getattr(self._storage, name)(*arguments, **named))
+        return self.retry(lambda: getattr(self._storage, name)(*arguments, **named))
 
     return method
 
@@ -180,8 +180,8 @@ def connect(place: str) -> RetryingStorage:
     """
     try:
         storage = get_storage(_database(place)) if "://" in place else _journal(Path(place))
-        patience = Retry(_name_of(place))
-        return RetryingStorage(storage, patience)  # type: ignore[abstract]
+        retry = Retry(_name_of(place))
+        return RetryingStorage(storage, retry)  # type: ignore[abstract]
     except ConfigError:
         raise
     except Exception as error:  # each database driver has its own

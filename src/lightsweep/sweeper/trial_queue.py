@@ -19,6 +19,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 from lightsweep.sweeper.job import JobResult, JobState
 from lightsweep.sweeper.leases import LOST_AFTER, Lease, Owner, is_alive
 from lightsweep.sweeper.locks import FileLock
+from lightsweep.sweeper.optuna_private import current, set_attribute, storage_of, take_over
 from lightsweep.sweeper.points import Repeats
 from lightsweep.sweeper.storage import Address, Retry, is_server, turns_at
 from lightsweep.sweeper.trials import count_ended, folder_of, is_interrupted
@@ -40,16 +41,16 @@ class TrialQueue:
     def __init__(self, study: optuna.Study, address: Address, *, n_trials: int, retries: int) -> None:
         self.study = study
         self.n_trials, self.retries = n_trials, retries
-        self.patience: Retry = study._storage.patience  # type: ignore[attr-defined]
+        self.retry: Retry = storage_of(study).retry
         self.owner = Owner()
         self._claims = FileLock(turns_at(address))
         self._alone = not is_server(address)  # whoever takes turns with us here is everybody
         self._confirmation = Lease(study, "confirmation", self.owner)
-        self._burial = Lease(study, "burial", self.owner)
+        self._closing = Lease(study, "burial", self.owner)
         self._unmarked: dict[int, float] = {}  # running trials without an owner, and when each was first seen
         self._mine: dict[int, Trial] = {}
         self.repeats = Repeats(None, since=0)
-        self.goes_on: Callable[[int], bool] = lambda number: False  # a job of this trial, without its sweeper
+        self.has_job: Callable[[int], bool] = lambda number: False  # a job of this trial, without its sweeper
 
     def trials(self) -> list[FrozenTrial]:
         return self.study.get_trials(deepcopy=False)
@@ -60,9 +61,9 @@ class TrialQueue:
         A trial whose sweeper is gone and whose job goes on comes first, as it is: its job is to be waited for.
         """
         with self._claims:
-            if (trial := self._adopt()) is not None:
+            if (trial := self._take_over()) is not None:
                 return trial
-            if not self._bury_the_dead():
+            if not self._close_lost_trials():
                 return None
             trials = self.trials()
             under_way = sum(trial.state == TrialState.RUNNING for trial in trials)
@@ -80,7 +81,7 @@ class TrialQueue:
         """Whether the point that was drawn for a trial was tried before. Then the trial is closed with what is known
         of it, which is nothing where the other still runs or has failed, and another is to be claimed."""
         with self._claims:
-            earlier = self.repeats.earlier(self.study._storage.get_trial(trial._trial_id), self.trials())
+            earlier = self.repeats.earlier(current(self.study, trial), self.trials())
             if earlier is None:
                 return False
             trial.set_user_attr("repeat_of", earlier.number)
@@ -141,9 +142,9 @@ class TrialQueue:
         """
         for trial in tuple(self._mine.values()):
             with suppress(UpdateFinishedTrialError):  # `tell` says so
-                self.study._storage.set_trial_user_attr(trial._trial_id, _OWNER, self.owner.mark())
+                set_attribute(self.study, trial, _OWNER, self.owner.mark())
         self._confirmation.renew()
-        self._burial.renew()
+        self._closing.renew()
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -164,64 +165,64 @@ class TrialQueue:
 
     def _close(self, trial: Trial, outcome: JobResult) -> None:
         if outcome.state in (JobState.INTERRUPTED, JobState.REFUSED):
-            frozen = self.study._storage.get_trial(trial._trial_id)
+            frozen = current(self.study, trial)
             refused = outcome.state == JobState.REFUSED  # the sweep ends, and says why
             self._interrupt(frozen, "it did not begin" if refused else outcome.error, refused=refused)
-            self._bury_the_dead()
+            self._close_lost_trials()
             return
-        for name, value in outcome.facts.items():
-            trial.set_user_attr(name, value)
+        if outcome.facts:
+            trial.set_user_attr("facts", dict(outcome.facts))
         if outcome.error:
             trial.set_user_attr("error", outcome.error)
         value = outcome.value if outcome.state == JobState.COMPLETED else None  # of a pruned one: its last report
         _tell(self.study, trial.number, _STATES.get(outcome.state, TrialState.FAIL), value)
 
     def _state(self, trial: Trial) -> TrialState:
-        return self.study._storage.get_trial(trial._trial_id).state
+        return current(self.study, trial).state
 
-    def _adopt(self) -> Trial | None:
+    def _take_over(self) -> Trial | None:
         """Take over a trial whose job goes on without its sweeper."""
-        if not any(self.goes_on(trial.number) for trial in self._without_sweeper()):
+        if not any(self.has_job(trial.number) for trial in self._without_sweeper()):
             return None
         try:
-            if not self._burial.take():  # two sweepers could take the same one
+            if not self._closing.take():  # two sweepers could take the same one
                 return None
             for frozen in self._without_sweeper():
-                if not self.goes_on(frozen.number):
+                if not self.has_job(frozen.number):
                     continue
                 with suppress(UpdateFinishedTrialError):  # its sweeper was only late
-                    trial = Trial(self.study, frozen._trial_id)
+                    trial = take_over(self.study, frozen)
                     trial.set_user_attr(_OWNER, self.owner.mark())
                     self._mine[trial.number] = trial
                     return trial
         finally:
-            self._burial.leave()
+            self._closing.leave()
         return None
 
-    def _bury_the_dead(self) -> bool:
+    def _close_lost_trials(self) -> bool:
         """Tell what was cut off, and give each interrupted trial its one successor; False where another sweeper is at
         that, and may have successors to add."""
-        if not (self._dead() or self._without_successor()):
+        if not (self._lost_trials() or self._without_successor()):
             return True
         try:
-            if not self._burial.take():
+            if not self._closing.take():
                 return False
-            for trial in self._dead():
+            for trial in self._lost_trials():
                 with suppress(UpdateFinishedTrialError):  # its sweeper was only late
                     self._interrupt(trial)
             for trial in self._without_successor():
                 self.study.add_trial(_successor(trial))
         finally:
-            self._burial.leave()
+            self._closing.leave()
         return True
 
-    def _dead(self) -> list[FrozenTrial]:
-        return [trial for trial in self._without_sweeper() if not self.goes_on(trial.number)]
+    def _lost_trials(self) -> list[FrozenTrial]:
+        return [trial for trial in self._without_sweeper() if not self.has_job(trial.number)]
 
     def _without_sweeper(self) -> list[FrozenTrial]:
-        return [trial for trial in self.trials() if trial.state == TrialState.RUNNING and not self._lives(trial)]
+        return [trial for trial in self.trials() if trial.state == TrialState.RUNNING and not self._is_alive(trial)]
 
-    def _lives(self, trial: FrozenTrial) -> bool:
+    def _is_alive(self, trial: FrozenTrial) -> bool:
         mark: Any = trial.user_attrs.get(_OWNER)
         if not mark and self._alone:  # claims are made under the lock that we hold: its sweeper died in mid-claim
             return False
@@ -230,7 +231,7 @@ class TrialQueue:
             return time.monotonic() - seen < LOST_AFTER
         if self.owner.is_mine(mark):
             return trial.number in self._mine
-        return is_alive(mark, reached_since=self.patience.reached_since)
+        return is_alive(mark, reached_since=self.retry.reached_since)
 
     def _without_successor(self) -> list[FrozenTrial]:
         """Interrupted trials that nobody has asked for again, as where a sweeper died between the two steps."""
@@ -245,9 +246,8 @@ class TrialQueue:
         spent = retries >= self.retries and not refused
         note = f"interrupted {retries + 1} times" if spent else "interrupted"
         note += f" ({why})" if why else ""
-        storage = self.study._storage
-        storage.set_trial_user_attr(trial._trial_id, "error", note)
-        storage.set_trial_user_attr(trial._trial_id, "interrupted", not spent)
+        set_attribute(self.study, trial, "error", note)
+        set_attribute(self.study, trial, "interrupted", not spent)
         _tell(self.study, trial.number, TrialState.FAIL, None)
 
 

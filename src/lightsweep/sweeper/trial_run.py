@@ -15,6 +15,7 @@ from optuna.trial import Trial
 
 from lightsweep.core.files import write_atomic
 from lightsweep.sweeper.job import Job, JobResult, JobState, Reports
+from lightsweep.sweeper.optuna_private import trial_id
 from lightsweep.sweeper.statistics import spread
 from lightsweep.sweeper.storage import Address, follow
 from lightsweep.sweeper.trials import folder_of
@@ -95,7 +96,7 @@ class TrialRun:
             overrides = (*self.overrides, f"seed={seed}")
             return Job("seed", overrides, f"{name}/seed-{seed}", self.number, data=self.data)
         overrides = (*self.overrides, *(f"seed={seed}" for seed in self.seeds))
-        reports = StorageReports(self.address, self.trial._trial_id, self.pruner)
+        reports = StorageReports(self.address, trial_id(self.trial), self.pruner)
         return Job("trial", overrides, name, self.number, reports, self.data)
 
     def take(self, result: JobResult) -> JobResult | None:

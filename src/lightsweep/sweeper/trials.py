@@ -10,12 +10,14 @@ from optuna.trial import FrozenTrial, TrialState
 
 from lightsweep.core.errors import ConfigError
 from lightsweep.core.text import printable
+from lightsweep.sweeper.optuna_private import system_attributes
 from lightsweep.sweeper.space import key_of
 
 REPEAT_OF = "repeat_of"
 _NUMBER = (int, float)
 _OF_STUDY = {"space": dict, "config": dict, "beside": dict, "enqueued": bool, "data": str, "changed_at": int}
 _OF_TRIAL = {
+    "facts": dict,
     "interrupted": bool,
     "baseline": bool,
     "retries": int,
@@ -37,7 +39,7 @@ def check_attributes(study: optuna.Study) -> None:
         ConfigError: one has not; names it.
     """
     _check_kinds("the study", study.user_attrs, _OF_STUDY)
-    system = study._storage.get_study_system_attrs(study._study_id)  # Optuna shows them in no other way
+    system = system_attributes(study)
     _check_kinds("the study", system, {_OPENINGS: int})
     for name, mark in system.items():
         if name.startswith(_PREFIX) and name != _OPENINGS and mark is not None:
@@ -45,6 +47,7 @@ def check_attributes(study: optuna.Study) -> None:
     for trial in study.get_trials(deepcopy=False):
         owner = f"trial {trial.number}"
         _check_kinds(owner, trial.user_attrs, _OF_TRIAL)
+        _check_kinds(owner, facts_of(trial), _OF_TRIAL)
         _check_kinds(owner, trial.system_attrs, {"fixed_params": dict})
         for name in trial.params:
             if key_of(name).lstrip("+~ \t").startswith("hydra"):  # it would be an override of a job
@@ -69,6 +72,11 @@ def _refuse(owner: str, name: str, value: Any) -> None:
         f"hydra.sweeper.study_name: {owner} has an attribute {printable(name)} that this program did not write"
         f" ({printable(repr(value))[:100]}): take another study"
     )
+
+
+def facts_of(trial: FrozenTrial) -> Mapping[str, Any]:
+    """What a trial's job measured, by name: one attribute. In studies of version 0.1 each fact was an attribute."""
+    return {**trial.user_attrs, **trial.user_attrs.get("facts", {})}
 
 
 def value_of(trial: FrozenTrial) -> float | None:

@@ -5,7 +5,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from statistics import fmean
 from typing import Any
 
@@ -21,7 +20,7 @@ from lightsweep.core.text import difference_column, difference_to_baseline, form
 from lightsweep.sweeper.leaderboard import ranked, short
 from lightsweep.sweeper.space import Space
 from lightsweep.sweeper.storage import Address, is_server
-from lightsweep.sweeper.trials import baseline_of, count_ended, is_interrupted, value_of
+from lightsweep.sweeper.trials import baseline_of, count_ended, facts_of, is_interrupted, value_of
 
 _BEST = 10  # trials in the table at the end
 
@@ -151,7 +150,7 @@ def ten_best(progress: Progress) -> Table:
     for rank, trial in enumerate(ranked(complete, progress.direction), start=1):
         if rank > _BEST and (baseline is None or trial.number != baseline.number):
             continue
-        std = trial.user_attrs.get("std")
+        std = facts_of(trial).get("std")
         table.add_row(
             str(rank),
             str(trial.number),
@@ -233,7 +232,7 @@ def _durations(trials: Sequence[FrozenTrial]) -> list[float]:
     return [seconds for _, seconds in sorted(spans)]
 
 
-_ADDED = ("hydra.mode=MULTIRUN",)  # by `cli.prepare`, not by the user
+_ADDED = ("hydra.mode=MULTIRUN",)  # by `app.arguments`, not by the user
 
 
 def format_summary(trials: Sequence[FrozenTrial], before: int, seconds: float) -> str:
@@ -249,14 +248,12 @@ def format_summary(trials: Sequence[FrozenTrial], before: int, seconds: float) -
     return f"{done} trial{'s' * (done != 1)}: {counts}{new}, in {format_duration(seconds)}"
 
 
-def page_command(folder: Path, address: Address) -> str:
-    """The command that writes the page of the sweep."""
-    where = shlex.quote(str(folder))
-    storage = f" --storage {shlex.quote(address.place)}" if is_server(address) and "://" in address.place else ""
-    return f"python src/report.py {where} --html {shlex.quote(str(folder / 'report.html'))}{storage}"
+def storage_option(address: Address) -> str | None:
+    """The study's storage as it is given to a command; None where it is found from the sweep's folder."""
+    return address.place if is_server(address) and "://" in address.place else None
 
 
-def say_how_to_go_on(trials: Sequence[FrozenTrial], n_trials: int, typed: Sequence[str]) -> None:
+def say_how_to_go_on(trials: Sequence[FrozenTrial], n_trials: int, program: str, typed: Sequence[str]) -> None:
     """The one line at the end of a sweep that was interrupted.
 
     Args:
@@ -264,18 +261,19 @@ def say_how_to_go_on(trials: Sequence[FrozenTrial], n_trials: int, typed: Sequen
     """
     again = sum(trial.state == TrialState.WAITING and "retry_of" in trial.user_attrs for trial in trials)
     rest = f", {again} {'is' if again == 1 else 'are'} to be run again" if again else ""
-    line = f"interrupted: {count_ended(trials)} of {n_trials} trials have ended{rest}; {repeat_command(typed)} goes on"
+    line = f"interrupted: {count_ended(trials)} of {n_trials} trials have ended{rest}"
+    line += f"; {repeat_command(program, typed)} goes on"
     print(printable(secrets.redact(line)), file=sys.stderr, flush=True)
 
 
-def command_with(key: str, value: object, typed: Sequence[str]) -> str:
+def command_with(program: str, key: str, value: object, typed: Sequence[str]) -> str:
     """What was typed, with another value of a key."""
     others = [part for part in typed if not part.lstrip("+").startswith(f"{key}=")]
-    return secrets.redact(repeat_command([*others, f"{key}={value}"]))
+    return secrets.redact(repeat_command(program, [*others, f"{key}={value}"]))
 
 
-def repeat_command(typed: Sequence[str]) -> str:
+def repeat_command(program: str, typed: Sequence[str]) -> str:
     """What was typed, ready to be typed again; an address that was taken out of it belongs into the environment."""
     kept = [part for part in typed if part not in _ADDED and secrets.INTERPOLATION not in part]
     given = f"{secrets.VARIABLE}=… " if any(secrets.INTERPOLATION in part for part in typed) else ""
-    return f"{given}python src/train.py {shlex.join(kept)}"
+    return f"{given}{program} {shlex.join(kept)}"

@@ -3,7 +3,7 @@
 import logging
 import time
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import pytorch_lightning as pl
@@ -13,9 +13,10 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
-from lightsweep.core.metrics import FINAL
+from lightsweep.core.metrics import FINAL, PARTS
 from lightsweep.core.text import shorten
 from lightsweep.data.module import ImageDataModule
+from lightsweep.runs.results import RunResult
 from lightsweep.training import footprint
 from lightsweep.training.classifier import Classifier
 
@@ -177,28 +178,28 @@ class ProgressLine(Callback):
             self.bar = None
 
 
-def print_scores(facts: dict[str, Any], folder: Path, *, of_best: bool) -> None:
-    """Print scores, size, time and the folder of a run whose `result.json` holds these facts.
+def print_scores(result: RunResult, folder: Path, *, of_best: bool) -> None:
+    """Print scores, size, time and the folder of a run.
 
     Args:
         of_best: were the weights scored that were kept as the best ones?
     """
-    watched = facts["monitor"].partition("/")[2]
-    shown = [metric for metric in FINAL if metric.is_main or metric.name == watched]
+    monitored = result.monitor.partition("/")[2]
+    shown = [metric for metric in FINAL if metric.is_main or metric.name == monitored]
     table = Table(box=None, header_style="bold")
     for column in ("", *(metric.title for metric in shown)):
         table.add_column(column, justify="left" if not column else "right")
-    for part in ("train", "val", "test"):
-        if f"{part}/acc" in facts:
-            table.add_row(part, *(f"{facts[f'{part}/{metric.name}']:.4f}" for metric in shown))
+    for part in PARTS:
+        if f"{part}/{shown[0].name}" in result.scores:
+            table.add_row(part, *(f"{result.scores[f'{part}/{metric.name}']:.4f}" for metric in shown))
     console = Console()
     console.print(table)
     which = "best" if of_best else "scored"
     console.print(
-        f"{which} epoch {facts['best_epoch']} of {facts['epochs']}, {facts['params']:,} parameters,"
-        f" {facts['seconds']:.0f} s of training",
+        f"{which} epoch {result.best_epoch} of {result.epochs}, {result.facts['params']:,} parameters,"
+        f" {result.seconds:.0f} s of training",
         highlight=False,
     )
-    if facts["best_value"] is None:
-        console.print(f"{facts['monitor']} was never measured, so no epoch is the best one", highlight=False)
+    if result.best_value is None:
+        console.print(f"{result.monitor} was never measured, so no epoch is the best one", highlight=False)
     console.print(Text(f"run folder: {folder}"), soft_wrap=True)  # Text: a path is no markup

@@ -16,49 +16,10 @@ from lightsweep.core.errors import ConfigError
 from lightsweep.training import optimization
 from lightsweep.training.checkpoints import Description
 
-
-def count_parameters(net: nn.Module) -> dict[str, int]:
-    """`params`, the trainable ones, and `params_keras`, Keras's ``count_params()``, with BatchNorm's running mean and
-    variance."""
-    every = sum(parameter.numel() for parameter in net.parameters())
-    running = sum(
-        buffer.numel() for name, buffer in net.named_buffers() if name.endswith(("running_mean", "running_var"))
-    )
-    trainable = sum(parameter.numel() for parameter in net.parameters() if parameter.requires_grad)
-    return {"params": trainable, "params_keras": every + running}
-
-
-def device_name(device: torch.device) -> str:
-    """The accelerator's name, or the processor's with the number of torch's threads."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    if device.type != "cpu":
-        return device.type
-    threads = torch.get_num_threads()
-    return f"{_processor()}, {threads} thread{'s' if threads > 1 else ''}"
-
-
-def peak_memory(device: torch.device) -> dict[str, int]:
-    """Bytes: the largest resident set of this process so far, and of the accelerator's memory where there is one."""
-    unit = 1 if sys.platform == "darwin" else 1024
-    memory = {"peak_memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit}
-    if device.type == "cuda":
-        memory["peak_device_memory"] = torch.cuda.max_memory_allocated(device)
-    return memory
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
-
-
 _TRIED = 2  # images that go through; BatchNorm wants two
 _STAND_IN = 1000  # units of a layer by which an optimizer is measured
 _OURS = "lightsweep.nets."
+_CPU = torch.device("cpu")
 
 
 class Footprint(NamedTuple):
@@ -196,3 +157,47 @@ def _of_largest_accelerator() -> float:
     if not torch.cuda.is_available():
         return float("inf")
     return max(torch.cuda.get_device_properties(place).total_memory for place in range(torch.cuda.device_count()))
+
+
+def count_parameters(net: nn.Module) -> dict[str, int]:
+    """`params`, the trainable ones, and `params_keras`, Keras's ``count_params()``, with BatchNorm's running mean and
+    variance."""
+    every = sum(parameter.numel() for parameter in net.parameters())
+    running = sum(
+        buffer.numel() for name, buffer in net.named_buffers() if name.endswith(("running_mean", "running_var"))
+    )
+    trainable = sum(parameter.numel() for parameter in net.parameters() if parameter.requires_grad)
+    return {"params": trainable, "params_keras": every + running}
+
+
+def device_name(device: torch.device) -> str:
+    """The accelerator's name, or the processor's with the number of torch's threads."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    if device.type != "cpu":
+        return device.type
+    threads = torch.get_num_threads()
+    return f"{_processor()}, {threads} thread{'s' if threads > 1 else ''}"
+
+
+def describe_hardware(device: torch.device = _CPU) -> dict[str, Any]:
+    """What result.json says of the machine: the device, and bytes of memory at most."""
+    return {"device": device_name(device), **peak_memory(device)}
+
+
+def peak_memory(device: torch.device) -> dict[str, int]:
+    """Bytes: the largest resident set of this process so far, and of the accelerator's memory where there is one."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    memory = {"peak_memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit}
+    if device.type == "cuda":
+        memory["peak_device_memory"] = torch.cuda.max_memory_allocated(device)
+    return memory
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()

@@ -26,7 +26,7 @@ from torch.utils.tensorboard.summary import hparams
 from lightsweep.core import checks
 from lightsweep.core.errors import ConfigError
 from lightsweep.core.files import replace_atomically
-from lightsweep.training.tracking import SCORES, Column, Tracker, final_scores, finite_values, outcome
+from lightsweep.training.tracking import COMPARED, Column, Tracker, compared_scores, finite_values, outcome
 
 _DATABASE = "mlflow.db"
 
@@ -155,8 +155,8 @@ class WandbTracker(Tracker):
 
     logger: WandbLogger
 
-    def scores(self, facts: Mapping[str, Any]) -> None:
-        self.logger.experiment.summary.update(final_scores(facts))
+    def scores(self, scores: Mapping[str, float]) -> None:
+        self.logger.experiment.summary.update(compared_scores(scores))
 
     def figure(self, name: str, path: Path, epoch: int) -> None:
         import wandb
@@ -202,8 +202,8 @@ class TensorBoardTracker(Tracker):
         self._add(_tagged(metadata.EXPERIMENT_TAG, experiment=_experiment(columns)))
         self._add(session_start)
 
-    def scores(self, facts: Mapping[str, Any]) -> None:
-        self.logger.log_metrics({_tag(name): score for name, score in final_scores(facts).items()}, step=1)
+    def scores(self, scores: Mapping[str, float]) -> None:
+        self.logger.log_metrics({_tag(name): score for name, score in compared_scores(scores).items()}, step=1)
 
     def figure(self, name: str, path: Path, epoch: int) -> None:
         width, height = _size(png := path.read_bytes())
@@ -242,7 +242,7 @@ def _experiment(columns: Mapping[str, Column]) -> api_pb2.Experiment:
         for key, column in columns.items()
     ]
     scores = [
-        api_pb2.MetricInfo(name=api_pb2.MetricName(tag=_tag(name)), display_name=key) for name, key in SCORES.items()
+        api_pb2.MetricInfo(name=api_pb2.MetricName(tag=_tag(name)), display_name=key) for name, key in COMPARED.items()
     ]
     return api_pb2.Experiment(hparam_infos=settings, metric_infos=scores)
 

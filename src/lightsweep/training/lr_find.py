@@ -7,16 +7,15 @@ least: the paper finds the best rate within a factor of two to four below the la
 import csv
 import math
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from io import BytesIO, StringIO
 from pathlib import Path
 from statistics import fmean
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import pytorch_lightning as pl
-from omegaconf import DictConfig
 from pytorch_lightning.callbacks import Callback
 
 from lightsweep.config.build import build
@@ -65,13 +64,24 @@ class RangeTest(Callback):
             trainer.should_stop = True
 
 
-def run(cfg: DictConfig, folder: Path, classifier: Classifier, data: ImageDataModule) -> float:
+def run(
+    classifier: Classifier,
+    data: ImageDataModule,
+    *,
+    folder: Path,
+    seed: int,
+    span: Mapping[str, Any],
+    trainer: Mapping[str, Any],
+) -> float:
     """Test, write both files, and return the suggestion. The classifier is of no further use.
+
+    Args:
+        span: the config's node `lr_find_range`; `trainer` is its node of this name.
 
     Raises:
         ConfigError: there is no such range, or the loss did nothing to suggest a rate from.
     """
-    rates, losses = _test(cfg, folder, classifier, data)
+    rates, losses = _test(classifier, data, folder, RangeTest(seed), Range(**span).check(), trainer)
     finite = np.isfinite(losses)
     suggestion = suggest(rates[finite], losses[finite])
     if not is_follower():
@@ -81,14 +91,12 @@ def run(cfg: DictConfig, folder: Path, classifier: Classifier, data: ImageDataMo
 
 
 def _test(
-    cfg: DictConfig, folder: Path, classifier: Classifier, data: ImageDataModule
+    classifier: Classifier, data: ImageDataModule, folder: Path, test: RangeTest, span: Range, node: Mapping[str, Any]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Rates and losses, one a step."""
-    span = Range(**cfg.lr_find_range).check()
     classifier.schedule = partial(span.schedule)
-    test = RangeTest(cfg.seed)
     trainer = build(
-        cfg.trainer,
+        node,
         "trainer",
         folder=folder,
         default_root_dir=str(folder),

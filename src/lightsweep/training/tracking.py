@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.loggers import Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 from torch import Tensor, nn
 
@@ -25,13 +24,13 @@ class Column(NamedTuple):
     first: bool
 
 
-# What a run is compared by, and where its result.json has it: hp/val_acc, val/acc.
-SCORES = {f"hp/{name.replace('/', '_')}": name for part in PARTS for name in compared_names(part)}
+# The final metrics by which runs are compared: hp/val_acc of val/acc.
+COMPARED = {f"hp/{name.replace('/', '_')}": name for part in PARTS for name in compared_names(part)}
 
 
-def final_scores(facts: Mapping[str, Any]) -> dict[str, float]:
-    """Those of `SCORES` that a result.json holds."""
-    return {name: facts[key] for name, key in SCORES.items() if facts.get(key) is not None}
+def compared_scores(scores: Mapping[str, float]) -> dict[str, float]:
+    """Those of a run's final metrics that are in `COMPARED`, by their names there."""
+    return {name: scores[metric] for name, metric in COMPARED.items() if metric in scores}
 
 
 class Tracker:
@@ -47,8 +46,8 @@ class Tracker:
     def start(self, params: Mapping[str, Any], columns: Mapping[str, Column]) -> None:
         self.logger.log_hyperparams(dict(params))
 
-    def scores(self, facts: Mapping[str, Any]) -> None:
-        self.logger.log_metrics(final_scores(facts), step=1)
+    def scores(self, scores: Mapping[str, float]) -> None:
+        self.logger.log_metrics(compared_scores(scores), step=1)
 
     def figure(self, name: str, path: Path, epoch: int) -> None:
         """A PNG file."""
@@ -89,9 +88,9 @@ class Trackers:
         for tracker in self.each:
             tracker.start(params, columns)
 
-    def scores(self, facts: Mapping[str, Any]) -> None:
-        """Hand on the final scores among the facts of a result.json."""
-        self._all("the scores", lambda tracker: tracker.scores(facts))
+    def scores(self, scores: Mapping[str, float]) -> None:
+        """Hand on the final metrics by name, ``val/acc``."""
+        self._all("the scores", lambda tracker: tracker.scores(scores))
 
     def figure(self, name: str, path: Path, epoch: int) -> None:
         """Hand on a PNG file."""
@@ -122,13 +121,13 @@ class Trackers:
 
 
 @contextmanager
-def tracking_run(loggers: Iterable[Logger], cfg: DictConfig, overrides: Sequence[str]) -> Iterator[Trackers]:
+def tracking_run(loggers: Iterable[Logger], config: Mapping[str, Any], overrides: Sequence[str]) -> Iterator[Trackers]:
     """Tell the loggers of a run that begins, and how it ended when the block ends.
 
     Args:
         overrides: what was typed or searched, ``key=value`` each.
     """
-    params = flat_settings(cfg, overrides)
+    params = flat_settings(config, overrides)
     trackers = Trackers(loggers)
     trackers.start(params, table_columns(params, overrides))
     try:
@@ -173,19 +172,18 @@ _FIRST = ("optimizer.lr", "model.width", "model.dropout", "optimizer", "seed")  
 _TEXTS = ("data", "model", "optimizer", "scheduler", "model.hidden", "model.activation", "model.init", "data.normalize")
 
 
-def flat_settings(cfg: DictConfig, overrides: Sequence[str]) -> dict[str, Any]:
+def flat_settings(config: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
     """The keys that matter, as numbers, booleans and short texts.
 
     Args:
         overrides: what was typed or searched, ``key=value`` each: it matters to whoever typed it.
     """
-    params = {group: _name(cfg[group]) for group in _NAMED}
+    params = {group: _name(config[group]) for group in _NAMED}
     typed = (key for key in _typed(overrides) if key not in _NAMED)
-    params |= {key: OmegaConf.select(cfg, key) for key in (*_KEYS, *typed)}
-    chosen = {group: node for group in _GROUPS if (node := OmegaConf.select(cfg, group)) is not None}
+    params |= {key: _select(config, key) for key in (*_KEYS, *typed)}
+    chosen = {group: node for group in _GROUPS if (node := _select(config, group)) is not None}
     for group, contents in chosen.items():  # a data module of the user's own has no data.augment
-        plain: Any = OmegaConf.to_container(contents, resolve=True)
-        params |= {f"{group}.{key}": value for key, value in plain.items() if not str(key).startswith("_")}
+        params |= {f"{group}.{key}": value for key, value in contents.items() if not str(key).startswith("_")}
     return {key: _scalar(value) for key, value in params.items() if value is not None}
 
 
@@ -205,8 +203,16 @@ def _typed(overrides: Sequence[str]) -> list[str]:
     return [key for key in keys if key in _NAMED or key.startswith(_TYPED)]
 
 
-def _name(node: DictConfig) -> str:
-    return str(node._target_).rpartition(".")[2]
+def _select(config: Mapping[str, Any], key: str) -> Any:
+    """The value of ``model.dropout``; None where there is none."""
+    node: Any = config
+    for part in key.split("."):
+        node = node.get(part) if isinstance(node, Mapping) else None
+    return node
+
+
+def _name(node: Mapping[str, Any]) -> str:
+    return str(node["_target_"]).rpartition(".")[2]
 
 
 def _scalar(value: Any) -> Any:

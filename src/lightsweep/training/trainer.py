@@ -3,12 +3,13 @@
 import logging
 import threading
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytorch_lightning as pl
-from omegaconf import DictConfig
+import torch
 from pytorch_lightning.callbacks import Callback, EarlyStopping, LearningRateMonitor, ModelCheckpoint, Timer
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.profilers import AdvancedProfiler, PyTorchProfiler, SimpleProfiler
@@ -30,29 +31,39 @@ _PROFILERS = {"simple": SimpleProfiler, "advanced": AdvancedProfiler, "pytorch":
 _PROFILE = "profile"  # a profiler's file is fit-profile.txt
 
 
-def make(
-    cfg: DictConfig, folder: Path, metrics: MetricsFile, further: Sequence[Callback] = (), *, in_trial: bool = False
+def build_trainer(
+    node: Mapping[str, Any],
+    *,
+    folder: Path,
+    metrics: MetricsFile,
+    seed: int,
+    loggers: Mapping[str, Any],
+    callbacks: Mapping[str, Any],
+    further: Sequence[Callback] = (),
+    in_trial: bool = False,
 ) -> pl.Trainer:
-    """The Trainer of a run whose records lie in `folder`, with further callbacks that no config names.
+    """The Trainer of a run whose records lie in `folder`.
 
     Args:
+        node: the config's node `trainer`; `loggers` and `callbacks` are its nodes of nodes.
+        further: callbacks that no config names.
         in_trial: leave out the callbacks that say `in_trials: false`.
     """
-    loggers = _built(cfg.logger, "logger", Logger, folder)  # type: ignore[type-abstract]
-    chosen = _built(cfg.callbacks, "callbacks", Callback, folder)
+    built = _built(loggers, "logger", Logger, folder)  # type: ignore[type-abstract]
+    chosen = _built(callbacks, "callbacks", Callback, folder)
     if in_trial:
         chosen = [callback for callback in chosen if getattr(callback, "in_trials", True)]
-    if not loggers:
+    if not built:
         chosen = [callback for callback in chosen if not isinstance(callback, LearningRateMonitor)]
-    first = Recorder(metrics, seed=cfg.seed)
+    first = Recorder(metrics, seed=seed)
     last = LastCheckpoint(folder / "checkpoints")  # saves what the others know, the best score among it
-    profiler = _PROFILERS.get(str(cfg.trainer.get("profiler")))  # by itself it would report to Lightning's information
+    profiler = _PROFILERS.get(str(node.get("profiler")))  # by itself it would report to Lightning's information
     profile = {"profiler": profiler(dirpath=str(folder), filename=_PROFILE)} if profiler else {}
     return build(
-        cfg.trainer,
+        node,
         "trainer",
         folder=folder,
-        logger=loggers,
+        logger=built,
         callbacks=[first, *chosen, *further, last],
         plugins=[AtomicCheckpointIO(_checkpoint_folders(folder, chosen))],
         default_root_dir=str(folder),
@@ -67,7 +78,7 @@ def _checkpoint_folders(folder: Path, callbacks: Sequence[Callback]) -> list[Pat
     return [folder, *(Path(str(each)) for each in typed if each is not None)]
 
 
-def _built(nodes: DictConfig, group: str, kind: type[_Part], folder: Path) -> list[_Part]:
+def _built(nodes: Mapping[str, Any], group: str, kind: type[_Part], folder: Path) -> list[_Part]:
     """What the nodes of a group name. One that names nothing sets keys of a choice that another choice replaced, as
     ``experiment=reference/a4 callbacks=none`` leaves the patience that A4 asks for."""
     parts = []
@@ -176,6 +187,18 @@ def _of_stopper(stopper: EarlyStopping, metrics: MetricsFile) -> tuple[str, str]
 
 
 _EVENT_FILES = "_AsyncWriterThread"  # TensorBoard's, which writes them
+
+
+@cache
+def _threads_at_start() -> int:
+    """How many torch takes by itself, or a worker was given: a job before this one may have had others."""
+    return torch.get_num_threads()
+
+
+def set_threads(count: int | None) -> None:
+    """Let torch use so many threads on the CPU; None: as many as it would by itself."""
+    own = _threads_at_start()
+    torch.set_num_threads(own if count is None else count)
 
 
 def quiet_libraries() -> None:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 from lightsweep.core import checks
 from lightsweep.core.errors import ConfigError
 from lightsweep.core.memory import available_cores
-from lightsweep.runs import data_record
 from lightsweep.sweeper import best_config
 from lightsweep.sweeper.job import Job, JobResult, JobSetup
 from lightsweep.sweeper.plan import Plan
@@ -110,8 +109,7 @@ def open_executor(plan: Plan, n_trials: int) -> Executor:
         plan.context,
         reference(plan.function),
         tuple(plan.settings.preload),
-        best_config.write_repeat,
-        ("result.json", "metrics.csv", data_record.FILE, best_config.REPEAT),
+        (*plan.application.records, best_config.REPEAT),
     )
     if which in ("slurm", "local"):
         from lightsweep.sweeper.executors.job_queue import JobQueue, QueueSlot

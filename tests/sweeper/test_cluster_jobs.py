@@ -1,4 +1,4 @@
-"""What runs on a node of a cluster leaves how it ended in its folder, whatever the scheduler does to it."""
+"""A job on a node of a cluster leaves its result in its folder, whatever the scheduler does to it."""
 
 import json
 import os
@@ -21,7 +21,7 @@ utils = pytest.importorskip("submitit.core.utils", reason="needs the extra: pip 
 
 COMPLETE = JobResult(JobState.COMPLETED, 0.5, facts={"epochs": 3})
 INTERRUPTED = JobResult(JobState.INTERRUPTED, facts={"epochs": 2}, by_signal=True)
-PLACE = SimpleNamespace(config=OmegaConf.create({"hydra": {"job": {"name": "toy"}}}))
+SETUP = SimpleNamespace(config=OmegaConf.create({"hydra": {"job": {"name": "toy"}}}))
 
 
 @pytest.fixture(autouse=True)
@@ -36,14 +36,14 @@ def _own_signals(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., JobResult | None]:
-    """Run a job whose function is this one; gives the outcome that it leaves."""
+    """Run a job whose function is this one; returns the result that it leaves."""
 
     def ran(function: Callable[[], JobResult]) -> JobResult | None:
         monkeypatch.setattr(cluster_jobs, "run_job", lambda place, job: function())
         folder = tmp_path / "trial-0000"
         folder.mkdir(exist_ok=True)
         cluster_jobs.write_job_file(JobFile("slurm", "7", "", [], "mine"), folder)
-        ClusterJob(PLACE, Job("trial", (), "trial-0000", 0), str(folder), "mine")()
+        ClusterJob(SETUP, Job("trial", (), "trial-0000", 0), str(folder), "mine")()
         return read_result(tmp_path / "trial-0000")
 
     return ran
@@ -51,7 +51,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., JobRes
 
 @pytest.fixture
 def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
-    """Be a job of a scheduler that says this of it; gives the file that is there once it was put back."""
+    """Be a job whose scheduler gives this state; returns the file that is there once the job was requeued."""
 
     def commands(state: str, code: int = 0) -> Path:
         requeued = tmp_path / "requeued"
@@ -65,21 +65,21 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path
     return commands
 
 
-def told_to_end(signum: signal.Signals) -> Callable[[], JobResult]:
+def ended_by(signum: signal.Signals) -> Callable[[], JobResult]:
     def function() -> JobResult:
         os.kill(os.getpid(), signum)
         signal.sigtimedwait([], 1)  # the handler raises
-        raise AssertionError("it was not told")
+        raise AssertionError("no signal came")
 
     return function
 
 
-def test_leaves_its_outcome(run) -> None:
+def test_a_job_leaves_its_result(run) -> None:
     assert run(lambda: COMPLETE) == COMPLETE
     assert run(lambda: JobResult(JobState.FAILED, error="x")) == JobResult(JobState.FAILED, error="x")
 
 
-def test_that_of_the_time_before_is_gone_while_it_runs(run, tmp_path: Path) -> None:
+def test_the_result_of_an_earlier_start_is_removed(run, tmp_path: Path) -> None:
     (tmp_path / "trial-0000").mkdir()
     write_result(INTERRUPTED, tmp_path / "trial-0000")
     seen = []
@@ -88,11 +88,11 @@ def test_that_of_the_time_before_is_gone_while_it_runs(run, tmp_path: Path) -> N
 
 
 def test_a_job_that_is_cancelled_is_interrupted(run) -> None:
-    assert run(told_to_end(signal.SIGTERM)) == JobResult(JobState.INTERRUPTED, by_signal=True)
+    assert run(ended_by(signal.SIGTERM)) == JobResult(JobState.INTERRUPTED, by_signal=True)
 
 
 @pytest.mark.parametrize(("state", "again"), [("RUNNING", True), ("COMPLETING", False), ("", False)])
-def test_one_that_makes_room_is_put_back_and_leaves_nothing(run, slurm, tmp_path, state: str, again: bool) -> None:
+def test_a_preempted_job_is_requeued_and_leaves_no_result(run, slurm, tmp_path, state: str, again: bool) -> None:
     requeued = slurm(state)
     if again:
         with pytest.raises(SystemExit) as end:
@@ -110,14 +110,14 @@ def test_where_the_scheduler_takes_no_job_back_it_is_interrupted(run, slurm) -> 
     assert run(lambda: INTERRUPTED) == INTERRUPTED
 
 
-def test_an_end_in_order_puts_nothing_back(run, slurm) -> None:
+def test_a_completed_job_is_not_requeued(run, slurm) -> None:
     requeued = slurm("RUNNING")
     assert run(lambda: COMPLETE) == COMPLETE
     assert not requeued.exists()
 
 
 @pytest.mark.parametrize(
-    ("raised", "outcome"),
+    ("raised", "result"),
     [
         (
             utils.UncompletedJobError,
@@ -127,7 +127,7 @@ def test_an_end_in_order_puts_nothing_back(run, slurm) -> None:
         (SystemExit, None),  # put back, the process ends
     ],
 )
-def test_the_warning_before_the_time_limit_is_handed_to_submitit(run, tmp_path, raised, outcome) -> None:
+def test_the_warning_before_the_time_limit_goes_to_submitit(run, tmp_path, raised, result) -> None:
     called = []
 
     def submitits(signum, frame) -> None:
@@ -135,12 +135,12 @@ def test_the_warning_before_the_time_limit_is_handed_to_submitit(run, tmp_path, 
         raise raised
 
     signal.signal(signal.SIGUSR2, submitits)
-    if outcome is None:
+    if result is None:
         with pytest.raises(SystemExit):
-            run(told_to_end(signal.SIGUSR2))
+            run(ended_by(signal.SIGUSR2))
         assert read_result(tmp_path / "trial-0000") is None
     else:
-        assert run(told_to_end(signal.SIGUSR2)) == outcome
+        assert run(ended_by(signal.SIGUSR2)) == result
     assert called == [signal.SIGUSR2]
 
 
@@ -150,7 +150,7 @@ def test_a_warning_that_came_too_late_changes_nothing(run) -> None:
 
     def function() -> JobResult:
         try:
-            told_to_end(signal.SIGUSR2)()
+            ended_by(signal.SIGUSR2)()
         except BaseException:
             return COMPLETE
         return INTERRUPTED
@@ -159,7 +159,7 @@ def test_a_warning_that_came_too_late_changes_nothing(run) -> None:
     assert run(function) == COMPLETE
 
 
-def test_it_travels_and_is_started_again_as_it_is(tmp_path: Path) -> None:
+def test_a_job_can_be_pickled_and_is_started_again_unchanged(tmp_path: Path) -> None:
     job = ClusterJob(None, Job("trial", ("a=1",), "trial-0000", 0), str(tmp_path), "mine")
     assert pickle.loads(pickle.dumps(job)) == job
     assert job.checkpoint().function == job
@@ -169,22 +169,22 @@ MARK = {"cluster": "slurm", "id": "7", "log": "", "overrides": []}
 
 
 @pytest.mark.parametrize("mark", [None, {**MARK, "token": "another's"}, [], MARK, {**MARK, "token": None}])
-def test_a_job_whose_folder_is_another_ones_does_not_begin(
+def test_a_job_does_not_begin_where_the_job_file_is_anothers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mark
 ) -> None:
     monkeypatch.setattr(cluster_jobs, "run_job", lambda place, job: pytest.fail("it has begun"))
     if mark is not None:
         (tmp_path / "job.json").write_text(json.dumps(mark))
-    ClusterJob(PLACE, Job("trial", (), "trial-0000", 0), str(tmp_path), "mine")()
+    ClusterJob(SETUP, Job("trial", (), "trial-0000", 0), str(tmp_path), "mine")()
     assert read_result(tmp_path) is None
 
 
-def test_a_job_whose_sweeper_was_killed_too_early_writes_its_own_number(run, tmp_path: Path, monkeypatch) -> None:
+def test_a_job_adds_its_id_where_its_sweeper_was_killed_before(run, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("SUBMITIT_EXECUTOR", "slurm")
     monkeypatch.setenv("SLURM_JOB_ID", "12")
     folder = tmp_path / "trial-0000"
     folder.mkdir()
     cluster_jobs.write_job_file(JobFile("slurm", None, "", [], "mine"), folder)
     monkeypatch.setattr(cluster_jobs, "run_job", lambda place, job: JobResult(JobState.COMPLETED, 1.0))
-    ClusterJob(PLACE, Job("trial", (), "trial-0000", 0), str(folder), "mine")()
+    ClusterJob(SETUP, Job("trial", (), "trial-0000", 0), str(folder), "mine")()
     assert cluster_jobs.read_job_file(folder) == JobFile("slurm", "12", "", [], "mine")

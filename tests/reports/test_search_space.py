@@ -6,7 +6,7 @@ import pytest
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import create_trial
 
-from lightsweep.reports.study import ParameterRange, describe_edges, find_ranges, format_number
+from lightsweep.reports.search_space import ParameterRange, describe_edges, find_ranges, format_number
 
 
 def of(*distributions: BaseDistribution) -> ParameterRange:
@@ -57,7 +57,7 @@ def test_choices_that_were_never_drawn_are_on_the_axis_too() -> None:
     assert (
         found.axis()["categoryarray"] == ["true", "null", "relu"] == [found.at(True), found.at(None), found.at("relu")]
     )
-    assert found.place(None) == 0.5
+    assert found.share(None) == 0.5
 
 
 def test_ranges_of_a_study_that_changed_are_joined() -> None:
@@ -79,7 +79,7 @@ def test_choices_and_single_values_have_no_edge() -> None:
     assert of(CategoricalDistribution([1, 2])).edge(1) is None
     single = ParameterRange(3.0, 3.0, is_log=False)
     assert single.edge(3.0) is None
-    assert single.place(3.0) == 0.5
+    assert single.share(3.0) == 0.5
     assert single.axis()["range"] == [2.5, 3.5]
 
 

@@ -1,0 +1,126 @@
+"""The command line of train.py, checked and made ready for Hydra."""
+
+import os
+import shlex
+from pathlib import Path
+
+from hydra.core.override_parser.types import Quote, QuotedString
+from omegaconf import DictConfig
+
+from lightsweep.config import loader, mistakes, typed
+from lightsweep.core import paths, secrets
+from lightsweep.core.errors import ConfigError
+from lightsweep.runs import run_folder, saved_config
+from lightsweep.sweeper.portable import search_path
+
+
+def read_command_line(arguments: list[str]) -> list[str]:
+    """Check what was typed, note it for this process and the ones that it starts, and return what Hydra gets.
+
+    Raises:
+        ConfigError: an argument cannot be read, or may not be typed.
+    """
+    loader.install(saved_config.read_config)
+    _share_search_path()
+    mistakes.check_arguments(arguments)
+    prepared = prepare_arguments(arguments)
+    typed.declare(read := typed.read(prepared))
+    _check_folders(read)
+    return prepared
+
+
+def _share_search_path() -> None:
+    """What this process starts elsewhere, a launcher's jobs, finds the modules that this one finds."""
+    folders = [*search_path(), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(folders))
+    os.environ["PYTHONSAFEPATH"] = "1"  # and none of the working directory, which may be somebody else's
+
+
+def prepare_arguments(arguments: list[str]) -> list[str]:
+    """Arguments as Hydra needs them: a resumed run works in its own folder, nothing runs over another run, and
+    ``sweep=NAME`` sweeps.
+
+    Raises:
+        ConfigError: `resume` names no run, or `hydra.run.dir` one that is already there.
+    """
+    _refuse_no_choice(arguments)
+    _refuse_rerun(arguments)
+    arguments = secrets.move_to_environment(arguments)
+    resumed = _last_value(arguments, "resume")
+    sweep = _last_value(arguments, "sweep")
+    multirun = bool({"-m", "--multirun"} & set(arguments))
+    if (multirun or sweep not in (None, "null")) and str(_last_value(arguments, "lr_find")).lower() == "true":
+        raise ConfigError("lr_find=true tests one setting, it cannot be swept (drop -m and sweep=)")
+    if resumed in (None, "null"):
+        _refuse_to_run_over(arguments)
+        # A sweep file cannot say by itself that it is a sweep: Hydra wants that before it composes.
+        return arguments if multirun or sweep in (None, "null") else [*arguments, "hydra.mode=MULTIRUN"]
+    if multirun or sweep not in (None, "null"):
+        raise ConfigError("resume goes on with one run, it cannot be swept (drop -m)")
+    folder = run_folder.find_resumable(resumed.strip("'\""))
+    quoted = QuotedString(str(folder), Quote.single).with_quotes()
+    own = saved_config.read_config(folder)
+    others = [argument for argument in arguments if _key(argument) not in ("resume", "hydra.run.dir")]
+    return [*(_with_force_add(argument, own) for argument in others), f"resume={quoted}", f"hydra.run.dir={quoted}"]
+
+
+def _with_force_add(argument: str, own: DictConfig) -> str:
+    """An argument as Hydra takes it although it composes the defaults, which may lack a key that the run's own config
+    has: ``scheduler.patience=5`` of a run with ``scheduler=plateau``."""
+    key, is_value, _ = argument.partition("=")
+    is_group = (run_folder.ROOT / "conf" / key).is_dir()
+    of_the_run = key != saved_config.OVERRIDES and saved_config.has_key(own, key)
+    return f"++{argument}" if is_value and not is_group and of_the_run else argument
+
+
+def _last_value(arguments: list[str], key: str) -> str | None:
+    values = [argument.partition("=")[2] for argument in arguments if _key(argument) == key]
+    return values[-1] if values else None
+
+
+def _key(argument: str) -> str:
+    return argument.partition("=")[0].lstrip("+")
+
+
+def _refuse_no_choice(arguments: list[str]) -> None:
+    """GROUP=null, for which Hydra has an error without a name."""
+    for argument in arguments:
+        group, _, choice = argument.partition("=")
+        folder = run_folder.ROOT / "conf" / group
+        if choice == "null" and group and folder.is_dir():
+            options = sorted(file.stem for file in folder.glob("*.yaml") if not file.name.startswith("_"))
+            raise ConfigError(
+                f"{argument}: there is no such choice; there is {', '.join(options) or 'none'} ('~{group}': without)"
+            )
+
+
+def _check_folders(said: typed.Typed) -> None:
+    """Hydra writes into the folder that is typed before a run or a grid begins, and it may be somebody else's."""
+    for key in ("hydra.run.dir", "hydra.sweep.dir"):
+        for value in said.values.get(key, ()):
+            if isinstance(value, str) and "${" not in value:
+                paths.check_links(Path(value), within=Path(value))
+    for value in said.values.get("hydra.sweep.dir", ()):
+        ours = {"sweep", "hydra/sweeper"} & said.values.keys()  # whose jobs have folders that nobody could foresee
+        if not ours and (Path(str(value)) / ".submitit").exists():
+            raise ConfigError(f"hydra.sweep.dir: {value} holds jobs of submitit, which could run: take a new folder")
+
+
+def _refuse_rerun(arguments: list[str]) -> None:
+    """Hydra's own rerun of a folder takes what that folder says was typed for what is typed now."""
+    if any(argument.startswith("--e") for argument in arguments):  # the parser takes abbreviations
+        raise ConfigError("--experimental-rerun is not supported: resume=FOLDER goes on with a run")
+
+
+def _refuse_to_run_over(arguments: list[str]) -> None:
+    typed = _last_value(arguments, "hydra.run.dir")
+    if typed is None or {"-m", "--multirun"} & set(arguments) or run_folder.is_follower():
+        return
+    folder = Path(typed.strip("'\""))
+    if run_folder.is_run(folder):
+        raise ConfigError(
+            f"hydra.run.dir must be a folder without a run, got {typed};"
+            f" resume={shlex.quote(typed)} goes on with that run"
+        )
+    if folder.is_dir() and any(folder.iterdir()):
+        raise ConfigError(f"hydra.run.dir must be a new or an empty folder, got {typed!r}")

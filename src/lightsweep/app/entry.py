@@ -1,0 +1,131 @@
+"""How a script begins, `begin`, and ends: `launch_app` for train.py, `launch_command` for the others.
+
+Imported before all else, so it imports nothing that takes time.
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import redirect_stderr
+from typing import Any, TextIO
+
+from lightsweep.core import secrets, signals
+from lightsweep.core.errors import ConfigError, Diverged, Interrupted, RunFailed
+from lightsweep.core.text import printable
+
+_BROKEN_PIPE = 141  # as of a program that SIGPIPE ended
+
+
+def begin(module: str) -> None:
+    """Let Ctrl-C end a script without a traceback while its imports last. A module that is imported changes nothing.
+
+    Args:
+        module: the caller's ``__name__``.
+    """
+    if module == "__main__":
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def launch_app(main: Callable[[], Any]) -> None:
+    """Run a function decorated by ``hydra.main`` on ``sys.argv``; exit with one clear line where it fails.
+
+    ``HYDRA_FULL_ERROR=1`` shows the whole trace instead.
+    """
+    from lightsweep.app import arguments
+    from lightsweep.runs.run_folder import is_follower
+
+    # What distributed training starts further inherits the next line's setting, which is not the user's.
+    full_trace = _wants_full_trace() and not is_follower()
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise, not print
+    shown = sys.stderr if full_trace else _WithoutHydrasLine(sys.stderr)
+    try:
+        with signals.as_exceptions(to_the_end=True):
+            sys.argv[1:] = arguments.read_command_line(sys.argv[1:])
+            with redirect_stderr(shown):
+                main()
+    except Interrupted as error:
+        sys.exit(128 + error.signum)
+    except BrokenPipeError:  # the reader has seen enough, as in --help | head
+        _close_stdout()
+        sys.exit(1)
+    except Exception as error:
+        if full_trace:
+            raise
+        sys.exit(_print_error_of_app(error))
+
+
+def launch_command(main: Callable[[], int]) -> None:
+    """Run a command's function and exit with the code that it returns; 1 and one clear line where it fails.
+
+    ``HYDRA_FULL_ERROR=1`` shows the whole trace instead, as for train.py.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # a terminal without UTF-8
+    try:
+        with signals.as_exceptions(to_the_end=True):
+            code = main()
+            sys.stdout.flush()
+    except Interrupted as error:
+        code = 128 + error.signum
+    except BrokenPipeError:  # the reader, such as head, has seen enough
+        _close_stdout()
+        code = _BROKEN_PIPE
+    except (ConfigError, RunFailed, OSError) as error:
+        if _wants_full_trace():
+            raise
+        _print_line(_describe(error))
+        code = 1
+    sys.exit(code)
+
+
+def _print_error_of_app(error: Exception) -> int:
+    """Print an error of train.py as one line, unless that was done; returns the exit code.
+
+    Raises:
+        Exception: the error itself, where it is a bug of ours whose trace is wanted.
+    """
+    from lightsweep.app.jobs import is_printed
+    from lightsweep.config.messages import describe_error
+    from lightsweep.runs.run_folder import is_follower
+
+    line = describe_error(error)
+    if line is None:
+        raise error
+    if isinstance(error, Diverged) and is_follower():
+        return 0  # so has the first process, which says so; Lightning would kill it for another code of ours
+    if not is_printed(error):
+        _print_line(f"job {error.job}: {line}" if hasattr(error, "job") else line)  # of a grid, run by a launcher
+    return 1
+
+
+def _print_line(line: str) -> None:
+    print(printable(secrets.redact(line)), file=sys.stderr)  # it may quote a name that no terminal should obey
+
+
+def _describe(error: Exception) -> str:
+    if not isinstance(error, OSError):
+        return str(error)
+    where = f"{error.filename}: " if error.filename else ""
+    return f"{where}{error.strerror or ' '.join(str(error).split())}"
+
+
+def _wants_full_trace() -> bool:
+    return os.environ.get("HYDRA_FULL_ERROR", "0") == "1"
+
+
+def _close_stdout() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+class _WithoutHydrasLine:
+    """stderr less the line that Hydra writes before it raises a job's error: `launch_app` says what is wrong."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+
+    def write(self, text: str) -> int:
+        return len(text) if text.startswith("Error executing job with overrides: ") else self.stream.write(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)

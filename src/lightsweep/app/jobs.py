@@ -1,0 +1,180 @@
+"""A job of train.py, which is one run: its folder and config, its errors, and the processes that it trains in."""
+
+import os
+import platform
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig, ListConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from lightsweep.config.messages import describe_error
+from lightsweep.core import secrets, signals
+from lightsweep.core.checks import require
+from lightsweep.core.errors import ConfigError, DataChanged, Interrupted, SweepRefused
+from lightsweep.core.text import printable
+from lightsweep.runs import folder_hooks, run_folder, saved_config
+from lightsweep.sweeper.job import current_trial
+
+_ONE_PROCESS = ("auto", "single_device", "single_xla", "single_tpu")  # of Lightning's strategies
+_ALL = ("auto", "-1")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of train.py.
+
+    Args:
+        kind: run, job (of a grid), trial, seed or confirmation.
+        overrides: what was typed or searched, ``key=value`` each.
+        options: what was typed beside the overrides.
+        save_changes: writes what a resumed run was given into its own config; of any other run it does nothing.
+    """
+
+    folder: Path
+    kind: str
+    overrides: list[str]
+    options: list[str]
+    save_changes: Callable[[], None]
+
+
+@contextmanager
+def open_run(cfg: DictConfig) -> Iterator[tuple[DictConfig, Run]]:
+    """The run that Hydra has started, and its config: of a resumed run its own, with what is typed now on top.
+
+    Raises:
+        ConfigError: the folder holds another run, or `run_dir` is not the folder.
+    """
+    hydra_cfg = HydraConfig.get()
+    folder, overrides = Path(hydra_cfg.runtime.output_dir), list(hydra_cfg.overrides.task)
+    resumed = cfg.resume is not None
+    kind = _kind_of_run(folder, resumed=resumed)
+    with signals.as_exceptions(), _job(folder, fresh=not resumed and kind in ("run", "job")), signals.restoring():
+        if resumed:
+            own = saved_config.read_config(folder)
+            saved_config.add_missing_keys(own, cfg)
+            cfg = saved_config.with_overrides(own, cfg, overrides, set(hydra_cfg.runtime.choices))
+            overrides = list(cfg.overrides)
+        if str(cfg.run_dir) != str(folder):  # other paths follow from it
+            raise ConfigError(
+                f"run_dir must be left as it is, hydra.run.dir says where a run lies, got {cfg.run_dir!r}"
+            )
+        save_changes = partial(saved_config.write_changes, cfg, folder)
+        yield cfg, Run(folder, kind, overrides, saved_config.config_options(hydra_cfg), save_changes)
+
+
+def _kind_of_run(folder: Path, *, resumed: bool) -> str:
+    if job := current_trial().job:
+        return job.kind
+    if resumed:
+        return run_folder.kind_of_run(folder)
+    return "job" if HydraConfig.get().mode == RunMode.MULTIRUN else "run"
+
+
+@contextmanager
+def _job(folder: Path, *, fresh: bool) -> Iterator[None]:
+    """Remove the folder of a job that was refused; print the error of a grid's job at once.
+
+    Args:
+        fresh: it is no resumed run, and no job of a sweep.
+    """
+    try:
+        if fresh and run_folder.was_trained(folder) and not run_folder.is_follower():
+            raise ConfigError(f"{folder} holds a run already: choose another hydra.run.dir or hydra.sweep.dir")
+        yield
+    except Interrupted:
+        if HydraConfig.get().mode == RunMode.RUN and not run_folder.is_follower():
+            folder_hooks.print_how_to_resume(folder)
+        raise
+    except Exception as caught:
+        error = folder_hooks.explain_lost_folder(folder, caught)
+        refused = isinstance(error, ConfigError | HydraException | OmegaConfBaseException)
+        if fresh and refused and not run_folder.is_follower():
+            folder_hooks.discard_folder(folder)
+        if isinstance(error, SweepRefused):
+            print(error, file=sys.stderr)
+            sys.exit(1)  # another sweeper would take an exception for one job's, and run the next
+        is_grid = HydraConfig.get().mode == RunMode.MULTIRUN and not isinstance(error, DataChanged)  # the sweep says it
+        if is_grid and (line := describe_error(error)):
+            _print_of_job(error, line, HydraConfig.get().job.num)
+        if error is caught:
+            raise
+        raise error from caught
+
+
+def _print_of_job(error: Exception, line: str, job: int) -> None:
+    """Print it now, and note on the error, which a launcher sends to the first process, that and where it was done."""
+    error.job, error.printed_by = job, _this_process()  # type: ignore[attr-defined]
+    print(printable(f"job {job}: {secrets.redact(line)}"), file=sys.stderr)
+
+
+def is_printed(error: Exception) -> bool:
+    """Was the error printed in this process? Nobody reads what a launcher's job printed elsewhere."""
+    return getattr(error, "printed_by", None) == _this_process()
+
+
+def _this_process() -> tuple[str, int]:
+    return platform.node(), os.getpid()
+
+
+def belongs_to_other_sweeper() -> bool:
+    """Does this job belong to a sweeper that is not ours, such as Optuna's official one?"""
+    if not HydraConfig.initialized() or HydraConfig.get().mode != RunMode.MULTIRUN:
+        return False
+    return HydraConfig.get().runtime.choices.get("hydra/sweeper") not in ("basic", "lightsweep")
+
+
+def is_left_to_first_process(cfg: DictConfig) -> bool:
+    """Does this process have no part in a job? Of a grid whose jobs train in several processes, each process runs the
+    whole command; a job in between that trains in one process is the first one's."""
+    if not run_folder.is_follower() or HydraConfig.get().mode != RunMode.MULTIRUN:
+        return False
+    from torch.cuda import device_count
+
+    return trains_in_one_process(cfg.trainer, device_count)
+
+
+def check_one_process(trainer: DictConfig, gpus: Callable[[], int]) -> None:
+    """Check that a trial trains in one process. Lightning starts a further one as the command that was typed, which
+    would be another sweep.
+
+    Args:
+        trainer: the config's node.
+        gpus: counts what ``devices=auto`` would take where it is no CPU.
+
+    Raises:
+        ConfigError: it would start further processes.
+    """
+    nodes, strategy = trainer.get("num_nodes", 1), trainer.strategy
+    require(nodes == 1, "trainer.num_nodes", "be 1 in a sweep, where each trial trains in one process", nodes)
+    alone = str(strategy).lower() in _ONE_PROCESS
+    require(alone, "trainer.strategy", "be auto in a sweep, where each trial trains in one process", strategy)
+    single = _devices(trainer, gpus) <= 1
+    rule = "be one device in a sweep, where each trial trains in one process"
+    require(single, "trainer.devices", rule, trainer.devices)
+
+
+def trains_in_one_process(trainer: DictConfig, gpus: Callable[[], int]) -> bool:
+    """Whether a run with this trainer trains in one process, as far as its number of devices and nodes says."""
+    return trainer.get("num_nodes", 1) == 1 and _devices(trainer, gpus) <= 1
+
+
+def _devices(trainer: DictConfig, gpus: Callable[[], int]) -> int:
+    """How many devices, as Lightning reads it: a number, a list of names, or all there are. A value that it will not
+    understand counts as one: it is refused by its own name."""
+    devices = trainer.devices
+    if isinstance(devices, ListConfig | list | tuple):
+        return len(devices)
+    text = str(devices).strip()
+    if text in _ALL:
+        return 1 if trainer.accelerator in ("cpu", "mps") else gpus()
+    if "," in text:
+        return len([name for name in text.split(",") if name.strip()])
+    return int(text) if text.isdecimal() else 1

@@ -1,0 +1,172 @@
+"""The steps of a run, from a checked config to its scores, in the order in which src/train.py takes them."""
+
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import Callback, LambdaCallback
+
+from lightsweep.app.jobs import Run
+from lightsweep.app.run_config import RunConfig
+from lightsweep.config.build import build
+from lightsweep.core.seeds import seed_everything
+from lightsweep.data import user_data
+from lightsweep.data.module import ImageDataModule, Traits
+from lightsweep.nets.building import log_lightning_module
+from lightsweep.reports.scored_run import ScoredRun, show_scored_run
+from lightsweep.runs import data_record, run_folder, saved_config
+from lightsweep.runs.data_record import Fingerprint
+from lightsweep.runs.metrics import MetricsFile
+from lightsweep.runs.results import ResultWriter, RunResult
+from lightsweep.sweeper.job import current_trial
+from lightsweep.training import checkpoints, display, footprint, resuming, scoring, trainer
+from lightsweep.training.callbacks import PruningCallback
+from lightsweep.training.checkpoints import Description
+from lightsweep.training.classifier import Classifier
+from lightsweep.training.display import StartSummary
+from lightsweep.training.scoring import Objective, Score
+from lightsweep.training.tracking import Trackers
+
+
+def new_record(config: RunConfig, opened: Run) -> ResultWriter:
+    """What becomes the run's result.json, and in a sweep the facts of its trial."""
+    return ResultWriter(
+        opened.folder,
+        MetricsFile(opened.folder / "metrics.csv"),
+        monitor=config.monitor,
+        config=config.saved,
+        facts={
+            "kind": opened.kind,
+            "name": saved_config.name_run(config.name, opened.overrides) or None,
+            "seed": config.seed,
+            "overrides": opened.overrides,
+        },
+        publish=current_trial().record,
+        hardware=footprint.describe_hardware,
+    )
+
+
+def read_data(config: RunConfig) -> ImageDataModule:
+    """The data module, set up; what is wrong with the network is said before data is fetched."""
+    data = user_data.build_data(config.data)
+    if (traits := data.preview()) is not None:
+        build_classifier(config, traits)
+    data.setup()
+    return data
+
+
+def check_data(data: ImageDataModule, folder: Path, *, resumed: bool, allow_change: bool) -> Fingerprint:
+    """What the data are made of.
+
+    Raises:
+        DataChanged: the study was begun with others.
+        ConfigError: the run was, and `allow_change` is false.
+    """
+    fingerprint, job = data.fingerprint(), current_trial().job
+    if job and job.data:
+        digest, where = job.data
+        data_record.check_study(fingerprint, digest, Path(where))
+    data_record.check(folder, fingerprint, resumed=resumed, allow_change=allow_change)
+    return fingerprint
+
+
+def initial_classifier(config: RunConfig, data: ImageDataModule, *, warm: bool) -> Classifier:
+    """The classifier as training begins with it: with weights that follow from the seed, or, if `warm`, `init_from`."""
+    seed_everything(config.seed)
+    classifier = build_classifier(config, data)
+    log_lightning_module(classifier.net)
+    if warm and config.init_from is not None:
+        resuming.load_initial_weights(config.init_from, classifier.net)
+        data_record.warn_of_changes(config.init_from, data.fingerprint())
+    return classifier
+
+
+def build_classifier(config: RunConfig, data: ImageDataModule | Traits) -> Classifier:
+    """The network for such data, with its loss, optimizer and schedule."""
+    description = Description(config.model, data.input_shape, data.class_names, data.normalization, data.resize)
+    optimizer = build(config.optimizer, "optimizer")
+    hardware = {"precision": config.trainer["precision"], "accelerator": config.trainer["accelerator"]}
+    footprint.check(description, optimizer, batches=data.batches, **hardware)
+    net = description.build_net()
+    if config.compile:
+        net.compile()
+    return Classifier(
+        net,
+        objective=Objective(net, **config.loss, class_weights=data.class_weights),
+        optimizer=optimizer,
+        schedule=build(config.scheduler, "scheduler"),
+        decay_all=config.decay_all,
+        max_epochs=config.trainer["max_epochs"],
+        description=description,
+    )
+
+
+def callbacks_of_every_run(
+    config: RunConfig, data: ImageDataModule, classifier: Classifier, *, on_start: Callable[[], None]
+) -> list[Callback]:
+    """What is called in a run whatever its config says: at its start, and in a trial the pruner after each epoch."""
+    parameters = footprint.count_parameters(classifier.net)["params"]
+    summary = StartSummary(data, network=type(classifier.net).__name__, parameters=parameters)
+    reports = current_trial().reports
+    pruning = [PruningCallback(reports.report, monitor=config.monitor.metric)] if reports else []
+    return [LambdaCallback(on_train_start=lambda *_: on_start()), summary, *pruning]
+
+
+def build_trainer(config: RunConfig, opened: Run, record: ResultWriter, further: Sequence[Callback]) -> pl.Trainer:
+    """Lightning's Trainer; the record learns which device it trains on."""
+    built = trainer.build_trainer(
+        config.trainer,
+        folder=opened.folder,
+        metrics=record.metrics,
+        seed=config.seed,
+        loggers=config.logger,
+        callbacks=config.callbacks,
+        further=further,
+        in_trial=opened.kind in ("trial", "seed"),
+    )
+    record.hardware = partial(footprint.describe_hardware, built.strategy.root_device)
+    return built
+
+
+def score(config: RunConfig, record: ResultWriter, data: ImageDataModule, fitting: pl.Trainer) -> dict[str, Score]:
+    """Score the best or the last weights on each part, without augmentation and in the precision of training."""
+    started = time.perf_counter()
+    trained = checkpoints.load(_chosen_checkpoint(config, record))
+    record.scored_epoch = trained.epoch
+    device = fitting.strategy.root_device
+    net, scores = trained.net.to(device), {}
+    for part in data.scored_parts(test=config.test):
+        scores[part] = scoring.score(
+            net,
+            data.eval_loader(part, device),
+            device=device,
+            num_classes=data.num_classes,
+            precision=fitting.precision_plugin.forward_context(),
+            keep_probabilities=part != "train",
+        )
+        record.add_score(part, scores[part].metrics, scores[part].confusion, data.class_names)
+    record.add(score_seconds=time.perf_counter() - started)
+    return scores
+
+
+def show(
+    config: RunConfig,
+    record: ResultWriter,
+    result: RunResult,
+    data: ImageDataModule,
+    fitting: pl.Trainer,
+    scores: dict[str, Score],
+    trackers: Trackers,
+) -> None:
+    """Print the scores, and let callbacks draw pictures."""
+    of_best = _chosen_checkpoint(config, record).name == run_folder.BEST_CHECKPOINT
+    display.print_scores(result, record.folder, of_best=of_best)
+    rows, best = record.metrics.rows, record.metrics.best(*config.monitor) or {"epoch": 0}
+    scored = ScoredRun(record.folder, rows, best["epoch"], scores, data, fitting.train_dataloader, trackers)
+    show_scored_run(scored, fitting.callbacks, report=config.report)  # type: ignore[attr-defined]
+
+
+def _chosen_checkpoint(config: RunConfig, record: ResultWriter) -> Path:
+    return run_folder.choose_checkpoint(record.folder / "checkpoints", config.score_with)

@@ -1,0 +1,302 @@
+"""What the sweeper is told of training runs: `TRAINING`. What takes time to import is imported where it is used."""
+
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hydra.errors import HydraException, MissingConfigException
+from omegaconf import DictConfig, OmegaConf
+
+from lightsweep.core.errors import ConfigError
+from lightsweep.core.metrics import FINAL, compared_names
+from lightsweep.core.overrides import format_override
+from lightsweep.sweeper.application import Application
+
+if TYPE_CHECKING:
+    from lightsweep.sweeper.plan import Plan
+    from lightsweep.sweeper.space import Space
+
+_DRAWN = 32  # trials whose networks are compared with init_from
+_OUR_NETS = "lightsweep.nets."
+_IMAGE_SHAPE = ("data.image_size", "data.grayscale", "data.shape")
+_SHAPE = ("model.width", "model.depth", "model.taper")  # which model.hidden replaces
+_SPLIT, _OLD_SPLITS = "data.split", ("first", "random", "stratified")
+_LISTS = ("Sequence", "list", "List", "tuple", "Tuple", "Iterable", "Collection", "Any")
+
+# What must be the same in all trials of a study: their values are compared with each other.
+_MEASURED = ("monitor", "test", "lr_find")  # what a trial's value measures
+_IMAGES = (  # which images it is measured on
+    "data_dir",
+    "data._target_",
+    "data.data_dir",
+    "data.root",
+    "data.val_fraction",
+    "data.test_fraction",
+    "data.split",
+    "data.split_seed",
+    "data.limit",
+    "data.on_bad_file",
+    "data.classes",
+    "data.shape",
+    "data.train_images",
+    "data.test_images",
+    "data.data_seed",
+    "trainer.limit_val_batches",
+)
+_TRAINING_IMAGES = "data.max_per_class"  # which images are trained on; it may be searched
+_OBJECTIVE = "val/objective"
+_IN_OBJECTIVE = ("loss", "data.class_weights")  # what it adds to the cross-entropy, or weighs it by
+
+
+class Training(Application):
+    """Training runs of this program, src/train.py."""
+
+    program = "python src/train.py"
+    trial_overrides = ("test=false",)
+    confirmation_overrides = ("test=true",)
+    # Where a run is, what it prints, and what it runs on may change while a study goes on.
+    free_keys = (
+        "hydra",
+        "name",
+        "run_dir",
+        "resume",
+        "data_dir",
+        "allow_changed_data",
+        "threads",
+        "test",
+        "lr_find",
+        "lr_find_range",
+        "logger",
+        "callbacks.progress",
+        "callbacks.lr_monitor",
+        "callbacks.figures",
+        "callbacks.histograms",
+        "callbacks.graph",
+        "report",
+        "trainer.accelerator",
+        "trainer.devices",
+        "trainer.strategy",
+    )
+    # They follow from the metric; configs of earlier versions have them.
+    derived_keys = ("monitor.mode", "scheduler.mode", "callbacks.early_stopping.mode", "callbacks.checkpoint.mode")
+    not_in_best = ("hydra", "run_dir", "resume", "test", "sweep", "experiment")
+    columns = (*compared_names("val"), *compared_names("train"), "best_epoch", "epochs", "params", "seconds")
+    scores = tuple(
+        f"{part}/{metric.name}"
+        for metric in sorted(FINAL, key=lambda metric: not metric.is_share)  # accuracies first
+        for part in ("val", "test")
+    )
+
+    records = ("result.json", "metrics.csv", "data.json")
+
+    def report_command(self, folder: Path, storage: str | None) -> str:
+        where = f" --storage {shlex.quote(storage)}" if storage else ""
+        page = shlex.quote(str(folder / "report.html"))
+        return f"python src/report.py {shlex.quote(str(folder))} --html {page}{where}"
+
+    def objective(self, config: DictConfig) -> tuple[str, str]:
+        return str(config.monitor.metric), "maximize" if config.monitor.mode == "max" else "minimize"
+
+    def build(self, node: DictConfig, key: str) -> Any:
+        from lightsweep.config.build import build
+
+        return build(node, key)
+
+    def find_function(self, name: str, key: str) -> Any:
+        from hydra.utils import instantiate
+
+        from lightsweep.config import allowlist
+        from lightsweep.config.build import config_error
+
+        try:
+            return instantiate({"_target_": name, "_partial_": True}, _execution_whitelist_=list(allowlist.TRUSTED))
+        except HydraException as error:
+            raise config_error(error, key) from error
+
+    def takes_list(self, config: Mapping[str, Any], key: str) -> bool:
+        """Whether the class that the value goes to says that it takes a list, or does not say."""
+        from lightsweep.config.build import find_parameters
+
+        node: Any = OmegaConf.select(OmegaConf.create(dict(config)), key.rpartition(".")[0] or key)
+        target, name = (node.get("_target_") if isinstance(node, DictConfig) else None), key.rpartition(".")[2]
+        if not isinstance(target, str):
+            return False
+        parameters = find_parameters(target)
+        if parameters is None or name not in parameters:
+            return True
+        annotation = parameters[name].annotation
+        return annotation is parameters[name].empty or any(word in str(annotation) for word in _LISTS)
+
+    def check_space(self, space: "Space", metric: str) -> None:
+        """Refuse a space in which trials would be judged by different measures, or on different images."""
+        keys = _searched(space)
+        for key in keys:
+            if _is_below(key, _MEASURED):
+                raise ConfigError(f"{key} must not be searched: the values of trials would mean different things")
+            if key == "data" or _is_below(key, _IMAGES):
+                raise ConfigError(f"{key} must not be searched: trials would be validated on different images")
+            if metric == _OBJECTIVE and _is_below(key, _IN_OBJECTIVE):
+                raise ConfigError(f"{key} must not be searched with monitor.metric={metric}, which it is a part of")
+        always = [parameter.key for parameter in space.parameters if parameter.condition is None]
+        named = [*always, *(line.partition("=")[0].lstrip("+") for line in space.fixed)]
+        both = [key for key in _SHAPE if key in named]
+        if "model.hidden" in named and both and "model.hidden=null" not in space.fixed:
+            raise ConfigError(
+                f"model.hidden replaces {both[0]}: both in one search space ('~{both[0]}' takes it out of the space)"
+            )
+
+    def check_config(self, config: DictConfig, overrides: Sequence[str], *, in_this_process: bool) -> None:
+        from lightsweep.app import validation
+
+        validation.check_config(config, list(overrides))
+        _check_one_process(config, in_this_process)
+
+    def check_drawn(self, config: DictConfig) -> None:
+        from lightsweep.config.build import check_arguments
+
+        check_arguments(config)
+
+    def check_plan(self, plan: "Plan", *, in_this_process: bool) -> None:
+        _check_trainers(plan, in_this_process)
+        _check_start(plan)
+
+    def kept_overrides(
+        self, begun_with: Mapping[str, Any], config: DictConfig, typed: Sequence[str]
+    ) -> tuple[str, ...]:
+        """A study that was begun before image folders were split by file keeps its split."""
+        from lightsweep.data.split import BY_FILE
+
+        before = begun_with.get(_SPLIT)
+        is_typed = any(line.partition("=")[0].lstrip("+") == _SPLIT for line in typed)
+        if is_typed or before not in _OLD_SPLITS or OmegaConf.select(config, _SPLIT) != BY_FILE:
+            return ()
+        return (f"{_SPLIT}={before}",)
+
+    def own_config(self, config: DictConfig) -> DictConfig:
+        from lightsweep.runs.saved_config import own_config
+
+        return own_config(config)
+
+    def reads_same_data(self, space: "Space", config: DictConfig) -> bool:
+        """Whether all trials are trained on the same images. A data module of the user's own may make others of any of
+        its arguments: a loader that drops the last batch does of its size."""
+        is_users = not str(config.data.get("_target_")).startswith("lightsweep.")
+        return not any(key == _TRAINING_IMAGES or (is_users and _is_below(key, ("data",))) for key in _searched(space))
+
+    def allows_changed_data(self, config: DictConfig) -> bool:
+        return bool(config.allow_changed_data)
+
+    def data_digest(self, folder: Path) -> str | None:
+        from lightsweep.runs import data_record
+
+        found = data_record.read_if_valid(folder)
+        return None if found is None else found.digest
+
+
+TRAINING = Training()
+
+
+def _check_trainers(plan: "Plan", in_this_process: bool) -> None:
+    """Every trial trains in one process, whatever is drawn for it: a config group can bring another trainer."""
+    from lightsweep.sweeper.space import ends
+
+    groups = plan.config.hydra.runtime.choices
+    for parameter in plan.space.parameters:
+        key = parameter.key.lstrip("+")
+        if key not in groups and not key.startswith("trainer."):
+            continue
+        under = plan.space.fixed if parameter.condition is None else (*plan.space.fixed, parameter.condition)
+        for value in ends(parameter.distribution):
+            try:
+                config = plan.compose((*under, format_override(parameter.key, value)))
+            except MissingConfigException:  # there is no such choice
+                raise
+            except (HydraException, ConfigError):  # a choice that does not go with what is fixed costs its own trials
+                continue
+            _check_one_process(config, in_this_process)
+
+
+def _check_one_process(config: DictConfig, in_this_process: bool) -> None:
+    from lightsweep.app import jobs
+
+    jobs.check_one_process(config.trainer, lambda: _gpus_of_job(in_this_process))
+
+
+def _gpus_of_job(in_this_process: bool) -> int:
+    """How many a job can see. A worker is given one; what a cluster's job has is known only there."""
+    if not in_this_process:
+        return 1
+    from torch.cuda import device_count  # this process trains, and imports torch anyway
+
+    return device_count()
+
+
+def _check_start(plan: "Plan") -> None:
+    """See that some trial could start from `init_from`, on torch's meta device; else each would fail by itself.
+
+    What depends on more is left to the trials: images of a searched size, a network of somebody else's.
+
+    Raises:
+        ConfigError: no file of weights can be read, or none of these networks has a weight like one of them.
+    """
+    baseline, keys = plan.compose(plan.space.fixed), set(_searched(plan.space))
+    if baseline.init_from is None and "init_from" not in keys:
+        return
+    traits = None if keys & set(_IMAGE_SHAPE) else _traits(baseline)
+    refusal: ConfigError | None = None
+    for config in _drawn(plan):
+        try:
+            if config.init_from is None or _fits(config, traits):
+                return
+        except ConfigError as error:  # of this one: another may start from another file
+            refusal = refusal or error
+    raise refusal or ConfigError(
+        f"init_from: no weight in {baseline.init_from} has the name and the shape of one of a network of this search"
+        f" space ({_DRAWN} were drawn)"
+    )
+
+
+def _drawn(plan: "Plan") -> Iterator[DictConfig]:
+    import optuna
+
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    space = replace(plan.space, extend=None)  # the user's own function is for real trials
+    for _ in range(_DRAWN):
+        yield plan.compose((*space.fixed, *space.suggest(study.ask())))
+
+
+def _traits(config: DictConfig) -> Any:
+    """What the network follows from: the data module, or what it foresees where data must be fetched first."""
+    from lightsweep.data import user_data
+
+    data = user_data.build_data(config.data)
+    if (traits := data.preview()) is not None:
+        return traits
+    data.setup()
+    return data
+
+
+def _fits(config: DictConfig, traits: Any) -> bool:
+    """Whether this trial can start from its weights, or nobody can say."""
+    import torch  # only here: a sweeper needs it for nothing else
+
+    from lightsweep.nets.building import build_network
+    from lightsweep.training import resuming
+
+    saved = resuming.read_weights(config.init_from)
+    model: Any = OmegaConf.to_container(config.model, resolve=True)
+    if traits is None or not str(model.get("_target_")).startswith(_OUR_NETS):
+        return True
+    with torch.device("meta"):
+        net = build_network(model, traits.input_shape, len(traits.class_names))
+    return bool(resuming.fitting_weights(saved, net))
+
+
+def _searched(space: "Space") -> list[str]:
+    return list(dict.fromkeys(parameter.key.lstrip("+") for parameter in space.parameters))
+
+
+def _is_below(key: str, roots: Sequence[str]) -> bool:
+    return any(key == root or key.startswith(f"{root}.") for root in roots)

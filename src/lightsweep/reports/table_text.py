@@ -1,0 +1,207 @@
+"""Tables as text: on the terminal, with as many columns as fit, and as CSV, Markdown and JSON."""
+
+import csv
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from io import StringIO
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table as Grid
+from rich.text import Text
+
+from lightsweep.core.text import printable, printable_line, spreadsheet_cell
+from lightsweep.reports.columns import format_cell, is_numeric, short_labels
+from lightsweep.reports.finding import Found
+from lightsweep.reports.runs import Run
+from lightsweep.reports.table import Parts, Table, list_rows
+
+_STYLES = {"completed": "green", "pruned": "yellow", "interrupted": "magenta", "diverged": "red", "failed": "red"}
+_FIRST_TO_GO = ("kind", "best_epoch", "hidden", "params", "seconds", "train/acc", "gap", "test/acc", "n")
+_LEFT = ("run", "kind", "status", "hidden")
+_LONGEST = 40  # characters of a value before it is folded
+_MOST = 500  # rows without --top; ten thousand take longer to lay out than to read
+_MARKUP = re.compile(r"([\\`*\[\]<>|#~&]|(?<!\w)_|_(?!\w))")
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError  # `command.launch` ends as other programs do
+
+
+def open_console() -> Console:
+    """Standard output: without a terminal there are no colours, and lines as long as they need to be."""
+    console = _Console(highlight=False)
+    return console if console.is_terminal else _Console(highlight=False, width=10_000)
+
+
+def print_line(console: Console, line: str, style: str = "") -> None:
+    console.print(Text(printable(line), style=style), soft_wrap=True)
+
+
+def print_grid(console: Console, columns: Iterable[tuple[str, bool]], rows: Iterable[Iterable[str | Text]]) -> None:
+    """Print a table without borders.
+
+    Args:
+        columns: the label of each, and whether its cells are aligned left.
+    """
+    grid = Grid(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+    for label, is_left in columns:
+        grid.add_column(Text(printable(label)), justify="left" if is_left else "right", overflow="fold")
+    for row in rows:
+        grid.add_row(*(cell if isinstance(cell, Text) else Text(printable(cell)) for cell in row))
+    console.print(grid)
+
+
+def print_report(found: Found, parts: Parts, *, most: int | None) -> None:
+    """Print the tables, each with the rows that are wanted, and what has to be known of them.
+
+    Args:
+        most: rows of a table; None: 500.
+    """
+    console = open_console()
+    parts = [(table, runs[: most or _MOST]) for table, runs in parts]
+    if sum(not table.is_confirmation for table, _ in parts) > 1:
+        print_line(console, "scores of different data sets or metrics cannot be compared: a table for each")
+    for table, runs in parts:
+        if len(parts) > 1:
+            _print_title(console, table)
+        _print_table(console, table, runs)
+        for run in runs:
+            if run.row.get("error") and run.status in ("failed", "diverged"):
+                print_line(console, f"{run.status} {printable_line(run.name)}: {printable_line(run.row['error'])}")
+    if parts:
+        rankings = sorted({table.ranking for table, _ in parts})
+        print_line(console, f"ranked by {' or '.join(rankings)}, never by test scores")
+    else:
+        print_line(console, "no run fits" if found.runs else "no run has a result yet")
+    if hidden := _count_hidden(parts):
+        counts = ", ".join(f"{count:,} {printable_line(status)}" for status, count in hidden.most_common())
+        print_line(console, f"{sum(hidden.values()):,} more rows are not shown (--top shows more): {counts}")
+    for line in describe_problems(found):
+        print_line(console, line)
+
+
+def _count_hidden(parts: Parts) -> Counter[str]:
+    """How many rows of each status the tables have beyond those that are shown."""
+    every = Counter(run.status for table, _ in parts for run in table.runs)
+    return every - Counter(run.status for _, runs in parts for run in runs)
+
+
+def describe_problems(found: Found) -> list[str]:
+    """Folders that are no row, and why."""
+    lines = [f"skipped {printable_line(path)}: {reason}" for path, reason in found.broken.items()]
+    count = len(found.unfinished)
+    if count:
+        named = ", ".join(map(printable_line, found.unfinished[:5]))
+        more = f" and {count - 5} more" if count > 5 else ""
+        lines.append(f"without a result.json, so still running or killed: {named}{more}")
+    return lines
+
+
+def _print_title(console: Console, table: Table) -> None:
+    count = len(table.runs)
+    what = "confirmation with fresh seeds, " * table.is_confirmation
+    console.print()
+    title = f"{what}{table.data or 'unknown data'}, {table.monitor}: {count} row{'s' * (count != 1)}"
+    print_line(console, title, "bold")
+
+
+def _print_table(console: Console, table: Table, runs: Sequence[Run]) -> None:
+    ranks, labels = table.ranks, short_labels(table.columns)
+    cells = {column: [format_cell(run, column) for run in runs] for column in table.columns}
+    fitting, left_out = _choose_fitting(table, cells, labels, console.width)
+    columns = [(printable_line(labels[name]), name in _LEFT or not is_numeric(name, runs)) for name in fitting]
+    rows = []
+    for index, run in enumerate(runs):
+        styles = {"status": _STYLES.get(run.status, "")}
+        texts = [Text(cells[column][index], style=styles.get(column, "")) for column in fitting]
+        rows.append([Text(str(ranks.get(run.name, ""))), *texts])
+    print_grid(console, [("rank", False), *columns], rows)
+    if left_out:
+        listed = ", ".join(labels[column] for column in left_out)
+        print_line(console, f"columns that do not fit: {listed} (--csv has all columns)")
+
+
+def _choose_fitting(
+    table: Table, cells: Mapping[str, list[str]], labels: Mapping[str, str], width: int
+) -> tuple[list[str], list[str]]:
+    """The columns that fit into `width` characters, and those left out: the least needed go first."""
+    needed = {
+        column: min(_LONGEST, max([len(labels[column]), *map(len, cells[column])])) + 2 for column in table.columns
+    }
+    fitting, left_out = list(table.columns), []
+    expendable = [column for column in _FIRST_TO_GO if column in fitting and column != table.monitor]
+    expendable += [column for column in reversed(table.differing) if column in fitting and column not in expendable]
+    while expendable and sum(needed[column] for column in fitting) + 6 > width:
+        left_out.append(expendable.pop(0))
+        fitting.remove(left_out[-1])
+    return fitting, left_out
+
+
+def format_csv(parts: Parts) -> str:
+    """The rows that are wanted, with every column.
+
+    A text that a spreadsheet would take for a formula begins with an apostrophe.
+    """
+    rows = [row for table, runs in parts for row in list_rows(table, runs)]
+    columns = dict.fromkeys(column for row in rows for column in row)
+    buffer = StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(map(_csv_cell, columns))
+    writer.writerows([_csv_cell(row.get(column)) for column in columns] for row in rows)
+    return buffer.getvalue()
+
+
+def _csv_cell(value: Any) -> Any:
+    if isinstance(value, str):
+        return spreadsheet_cell(printable_line(value))
+    return "" if value is None else value
+
+
+def format_json(parts: Parts, problems: Mapping[str, str]) -> str:
+    """The tables with the rows that are wanted, and the files that could not be read."""
+    tables = [
+        {
+            "data": table.data,
+            "monitor": table.monitor,
+            "mode": "max" if table.maximises else "min",
+            "differing": table.differing,
+            "rows": list_rows(table, runs),
+        }
+        for table, runs in parts
+    ]
+    return json.dumps(_finite({"tables": tables, "skipped": problems}), indent=1, allow_nan=False) + "\n"
+
+
+def _finite(value: Any) -> Any:
+    """With None for numbers that JSON does not have."""
+    if isinstance(value, dict):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def format_markdown(parts: Parts) -> str:
+    """The tables as they are shown."""
+    return "\n".join(_markdown(table, runs) for table, runs in parts)
+
+
+def _markdown(table: Table, runs: Sequence[Run]) -> str:
+    labels, ranks = short_labels(table.columns), table.ranks
+    rows = [
+        ["rank", *(labels[column] for column in table.columns)],
+        *([str(ranks.get(run.name, "")), *(format_cell(run, column) for column in table.columns)] for run in runs),
+    ]
+    head, *lines = [f"| {' | '.join(map(_escape_markup, row))} |" for row in rows]
+    line = f"| {' | '.join(['---'] * (len(table.columns) + 1))} |"
+    title = f"{_escape_markup(table.data or 'unknown data')}, ranked by {_escape_markup(table.ranking)}"
+    return "\n".join([title, "", head, line, *lines]) + "\n"
+
+
+def _escape_markup(text: str) -> str:
+    return _MARKUP.sub(r"\\\1", printable_line(text))

@@ -1,0 +1,158 @@
+"""What the sweeper asks of the program that it sweeps: `Application`, whose answers suit any Hydra app.
+
+A program with answers of its own marks its job's function: ``@sweepable(application)`` below ``@hydra.main``. This
+module is imported at every start: it imports neither Optuna nor torch.
+"""
+
+import shlex
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hydra.utils import get_method, instantiate
+from omegaconf import DictConfig
+
+from lightsweep.sweeper.portable import Portable, undecorated
+
+if TYPE_CHECKING:
+    from lightsweep.sweeper.plan import Plan
+    from lightsweep.sweeper.space import Space
+
+_ATTRIBUTE = "lightsweep_application"
+
+
+class Application:
+    """The program that is swept. A subclass replaces what it knows better.
+
+    Attributes:
+        trial_overrides: added to each trial's overrides.
+        confirmation_overrides: added to those of a confirmation's runs.
+        free_keys: keys whose values may change while a study goes on, with all below them.
+        derived_keys: keys that follow from others, and are not compared with those of an earlier sweep.
+        not_in_best: keys and config groups that best.yaml leaves out.
+        columns: of a job's facts, those that the leaderboard shows.
+        scores: entries of result.json that a confirmation compares.
+        records: files of a job's folder that come back from another machine.
+        data_file: one of them, that says which data the run has read.
+    """
+
+    trial_overrides: tuple[str, ...] = ()
+    confirmation_overrides: tuple[str, ...] = ()
+    free_keys: tuple[str, ...] = ("hydra",)
+    derived_keys: tuple[str, ...] = ()
+    not_in_best: tuple[str, ...] = ("hydra",)
+    columns: tuple[str, ...] = ("seconds",)
+    scores: tuple[str, ...] = ()
+    records: tuple[str, ...] = ("result.json",)
+    data_file: str = "data.json"
+
+    @property
+    def program(self) -> str:
+        """The command that runs it, without arguments."""
+        return f"python {shlex.quote(sys.argv[0])}"
+
+    def report_command(self, folder: Path, storage: str | None) -> str | None:
+        """The command that writes a page of a sweep; None where there is none.
+
+        Args:
+            storage: the study's, where it is not in the folder.
+        """
+        return None
+
+    def objective(self, config: DictConfig) -> tuple[str, str | None]:
+        """The name of the value that a job returns, and minimize or maximize; None where only the user can say."""
+        return "value", None
+
+    def build(self, node: DictConfig, key: str) -> Any:
+        """The sampler or pruner that a node describes.
+
+        Raises:
+            ConfigError: it cannot be built; names the key.
+        """
+        return instantiate(node, _convert_="all")
+
+    def find_function(self, name: str, key: str) -> Callable[..., Any]:
+        """The function of this name, which the user gave under a key of ``hydra.sweeper``.
+
+        Raises:
+            ConfigError: there is none, or it must not be called.
+        """
+        return get_method(name)
+
+    def takes_list(self, config: Mapping[str, Any], key: str) -> bool:
+        """Whether a list can be the value of this key, which has none in the config."""
+        return True
+
+    def check_space(self, space: "Space", metric: str) -> None:
+        """Refuse a search space, before any config is composed.
+
+        Raises:
+            ConfigError: trials could not be compared, or keys exclude each other.
+        """
+
+    def check_config(self, config: DictConfig, overrides: Sequence[str], *, in_this_process: bool) -> None:
+        """Refuse the config that all trials share.
+
+        Args:
+            overrides: that were typed for it.
+            in_this_process: the jobs run in the sweeper's process.
+
+        Raises:
+            ConfigError: names the key.
+        """
+
+    def check_drawn(self, config: DictConfig) -> None:
+        """Refuse a trial's config for the keys that it has.
+
+        Raises:
+            ConfigError: names the key.
+        """
+
+    def check_plan(self, plan: "Plan", *, in_this_process: bool) -> None:
+        """Refuse what shows only over many trials; the last check before the study is opened.
+
+        Raises:
+            ConfigError: names the key.
+        """
+
+    def kept_overrides(
+        self, begun_with: Mapping[str, Any], config: DictConfig, typed: Sequence[str]
+    ) -> tuple[str, ...]:
+        """Overrides with which a study keeps what it was begun with, where a default has changed since.
+
+        Args:
+            begun_with: what was fixed then, by key.
+        """
+        return ()
+
+    def own_config(self, config: DictConfig) -> DictConfig:
+        """What of a composed config is the run's own, so that it can be written into another folder."""
+        return config
+
+    def reads_same_data(self, space: "Space", config: DictConfig) -> bool:
+        """Whether all trials read the same data, so that `data_digest` can be compared."""
+        return False
+
+    def allows_changed_data(self, config: DictConfig) -> bool:
+        """Whether a study goes on where the data have changed."""
+        return False
+
+    def data_digest(self, folder: Path) -> str | None:
+        """The digest of the data that the run in a folder has read, from its `data_file`; None where it is unknown."""
+        return None
+
+
+def sweepable(application: Application) -> Callable[[Callable[[DictConfig], Any]], Portable]:
+    """Give the sweeper this application with a job's function. Use it below ``hydra.main``."""
+
+    def mark(function: Callable[[DictConfig], Any]) -> Portable:
+        setattr(function, _ATTRIBUTE, application)
+        return Portable(function)
+
+    return mark
+
+
+def application_of(function: Callable[..., Any]) -> Application:
+    """The application that a job's function was marked with, by whatever it is decorated."""
+    return getattr(undecorated(function), _ATTRIBUTE, None) or Application()
