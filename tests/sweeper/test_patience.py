@@ -190,9 +190,9 @@ def test_a_full_disk_under_a_journal(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert not left
 
 
-def test_nobody_is_lost_by_an_outage(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nobody_is_lost_by_an_outage(set_clock) -> None:
     now = 10_000.0
-    monkeypatch.setattr("time.time", lambda: now)
+    set_clock(now)
     mark = {"owner": "a", "host": "another machine", "seen": now - LOST_AFTER - 100}
     assert not is_alive(mark)
     assert is_alive(mark, reached_since=now - 5)
