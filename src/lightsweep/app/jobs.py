@@ -34,7 +34,7 @@ class Run:
     Args:
         kind: run, job (of a grid), trial, seed or confirmation.
         overrides: what was typed or searched, ``key=value`` each.
-        options: what was typed beside the overrides.
+        options: other options that were typed, ``--config-dir`` and ``--config-name``.
         save_changes: writes what a resumed run was given into its own config; of any other run it does nothing.
     """
 
@@ -59,7 +59,6 @@ def open_run(cfg: DictConfig) -> Iterator[tuple[DictConfig, Run]]:
     with signals.as_exceptions(), _job(folder, fresh=not resumed and kind in ("run", "job")), signals.restoring():
         if resumed:
             own = saved_config.read_config(folder)
-            saved_config.add_missing_keys(own, cfg)
             cfg = saved_config.with_overrides(own, cfg, overrides, set(hydra_cfg.runtime.choices))
             overrides = list(cfg.overrides)
         if str(cfg.run_dir) != str(folder):  # other paths follow from it
@@ -132,8 +131,8 @@ def belongs_to_other_sweeper() -> bool:
 
 
 def is_left_to_first_process(cfg: DictConfig) -> bool:
-    """Does this process have no part in a job? Of a grid whose jobs train in several processes, each process runs the
-    whole command; a job in between that trains in one process is the first one's."""
+    """Whether another process runs this job. With distributed training each process runs all jobs of a grid; one that
+    trains in a single process belongs to the first."""
     if not run_folder.is_follower() or HydraConfig.get().mode != RunMode.MULTIRUN:
         return False
     from torch.cuda import device_count
