@@ -56,7 +56,7 @@ def train(config: "RunConfig", opened: "Run") -> float:
     from lightsweep.runs import data_record
     from lightsweep.runs.run_folder import LAST_CHECKPOINT
     from lightsweep.training import footprint, trainer
-    from lightsweep.training.tracking import tracking_run
+    from lightsweep.training.loggers import tracking_run
 
     last = opened.folder / "checkpoints" / LAST_CHECKPOINT
     resumed = last.exists()

@@ -59,7 +59,6 @@ def open_run(cfg: DictConfig) -> Iterator[tuple[DictConfig, Run]]:
     with signals.as_exceptions(), _job(folder, fresh=not resumed and kind in ("run", "job")), signals.restoring():
         if resumed:
             own = saved_config.read_config(folder)
-            saved_config.add_missing_keys(own, cfg)
             cfg = saved_config.with_overrides(own, cfg, overrides, set(hydra_cfg.runtime.choices))
             overrides = list(cfg.overrides)
         if str(cfg.run_dir) != str(folder):  # other paths follow from it

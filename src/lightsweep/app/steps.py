@@ -26,8 +26,8 @@ from lightsweep.training.callbacks import PruningCallback
 from lightsweep.training.checkpoints import Description
 from lightsweep.training.classifier import Classifier
 from lightsweep.training.display import StartSummary
+from lightsweep.training.loggers import Trackers
 from lightsweep.training.scoring import Objective, Score
-from lightsweep.training.tracking import Trackers
 
 
 def new_record(config: RunConfig, opened: Run) -> ResultWriter:

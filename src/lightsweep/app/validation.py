@@ -21,7 +21,6 @@ from lightsweep.data import folders
 from lightsweep.runs import run_folder
 from lightsweep.runs.metrics import check_monitor
 from lightsweep.sweeper.job import current_trial
-from lightsweep.training.rate_range import Range
 
 _NODES = (
     "monitor",
@@ -59,6 +58,8 @@ _NOT_THE_TRAINERS = {
     "overfit_batches": "data.limit=N trains on the first N images; the batches of an epoch are drawn anew each time",
     "fast_dev_run": "trainer=debug is for a quick look",  # it would score weights that were never saved
 }
+# Each step is a row of lr_find.csv: fewer are not enough for a curve, more tell nothing further.
+_RANGE_STEPS = "[20, 100000]"
 # One of these says to a process which of several machines it is on: Slurm, torchrun, LSF, MPI, or a person.
 _CLUSTER = ("SLURM_NTASKS", "TORCHELASTIC_RUN_ID", "LSB_JOBID", "OMPI_COMM_WORLD_SIZE", "GROUP_RANK", "NODE_RANK")
 _INSTEAD_OF_HIDDEN = ("model.width", "model.depth", "model.taper")
@@ -146,7 +147,10 @@ def _check_own_code(names: Iterable[str]) -> None:
 
 
 def _check_range(node: DictConfig) -> None:
-    Range(node.low, node.high, node.steps).check()
+    checks.number("lr_find_range.low", node.low, "(0, inf)")
+    checks.number("lr_find_range.high", node.high, "(0, inf)")
+    checks.require(node.high > node.low, "lr_find_range.high", f"be above low, {node.low}", node.high)
+    checks.integer("lr_find_range.steps", node.steps, _RANGE_STEPS)
 
 
 def _check_monitors(cfg: DictConfig) -> None:

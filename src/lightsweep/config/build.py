@@ -44,7 +44,8 @@ def check_node_arguments(key: str, node: Mapping[str, Any]) -> None:
     target, slot = node.get(permissions.TARGET), allowlist.find_node(key.split("."))
     if not isinstance(target, str) or not (allowlist.is_trusted(target) or (slot and target in slot.names)):
         return  # nothing is imported that is not allowed
-    strange = [str(name) for name in node if not str(name).startswith("_") and name not in _known().get(target, ())]
+    known = default_arguments().get(target, ())
+    strange = [str(name) for name in node if not str(name).startswith("_") and name not in known]
     if not strange or (taken := find_parameters(target)) is None:
         return
     for name in strange:
@@ -88,15 +89,20 @@ def _nodes(node: Any, key: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 
 @cache
-def _known() -> Mapping[str, frozenset[str]]:
+def default_arguments() -> Mapping[str, Mapping[str, Any]]:
     """The arguments that the files of conf/ give to each ``_target_``, with those that a group shares."""
-    found: dict[str, set[str]] = {}
+    found: dict[str, dict[str, Any]] = {}
     for file in sorted((ROOT / "conf").glob("[!eh]*/*.yaml")):  # neither experiments nor Hydra's
-        shared = {name for common in file.parent.glob("_*.yaml") for name in map(str, OmegaConf.load(common))}
-        for key, node in _nodes({"": OmegaConf.to_container(OmegaConf.load(file), resolve=False)}, ""):
+        shared = {name: value for common in file.parent.glob("_*.yaml") for name, value in _load(common).items()}
+        for key, node in _nodes({"": _load(file)}, ""):
             if isinstance(target := node.get(permissions.TARGET), str):
-                found.setdefault(target, set()).update(map(str, node), shared if key == "" else ())
-    return {target: frozenset(names) for target, names in found.items()}
+                found.setdefault(target, {}).update({**(shared if key == "" else {}), **node})
+    return found
+
+
+def _load(file: Path) -> dict[str, Any]:
+    content: Any = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
+    return {str(key): value for key, value in content.items() if key != "defaults"}
 
 
 permissions.restrict_interpolations()

@@ -36,11 +36,12 @@ _SMALLEST, _LARGEST = 6.0, 9.0  # points of a letter; smaller ones cannot be rea
 _LINE, _DIGIT = 1.25, 0.64  # height of a line and width of a digit, in letters' sizes
 _LETTER = 0.085  # inches, about, of 9 points
 _LONGEST = 18  # letters of a class's name
-_FEW_EPOCHS = 40  # as many dots can be told apart
+_FEW_EPOCHS = 40  # more dots would run into each other
 _MATRIX_NUMBERS, _BAR_NUMBERS = 25, 12  # classes; more numbers would not fit
 _GAMMA = 0.5  # exponent of a share for its colour: rare mistakes are visible next to the many that are right
 _COLUMNS, _CELL = 8, 1.2  # of a grid of images, and inches of each
 _GAP = 0.06  # of a cell, between images
+_TITLE: dict[str, Any] = {"loc": "left", "fontsize": 11, "fontweight": "bold"}
 _CAPTION, _CAPTION_LETTERS = 7.5, 19  # points of a caption, and letters that fit
 
 
@@ -92,10 +93,6 @@ def _longest(class_names: Sequence[str]) -> int:
     return max(len(shorten(name, _LONGEST)) for name in class_names)
 
 
-def _set_title(axes: Axes, text: str) -> None:
-    axes.set_title(text, loc="left", fontsize=11, fontweight="bold")
-
-
 def _style_axes(axes: Axes) -> None:
     """A light grid, and no frame above and on the right."""
     axes.grid(visible=True, color="#DDDDDD", linewidth=0.7)
@@ -114,7 +111,7 @@ def draw_curves(rows: Rows, best_epoch: float) -> Figure:
     panels = figure.subplot_mosaic([["loss", "acc"], ["lr", "lr"]], height_ratios=[3, 1])
     for metric, name in (("loss", "loss (cross-entropy)"), ("acc", "accuracy")):
         _draw_metric(panels[metric], rows, metric, best_epoch)
-        _set_title(panels[metric], name)
+        panels[metric].set_title(name, **_TITLE)
     _draw_rate(panels["lr"], rows, best_epoch)
     last = max((row["epoch"] for row in rows), default=1)
     margin = max(0.5, 0.02 * last)
@@ -145,7 +142,7 @@ def _draw_rate(axes: Axes, rows: Rows, best_epoch: float) -> None:
     else:
         axes.set_ylim(bottom=0)
         axes.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))
-    _set_title(axes, "learning rate")
+    axes.set_title("learning rate", **_TITLE)
     axes.set_xlabel("epoch" + (f" (dashed: best epoch, {best_epoch:g})" if best_epoch else ""))
 
 
@@ -189,7 +186,7 @@ def _draw_matrix(
     _label_classes(axes.xaxis, class_names, side, may_turn=True)
     _label_classes(axes.yaxis, class_names, side)
     axes.set(xlabel="predicted class", ylabel="true class")
-    _set_title(axes, heading)
+    axes.set_title(heading, **_TITLE)
     if with_numbers:
         _write_numbers(axes, values, largest, text, side)
     return figure
@@ -221,7 +218,7 @@ def draw_class_counts(counts: Mapping[str, np.ndarray], class_names: Sequence[st
         _style_axes(axes)
         low, high = numbers.min(), numbers.max()
         spread = f"{low:,} of each class" if low == high else f"{low:,} to {high:,} of a class"
-        _set_title(axes, f"{part}: {int(numbers.sum()):,} images, {spread}")
+        axes.set_title(f"{part}: {int(numbers.sum()):,} images, {spread}", **_TITLE)
     _label_classes(panels[-1].xaxis, class_names, width - 0.8, may_turn=True)
     return figure
 
@@ -246,7 +243,7 @@ def draw_grid(images: np.ndarray, captions: Sequence[str], heading: str) -> Figu
         axes.text(column + 0.5, top - 0.02, short, ha="center", va="bottom", size=_CAPTION, **_plain_text())
     axes.set(xlim=(0, columns), ylim=(rows * pitch, -0.02), aspect="equal")
     axes.set_axis_off()
-    _set_title(axes, heading)
+    axes.set_title(heading, **_TITLE)
     return figure
 
 
