@@ -13,7 +13,7 @@ import pytest
 from lightsweep.core.metrics import BY_EPOCH_NAMES, FINAL_NAMES, METRICS, PARTS, Metric, find_metric, mode_of
 from lightsweep.core.text import format_difference
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 # What somebody would write to add a metric: its declaration, and its computation beside that of the others.
 DECLARATION = """
