@@ -10,7 +10,7 @@ from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState, create_trial
 
 import report
-from lightsweep.sweeper import samplers
+from lightsweep.sweeper import plan_checks
 from lightsweep.sweeper.storage import connect
 from tiny import TINY
 
@@ -100,7 +100,7 @@ def test_only_optimizers_and_arrays_come_out(scene, attack: bytes) -> None:
     for name in ("marker", "pickle"):
         attack = attack.replace(b"{%s}" % name.encode(), str(getattr(scene, name)).encode())
     with pytest.raises(Exception, match="no optimizer of cmaes"):
-        samplers._loads(attack)
+        plan_checks._loads(attack)
     scene.assert_untouched()
 
 

@@ -10,11 +10,10 @@ import pytest
 from lightsweep.core import text
 from lightsweep.core.errors import RunFailed
 from lightsweep.core.paths import JOURNAL
-from lightsweep.sweeper import locks
+from lightsweep.sweeper import leases
 from lightsweep.sweeper.controller import Controller, Limits
 from lightsweep.sweeper.job import JobResult, JobState
-from lightsweep.sweeper.leases import AHEAD, Lease, Owner, is_alive
-from lightsweep.sweeper.locks import FileLock
+from lightsweep.sweeper.leases import AHEAD, FileLock, Lease, Owner, is_alive
 from lightsweep.sweeper.storage import Address, connect
 from lightsweep.sweeper.trial_queue import TrialQueue
 
@@ -75,7 +74,7 @@ def test_who_does_not_wait_long_says_nothing(tmp_path: Path, capsys) -> None:
 
 
 def test_a_lock_is_not_waited_for_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(locks, "LOCK_SECONDS", 0.3)
+    monkeypatch.setattr(leases, "LOCK_SECONDS", 0.3)
     holder = FileLock(tmp_path / "lock")
     holder.acquire()
     with pytest.raises(RunFailed, match=r"lock was locked by another process for \d+ minutes"):

@@ -17,8 +17,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from lightsweep.sweeper.job import JobResult, JobState
-from lightsweep.sweeper.leases import LOST_AFTER, Lease, Owner, is_alive
-from lightsweep.sweeper.locks import FileLock
+from lightsweep.sweeper.leases import LOST_AFTER, FileLock, Lease, Owner, is_alive
 from lightsweep.sweeper.optuna_private import current, set_attribute, storage_of, take_over
 from lightsweep.sweeper.points import Repeats
 from lightsweep.sweeper.storage import Address, Retry, is_server, turns_at
