@@ -18,7 +18,7 @@ from lightsweep.core import text
 from lightsweep.core.errors import StorageLost
 from lightsweep.core.paths import JOURNAL
 from lightsweep.sweeper import storage as patience
-from lightsweep.sweeper.job import JobResult, JobState, TrialContext, _run
+from lightsweep.sweeper.job import JobResult, JobState, TrialContext, _call
 from lightsweep.sweeper.leases import LOST_AFTER, is_alive
 from lightsweep.sweeper.storage import Address, Retry, RetryingStorage, connect, follow, transient
 from lightsweep.sweeper.trial_queue import TrialQueue
@@ -203,7 +203,7 @@ def test_a_job_that_lost_its_study_is_no_failure() -> None:
     def job(cfg) -> float:
         raise StorageLost("the database could not be used")
 
-    result = _run(job, None, TrialContext(None))
+    result = _call(job, None, TrialContext(None))
     assert result == JobResult(
         JobState.INTERRUPTED, error="the database could not be used", facts={"status": "interrupted"}
     )
