@@ -88,7 +88,7 @@ def test_who_waits_for_an_office_says_so_once(tmp_path: Path, capsys) -> None:
     assert holder.take()
     Timer(1.0, holder.leave).start()
     other.wait()
-    line = "waiting for another sweeper of this study, which has its opening; if it is gone, at most 60 s\n"
+    line = "waiting for another sweeper of this study, which holds the lease 'opening'; if it died, at most 60 s\n"
     assert capsys.readouterr().err == line
     for owner in owners:
         owner.resign(trials_left=False)
@@ -101,8 +101,7 @@ def test_a_sweep_that_waits_for_anothers_trial_says_so_once(open_ledger, capsys)
     Timer(2.0, lambda: one.tell(trial, JobResult(JobState.COMPLETED, 1.0))).start()
     controlled(other).run_trials()
     assert capsys.readouterr().err == (
-        "waiting for trial 0 of another sweeper; as long as it runs, or 60 s after the last sign of a sweeper that is"
-        " gone\n"
+        "waiting for trial 0 of another sweeper; until it ends, or for 60 s if that sweeper died\n"
     )
 
 

@@ -238,7 +238,7 @@ class Controller:
 
     def _tell(self, trial: Trial, outcome: JobResult) -> None:
         if not self.queue.tell(trial, outcome):
-            self.say(f"trial {trial.number}: the result came too late, somebody else has given the trial up; refused")
+            self.say(f"trial {trial.number}: result discarded, another sweeper had already closed it")
             return
         self.next_claim = 0.0
         if outcome.state.is_failure:
@@ -254,9 +254,9 @@ class Controller:
         elif not any(slot.is_inline for slot in self.slots):
             time.sleep(_LOOK_EVERY / 2)
         if self.stop and not self.stop.killed:
-            self.ending.still(f"what runs to end in order, at most {GRACE:.0f} s")
+            self.ending.still(f"running jobs to end in order, at most {GRACE:.0f} s")
         if self.stop.is_overdue():
-            self.say(f"what runs has not ended within {GRACE:.0f} s of the signal: killed, to be run again")
+            self.say(f"running jobs did not end within {GRACE:.0f} s of the signal: killed, to be retried")
             self.stop.kill()
         now = time.monotonic()
         self.look({run.number: now - run.started for run in self.running.values()})
