@@ -161,8 +161,10 @@ def _remove_old(folder: Path) -> None:
 
 @contextmanager
 def renewing(renew: Callable[[], object]) -> Iterator[None]:
-    """Call `renew` every `RENEW_EVERY` seconds, in a thread, while the block runs. Its errors are ignored: the next call
-    may succeed, and if none does the block meets the same error."""
+    """Call `renew` every `RENEW_EVERY` seconds in a thread while the block runs.
+
+    Its errors are ignored: the next call may succeed, and if none does the block meets the same error.
+    """
     end = threading.Event()
 
     def work() -> None:

@@ -80,8 +80,8 @@ class TrialQueue:
         return trial
 
     def close_repeat(self, trial: Trial) -> bool:
-        """Close a trial whose point was tried before, with the value of the earlier trial if it has one; returns whether it
-        was one. Then another trial is to be claimed."""
+        """Close a trial whose point was tried before, with the earlier value if there is one. Returns whether it was a
+        repeat: then another trial is to be claimed."""
         with self._claims:
             earlier = self.repeats.earlier(current(self.study, trial), self.trials())
             if earlier is None:
