@@ -1,4 +1,4 @@
-"""Runs side by side: python src/compare.py RUN RUN ... prints what differs; --html FILE writes a page."""
+"""Compare runs: python src/compare.py RUN RUN ... prints what differs; --html FILE writes a page."""
 
 from lightsweep.app import entry
 
@@ -12,6 +12,7 @@ from lightsweep.app import command
 
 
 def main(typed: Sequence[str] | None = None) -> int:
+    """Find the runs, compare them, print and write the comparison."""
     options = parser().parse_args(typed)
 
     from lightsweep.reports import comparison_views
@@ -27,17 +28,17 @@ def main(typed: Sequence[str] | None = None) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    told = argparse.ArgumentParser(
+    made = argparse.ArgumentParser(
         prog="compare.py",
         description=(
-            "Hold runs against the first: which config keys differ, scores, curves, classes. Runs that differ by their"
+            "Compare runs with the first: which config keys differ, scores, curves, classes. Runs that differ by their"
             " seed alone are one group, and groups are compared by Welch's t-test."
         ),
         epilog="example: python src/compare.py outputs/sweeps/mlp/confirm/best-* outputs/sweeps/mlp/confirm/baseline-*",
     )
-    told.add_argument("runs", nargs="+", metavar="RUN", help=command.RUNS_HELP)
-    told.add_argument("--html", type=Path, metavar="FILE", help="write one page that opens offline in any browser")
-    return told
+    made.add_argument("runs", nargs="+", metavar="RUN", help=command.RUNS_HELP)
+    made.add_argument("--html", type=Path, metavar="FILE", help="write one page that opens offline in any browser")
+    return made
 
 
 if __name__ == "__main__":

@@ -10,10 +10,9 @@ from pathlib import Path
 from lightsweep.app import command
 
 EPILOG = """\
-On a run's own data the scores are those of its result.json, and it is said where they are not, and where the data
+On the data of the run the scores must be those of its result.json; a difference is reported, and so are data that
 changed since. Other data need the same classes, in any order; they get the size, the channels and the normalisation
-that the network was trained with.
-A folder a part is written, RUN/evaluation/test and so on; the run's own records stay as they are.
+of training. Each part gets a folder, RUN/evaluation/test and so on; the records of the run are not changed.
 
   python src/evaluate.py outputs/runs/2026-11-21_10-52-37-957b
   python src/evaluate.py latest --split train val test

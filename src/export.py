@@ -23,7 +23,7 @@ def arguments():
     parser.add_run()
     parser.add_argument("--format", choices=("onnx",), default="onnx", help="the only one so far")
     parser.add_argument(
-        "--output", type=command.new_file, metavar="FILE", help="default: beside the checkpoint, best.onnx"
+        "--output", type=command.new_file, metavar="FILE", help="default: best.onnx next to the checkpoint"
     )
     return parser.parse_args()
 

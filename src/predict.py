@@ -14,8 +14,8 @@ from lightsweep.app import command
 STDOUT = Path("-")
 EPILOG = """\
 A folder is searched with all its subfolders, for the files that training would take; hidden ones are passed over, and
-those that are neither images nor called so are counted at the end. Where a folder's direct subfolders are named as
-classes, the accuracy is told too.
+other files are counted at the end. Where the direct subfolders of a folder are named as classes, the accuracy is
+printed too.
 
 A file that cannot be used is named, and the others go on. The exit code is 1 where a file that was named on the line
 could not be used, or nothing could be classified; bad files inside a folder alone leave it 0.
@@ -29,7 +29,7 @@ could not be used, or nothing could be classified; bad files inside a folder alo
 def arguments():
     parser = command.Parser(__doc__.partition(":")[0] + ".", EPILOG)
     parser.add_run()
-    parser.add_argument("places", metavar="IMAGE|FOLDER", nargs="+", type=Path, help="image files, or folders of them")
+    parser.add_argument("paths", metavar="IMAGE|FOLDER", nargs="+", type=Path, help="image files, or folders of them")
     parser.add_argument(
         "--top", type=command.positive_integer, default=3, metavar="K", help="classes an image (default: 3)"
     )
@@ -87,15 +87,15 @@ def main() -> int:
         if options.json:
             writers.append(JsonWriter(files.enter_context(open_output(options.json))))
         classification = Classification(predictor, seen.class_names, writers, top=top)
-        batches = decode_files(list_files(options.places), to_pixels, batch_size=options.batch_size)
+        batches = decode_files(list_files(options.paths), to_pixels, batch_size=options.batch_size)
         for batch in show_progress(batches):
             classification.take(batch)
-        said = classification.end({"checkpoint": str(weights.checkpoint), "class_names": seen.class_names})
+        summary = classification.end({"checkpoint": str(weights.checkpoint), "class_names": seen.class_names})
     if STDOUT in (options.csv, options.json):
-        print(*said, sep="\n", file=sys.stderr)
+        print(*summary, sep="\n", file=sys.stderr)
     else:
         table.show()
-        print(*said, sep="\n")
+        print(*summary, sep="\n")
     return classification.exit_code
 
 

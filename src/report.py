@@ -14,6 +14,7 @@ from lightsweep.core.paths import CONF, OUTPUTS
 
 
 def main(typed: Sequence[str] | None = None) -> int:
+    """Find the runs, filter and sort them, print and write the tables."""
     options = parser().parse_args(typed)
 
     from lightsweep.reports import columns, filtering, finding, table, table_text
@@ -54,12 +55,12 @@ def main(typed: Sequence[str] | None = None) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    told = argparse.ArgumentParser(
+    made = argparse.ArgumentParser(
         prog="report.py",
         description="Read every result.json below some folders and rank the runs, by validation, never by test scores.",
         epilog="example: python src/report.py outputs/sweeps/mlp --filter 'optimizer=adamw and val/acc>0.5' --top 10",
     )
-    add = told.add_argument
+    add = made.add_argument
     add(
         "paths",
         nargs="*",
@@ -70,7 +71,12 @@ def parser() -> argparse.ArgumentParser:
     )
     add("--sort", metavar="COLUMN", help="order by another column; not by test scores")
     add("--reverse", action="store_true", help="the other way round")
-    add("--top", type=_positive, metavar="N", help="only the first N rows of each table (500 on the terminal)")
+    add(
+        "--top",
+        type=command.positive_integer,
+        metavar="N",
+        help="only the first N rows of each table (500 on the terminal)",
+    )
     add("--filter", metavar="EXPRESSION", help="= != < <= > >= with and, or, not and parentheses")
     add(
         "--group-by",
@@ -91,7 +97,7 @@ def parser() -> argparse.ArgumentParser:
         )
     add("--html", type=Path, metavar="FILE", help="write one page that opens offline in any browser")
     add("--storage", metavar="URL", help="the study's database, where it is not in its folder (with --html)")
-    return told
+    return made
 
 
 class _FileOrStandardOutput(argparse.Action):
@@ -109,7 +115,7 @@ class _FileOrStandardOutput(argparse.Action):
 
 
 class _Paths(argparse.Action):
-    """Positional folders, added to those that an option had swallowed."""
+    """Positional folders, added to those that an option took for its file."""
 
     def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values, option=None) -> None:
         namespace.paths = [*(namespace.paths or []), *values]
@@ -128,7 +134,7 @@ def _wanted(table, options: argparse.Namespace, known: Sequence[str]):
 
 
 def _outputs() -> Path:
-    here = Path("outputs")  # its names are shorter
+    here = Path("outputs")  # a shorter name for it
     return here if here.is_dir() and here.samefile(OUTPUTS) else OUTPUTS
 
 
@@ -139,12 +145,6 @@ def _write(name: str, text: str) -> None:
         sys.stdout.write(text)
     else:
         write_atomic(Path(name), text)
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be an integer >= 1, got {text!r}")
-    return int(text)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from lightsweep.sweeper.application import sweepable
 
 if TYPE_CHECKING:
     from lightsweep.app.jobs import Run
-    from lightsweep.app.validation import RunConfig
+    from lightsweep.app.run_config import RunConfig
 
 resolvers.register()
 
@@ -56,7 +56,7 @@ def train(config: "RunConfig", opened: "Run") -> float:
     from lightsweep.runs import data_record
     from lightsweep.runs.run_folder import LAST_CHECKPOINT
     from lightsweep.training import footprint, trainer
-    from lightsweep.training.tracking import tracking_run
+    from lightsweep.training.loggers import tracking_run
 
     last = opened.folder / "checkpoints" / LAST_CHECKPOINT
     resumed = last.exists()

@@ -14,12 +14,12 @@ from torch.nn import functional as F
 from benchmarks import template
 from benchmarks.common import compose
 from lightsweep.app import steps
-from lightsweep.app.validation import plain_config
+from lightsweep.app.run_config import plain_config
 from lightsweep.config.build import build
 from lightsweep.core.seeds import seed_everything
 from lightsweep.data.module import ImageDataModule
 from lightsweep.runs.metrics import MetricsFile
-from lightsweep.training import tracking, trainer
+from lightsweep.training import loggers, tracking, trainer
 
 BATCH_SIZE = 128
 HIDDEN = (512, 256)
@@ -117,7 +117,7 @@ def time_lightsweep(setting: Setting, data: ImageDataModule) -> float:
     )
     clock = EpochClock(setting.device)
     fitting.callbacks.insert(0, clock)  # type: ignore[attr-defined]  # Lightning sets it without declaring it
-    tracking.Trackers(fitting.loggers).start(tracking.flat_settings(vars(config), []), {})
+    loggers.Trackers(fitting.loggers).start(tracking.flat_settings(vars(config), []), {})
     fitting.fit(steps.build_classifier(config, data), datamodule=data)
     return clock.seconds / setting.epochs
 

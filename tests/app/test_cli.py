@@ -82,7 +82,10 @@ BAD_INPUT: list[tuple[list[str], list[str]]] = [
     (["model.dropout=1.5"], ["model.dropout must be in [0, 1), got 1.5"]),
     (["model.hidden=[]"], ["model.hidden must be a list of integers >= 1", "got []"]),
     (["model.hidden=[256,-1]"], ["model.hidden must be a list of integers >= 1", "got [256, -1]"]),
-    (["model.hidden=[8]", "model.depth=3"], ["model.depth must not be set beside model.hidden", "model.depth=3"]),
+    (
+        ["model.hidden=[8]", "model.depth=3"],
+        ["model.depth must not be set together with model.hidden", "model.depth=3"],
+    ),
     (["model.activation=foo"], ["model.activation must be one of relu, gelu, tanh, silu, leaky_relu, got 'foo'"]),
     (["model.init=foo"], ["model.init must be one of torch, he_normal, ", "got 'foo'"]),
     (["optimizer=foo"], ["optimizer=foo", "adam", "adamw", "rmsprop", "sgd"]),

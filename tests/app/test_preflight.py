@@ -99,7 +99,7 @@ def test_lets_through_what_can_be(check, overrides: list[str]) -> None:
         (["+trainer.val_check_interval=0"], "trainer.val_check_interval must be an integer >= 1, got 0"),
         (["+trainer.val_check_interval=1.5"], "trainer.val_check_interval must be in (0, 1], got 1.5"),
         (["trainer.num_sanity_val_steps=2"], "trainer.num_sanity_val_steps must be 0: the first epoch ends with a val"),
-        (["+trainer.plugins=[]"], "trainer.plugins must be left out, got []: a run has a plugin of its own, which wri"),
+        (["+trainer.plugins=[]"], "trainer.plugins must be left out, got []: a run has its own plugin, which writes"),
         (["+trainer.callbacks=5"], "trainer.callbacks must be left out, got 5: callbacks=NAME chooses the callbacks"),
         (["+trainer.logger=false"], "trainer.logger must be left out, got False: logger=NAME chooses the loggers"),
         (["+trainer.default_root_dir=x"], "trainer.default_root_dir must be left out, got 'x': hydra.run.dir is the "),
@@ -117,12 +117,12 @@ def test_lets_through_what_can_be(check, overrides: list[str]) -> None:
         (["trainer.gradient_clip_val=-1"], "trainer.gradient_clip_val must be >= 0, got -1"),
         (
             ["model.hidden=[8]", "model.width=16"],
-            "model.width must not be set beside model.hidden, which replaces it (model.hidden=null makes room",
+            "model.width must not be set together with model.hidden, which replaces it (model.hidden=null makes room",
         ),
-        (["model={hidden:[8],width:16}"], "model.width must not be set beside model.hidden"),
-        (["model.hidden=[8]", "model.depth=2"], "model.depth must not be set beside model.hidden"),
-        (["model.taper=0.5", "model.hidden=[8]"], "model.taper must not be set beside model.hidden"),
-        (["model.hidden=[8]", "++model.depth=2"], "model.depth must not be set beside model.hidden"),
+        (["model={hidden:[8],width:16}"], "model.width must not be set together with model.hidden"),
+        (["model.hidden=[8]", "model.depth=2"], "model.depth must not be set together with model.hidden"),
+        (["model.taper=0.5", "model.hidden=[8]"], "model.taper must not be set together with model.hidden"),
+        (["model.hidden=[8]", "++model.depth=2"], "model.depth must not be set together with model.hidden"),
     ],
 )
 def test_refuses_what_cannot_be(check, overrides: list[str], message: str) -> None:

@@ -3,7 +3,7 @@
 import pytest
 from omegaconf import OmegaConf
 
-from lightsweep.config import processes
+from lightsweep.app import jobs
 from lightsweep.core.errors import ConfigError
 
 PLAIN = {"devices": 1, "accelerator": "auto", "strategy": "auto"}
@@ -26,8 +26,8 @@ PLAIN = {"devices": 1, "accelerator": "auto", "strategy": "auto"}
 )
 def test_one_process(trainer: dict, gpus: int) -> None:
     node = OmegaConf.create({**PLAIN, **trainer})
-    processes.check_single(node, lambda: gpus)
-    assert processes.is_single(node, lambda: gpus)
+    jobs.check_one_process(node, lambda: gpus)
+    assert jobs.trains_in_one_process(node, lambda: gpus)
 
 
 @pytest.mark.parametrize(
@@ -46,4 +46,4 @@ def test_one_process(trainer: dict, gpus: int) -> None:
 )
 def test_several(trainer: dict, line: str) -> None:
     with pytest.raises(ConfigError, match=line):
-        processes.check_single(OmegaConf.create({**PLAIN, **trainer}), lambda: 4)
+        jobs.check_one_process(OmegaConf.create({**PLAIN, **trainer}), lambda: 4)

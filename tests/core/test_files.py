@@ -61,7 +61,7 @@ with files.{how}(Path({path!r})) as temporary:
 """
 
 
-@pytest.mark.parametrize(("how", "name"), [("replacing", "deep/file"), ("becoming", "folder")])
+@pytest.mark.parametrize(("how", "name"), [("replace_atomically", "deep/file"), ("create_folder_atomically", "folder")])
 def test_what_a_killed_writer_left_is_swept_and_a_living_ones_is_not(tmp_path: Path, how: str, name: str) -> None:
     (tmp_path / "deep").mkdir()
     code = KILLED.format(how=how, path=str(tmp_path / name))

@@ -40,7 +40,17 @@ def test_of_the_machine_with_its_swap(system) -> None:
     assert memory.available(system(MEMINFO)) == 9 * GIB
 
 
-def test_where_nobody_can_say_there_is_no_end_of_it(tmp_path: Path) -> None:
+def test_without_proc_it_is_what_the_machine_has(tmp_path: Path) -> None:
+    """As on macOS."""
+    installed = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    assert memory.available(tmp_path) == installed
+
+
+def test_it_is_unlimited_where_the_system_does_not_say(tmp_path: Path, monkeypatch) -> None:
+    def unknown(name: str) -> int:
+        raise ValueError(name)
+
+    monkeypatch.setattr(os, "sysconf", unknown)
     assert memory.available(tmp_path) == math.inf
 
 

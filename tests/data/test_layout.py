@@ -76,6 +76,7 @@ def test_a_class_may_be_called_as_a_part(tmp_path: Path, classes: Sequence[str])
         ["cat/images/1.png", "dog/images/1.png"],  # as Tiny ImageNet
         ["cat/2023/1.png", "cat/2024/1.png", "dog/2024/1.png"],
         ["cat/a/1.png", "cat/b/2.png", "dog/1.png"],
+        ["cat/1.png", "dog/train/1.png", "dog/val/1.png"],
     ],
 )
 def test_folders_below_a_class_may_be_as_they_are(tmp_path: Path, files: list[str]) -> None:

@@ -128,7 +128,7 @@ def test_without_test_images_there_is_no_test_to_score(digits, caplog) -> None:
         (["data.val_fraction=0.9999", "data.split=first"], "data.val_fraction must leave at least one of"),
         (["data.val_fraction=0.9999"], "data.val_fraction must leave at least one of"),
         (["data.seed=-1"], "data.seed must be an integer >= 0, got -1"),
-        (["data.augment=null"], "data.augment must have keys of its own, got None"),
+        (["data.augment=null"], "data.augment must be a mapping, got None"),
         (["data.split=last"], "data.split must be one of first, random, stratified, got 'last'"),
         (["data.split_seed=-1"], "data.split_seed must be an integer in [0, 4294967295], got -1"),
         (["data.normalize=foo"], "data.normalize must be one of symmetric, channel, feature, got 'foo'"),

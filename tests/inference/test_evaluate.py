@@ -139,7 +139,7 @@ def test_a_checkpoint_by_itself_needs_data_and_takes_the_defaults(finished, tmp_
     shutil.copy(finished.folder / "checkpoints" / "best.ckpt", alone)
     refused = evaluated(alone)
     assert refused.code == 1
-    assert refused.err.splitlines()[-1].startswith(f"{alone} lies in no run's folder, which would say what data")
+    assert refused.err.splitlines()[-1].startswith(f"{alone} is in no run's folder, which would name the data")
 
     assert evaluated(alone, *OTHER, "--output", tmp_path / "out").code == 0
     assert evaluation(tmp_path / "out")["acc"] == finished.result["test/acc"]

@@ -8,7 +8,7 @@ REFUSED = {
     "model.dropout=1.5": "model.dropout must be in [0, 1), got 1.5",
     "model.hidden=[]": "model.hidden must be a list of integers >= 1, at least one, got []",
     "model.hidden=[256,-1]": "model.hidden must be a list of integers >= 1, at least one, got [256, -1]",
-    "model.hidden=[64] model.width=32": "model.width must not be set beside model.hidden",
+    "model.hidden=[64] model.width=32": "model.width must not be set together with model.hidden",
     "model.activation=foo": "model.activation must be one of relu, gelu, tanh, silu, leaky_relu, got 'foo'",
     "model.init=foo": "model.init must be one of torch, he_normal, ",
     "optimizer=foo": "optimizer=foo: there is no such choice; there is adam, adam_keras, adamw, ",

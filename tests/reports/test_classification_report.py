@@ -57,7 +57,7 @@ def test_a_class_that_is_never_predicted_has_no_precision_but_counts() -> None:
 
 def test_one_class_alone_has_no_roc_auc() -> None:
     report = measure_report("test", np.zeros(9, int), PROBABILITIES[:9], NAMES)
-    assert report.notes[-1] == "no ROC AUC, for there are no images of other classes: cat"
+    assert report.notes[-1] == "no ROC AUC, as there are no images of other classes: cat"
 
 
 def test_outputs_that_are_no_numbers_are_no_crash() -> None:

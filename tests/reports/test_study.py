@@ -77,7 +77,7 @@ def test_an_sqlite_file_of_the_records_is_read_only(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("postgresql://user:secret@elsewhere/db", "the study lies in a database: name it, --storage"),
+        ("postgresql://user:secret@elsewhere/db", "the study is in a database: name it, --storage"),
         ("sqlite:////nowhere/x.db", "the study's database /nowhere/x.db is not there"),
     ],
 )

@@ -128,7 +128,7 @@ HYDRA: dict[str, tuple[dict[str, Any], str]] = {
     "a logger that is none": ({"job_logging": {"root": "x"}}, "cannot be used: Unable to configure root logger"),
     "a number for a name": ({"verbose": 5}, "hydra.verbose cannot be used"),
     "a list of no names": ({"verbose": [5]}, "hydra.verbose cannot be used"),
-    "a node from elsewhere": ({"job_logging": "${hydra.hydra_logging}"}, "hydra.job_logging must have keys of its own"),
+    "a node from elsewhere": ({"job_logging": "${hydra.hydra_logging}"}, "hydra.job_logging must be a mapping"),
     "a part from elsewhere": (
         {"job_logging": {"handlers": "${hydra.hydra_logging.handlers}"}},
         "hydra.job_logging.handlers must have keys",

@@ -10,7 +10,7 @@ import pytest
 from digits_runs import trained
 from lightsweep.core.errors import ConfigError, Diverged
 from lightsweep.runs import run_folder
-from lightsweep.training import loggers, tracking
+from lightsweep.training import loggers
 
 SHORT = ("trainer.max_epochs=1", "callbacks=[figures,histograms]", "callbacks.figures.samples=1")
 
@@ -67,7 +67,7 @@ def test_a_resumed_run_goes_on_in_its_run_of_mlflow(tmp_path: Path, store) -> No
 )
 def test_mlflow_knows_how_a_run_ended(tmp_path: Path, store, compose, error: type, status: str, tag: str) -> None:
     logger = loggers.mlflow_logger(store=store.path, experiment=tag, name="x", run_dir=f"{tmp_path}/x")
-    with pytest.raises(error), tracking.tracking_run([logger], compose(), []):
+    with pytest.raises(error), loggers.tracking_run([logger], compose(), []):
         raise error
     (run,) = store.runs(tag)
     assert (run.info.status, run.data.tags["status"]) == (status, tag)

@@ -1,4 +1,4 @@
-"""What the scripts share: the command line, errors as one line, and a config checked before anything is built.
+"""What the scripts in src/ are made of: the command line, the start and the end of a process, and the steps of a run.
 
-May import every other package.
+Takes what was typed and Hydra's configs; gives the other packages plain values and objects. May import all of them.
 """

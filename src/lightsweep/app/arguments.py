@@ -30,7 +30,7 @@ def read_command_line(arguments: list[str]) -> list[str]:
 
 
 def _share_search_path() -> None:
-    """What this process starts elsewhere, a launcher's jobs, finds the modules that this one finds."""
+    """Let the jobs of a launcher find the modules that this process finds."""
     folders = [*search_path(), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(folders))
     os.environ["PYTHONSAFEPATH"] = "1"  # and none of the working directory, which may be somebody else's
@@ -53,7 +53,7 @@ def prepare_arguments(arguments: list[str]) -> list[str]:
         raise ConfigError("lr_find=true tests one setting, it cannot be swept (drop -m and sweep=)")
     if resumed in (None, "null"):
         _refuse_to_run_over(arguments)
-        # A sweep file cannot say by itself that it is a sweep: Hydra wants that before it composes.
+        # A sweep file cannot set the mode itself: Hydra wants it before it composes.
         return arguments if multirun or sweep in (None, "null") else [*arguments, "hydra.mode=MULTIRUN"]
     if multirun or sweep not in (None, "null"):
         raise ConfigError("resume goes on with one run, it cannot be swept (drop -m)")
@@ -65,8 +65,8 @@ def prepare_arguments(arguments: list[str]) -> list[str]:
 
 
 def _with_force_add(argument: str, own: DictConfig) -> str:
-    """An argument as Hydra takes it although it composes the defaults, which may lack a key that the run's own config
-    has: ``scheduler.patience=5`` of a run with ``scheduler=plateau``."""
+    """An argument with ``++`` where the run's own config has its key: Hydra composes the defaults, which may lack it:
+    ``scheduler.patience=5`` of a run with ``scheduler=plateau``."""
     key, is_value, _ = argument.partition("=")
     is_group = (run_folder.ROOT / "conf" / key).is_dir()
     of_the_run = key != saved_config.OVERRIDES and saved_config.has_key(own, key)
@@ -83,7 +83,7 @@ def _key(argument: str) -> str:
 
 
 def _refuse_no_choice(arguments: list[str]) -> None:
-    """GROUP=null, for which Hydra has an error without a name."""
+    """Refuse GROUP=null: Hydra's error does not name the group."""
     for argument in arguments:
         group, _, choice = argument.partition("=")
         folder = run_folder.ROOT / "conf" / group
@@ -94,20 +94,20 @@ def _refuse_no_choice(arguments: list[str]) -> None:
             )
 
 
-def _check_folders(said: typed.Typed) -> None:
-    """Hydra writes into the folder that is typed before a run or a grid begins, and it may be somebody else's."""
+def _check_folders(given: typed.Typed) -> None:
+    """Hydra writes into a typed folder, perhaps somebody else's, before a run or a grid begins."""
     for key in ("hydra.run.dir", "hydra.sweep.dir"):
-        for value in said.values.get(key, ()):
+        for value in given.values.get(key, ()):
             if isinstance(value, str) and "${" not in value:
                 paths.check_links(Path(value), within=Path(value))
-    for value in said.values.get("hydra.sweep.dir", ()):
-        ours = {"sweep", "hydra/sweeper"} & said.values.keys()  # whose jobs have folders that nobody could foresee
+    for value in given.values.get("hydra.sweep.dir", ()):
+        ours = {"sweep", "hydra/sweeper"} & given.values.keys()  # whose jobs have unpredictable folders
         if not ours and (Path(str(value)) / ".submitit").exists():
             raise ConfigError(f"hydra.sweep.dir: {value} holds jobs of submitit, which could run: take a new folder")
 
 
 def _refuse_rerun(arguments: list[str]) -> None:
-    """Hydra's own rerun of a folder takes what that folder says was typed for what is typed now."""
+    """Hydra's rerun of a folder would treat what was typed then as typed now."""
     if any(argument.startswith("--e") for argument in arguments):  # the parser takes abbreviations
         raise ConfigError("--experimental-rerun is not supported: resume=FOLDER goes on with a run")
 

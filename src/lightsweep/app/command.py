@@ -1,7 +1,4 @@
-"""Around a command with options of its own: what goes wrong as one line, with an exit code.
-
-Imported before the command line is parsed, so it imports neither torch nor Lightning.
-"""
+"""The command line of a script that has options instead of overrides. It imports neither torch nor Lightning."""
 
 import argparse
 import sys
@@ -18,7 +15,7 @@ RUNS_HELP = "a folder with a run or several, a run's or a sweep's name in output
 
 
 class Parser(argparse.ArgumentParser):
-    """Says what is wrong with the arguments in one line, with exit code 2; no abbreviated options."""
+    """A parser without abbreviated options; an error is one line, with exit code 2."""
 
     def __init__(self, description: str, epilog: str = "") -> None:
         super().__init__(
@@ -32,7 +29,7 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message} (--help shows the options)\n")
 
     def add_run(self) -> None:
-        """The arguments that say which weights are used, and where."""
+        """Add the arguments that choose the weights."""
         self.add_argument("run", metavar="RUN", help=RUN_HELP)
         self.add_argument(
             "--checkpoint", choices=("best", "last"), help="which of a run's (default: the one that training scored)"

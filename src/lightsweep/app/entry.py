@@ -30,7 +30,7 @@ def begin(module: str) -> None:
 def launch_app(main: Callable[[], Any]) -> None:
     """Run a function decorated by ``hydra.main`` on ``sys.argv``; exit with one clear line where it fails.
 
-    ``HYDRA_FULL_ERROR=1`` shows the whole trace instead.
+    ``HYDRA_FULL_ERROR=1`` shows the full trace instead.
     """
     from lightsweep.app import arguments
     from lightsweep.runs.run_folder import is_follower
@@ -58,7 +58,7 @@ def launch_app(main: Callable[[], Any]) -> None:
 def launch_command(main: Callable[[], int]) -> None:
     """Run a command's function and exit with the code that it returns; 1 and one clear line where it fails.
 
-    ``HYDRA_FULL_ERROR=1`` shows the whole trace instead, as for train.py.
+    ``HYDRA_FULL_ERROR=1`` shows the full trace instead, as for train.py.
     """
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # a terminal without UTF-8
@@ -100,7 +100,7 @@ def _print_error_of_app(error: Exception) -> int:
 
 
 def _print_line(line: str) -> None:
-    print(printable(secrets.redact(line)), file=sys.stderr)  # it may quote a name that no terminal should obey
+    print(printable(secrets.redact(line)), file=sys.stderr)  # it may quote control characters
 
 
 def _describe(error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""Around one job of train.py: its folder, its errors, and what the process has to do with it."""
+"""A job of train.py, which is one run: its folder and config, its errors, and the processes that it trains in."""
 
 import os
 import platform
@@ -12,16 +12,19 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, ListConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from lightsweep.config import processes
 from lightsweep.config.messages import describe_error
 from lightsweep.core import secrets, signals
+from lightsweep.core.checks import require
 from lightsweep.core.errors import ConfigError, DataChanged, Interrupted, SweepRefused
 from lightsweep.core.text import printable
 from lightsweep.runs import folder_hooks, run_folder, saved_config
 from lightsweep.sweeper.job import current_trial
+
+_ONE_PROCESS = ("auto", "single_device", "single_xla", "single_tpu")  # of Lightning's strategies
+_ALL = ("auto", "-1")
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,7 @@ class Run:
     Args:
         kind: run, job (of a grid), trial, seed or confirmation.
         overrides: what was typed or searched, ``key=value`` each.
-        options: what was typed beside the overrides.
+        options: other options that were typed, ``--config-dir`` and ``--config-name``.
         save_changes: writes what a resumed run was given into its own config; of any other run it does nothing.
     """
 
@@ -56,7 +59,6 @@ def open_run(cfg: DictConfig) -> Iterator[tuple[DictConfig, Run]]:
     with signals.as_exceptions(), _job(folder, fresh=not resumed and kind in ("run", "job")), signals.restoring():
         if resumed:
             own = saved_config.read_config(folder)
-            saved_config.add_missing_keys(own, cfg)
             cfg = saved_config.with_overrides(own, cfg, overrides, set(hydra_cfg.runtime.choices))
             overrides = list(cfg.overrides)
         if str(cfg.run_dir) != str(folder):  # other paths follow from it
@@ -129,10 +131,49 @@ def belongs_to_other_sweeper() -> bool:
 
 
 def is_left_to_first_process(cfg: DictConfig) -> bool:
-    """Does this process have no part in a job? Of a grid whose jobs train in several processes, each process runs the
-    whole command; a job in between that trains in one process is the first one's."""
+    """Whether another process runs this job. With distributed training each process runs all jobs of a grid; one that
+    trains in a single process belongs to the first."""
     if not run_folder.is_follower() or HydraConfig.get().mode != RunMode.MULTIRUN:
         return False
     from torch.cuda import device_count
 
-    return processes.is_single(cfg.trainer, device_count)
+    return trains_in_one_process(cfg.trainer, device_count)
+
+
+def check_one_process(trainer: DictConfig, gpus: Callable[[], int]) -> None:
+    """Check that a trial trains in one process. Lightning starts a further one as the command that was typed, which
+    would be another sweep.
+
+    Args:
+        trainer: the config's node.
+        gpus: counts what ``devices=auto`` would take where it is no CPU.
+
+    Raises:
+        ConfigError: it would start further processes.
+    """
+    nodes, strategy = trainer.get("num_nodes", 1), trainer.strategy
+    require(nodes == 1, "trainer.num_nodes", "be 1 in a sweep, where each trial trains in one process", nodes)
+    alone = str(strategy).lower() in _ONE_PROCESS
+    require(alone, "trainer.strategy", "be auto in a sweep, where each trial trains in one process", strategy)
+    single = _devices(trainer, gpus) <= 1
+    rule = "be one device in a sweep, where each trial trains in one process"
+    require(single, "trainer.devices", rule, trainer.devices)
+
+
+def trains_in_one_process(trainer: DictConfig, gpus: Callable[[], int]) -> bool:
+    """Whether a run with this trainer trains in one process, as far as its number of devices and nodes says."""
+    return trainer.get("num_nodes", 1) == 1 and _devices(trainer, gpus) <= 1
+
+
+def _devices(trainer: DictConfig, gpus: Callable[[], int]) -> int:
+    """How many devices, as Lightning reads it: a number, a list of names, or all there are. A value that it will not
+    understand counts as one: it is refused by its own name."""
+    devices = trainer.devices
+    if isinstance(devices, ListConfig | list | tuple):
+        return len(devices)
+    text = str(devices).strip()
+    if text in _ALL:
+        return 1 if trainer.accelerator in ("cpu", "mps") else gpus()
+    if "," in text:
+        return len([name for name in text.split(",") if name.strip()])
+    return int(text) if text.isdecimal() else 1

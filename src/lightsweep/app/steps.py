@@ -9,7 +9,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback, LambdaCallback
 
 from lightsweep.app.jobs import Run
-from lightsweep.app.validation import RunConfig
+from lightsweep.app.run_config import RunConfig
 from lightsweep.config.build import build
 from lightsweep.core.seeds import seed_everything
 from lightsweep.data import user_data
@@ -26,8 +26,8 @@ from lightsweep.training.callbacks import PruningCallback
 from lightsweep.training.checkpoints import Description
 from lightsweep.training.classifier import Classifier
 from lightsweep.training.display import StartSummary
+from lightsweep.training.loggers import Trackers
 from lightsweep.training.scoring import Objective, Score
-from lightsweep.training.tracking import Trackers
 
 
 def new_record(config: RunConfig, opened: Run) -> ResultWriter:

@@ -28,22 +28,9 @@ _LISTS = ("Sequence", "list", "List", "tuple", "Tuple", "Iterable", "Collection"
 # What must be the same in all trials of a study: their values are compared with each other.
 _MEASURED = ("monitor", "test", "lr_find")  # what a trial's value measures
 _IMAGES = (  # which images it is measured on
-    "data_dir",
-    "data._target_",
-    "data.data_dir",
-    "data.root",
-    "data.val_fraction",
-    "data.test_fraction",
-    "data.split",
-    "data.split_seed",
-    "data.limit",
-    "data.on_bad_file",
-    "data.classes",
-    "data.shape",
-    "data.train_images",
-    "data.test_images",
-    "data.data_seed",
-    "trainer.limit_val_batches",
+    *("data_dir", "data._target_", "data.data_dir", "data.root", "data.val_fraction", "data.test_fraction"),
+    *("data.split", "data.split_seed", "data.limit", "data.on_bad_file", "data.classes", "data.shape"),
+    *("data.train_images", "data.test_images", "data.data_seed", "trainer.limit_val_batches"),
 )
 _TRAINING_IMAGES = "data.max_per_class"  # which images are trained on; it may be searched
 _OBJECTIVE = "val/objective"
@@ -219,9 +206,9 @@ def _check_trainers(plan: "Plan", in_this_process: bool) -> None:
 
 
 def _check_one_process(config: DictConfig, in_this_process: bool) -> None:
-    from lightsweep.config import processes
+    from lightsweep.app import jobs
 
-    processes.check_single(config.trainer, lambda: _gpus_of_job(in_this_process))
+    jobs.check_one_process(config.trainer, lambda: _gpus_of_job(in_this_process))
 
 
 def _gpus_of_job(in_this_process: bool) -> int:

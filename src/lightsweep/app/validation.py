@@ -1,10 +1,9 @@
-"""What can be seen to be wrong with a config before anything is built from it."""
+"""The one place where a run's config is checked, before anything is built from it."""
 
 import os
 import re
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
 from datetime import timedelta
 from importlib.util import find_spec
 from typing import Any
@@ -14,14 +13,14 @@ from omegaconf import DictConfig, OmegaConf
 
 from lightsweep.app import jobs
 from lightsweep.app.jobs import Run
-from lightsweep.config import allowlist, build, permissions, processes
+from lightsweep.app.run_config import RunConfig, plain_config
+from lightsweep.config import allowlist, build, permissions
 from lightsweep.core import checks, memory
 from lightsweep.core.errors import ConfigError, SweepRefused
 from lightsweep.data import folders
-from lightsweep.runs import run_folder, saved_config
-from lightsweep.runs.metrics import Monitor, check_monitor
+from lightsweep.runs import run_folder
+from lightsweep.runs.metrics import check_monitor
 from lightsweep.sweeper.job import current_trial
-from lightsweep.training.rate_range import Range
 
 _NODES = (
     "monitor",
@@ -41,7 +40,6 @@ _KEYS = {
     "loss": ("label_smoothing", "l2", "l2_head"),
     "lr_find_range": ("low", "high", "steps"),
 }
-_NOT_SAVED = {"overrides", "run_dir", "resume"}  # in result.json
 _IMAGE_FOLDER = "lightsweep.data.image_folder.ImageFolderDataModule"
 # More than any one machine has cores; a process starts so many in a second. 100,000 crash it.
 _MOST_THREADS = 1024
@@ -49,52 +47,22 @@ _MOST_THREADS = 1024
 _NOT_THE_TRAINERS = {
     "logger": "logger=NAME chooses the loggers",
     "callbacks": "callbacks=NAME chooses the callbacks",
-    "plugins": "a run has a plugin of its own, which writes checkpoints in one step",
+    "plugins": "a run has its own plugin, which writes checkpoints atomically",
     "default_root_dir": "hydra.run.dir is the folder of a run",
     "use_distributed_sampler": "the loader deals the images out to the processes",
     "enable_checkpointing": "callbacks=checkpoint keeps the best weights, and the last ones are always kept",
     "barebones": "callbacks=none logger=none is the least that a run can have",
     "model_registry": "checkpoints are kept in the folder of the run",
-    "limit_test_batches": "a part is always scored whole; test=false leaves the test part out",
+    "limit_test_batches": "all images of a part are scored; test=false leaves the test part out",
     "limit_predict_batches": "src/predict.py predicts",
     "overfit_batches": "data.limit=N trains on the first N images; the batches of an epoch are drawn anew each time",
     "fast_dev_run": "trainer=debug is for a quick look",  # it would score weights that were never saved
 }
+# Each step is a row of lr_find.csv: fewer are not enough for a curve, more tell nothing further.
+_RANGE_STEPS = "[20, 100000]"
 # One of these says to a process which of several machines it is on: Slurm, torchrun, LSF, MPI, or a person.
 _CLUSTER = ("SLURM_NTASKS", "TORCHELASTIC_RUN_ID", "LSB_JOBID", "OMPI_COMM_WORLD_SIZE", "GROUP_RANK", "NODE_RANK")
 _INSTEAD_OF_HIDDEN = ("model.width", "model.depth", "model.taper")
-
-
-@dataclass(frozen=True)
-class RunConfig:
-    """A checked config as plain values: the keys of conf/train.yaml that a run uses, each node a dict.
-
-    Args:
-        saved: the whole config as result.json has it.
-    """
-
-    name: str | None
-    seed: int
-    monitor: Monitor
-    data: dict[str, Any]
-    model: dict[str, Any]
-    optimizer: dict[str, Any]
-    scheduler: dict[str, Any]
-    loss: dict[str, Any]
-    callbacks: dict[str, Any]
-    logger: dict[str, Any]
-    trainer: dict[str, Any]
-    lr_find_range: dict[str, Any]
-    lr_find: bool
-    score_with: str
-    test: bool
-    report: bool
-    compile: bool
-    decay_all: bool
-    allow_changed_data: bool
-    init_from: str | None
-    threads: int | None
-    saved: dict[str, Any]
 
 
 def validate(cfg: DictConfig, opened: Run) -> RunConfig:
@@ -112,25 +80,13 @@ def validate(cfg: DictConfig, opened: Run) -> RunConfig:
     )
     check_config(cfg, opened.overrides)
     if current_trial().job:
-        processes.check_single(cfg.trainer, _count_gpus)
+        jobs.check_one_process(cfg.trainer, _count_gpus)
     elif jobs.belongs_to_other_sweeper():
         try:
-            processes.check_single(cfg.trainer, _count_gpus)
+            jobs.check_one_process(cfg.trainer, _count_gpus)
         except ConfigError as error:
             raise SweepRefused(str(error)) from error
     return plain_config(cfg)
-
-
-def plain_config(cfg: DictConfig) -> RunConfig:
-    """A config as plain values, unchecked."""
-    values = {field.name: _plain(cfg[field.name]) for field in fields(RunConfig) if field.name != "saved"}
-    own = _plain(saved_config.own_config(cfg))
-    saved = {key: value for key, value in own.items() if key not in _NOT_SAVED}
-    return RunConfig(**{**values, "monitor": Monitor(**values["monitor"]), "saved": saved})
-
-
-def _plain(value: Any) -> Any:
-    return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
 
 
 def _count_gpus() -> int:
@@ -140,7 +96,7 @@ def _count_gpus() -> int:
 
 
 def check_config(cfg: DictConfig, overrides: list[str]) -> None:
-    """Check the root's keys and the trainer's; what is built from the config checks its own.
+    """Check the keys at the root and those of the trainer; each object checks its own arguments.
 
     Args:
         overrides: what was typed, ``key=value`` each.
@@ -153,7 +109,7 @@ def check_config(cfg: DictConfig, overrides: list[str]) -> None:
     _check_own_code(permissions.find_targets(written))
     for key in _NODES:
         if not isinstance(cfg.get(key), DictConfig):
-            raise ConfigError(f"{key} must have keys of its own, got {cfg.get(key)!r}")
+            raise ConfigError(f"{key} must be a mapping, got {cfg.get(key)!r}")
     for key, names in _KEYS.items():
         for name in cfg[key]:
             checks.require(name in names, f"{key}.{name}", f"be one of {', '.join(names)}", cfg[key][name])
@@ -183,7 +139,7 @@ def check_config(cfg: DictConfig, overrides: list[str]) -> None:
 
 
 def _check_own_code(names: Iterable[str]) -> None:
-    """See that the modules of what the user trusts are there, before the libraries take their seconds."""
+    """See that the user's modules can be found, before the imports that take seconds."""
     for name in names:
         package = name.partition(".")[0]
         if allowlist.is_trusted(name) and package not in sys.modules and find_spec(package) is None:
@@ -191,7 +147,10 @@ def _check_own_code(names: Iterable[str]) -> None:
 
 
 def _check_range(node: DictConfig) -> None:
-    Range(node.low, node.high, node.steps).check()
+    checks.number("lr_find_range.low", node.low, "(0, inf)")
+    checks.number("lr_find_range.high", node.high, "(0, inf)")
+    checks.require(node.high > node.low, "lr_find_range.high", f"be above low, {node.low}", node.high)
+    checks.integer("lr_find_range.steps", node.steps, _RANGE_STEPS)
 
 
 def _check_monitors(cfg: DictConfig) -> None:
@@ -200,7 +159,7 @@ def _check_monitors(cfg: DictConfig) -> None:
         for name, node in cfg[group].items():
             if not isinstance(node, DictConfig):
                 key = f"{group}.{name}"
-                raise ConfigError(f"{key} must have keys of its own ('~{key}' removes it), got {node!r}")
+                raise ConfigError(f"{key} must be a mapping ('~{key}' removes it), got {node!r}")
     watching = {f"callbacks.{name}": node for name, node in cfg.callbacks.items()} | {"scheduler": cfg.scheduler}
     for key, node in watching.items():
         if "monitor" in node and "mode" in node:
@@ -240,7 +199,7 @@ def _check_trainer(node: DictConfig) -> None:
 
 
 def _check_length(node: DictConfig) -> None:
-    """How long a run trains: an epoch, a step or a moment at least, or there is nothing to score."""
+    """A run must train an epoch, a step or some time, or there is nothing to score."""
     if node.max_epochs != -1:
         checks.integer("trainer.max_epochs", node.max_epochs, "[1, inf)")
     if node.get("max_steps", -1) != -1:
@@ -285,16 +244,16 @@ def _check_limit(key: str, limit: float | None) -> None:
 
 
 def _check_shape(model: DictConfig, overrides: list[str]) -> None:
-    """A list of widths replaces three other keys: setting one of those beside it would do nothing, silently."""
+    """A list of widths replaces three other keys: to set one of those too would have no effect, silently."""
     if model.get("hidden") is None:
         return
     for override in overrides:
         key = override.partition("=")[0].lstrip("+~")
         keys = [f"model.{name}" for name in _keys(override)] if key == "model" and "{" in override else [key]
-        for beside in keys:
-            if beside in _INSTEAD_OF_HIDDEN:
+        for name in keys:
+            if name in _INSTEAD_OF_HIDDEN:
                 raise ConfigError(
-                    f"{beside} must not be set beside model.hidden, which replaces it"
+                    f"{name} must not be set together with model.hidden, which replaces it"
                     f" (model.hidden=null makes room for it), got {override}"
                 )
 

@@ -1,4 +1,4 @@
-"""Hydra's configs: what they may call, which keys exist, what was mistyped, and the objects that are built from them.
+"""Hydra's configs: the allowlist, checks of keys and of the command line, and the objects that are built from a config.
 
-Takes what was typed and what config files hold; gives composed configs and objects. Imports `core`.
+Takes command lines and config files; gives checked configs, objects, and errors as one line. Imports `core`.
 """

@@ -1,16 +1,16 @@
-"""The one table of what a config may call: a slot of the config -> the exact dotted names that may stand there.
+"""What a config may call: for each node of the config the exact dotted names that its ``_target_`` may have.
 
 There are no wildcards: ``torch.nn.*`` would admit functions that import files, and methods of classes. A name is
-compared as the config writes it, before anything is imported; then the named object must be a class of the slot's base,
-or the listed function itself (`lightsweep.config.build`). All arguments are keywords.
+compared as the config has it, before anything is imported; then the object must be a subclass of the node's base, or
+the listed function itself (`lightsweep.config.build`). All arguments are keywords.
 
-A person who trusts code of their own says so in the environment, ``LIGHTSWEEP_TRUST=mypackage.*,other.Net``, which is
-read here, before Hydra starts: no config and no override can grant trust. Such names may stand in every slot, be
-functions, and hold trusted names below them.
+Users who trust code of their own say so in the environment, ``LIGHTSWEEP_TRUST=mypackage.*,other.Net``. It is read
+here, before Hydra starts: no config and no override can grant trust. Trusted names are allowed in every node, may be
+functions, and may have trusted names below them.
 
 Left out on purpose: Lightning's LambdaCallback, OnExceptionCheckpoint, SpikeDetection, BatchSizeFinder,
-LearningRateFinder, ThroughputMonitor and ModelPruning, which call what they are given or write where they are told; its
-Comet, MLFlow, Neptune and W&B loggers, which connect; Ray's launchers that start machines.
+LearningRateFinder, ThroughputMonitor and ModelPruning, which call their arguments or write to any path; its
+Comet, MLFlow, Neptune and W&B loggers, which connect to servers; Ray's launchers that start machines.
 """
 
 import os
@@ -24,11 +24,11 @@ _ENTRY = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*(\.\*)?")
 
 @dataclass(frozen=True)
 class AllowedNode:
-    """What may stand at a key of the config.
+    """What a node of the config may name.
 
     Args:
         base: dotted name of the class that all of `classes` are or derive from.
-        partial: ``_partial_`` may stand beside ``_target_``.
+        partial: the node may have ``_partial_``.
     """
 
     base: str
@@ -134,11 +134,11 @@ NODES: Mapping[str, AllowedNode] = {
 
 @dataclass(frozen=True)
 class PathArguments:
-    """Arguments of a target that together name one file or folder, which lies in the run's folder unless it is typed.
+    """Arguments of a target that together are one path, which must be in the run's folder unless it is typed.
 
     Args:
         parts: each below the one before it: ``save_dir/name/version``. The first is relative to the working directory.
-        own: the only place where it may lie unless it is typed, our own default, below the outputs' folder. A database
+        own: the only other path that is allowed without typing, our default, below the outputs' folder. A database
             in the run's folder would be somebody else's.
     """
 
@@ -157,7 +157,7 @@ PATHS: Mapping[str, tuple[PathArguments, ...]] = {
     "lightsweep.training.loggers.wandb_logger": (PathArguments(("run_dir",)),),
 }
 
-# Arguments by which a run would send something away: their only value unless it is typed.
+# Arguments by which a run would send data elsewhere, with the only value that is allowed without typing.
 FIXED: Mapping[str, Mapping[str, object]] = {
     "lightsweep.training.loggers.wandb_logger": {"offline": True},
 }
@@ -165,12 +165,12 @@ FIXED: Mapping[str, Mapping[str, object]] = {
 # The names of all these arguments.
 GUARDED = frozenset(
     (
-        *(argument for places in PATHS.values() for place in places for argument in place.parts),
+        *(argument for paths in PATHS.values() for path in paths for argument in path.parts),
         *(argument for fixed in FIXED.values() for argument in fixed),
     )
 )
 
-# What hands all further arguments on to another library may be given these and no others.
+# Targets that pass further arguments on to another library may be given these only.
 ARGUMENTS: Mapping[str, frozenset[str]] = {
     "pytorch_lightning.loggers.TensorBoardLogger": frozenset(
         (
@@ -182,26 +182,26 @@ ARGUMENTS: Mapping[str, frozenset[str]] = {
 
 
 def find_node(path: Sequence[str]) -> AllowedNode | None:
-    """The slot at a place in the config, ``("callbacks", "checkpoint")``; None where no object stands. A key that holds
-    a dot itself, as only a hostile one does, is no place of ours."""
+    """What the node at ``("callbacks", "checkpoint")`` may name; None where no object is allowed. No node of ours has a
+    key with a dot in it."""
     if any("." in part for part in path):
         return None
     return NODES.get(".".join(path)) or NODES.get(".".join((*path[:-1], "*")))
 
 
 def is_trusted(name: str) -> bool:
-    """Does LIGHTSWEEP_TRUST name this object or module, itself or the package that it is in?"""
+    """Does LIGHTSWEEP_TRUST name this object or module, or a package that it is in?"""
     return any(name == entry or (entry.endswith(".*") and f"{name}.".startswith(entry[:-1])) for entry in TRUSTED)
 
 
 def describe_trust(name: str) -> str:
-    """What lets a config call something, where a person wants that."""
+    """How a user lets a config call something."""
     value = ",".join((*TRUSTED, name)) if _ENTRY.fullmatch(name) else "NAME"  # who made the config chose the name
     return f"if you trust that code, {_VARIABLE}={value} in the environment lets a config call it (docs/own_code.md)"
 
 
 def read_trusted(text: str) -> tuple[str, ...]:
-    """The names that a person trusts, separated by commas: a package's ``mypackage.*``, or exact ones."""
+    """Trusted names, separated by commas: ``mypackage.*`` or exact ones."""
     entries = tuple(entry.strip() for entry in text.split(",") if entry.strip())
     for entry in entries:
         if not _ENTRY.fullmatch(entry) or "." not in entry:
@@ -211,5 +211,5 @@ def read_trusted(text: str) -> tuple[str, ...]:
 
 TRUSTED = read_trusted(os.environ.get(_VARIABLE, ""))
 
-# What Hydra itself may call for a config: its callbacks, and a sweeper's functions of the person's own.
+# What Hydra itself may call for a config: its callbacks, and trusted functions.
 HYDRA = (*NODES["hydra.callbacks.*"].names, *TRUSTED)

@@ -1,4 +1,8 @@
-"""From a node of the config to the object it names, if the table lets it, with errors that name the node's key."""
+"""From a node of the config to the object that it names, if the allowlist has it; errors name the key of the node.
+
+The keys of a node are compared with the arguments of its class. Only where a key is not in the file of that class in
+conf/ is the class imported for it: those keys are known to be right.
+"""
 
 import inspect
 import re
@@ -21,10 +25,10 @@ _MOST_LISTED = 12
 
 
 def check_arguments(cfg: DictConfig) -> None:
-    """Compare every node that the table has a slot for.
+    """Compare the keys of all nodes with the arguments of their classes.
 
     Raises:
-        ConfigError: a class has no such argument, or nothing of this kind may stand there; names the key.
+        ConfigError: a class has no such argument; names the key.
     """
     plain: Any = OmegaConf.to_container(cfg, resolve=False)
     for key, node in _nodes(plain, ""):
@@ -32,15 +36,16 @@ def check_arguments(cfg: DictConfig) -> None:
 
 
 def check_node_arguments(key: str, node: Mapping[str, Any]) -> None:
-    """Compare one node, without those below it.
+    """Compare the keys of one node, without those below it.
 
     Raises:
         ConfigError: its class has no such argument.
     """
     target, slot = node.get(permissions.TARGET), allowlist.find_node(key.split("."))
     if not isinstance(target, str) or not (allowlist.is_trusted(target) or (slot and target in slot.names)):
-        return  # nothing is imported that the table does not have
-    strange = [str(name) for name in node if not str(name).startswith("_") and name not in _known().get(target, ())]
+        return  # nothing is imported that is not allowed
+    known = default_arguments().get(target, ())
+    strange = [str(name) for name in node if not str(name).startswith("_") and name not in known]
     if not strange or (taken := find_parameters(target)) is None:
         return
     for name in strange:
@@ -51,15 +56,15 @@ def check_node_arguments(key: str, node: Mapping[str, Any]) -> None:
 
 
 def find_parameters(name: str) -> Mapping[str, inspect.Parameter] | None:
-    """What the class or function of this name takes; None where it takes any name, or cannot be imported."""
+    """The parameters of a class or function; None where it takes any name, or cannot be imported."""
     try:
         return _parameters(get_object(name))
-    except Exception:  # whatever somebody's module raises: it is said where the object is built
+    except Exception:  # of a user's module; reported where the object is built
         return None
 
 
 def _parameters(target: Callable) -> Mapping[str, inspect.Parameter] | None:
-    """None also where it does not say."""
+    """None also where there is no signature."""
     try:
         found = dict(inspect.signature(target).parameters)
     except (TypeError, ValueError):  # written in C
@@ -68,7 +73,7 @@ def _parameters(target: Callable) -> Mapping[str, inspect.Parameter] | None:
         return found
     if not (inspect.isclass(target) and target.__module__.startswith(_OWN)):
         return None
-    for base in target.__mro__[1:]:  # ours hand the rest on to their base
+    for base in target.__mro__[1:]:  # ours pass the rest on to their base
         if "__init__" in vars(base):
             further = _parameters(base)
             return None if further is None else {**further, **found}
@@ -84,20 +89,25 @@ def _nodes(node: Any, key: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 
 @cache
-def _known() -> Mapping[str, frozenset[str]]:
-    """The arguments that the files of conf/ give to each ``_target_``, those that a group shares among them."""
-    found: dict[str, set[str]] = {}
+def default_arguments() -> Mapping[str, Mapping[str, Any]]:
+    """The arguments that the files of conf/ give to each ``_target_``, with those that a group shares."""
+    found: dict[str, dict[str, Any]] = {}
     for file in sorted((ROOT / "conf").glob("[!eh]*/*.yaml")):  # neither experiments nor Hydra's
-        shared = {name for common in file.parent.glob("_*.yaml") for name in map(str, OmegaConf.load(common))}
-        for key, node in _nodes({"": OmegaConf.to_container(OmegaConf.load(file), resolve=False)}, ""):
+        shared = {name: value for common in file.parent.glob("_*.yaml") for name, value in _load(common).items()}
+        for key, node in _nodes({"": _load(file)}, ""):
             if isinstance(target := node.get(permissions.TARGET), str):
-                found.setdefault(target, set()).update(map(str, node), shared if key == "" else ())
-    return {target: frozenset(names) for target, names in found.items()}
+                found.setdefault(target, {}).update({**(shared if key == "" else {}), **node})
+    return found
+
+
+def _load(file: Path) -> dict[str, Any]:
+    content: Any = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
+    return {str(key): value for key, value in content.items() if key != "defaults"}
 
 
 permissions.restrict_interpolations()
 
-# What Hydra advises is for programmers; a person at the command line can do this.
+# Hydra's advice is for programmers; this is for the command line.
 _ADVICE: dict[str, Any] = {
     r"Target '([^']*)'( \(resolved from '[^']*'\))? is not in the Hydra execution whitelist\."
     r" Pass _execution_whitelist_ from trusted code to allow expected targets\.": (
@@ -110,14 +120,14 @@ _ADVICE: dict[str, Any] = {
 
 
 def build(node: Mapping[str, Any], key: str, *, folder: Path | None = None, **objects: Any) -> Any:
-    """Call the node's ``_target_``, which the table must have for this key, with its values and the given objects.
+    """Call the node's ``_target_``, which the allowlist must have for this key, with its values and the given objects.
 
     Args:
-        key: where the node stands in the config, ``callbacks.checkpoint``, which says what may be called.
-        folder: the run's, outside which no file may lie unless its path was typed.
+        key: of the node in the config, ``callbacks.checkpoint``; it decides what may be called.
+        folder: the run's; files must be in it unless their paths were typed.
 
     Raises:
-        ConfigError: the target may not be called, is not what belongs there, or refused its arguments.
+        ConfigError: the target may not be called, has another type, or refused its arguments.
     """
     with _naming(key):
         values = _plain(node, key)
@@ -129,20 +139,20 @@ def build(node: Mapping[str, Any], key: str, *, folder: Path | None = None, **ob
 
 
 def finish(deferred: partial, key: str, **objects: Any) -> Any:
-    """Call what was built with ``_partial_`` with the objects that it lacks.
+    """Call a partial that `build` returned with the missing objects.
 
     Raises:
-        ConfigError: it refused its arguments, or made something that nobody trusts.
+        ConfigError: it refused its arguments.
     """
     with _naming(key):
         return deferred(**objects)
 
 
 def _plain(node: Any, key: str) -> dict[str, Any]:
-    """The node as plain values. What is checked is what is called: nothing is left that could become something else."""
+    """The node as plain values, without interpolations: what is checked is what is called."""
     values = OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
     if not isinstance(values, dict):
-        raise ConfigError(f"{key} must have keys of its own, got {values!r}")
+        raise ConfigError(f"{key} must be a mapping, got {values!r}")
     _refuse_interpolations(values, key)
     return {str(name): value for name, value in values.items()}
 
@@ -159,8 +169,8 @@ def _refuse_interpolations(value: Any, key: str) -> None:
 
 
 def _locate(node: Any, key: str) -> list[str]:
-    """Import what a node and those below it name, and see that it is what the table says; returns their names, also
-    those under which Python knows them."""
+    """Import the targets of a node and of those below it, and check their types; returns their names, with those that
+    Python knows them by."""
     if not isinstance(node, dict):
         return []
     found: list[str] = []
@@ -190,14 +200,14 @@ def _as_listed(name: str, slot: allowlist.AllowedNode, key: str) -> list[str]:
 def _naming(key: str) -> Iterator[None]:
     try:
         yield
-    except OSError:  # about a file, not about a value
+    except OSError:  # of a file, not of a value
         raise
-    except Exception as error:  # each library has its own for an argument that it cannot use
+    except Exception as error:  # libraries raise all kinds for a wrong argument
         raise _config_error(error, key) from error
 
 
 def config_error(error: BaseException, key: str) -> ConfigError:
-    """A library's complaint about its arguments, as one line that begins with the key."""
+    """The error of a library about its arguments, as one line that begins with the key."""
     return ConfigError(f"{key}: {_one_line(error)}")
 
 
@@ -209,7 +219,7 @@ def _config_error(error: BaseException, key: str) -> ConfigError:
 
 
 def _one_line(error: BaseException) -> str:
-    said = " ".join(str(error).partition("\nfull_key:")[0].split())  # without Hydra's addition
+    line = " ".join(str(error).partition("\nfull_key:")[0].split())  # without Hydra's addition
     for advice, ours in _ADVICE.items():
-        said = re.sub(advice, ours, said)
-    return said
+        line = re.sub(advice, ours, line)
+    return line

@@ -1,7 +1,7 @@
-"""What a config file from somebody else may set of Hydra itself: where files lie, what is logged, what a cluster runs.
+"""What a config file, perhaps from somebody else, may set of Hydra: folders, names, the launcher and the sweeper.
 
-Values are looked at as they are written. An interpolation can give one value now and another later, so that in these
-keys only a few are allowed, whose values are known or harmless. A value that was typed is the person's own, and passes.
+Values are checked as they are written. An interpolation can have one value now and another later, so that in these keys
+only a few are allowed, whose values are known or harmless. Typed values are not checked.
 """
 
 import os
@@ -17,9 +17,9 @@ from lightsweep.core.errors import ConfigError
 from lightsweep.core.paths import OUTPUTS, is_inside
 from lightsweep.core.secrets import INTERPOLATION as STORAGE
 
-_RUN = "/the run's folder"  # stands for it: it is known only when the job begins
+_RUN = "/the run's folder"  # a stand-in: the folder is known only when the job begins
 _SWEEP = "/the sweep's folder"
-# The interpolations of our own conf/ and of Hydra's and the launchers' defaults, and what stands for each.
+# The interpolations of our own conf/ and of Hydra's and the launchers' defaults, and a stand-in for each.
 _KNOWN = (
     (re.compile(r"\$\{lightsweep\.root:outputs\}"), str(OUTPUTS)),
     (re.compile(r"\$\{now:(%Y-%m-%d|%H-%M-%S|%Y-%m-%d_%H-%M-%S)\}"), "time"),
@@ -35,7 +35,7 @@ _OF_HYDRA: Mapping[str, tuple[str, ...] | None] = {
     "runtime": None,
     "job": ("id", "num", "config_name"),
 }
-_NAMES = ("hydra.job.name", "hydra.sweeper.study_name")  # a file gives them as plain words only
+_NAMES = ("hydra.job.name", "hydra.sweeper.study_name")  # plain words in a config file
 _UNIQUE = re.compile(r"\$\{now:[^}]*%S\}|\$\{lightsweep\.run_id:\}")
 _NAME = re.compile(r"[\w.,+=@-]+")
 _NODES = ("job", "run", "sweep", "job_logging", "hydra_logging", "launcher", "sweeper", "callbacks", "runtime")
@@ -60,11 +60,11 @@ _RAY: tuple[Any, ...] = (
 
 
 def check_hydra_keys(config: Mapping[str, Any], typed: Typed) -> None:
-    """See that no key below ``hydra`` does what only the person at the command line may ask for.
+    """See that no key below ``hydra`` does what only the command line may ask for.
 
     Args:
         config: as Hydra composed it, in plain dicts with its interpolations.
-        typed: what of the command line this config holds.
+        typed: the typed values that this config has.
 
     Raises:
         ConfigError: names the key.
@@ -72,7 +72,7 @@ def check_hydra_keys(config: Mapping[str, Any], typed: Typed) -> None:
     hydra = config["hydra"]
     for name in _NODES:
         if not isinstance(hydra.get(name), Mapping | None):
-            raise ConfigError(f"hydra.{name} must have keys of its own, got {hydra[name]!r}")
+            raise ConfigError(f"hydra.{name} must be a mapping, got {hydra[name]!r}")
     if hydra["job"].get("env_set"):  # PATH, LD_PRELOAD and others choose what code runs
         raise ConfigError("hydra.job.env_set and env_copy must be empty: set environment variables in the shell")
     checks = _Checks(config, typed)
@@ -91,10 +91,10 @@ class _Checks:
         self.hydra, self.typed = config["hydra"], typed
 
     def text(self, key: str, raw: Any) -> str:
-        """What the text of a key comes to, with `_RUN` and `_SWEEP` for folders.
+        """The text of a key with stand-ins for its interpolations, `_RUN` and `_SWEEP` for folders.
 
         Raises:
-            ConfigError: it is no text, or holds an interpolation whose value may change.
+            ConfigError: it is not a text, or has an interpolation whose value may change.
         """
         if not isinstance(raw, str):
             raise ConfigError(f"{key} must be a text, got {raw!r}")
@@ -114,7 +114,7 @@ class _Checks:
         return _stays_inside(self.text(key, raw), _RUN)
 
     def check_names(self) -> None:
-        """Names that become parts of paths."""
+        """Names that become parts of paths must be plain words."""
         for key in _NAMES:
             name = _at(self.hydra, key)
             if name not in (None, "???") and not self.typed.covers(key) and not _is_name(name):
@@ -169,8 +169,8 @@ class _Checks:
     def check_sweeper(self) -> None:
         node = self.hydra.get("sweeper") or {}
         for key in ("params", "when"):
-            if isinstance(node.get(key), str):  # an interpolation of something that is not seen here
-                raise ConfigError(f"hydra.sweeper.{key} must have keys of its own, got {node[key]!r}")
+            if isinstance(node.get(key), str):  # an interpolation
+                raise ConfigError(f"hydra.sweeper.{key} must be a mapping, got {node[key]!r}")
         for key in _keys_of_jobs(node):
             if key.lstrip("+~").startswith("hydra") or "@hydra" in key:
                 raise ConfigError(f"hydra.sweeper.params must name keys of the run, not of Hydra, got {key!r}")
@@ -215,10 +215,10 @@ class _Checks:
 
 
 def check_hydra_of_files(config: Mapping[str, Any]) -> None:
-    """See that config files set nothing of what Hydra itself sets: later code believes it.
+    """See that config files set nothing that Hydra itself sets: later code trusts it.
 
     Args:
-        config: what the files alone come to, in plain dicts.
+        config: composed from the files alone, in plain dicts.
 
     Raises:
         ConfigError: names the key.
@@ -237,13 +237,13 @@ def check_hydra_of_files(config: Mapping[str, Any]) -> None:
 
 
 def check_search_path(entries: Any, typed: Typed) -> None:
-    """Hydra imports a package that its search path names, before anything else of a config is looked at.
+    """See that Hydra's search path names folders or trusted packages: Hydra imports them before it composes.
 
     Args:
-        entries: as they are written: an interpolation could give one value now and another later.
+        entries: as they are written.
 
     Raises:
-        ConfigError: a config file names a package that nobody trusts, or another kind of source than a folder.
+        ConfigError: it names another package, or another kind of source.
     """
     if entries in typed.values.get("hydra.searchpath", ()) or entries is None:
         return
@@ -279,7 +279,7 @@ def _in_outputs(folder: str) -> bool:
 
 
 def _stays_inside(path: str, folder: str = "") -> bool:
-    """Whether a relative path stays below where it begins; or a path with `folder` in front, below that."""
+    """Whether a relative path stays below its start, or a path that begins with `folder` below that."""
     inside = os.path.normpath(path)
     if folder:
         return inside.startswith(folder + os.sep)
@@ -291,7 +291,7 @@ def _is_name(name: Any) -> bool:
 
 
 def _keys_of_jobs(sweeper: Mapping[str, Any]) -> Iterator[str]:
-    """Every key that a sweeper's settings would override in its jobs."""
+    """The keys that the sweeper's settings override in its jobs."""
     params, when = sweeper.get("params"), sweeper.get("when")
     yield from map(str, params if isinstance(params, Mapping) else ())
     for condition, further in when.items() if isinstance(when, Mapping) else ():

@@ -59,7 +59,7 @@ class _LoggingChecks:
             if not isinstance(entries, Mapping) or not all(
                 isinstance(each, Mapping | None) for each in entries.values()
             ):
-                raise ConfigError(f"{key}.{part} must have keys of its own, got {entries!r}")
+                raise ConfigError(f"{key}.{part} must be a mapping, got {entries!r}")
         for each, formatter in (node.get("formatters") or {}).items():
             _check_formatter(f"{key}.formatters.{each}", formatter or {})
         for each, filter_ in (node.get("filters") or {}).items():

@@ -1,8 +1,7 @@
-"""Keys that no config has are refused, with the key that was meant.
+"""The keys that configs have: an unknown key is an error, with a proposal.
 
-Hydra takes any key after a ``+``: what nothing reads would do nothing, silently. A ``+`` is for the nodes that are open
-by nature: further arguments of a class, which `class_arguments` compares with what the class takes; a node
-that brings its own ``_target_``; a group that is appended; and Hydra's own keys.
+Hydra accepts any key after a ``+``; one that nothing reads would have no effect, silently. Here ``+`` may add arguments
+of a class (compared with its signature in `build`), nodes with a ``_target_``, config groups, and Hydra's own keys.
 """
 
 import re
@@ -22,7 +21,7 @@ from lightsweep.core.paths import ROOT
 from lightsweep.core.text import did_you_mean
 
 Parts = tuple[str, ...]
-# Of Hydra's own keys; what is searched is a key of the run.
+# Of Hydra's keys those that are proposed.
 _PROPOSED = re.compile(r"hydra\.(sweeper(?!\.(params|when)\.)|launcher|run\.dir|sweep\.dir)")
 SWEEPER = "hydra/sweeper/lightsweep"
 _PRIMARY = "train"
@@ -37,7 +36,7 @@ class UnknownKey(ConfigError):
 
 @dataclass(frozen=True)
 class Files:
-    """What the config files come to, and where further choices lie.
+    """The composed config files, and where other choices are found.
 
     Args:
         config: plain dicts with their interpolations.
@@ -54,20 +53,20 @@ class Files:
         return self.repository is not None and self.repository.config_exists(path)
 
     def every_key(self) -> list[str]:
-        """All that could be meant; the sweeper's also where no sweep is run."""
+        """All keys that may be meant, those of the sweeper also without a sweep."""
         every = [*_flat(self.config), *(f"hydra.sweeper.{key}" for key in _flat(self.load(SWEEPER)))]
         kept = [key for key in dict.fromkeys(every) if not key.startswith("hydra") or _PROPOSED.match(key)]
         return [*kept, *_groups()]
 
     def load(self, path: str) -> Mapping[str, Any]:
-        """A config file as it is written; {} where there is none."""
+        """A config file as written; {} where there is none."""
         found = None if self.repository is None else self.repository.load_config(path)
         config = None if found is None else found.config
         plain: Any = OmegaConf.to_container(config, resolve=False) if isinstance(config, DictConfig) else {}
         return plain
 
     def choices_with(self, parts: Parts) -> list[str]:
-        """The choices of a group whose own files have a key that the chosen one lacks, ``scheduler=plateau``."""
+        """The choices of a group that have a key which the chosen one lacks, ``scheduler=plateau``."""
         found = []
         for depth in range(len(parts) - 1, 0, -1):
             group, below = "/".join(parts[:depth]), parts[depth:]
@@ -81,7 +80,7 @@ class Files:
 
 
 def check_files(files: Files, defaults: Sequence[Any]) -> None:
-    """See that no config file brings a key at the root, or a callback or logger, that nothing knows.
+    """See that no config file has an unknown key at the root, or an unknown callback or logger.
 
     Args:
         defaults: Hydra's list of the files, in the order in which they were merged.
@@ -92,20 +91,20 @@ def check_files(files: Files, defaults: Sequence[Any]) -> None:
     if not any(each.primary and each.config_path == _BEST for each in defaults):
         for key, value in files.config.items():
             if isinstance(value, Mapping) and TARGET in value:
-                continue  # which may not stand there: `targets` says so
+                continue  # refused by `check_targets`
             if key not in root_keys() and not is_read(str(key), files.config, ()):
                 raise UnknownKey(f"{_origin(key, files, defaults)}{key}: no config has this key{_near(key, files)}")
     for group in _GLOBAL:
         if isinstance(files.config.get(group), Mapping) and not is_read(group, files.config, ()):
             raise UnknownKey(_without_package(group, defaults))
     for group in _OBJECTS:
-        nodes = files.config.get(group) if files.has_group(group) else None  # not where a saved config is the whole
+        nodes = files.config.get(group) if files.has_group(group) else None  # not of a saved config alone
         for name, node in nodes.items() if isinstance(nodes, Mapping) else ():
             _check_object(group, str(name), node, files)
 
 
 def _check_object(group: str, name: str, node: Any, files: Files) -> None:
-    """Without a ``_target_`` it is left out: it is misspelled, unless it is of a choice that another replaced."""
+    """A node without ``_target_`` has no effect: its name is misspelled, or of a choice that was replaced."""
     if not isinstance(node, Mapping) or TARGET in node or files.choices_with((group, name)):
         return
     known = {f"{group}.{each}" for choice in files.choices(group) for each in files.load(f"{group}/{choice}")}
@@ -126,13 +125,13 @@ def _near(key: Any, files: Files) -> str:
 
 
 def _origin(key: Any, files: Files, defaults: Sequence[Any]) -> str:
-    """The last of the files that has the key."""
-    places = [path for each in defaults if (path := each.config_path) and key in files.load(path)]
-    return f"{places[-1]}.yaml: " if places else ""
+    """The last file that has the key."""
+    paths = [path for each in defaults if (path := each.config_path) and key in files.load(path)]
+    return f"{paths[-1]}.yaml: " if paths else ""
 
 
 def has_key(config: Any, parts: Parts) -> bool:
-    """Is there such a key, whatever its value? Below an interpolation is whatever it refers to."""
+    """Does the config have this key? Any key counts below an interpolation."""
     node = config
     for part in parts:
         if isinstance(node, str) and "${" in node:
@@ -147,7 +146,7 @@ def has_key(config: Any, parts: Parts) -> bool:
 
 
 def merge_keys(one: Mapping[str, Any], other: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The keys of both, those of inner nodes too; where both have a value, the other's."""
+    """The keys of both configs, at any depth; where both have a value, that of the other."""
     both = {key: merge_keys(one[key], other[key]) for key in one if _are_nodes(one[key], other.get(key))}
     return {**one, **other, **both}
 
@@ -157,7 +156,7 @@ def _are_nodes(*values: Any) -> bool:
 
 
 def is_read(root: str, config: Mapping[str, Any], typed: Sequence[str]) -> bool:
-    """Does some interpolation read a key at the root, ``${mine}`` or ``${mine.width}``?"""
+    """Does an interpolation read this key at the root, ``${mine}`` or ``${mine.width}``?"""
     pattern = re.compile(rf"\$\{{{re.escape(root)}[.\[}}]")
     return any(pattern.search(text) for text in (*typed, *_texts(config)))
 
@@ -173,7 +172,7 @@ def _texts(node: Any) -> Iterator[str]:
 
 
 def _flat(node: Any, prefix: str = "") -> Iterator[str]:
-    """Every key of a mapping, those of inner nodes too; not Hydra's own ``_target_`` and its like."""
+    """The keys of a mapping, at any depth, without ``_target_`` and other keys of Hydra."""
     for name, value in node.items() if isinstance(node, Mapping) else ():
         if not str(name).startswith("_"):
             yield f"{prefix}{name}"
@@ -182,7 +181,7 @@ def _flat(node: Any, prefix: str = "") -> Iterator[str]:
 
 @cache
 def _groups() -> tuple[str, ...]:
-    """The groups below others, ``hydra/sweeper/pruner``; those at the root are keys of the config, too."""
+    """The groups inside groups, ``hydra/sweeper/pruner``; those at the root are keys of the config too."""
     folders = (folder.relative_to(ROOT / "conf").as_posix() for folder in (ROOT / "conf").rglob("*") if folder.is_dir())
     return (*sorted(name for name in folders if "/" in name), "hydra/launcher", "hydra/sweeper/sampler")
 
@@ -196,17 +195,17 @@ def root_keys() -> frozenset[str]:
 
 
 def check_keys(overrides: Sequence[Override], files: Files) -> None:
-    """See that each key is one of the files', or one that ``+`` may add.
+    """See that each typed key is in the config files, or is one that ``+`` may add.
 
     Raises:
-        UnknownKey: names it and the ones that may be meant.
+        UnknownKey: names it, with proposals.
     """
     texts = [str(each.input_line) for each in overrides]
     objects = _objects(overrides)
     added: set[Parts] = set()
     for override in overrides:
         if isinstance(override.value(), Sweep) or _is_choice(override, files):
-            continue  # what is swept is looked at in each job
+            continue  # checked in each job
         for parts in _merged(tuple(split_key(override.key_or_group)), override.value(), files.config):
             if has_key(files.config, parts) or any(parts[:depth] in added for depth in range(1, len(parts) + 1)):
                 continue
@@ -230,7 +229,7 @@ def is_open(parts: Parts, config: Mapping[str, Any], objects: Collection[Parts])
 
 
 def _is_choice(override: Override, files: Files) -> bool:
-    """Does it choose a file of a group, or take one away?"""
+    """Does it choose a file of a group, or remove one?"""
     if override.is_value_path or isinstance(override.value(), dict):
         return False
     return files.has_group(override.key_or_group) or (override.is_delete() and files.has_file(override.key_or_group))
@@ -248,7 +247,7 @@ def _objects(overrides: Sequence[Override]) -> set[Parts]:
 
 
 def _merged(parts: Parts, value: Any, config: Mapping[str, Any]) -> Iterator[Parts]:
-    """The keys that a value sets: those of a mapping, which is merged into a node, one by one."""
+    """The keys that a value sets; a mapping is merged into a node."""
     node = _at(parts, config)
     if isinstance(value, dict) and value and isinstance(node, Mapping):
         for name, item in value.items():
@@ -260,19 +259,19 @@ def _merged(parts: Parts, value: Any, config: Mapping[str, Any]) -> Iterator[Par
 def _message(override: Override, parts: Parts, files: Files) -> str:
     prefix = "~" if override.is_delete() else "+" * (override.is_add() + 2 * override.is_force_add())
     key = ".".join(parts)
-    said = f"{prefix}{key}: no config has this key"
+    line = f"{prefix}{key}: no config has this key"
     if parts[:2] == ("hydra", "sweeper") and files.load(SWEEPER).keys() & {parts[-1]}:
-        return f"{said}; it comes with a sweep: sweep=NAME, or -m hydra/sweeper=lightsweep"
+        return f"{line}; it comes with a sweep: sweep=NAME, or -m hydra/sweeper=lightsweep"
     if others := files.choices_with(parts):
-        return f"{said}; it comes with {' or '.join(others)}"
+        return f"{line}; it comes with {' or '.join(others)}"
     hint = did_you_mean(key, files.every_key())
     target = None if prefix else _foreign(_at(parts[:-1], files.config))
     adds = f" (+{key} adds an argument of {target})" if target else ""
-    return f"{said}{hint}{adds}" if hint or adds else f"{said} (python src/train.py --cfg job shows all)"
+    return f"{line}{hint}{adds}" if hint or adds else f"{line} (python src/train.py --cfg job shows all)"
 
 
 def _foreign(node: Any) -> str | None:
-    """The class of a node that may take more than our YAML says."""
+    """The class of a node, if it is not ours: it may have more arguments than the YAML file."""
     target = node.get(TARGET) if isinstance(node, Mapping) else None
     return target if isinstance(target, str) and not target.startswith(("lightsweep.", "hydra")) else None
 

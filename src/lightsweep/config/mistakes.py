@@ -1,7 +1,7 @@
-"""Arguments that Hydra cannot read: the one that is meant, why, and what to type, ready for a shell.
+"""Mistakes on the command line: what is wrong with an argument, and what to type instead, quoted for a shell.
 
-The shell splits what is not quoted, and Hydra has a grammar of its own for values. A proposal is parsed before it is
-made, so that it is read as it was meant.
+The shell splits what is not quoted, and Hydra has its own grammar of values. Each proposal has been parsed, so that
+Hydra reads it as it was meant.
 """
 
 import re
@@ -34,10 +34,10 @@ _VALUE = re.compile(r"[-+.\d\[({'\"]|(?i:true|false|null)$")
 
 
 def check_arguments(arguments: Sequence[str]) -> None:
-    """See that each argument is an option of Hydra's or an override that can be read.
+    """See that each argument is an option of Hydra or a readable override.
 
     Raises:
-        ConfigError: one is not; says what to type.
+        ConfigError: one is not; says what to type instead.
     """
     pieces = _pieces(arguments)
     if all(map(_is_right, pieces)):
@@ -48,10 +48,10 @@ def check_arguments(arguments: Sequence[str]) -> None:
 
 
 def check_single(overrides: Sequence[Override]) -> None:
-    """See that no value of a single run is several values.
+    """See that no override of a single run has several values.
 
     Raises:
-        ConfigError: one is; says how to try them all, and how to give a list or a text.
+        ConfigError: one has; says how to try them all, and how to write a list or a text.
     """
     for override in overrides:
         line, value = str(override.input_line), override.value()
@@ -68,7 +68,7 @@ def check_single(overrides: Sequence[Override]) -> None:
 
 
 def check_grid(lines: Sequence[str]) -> None:
-    """See that a grid can list the values.
+    """See that all overrides of a grid list their values.
 
     Raises:
         ConfigError: one is an interval, which only a search draws from.
@@ -82,22 +82,21 @@ def check_grid(lines: Sequence[str]) -> None:
 
 
 def _is_right(piece: str) -> bool:
-    """Can it be read? The folder to be resumed is quoted for Hydra by `app.arguments`."""
+    """Is it readable? `app.arguments` quotes the folder of ``resume=``."""
     return is_readable(piece) or (piece.startswith("resume=") and not piece.endswith("\r"))
 
 
 def _pieces(arguments: Sequence[str]) -> list[str]:
-    """The arguments that are no options, and those that look like options and are none."""
+    """The arguments that are no options of Hydra."""
     known, unknown = get_args_parser().parse_known_intermixed_args(list(arguments))
     meant = [*known.overrides, *unknown]
     return [argument for argument in arguments if argument in meant]
 
 
 def _groups(pieces: Sequence[str]) -> list[list[str]]:
-    """The pieces of each override that was meant."""
+    """The pieces, grouped by the override that was meant."""
     groups: list[list[str]] = []
-    for place, piece in enumerate(pieces):
-        following = pieces[place + 1] if place + 1 < len(pieces) else ""
+    for piece, following in zip(pieces, [*pieces[1:], ""], strict=True):
         if groups and _goes_on(_glued(groups[-1]), piece, following):
             groups[-1].append(piece)
         else:
@@ -106,7 +105,7 @@ def _groups(pieces: Sequence[str]) -> list[list[str]]:
 
 
 def _goes_on(text: str, piece: str, following: str) -> bool:
-    """Is a piece the rest of the text before it, and not an override of its own?"""
+    """Is a piece the continuation of the text before it, rather than another override?"""
     if find_key(piece) or (piece.startswith(("~", *DASHES)) and not find_unclosed(text)):
         return False
     if find_unclosed(text) or not piece.strip() or text.endswith("=") or "=" not in text:
@@ -140,7 +139,7 @@ def _message(group: Sequence[str]) -> str:
 
 
 def _proposal(text: str) -> str | None:
-    """What to type, quoted for a shell."""
+    """The proposal, quoted for a shell; None where there is none."""
     parts = SPACES.sub(" ", text).split()
     if len(parts) > 1 and all(find_key(part) and is_readable(part) for part in parts) and SPACES.search(text):
         return shlex.join(parts)
@@ -157,7 +156,7 @@ def _proposal(text: str) -> str | None:
 
 def _reason(group: Sequence[str]) -> str:
     if any(piece.endswith("\r") for piece in group):
-        return "it ends in a carriage return, as a script with Windows line ends has it (sed -i 's/\\r$//' SCRIPT)"
+        return "it ends in a carriage return, as in a script with Windows line ends (sed -i 's/\\r$//' SCRIPT)"
     if group[0].startswith(DASHES):
         return "there is no such option, and an override has no dashes"
     if len(group) > 1:
@@ -180,7 +179,7 @@ def _reason(group: Sequence[str]) -> str:
 
 
 def _said(group: Sequence[str]) -> str:
-    """Hydra's own reason, where it names one in words."""
+    """Hydra's reason, where it is readable."""
     try:
         OverridesParser.create().parse_override(group[0])
     except HydraException as error:

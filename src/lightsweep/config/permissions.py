@@ -1,4 +1,9 @@
-"""A config compared with the table: every ``_target_`` in it, at any depth, before anything is imported."""
+"""What a config may do: the targets that it may call, the paths that it may name, the interpolations that it may use.
+
+Targets are compared with the allowlist at any depth, before anything is imported. Paths must be below the run's folder
+unless they were typed. Interpolations must not read a secret, import a module or make a node with a target: OmegaConf's
+own resolvers are replaced by narrower ones, for the whole process.
+"""
 
 import re
 from collections.abc import Mapping
@@ -17,14 +22,14 @@ _PARTIAL = "_partial_"
 
 
 def check_targets(node: Any, key: str = "") -> None:
-    """Compare a node, plain dicts and lists, and all that is below it.
+    """Compare a node of plain dicts and lists, and all below it, with the allowlist.
 
     Args:
         node: interpolations may be resolved or not; one as a ``_target_`` is refused.
-        key: the node's, ``callbacks.checkpoint``; "" for a whole config.
+        key: of the node, ``callbacks.checkpoint``; "" for the root of a config.
 
     Raises:
-        ConfigError: something may not be called. Nothing was imported.
+        ConfigError: a target is not allowed. Nothing was imported.
     """
     _check_node(node, tuple(key.split(".")) if key else ())
 
@@ -36,8 +41,8 @@ def _check_node(node: Any, path: tuple[str, ...]) -> None:
         for name, value in node.items():
             _check_node(value, (*path, str(name)))
     elif isinstance(node, list | tuple):
-        for place, value in enumerate(node):
-            _check_node(value, (*path, str(place)))
+        for index, value in enumerate(node):
+            _check_node(value, (*path, str(index)))
 
 
 def _check_target(node: Mapping[str, Any], path: tuple[str, ...]) -> None:
@@ -72,39 +77,39 @@ def find_targets(node: Any) -> list[str]:
 
 
 def _is_private(argument: Any) -> bool:
-    """``_args_`` and its like, by which Hydra would call in another way."""
+    """Is it ``_args_`` or another key by which Hydra would call differently?"""
     return isinstance(argument, str) and argument.startswith("_") and argument.endswith("_")
 
 
-# Of a checkpoint's name: {epoch}, {val/acc:.3f}. Python's format would also reach attributes and items of a value.
+# In the name of a checkpoint: {epoch}, {val/acc:.3f}. Python's format would also reach attributes and items of a value.
 _FIELD = re.compile(r"\{\w+(/\w+)?(:[0-9.]*[defg]?)?\}")
 
 
 def check_paths(values: Mapping[str, Any], key: str, folder: Path) -> None:
-    """See that what a target is given leads nowhere outside the run's folder, and to no address.
+    """See that no argument of a target leads out of the run's folder, or to a network address.
 
     Args:
         values: the target's, resolved.
-        key: where it stands in the config, ``logger.csv``.
+        key: of the node in the config, ``logger.csv``.
         folder: the run's.
 
     Raises:
         ConfigError: names the key and the value.
     """
     name = values.get(TARGET)
-    for place in allowlist.PATHS.get(str(name), ()):
-        _check_path(values, key, place, folder)
+    for arguments in allowlist.PATHS.get(str(name), ()):
+        _check_path(values, key, arguments, folder)
     for argument, only in allowlist.FIXED.get(str(name), {}).items():
         if values.get(argument, only) != only and not typed.current().covers(f"{key}.{argument}"):
             raise ConfigError(f"{key}.{argument} must be {only!r} unless it is typed, got {values[argument]!r}")
 
 
-def _check_path(values: Mapping[str, Any], key: str, place: allowlist.PathArguments, folder: Path) -> None:
-    base, path = folder if place.own is None else OUTPUTS / place.own, Path.cwd()
-    for argument in place.parts:
+def _check_path(values: Mapping[str, Any], key: str, arguments: allowlist.PathArguments, folder: Path) -> None:
+    base, path = folder if arguments.own is None else OUTPUTS / arguments.own, Path.cwd()
+    for argument in arguments.parts:
         value = values.get(argument)
         if value is None:
-            path = path if argument != place.parts[0] else folder  # Lightning's default: below the run's folder
+            path = path if argument != arguments.parts[0] else folder  # Lightning's default: below the run's folder
             continue
         path = path / str(value)
         if typed.current().covers(f"{key}.{argument}"):
@@ -116,7 +121,7 @@ def _check_path(values: Mapping[str, Any], key: str, place: allowlist.PathArgume
 
 
 def _leads_elsewhere(text: str) -> bool:
-    """Is it an address, or would a library make another path of it?"""
+    """Is it a network address, or would a library make another path of it?"""
     rest = _FIELD.sub("", text)
     return "://" in text or "::" in text or text.startswith("~") or "$" in text or "{" in rest or "}" in rest
 
@@ -128,13 +133,13 @@ _CALLS = ("_target_", "()")  # by these a mapping is an object: Hydra's, and log
 
 
 def restrict_interpolations() -> None:
-    """Replace ``oc.env``, ``oc.create``, ``oc.decode`` and ``oc.coerce``; again does nothing new."""
+    """Replace ``oc.env``, ``oc.create``, ``oc.decode`` and ``oc.coerce``; idempotent."""
     for name, resolver in (("env", _env), ("create", _create), ("decode", _decode), ("coerce", _coerce)):
         OmegaConf.register_resolver(f"oc.{name}", resolver, replace=True, annotation_validation="off")
 
 
 def _env(key: str, default: Any = _NONE) -> str | None:
-    """The variable's value, if conf/ reads it or the person typed it: a config must not carry a secret away."""
+    """The value of an environment variable that conf/ reads, or that was typed: others may be secrets."""
     if key not in READABLE | typed.current().variables:
         raise ConfigError(
             f"${{oc.env:{key}}} must be typed on the command line: a config file may read {', '.join(sorted(READABLE))}"

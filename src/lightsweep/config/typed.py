@@ -1,4 +1,4 @@
-"""What the person at this command line typed. A value that was typed may do what a config file's may not."""
+"""What was typed on the command line: a typed value is allowed more than the value of a config file."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,11 +15,11 @@ _ABSENT = object()
 
 @dataclass(frozen=True)
 class Typed:
-    """The keys that have a typed value, and the environment variables that typed values read.
+    """The keys with a typed value, and the environment variables that typed values read.
 
     Args:
-        values: by key, ``hydra.run.dir``, each value that was typed for it: several in a grid. ``optimizer=adam``
-            chooses a file, and says nothing of what is in it.
+        values: by key, ``hydra.run.dir``, each value that was typed for it, several in a grid. ``optimizer=adam``
+            chooses a file, whose values are not typed.
         variables: names in ``${oc.env:NAME}``.
     """
 
@@ -27,11 +27,11 @@ class Typed:
     variables: frozenset[str] = frozenset()
 
     def covers(self, key: str) -> bool:
-        """Was the value of this key typed?"""
+        """Was a value typed for this key?"""
         return key in self.values
 
     def holding_in(self, config: Mapping[str, Any]) -> "Typed":
-        """What of it a config holds. A trial's parameters come from a study, and may be other values of a typed key.
+        """The typed values that a config has. A trial may have other values of a typed key, from the study.
 
         Args:
             config: plain dicts with their interpolations, as typed values have them.
@@ -41,7 +41,7 @@ class Typed:
 
 
 def read(arguments: Sequence[str]) -> Typed:
-    """What the arguments of a command give; options and what cannot be parsed are passed over."""
+    """What was typed by these arguments; options and unreadable arguments are skipped."""
     parser = OverridesParser.create()
     values: dict[str, tuple[Any, ...]] = {}
     for argument in arguments:
@@ -49,7 +49,7 @@ def read(arguments: Sequence[str]) -> Typed:
             continue
         try:
             override = parser.parse_override(argument)
-        except HydraException:  # Hydra says so itself
+        except HydraException:  # Hydra reports it
             continue
         for value in _values(override):
             for key, leaf in _leaves(override.key_or_group, value):
@@ -87,7 +87,7 @@ _process: dict[str, Typed] = {}
 
 
 def declare(typed: Typed) -> None:
-    """Set what was typed, for this whole process: by a script that starts, or a worker that is handed its command's."""
+    """Set what was typed for this process: in a script that starts, or in a worker."""
     _process["typed"] = typed
 
 

@@ -1,4 +1,4 @@
-"""What every part uses: errors and checks of values, files, text, signals, memory, and how an override is written.
+"""What every package uses: errors, checks of values, files, text, signals, memory, and how an override is written.
 
-Takes plain values. Imports no other package of lightsweep, and no torch.
+Takes and gives plain values. Imports no other package of lightsweep and no training library, but for `seeds`.
 """

@@ -1,4 +1,4 @@
-"""Writing a file whole or not at all, and making a folder that goes again where nothing comes of it."""
+"""Files and folders that are written atomically, and text from files that may be somebody else's."""
 
 import errno
 import fcntl
@@ -13,22 +13,22 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-_PART = ".lightsweep-part"  # how the names of temporary files end: nobody else's do
-_NEW = ".lightsweep-new"  # and those of folders
-_MOST = 2**28  # bytes of a text that is read whole
+_PART = ".lightsweep-part"  # the suffix of temporary files
+_NEW = ".lightsweep-new"  # and of temporary folders
+_MOST = 2**28  # bytes of a text that is read at once
 
 
 @contextmanager
 def replace_atomically(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` that takes its place, in one step, when the block ends well.
+    """A temporary path next to `path`, which it replaces in one step when the block ends without an error.
 
-    A reader sees the old file or the new one, never a part; an error leaves the old one and no litter. What a kill
-    leaves, `sweep` removes.
+    A reader sees the old file or the new one, never a part. An error keeps the old file and removes the temporary one;
+    `remove_leftovers` removes what a killed process leaves.
     """
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=_PART)
     temporary = Path(name)
     try:
-        _mark_as_living(handle)
+        _lock(handle)
         yield temporary
         temporary.chmod(0o666 & ~_umask())  # mkstemp's files are for their owner only
         temporary.replace(path)
@@ -41,16 +41,16 @@ def replace_atomically(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def create_folder_atomically(folder: Path) -> Iterator[Path]:
-    """A temporary folder beside `folder` that becomes it, in one step, when the block ends well.
+    """A temporary folder, which is renamed to `folder` when the block ends without an error.
 
     Raises:
-        OSError: it cannot be made, or `folder` is there by now.
+        OSError: it cannot be made, or `folder` exists by now.
     """
     temporary = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}{_NEW}")
     temporary.mkdir(parents=True)
     handle = os.open(temporary, os.O_RDONLY)
     try:
-        _mark_as_living(handle)
+        _lock(handle)
         yield temporary
         temporary.rename(folder)
     except BaseException:
@@ -61,32 +61,32 @@ def create_folder_atomically(folder: Path) -> Iterator[Path]:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove the temporary files in a folder and below, and the temporary folders in it, whose writers were killed.
+    """Remove the temporary files in a folder and below, and the temporary folders in it, that killed processes left.
 
-    A writer holds a lock on what it writes, which ends with it, whatever machine it is on. Where there are no locks,
-    nothing is removed.
+    A process holds a lock on what it writes, which ends with the process, on whatever machine. On a file system without
+    locks nothing is removed.
     """
     for parent, folders, names in os.walk(folder):
         for name in names:
             if name.startswith(".") and name.endswith(_PART):
-                _remove_unless_alive(Path(parent, name))
+                _remove_unless_locked(Path(parent, name))
         folders[:] = [name for name in folders if not name.endswith(_NEW)]
     remove_leftover_folders(folder)
 
 
 def remove_leftover_folders(folder: Path) -> None:
-    """Remove the temporary folders in this one whose writers were killed."""
+    """Remove the temporary folders in this one that killed processes left."""
     for each in folder.glob(f".*{_NEW}"):
-        _remove_unless_alive(each)
+        _remove_unless_locked(each)
 
 
-def _mark_as_living(handle: int) -> None:
-    """Until the handle is closed. (`sweep` may come before: then the file is made again by its writer.)"""
+def _lock(handle: int) -> None:
+    """Lock it until the handle is closed."""
     with suppress(OSError):  # a file system without locks
         fcntl.flock(handle, fcntl.LOCK_EX)
 
 
-def _remove_unless_alive(path: Path) -> None:
+def _remove_unless_locked(path: Path) -> None:
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
@@ -100,11 +100,11 @@ def _remove_unless_alive(path: Path) -> None:
 
 
 def read_regular(path: Path) -> str:
-    """The text (UTF-8) of a regular file, perhaps from somebody else: a pipe would be waited for, a device has no end.
+    """The text (UTF-8) of a regular file, perhaps from somebody else: a pipe would block, a device has no end.
 
     Raises:
-        OSError: it is none, cannot be read, or is too large: one with holes may be larger than any disk.
-        ValueError: it is no UTF-8.
+        OSError: it is no regular file, cannot be read, or is too large: a sparse file may be larger than any disk.
+        ValueError: it is not UTF-8.
     """
     if not path.is_file():
         raise FileNotFoundError(errno.ENOENT, "there is no regular file", str(path))
@@ -114,7 +114,7 @@ def read_regular(path: Path) -> str:
 
 
 def read_json(path: Path) -> Any:
-    """What a regular file, perhaps from somebody else, holds as JSON.
+    """The content of a regular JSON file, perhaps from somebody else.
 
     Raises:
         OSError: as `read_regular` does.
@@ -124,26 +124,26 @@ def read_json(path: Path) -> Any:
 
 
 def parse_json(text: str) -> Any:
-    """What a text, perhaps from somebody else, says as JSON.
+    """The content of a JSON text, perhaps from somebody else.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is not JSON.
     """
     try:
         return json.loads(text)
-    except RecursionError as error:  # brackets in brackets, thousands of them
+    except RecursionError as error:  # thousands of nested brackets
         raise ValueError("it is nested too deeply") from error
 
 
 def write_atomic(path: Path, text: str) -> None:
-    """Replace a file's content by `text` (UTF-8)."""
+    """Write a text file (UTF-8) atomically."""
     with replace_atomically(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 @contextmanager
 def create_folder(folder: Path) -> Iterator[None]:
-    """Make a folder and those above it that are missing; an error in the block removes those again that are empty."""
+    """Make a folder and its missing parents; an error in the block removes those again that are empty."""
     made = find_missing(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -154,12 +154,12 @@ def create_folder(folder: Path) -> Iterator[None]:
 
 
 def find_missing(folder: Path) -> list[Path]:
-    """The folder and those above it that do not exist, innermost first."""
+    """The folder and its parents that do not exist, innermost first."""
     return [each for each in (folder, *folder.parents) if not each.exists()]
 
 
 def remove_empty(folders: Sequence[Path]) -> None:
-    """Remove these folders, innermost first, up to the first that holds something."""
+    """Remove these folders, innermost first, up to the first that is not empty."""
     with suppress(OSError):
         for folder in folders:
             folder.rmdir()

@@ -10,23 +10,23 @@ from pathlib import Path
 
 from lightsweep.core.errors import ConfigError
 
-# Bytes that a process has to itself once torch and Lightning are imported (README, Limits). Its files are shared.
+# Bytes of its own that a process needs once torch and Lightning are imported (README, Limits); mapped files are shared.
 PROCESS = 500_000_000
 _UNITS = ("bytes", "kB", "MB", "GB", "TB", "PB", "EB")
 _EXHAUSTED = ("can't allocate memory", "out of memory", "cannot allocate memory", "Storage size calculation overflowed")
 
 
 def require(key: str, need: float, rule: str, free: float | None = None) -> None:
-    """Refuse what needs more than there is.
+    """Refuse what needs more memory than there is.
 
     Args:
         key: as it is typed.
         need: bytes.
         rule: what needs them: "the images need".
-        free: bytes that there are; None: of this machine's memory.
+        free: bytes that are available; None: those of this machine.
 
     Raises:
-        ConfigError: says what would be needed, and what there is.
+        ConfigError: says what is needed and what is available.
     """
     free = available() if free is None else free
     if need > free:
@@ -36,7 +36,7 @@ def require(key: str, need: float, rule: str, free: float | None = None) -> None
 
 
 def check_processes(key: str, count: int) -> None:
-    """Refuse more processes than there is memory for, before they have data or a network.
+    """Refuse more processes than fit into memory, even without data and a network.
 
     Raises:
         ConfigError: names the key and the number that fits.
@@ -50,8 +50,8 @@ def check_processes(key: str, count: int) -> None:
 
 
 def available(system: Path = Path("/")) -> float:
-    """Bytes that this process can still get: of the machine, swap included, and of its control groups. No end of them
-    where nobody can say.
+    """Bytes that this process can still allocate: of the machine, with its swap, and of its control groups. Where there
+    is no ``/proc`` (macOS), the memory that the machine has.
 
     Args:
         system: the root of the file system, where ``/proc`` and ``/sys`` are.
@@ -71,7 +71,7 @@ def format_bytes(size: float) -> str:
 
 
 def is_exhausted(error: BaseException) -> bool:
-    """Whether an error says that memory came to an end; torch has no class for that on the CPU."""
+    """Whether an error says that memory is exhausted; torch has no class for that on the CPU."""
     return isinstance(error, MemoryError) or (
         isinstance(error, RuntimeError) and any(words in str(error) for words in _EXHAUSTED)
     )
@@ -82,11 +82,18 @@ def _of_machine(meminfo: Path) -> float:
         lines = dict(line.split(":", 1) for line in meminfo.read_text().splitlines())
         return sum(int(lines[name].split()[0]) * 1024 for name in ("MemAvailable", "SwapFree"))
     except (OSError, ValueError, KeyError):
+        return _installed()
+
+
+def _installed() -> float:
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError):  # the system does not know these names
         return math.inf
 
 
 def _of_groups(system: Path) -> Iterator[float]:
-    """What is left of each control group's limit, from this process's own up to the outermost."""
+    """What is left of the limit of each control group, from that of this process up to the outermost."""
     try:
         lines = (system / "proc/self/cgroup").read_text().splitlines()
     except OSError:
@@ -107,7 +114,7 @@ def _of_groups(system: Path) -> Iterator[float]:
 
 
 def _left(group: Path, limit: str, usage: str, cached: str) -> float:
-    """Files that are only kept because there is room are no use of memory."""
+    """Cached files do not count as used: their memory can be taken back."""
     try:
         most, used = (group / limit).read_text().strip(), int((group / usage).read_text())
         statistics = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())

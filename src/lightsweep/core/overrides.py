@@ -41,7 +41,7 @@ _NONE = object()  # no value
 
 
 def format_value(value: Any) -> str:
-    """A plain value, as it is typed after ``KEY=``: ``null``, ``[512,256]``, a text in quotes where it needs them."""
+    """A plain value as it is typed after ``KEY=``: ``null``, ``[512,256]``, a text in quotes where it needs them."""
     if value is None:
         return "null"
     if isinstance(value, str):
@@ -55,9 +55,9 @@ def format_value(value: Any) -> str:
 
 
 def encode_choice(element: ParsedElementType) -> Any:
-    """A choice of ``choice(…)`` as a study keeps it: a number, or a text that reads as what was meant.
+    """An element of ``choice(…)`` as a study stores it: a number, or a text that Hydra reads as the value.
 
-    As earlier versions kept it, as long as that is read right. ``choice()`` takes no null: there ``'null'`` means it.
+    As earlier versions stored it, where Hydra reads that right. ``choice()`` takes no null: there ``'null'`` means it.
     """
     kept, meant = Transformer.encode(element), Override._convert_value(element)
     if not isinstance(kept, str) or kept == "null":
@@ -66,7 +66,7 @@ def encode_choice(element: ParsedElementType) -> Any:
 
 
 def decode_choice(choice: Any) -> Any:
-    """The value that a trial gets for a choice that a study keeps."""
+    """The value that a trial gets for a choice that a study stores."""
     if not isinstance(choice, str):
         return choice
     value = _value(choice)
@@ -74,14 +74,14 @@ def decode_choice(choice: Any) -> Any:
 
 
 def format_override(key: str, choice: Any) -> str:
-    """``KEY=VALUE`` for a choice that a study keeps, or a value that a function of the user's own suggested."""
+    """``KEY=VALUE`` for a choice that a study stores, or a value that the user's function suggested."""
     if isinstance(choice, str):
         return f"{key}={choice if _value(choice) is not _NONE else quote(choice)}"
     return f"{key}={format_value(choice)}"
 
 
 def _value(text: str) -> Any:
-    """What a text is read as; `_NONE` where it is no single value."""
+    """The value that Hydra reads; `_NONE` where it is not a single value."""
     return Override._convert_value(_parsed(text))
 
 
@@ -95,7 +95,7 @@ def _parsed(text: str) -> Any:
 
 
 def find_key(text: str) -> str | None:
-    """The key where a text begins as an override does, ``KEY=``."""
+    """The key of a text that begins with ``KEY=``; None of any other."""
     found = _KEY.match(text)
     return found["key"] if found else None
 
@@ -109,9 +109,9 @@ def is_readable(text: str) -> bool:
 
 
 def repair_override(text: str) -> str | None:
-    """The override that was meant, as Hydra reads it; None where that cannot be told."""
+    """The override that was probably meant, as Hydra reads it; None where there is no proposal."""
     text = SPACES.sub(" ", text).strip().lstrip("".join(DASHES)).rstrip()
-    if text.translate(_STRAIGHT)[:1] in ("'", '"'):  # around the whole, of a kind that a shell does not take off
+    if text.translate(_STRAIGHT)[:1] in ("'", '"'):  # typographic quotes around the override, which a shell leaves
         text = text[1:-1] if text.translate(_STRAIGHT)[-1] in ("'", '"') else text[1:]
     key, value = _split(text)
     if not key or "${" in value:
@@ -128,12 +128,12 @@ def quote(text: str) -> str:
 
 
 def repair_value(value: str) -> str | None:
-    """A value that can be read, of one that cannot."""
+    """A readable value that an unreadable one probably meant; None where there is no proposal."""
     return next((candidate for candidate in _values(value) if is_readable(f"key={candidate}")), None)
 
 
 def find_unclosed(text: str) -> str:
-    """What closes the quote and the brackets that are open at the end of a text; "" where none is."""
+    """The closing quote and brackets that a text lacks; "" where it lacks none."""
     opened, brackets = "", ""
     for letter in text.partition("=")[2]:
         if opened:
@@ -148,7 +148,7 @@ def find_unclosed(text: str) -> str:
 
 
 def _split(text: str) -> tuple[str, str]:
-    """Key and value; also of ``KEY:VALUE`` and ``KEY==VALUE``."""
+    """Key and value, also of ``KEY:VALUE`` and ``KEY==VALUE``."""
     for separator in ("=", ":"):
         key, found, value = text.partition(separator)
         if found and find_key(f"{key.strip()}=") == key.strip():
@@ -157,7 +157,7 @@ def _split(text: str) -> tuple[str, str]:
 
 
 def _values(value: str) -> Iterator[str]:
-    """What may have been meant, the likeliest first."""
+    """Values that may have been meant, the likeliest first."""
     plain = normalize("NFKC", value).translate(_MINUS)  # a number with the minus or the digits of a document
     if plain != value and _NUMBER.fullmatch(plain):
         yield plain
@@ -182,7 +182,7 @@ def _with_known_function(value: str) -> str:
 
 
 def _with_quoted_parts(value: str) -> str:
-    """A list or a function whose parts are in quotes where they cannot be read as they are."""
+    """A list or a function with quotes around the parts that cannot be read without."""
     opened = re.match(r"[A-Za-z_]*\s*[\[(]", value)
     if opened is None or not value.endswith(_CLOSING[opened[0][-1]]):
         return value
@@ -211,7 +211,7 @@ def _split_at_commas(text: str) -> list[str]:
 
 def translate_mapping(value: Mapping[str, Any]) -> str | None:
     """``{type: float, low: 1e-4, high: 1e-2, log: true}`` as ``tag(log, interval(0.0001, 0.01))``; None where it is
-    something else."""
+    not a search space."""
     entry = {str(name).lower(): item for name, item in value.items()}
     for name in _CHOICES:
         if isinstance(listed := entry.get(name), Sequence) and not isinstance(listed, str):
@@ -226,14 +226,14 @@ def translate_mapping(value: Mapping[str, Any]) -> str | None:
 
 
 def translate_call(text: str) -> str | None:
-    """``uniform(0, 1)`` as ``interval(0, 1)``; None where it is no other tool's function."""
+    """``uniform(0, 1)`` as ``interval(0, 1)``; None where it is not the function of another tool."""
     call = re.fullmatch(r"\s*([A-Za-z_]+)\s*\((.*)\)\s*", text)
     ours = _CALLS.get(call[1].lower().replace("_", "")) if call else None
     return ours.format(call[2]) if call and ours else None
 
 
 def format_choice(listed: Sequence[Any]) -> str:
-    """A choice among these values."""
+    """``choice(…)`` of these values."""
     if any(each is None for each in listed):
         return ",".join(map(format_value, listed))  # choice() takes no null
     return f"choice({','.join(map(format_value, listed))})"
@@ -253,7 +253,7 @@ def _step(entry: Mapping[str, Any]) -> Any:
 
 
 def _number(value: Any) -> int | float | None:
-    """YAML takes 1e-4 for a text."""
+    """A number, also from a text: YAML reads 1e-4 as one."""
     if isinstance(value, str):
         try:
             return float(value)

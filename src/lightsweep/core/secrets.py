@@ -1,8 +1,8 @@
-"""The address of a study's database, which may hold a password: kept in the environment, never in a file.
+"""The address of a study's database may hold a password: it is kept in the environment, never in a file.
 
-``LIGHTSWEEP_STORAGE`` gives it without typing. Where it is typed it is moved there, and workers inherit it. In a config
-stands ``${lightsweep.storage:}`` in its place, which resolves to the name of the variable: only who connects to the
-database looks the address up.
+It is the value of ``LIGHTSWEEP_STORAGE``. An address that is typed is moved there, and workers inherit it. The config
+has ``${lightsweep.storage:}`` instead, which resolves to the name of the variable; only the code that connects to the
+database reads the address.
 """
 
 import os
@@ -15,15 +15,15 @@ from lightsweep.core.errors import ConfigError
 VARIABLE = "LIGHTSWEEP_STORAGE"
 INTERPOLATION = "${lightsweep.storage:}"
 _KEY = "hydra.sweeper.storage"
-_PLACE = f"${VARIABLE}"
+_REFERENCE = f"${VARIABLE}"
 _USER = re.compile(r"(:/{1,2}[^\s:/@'\"]*):[^\s'\"]*(?=@)")
 _SECRET = r"password|passwd|pwd|sslpassword|token|secret|apikey|api_key"
 _QUERY = re.compile(rf"(?i)\b({_SECRET})(=|%3D)[^\s&'\"]*")
 
 
 def storage_reference() -> str | None:
-    """What ``${lightsweep.storage:}`` resolves to: a reference to the environment, if there is an address in it."""
-    return _PLACE if storage_address() else None
+    """What ``${lightsweep.storage:}`` resolves to: a reference to the environment; None where it has no address."""
+    return _REFERENCE if storage_address() else None
 
 
 def storage_address() -> str | None:
@@ -31,24 +31,24 @@ def storage_address() -> str | None:
     return os.environ.get(VARIABLE) or None
 
 
-def resolve_storage(place: str) -> str:
-    """The address that a place stands for: a path or URL for itself.
+def resolve_storage(storage: str) -> str:
+    """The address of a study: a path or URL itself, or what it refers to.
 
     Raises:
-        ConfigError: it is in the environment, and this process has another one.
+        ConfigError: it refers to the environment, which does not have it.
     """
-    if place != _PLACE:
-        return place
+    if storage != _REFERENCE:
+        return storage
     if (found := storage_address()) is None:
         raise ConfigError(f"{VARIABLE} must be set: it holds the address of the study")
     return found
 
 
 def move_to_environment(arguments: Sequence[str]) -> list[str]:
-    """Arguments without the address of a database server, which is in the environment from now on.
+    """The arguments without the address of a database server, which is moved to the environment.
 
     Raises:
-        ConfigError: it is typed inside of a mapping.
+        ConfigError: it is typed inside a mapping.
     """
     return [_taken_out(argument) for argument in arguments]
 
@@ -73,14 +73,14 @@ def _taken_out(argument: str) -> str:
 
 
 def redact(text: str) -> str:
-    """A text in which addresses have no passwords: neither that of the environment, nor what looks like one."""
+    """The text without passwords: neither those of the address in the environment, nor what looks like one."""
     for secret in _secrets_of(storage_address() or ""):
         text = text.replace(secret, "***")
     return _QUERY.sub(r"\1\2***", _USER.sub(r"\1:***", text))
 
 
 def _secrets_of(url: str) -> Iterator[str]:
-    """The passwords in an address, as they are written and as they are meant."""
+    """The passwords in an address, as written and decoded."""
     try:
         parts = urlsplit(url)
         found = [

@@ -1,4 +1,4 @@
-"""Random numbers that follow from (seed, epoch, ...) alone, so that a resumed run draws what the whole one drew."""
+"""Random numbers that depend on (seed, epoch, ...) only, so that a resumed run draws what an unbroken one does."""
 
 import random
 

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as an exception, so that a run ends in order and its last checkpoint is whole."""
+"""Ctrl-C and SIGTERM as an exception, so that a run ends in order, with its last checkpoint complete."""
 
 import signal
 import sys
@@ -17,15 +17,14 @@ _depth = 0  # of blocks
 @contextmanager
 def as_exceptions(*, to_the_end: bool = False) -> Iterator[None]:
     """Raise `Interrupted` on SIGINT and SIGTERM, and on what `listen_to` names, inside the block; another one is
-    ignored while the first is served.
+    ignored while the first is handled.
 
     Lightning's own handling would end the process in the middle of a step, or with exit code 0. Outside the main
     thread, where Python allows no handlers, this does nothing.
 
     Args:
-        to_the_end: of a process: after an `Interrupted` it only ends, and signals are ignored for good. However the
-            block ends after a signal, it ends with `Interrupted`: a library may have lost the first one, or have made
-            another error of it.
+        to_the_end: the block is the last of its process: after an `Interrupted` signals are ignored. After a signal the
+            block always ends with `Interrupted`, even if a library has swallowed it or raised another error.
     """
     global _depth  # noqa: PLW0603
     if threading.current_thread() is not threading.main_thread():
@@ -33,17 +32,17 @@ def as_exceptions(*, to_the_end: bool = False) -> Iterator[None]:
         return
 
     def stop(signum: int, _: FrameType | None) -> None:
-        if not _is_served():
+        if not _is_handled():
             _received.append(signum)
-        raise_unserved(signum)
+        raise_unless_handled(signum)
 
     before = {signum: signal.signal(signum, stop) for signum in _signals}
     _depth += 1
     try:
-        with _whatever_happens() if to_the_end else nullcontext():
+        with _ending_interrupted() if to_the_end else nullcontext():
             yield
     finally:
-        ending = to_the_end and _is_served()
+        ending = to_the_end and _is_handled()
         for signum, handler in before.items():
             signal.signal(signum, signal.SIG_IGN if ending else handler)
         _depth -= 1
@@ -52,33 +51,33 @@ def as_exceptions(*, to_the_end: bool = False) -> Iterator[None]:
 
 
 def listen_to(signum: signal.Signals) -> None:
-    """Take another signal for one that asks the run to end, from the next block of `as_exceptions` on."""
+    """Treat another signal as SIGTERM, from the next block of `as_exceptions` on."""
     if signum not in _signals:
         _signals.append(signum)
 
 
 def received() -> int | None:
-    """The signal that came inside a block of `as_exceptions`, also where its exception was lost."""
+    """The signal that was received inside a block of `as_exceptions`, even if its exception was swallowed."""
     return _received[0] if _received else None
 
 
 def raise_lost() -> None:
-    """Raise a signal's `Interrupted` again, where something on its way up has lost it.
+    """Raise the `Interrupted` of a signal again, if a library has swallowed it.
 
     Raises:
-        Interrupted: a signal came, and is not served.
+        Interrupted: a signal was received, and is not being handled.
     """
     if _received:
-        raise_unserved(_received[0])
+        raise_unless_handled(_received[0])
 
 
-def raise_unserved(signum: int) -> None:
-    """Raise `Interrupted`, unless one is on its way up.
+def raise_unless_handled(signum: int) -> None:
+    """Raise `Interrupted`, unless one is being handled.
 
     Raises:
-        Interrupted: always but then.
+        Interrupted: otherwise.
     """
-    if not _is_served():
+    if not _is_handled():
         raise Interrupted(signum)
 
 
@@ -105,8 +104,8 @@ def keeping_handlers() -> Iterator[None]:
 
 @contextmanager
 def restoring() -> Iterator[None]:
-    """Make an `Interrupted` again of an error that ends the block after a signal came: a library, such as OmegaConf,
-    has turned it into one of its own."""
+    """Raise `Interrupted` instead of any error that ends the block after a signal: libraries (OmegaConf) turn it into
+    their own errors."""
     try:
         yield
     except (Exception, SystemExit) as error:
@@ -116,8 +115,8 @@ def restoring() -> Iterator[None]:
 
 
 @contextmanager
-def _whatever_happens() -> Iterator[None]:
-    """End with `Interrupted` where a signal came. Where one is raised in a finalizer, Python only prints it."""
+def _ending_interrupted() -> Iterator[None]:
+    """End with `Interrupted` after a signal, even one raised in a finalizer, which Python only prints."""
     unraisable = sys.unraisablehook
     sys.unraisablehook = lambda lost: None if isinstance(lost.exc_value, Interrupted) else unraisable(lost)
     try:
@@ -128,11 +127,11 @@ def _whatever_happens() -> Iterator[None]:
     raise_lost()
 
 
-def _is_served() -> bool:
-    """Whether an `Interrupted` is on its way up, and files are written on that way.
+def _is_handled() -> bool:
+    """Whether an `Interrupted` is being handled: files are written meanwhile.
 
-    Asked of Python, since SIG_IGN would not last, Lightning puts back the handler that it found, and a mark would last
-    too long: an exception in a finalizer gets lost, and the next Ctrl-C has to work.
+    Found from Python's current exception. SIG_IGN would not last, since Lightning restores the handler that it found; a
+    flag would last too long, since an exception in a finalizer is dropped and the next Ctrl-C has to work.
     """
     error = sys.exception()
     while error is not None and not isinstance(error, Interrupted):

@@ -1,4 +1,4 @@
-"""Text for people: names that somebody else chose, proposals for a mistyped key, differences, what is waited for."""
+"""Text for people: names made printable, proposals for a mistyped key, differences of scores, messages of a wait."""
 
 import os
 import sys
@@ -11,7 +11,7 @@ from lightsweep.core import secrets
 from lightsweep.core.metrics import find_metric
 
 _LIKE = 0.7  # of two names that may be one; "epochs" and "max_epochs" are 0.75, "lr" and "lrr" 0.8
-_CLOSE = 0.1  # below the best one, what is named beside it
+_CLOSE = 0.1  # less than the best ratio: proposed too
 _MOST = 3
 # Names of the same things in other programs that are spelled too differently.
 _ELSEWHERE = {
@@ -29,7 +29,7 @@ SAY_AFTER = 5.0  # seconds
 
 
 def printable(name: str | os.PathLike[str]) -> str:
-    r"""The name with what a terminal could not show, or would obey, escaped: control characters, bytes beyond UTF-8.
+    r"""The name with control characters and bytes that are not UTF-8 escaped, so that it is safe for a terminal.
 
     A new line becomes ``\n``, the byte 0xff ``\udcff``.
     """
@@ -37,12 +37,12 @@ def printable(name: str | os.PathLike[str]) -> str:
 
 
 def printable_line(value: Any) -> str:
-    """One line that no terminal takes for a command: whatever does not print is written as an escape."""
+    """A value on one line, with what is not printable escaped."""
     return printable(" ".join(str(value).split()))
 
 
 def spreadsheet_cell(text: str) -> str:
-    """The text so that no spreadsheet takes it for a formula: with an apostrophe in front where it would."""
+    """The text as a spreadsheet cell: with an apostrophe in front where it would be read as a formula."""
     return "'" + text if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
 
 
@@ -52,12 +52,12 @@ def plain_text(cell: str) -> str:
 
 
 def one_line(name: str) -> str:
-    """The name without line breaks, escape sequences and other letters that cannot be printed."""
+    """The name without line breaks, escape sequences and other unprintable letters."""
     return " ".join("".join(letter if letter.isprintable() else " " for letter in name).split())
 
 
 def shorten(name: str, most: int) -> str:
-    """The name on one line, in at most so many letters; what is cut out of its middle is an ellipsis."""
+    """The name on one line, at most so many letters long; an ellipsis replaces what is cut from its middle."""
     name = one_line(name)
     if len(name) <= most:
         return name
@@ -66,7 +66,7 @@ def shorten(name: str, most: int) -> str:
 
 
 def find_nearest(key: str, keys: Collection[str]) -> list[str]:
-    """The keys that end in the same name, else those that are spelled alike; the likeliest first, at most three."""
+    """The keys that end in the same name, else those with a similar spelling; the likeliest first, at most three."""
     typed = _plain(key)
     plain = {each: _plain(each) for each in keys if each != key}
     others = {each: name for each, name in plain.items() if not typed.startswith(f"{name}.")}  # not a node above it
@@ -81,21 +81,21 @@ def find_nearest(key: str, keys: Collection[str]) -> list[str]:
 
 
 def did_you_mean(key: str, keys: Collection[str]) -> str:
-    """``; did you mean optimizer.lr?``, or nothing where no key is like it."""
+    """``; did you mean optimizer.lr?``, or "" where no key is similar."""
     found = find_nearest(key, keys)
     listed = " or ".join(filter(None, (", ".join(found[:-1]), *found[-1:])))
     return f"; did you mean {listed}?" if found else ""
 
 
 def _alike(typed: str, key: str) -> float:
-    """Names at one place are compared by their last parts, and favoured; others by those or as a whole."""
+    """How similar two keys are. Keys of one node are compared by their last parts, and preferred."""
     if typed.rpartition(".")[0] == key.rpartition(".")[0]:
         return _ratio(_last(typed), _last(key)) + _CLOSE
     return max(_ratio(_last(typed), _last(key)), _ratio(typed, key) if "." in typed else 0.0)
 
 
 def _plain(key: str) -> str:
-    """Without what is often mixed up: ``optimizer/lr`` for ``optimizer.lr``."""
+    """The key in one notation: ``optimizer/lr`` becomes ``optimizer.lr``."""
     return key.lower().replace("/", ".").replace("-", "_")
 
 
@@ -114,27 +114,27 @@ def in_points(metric: str) -> bool:
 
 
 def format_difference(metric: str, value: float) -> str:
-    """A difference with its sign: percentage points of an accuracy."""
+    """A signed difference, of an accuracy in percentage points."""
     return f"{100 * value:+z.2f} points" if in_points(metric) else f"{value:+z.4f}"
 
 
 def difference_column(metric: str) -> str:
-    """The name of a table's column with differences to the baseline."""
+    """The name of the column with differences to the baseline."""
     return _POINTS if in_points(metric) else _PLAIN
 
 
 def difference_to_baseline(metric: str, value: float, baseline: float) -> float:
-    """What stands in that column."""
+    """The value in that column."""
     return round((value - baseline) * (100 if in_points(metric) else 1), 8)
 
 
 def format_difference_cell(name: str, value: float) -> str:
-    """The same in a table for people."""
+    """The text of a cell of that column."""
     return f"{value:+z.2f}" if name == _POINTS else f"{value:+z.4f}"
 
 
 class Wait:
-    """A wait, or one after the other: each says once for what it is and how long it may last."""
+    """Prints what a sweep waits for, once for each wait that lasts longer than `SAY_AFTER`."""
 
     def __init__(self) -> None:
         self._since: float | None = None
@@ -146,7 +146,7 @@ class Wait:
         return 0.0 if self._since is None else time.monotonic() - self._since
 
     def still(self, what: str | Callable[[], str]) -> None:
-        """It goes on for this, which follows "waiting for" when it is time to say so."""
+        """The wait goes on: print "waiting for WHAT", if it is time and was not done."""
         if self._since is None:
             self._since = time.monotonic()
         if not self._said and self.seconds >= SAY_AFTER:
@@ -155,5 +155,5 @@ class Wait:
             print(secrets.redact(line), file=sys.stderr, flush=True)
 
     def over(self) -> None:
-        """What was waited for is there; a later wait is another one."""
+        """The wait is over; the next call of `still` begins another one."""
         self._since, self._said = None, False

@@ -11,7 +11,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import islice, pairwise
 from operator import attrgetter
 from pathlib import Path
 
@@ -94,7 +94,7 @@ def class_name(folder: Path) -> str:
 
 
 def walk(folder: str | Path, above: frozenset[tuple[int, int]] = frozenset()) -> list[tuple[str, int, int]]:
-    """Path, size and time of change of each file, also in folders below; through links, but not in circles."""
+    """Path, size and time of change of each file, also in folders below and behind links, but not in circles."""
     here = Path(folder).stat()
     with os.scandir(folder) as entries:
         visible = sorted([entry for entry in entries if not _is_litter(entry.name)], key=attrgetter("name"))
@@ -116,25 +116,19 @@ def walk(folder: str | Path, above: frozenset[tuple[int, int]] = frozenset()) ->
 
 
 def _listing(root: Path, folders: dict[str, dict[str, Path]], class_names: tuple[str, ...], divided: bool) -> Listing:
-    files: list[str] = []
-    names: list[str] = []
-    sizes: list[int] = []
-    labels: list[np.ndarray] = []
-    parts: list[np.ndarray] = []
-    below = len(str(root))
+    rows: list[tuple[str, str, int, int, int]] = []
     digest = hashlib.blake2b(digest_size=16)
     for part, classes in folders.items():
         for name, folder in classes.items():
             found = walk(folder)
             if not found:
                 raise ConfigError(f"data.root: the class folder {printable(folder)} is empty")
-            files += [path for path, _, _ in found]
-            names += [path[len(str(folder)) + 1 :] for path, _, _ in found]
-            sizes += [size for _, size, _ in found]
-            digest.update(os.fsencode("".join([f"{path[below:]}\0{size}\0{time}\0" for path, size, time in found])))
-            labels.append(np.full(len(found), class_names.index(name)))
-            parts.append(np.full(len(found), PARTS.index(part)))
-    arrays = np.concatenate(labels), np.concatenate(parts)
+            text = [f"{path[len(str(root)) :]}\0{size}\0{time}\0" for path, size, time in found]
+            digest.update(os.fsencode("".join(text)))
+            label, number, within = class_names.index(name), PARTS.index(part), len(str(folder)) + 1
+            rows += [(path, path[within:], size, label, number) for path, size, _ in found]
+    files, names, sizes, labels, parts = map(list, zip(*rows, strict=True))
+    arrays = np.array(labels, dtype=np.int64), np.array(parts, dtype=np.int64)
     return Listing(root, files, names, sizes, *arrays, class_names, divided, digest.hexdigest())
 
 
@@ -169,9 +163,8 @@ def _one_class(folder: Path) -> str:
     """What is wrong with a single class: often an archive has a folder around those of the classes."""
     held = _names(_subfolders(folder))
     problem = f"data.root must have at least two classes, {printable(folder.parent)} has only {class_name(folder)!r}"
-    if len(held) < 2:
-        return problem
-    return f"{problem}, a folder that holds {_format(held)}: name that folder, or move them up"
+    around = f", a folder that holds {_format(held)}: name that folder, or move them up" if len(held) > 1 else ""
+    return problem + around
 
 
 def _check_case(root: Path, names: set[str]) -> None:
@@ -274,8 +267,7 @@ def _check_others(found: Mapping[str, Path], others: Sequence[Path]) -> None:
 
 def _holds_images(folder: Path) -> bool:
     with os.scandir(folder) as entries:
-        few = [entry.name for entry, _ in zip(entries, range(_LOOKED_AT), strict=False)]
-    return any(name.lower().endswith(_IMAGES) for name in few)
+        return any(entry.name.lower().endswith(_IMAGES) for entry in islice(entries, _LOOKED_AT))
 
 
 def _subfolders(folder: Path) -> list[Path]:

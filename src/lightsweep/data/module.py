@@ -111,7 +111,7 @@ class ImageDataModule(pl.LightningDataModule):
         loader.check_class_weights(class_weights)
         checks.choice("data.sampler", sampler, loader.SAMPLERS)
         checks.integer("data.seed", seed, "[0, inf)")
-        checks.require(isinstance(augment, Augment), "data.augment", "have keys of its own", augment)
+        checks.require(isinstance(augment, Augment), "data.augment", "be a mapping", augment)
         self.batch_size, self.eval_batch_size, self.drop_last = batch_size, eval_batch_size, drop_last
         self.val_fraction, self.split, self.split_seed = val_fraction, split, split_seed
         self.normalize, self.limit, self.seed, self.augment = normalize, limit, seed, augment

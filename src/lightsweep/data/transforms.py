@@ -115,7 +115,7 @@ def random_flip(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def random_crop(images: Tensor, most: int, generator: torch.Generator) -> Tensor:
-    """Shift by up to `most` whole pixels along both axes, black outside."""
+    """Shift by up to `most` pixels along both axes, black outside."""
     count, _, height, width = images.shape
     offsets = torch.randint(2 * most + 1, (2, count), generator=generator, device=images.device)
     windows = F.pad(images, (most, most, most, most)).unfold(2, height, 1).unfold(3, width, 1)  # [B, C, dy, dx, H, W]

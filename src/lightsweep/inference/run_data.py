@@ -109,7 +109,8 @@ def _composed(weights: Weights, typed: Sequence[str]) -> DictConfig:
 
 
 def _changed(cfg: DictConfig, overrides: Sequence[Override]) -> DictConfig:
-    cfg.data = saved_config.add_missing_keys_of("data", cfg.get("data"))
+    if isinstance(cfg.get("data"), DictConfig):
+        saved_config.add_missing_keys(cfg.data)
     OmegaConf.set_struct(cfg, True)  # a key that is not there is a mistake
     for override in overrides:
         OmegaConf.update(cfg, override.key_or_group, override.value())
@@ -122,12 +123,11 @@ def read_data(settings: DataSettings, description: Description) -> ImageDataModu
     Raises:
         ConfigError: the classes are others.
     """
-    node = settings.cfg.data
+    cfg: Any = settings.cfg
     if not settings.own:
-        known = {key: value for key, value in _as_in_training(description).items() if key in node}
-        node = OmegaConf.merge(node, known)
-        node._set_parent(settings.cfg)
-    data = build_data(node)
+        known = {key: value for key, value in _as_in_training(description).items() if key in cfg.data}
+        cfg = OmegaConf.merge(cfg, {"data": known})
+    data = build_data(cfg.data)
     if not settings.own and (isinstance(data, UserData) or description.resize == NO_PIXELS):
         raise ConfigError("--data: with a user data module, weights are scored on the run's own data only")
     data.setup(None if settings.own else "test")  # other data may have few images: they are only scored

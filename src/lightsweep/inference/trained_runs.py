@@ -19,7 +19,7 @@ from lightsweep.runs.run_folder import BEST_CHECKPOINT, LAST_CHECKPOINT
 
 @dataclass(frozen=True)
 class Weights:
-    """A checkpoint, the folder of its run (None for a file that lies by itself), and why it was chosen."""
+    """A checkpoint, the folder of its run (None for a file outside a run), and why it was chosen."""
 
     checkpoint: Path
     run: Path | None
@@ -34,7 +34,7 @@ class Weights:
         """
         if self.run is None:
             raise ConfigError(
-                f"{self.checkpoint} lies in no run's folder, which would say what data it was trained on;"
+                f"{self.checkpoint} is in no run's folder, which would name the data it was trained on;"
                 " --data data=NAME chooses some"
             )
         return saved_config.read_config(self.run)

@@ -22,7 +22,7 @@ class CNN(nn.Module):
     average over the image and a linear head.
 
     A convolution is followed by its norm and the activation. Max-pooling halves the image after each stage but the
-    last, and dropout leaves out whole channels at the end of a stage (Tompson et al. 2015).
+    last, and dropout leaves out complete channels at the end of a stage (Tompson et al. 2015).
 
     Args:
         width: channels of the first stage.
@@ -66,7 +66,7 @@ class CNN(nn.Module):
                 layers.append(nn.MaxPool2d(2))  # [B, channels, H, W] -> [B, channels, H // 2, W // 2]
             wider = width * 2**stage
             for _ in range(convs):  # [B, channels, H, W] -> [B, wider, H, W]
-                conv = nn.Conv2d(channels, wider, 3, padding=1, bias=norm == "none")  # a norm has a bias of its own
+                conv = nn.Conv2d(channels, wider, 3, padding=1, bias=norm == "none")  # a norm has its own bias
                 initialize(conv, init)
                 layers += [conv, NORMS[norm](wider), ACTIVATIONS[activation]()]
                 channels = wider

@@ -1,5 +1,5 @@
-"""Reports over many runs: result.json files -> runs -> tables -> terminal, files or a page.
+"""Reports: takes run folders and studies; gives tables (terminal, CSV, Markdown, JSON), figures, pages and comparisons.
 
-Whatever lies in a run's folder is data from somebody else: it is read, checked, and shown as text. Nothing here writes
-into the folders that it reads, and nothing imports torch.
+Also what a run shows when it has been scored (`scored_run`, which alone imports torch). Files of runs may come from
+somebody else: they are checked and shown as text, and nothing here writes into the folders that it reads.
 """

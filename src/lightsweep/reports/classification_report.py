@@ -1,7 +1,7 @@
 """Precision, recall, F1, support and ROC AUC of each class on a part of the data: as text, JSON and a table."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from io import StringIO
 from typing import Any
@@ -45,7 +45,7 @@ class Report:
 
 
 def measure_report(part: str, labels: np.ndarray, probabilities: np.ndarray, class_names: Sequence[str]) -> Report:
-    """Measure with scikit-learn. A class without images has no scores, and no part in the averages.
+    """Measure with scikit-learn. A class without images has no scores, and the averages leave it out.
 
     Args:
         part: train, val or test.
@@ -56,15 +56,12 @@ def measure_report(part: str, labels: np.ndarray, probabilities: np.ndarray, cla
 
     predicted = probabilities.argmax(1)
     every = np.arange(len(class_names))
-    precision, recall, f1, support = precision_recall_fscore_support(labels, predicted, labels=every, zero_division=0)
-    roc_auc = _roc_auc(labels, probabilities)
-    absent = support == 0
-    for scores in (precision, recall, f1):
-        scores[absent] = math.nan
-    columns = (precision, recall, f1, roc_auc)
-    rows = zip(class_names, *columns, support, strict=True)
+    *columns, support = precision_recall_fscore_support(labels, predicted, labels=every, zero_division=0)
+    for scores in columns:
+        scores[support == 0] = math.nan
+    columns.append(np.array([_roc_auc(labels == column, probabilities[:, column]) for column in every]))
     classes = tuple(
-        Line(name, float(p), float(r), float(f), float(auc), int(images)) for name, p, r, f, auc, images in rows
+        _line(name, scores, images) for name, *scores, images in zip(class_names, *columns, support, strict=True)
     )
     averages = (
         _average("macro average", columns, support, np.ones(len(support))),
@@ -73,25 +70,73 @@ def measure_report(part: str, labels: np.ndarray, probabilities: np.ndarray, cla
     return Report(part, float((predicted == labels).mean()), classes, averages, _notes(classes, probabilities))
 
 
+def _line(name: str, scores: Iterable[float], support: int) -> Line:
+    return Line(name=name, support=int(support), **dict(zip(_FIELDS, map(float, scores), strict=True)))
+
+
+def _roc_auc(positive: np.ndarray, probabilities: np.ndarray) -> float:
+    """Area under a class's curve against all others; NaN where there are only its images or none of it.
+
+    Args:
+        positive: ``bool [N]``.
+        probabilities: of the class, ``float [N]``.
+    """
+    from scipy.stats import rankdata
+
+    ours = int(positive.sum())
+    pairs = ours * (len(positive) - ours)
+    if not pairs or not np.isfinite(probabilities).all():
+        return math.nan
+    # Mann and Whitney's U takes a sixth of the time of scikit-learn's curve: a set may have 1000 classes.
+    return float((rankdata(probabilities)[positive].sum() - ours * (ours + 1) / 2) / pairs)
+
+
+def _average(name: str, columns: Sequence[np.ndarray], support: np.ndarray, weights: np.ndarray) -> Line:
+    def mean(scores: np.ndarray) -> float:
+        known = np.isfinite(scores)
+        return float(np.average(scores[known], weights=weights[known])) if known.any() else math.nan
+
+    return _line(name, map(mean, columns), support.sum())
+
+
+def _notes(classes: Sequence[Line], probabilities: np.ndarray) -> tuple[str, ...]:
+    if not np.isfinite(probabilities).all():
+        return ("the network's outputs are not finite numbers: ROC AUC is left out",)
+    named = {
+        "without images, left out of the averages": [line.name for line in classes if line.support == 0],
+        "no ROC AUC, as there are no images of other classes": [
+            line.name for line in classes if line.support and math.isnan(line.roc_auc)
+        ],
+    }
+    return tuple(f"{reason}: {_list_names(names)}" for reason, names in named.items() if names)
+
+
+def _list_names(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(map(one_line, names[:_NAMED])) + more
+
+
 def report_as_json(report: Report) -> dict[str, Any]:
     """The report as plain values; what is not defined is None."""
-    images = sum(line.support for line in report.classes)
     return {
         "part": report.part,
-        "images": images,
+        "images": sum(line.support for line in report.classes),
         "accuracy": report.accuracy,
-        "classes": [_plain(line) for line in report.classes],
-        **{line.name.replace(" ", "_"): _plain(line) for line in report.averages},
+        "classes": [_line_as_json(line) for line in report.classes],
+        **{line.name.replace(" ", "_"): _line_as_json(line) for line in report.averages},
         "notes": list(report.notes),
     }
 
 
+def _line_as_json(line: Line) -> dict[str, Any]:
+    return {key: None if value != value else value for key, value in asdict(line).items()}  # NaN is not itself
+
+
 def report_as_text(report: Report) -> str:
     """The report as a table of plain text."""
-    console = Console(file=StringIO(), width=_WIDTH, color_system=None, force_terminal=False)
-    print_report(report, console)
-    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
-    return "\n".join(line.rstrip() for line in lines) + "\n"
+    text = StringIO()
+    print_report(report, Console(file=text, width=_WIDTH, color_system=None, force_terminal=False))
+    return "".join(f"{line.rstrip()}\n" for line in text.getvalue().splitlines())
 
 
 def print_report(report: Report, console: Console) -> None:
@@ -102,7 +147,6 @@ def print_report(report: Report, console: Console) -> None:
         table.add_column(name, justify="right", no_wrap=True)
     for line in report.classes:
         table.add_row(*_cells(line))
-    table.add_section()
     table.add_row()
     for line in report.averages:
         table.add_row(*_cells(line))
@@ -112,61 +156,7 @@ def print_report(report: Report, console: Console) -> None:
         console.print(Text(note))
 
 
-def _roc_auc(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    """Area under each class's curve against all others ``[K]``; NaN where there are only its images or none of it."""
-    from scipy.stats import rankdata
-
-    def against_others(column: int) -> float:
-        positive = labels == column
-        ours = int(positive.sum())
-        pairs = ours * (len(labels) - ours)
-        if not pairs or not np.isfinite(probabilities[:, column]).all():
-            return math.nan
-        # Mann and Whitney's U, a sixth of the time of scikit-learn's curve: a set may have 1000 classes.
-        ranks = rankdata(probabilities[:, column])
-        return float((ranks[positive].sum() - ours * (ours + 1) / 2) / pairs)
-
-    return np.array([against_others(column) for column in range(probabilities.shape[1])])
-
-
-def _average(name: str, columns: Sequence[np.ndarray], support: np.ndarray, weights: np.ndarray) -> Line:
-    def mean(scores: np.ndarray) -> float:
-        known = np.isfinite(scores)
-        return float(np.average(scores[known], weights=weights[known])) if known.any() else math.nan
-
-    scores = dict(zip(_FIELDS, map(mean, columns), strict=True))
-    return Line(name, support=int(support.sum()), **scores)
-
-
-def _notes(classes: Sequence[Line], probabilities: np.ndarray) -> tuple[str, ...]:
-    if not np.isfinite(probabilities).all():
-        return ("the network's outputs are not finite numbers: ROC AUC is left out",)
-    absent = [line.name for line in classes if line.support == 0]
-    unmeasured = [line.name for line in classes if line.support and math.isnan(line.roc_auc)]
-    return (
-        *_note(absent, lambda names: f"without images, left out of the averages: {names}"),
-        *_note(unmeasured, lambda names: f"no ROC AUC, for there are no images of other classes: {names}"),
-    )
-
-
-def _note(names: Sequence[str], say: Callable[[str], str]) -> list[str]:
-    if not names:
-        return []
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return [say(", ".join(map(one_line, names[:_NAMED])) + more)]
-
-
 def _cells(line: Line) -> tuple[Text, ...]:
     scores = (getattr(line, field) for field in _FIELDS)
-    return (
-        Text(one_line(line.name)),
-        *(Text("" if math.isnan(score) else f"{score:.4f}") for score in scores),
-        Text(f"{line.support:,}"),
-    )
-
-
-def _plain(line: Line) -> dict[str, Any]:
-    return {
-        key: None if isinstance(value, float) and not math.isfinite(value) else value
-        for key, value in asdict(line).items()
-    }
+    texts = ("" if math.isnan(score) else f"{score:.4f}" for score in scores)
+    return (Text(one_line(line.name)), *map(Text, texts), Text(f"{line.support:,}"))

@@ -1,6 +1,7 @@
 """Columns of a table: the names that people type for them, and their values as text."""
 
 import difflib
+import html
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
@@ -104,9 +105,4 @@ def _format_number(column: str, value: float) -> str:
 
 def escape_tags(value: Any) -> str:
     """A text that plotly, which interprets some tags, shows as it is."""
-    return printable_line(value).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-
-
-def unescape_tags(text: str) -> str:
-    """The text that `escape_tags` was given."""
-    return text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
+    return html.escape(printable_line(value), quote=False)

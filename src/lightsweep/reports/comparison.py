@@ -149,8 +149,8 @@ def _describe_trades(
     difference = subtract_shares(first[1], second[1])
     np.fill_diagonal(difference, 0.0)
     lines = []
-    for place in np.argsort(-np.abs(difference), axis=None)[:_TRADES]:
-        true, predicted = divmod(int(place), len(difference))
+    for index in np.argsort(-np.abs(difference), axis=None)[:_TRADES]:
+        true, predicted = divmod(int(index), len(difference))
         points = float(difference[true, predicted])
         if points == 0.0:
             continue
@@ -182,8 +182,8 @@ def compare_runs(paths: Sequence[Path]) -> Comparison:
         notes += [f"skipped {name}: {reason}" for name, reason in below.broken.items()]
         notes += [f"{name} has no result.json yet" for name in below.unfinished]
     runs = [seed for run in mark_baselines(fold_seeds(found.values())) for seed in run.members]
-    places = {folder: place for place, folder in enumerate(found)}
-    runs.sort(key=lambda run: places[run.folder.resolve()])  # as typed: fold_seeds puts seed runs last
+    order = {folder: index for index, folder in enumerate(found)}
+    runs.sort(key=lambda run: order[run.folder.resolve()])  # as typed: fold_seeds puts seed runs last
     complete = [run for run in runs if run.is_complete]
     notes += [f"{run.name} is {run.status}" for run in runs if not run.is_complete]
     chosen = complete if len(complete) > 1 else runs

@@ -40,6 +40,10 @@ def label_axes(x: str, y: str) -> dict[str, Any]:
     return {"xaxis": {"title": {"text": escape_tags(x)}}, "yaxis": {"title": {"text": escape_tags(y)}}}
 
 
+def scatter(mode: str, x: Sequence[Any], y: Sequence[Any], **more: Any) -> dict[str, Any]:
+    return {"type": "scatter", "mode": mode, "x": list(x), "y": list(y), **more}
+
+
 def draw_learning_curves(runs: Sequence[Run], metric: str, best: Run | None) -> Figure | None:
     """One metric by epoch of all runs, two traces a status, so that a thousand runs stay light."""
     traces = []
@@ -77,26 +81,20 @@ def _join_curves(runs: Iterable[Run], metric: str, status: str) -> list[dict]:
             ends.append((epochs[-1], values[-1], name))
     colour, label = COLOURS.get(status, GREY), escape_tags(status)
     hover = f"%{{text}}<br>epoch %{{x}}: %{{y:.4f}}<extra>{label}</extra>"
-    shared = {"type": "scatter", "name": label, "legendgroup": label, "hovertemplate": hover}
+    shared = {"name": label, "legendgroup": label, "hovertemplate": hover}
     line = {"width": 1.2, "color": colour}
-    lines = {"mode": "lines", "x": x, "y": y, "text": names, "line": line, "opacity": 0.55, "showlegend": False}
-    end_x, end_y, end_names = zip(*ends, strict=True) if ends else ((), (), ())
+    end_x, end_y, end_names = map(list, zip(*ends, strict=True)) if ends else ([], [], [])
     marker = {"symbol": SYMBOLS.get(status, "circle"), "size": 7, "color": colour}
-    marks = {"mode": "markers", "x": end_x, "y": end_y, "text": end_names, "marker": marker}
-    return [shared | lines, shared | marks]
+    return [
+        scatter("lines", x, y, text=names, line=line, opacity=0.55, showlegend=False, **shared),
+        scatter("markers", end_x, end_y, text=end_names, marker=marker, **shared),
+    ]
 
 
 def _curve(run: Run, metric: str, name: str, colour: str, *, width: float = 2, dash: str = "solid") -> dict:
-    epochs, values = read_curve(run.folder, metric)
-    return {
-        "type": "scatter",
-        "mode": "lines",
-        "x": epochs,
-        "y": values,
-        "name": escape_tags(name),
-        "line": {"width": width, "color": colour, "dash": dash},
-        "hovertemplate": "epoch %{x}: %{y:.4f}<extra>" + escape_tags(name) + "</extra>",
-    }
+    line = {"width": width, "color": colour, "dash": dash}
+    hover = f"epoch %{{x}}: %{{y:.4f}}<extra>{escape_tags(name)}</extra>"
+    return scatter("lines", *read_curve(run.folder, metric), name=escape_tags(name), line=line, hovertemplate=hover)
 
 
 def draw_run(run: Run) -> dict[str, Figure]:

@@ -28,7 +28,7 @@ _SEEDED = re.compile(r"(.+)-seed-\d+$")
 
 @dataclass
 class Found:
-    """What lies below some paths.
+    """What is below some paths.
 
     Args:
         broken: why a result.json could not be read, by its path.

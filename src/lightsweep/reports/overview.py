@@ -1,5 +1,6 @@
 """The page of many runs: from tables and a study to what the template shows."""
 
+import html
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -10,7 +11,7 @@ from typing import Any
 from lightsweep.core.checks import is_number
 from lightsweep.core.text import DIFFERENCE_COLUMNS, printable_line
 from lightsweep.reports import figures, page, runs
-from lightsweep.reports.columns import SD, format_value, short_labels, unescape_tags
+from lightsweep.reports.columns import SD, format_value, short_labels
 from lightsweep.reports.figures import Figure
 from lightsweep.reports.finding import Found
 from lightsweep.reports.page import Drawing, cell_of, describe_column, text_cell
@@ -117,7 +118,7 @@ def _draw_study(drawing: Drawing, study: StudyFigures) -> None:
     drawing.section("slices", "Slices")
     note = "Axes span what was searched. The colour is the trial's number: late trials stand out. The star is the best."
     drawing.add("Slices", study.slices, note, "wide")
-    drawing.section("contour", f"Contour of {unescape_tags(' and '.join(study.contour_pair or ()))}")
+    drawing.section("contour", f"Contour of {html.unescape(' and '.join(study.contour_pair or ()))}")
     note = "Dots are completed trials, the star is the best. Axes span what was searched."
     drawing.add("Contour of the two most important", study.contour, note, "tall")
 
@@ -203,7 +204,7 @@ def _list_edges(best: Run, study: Study | None) -> list[str]:
         return []
     trials = study.study.get_trials(deepcopy=False)
     params = next((trial.params for trial in trials if trial.number == number_of(best.folder)), {})
-    return [unescape_tags(line) for line in describe_edges(params, find_ranges(trials))]
+    return [html.unescape(line) for line in describe_edges(params, find_ranges(trials))]
 
 
 def _build_confirmation(confirmed: Sequence[Run]) -> dict[str, Any] | None:

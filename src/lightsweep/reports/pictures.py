@@ -1,6 +1,6 @@
 """Pictures of a run: plain values in, a matplotlib Figure out. Nothing here knows a folder, a logger or a display.
 
-matplotlib takes half a second to import: import a module of this package where it is about to draw.
+matplotlib takes half a second to import: import this module where it is about to draw.
 """
 
 import warnings
@@ -23,286 +23,235 @@ from PIL import Image
 
 from lightsweep.core.text import shorten
 
-# Okabe & Ito (2008).
-BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
-YELLOW, BLUE, VERMILION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
-PARTS = {"train": BLUE, "val": ORANGE, "test": GREEN}
+Rows = Sequence[Mapping[str, float]]  # of metrics.csv
+Format = Callable[[float], str]
 
-DOTS_PER_INCH = 110
-POINTS_PER_INCH = 72
-SMALLEST = 6.0  # points; smaller letters cannot be read
-_LARGEST = 9.0
-_LINE = 1.25  # a line's height in letters' sizes
+# Okabe & Ito (2008): colours that colour-blind people tell apart.
+_BLUE, _ORANGE, _GREEN, _VERMILION, _PURPLE = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7"
+_PARTS = {"train": _BLUE, "val": _ORANGE, "test": _GREEN}
 _SCRIPTS = ("Noto Sans CJK JP", "Noto Sans CJK SC", "WenQuanYi Zen Hei", "Noto Sans Arabic", "Noto Sans Devanagari")
 
+_DOTS_PER_INCH, _POINTS_PER_INCH = 110, 72
+_SMALLEST, _LARGEST = 6.0, 9.0  # points of a letter; smaller ones cannot be read
+_LINE, _DIGIT = 1.25, 0.64  # height of a line and width of a digit, in letters' sizes
+_LETTER = 0.085  # inches, about, of 9 points
+_LONGEST = 18  # letters of a class's name
+_FEW_EPOCHS = 40  # more dots would run into each other
+_MATRIX_NUMBERS, _BAR_NUMBERS = 25, 12  # classes; more numbers would not fit
+_GAMMA = 0.5  # exponent of a share for its colour: rare mistakes are visible next to the many that are right
+_COLUMNS, _CELL = 8, 1.2  # of a grid of images, and inches of each
+_GAP = 0.06  # of a cell, between images
+_TITLE: dict[str, Any] = {"loc": "left", "fontsize": 11, "fontweight": "bold"}
+_CAPTION, _CAPTION_LETTERS = 7.5, 19  # points of a caption, and letters that fit
 
-def new_figure(width: float, height: float) -> Figure:
+
+def _new_figure(width: float, height: float) -> Figure:
     """An empty figure of so many inches, drawn by Agg, that makes room for its labels."""
-    room = ConstrainedLayoutEngine(w_pad=0.09, h_pad=0.07)  # inches
-    made = Figure(figsize=(width, height), dpi=DOTS_PER_INCH, layout=room)
-    FigureCanvasAgg(made)
-    return made
+    layout = ConstrainedLayoutEngine(w_pad=0.09, h_pad=0.07)  # inches
+    figure = Figure(figsize=(width, height), dpi=_DOTS_PER_INCH, layout=layout)
+    FigureCanvasAgg(figure)
+    return figure
 
 
-def render_png(drawn: Figure) -> bytes:
+def render_png(figure: Figure) -> bytes:
     """The figure as a PNG file."""
-    canvas = drawn.canvas
+    canvas = figure.canvas
     assert isinstance(canvas, FigureCanvasAgg)
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # a box stands for it
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # it is drawn as a box
         canvas.draw()  # savefig would draw twice
     buffer = BytesIO()
     Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3]).save(buffer, "png")
     return buffer.getvalue()
 
 
-def plain_text_style() -> dict[str, Any]:
-    """How text is drawn that somebody else chose, a class's name: never as mathematics, in any script there is."""
-    return {"parse_math": False, "family": _families()}
+def _plain_text() -> dict[str, Any]:
+    """How a text that somebody else chose is drawn, a class's name: never as mathematics, in any installed script."""
+    return {"parse_math": False, "family": _font_families()}
 
 
 @cache
-def _families() -> list[str]:
+def _font_families() -> list[str]:
     installed = set(font_manager.get_font_names())
     return ["DejaVu Sans", *(name for name in _SCRIPTS if name in installed)]
 
 
-def label_classes(
-    axis: Axis, class_names: Sequence[str], inches: float, *, rotation: float = 0, most: int = 18
-) -> None:
-    """Names at the ticks 0, 1, ... of an axis that is `inches` long: in smaller letters, and then only every second,
-    third ... name, where there are many."""
-    pitch = inches * POINTS_PER_INCH / len(class_names)
-    size = float(np.clip(pitch / _LINE, SMALLEST, _LARGEST))
+def _label_classes(axis: Axis, class_names: Sequence[str], inches: float, *, may_turn: bool = False) -> None:
+    """Names at the ticks 0, 1, ... of an axis of `inches`: where there are many, in smaller letters, and then only
+    every second, third ... name."""
+    pitch = inches * _POINTS_PER_INCH / len(class_names)
+    size = float(np.clip(pitch / _LINE, _SMALLEST, _LARGEST))
     every = ceil(size * _LINE / pitch - 0.05)
     ticks = range(0, len(class_names), every)
-    names = [shorten(class_names[tick], most) for tick in ticks]
-    axis.set_ticks(ticks, labels=names, rotation=rotation, size=size, **plain_text_style())
+    turned = may_turn and _longest(class_names) * _LETTER > 0.9 * inches / len(class_names)
+    names = [shorten(class_names[tick], _LONGEST) for tick in ticks]
+    axis.set_ticks(ticks, labels=names, rotation=90 if turned else 0, size=size, **_plain_text())
 
 
-def longest_label(class_names: Sequence[str], most: int = 18) -> int:
-    """Letters in the longest label that `label_classes` makes."""
-    return max(len(shorten(name, most)) for name in class_names)
+def _longest(class_names: Sequence[str]) -> int:
+    """Letters in the longest label of `_label_classes`."""
+    return max(len(shorten(name, _LONGEST)) for name in class_names)
 
 
-def set_title(axes: Axes, text: str) -> None:
-    axes.set_title(text, loc="left", fontsize=11, fontweight="bold")
-
-
-def style_axes(axes: Axes) -> None:
-    """A light grid, and no frame where nothing ends."""
+def _style_axes(axes: Axes) -> None:
+    """A light grid, and no frame above and on the right."""
     axes.grid(visible=True, color="#DDDDDD", linewidth=0.7)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
 
 
-_FEW = 40  # epochs; as many dots can be told apart
-
-
-def draw_curves(rows: Sequence[Mapping[str, float]], best_epoch: float) -> Figure:
-    """Draw the rows of metrics.csv; an epoch without a validation has no val/loss. Epochs count from 1.
+def draw_curves(rows: Rows, best_epoch: float) -> Figure:
+    """Loss and accuracy, train against val, and the learning rate below.
 
     Args:
+        rows: an epoch without a validation has no val/loss. Epochs count from 1.
         best_epoch: is marked; 0 where there is none.
     """
-    figure = new_figure(10, 6)
+    figure = _new_figure(10, 6)
     panels = figure.subplot_mosaic([["loss", "acc"], ["lr", "lr"]], height_ratios=[3, 1])
     for metric, name in (("loss", "loss (cross-entropy)"), ("acc", "accuracy")):
-        _compare(panels[metric], rows, metric, best_epoch)
-        set_title(panels[metric], name)
-    _rate(panels["lr"], rows, best_epoch)
+        _draw_metric(panels[metric], rows, metric, best_epoch)
+        panels[metric].set_title(name, **_TITLE)
+    _draw_rate(panels["lr"], rows, best_epoch)
+    last = max((row["epoch"] for row in rows), default=1)
+    margin = max(0.5, 0.02 * last)
     for axes in panels.values():
-        style_axes(axes)
+        _style_axes(axes)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-        _room_for(axes, rows)
+        axes.set_xlim(1 - margin, last + margin)
+        if best_epoch:
+            axes.axvline(best_epoch, color=_VERMILION, linestyle="--", linewidth=1.2, zorder=1)
     return figure
 
 
-def _compare(axes: Axes, rows: Sequence[Mapping[str, float]], metric: str, best_epoch: float) -> None:
+def _draw_metric(axes: Axes, rows: Rows, metric: str, best_epoch: float) -> None:
     for part in ("train", "val"):
-        epochs, values = _column(rows, f"{part}/{metric}")
-        axes.plot(epochs, values, color=PARTS[part], label=part, **_line(epochs))
-    _mark(axes, best_epoch)
+        _plot(axes, rows, f"{part}/{metric}", color=_PARTS[part], label=part)
     for row in rows:
         if row["epoch"] == best_epoch and f"val/{metric}" in row:
             value = row[f"val/{metric}"]
-            axes.plot([best_epoch], [value], "o", color=VERMILION, markersize=8, label=f"best: {value:.4f}")
+            axes.plot([best_epoch], [value], "o", color=_VERMILION, markersize=8, label=f"best: {value:.4f}")
     axes.legend(frameon=False, fontsize=9)
 
 
-def _rate(axes: Axes, rows: Sequence[Mapping[str, float]], best_epoch: float) -> None:
-    epochs, rates = _column(rows, "lr")
-    axes.plot(epochs, rates, color=PURPLE, drawstyle="steps-mid", **_line(epochs))
+def _draw_rate(axes: Axes, rows: Rows, best_epoch: float) -> None:
+    rates = _plot(axes, rows, "lr", color=_PURPLE, drawstyle="steps-mid")
     positive = rates[rates > 0]
     if len(positive) and positive.max() > 20 * positive.min():
         axes.set_yscale("log")
     else:
         axes.set_ylim(bottom=0)
         axes.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))
-    set_title(axes, "learning rate")
+    axes.set_title("learning rate", **_TITLE)
     axes.set_xlabel("epoch" + (f" (dashed: best epoch, {best_epoch:g})" if best_epoch else ""))
-    _mark(axes, best_epoch)
 
 
-def _mark(axes: Axes, best_epoch: float) -> None:
-    if best_epoch:
-        axes.axvline(best_epoch, color=VERMILION, linestyle="--", linewidth=1.2, zorder=1)
-
-
-def _column(rows: Sequence[Mapping[str, float]], name: str) -> tuple[np.ndarray, np.ndarray]:
-    pairs = [(row["epoch"], row[name]) for row in rows if name in row]
-    return np.array([epoch for epoch, _ in pairs]), np.array([value for _, value in pairs], dtype=float)
-
-
-def _line(epochs: np.ndarray) -> dict:
-    return {"linewidth": 1.8, "marker": "." if len(epochs) <= _FEW else None, "markersize": 7}
-
-
-def _room_for(axes: Axes, rows: Sequence[Mapping[str, float]]) -> None:
-    last = max((row["epoch"] for row in rows), default=1)
-    margin = max(0.5, 0.02 * last)
-    axes.set_xlim(1 - margin, last + margin)
-
-
-_MOST_WITH_NUMBERS = 25  # classes; more numbers would not fit
-_LETTER = 0.64  # width of a digit in letters' sizes
-_PALE = 0.5  # root of the share that a colour stands for: rare mistakes are seen beside the many that are right
+def _plot(axes: Axes, rows: Rows, name: str, **style: Any) -> np.ndarray:
+    """Draw one metric by epoch, and return its values."""
+    measured = [row for row in rows if name in row]
+    values = np.array([row[name] for row in measured], dtype=float)
+    marker = "." if len(measured) <= _FEW_EPOCHS else None
+    axes.plot([row["epoch"] for row in measured], values, linewidth=1.8, marker=marker, markersize=7, **style)
+    return values
 
 
 def draw_confusion_counts(confusion: np.ndarray, class_names: Sequence[str], heading: str) -> Figure:
-    """Draw counts ``int64 [K, K]``, true class by row, predicted by column."""
+    """Counts ``int64 [K, K]``, true class by row, predicted by column."""
     largest = max(1, int(confusion.max(initial=0)))
-    return _matrix(confusion.astype(float), class_names, heading, "images", largest, _whole)
+    return _draw_matrix(confusion.astype(float), class_names, heading, "images", largest, "{:.0f}".format)
 
 
 def draw_confusion_shares(confusion: np.ndarray, class_names: Sequence[str], heading: str) -> Figure:
-    """Draw each row's shares of 1: what became of a true class. A class without images is left white."""
+    """Each row's shares of 1: what a true class was predicted as. A class without images is left white."""
     totals = confusion.sum(1, keepdims=True)
     shares = np.divide(confusion, totals, out=np.full(confusion.shape, np.nan), where=totals > 0)
-    return _matrix(shares, class_names, heading, "share of the true class", 1.0, _percent)
-
-
-def _matrix(values: np.ndarray, class_names: Sequence[str], heading: str, unit: str, largest: float, text) -> Figure:
-    side = _side(len(class_names))
-    room = 0.075 * longest_label(class_names) + 0.8  # inches, for the names
-    figure = new_figure(side + room + 1.0, side + room)
-    axes = figure.add_subplot()
-    image = axes.imshow(values, cmap="Blues", norm=PowerNorm(_PALE, vmin=0, vmax=largest), interpolation="nearest")
-    figure.colorbar(image, ax=axes, label=unit, fraction=0.04, pad=0.02)
-    label_classes(axes.xaxis, class_names, side, rotation=90 if _crowded(class_names, side) else 0)
-    label_classes(axes.yaxis, class_names, side)
-    axes.set(xlabel="predicted class", ylabel="true class")
-    set_title(axes, heading)
-    if len(class_names) <= _MOST_WITH_NUMBERS:
-        _write_numbers(axes, values, largest, text, side)
-    return figure
-
-
-def _side(classes: int) -> float:
-    """Inches of the matrix: so many that all names of up to 110 classes can be read."""
-    return float(np.clip(0.55 * classes, 3.2, 6.0) if classes <= _MOST_WITH_NUMBERS else np.clip(0.11 * classes, 6, 12))
-
-
-def _crowded(class_names: Sequence[str], inches: float) -> bool:
-    letter = 0.085  # inches, about, of 9 points
-    return longest_label(class_names) * letter > 0.95 * inches / len(class_names)
-
-
-def _write_numbers(axes: Axes, values: np.ndarray, largest: float, text, side: float) -> None:
-    cell = side * POINTS_PER_INCH / len(values)  # points
-    letters = max((len(text(value)) for value in values.ravel() if np.isfinite(value)), default=1)
-    size = min(9.0, 0.9 * cell / (_LETTER * letters))
-    if size < 0.8 * SMALLEST:
-        return
-    for (row, column), value in np.ndenumerate(values):
-        if not np.isfinite(value) or value == 0:
-            continue
-        color = "white" if value > 0.4 * largest else "black"
-        number = axes.text(column, row, text(value), ha="center", va="center", color=color, size=size)
-        number.set_in_layout(False)  # inside: the layout need not measure it
-
-
-def _whole(count: float) -> str:
-    return f"{count:.0f}"
+    return _draw_matrix(shares, class_names, heading, "share of the true class", 1.0, _percent)
 
 
 def _percent(share: float) -> str:
     return f"{100 * share:.0f}%" if share >= 0.005 else "<1%"
 
 
-_MOST_WITH_NUMBERS_class_counts = 12  # classes
-
-
-def draw_class_counts(counts: Mapping[str, np.ndarray], class_names: Sequence[str]) -> Figure:
-    """Draw counts ``int [K]`` by part, each part on a scale of its own."""
-    width = float(np.clip(0.7 * len(class_names), 6, 14))
-    figure = new_figure(width, 1.7 * len(counts) + 0.06 * longest_label(class_names) + 0.6)
-    panels = figure.subplots(len(counts), sharex=True, squeeze=False)[:, 0]
-    for axes, (part, numbers) in zip(panels, counts.items(), strict=True):
-        bars = axes.bar(np.arange(len(numbers)), numbers, color=PARTS[part], width=0.8)
-        if len(class_names) <= _MOST_WITH_NUMBERS_class_counts:
-            axes.bar_label(bars, fontsize=8, padding=1)
-        axes.margins(x=0.01, y=0.15)
-        style_axes(axes)
-        set_title(axes, f"{part}: {int(numbers.sum()):,} images{_spread(numbers)}")
-    label_classes(panels[-1].xaxis, class_names, width - 0.8, rotation=_rotation(class_names, width))
+def _draw_matrix(
+    values: np.ndarray, class_names: Sequence[str], heading: str, unit: str, largest: float, text: Format
+) -> Figure:
+    classes = len(class_names)
+    with_numbers = classes <= _MATRIX_NUMBERS
+    side = float(np.clip(0.55 * classes, 3.2, 6) if with_numbers else np.clip(0.11 * classes, 6, 12))  # inches
+    room = 0.075 * _longest(class_names) + 0.8  # inches, for the names
+    figure = _new_figure(side + room + 1.0, side + room)
+    axes = figure.add_subplot()
+    image = axes.imshow(values, cmap="Blues", norm=PowerNorm(_GAMMA, vmin=0, vmax=largest), interpolation="nearest")
+    figure.colorbar(image, ax=axes, label=unit, fraction=0.04, pad=0.02)
+    _label_classes(axes.xaxis, class_names, side, may_turn=True)
+    _label_classes(axes.yaxis, class_names, side)
+    axes.set(xlabel="predicted class", ylabel="true class")
+    axes.set_title(heading, **_TITLE)
+    if with_numbers:
+        _write_numbers(axes, values, largest, text, side)
     return figure
 
 
-def _spread(numbers: np.ndarray) -> str:
-    if numbers.min() == numbers.max():
-        return f", {numbers.min():,} of each class"
-    return f", {numbers.min():,} to {numbers.max():,} of a class"
+def _write_numbers(axes: Axes, values: np.ndarray, largest: float, text: Format, side: float) -> None:
+    cell = side * _POINTS_PER_INCH / len(values)  # points
+    letters = max((len(text(value)) for value in values.ravel() if np.isfinite(value)), default=1)
+    size = min(9.0, 0.9 * cell / (_DIGIT * letters))
+    if size < 0.8 * _SMALLEST:
+        return
+    for (row, column), value in np.ndenumerate(values):
+        if np.isfinite(value) and value != 0:
+            color = "white" if value > 0.4 * largest else "black"
+            number = axes.text(column, row, text(value), ha="center", va="center", color=color, size=size)
+            number.set_in_layout(False)  # it is inside: the layout need not measure it
 
 
-def _rotation(class_names: Sequence[str], inches: float) -> float:
-    letter = 0.085
-    return 90 if longest_label(class_names) * letter > 0.9 * (inches - 0.8) / len(class_names) else 0
-
-
-_COLUMNS = 8
-_CELL = 1.2  # inches
-_GAP = 0.06  # of a cell, between images
-_LETTERS = 19  # that fit above an image
-_SIZE = 7.5  # points of a caption
+def draw_class_counts(counts: Mapping[str, np.ndarray], class_names: Sequence[str]) -> Figure:
+    """Counts ``int [K]`` of the images by part, each part on a scale of its own."""
+    width = float(np.clip(0.7 * len(class_names), 6, 14))
+    figure = _new_figure(width, 1.7 * len(counts) + 0.06 * _longest(class_names) + 0.6)
+    panels = figure.subplots(len(counts), sharex=True, squeeze=False)[:, 0]
+    for axes, (part, numbers) in zip(panels, counts.items(), strict=True):
+        bars = axes.bar(np.arange(len(numbers)), numbers, color=_PARTS[part], width=0.8)
+        if len(class_names) <= _BAR_NUMBERS:
+            axes.bar_label(bars, fontsize=8, padding=1)
+        axes.margins(x=0.01, y=0.15)
+        _style_axes(axes)
+        low, high = numbers.min(), numbers.max()
+        spread = f"{low:,} of each class" if low == high else f"{low:,} to {high:,} of a class"
+        axes.set_title(f"{part}: {int(numbers.sum()):,} images, {spread}", **_TITLE)
+    _label_classes(panels[-1].xaxis, class_names, width - 0.8, may_turn=True)
+    return figure
 
 
 def draw_grid(images: np.ndarray, captions: Sequence[str], heading: str) -> Figure:
-    """Draw images ``uint8 [N, C, H, W]``, each under its caption of one or more lines."""
+    """Images ``uint8 [N, C, H, W]``, each under its caption of one or more lines."""
     lines = max((caption.count("\n") + 1 for caption in captions), default=1)
     columns = max(1, min(_COLUMNS, len(images)))
     rows = max(1, ceil(len(images) / columns))
-    text = lines * _SIZE * 1.25 / POINTS_PER_INCH / _CELL  # height of a caption, in cells
-    tallest = max((_fitted(image)[1] for image in images), default=1.0)
-    pitch = tallest + text + 2 * _GAP
-    figure = new_figure(max(4.0, columns * _CELL + 0.3), rows * pitch * _CELL + 0.5)
+    text = lines * _CAPTION * 1.25 / _POINTS_PER_INCH / _CELL  # height of a caption, in cells
+    pitch = max((_fit(image)[1] for image in images), default=1.0) + text + 2 * _GAP
+    figure = _new_figure(max(4.0, columns * _CELL + 0.3), rows * pitch * _CELL + 0.5)
     axes = figure.add_subplot()
     for index, (image, caption) in enumerate(zip(images, captions, strict=True)):
         row, column = divmod(index, columns)
         top = row * pitch + text
-        width, height = _fitted(image)
+        width, height = _fit(image)
         left = column + (1 - width) / 2
-        axes.imshow(_pixels(image), extent=(left, left + width, top + height, top), cmap="gray", vmin=0, vmax=255)
-        short = "\n".join(shorten(line, _LETTERS) for line in caption.split("\n"))
-        axes.text(column + 0.5, top - 0.02, short, ha="center", va="bottom", size=_SIZE, **plain_text_style())
+        pixels = image[:3].transpose(1, 2, 0) if len(image) in (3, 4) else image.mean(0)  # [H, W, 3], or grey
+        axes.imshow(pixels, extent=(left, left + width, top + height, top), cmap="gray", vmin=0, vmax=255)
+        short = "\n".join(shorten(line, _CAPTION_LETTERS) for line in caption.split("\n"))
+        axes.text(column + 0.5, top - 0.02, short, ha="center", va="bottom", size=_CAPTION, **_plain_text())
     axes.set(xlim=(0, columns), ylim=(rows * pitch, -0.02), aspect="equal")
     axes.set_axis_off()
-    set_title(axes, heading)
+    axes.set_title(heading, **_TITLE)
     return figure
 
 
-def _fitted(image: np.ndarray) -> tuple[float, float]:
-    """Width and height in cells of an image ``[C, H, W]`` that keeps its shape."""
+def _fit(image: np.ndarray) -> tuple[float, float]:
+    """Width and height in cells of an image ``[C, H, W]``, in its own proportions."""
     height, width = image.shape[1:]
     side = (1 - _GAP) / max(height, width)
     return width * side, height * side
-
-
-def _pixels(image: np.ndarray) -> np.ndarray:
-    """``uint8 [C, H, W]`` -> ``[H, W, 3]`` where there is colour, else grey ``[H, W]``."""
-    if len(image) in (3, 4):
-        return image[:3].transpose(1, 2, 0)
-    return image.mean(0)
 
 
 def draw_mistakes(
@@ -313,32 +262,28 @@ def draw_mistakes(
     images: Callable[[np.ndarray], np.ndarray],
     count: int,
 ) -> Figure:
-    """A grid of them, each with its true class, the class that was seen, and how sure of it the network was.
+    """A grid of the most confident mistakes: true class, predicted class, and the network's confidence.
 
     Args:
-        part: train, val or test.
         labels: ``int64 [N]``.
         probabilities: ``float [N, K]``.
         names: of the K classes.
-        images: from places among the N to ``uint8 [n, C, H, W]``.
+        images: from indices among the N to ``uint8 [n, C, H, W]``.
         count: how many at most.
     """
+    predicted = probabilities.argmax(1)
     chosen = find_mistakes(labels, probabilities, count)
     captions = [
-        f"true: {names[labels[place]]}\nseen: {names[seen]}\n{100 * probabilities[place, seen]:.1f}% sure"
-        for place, seen in zip(chosen, probabilities[chosen].argmax(1), strict=True)
+        f"true: {names[labels[index]]}\nseen: {names[predicted[index]]}\n"
+        f"{100 * probabilities[index, predicted[index]]:.1f}% sure"
+        for index in chosen
     ]
-    wrong = int((probabilities.argmax(1) != labels).sum())
+    wrong = int((predicted != labels).sum())
     return draw_grid(images(chosen), captions, f"{part}: the {len(chosen)} most confident of {wrong:,} mistakes")
 
 
 def find_mistakes(labels: np.ndarray, probabilities: np.ndarray, count: int) -> np.ndarray:
-    """Places of the images, at most `count`, that got the wrong class with the most confidence, worst first.
-
-    Args:
-        labels: ``int64 [N]``.
-        probabilities: ``float [N, K]``.
-    """
+    """Indices of the images, at most `count`, that got the wrong class with the most confidence, worst first."""
     predicted = probabilities.argmax(1)
     wrong = np.flatnonzero(predicted != labels)
     confidence = probabilities[wrong, predicted[wrong]]
@@ -346,7 +291,7 @@ def find_mistakes(labels: np.ndarray, probabilities: np.ndarray, count: int) -> 
 
 
 def choose_across_classes(labels: np.ndarray, count: int) -> np.ndarray:
-    """Places of at most `count` images, as many of each class as there is room for, in the order of the classes."""
+    """Indices of at most `count` images, as evenly of all classes as possible, in the order of the classes."""
     order = np.argsort(labels, kind="stable")
     grouped = labels[order]
     nth_of_class = np.arange(len(labels)) - np.searchsorted(grouped, grouped)

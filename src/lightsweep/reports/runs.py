@@ -225,7 +225,7 @@ def _finite(value: Any) -> float | None:
 
 class _PlainLoader(yaml.SafeLoader):
     def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):  # a few lines of aliases can stand for gigabytes
+        if self.check_event(yaml.AliasEvent):  # a few lines of aliases can expand to gigabytes
             raise yaml.YAMLError("aliases are not read")
         return super().compose_node(parent, index)
 

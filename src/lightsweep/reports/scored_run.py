@@ -19,8 +19,8 @@ from lightsweep.data.module import ImageDataModule
 from lightsweep.reports import classification_report
 from lightsweep.reports.classification_report import Report
 from lightsweep.runs.metrics import Row
+from lightsweep.training.loggers import Trackers
 from lightsweep.training.scoring import Score
-from lightsweep.training.tracking import Trackers
 
 log = logging.getLogger(__name__)
 

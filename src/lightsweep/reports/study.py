@@ -127,7 +127,7 @@ def _open(file: Path, storage: str | None, named: Any) -> BaseStorage:
         return RDBStorage(f"sqlite:///file:{path.resolve()}?mode=ro&uri=true", skip_table_creation=True)
     if storage is None:  # a folder from somebody else must not choose whom we connect to
         raise ConfigError(
-            "the study lies in a database: name it, --storage 'postgresql://host/db', or set LIGHTSWEEP_STORAGE"
+            "the study is in a database: name it, --storage 'postgresql://host/db', or set LIGHTSWEEP_STORAGE"
         )
     return RDBStorage(storage, skip_table_creation=True)
 

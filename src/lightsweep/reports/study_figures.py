@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial
 
 from lightsweep.reports import trial_figures
 from lightsweep.reports.columns import escape_tags
-from lightsweep.reports.figures import COLOURS, Figure, draw_bars
+from lightsweep.reports.figures import COLOURS, Figure, draw_bars, scatter
 from lightsweep.reports.search_space import find_ranges
 from lightsweep.reports.study import Study
 from lightsweep.reports.trial_figures import status_of
@@ -119,8 +119,8 @@ class StudyFigures:
                 trace["colorscale"] = "Viridis"
         if self.best is not None and self.best.params.keys() >= set(names):
             x, y = ([self.ranges[name].at(self.best.params[name])] for name in names)
-            star = {"type": "scatter", "mode": "markers", "name": "best", "x": x, "y": y}
-            figure["data"].append(star | {"marker": trial_figures.BEST, "hovertemplate": "the best<extra></extra>"})
+            hover = "the best<extra></extra>"
+            figure["data"].append(scatter("markers", x, y, name="best", marker=trial_figures.BEST, hovertemplate=hover))
         return figure
 
     def timeline(self) -> Figure | None:

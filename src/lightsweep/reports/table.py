@@ -114,11 +114,11 @@ def _build_table(
         differing = tuple(group_by) or differing
         runs = _group(runs, differing)
 
-    def place(run: Run) -> tuple[int, float, str]:
+    def rank(run: Run) -> tuple[int, float, str]:
         status = STATUSES.index(run.status) if run.status in STATUSES else len(STATUSES)
         return status, -_signed(run.row.get(monitor), maximises), run.name
 
-    in_order = sorted(runs, key=place)
+    in_order = sorted(runs, key=rank)
     columns = _choose_columns(in_order, differing, monitor, grouped=group_by is not None)
     return Table(tuple(in_order), data, monitor, maximises, differing, columns)
 
@@ -197,7 +197,7 @@ def list_rows(table: Table, runs: Sequence[Run]) -> list[Row]:
 
 
 def find_differences(runs: Sequence[Run]) -> tuple[str, ...]:
-    """The keys of the config in which runs differ; not the seed, nor where a run lies or what it runs on.
+    """The keys of the config in which runs differ; not the seed, nor the folder or the hardware.
 
     A key that some runs lack (momentum, of Adam) counts only where those that have it differ; another class counts.
     """

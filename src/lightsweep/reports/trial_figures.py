@@ -6,7 +6,7 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from lightsweep.reports.figures import BEST_COLOUR, COLOURS, GREY, SCALE, SYMBOLS, Figure
+from lightsweep.reports.figures import BEST_COLOUR, COLOURS, GREY, SCALE, SYMBOLS, Figure, scatter
 from lightsweep.reports.search_space import ParameterRange, format_number
 from lightsweep.sweeper.trials import value_of
 
@@ -48,21 +48,14 @@ def _best_so_far(trials: Sequence[FrozenTrial], *, maximises: bool) -> dict:
     if complete:  # up to the last trial
         numbers, values = [*numbers, trials[-1].number], [*values, values[-1]]
     line = {"color": GREY, "shape": "hv", "width": 2}
-    trace = {"type": "scatter", "mode": "lines", "name": "best so far", "x": numbers, "y": values, "line": line}
-    return trace | {"hovertemplate": "best up to trial %{x}: %{y:.4f}<extra></extra>"}
+    hover = "best up to trial %{x}: %{y:.4f}<extra></extra>"
+    return scatter("lines", numbers, values, name="best so far", line=line, hovertemplate=hover)
 
 
 def _marks(trials: Sequence[FrozenTrial], x: Sequence[Any], y: Sequence[float], status: str) -> dict:
-    return {
-        "type": "scatter",
-        "mode": "markers",
-        "name": status,
-        "x": list(x),
-        "y": list(y),
-        "text": [_describe(trial) for trial in trials],
-        "hovertemplate": "%{text}<extra>" + status + "</extra>",
-        "marker": {"symbol": SYMBOLS[status], "color": COLOURS[status], "size": 9},
-    }
+    marker = {"symbol": SYMBOLS[status], "color": COLOURS[status], "size": 9}
+    texts, hover = list(map(_describe, trials)), f"%{{text}}<extra>{status}</extra>"
+    return scatter("markers", x, y, name=status, text=texts, hovertemplate=hover, marker=marker)
 
 
 def _describe(trial: FrozenTrial) -> str:
@@ -87,8 +80,8 @@ def draw_slices(
     for index, (name, searched) in enumerate(ranges.items()):
         row, column = divmod(index, _IN_A_ROW)
         number = str(index + 1) if index else ""
-        place = {"domain": [column / columns, (column + 0.87) / columns], "anchor": f"y{number}"}
-        figure["layout"][f"xaxis{number}"] = searched.axis() | place | {"title": {"text": name}}
+        span = {"domain": [column / columns, (column + 0.87) / columns], "anchor": f"y{number}"}
+        figure["layout"][f"xaxis{number}"] = searched.axis() | span | {"title": {"text": name}}
         height = _height_axis(metric, row, rows, is_first=column == 0)
         figure["layout"][f"yaxis{number}"] = height | {"anchor": f"x{number}"}
         for trace in _slice(name, searched, trials, best):
@@ -166,18 +159,10 @@ def _line(trial: FrozenTrial, heights: Sequence[float], goodness: float) -> dict
     status = status_of(trial) or ""
     pruned = status == "pruned"
     line = {"color": COLOURS["pruned"], "width": 1, "dash": "dot"} if pruned else {"color": _colour_at(goodness)}
-    return {
-        "type": "scatter",
-        "mode": "lines",
-        "name": status,
-        "legendgroup": status,
-        "x": list(range(len(heights))),
-        "y": list(heights),
-        "line": {"width": 1.6, **line},
-        "opacity": 0.5 if pruned else 0.4 + 0.6 * goodness,
-        "text": [_describe(trial)] * len(heights),
-        "hovertemplate": "%{text}<extra>" + status + "</extra>",
-    }
+    opacity = 0.5 if pruned else 0.4 + 0.6 * goodness
+    texts, hover = [_describe(trial)] * len(heights), f"%{{text}}<extra>{status}</extra>"
+    shared = {"name": status, "legendgroup": status, "text": texts, "hovertemplate": hover}
+    return scatter("lines", range(len(heights)), heights, line={"width": 1.6, **line}, opacity=opacity, **shared)
 
 
 def _colour_at(share: float) -> str:
@@ -193,8 +178,7 @@ def _colour_legend(values: ParameterRange, metric: str, scale: list) -> dict:
     """A trace that shows nothing but the colours of the lines."""
     marker = {"color": [values.low], "cmin": values.low, "cmax": values.high, "colorscale": scale, "opacity": 0}
     marker |= {"showscale": True, "colorbar": _colour_bar(metric)}
-    trace = {"type": "scatter", "mode": "markers", "x": [0], "y": [0], "marker": marker}
-    return trace | {"showlegend": False, "hoverinfo": "skip"}
+    return scatter("markers", [0], [0], marker=marker, showlegend=False, hoverinfo="skip")
 
 
 def _upright_axes(axes: Sequence[tuple[str, ParameterRange]]) -> dict[str, Any]:

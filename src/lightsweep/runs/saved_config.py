@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -10,15 +10,15 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from lightsweep.config import permissions
+from lightsweep.config import keys, permissions
+from lightsweep.config.build import default_arguments
+from lightsweep.config.permissions import TARGET
 from lightsweep.core.errors import ConfigError
 from lightsweep.core.files import write_atomic
-from lightsweep.core.metrics import mode_of
 from lightsweep.core.moved import rename_moved
-from lightsweep.core.paths import ROOT
 from lightsweep.runs.run_folder import CONFIG, is_follower
 
 OVERRIDES = "overrides"  # its extra key: what was typed
@@ -85,33 +85,17 @@ def read_config(folder: Path) -> DictConfig:
     return config
 
 
-def has_key(config: DictConfig, key: str) -> bool:
-    """Is there such a key, ``optimizer.lr``, whatever its value?"""
-    node: Any = config
-    for part in key.split("."):
-        if isinstance(node, ListConfig) and part.isdecimal() and int(part) < len(node):
-            node = node._get_node(int(part))
-        elif isinstance(node, DictConfig) and part in node.keys():  # noqa: SIM118  # in itself resolves the value
-            node = node._get_node(part)
-        else:
-            return False
-    return True
-
-
 def with_overrides(own: DictConfig, composed: DictConfig, overrides: list[str], groups: set[str]) -> DictConfig:
-    """A resumed run's own config with what was typed now on top.
+    """A resumed run's own config with today's further keys, and with what was typed now on top.
 
     Args:
         own: the run's config.
         composed: the config as Hydra composed it from the defaults and `overrides`, which is where values come from.
         groups: names of the config groups, ``optimizer`` and so on: choosing in one replaces its whole node.
     """
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-
-    from lightsweep.config import keys
-    from lightsweep.config.keys import Files
-
-    own["allow_changed_data"] = composed._get_node("allow_changed_data")
+    today: Any = OmegaConf.to_container(composed, resolve=False)
+    add_missing_keys(own, {key: value for key, value in today.items() if key != "resume"})
+    own["allow_changed_data"] = today["allow_changed_data"]
     typed: dict[str, str] = {}  # as Hydra got it, as it was typed
     parsed = OverridesParser.create().parse_overrides(overrides)
     for override in sorted(parsed, key=lambda each: each.key_or_group not in groups):  # choices first, as in Hydra
@@ -120,23 +104,35 @@ def with_overrides(own: DictConfig, composed: DictConfig, overrides: list[str], 
             continue
         if has_key(own, key):
             line = line.removeprefix("++")  # which `app.arguments` may have put there
-        if key in ("init_from", "lr_find"):
-            raise ConfigError(f"{line}: a resumed run goes on with its own weights and rate")
-        if override.is_delete() or key in ("experiment", "sweep"):
-            raise ConfigError(f"{line}: a resumed run keeps its own; override single keys instead")
-        if key not in groups and not has_key(own, key):
-            keys.check_keys([override], Files(OmegaConf.to_container(own, resolve=False), None))  # type: ignore[arg-type]
-        node = composed._get_node(key) if key in groups else OmegaConf.select(composed, key)
+        _check_change(own, override, line, is_choice=key in groups)
         value = override.value()
         partly = isinstance(value, dict)  # loss={l2:0.1} leaves the others of its keys as they are, as in Hydra
         try:
-            OmegaConf.update(own, key, value if partly else node, merge=partly, force_add=True)
+            new = value if partly else OmegaConf.select(composed, key)
+            OmegaConf.update(own, key, new, merge=partly, force_add=True)
         except OmegaConfBaseException as error:
             raise ConfigError(f"{line}: {' '.join(str(error).split())}") from error
         typed[str(override.input_line)] = line
     every = [*own.get(OVERRIDES, []), *(typed[line] for line in overrides if line in typed)]
     own[OVERRIDES] = list(dict.fromkeys(reversed(every)))[::-1]  # of equal lines the last
     return own
+
+
+def _check_change(own: DictConfig, override: Override, line: str, *, is_choice: bool) -> None:
+    """Refuse what a resumed run cannot change, and a key that it does not have."""
+    key = override.key_or_group
+    if key in ("init_from", "lr_find"):
+        raise ConfigError(f"{line}: a resumed run goes on with its own weights and rate")
+    if override.is_delete() or key in ("experiment", "sweep"):
+        raise ConfigError(f"{line}: a resumed run keeps its own; override single keys instead")
+    if not is_choice and not has_key(own, key):
+        content: Any = OmegaConf.to_container(own, resolve=False)
+        keys.check_keys([override], keys.Files(content, None))
+
+
+def has_key(config: DictConfig, key: str) -> bool:
+    """Is there such a key, ``optimizer.lr``, whatever its value?"""
+    return keys.has_key(OmegaConf.to_container(config, resolve=False), tuple(key.split(".")))
 
 
 def config_options(hydra: Any) -> list[str]:
@@ -151,68 +147,23 @@ def config_options(hydra: Any) -> list[str]:
     return options if name == "train" else [*options, "--config-name", str(name)]
 
 
-_SHARED = "_common.yaml"
+def add_missing_keys(node: DictConfig, defaults: Mapping[str, Any] | None = None) -> None:
+    """Give a saved config, or a node of one, in place, the keys that came with a later version, as they are by default.
 
-
-def add_missing_keys(own: DictConfig, composed: DictConfig) -> None:
-    """Give a run's own config, in place, the keys that came with a later version.
+    Classes of torch and Lightning have defaults of their own: what a run left out there stays out.
 
     Args:
-        composed: today's config, as Hydra composes it, where those keys have their defaults.
+        defaults: the keys that the node has today, as plain values; by default those of the class that it names.
     """
-    for key in composed.keys() - own.keys() - {"resume"}:
-        own[key] = composed._get_node(key)
-    for group in ("data", "model"):
-        own[group] = add_missing_keys_of(group, own.get(group))
-    _fill_up_classes(own, composed)
-    _let_mode_follow(own, composed)
-
-
-def _let_mode_follow(own: DictConfig, composed: DictConfig) -> None:
-    """Runs of earlier versions noted the monitor's mode, which follows from its metric: another may be typed."""
-    noted = own.get("monitor")
-    if isinstance(noted, DictConfig) and noted.get("mode") == mode_of(str(noted.get("metric"))):
-        noted["mode"] = composed.monitor._get_node("mode")
-
-
-def add_missing_keys_of(group: str, node: Any) -> Any:
-    """A run's own node data or model, with what it lacks of the keys that its file in conf/ has now.
-
-    By default such keys change nothing. A class of somebody else's, and what is no node, is as it was.
-    """
-    if isinstance(node, DictConfig):
-        for defaults in _files(ROOT / "conf" / group, node.get("_target_")):
-            node = OmegaConf.merge(defaults, node)
-    return node
-
-
-def _files(group: Path, target: Any) -> Iterator[DictConfig]:
-    """The defaults of what has this ``_target_``: first its own, then those that its group shares."""
-    for path in sorted(group.glob("[!_]*.yaml")):
-        own = OmegaConf.load(path)
-        if isinstance(own, DictConfig) and own.get("_target_") == target:
-            own.pop("defaults", None)
-            yield own
-            if (group / _SHARED).is_file():
-                shared = OmegaConf.load(group / _SHARED)
-                assert isinstance(shared, DictConfig)
-                yield shared
-            return
-
-
-def _fill_up_classes(own: DictConfig, composed: DictConfig) -> None:
-    """Give our own classes the arguments that came with a later version: they have no defaults of their own.
-
-    torch's and Lightning's have, so that a key which a run left out is left out.
-    """
-    target = own["_target_"] if "_target_" in own else None  # noqa: SIM401  # a node may be null
-    if str(target).startswith("lightsweep.") and target == composed.get("_target_"):
-        for key in composed.keys() - own.keys():
-            own[key] = composed._get_node(key)
-    for key in own.keys() & composed.keys():
-        mine, theirs = own._get_node(key), composed._get_node(key)
-        if isinstance(mine, DictConfig) and isinstance(theirs, DictConfig):
-            _fill_up_classes(mine, theirs)
+    if defaults is None:
+        target = str(node.get(TARGET))
+        defaults = default_arguments().get(target, {}) if target.startswith("lightsweep.") else {}
+    for name in defaults.keys() - node.keys():
+        node[name] = defaults[name]
+    plain: Any = OmegaConf.to_container(node, resolve=False)
+    for name, value in plain.items():
+        if isinstance(value, dict):  # an interpolation is a text
+            add_missing_keys(node[name])
 
 
 _MOST = 60  # letters, and bytes of a folder's name, which has time and job beside it

@@ -48,7 +48,7 @@ class Stop:
 
     def request(self, signum: int, frame: FrameType | None = None) -> None:
         if self.killed:
-            signals.raise_unserved(signum)  # the loop itself hangs, as on a lock or a database
+            signals.raise_unless_handled(signum)  # the loop itself hangs, as on a lock or a database
         if self:
             self.kill()
             return

@@ -1,4 +1,4 @@
-"""A job's function as a reference, so that it can be sent to another process: a worker, a node of a cluster."""
+"""A job's function as a reference, so that another process can find it: a worker, or a node of a cluster."""
 
 import functools
 import importlib
@@ -21,8 +21,8 @@ class FunctionReference:
     Args:
         module: the name of its module; of a script the file's name.
         name: of the function in it.
-        path: folders to search for modules beside those of the installation.
-        script: the file of a script, which no import would find by its name; None for a module.
+        path: folders to search for modules, besides those of the installation.
+        script: the file of a script, which cannot be imported by its name; None for a module.
     """
 
     module: str
@@ -44,7 +44,7 @@ class FunctionReference:
 
 
 class Portable:
-    """A job's function that is pickled as a `Reference`: nothing of ``__main__`` travels.
+    """A job's function that is pickled as a `FunctionReference`, without anything of ``__main__``.
 
     Use it below ``hydra.main``, so that Hydra's launchers get it: they would pickle a script's function with all the
     names that it uses.
@@ -94,7 +94,7 @@ def _loaded(script: str) -> ModuleType:
 
 
 def search_path() -> tuple[str, ...]:
-    """The folders where this process finds modules and another one would not: all but those of its Python."""
+    """The folders where this process finds modules and another one may not: all but those of its Python."""
     installed = [Path(prefix).resolve() for prefix in (sys.prefix, sys.base_prefix)]
     folders = [Path(entry or ".").resolve() for entry in sys.path]
     own = [
@@ -104,7 +104,7 @@ def search_path() -> tuple[str, ...]:
 
 
 def undecorated(function: Any) -> Callable[[DictConfig], Any]:
-    """The function that ``hydra.main`` and `Portable` are around."""
+    """The function without the decorators ``hydra.main`` and `Portable`."""
     while hasattr(function, "__wrapped__"):
         function = function.__wrapped__
     return function

@@ -96,7 +96,7 @@ def _line(key: str, value: Any, typed: str) -> str:
     if ours := overrides.translate_mapping(value):
         raise ConfigError(f"{typed} must be written {ours}, got {value}")
     inner = next(iter(value), "KEY")
-    raise ConfigError(f"{typed} must not have keys of its own: write {key}.{inner}: {value.get(inner)}, got {value}")
+    raise ConfigError(f"{typed} must not be a mapping: write {key}.{inner}: {value.get(inner)}, got {value}")
 
 
 def _parsed(line: str) -> dict[str, BaseDistribution]:

@@ -18,7 +18,7 @@ from lightsweep.core.seeds import seed_everything
 from lightsweep.data.loader import TrainLoader
 from lightsweep.runs.metrics import MetricsFile, Row
 from lightsweep.training.classifier import Classifier
-from lightsweep.training.tracking import Trackers
+from lightsweep.training.loggers import Trackers
 
 
 class Recorder(Callback):

@@ -121,7 +121,7 @@ def load(path: Path) -> Trained:
         content = torch.load(path, map_location="cpu", weights_only=True)
         said = content["lightsweep"]
         description = Description(
-            _whole(with_new_names(said["model"])),
+            _with_todays_keys(said["model"]),
             tuple(said["input_shape"]),
             tuple(said["class_names"]),
             Normalization(said["mean"], said["std"]),
@@ -161,9 +161,11 @@ def _check_kinds(description: Description) -> None:
         raise ValueError(f"resize is {description.resize}")
 
 
-def _whole(model: dict[str, Any]) -> dict[str, Any]:
+def _with_todays_keys(model: dict[str, Any]) -> dict[str, Any]:
     """A checkpoint's own node model, with the keys that came with a later version."""
-    return dict(OmegaConf.to_container(saved_config.add_missing_keys_of("model", OmegaConf.create(model))))  # type: ignore[arg-type]
+    node = OmegaConf.create(with_new_names(model))
+    saved_config.add_missing_keys(node)
+    return dict(OmegaConf.to_container(node))  # type: ignore[arg-type]
 
 
 def epochs_finished(checkpoint: dict[str, Any]) -> int:

@@ -2,31 +2,107 @@
 
 import hashlib
 import importlib
+import logging
 import os
-import time
-import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
 from html import escape
 from pathlib import Path
-from textwrap import indent
 from typing import Any
 
-import torch
 from filelock import FileLock
-from google.protobuf.message import DecodeError
-from pytorch_lightning.loggers import MLFlowLogger, TensorBoardLogger, WandbLogger
-from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader
-from tensorboard.compat.proto.event_pb2 import Event
-from tensorboard.compat.proto.summary_pb2 import Summary
-from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
-from tensorboard.summary.writer.record_writer import RecordWriter
+from pytorch_lightning.loggers import Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 from torch import Tensor, nn
-from torch.utils.tensorboard.summary import hparams
 
 from lightsweep.core import checks
 from lightsweep.core.errors import ConfigError
-from lightsweep.core.files import replace_atomically
-from lightsweep.training.tracking import COMPARED, Column, Tracker, compared_scores, finite_values, outcome
+from lightsweep.core.job_state import JobState, state_of
+from lightsweep.training.tracking import (
+    Column,
+    Tracker,
+    compared_scores,
+    finite_values,
+    flat_settings,
+    outcome,
+    table_columns,
+)
+
+log = logging.getLogger(__name__)
+
+
+class Trackers:
+    """All loggers of a run as one. What one of them cannot take costs a warning, not the run."""
+
+    def __init__(self, loggers: Iterable[Logger]) -> None:
+        self.each = [_make_tracker(logger) for logger in loggers]
+
+    def start(self, params: Mapping[str, Any], columns: Mapping[str, Column]) -> None:
+        """Hand on the settings, and which of them are columns of a table of runs."""
+        for tracker in self.each:
+            tracker.start(params, columns)
+
+    def scores(self, scores: Mapping[str, float]) -> None:
+        """Hand on the final metrics by name, ``val/acc``."""
+        self._all("the scores", lambda tracker: tracker.scores(scores))
+
+    def figure(self, name: str, path: Path, epoch: int) -> None:
+        """Hand on a PNG file."""
+        self._all(name, lambda tracker: tracker.figure(name, path, epoch))
+
+    def text(self, name: str, path: Path, epoch: int) -> None:
+        """Hand on a text file."""
+        self._all(name, lambda tracker: tracker.text(name, path, epoch))
+
+    def histogram(self, name: str, values: Tensor, epoch: int) -> None:
+        self._all(name, lambda tracker: tracker.histogram(name, values, epoch))
+
+    def graph(self, net: nn.Module, images: Tensor) -> None:
+        """Hand on a network as it evaluates such images; it stays as it is."""
+        # A copy is not compiled: what is compiled cannot be traced.
+        self._all("the graph", lambda tracker: tracker.graph(deepcopy(net).eval(), images))
+
+    def close(self, status: str) -> None:
+        self._all("the end", lambda tracker: tracker.close(status))
+
+    def _all(self, what: str, hand: Callable[[Tracker], None]) -> None:
+        for tracker in self.each:
+            try:
+                hand(tracker)
+            except Exception as error:  # a full disk, a server that is gone: the run's own record is whole
+                name = type(tracker.logger).__name__
+                log.warning("%s did not take %s (%s)", name, what, " ".join(f"{type(error).__name__}: {error}".split()))
+
+
+@contextmanager
+def tracking_run(loggers: Iterable[Logger], config: Mapping[str, Any], overrides: Sequence[str]) -> Iterator[Trackers]:
+    """Tell the loggers of a run that begins, and how it ended when the block ends.
+
+    Args:
+        overrides: what was typed or searched, ``key=value`` each.
+    """
+    params = flat_settings(config, overrides)
+    trackers = Trackers(loggers)
+    trackers.start(params, table_columns(params, overrides))
+    try:
+        yield trackers
+    except BaseException as error:
+        trackers.close(state_of(error))
+        raise
+    trackers.close(JobState.COMPLETED)
+
+
+def _make_tracker(logger: Logger) -> Tracker:
+    if isinstance(logger, TensorBoardLogger):
+        from lightsweep.training.tensorboard import TensorBoardTracker
+
+        return TensorBoardTracker(logger)
+    if isinstance(logger, MLFlowLogger):
+        return MLFlowTracker(logger)
+    if isinstance(logger, WandbLogger):
+        return WandbTracker(logger)
+    return Tracker(logger)
+
 
 _DATABASE = "mlflow.db"
 
@@ -178,113 +254,3 @@ class WandbTracker(Tracker):
     def close(self, status: str) -> None:
         self.logger.experiment.summary["status"] = status
         self.logger.experiment.finish(exit_code=_EXIT_CODES[outcome(status)])
-
-
-# TensorBoard sorts groups of tags by name. Curves are what a person opens it for: all else follows `train` and `val`.
-_AFTER_CURVES = "z_"
-_BINS = 60  # of a histogram; TensorBoard shows 30
-_TENSORBOARD_STATUS = {
-    "success": api_pb2.STATUS_SUCCESS,
-    "stopped": api_pb2.STATUS_UNKNOWN,
-    "failure": api_pb2.STATUS_FAILURE,
-}
-
-
-class TensorBoardTracker(Tracker):
-    """A run is one row in the HParams tab from its start on, and has no scores there before it was scored."""
-
-    logger: TensorBoardLogger
-
-    def start(self, params: Mapping[str, Any], columns: Mapping[str, Column]) -> None:
-        forget_settings(Path(self.logger.log_dir))
-        self.logger.log_hyperparams(dict(params))  # without metrics: into hparams.yaml only
-        _, session_start, _ = hparams(dict(params), {})
-        self._add(_tagged(metadata.EXPERIMENT_TAG, experiment=_experiment(columns)))
-        self._add(session_start)
-
-    def scores(self, scores: Mapping[str, float]) -> None:
-        self.logger.log_metrics({_tag(name): score for name, score in compared_scores(scores).items()}, step=1)
-
-    def figure(self, name: str, path: Path, epoch: int) -> None:
-        width, height = _size(png := path.read_bytes())
-        image = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=png)
-        self._add(Summary(value=[Summary.Value(tag=_tag(name), image=image)]), epoch)
-
-    def text(self, name: str, path: Path, epoch: int) -> None:
-        verbatim = indent(path.read_text(encoding="utf-8"), "    ")  # the text is Markdown to TensorBoard
-        self.logger.experiment.add_text(name, verbatim, epoch)
-
-    def histogram(self, name: str, values: Tensor, epoch: int) -> None:
-        if len(finite := finite_values(values)):
-            self.logger.experiment.add_histogram(_tag(name), finite, epoch, bins=_BINS)
-
-    def graph(self, net: nn.Module, images: Tensor) -> None:
-        with torch.no_grad(), warnings.catch_warnings():
-            warnings.filterwarnings("ignore", category=FutureWarning)  # of torch.jit.trace, which torch's writer uses
-            self.logger.experiment.add_graph(net, images)
-
-    def close(self, status: str) -> None:
-        ended = plugin_data_pb2.SessionEndInfo(status=_TENSORBOARD_STATUS[outcome(status)], end_time_secs=time.time())
-        self._add(_tagged(metadata.SESSION_END_INFO_TAG, session_end_info=ended))
-        super().close(status)
-
-    def _add(self, summary: Summary, step: int | None = None) -> None:
-        self.logger.experiment._get_file_writer().add_summary(summary, step)
-
-
-def _experiment(columns: Mapping[str, Column]) -> api_pb2.Experiment:
-    settings = [
-        api_pb2.HParamInfo(
-            name=key,
-            type=api_pb2.DATA_TYPE_STRING if column.text else api_pb2.DATA_TYPE_FLOAT64,
-            differs=column.first,  # sorts them: the tab opens with the first five
-        )
-        for key, column in columns.items()
-    ]
-    scores = [
-        api_pb2.MetricInfo(name=api_pb2.MetricName(tag=_tag(name)), display_name=key) for name, key in COMPARED.items()
-    ]
-    return api_pb2.Experiment(hparam_infos=settings, metric_infos=scores)
-
-
-def _tag(name: str) -> str:
-    return _AFTER_CURVES + name
-
-
-def _tagged(tag: str, **content: Any) -> Summary:
-    """What the HParams tab is told, by the field of its message."""
-    data = plugin_data_pb2.HParamsPluginData(**content, version=metadata.PLUGIN_DATA_VERSION)
-    return Summary(value=[Summary.Value(tag=tag, metadata=metadata.create_summary_metadata(data))])
-
-
-def _size(png: bytes) -> tuple[int, int]:
-    """Width and height, as the head of a PNG file says."""
-    return int.from_bytes(png[16:20], "big"), int.from_bytes(png[20:24], "big")
-
-
-_SETTINGS = (metadata.EXPERIMENT_TAG, metadata.SESSION_START_INFO_TAG, metadata.SESSION_END_INFO_TAG)
-
-
-def forget_settings(folder: Path) -> None:
-    """Take out what the HParams tab was told by an earlier part of the run: TensorBoard believes what it reads first,
-    and would show the old settings and the old end for ever."""
-    for file in folder.glob("events.out.tfevents.*"):
-        if not file.is_file():  # a pipe would be waited for
-            continue
-        records = list(RawEventFileLoader(str(file)).Load())
-        kept = [record for record in records if not _is_setting(record)]
-        if len(kept) == len(records):
-            continue
-        with replace_atomically(file) as temporary, temporary.open("wb") as stream:
-            writer = RecordWriter(stream)
-            for record in kept:
-                writer.write(record)
-            writer.flush()
-
-
-def _is_setting(record: bytes) -> bool:
-    try:
-        event = Event.FromString(record)
-    except DecodeError:  # none of ours
-        return False
-    return any(value.tag in _SETTINGS for value in event.summary.value)

@@ -12,11 +12,13 @@ from functools import partial
 from io import BytesIO, StringIO
 from pathlib import Path
 from statistics import fmean
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
 
 from lightsweep.config.build import build
 from lightsweep.core.errors import ConfigError
@@ -26,13 +28,28 @@ from lightsweep.data.loader import TrainLoader
 from lightsweep.data.module import ImageDataModule
 from lightsweep.runs.run_folder import LAST_CHECKPOINT, LR_FIND, is_follower
 from lightsweep.training.classifier import Classifier
-from lightsweep.training.rate_range import WINDOW, Range
+from lightsweep.training.optimization import Schedule
 from lightsweep.training.scoring import Sums
 from lightsweep.training.trainer import fit
 
 PLOT = "lr_find.png"
+WINDOW = 10  # steps that are averaged
 _DIVERGED = 4.0  # times the least loss so far, both over `WINDOW` steps: larger rates would tell nothing
 _BELOW_LEAST = 3.0  # the suggestion is the rate of the least loss through this
+
+
+class Range(NamedTuple):
+    """Learning rates from `low` to `high`, each the same factor above the one before."""
+
+    low: float
+    high: float
+    steps: int
+
+    def schedule(self, optimizer: Optimizer, epochs: int, steps_per_epoch: int) -> Schedule:
+        """As one of `optimization`'s."""
+        first, growth = self.low / optimizer.param_groups[0]["lr"], self.high / self.low
+        scheduler = LambdaLR(optimizer, lambda step: first * growth ** (step / (self.steps - 1)))
+        return {"scheduler": scheduler, "interval": "step", "frequency": 1}
 
 
 class RangeTest(Callback):
@@ -81,7 +98,7 @@ def run(
     Raises:
         ConfigError: there is no such range, or the loss did nothing to suggest a rate from.
     """
-    rates, losses = _test(classifier, data, folder, RangeTest(seed), Range(**span).check(), trainer)
+    rates, losses = _test(classifier, data, folder, RangeTest(seed), Range(**span), trainer)
     finite = np.isfinite(losses)
     suggestion = suggest(rates[finite], losses[finite])
     if not is_follower():

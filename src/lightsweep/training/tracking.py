@@ -1,20 +1,13 @@
 """What every logger can take, and what becomes of the rest: nothing."""
 
-import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from copy import deepcopy
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from pytorch_lightning.loggers import Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 from torch import Tensor, nn
 
-from lightsweep.core.job_state import JobState, state_of
 from lightsweep.core.metrics import PARTS, compared_names
-
-log = logging.getLogger(__name__)
 
 
 class Column(NamedTuple):
@@ -75,83 +68,6 @@ def finite_values(values: Tensor) -> np.ndarray:
 def outcome(status: str) -> str:
     """How trackers that know three ends only see it: success, stopped (by a person or a pruner) or failure."""
     return {"completed": "success", "interrupted": "stopped", "pruned": "stopped"}.get(status, "failure")
-
-
-class Trackers:
-    """All loggers of a run as one. What one of them cannot take costs a warning, not the run."""
-
-    def __init__(self, loggers: Iterable[Logger]) -> None:
-        self.each = [_make_tracker(logger) for logger in loggers]
-
-    def start(self, params: Mapping[str, Any], columns: Mapping[str, Column]) -> None:
-        """Hand on the settings, and which of them are columns of a table of runs."""
-        for tracker in self.each:
-            tracker.start(params, columns)
-
-    def scores(self, scores: Mapping[str, float]) -> None:
-        """Hand on the final metrics by name, ``val/acc``."""
-        self._all("the scores", lambda tracker: tracker.scores(scores))
-
-    def figure(self, name: str, path: Path, epoch: int) -> None:
-        """Hand on a PNG file."""
-        self._all(name, lambda tracker: tracker.figure(name, path, epoch))
-
-    def text(self, name: str, path: Path, epoch: int) -> None:
-        """Hand on a text file."""
-        self._all(name, lambda tracker: tracker.text(name, path, epoch))
-
-    def histogram(self, name: str, values: Tensor, epoch: int) -> None:
-        self._all(name, lambda tracker: tracker.histogram(name, values, epoch))
-
-    def graph(self, net: nn.Module, images: Tensor) -> None:
-        """Hand on a network as it evaluates such images; it stays as it is."""
-        # A copy is not compiled: what is compiled cannot be traced.
-        self._all("the graph", lambda tracker: tracker.graph(deepcopy(net).eval(), images))
-
-    def close(self, status: str) -> None:
-        self._all("the end", lambda tracker: tracker.close(status))
-
-    def _all(self, what: str, hand: Callable[[Tracker], None]) -> None:
-        for tracker in self.each:
-            try:
-                hand(tracker)
-            except Exception as error:  # a full disk, a server that is gone: the run's own record is whole
-                name = type(tracker.logger).__name__
-                log.warning("%s did not take %s (%s)", name, what, " ".join(f"{type(error).__name__}: {error}".split()))
-
-
-@contextmanager
-def tracking_run(loggers: Iterable[Logger], config: Mapping[str, Any], overrides: Sequence[str]) -> Iterator[Trackers]:
-    """Tell the loggers of a run that begins, and how it ended when the block ends.
-
-    Args:
-        overrides: what was typed or searched, ``key=value`` each.
-    """
-    params = flat_settings(config, overrides)
-    trackers = Trackers(loggers)
-    trackers.start(params, table_columns(params, overrides))
-    try:
-        yield trackers
-    except BaseException as error:
-        trackers.close(state_of(error))
-        raise
-    trackers.close(JobState.COMPLETED)
-
-
-def _make_tracker(logger: Logger) -> Tracker:
-    if isinstance(logger, TensorBoardLogger):
-        from lightsweep.training.loggers import TensorBoardTracker
-
-        return TensorBoardTracker(logger)
-    if isinstance(logger, MLFlowLogger):
-        from lightsweep.training.loggers import MLFlowTracker
-
-        return MLFlowTracker(logger)
-    if isinstance(logger, WandbLogger):
-        from lightsweep.training.loggers import WandbTracker
-
-        return WandbTracker(logger)
-    return Tracker(logger)
 
 
 _KEYS = ("seed", "data.batch_size", "data.normalize", "trainer.max_epochs", "trainer.precision")

@@ -40,7 +40,7 @@ def write_page(path: Path, template: str, content: Mapping[str, Any], figures: M
     """Write a page.
 
     Args:
-        template: a file beside this one.
+        template: a file in this folder.
         content: what the template shows.
         figures: by the id of the element that they are drawn in.
     """
@@ -111,7 +111,7 @@ class Drawing:
         """Begin a section.
 
         Args:
-            text: a sentence above its figures, or in their place.
+            text: a sentence above its figures, or instead of them.
         """
         self.sections.append({"id": id_, "title": title, "text": text, "figures": []})
 
@@ -193,7 +193,7 @@ def find_training_command(run: Run) -> tuple[str | None, str]:
 
 
 def _is_left_out(line: str) -> bool:
-    """Whether an override is about where a run lies, or could do harm: the run may be somebody else's."""
+    """Whether an override is about where a run is kept, or could do harm: the run may be somebody else's."""
     key, _, value = line.lstrip("+~").partition("=")
     return (
         re.fullmatch(r"[A-Za-z_][\w./-]*", key) is None

@@ -75,7 +75,7 @@ class ClusterJob:
         from submitit import JobEnvironment
 
         folder = Path(self.folder)
-        warning = JobEnvironment._usr_sig()  # by which the scheduler says that the job's time is nearly over
+        warning = JobEnvironment._usr_sig()  # that the job's time is nearly over; submitit names it nowhere in public
         requeue: Any = signal.getsignal(warning)
         signals.listen_to(warning)
         if not claim_folder(folder, self.token):

@@ -37,6 +37,7 @@ def serve_jobs(connection: Connection, setup: JobSetup, index: int, threads: int
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # it was started with it blocked
     threading.Thread(target=_end_with_parent, daemon=True).start()
     redirect_output(setup.folder / f"worker-{index}.log")
+    os.environ["OMP_NUM_THREADS"] = str(threads)  # read once, when torch is first imported
     prepare_process(setup)
     _warm_up(setup.preload, index, threads)
     gc.freeze()  # what is there now stays: the collection after each job need not look at it
@@ -170,16 +171,9 @@ class WorkerSlot(Slot):
         self.connection, other_end = context.Pipe()
         arguments = (other_end, self.setup, self.index, self.threads)
         self.process = context.Process(target=serve_jobs, args=arguments, daemon=True)
-        before = os.environ.get("OMP_NUM_THREADS")
-        os.environ["OMP_NUM_THREADS"] = str(self.threads)  # read once, when torch is first imported
         resource_tracker.ensure_running()  # its own start would unblock the signal
-        try:
-            with signals.blocking_interrupts():  # for the child, until it has left the terminal's process group
-                self.process.start()
-        finally:
-            os.environ.pop("OMP_NUM_THREADS")
-            if before is not None:
-                os.environ["OMP_NUM_THREADS"] = before
+        with signals.blocking_interrupts():  # for the child, until it has left the terminal's process group
+            self.process.start()
         other_end.close()
 
 

@@ -12,7 +12,6 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-import lightsweep
 from lightsweep.core import checks, secrets, signals
 from lightsweep.core.errors import ConfigError
 from lightsweep.sweeper.plan import Plan
@@ -58,8 +57,8 @@ def connect_to_ray(plan: Plan) -> None:
     if _address(plan) is None:
         settings.setdefault("include_dashboard", False)
     try:
-        # Ray lets its workers find modules in the working directory, which may be somebody else's.
-        with signals.keeping_handlers(), chdir(Path(lightsweep.__file__).parents[1]), warnings.catch_warnings():
+        # Ray lets its workers find modules in the working directory, which may be somebody else's: this is src.
+        with signals.keeping_handlers(), chdir(Path(__file__).parents[3]), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             ray.init(**settings)
     except Exception as error:  # a cluster that does not answer, a version of Ray or Python that is another there

@@ -131,7 +131,7 @@ class Slurm(Scheduler):
         for command in ("sbatch", "squeue", "scancel", "srun"):
             if shutil.which(command) is None:
                 raise ConfigError(f"hydra/launcher=submitit_slurm needs Slurm's command {command}, which is not here")
-        executor = _submitit_executor("slurm", self.keys, folder)._executor
+        executor = _submitit_executor("slurm", self.keys, folder)._executor  # submitit writes no script in public
         script = folder / "check.sh"
         script.write_text(executor._make_submission_file_text("true", "check"), encoding="utf-8")
         tried = _run("sbatch", "--test-only", str(script))
