@@ -35,7 +35,7 @@ class Limits:
 
 
 class Stop:
-    """Counts Ctrl-C and SIGTERM: at the first running jobs end in order, at the second at once; a third ends the loop."""
+    """Counts Ctrl-C and SIGTERM: the first ends running jobs in order, the second at once, the third the loop."""
 
     def __init__(self, slots: Sequence[Slot]) -> None:
         self.slots = slots
