@@ -9,7 +9,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # the pack
 
 import write_photos
 from lightsweep.core.files import write_atomic
-from lightsweep.runs.run_folder import ROOT
+from lightsweep.core.paths import ROOT
 from reproduction import records, running
 from reproduction.experiments import Experiment, read_experiments
 from reproduction.page import format_page

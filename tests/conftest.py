@@ -13,14 +13,16 @@ import pytest
 import torch
 from omegaconf import DictConfig
 
+import composing
 import train
 from cifar10_files import write_cifar10
 from digits_runs import Run, composed, trained
 from lightsweep.app import entry
-from lightsweep.config import typed
-from lightsweep.core import secrets
+from lightsweep.config import allowlist, typed
+from lightsweep.core import memory, secrets
 
 torch.set_num_threads(1)
+composing.install()
 
 
 @pytest.hookimpl(wrapper=True)
@@ -75,11 +77,11 @@ class Launched:
 
 @pytest.fixture
 def launch(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> Iterator[Callable[..., Launched]]:
-    """Run train.py's command line in this process; gives its exit code and what it printed."""
+    """Run the command line of train.py, or of another `main`, in this process; gives its exit code and its output."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
 
-    def launched(*arguments: str) -> Launched:
+    def launched(*arguments: str, main: Callable[..., object] = train.main) -> Launched:
         monkeypatch.setattr(sys, "argv", ["train.py", *arguments])
         monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
         for name in (secrets.VARIABLE, "PYTHONPATH", "PYTHONSAFEPATH"):  # which a command sets
@@ -87,7 +89,7 @@ def launch(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> It
         monkeypatch.setenv("HYDRA_MAIN_MODULE", "__main__")  # conf/ lies beside src/, as for a script
         code = 0
         try:
-            entry.launch_app(train.main)
+            entry.launch_app(main)
         except SystemExit as end:
             code = end.code
         return Launched(code, *capsys.readouterr())
@@ -113,6 +115,45 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> Call
         return Launched(end.value.code, *capsys.readouterr())
 
     return called
+
+
+# What a test says of the world around the program: one fixture each, so that only these lines know where it is asked.
+
+
+@pytest.fixture
+def trust(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Trust these names, as LIGHTSWEEP_TRUST does when a process begins."""
+    return lambda *names: monkeypatch.setattr(allowlist, "TRUSTED", names)
+
+
+@pytest.fixture
+def memory_left(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """So many bytes of memory are left."""
+    return lambda size: monkeypatch.setattr(memory, "available", lambda: size)
+
+
+@pytest.fixture
+def set_clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """The clock shows these seconds since 1970, and stands."""
+    return lambda now: monkeypatch.setattr("time.time", lambda: now)
+
+
+@pytest.fixture
+def on_machine(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """This is the machine of this name."""
+    return lambda name: monkeypatch.setattr("platform.node", lambda: name)
+
+
+@pytest.fixture
+def temporary(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
+    """Temporary files go into this folder."""
+    return lambda folder: monkeypatch.setattr("tempfile.tempdir", str(folder))
+
+
+@pytest.fixture
+def type_command(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """These are the program and the arguments of the command line."""
+    return lambda *words: monkeypatch.setattr("sys.argv", list(words))
 
 
 @pytest.fixture

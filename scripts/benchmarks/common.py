@@ -12,7 +12,7 @@ from statistics import median
 from typing import Any
 
 from lightsweep.core.files import write_atomic
-from lightsweep.runs.run_folder import ROOT
+from lightsweep.core.paths import ROOT
 
 Measured = dict[str, list[float]]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from lightsweep.runs.run_folder import ROOT
+from lightsweep.core.paths import ROOT
 
 FILE = ROOT / "docs" / "reference" / "experiments.yaml"
 

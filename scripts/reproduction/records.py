@@ -10,8 +10,8 @@ from typing import Any
 from filelock import FileLock
 
 from lightsweep.core.files import write_atomic
+from lightsweep.core.paths import ROOT
 from lightsweep.runs.metrics import read as read_metrics
-from lightsweep.runs.run_folder import ROOT
 
 from .experiments import Experiment
 

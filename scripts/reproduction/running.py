@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from lightsweep.runs.run_folder import ROOT, is_run
+from lightsweep.core.paths import ROOT
+from lightsweep.runs.run_folder import is_run
 
 from .experiments import Experiment
 from .records import is_finished, read_records

@@ -60,20 +60,21 @@ def test_code_of_ones_own_that_is_not_trusted_with_what_to_set(launch, tmp_path:
     assert "LIGHTSWEEP_TRUST=nowhere_at_all.Net in the environment" in done.err
 
 
-def test_code_of_ones_own_that_is_not_found(launch, tmp_path: Path, monkeypatch, without_torch, mine) -> None:
-    monkeypatch.setattr(allowlist, "TRUSTED", ("nowhere_at_all.*",))
+def test_code_of_ones_own_that_is_not_found(launch, tmp_path: Path, trust, without_torch, mine) -> None:
+    trust("nowhere_at_all.*")
     done = launch(*mine, "data=digits", f"hydra.run.dir={tmp_path}/run")
     assert done.err == (
         "nowhere_at_all.Net: there is no module 'nowhere_at_all'; PYTHONPATH=. finds the modules of this folder\n"
     )
 
 
-def test_what_is_trusted_already_stays_in_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(allowlist, "TRUSTED", ("mine.*", "other.Net"))
+def test_what_is_trusted_already_stays_in_what_to_set(trust) -> None:
+    trust("mine.*", "other.Net")
     assert "LIGHTSWEEP_TRUST=mine.*,other.Net,third.make in" in allowlist.describe_trust("third.make")
     assert "x; rm" not in allowlist.describe_trust("x; rm -r")  # a name from somebody else's config is pasted nowhere
 
 
+@pytest.mark.slow
 def test_a_best_config_holds_in_any_folder(launch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_folder(tmp_path / "few images", count=20)
     monkeypatch.chdir(tmp_path)

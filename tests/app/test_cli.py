@@ -223,8 +223,8 @@ def test_hydras_own_job_logging_can_be_chosen(launch, tmp_path: Path) -> None:
     assert "epoch" not in done.out.partition("scored epoch")[0]
 
 
-def test_full_error_shows_the_whole_trace(monkeypatch, capsys) -> None:
-    monkeypatch.setattr("sys.argv", ["train.py"])
+def test_full_error_shows_the_whole_trace(monkeypatch, capsys, type_command) -> None:
+    type_command("train.py")
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
 
     def main() -> None:
@@ -234,8 +234,8 @@ def test_full_error_shows_the_whole_trace(monkeypatch, capsys) -> None:
         entry.launch_app(main)
 
 
-def test_a_bug_of_ours_is_raised_with_its_trace(monkeypatch) -> None:
-    monkeypatch.setattr("sys.argv", ["train.py"])
+def test_a_bug_of_ours_is_raised_with_its_trace(monkeypatch, type_command) -> None:
+    type_command("train.py")
     monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
 
     def main() -> None:
@@ -271,8 +271,8 @@ def test_a_folder_that_cannot_be_written_is_named(error: OSError, words: list[st
     ],
     ids=["run", "grid", "sweep"],
 )
-def test_a_full_disk_is_told_with_the_key_of_the_folder(monkeypatch, typed: list[str], named: str) -> None:
-    monkeypatch.setattr("sys.argv", ["train.py", *typed])
+def test_a_full_disk_is_told_with_the_key_of_the_folder(type_command, typed: list[str], named: str) -> None:
+    type_command("train.py", *typed)
     full = OSError(errno.ENOSPC, "No space left on device", "a file")
     assert messages.describe_error(full) == f"the {named} cannot be written: No space left on device (a file)"
 
@@ -297,8 +297,8 @@ def raised(error: Exception, **marks: object) -> Exception:
     ],
     ids=["another machine", "another process", "this one", "hostile", "no job"],
 )
-def test_a_jobs_error_is_told_once(monkeypatch, capsys, error: Exception, said: str) -> None:
-    monkeypatch.setattr("sys.argv", ["train.py", "-m"])
+def test_a_jobs_error_is_told_once(monkeypatch, capsys, error: Exception, said: str, type_command) -> None:
+    type_command("train.py", "-m")
     monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
 
     def main() -> None:

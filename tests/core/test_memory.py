@@ -108,8 +108,8 @@ def test_what_needs_more_is_refused_with_both_numbers() -> None:
     assert str(refusal.value) == "model must fit into memory: 1,000 weights need 6.0 GB, 5.0 GB are available"
 
 
-def test_so_many_processes_as_there_is_memory_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "available", lambda: 2.2e9)
+def test_so_many_processes_as_there_is_memory_for(memory_left) -> None:
+    memory_left(2.2e9)
     memory.check_processes("hydra.sweeper.n_jobs", 4)
     with pytest.raises(ConfigError) as refusal:
         memory.check_processes("hydra.sweeper.n_jobs", 5)
@@ -119,8 +119,8 @@ def test_so_many_processes_as_there_is_memory_for(monkeypatch: pytest.MonkeyPatc
     )
 
 
-def test_one_process_is_always_tried(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "available", lambda: 1.0)
+def test_one_process_is_always_tried(memory_left) -> None:
+    memory_left(1.0)
     memory.check_processes("hydra.sweeper.n_jobs", 1)
 
 

@@ -8,6 +8,7 @@ import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
+import toy
 from lightsweep.core.overrides import decode_choice, format_override, format_value
 from lightsweep.sweeper.space_text import parse
 
@@ -95,6 +96,7 @@ def test_texts_with_spaces_and_brackets_reach_the_trials_and_the_best_config(lau
         *("sweep=custom", "data=digits", "data.limit=100", f"name=choice({choices})", f'data_dir="{folder}"'),
         *("hydra.sweeper.n_trials=3", "hydra.sweeper.n_jobs=0", "hydra/sweeper/sampler=grid", "model.width=4"),
         *("trainer=cpu", "trainer.max_epochs=1", "logger=none", "callbacks=none", f"hydra.sweep.dir={tmp_path}/study"),
+        main=toy.main,
     )
     assert done.code == 0, done.err
     configs = [OmegaConf.load(file) for file in sorted((tmp_path / "study").glob("trial-*/config.yaml"))]

@@ -15,7 +15,6 @@ import evaluate
 import export
 import predict
 from digits_runs import composed
-from lightsweep.config import allowlist
 from lightsweep.core.errors import ConfigError
 from lightsweep.data import user_data
 
@@ -101,8 +100,8 @@ def giving(loader: Any, part: str = "train", **attributes: Any) -> user_data.Use
 
 
 @pytest.fixture(autouse=True)
-def _trusted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(allowlist, "TRUSTED", (f"{__name__}.*",))
+def _trusted(trust) -> None:
+    trust(f"{__name__}.*")
 
 
 @pytest.fixture

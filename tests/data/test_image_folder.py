@@ -13,7 +13,6 @@ from PIL import Image
 
 from image_files import CLASSES, picture, write_folder, write_junk, write_oddities
 from lightsweep.config.build import build
-from lightsweep.core import memory
 from lightsweep.core.errors import ConfigError
 from lightsweep.data import cache, decode
 from lightsweep.data.decode import decode_image
@@ -412,9 +411,9 @@ def test_a_disk_without_room_is_not_filled(open_data: Opener, root: Path, tmp_pa
     assert not list(tmp_path.rglob("*.npy"))
 
 
-def test_decoded_images_that_fit_nowhere_are_refused(open_data: Opener, root: Path, monkeypatch) -> None:
+def test_decoded_images_that_fit_nowhere_are_refused(open_data: Opener, root: Path, monkeypatch, memory_left) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 10**9, 0))
-    monkeypatch.setattr(memory, "available", lambda: 1000)
+    memory_left(1000)
     with pytest.raises(ConfigError) as refusal:
         open_data(root)
     line = str(refusal.value)

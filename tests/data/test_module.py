@@ -5,7 +5,6 @@ import pytest
 import torch
 
 from lightsweep.config.build import build
-from lightsweep.core import memory
 from lightsweep.core.errors import ConfigError
 from lightsweep.data import loader
 
@@ -166,10 +165,10 @@ def test_batches_are_at_most_what_there_is(digits) -> None:
     assert whole.batches == (len(whole.indices["train"]),) * 2
 
 
-def test_noise_that_is_kept_must_fit_into_memory(digits, monkeypatch) -> None:
+def test_noise_that_is_kept_must_fit_into_memory(digits, memory_left) -> None:
     noisy = ("data.augment.noise=0.1", "data.augment.noise_redraw=false")
     images = digits(*noisy).arrays.train_images
-    monkeypatch.setattr(memory, "available", lambda: 2 * images.size - 1)
+    memory_left(2 * images.size - 1)
     with pytest.raises(ConfigError) as refusal:
         digits(*noisy)
     assert str(refusal.value).startswith("data.augment.noise_redraw=false must fit into memory: the noise of 1,438 ")

@@ -6,7 +6,6 @@ import torch
 from torch import nn
 
 from digits_runs import composed
-from lightsweep.config import allowlist
 from lightsweep.config.allowlist import read_trusted
 from lightsweep.core.errors import ConfigError
 from lightsweep.nets.building import build_network
@@ -41,12 +40,8 @@ def no_network(num_classes: int) -> int:
 
 
 @pytest.fixture
-def trusting(monkeypatch: pytest.MonkeyPatch):
-    """As if LIGHTSWEEP_TRUST named these before the start."""
-
-    def trust(*names: str) -> None:
-        monkeypatch.setattr(allowlist, "TRUSTED", names)
-
+def trusting(trust):
+    """These are trusted; a test can trust others instead."""
     trust(f"{__name__}.*", "gone.*")
     return trust
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks import reporting
+from lightsweep.core.paths import ROOT
 from lightsweep.reports import finding, table
-from lightsweep.runs.run_folder import ROOT
 
 
 def test_made_up_runs_are_read_like_real_ones(tmp_path: Path) -> None:

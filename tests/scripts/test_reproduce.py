@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import reproduce
-from lightsweep.runs.run_folder import ROOT
+from lightsweep.core.paths import ROOT
 from reproduction import records, running
 from reproduction.comparison import Noise, Sample, pool
 from reproduction.conclusions import conclude
@@ -103,12 +103,12 @@ def test_a_run_on_two_threads_takes_two_slots(monkeypatch: pytest.MonkeyPatch, t
     assert "threads=2" in tasks[1].command
 
 
-def test_without_a_gpu_what_needs_one_is_left_out(monkeypatch, tmp_path: Path, capsys) -> None:
+def test_without_a_gpu_what_needs_one_is_left_out(monkeypatch, tmp_path: Path, capsys, type_command) -> None:
     monkeypatch.setattr(reproduce, "has_gpu", lambda: False)
     monkeypatch.setattr(running, "run_all", lambda tasks, jobs, ended: begun.extend(tasks))
     begun: list[running.Task] = []
     arguments = [f"--{name}={tmp_path / name}" for name in ("records", "outputs", "table")]
-    monkeypatch.setattr("sys.argv", ["reproduce.py", "best", "--nice=0", *arguments])
+    type_command("reproduce.py", "best", "--nice=0", *arguments)
     reproduce.main()
     assert "skipped: best_mlp_gpu needs a GPU" in capsys.readouterr().out
     assert {task.experiment.name for task in begun} == {"best_mlp", "best_mlp_pixels"}
@@ -168,8 +168,8 @@ def test_a_run_that_never_began_has_a_record_with_the_last_line_of_its_log(tmp_p
         (["--seeds", "-1"], "--seeds must be >= 1, got -1"),
     ],
 )
-def test_wrong_arguments_are_refused(monkeypatch, capsys, arguments: list[str], message: str) -> None:
-    monkeypatch.setattr("sys.argv", ["reproduce.py", *arguments])
+def test_wrong_arguments_are_refused(type_command, capsys, arguments: list[str], message: str) -> None:
+    type_command("reproduce.py", *arguments)
     with pytest.raises(SystemExit):
         reproduce.main()
     assert message in capsys.readouterr().err
@@ -209,8 +209,8 @@ def test_a_row_says_if_it_diverged_failed_or_was_not_run() -> None:
     assert cells(text, "A2")[3] == "not run yet"
 
 
-def test_the_committed_table_is_the_one_that_the_records_give(monkeypatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("sys.argv", ["reproduce.py", "--table-only", "--table", str(tmp_path / "R.md")])
+def test_the_committed_table_is_the_one_that_the_records_give(type_command, tmp_path: Path) -> None:
+    type_command("reproduce.py", "--table-only", "--table", str(tmp_path / "R.md"))
     reproduce.main()
     assert (tmp_path / "R.md").read_text() == reproduce.PAGE.read_text()
 

@@ -490,8 +490,8 @@ def test_best_yaml_finds_its_folders_again(tmp_path: Path) -> None:
     hydra_keys.check_search_path(["pkg://mine.conf"], typed.read(["hydra.searchpath=[pkg://mine.conf]"]))
 
 
-def test_a_trusted_package_may_hold_configs(monkeypatch) -> None:
-    monkeypatch.setattr(allowlist, "TRUSTED", ("mine.*",))
+def test_a_trusted_package_may_hold_configs(trust) -> None:
+    trust("mine.*")
     hydra_keys.check_search_path(["pkg://mine.conf", "pkg://mine/conf"], typed.Typed())
     with pytest.raises(ConfigError):
         hydra_keys.check_search_path(["pkg://yours.conf"], typed.Typed())

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+import toy
 from cifar10_files import write_cifar10
 from image_files import write_folder
 from lightsweep.core import paths
@@ -71,7 +72,8 @@ def test_a_parsed_data_set_is_not_kept_through_a_link(scene, run) -> None:
 )
 def test_a_sweep_in_a_folder_of_somebody_else_writes_through_none(scene, launch, name: str) -> None:
     (scene.run / name).symlink_to(scene.victim.parent if name == "confirm" else scene.victim)
-    done = launch("sweep=quick", *TINY, "hydra.sweeper.n_trials=1", "callbacks=none", f"hydra.sweep.dir={scene.run}")
+    where = f"hydra.sweep.dir={scene.run}"
+    done = launch("sweep=quick", *TINY, "hydra.sweeper.n_trials=1", "callbacks=none", where, main=toy.main)
     assert done.code == 1
     assert "symbolic link that leads out of" in done.err
     assert len(done.err.strip().splitlines()) == 1

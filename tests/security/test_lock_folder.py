@@ -1,7 +1,6 @@
 """The folder of locks in the temporary folder, which everybody may write to."""
 
 import os
-import tempfile
 from pathlib import Path
 
 import pytest
@@ -11,8 +10,8 @@ from lightsweep.sweeper.locks import FileLock, shared_path
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch) -> Path:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+def folder(tmp_path: Path, temporary) -> Path:
+    temporary(tmp_path)
     return tmp_path / f"lightsweep-{os.getuid()}"
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+import toy
 from lightsweep.core import secrets
 from lightsweep.core.errors import ConfigError
 from lightsweep.sweeper.storage import Address, connect, turns_at
@@ -35,7 +36,7 @@ def test_a_database_that_cannot_be_reached_is_named_without_it(
     if form == "environment":
         monkeypatch.setenv(secrets.VARIABLE, url)
     argument = [] if form == "environment" else [form.format(url)]
-    done = launch("sweep=quick", *TINY, f"hydra.sweep.dir={tmp_path}/study", *argument)
+    done = launch("sweep=quick", *TINY, f"hydra.sweep.dir={tmp_path}/study", *argument, main=toy.main)
     assert done.code == 1
     assert "hunter2" not in done.out + done.err
     assert len(done.err.strip().splitlines()) == 1
@@ -96,7 +97,8 @@ def test_messages_are_redacted(text: str, shown: str) -> None:
 def test_the_environment_names_a_study_without_typing(launch, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv(secrets.VARIABLE, f"sqlite:///{tmp_path}/mine.db")
     done = launch(
-        "sweep=quick", "callbacks=none", *TINY, "hydra.sweeper.n_trials=1", f"hydra.sweep.dir={tmp_path}/study"
+        *("sweep=quick", "callbacks=none", *TINY, "hydra.sweeper.n_trials=1", f"hydra.sweep.dir={tmp_path}/study"),
+        main=toy.main,
     )
     assert done.code == 0, done.err
     assert (tmp_path / "mine.db").is_file()

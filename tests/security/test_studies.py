@@ -10,6 +10,8 @@ from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState, create_trial
 
 import report
+import toy
+import train
 from lightsweep.sweeper import samplers
 from lightsweep.sweeper.storage import connect
 from tiny import TINY
@@ -52,13 +54,14 @@ def plant(
 
 @pytest.fixture
 def sweep(scene, launch):
-    """Run sweep=quick, made tiny, in the run's folder of the scene."""
+    """Run sweep=quick, made tiny and without training unless `main` trains, in the run's folder of the scene."""
 
-    def swept(*overrides: str) -> Any:
+    def swept(*overrides: str, main=toy.main) -> Any:
         connect.cache_clear()
         typed = {override.partition("=")[0] for override in overrides}
         quiet = ["callbacks=none"] if "callbacks" not in typed else []
-        return launch("sweep=quick", "~model.width", *SMALL, *quiet, f"hydra.sweep.dir={scene.run}", *overrides)
+        where = ("~model.width", *SMALL, *quiet, f"hydra.sweep.dir={scene.run}")
+        return launch("sweep=quick", *where, *overrides, main=main)
 
     return swept
 
@@ -128,7 +131,7 @@ def test_the_best_trials_parameters_are_only_values(scene, sweep, params: dict[s
     distributions = {name: optuna.distributions.CategoricalDistribution([value]) for name, value in choices.items()}
     study.add_trial(create_trial(state=TrialState.COMPLETE, params=choices, distributions=distributions, value=9.0))
     connect.cache_clear()
-    done = sweep("hydra.sweeper.n_trials=2", "hydra.sweeper.confirm=1", "callbacks=checkpoint")
+    done = sweep("hydra.sweeper.n_trials=2", "hydra.sweeper.confirm=1", "callbacks=checkpoint", main=train.main)
     assert "Traceback" not in done.err
     refused = any("hydra" in name for name in params)
     assert (scene.run / "leaderboard.csv").exists() != refused, done.err
@@ -241,7 +244,7 @@ def test_a_trial_begins_in_a_folder_of_its_own(scene, sweep, name: str) -> None:
     link = scene.run / "trial-0000" / name if name else scene.run / "trial-0000"
     link.parent.mkdir(exist_ok=True)
     link.symlink_to(scene.victim if name == "train.log" else scene.victim.parent)
-    done = sweep("hydra.sweeper.n_trials=1", "callbacks=checkpoint")
+    done = sweep("hydra.sweeper.n_trials=1", "callbacks=checkpoint", main=train.main)
     assert done.code == 1
     assert "symbolic link that leads out of" in done.err
     scene.assert_untouched()

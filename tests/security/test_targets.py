@@ -123,8 +123,8 @@ def test_an_interpolation_cannot_become_something_else_after_the_check() -> None
         build(OmegaConf.create({"_target_": "lightsweep.nets.MLP", "init": r"\${oc.env:HOME}"}), "model")
 
 
-def test_trusted_names_may_be_functions_and_nested(monkeypatch) -> None:
-    monkeypatch.setattr(allowlist, "TRUSTED", ("collections.OrderedDict", "datetime.*"))
+def test_trusted_names_may_be_functions_and_nested(trust) -> None:
+    trust("collections.OrderedDict", "datetime.*")
     node = {"_target_": "collections.OrderedDict", "a": {"_target_": "datetime.timedelta", "_args_": [1]}}
     made = build(OmegaConf.create(node), "model")
     assert made["a"].days == 1

@@ -7,6 +7,7 @@ import torch
 from optuna.distributions import CategoricalDistribution
 from optuna.trial import TrialState, create_trial
 
+import toy
 from lightsweep.sweeper.storage import connect
 from tiny import TINY
 
@@ -32,7 +33,8 @@ def test_of_a_studys_parameter(scene, launch) -> None:
         create_trial(state=TrialState.COMPLETE, params={"+x": value}, distributions=distributions, value=9.0)
     )
     connect.cache_clear()
-    done = launch("sweep=quick", *TINY, "callbacks=none", "hydra.sweeper.n_trials=2", f"hydra.sweep.dir={scene.run}")
+    where = f"hydra.sweep.dir={scene.run}"
+    done = launch("sweep=quick", *TINY, "callbacks=none", "hydra.sweeper.n_trials=2", where, main=toy.main)
     assert "PWNED" in done.out
     assert "\x1b]" not in done.out + done.err
     assert "\x1b" not in (scene.run / "leaderboard.md").read_text()

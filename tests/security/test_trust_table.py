@@ -123,8 +123,8 @@ def test_an_entry_takes_keywords_only(scene, key: str, name: str, extra: dict[st
         build(OmegaConf.create(scene.filled({"_target_": name} | extra)), key)
 
 
-def test_trust_is_exact_or_a_package(monkeypatch) -> None:
-    monkeypatch.setattr(allowlist, "TRUSTED", ("mine.*", "other.Net"))
+def test_trust_is_exact_or_a_package(trust) -> None:
+    trust("mine.*", "other.Net")
     assert all(map(allowlist.is_trusted, ("mine", "mine.Net", "mine.deep.Net", "other.Net")))
     assert not any(
         map(allowlist.is_trusted, ("minerva.Net", "other", "other.Net.method", "my.mine.Net", "", "torch.load"))

@@ -6,6 +6,7 @@ from pathlib import Path
 import optuna
 import pytest
 
+import toy
 from tiny import TINY
 from toy_sweeps import Sweep
 
@@ -24,6 +25,14 @@ def sweeps(tmp_path: Path) -> Callable[[str], Sweep]:
 def tiny_sweep(launch, tmp_path: Path):
     """Run ``sweep=quick``, made tiny, in this process, in tmp_path/study."""
     return lambda *overrides: launch("sweep=quick", f"hydra.sweep.dir={tmp_path}/study", *TINY, *overrides)
+
+
+@pytest.fixture
+def toy_sweep(launch, tmp_path: Path):
+    """The same sweep of runs that only return a number (tests/toy.py), which import no torch."""
+    return lambda *overrides: launch(
+        "sweep=quick", f"hydra.sweep.dir={tmp_path}/study", *TINY, *overrides, main=toy.main
+    )
 
 
 @pytest.fixture

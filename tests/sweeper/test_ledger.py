@@ -1,6 +1,5 @@
 """The books of a study: totals, interruptions, retries, late results."""
 
-import tempfile
 import threading
 import time
 from contextlib import nullcontext
@@ -105,19 +104,19 @@ def test_all_trials_of_a_dead_sweeper_are_found_at_once(open_ledger) -> None:
 
 
 def test_a_sweeper_with_another_temporary_folder_lives_by_its_lease(
-    open_ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    open_ledger, tmp_path: Path, temporary, set_clock
 ) -> None:
     """As jobs of a cluster and containers have; the total is exact between them all the same."""
     one = open_ledger(n_trials=2)
     one.claim()
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    temporary(tmp_path)
     other = open_ledger(n_trials=2)
     assert other._claims.path == one._claims.path
     assert other.claim().number == 1
     assert other.claim() is None
     assert one.trials()[0].state == TrialState.RUNNING
     late = time.time() + LOST_AFTER + 1
-    monkeypatch.setattr("time.time", lambda: late)
+    set_clock(late)
     assert other.claim().user_attrs["retry_of"] == 0
 
 
@@ -126,20 +125,23 @@ def test_a_trial_says_where_its_folder_is(open_ledger) -> None:
 
 
 def test_a_confirmation_is_renewed_while_it_runs_and_taken_over_when_its_sweeper_is_gone(
-    open_ledger, monkeypatch: pytest.MonkeyPatch
+    open_ledger, set_clock, on_machine
 ) -> None:
     now = time.time()
-    monkeypatch.setattr("time.time", lambda: now)
+    set_clock(now)
     one, other = open_ledger(), open_ledger()
     assert one.may_confirm()
     assert not other.may_confirm()
-    monkeypatch.setattr("platform.node", lambda: "another machine")
+    on_machine("another machine")
     now += LOST_AFTER - 1
+    set_clock(now)
     one._renewed = float("-inf")
     one.renew()
     now += LOST_AFTER - 1
+    set_clock(now)
     assert not other.may_confirm()
     now += LOST_AFTER
+    set_clock(now)
     assert other.may_confirm()
 
 
@@ -161,9 +163,9 @@ def test_spent_retries_are_a_failure_that_counts(open_ledger) -> None:
     assert ledger.trials()[2].user_attrs["error"] == "interrupted 3 times"
 
 
-def test_a_lease_of_another_machine_is_lost_after_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lease_of_another_machine_is_lost_after_a_minute(set_clock) -> None:
     now = 1000.0
-    monkeypatch.setattr("time.time", lambda: now)
+    set_clock(now)
     assert is_alive({"owner": "a", "host": "far away", "seen": now - LOST_AFTER + 1})
     assert not is_alive({"owner": "a", "host": "far away", "seen": now - LOST_AFTER - 1})
     assert not is_alive(None)
@@ -400,7 +402,7 @@ def test_books_are_kept_while_they_are_renewed(tmp_path: Path, kind: str) -> Non
     assert [trial.state for trial in ledger.trials()] == [TrialState.COMPLETE] * 25
 
 
-def test_a_trial_in_this_process_does_not_keep_the_lease_from_being_renewed(tiny_sweep, monkeypatch) -> None:
+def test_a_trial_in_this_process_does_not_keep_the_lease_from_being_renewed(toy_sweep, monkeypatch) -> None:
     """The loop has no turn while a trial runs with n_jobs=0."""
     monkeypatch.setattr("lightsweep.sweeper.leases.RENEW_EVERY", 0.05)
     renewed: list[float] = []
@@ -420,6 +422,6 @@ def test_a_trial_in_this_process_does_not_keep_the_lease_from_being_renewed(tiny
 
     monkeypatch.setattr(TrialQueue, "renew", watched)
     monkeypatch.setattr(local_jobs, "run_job", timed)
-    assert tiny_sweep("hydra.sweeper.n_trials=2").code == 0
+    assert toy_sweep("hydra.sweeper.n_trials=2").code == 0
     for begun, over in running:
         assert sum(begun < moment < over for moment in renewed) >= 2

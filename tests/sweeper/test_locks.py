@@ -113,8 +113,8 @@ def test_one_at_a_time_although_each_removes_the_file(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["counter"]
 
 
-def test_locks_that_killed_sweepers_left_go_after_a_day(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+def test_locks_that_killed_sweepers_left_go_after_a_day(tmp_path: Path, temporary) -> None:
+    temporary(tmp_path)
     living = Owner()
     folder = living._lock.path.parent
     for name, age in (("old.lock", 90_000), ("young.lock", 80_000), (living._lock.path.name, 90_000)):

@@ -8,7 +8,6 @@ import optuna
 import pytest
 
 from lightsweep.core.paths import JOURNAL
-from lightsweep.sweeper import leases
 from lightsweep.sweeper.leases import LOST_AFTER, Lease, Owner
 from lightsweep.sweeper.storage import connect
 
@@ -40,13 +39,11 @@ def test_one_holds_it_until_it_leaves(candidate) -> None:
 
 
 @pytest.mark.parametrize("names", [("a", "b"), ("b", "a")])
-def test_one_of_two_that_write_before_either_reads_holds_it(
-    candidate, monkeypatch: pytest.MonkeyPatch, names: tuple[str, str]
-) -> None:
+def test_one_of_two_that_write_before_either_reads_holds_it(candidate, on_machine, names: tuple[str, str]) -> None:
     """What sweepers of two machines do to a database, where no lock reaches both."""
-    monkeypatch.setattr("platform.node", lambda: "here")
+    on_machine("here")
     one, other = candidate(names[0]), candidate(names[1])
-    monkeypatch.setattr("platform.node", lambda: "elsewhere")
+    on_machine("elsewhere")
     both_wrote = _other_writes_first(one, other)
     taken = {}
     threads = [
@@ -102,20 +99,21 @@ def _other_writes_first(*offices: Lease) -> list[str]:
     return wrote
 
 
-def test_a_holder_that_renews_keeps_it_and_one_that_is_gone_loses_it(
-    candidate, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_holder_that_renews_keeps_it_and_one_that_is_gone_loses_it(candidate, set_clock, on_machine) -> None:
     now = 1000.0
-    monkeypatch.setattr("time.time", lambda: now)
+    set_clock(now)
     holder = candidate()
     assert holder.take()
-    monkeypatch.setattr(leases.platform, "node", lambda: "another machine")
+    on_machine("another machine")
     other = candidate()
     now += LOST_AFTER - 1
+    set_clock(now)
     holder.renew()
     now += LOST_AFTER - 1
+    set_clock(now)
     assert not other.take()
     now += LOST_AFTER
+    set_clock(now)
     assert other.take()
 
 

@@ -21,8 +21,8 @@ from tiny import TINY
         (["+trainer.num_nodes=range(1,3)"], "trainer.num_nodes must be 1"),
     ],
 )
-def test_further_processes_are_refused_before_the_study_is_begun(tiny_sweep, tmp_path: Path, overrides, line) -> None:
-    done = tiny_sweep("trainer.accelerator=cpu", *overrides)
+def test_further_processes_are_refused_before_the_study_is_begun(toy_sweep, tmp_path: Path, overrides, line) -> None:
+    done = toy_sweep("trainer.accelerator=cpu", *overrides)
     assert done.code == 1
     assert done.err.startswith(line), done.err
     assert len(done.err.strip().splitlines()) == 1
@@ -50,9 +50,9 @@ def test_also_where_a_sweep_file_says_so(launch, tmp_path: Path, space: str) -> 
 
 
 @pytest.mark.parametrize(("gpus", "code"), [(1, 0), (2, 1)])
-def test_all_gpus_are_counted_where_this_process_trains(tiny_sweep, monkeypatch, gpus: int, code: int) -> None:
+def test_all_gpus_are_counted_where_this_process_trains(toy_sweep, monkeypatch, gpus: int, code: int) -> None:
     monkeypatch.setattr(sweeping, "_gpus_of_job", lambda in_this_process: gpus)
-    done = tiny_sweep("trainer.devices=auto", "trainer.accelerator=auto", "hydra.sweeper.n_trials=1")
+    done = toy_sweep("trainer.devices=auto", "trainer.accelerator=auto", "hydra.sweeper.n_trials=1")
     assert done.code == code, done.err
     assert ("trainer.devices must be one device" in done.err) == (code == 1)
 

@@ -11,7 +11,6 @@ import torch
 from optuna.trial import TrialState
 
 from lightsweep.app.sweeping import Training
-from lightsweep.core import memory
 from lightsweep.core.errors import ConfigError
 from lightsweep.core.paths import JOURNAL
 from lightsweep.sweeper import opening
@@ -20,8 +19,8 @@ from lightsweep.sweeper.storage import Address, connect
 
 
 @pytest.fixture
-def sweep(tiny_sweep):
-    return tiny_sweep
+def sweep(toy_sweep):
+    return toy_sweep
 
 
 @pytest.mark.parametrize(
@@ -87,8 +86,8 @@ def test_what_cannot_be_searched_so_is_refused_before_the_study_is_begun(sweep, 
     assert not list(tmp_path.iterdir())
 
 
-def test_more_workers_than_there_is_memory_for_are_refused(sweep, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(memory, "available", lambda: 1e9)
+def test_more_workers_than_there_is_memory_for_are_refused(sweep, tmp_path: Path, memory_left) -> None:
+    memory_left(1e9)
     done = sweep("hydra.sweeper.n_jobs=8", "hydra.sweeper.n_trials=3")  # of which three would be started
     assert done.code == 1
     assert done.err.startswith(
@@ -231,6 +230,7 @@ def test_a_sweep_leaves_no_locks_and_sweeps_what_a_killed_one_left(sweep, tmp_pa
     folder = tmp_path / "study"
     assert not [path for path in folder.rglob("*") if path.suffix in (".claims", ".flock", ".lock")]
     left = [folder / ".best.yaml.abc.lightsweep-part", folder / "trial-0000/checkpoints/.last.ckpt.abc.lightsweep-part"]
+    left[1].parent.mkdir()
     for path in left:
         path.touch()
     assert sweep("hydra.sweeper.n_trials=1").code == 0

@@ -190,9 +190,9 @@ def test_a_full_disk_under_a_journal(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert not left
 
 
-def test_nobody_is_lost_by_an_outage(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nobody_is_lost_by_an_outage(set_clock) -> None:
     now = 10_000.0
-    monkeypatch.setattr("time.time", lambda: now)
+    set_clock(now)
     mark = {"owner": "a", "host": "another machine", "seen": now - LOST_AFTER - 100}
     assert not is_alive(mark)
     assert is_alive(mark, reached_since=now - 5)
@@ -242,6 +242,7 @@ def training(monkeypatch: pytest.MonkeyPatch) -> list[Callable[[], None]]:
     return actions
 
 
+@pytest.mark.slow
 def test_a_lock_of_some_seconds_costs_no_trial(launch, tmp_path: Path, locked, training, capsys) -> None:
     training.append(lambda: Timer(2.0, locked()).start())
     where = (f"hydra.sweep.dir={tmp_path}/study", f"hydra.sweeper.storage=sqlite:///{tmp_path}/study.db")
@@ -254,6 +255,7 @@ def test_a_lock_of_some_seconds_costs_no_trial(launch, tmp_path: Path, locked, t
     assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * 2
 
 
+@pytest.mark.slow
 def test_a_lock_that_lasts_is_one_line_and_the_same_command_goes_on(
     launch, tmp_path: Path, locked, training, monkeypatch: pytest.MonkeyPatch
 ) -> None:

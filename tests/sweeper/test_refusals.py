@@ -6,6 +6,7 @@ from pathlib import Path
 import optuna
 import pytest
 
+import toy
 from lightsweep.app.sweeping import Training
 from lightsweep.sweeper.application import Application
 from lightsweep.sweeper.storage import connect
@@ -83,6 +84,12 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.fixture
+def sweep(launch, place: Path):
+    """Run ``sweep=quick`` of runs that train nothing, in place/study."""
+    return lambda *typed: launch("sweep=quick", f"hydra.sweep.dir={place}/study", *TINY, *typed, main=toy.main)
+
+
 def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() if path.is_file() else b"" for path in folder.rglob("*")}
 
@@ -92,7 +99,7 @@ def test_a_refused_sweep_leaves_nothing(launch, place: Path, fault: str) -> None
     before = contents(place)
     typed = fault.replace("{tmp}", str(place)).split()
     where = [f"hydra.sweep.dir={place}/sweeps/study"] * ("hydra.sweep.dir" not in fault)
-    done = launch("sweep=quick", *where, *TINY, *typed)
+    done = launch("sweep=quick", *where, *TINY, *typed, main=toy.main)
     assert done.code == 1, done.out
     assert len(done.err.strip().splitlines()) == 1, done.err
     assert contents(place) == before
@@ -112,13 +119,13 @@ def takes_no_arguments():
 
 
 @pytest.mark.parametrize("function", ["raises", "suggests_what_is_searched", "takes_no_arguments", "nothing"])
-def test_a_function_of_ones_own_that_fails_is_refused(launch, place: Path, monkeypatch, function: str) -> None:
+def test_a_function_of_ones_own_that_fails_is_refused(sweep, place: Path, monkeypatch, function: str) -> None:
     (place / "failing_space.py").write_text(FAILING)
     monkeypatch.syspath_prepend(str(place))
     monkeypatch.setattr(Training, "find_function", Application.find_function)  # which trusts anything
     before = contents(place)
     target = f"hydra.sweeper.custom_search_space=failing_space.{function}"
-    done = launch("sweep=quick", f"hydra.sweep.dir={place}/study", *TINY, target)
+    done = sweep(target)
     assert done.code == 1
     assert len(done.err.strip().splitlines()) == 1, done.err
     assert {name for name in contents(place) if "__pycache__" not in name} == set(before)
@@ -129,24 +136,23 @@ def test_a_function_of_ones_own_that_fails_is_refused(launch, place: Path, monke
     "fault",
     ["trainer.max_epochs=1", "hydra.sweeper.direction=minimize", "hydra.sweeper.enqueue=[{model.width:9}]", "seed=-1"],
 )
-def test_a_study_that_was_there_stays_as_it_was(launch, place: Path, kind: str, fault: str) -> None:
+def test_a_study_that_was_there_stays_as_it_was(sweep, place: Path, kind: str, fault: str) -> None:
     storage = [f"hydra.sweeper.storage=sqlite:///{place}/study.db"] * (kind == "sqlite")
-    typed = ("sweep=quick", f"hydra.sweep.dir={place}/study", *TINY, *storage)
-    assert launch(*typed, "hydra.sweeper.n_trials=1").code == 0
+    assert sweep(*storage, "hydra.sweeper.n_trials=1").code == 0
     before = contents(place)
-    done = launch(*typed, "hydra.sweeper.n_trials=2", fault)
+    done = sweep(*storage, "hydra.sweeper.n_trials=2", fault)
     assert done.code == 1
     assert len(done.err.strip().splitlines()) == 1, done.err
     assert contents(place) == before
 
 
-def test_a_database_that_was_there_gets_no_study(launch, place: Path) -> None:
+def test_a_database_that_was_there_gets_no_study(sweep, place: Path) -> None:
     url = f"sqlite:///{place}/study.db"
     optuna.create_study(study_name="other", storage=url)
     connect.cache_clear()
     trials = place / "study" / "trial-0000"
     trials.mkdir(parents=True)
-    done = launch("sweep=quick", f"hydra.sweep.dir={place}/study", *TINY, f"hydra.sweeper.storage={url}")
+    done = sweep(f"hydra.sweeper.storage={url}")
     assert done.code == 1
     assert "holds trials that the study 'quick' does not know" in done.err
     with sqlite3.connect(place / "study.db") as connection:
@@ -155,21 +161,21 @@ def test_a_database_that_was_there_gets_no_study(launch, place: Path) -> None:
 
 
 @pytest.mark.parametrize("storage", [(), ("hydra.sweeper.storage=sqlite:///{tmp}/study.db",)])
-def test_trials_without_their_study_bring_no_file(launch, place: Path, storage: tuple[str, ...]) -> None:
+def test_trials_without_their_study_bring_no_file(sweep, place: Path, storage: tuple[str, ...]) -> None:
     (place / "study" / "trial-0004").mkdir(parents=True)
     before = contents(place)
     given = [line.format(tmp=place) for line in storage]
-    done = launch("sweep=quick", f"hydra.sweep.dir={place}/study", *TINY, *given)
+    done = sweep(*given)
     assert done.code == 1
     assert contents(place) == before
 
 
-def test_a_study_of_several_objectives_is_named(launch, place: Path) -> None:
+def test_a_study_of_several_objectives_is_named(sweep, place: Path) -> None:
     url = f"sqlite:///{place}/study.db"
     optuna.create_study(study_name="quick", storage=url, directions=["minimize", "maximize"])
     connect.cache_clear()
     before = contents(place)
-    done = launch("sweep=quick", f"hydra.sweep.dir={place}/study", *TINY, f"hydra.sweeper.storage={url}")
+    done = sweep(f"hydra.sweeper.storage={url}")
     assert done.code == 1
     assert done.err == "hydra.sweeper.study_name: the study 'quick' has 2 objectives, not one\n"
     assert contents(place) == before

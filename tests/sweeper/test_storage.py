@@ -1,6 +1,5 @@
 """Opening a study's storage: beside others who open it too, and with a line for what cannot be."""
 
-import tempfile
 from pathlib import Path
 
 import optuna
@@ -62,12 +61,10 @@ def test_a_file_that_is_no_journal_is_left_as_it_is(tmp_path: Path) -> None:
     assert file.read_bytes() == before
 
 
-def test_sweepers_take_turns_beside_the_file_whatever_their_temporary_folder_is(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_sweepers_take_turns_beside_the_file_whatever_their_temporary_folder_is(tmp_path: Path, temporary) -> None:
     places = [str(tmp_path / JOURNAL), f"sqlite:///{tmp_path}/study.db", "postgresql://host/db"]
     before = [turns_at(Address(place, "study")) for place in places]
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    temporary(tmp_path)
     after = [turns_at(Address(place, "study")) for place in places]
     assert before[:2] == after[:2] == [tmp_path / f"{JOURNAL}.claims", tmp_path / "study.db.claims"]
     assert after[2].is_relative_to(tmp_path)

@@ -41,9 +41,9 @@ def open_ledger(tmp_path: Path):
 
 
 @pytest.mark.parametrize(("ahead", "lives"), [(AHEAD - 1, True), (AHEAD + 1, False), (1e9, False)])
-def test_a_sign_from_the_future_is_stale(monkeypatch: pytest.MonkeyPatch, ahead: float, lives: bool) -> None:
+def test_a_sign_from_the_future_is_stale(set_clock, ahead: float, lives: bool) -> None:
     now = 1_000_000.0
-    monkeypatch.setattr("time.time", lambda: now)
+    set_clock(now)
     assert is_alive({"owner": "a", "host": "another machine", "seen": now + ahead}) is lives
 
 

@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch import nn
 
-from lightsweep.core import memory
 from lightsweep.core.errors import ConfigError
 from lightsweep.data.transforms import symmetric_normalization
 from lightsweep.training import footprint
@@ -111,9 +110,9 @@ def test_counts_of_classes_must_fit(described) -> None:
         footprint.check(many, ADAM, **HOW)
 
 
-def test_half_the_bits_need_half_the_memory(described, measured, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_half_the_bits_need_half_the_memory(described, measured, memory_left) -> None:
     found = measured()
-    monkeypatch.setattr(memory, "available", lambda: 2 * found.standing - 1)
+    memory_left(2 * found.standing - 1)
     for precision in ("16-true", "bf16-true"):
         footprint.check(described(), ADAM, **{**HOW, "batches": (1, 1), "precision": precision})
     for precision in ("32-true", "64-true"):

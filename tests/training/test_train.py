@@ -66,6 +66,7 @@ def test_the_same_seed_gives_the_same_run_and_another_another(run, overrides: tu
     assert first.measured[0]["train/loss"] != other.measured[0]["train/loss"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "schedule",
     [
@@ -96,7 +97,12 @@ def test_resuming_gives_what_a_run_that_was_never_stopped_gives(run, monkeypatch
     assert len({row["lr"] for row in whole.rows}) > 1
 
 
-@pytest.mark.parametrize("schedule", ["constant", "step", "plateau"])
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    "schedule", [pytest.param("constant", marks=SLOW), pytest.param("step", marks=SLOW), "plateau"]
+)
 def test_a_finished_run_can_be_made_longer(run, schedule: str) -> None:
     overrides = [*EVERYTHING, f"scheduler={schedule}", "callbacks=default"]
     whole = run(*overrides, "trainer.max_epochs=4", name="whole")
@@ -169,7 +175,13 @@ LOGGERS = ("csv", "tensorboard", "[tensorboard,csv]")
 
 @pytest.mark.parametrize(
     ("callbacks", "logger"),
-    [*((callbacks, "none") for callbacks in CALLBACKS), *((one, many) for one in CALLBACKS[:2] for many in LOGGERS)],
+    [
+        ("none", "none"),
+        ("default", "[tensorboard,csv]"),
+        *(pytest.param(callbacks, "none", marks=pytest.mark.slow) for callbacks in CALLBACKS[1:]),
+        *(pytest.param("none", logger, marks=pytest.mark.slow) for logger in LOGGERS),
+        *(pytest.param("default", logger, marks=pytest.mark.slow) for logger in LOGGERS[:2]),
+    ],
 )
 def test_callbacks_and_loggers_go_together_in_any_way(run, callbacks: str, logger: str) -> None:
     done = run(f"callbacks={callbacks}", f"logger={logger}", "trainer.max_epochs=1")
@@ -191,7 +203,13 @@ def test_scores_the_best_weights_or_the_last_where_asked_for_or_none_were_kept(r
 
 
 @pytest.mark.parametrize(
-    "metric", ["train/loss", "train/acc", "val/loss", "val/acc", "val/objective", "val/f1", "train/balanced_acc"]
+    "metric",
+    [
+        "val/objective",
+        "val/f1",
+        *(pytest.param(f"train/{name}", marks=SLOW) for name in ("loss", "acc", "balanced_acc")),
+        *(pytest.param(f"val/{name}", marks=SLOW) for name in ("loss", "acc")),
+    ],
 )
 def test_every_metric_can_be_monitored(run, metric: str) -> None:
     pick = min if metric.endswith(("loss", "objective")) else max
@@ -283,6 +301,7 @@ def test_plateau_cuts_the_rate_in_the_records(run) -> None:
     assert [float(row["lr"]) for row in done.rows] == [1e-3, 1e-3, 5e-4]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "overrides",
     [

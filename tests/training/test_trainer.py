@@ -7,7 +7,6 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import EarlyStopping
 
 from lightsweep.app.run_config import plain_config
-from lightsweep.config import allowlist
 from lightsweep.core.errors import ConfigError
 from lightsweep.runs.metrics import MetricsFile
 from lightsweep.training import trainer
@@ -89,7 +88,7 @@ def test_keys_of_a_callback_that_was_not_chosen_are_left_out_and_named(make, cap
         ("+logger.mine._target_=torch.nn.ReLU", "logger.mine must be a logger of Lightning's, got 'ReLU'"),
     ],
 )
-def test_what_is_no_callback_and_no_logger_is_refused(make, monkeypatch, override: str, message: str) -> None:
-    monkeypatch.setattr(allowlist, "TRUSTED", ("torch.nn.ReLU", "torch.nn.modules.activation.ReLU"))
+def test_what_is_no_callback_and_no_logger_is_refused(make, trust, override: str, message: str) -> None:
+    trust("torch.nn.ReLU", "torch.nn.modules.activation.ReLU")
     with pytest.raises(ConfigError, match=re.escape(message)):
         make(override)

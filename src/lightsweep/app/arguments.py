@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 from lightsweep.config import loader, mistakes, typed
 from lightsweep.core import paths, secrets
 from lightsweep.core.errors import ConfigError
+from lightsweep.core.paths import ROOT
 from lightsweep.runs import run_folder, saved_config
 from lightsweep.sweeper.portable import search_path
 
@@ -68,7 +69,7 @@ def _with_force_add(argument: str, own: DictConfig) -> str:
     """An argument with ``++`` where the run's own config has its key: Hydra composes the defaults, which may lack it:
     ``scheduler.patience=5`` of a run with ``scheduler=plateau``."""
     key, is_value, _ = argument.partition("=")
-    is_group = (run_folder.ROOT / "conf" / key).is_dir()
+    is_group = (ROOT / "conf" / key).is_dir()
     of_the_run = key != saved_config.OVERRIDES and saved_config.has_key(own, key)
     return f"++{argument}" if is_value and not is_group and of_the_run else argument
 
@@ -86,7 +87,7 @@ def _refuse_no_choice(arguments: list[str]) -> None:
     """Refuse GROUP=null: Hydra's error does not name the group."""
     for argument in arguments:
         group, _, choice = argument.partition("=")
-        folder = run_folder.ROOT / "conf" / group
+        folder = ROOT / "conf" / group
         if choice == "null" and group and folder.is_dir():
             options = sorted(file.stem for file in folder.glob("*.yaml") if not file.name.startswith("_"))
             raise ConfigError(

@@ -9,9 +9,10 @@ from omegaconf import OmegaConf
 
 from lightsweep.config import permissions
 from lightsweep.core.metrics import mode_of
+from lightsweep.core.paths import OUTPUTS, ROOT
 from lightsweep.core.secrets import storage_reference as storage_place
 from lightsweep.runs import saved_config
-from lightsweep.runs.run_folder import OUTPUTS, ROOT, split_name
+from lightsweep.runs.run_folder import split_name
 
 
 def register() -> None:

@@ -19,12 +19,12 @@ from torch import Tensor
 from lightsweep.core.errors import ConfigError
 from lightsweep.core.files import replace_atomically, write_atomic
 from lightsweep.core.metrics import FINAL, PARTS
+from lightsweep.core.paths import ROOT
 from lightsweep.core.text import printable
 from lightsweep.data.module import ImageDataModule
 from lightsweep.inference.predictor import Hardware
 from lightsweep.reports import classification_report, pictures
 from lightsweep.runs import results
-from lightsweep.runs.run_folder import ROOT
 from lightsweep.training import footprint, scoring
 from lightsweep.training.checkpoints import Trained
 from lightsweep.training.scoring import Score

@@ -20,13 +20,13 @@ from lightsweep.config import messages
 from lightsweep.config import typed as typed_here
 from lightsweep.core import checks
 from lightsweep.core.errors import ConfigError
+from lightsweep.core.paths import ROOT
 from lightsweep.core.text import printable
 from lightsweep.data.decode import NO_PIXELS, fit_image
 from lightsweep.data.module import ImageArrays, ImageDataModule
 from lightsweep.data.user_data import UserData, build_data
 from lightsweep.inference.trained_runs import Weights
 from lightsweep.runs import data_record, saved_config
-from lightsweep.runs.run_folder import ROOT
 from lightsweep.training.checkpoints import Description
 
 _FEW = 32  # images to check an export with

@@ -1,4 +1,4 @@
-"""data.json in a run's folder: what its data were made of when it began, and what is said where they changed."""
+"""Fingerprints of data sets, and data.json in a run's folder: which data a run began with, and how they changed."""
 
 import hashlib
 import json
@@ -38,9 +38,9 @@ _NAMED = 3  # files, or classes, of one kind in a message
 @dataclass(frozen=True)
 class Fingerprint:
     """Args:
-    source: which data set it is, and of files in which folder; it may be moved, and is not compared.
+    source: which data set it is, and of files in which folder; not compared, since a folder may be moved.
     counts: of each part, images by class.
-    digests: of each part, of labels and places, or of files and their sizes.
+    digests: of each part, of labels and indices, or of files and their sizes.
     files: by path below the root, each one's size and part; None where images are numbered, or too many.
     """
 
@@ -55,7 +55,7 @@ class Fingerprint:
         return _digest([f"{part} {self.digests[part]} {sorted(self.counts[part].items())}".encode() for part in _PARTS])
 
     def changes(self, before: "Fingerprint") -> list[str]:
-        """What is not as it was, in a few words each; nothing where all is."""
+        """What has changed, in a few words each; nothing if nothing has."""
         if self.digest == before.digest:
             return []
         classes, were = (set().union(*each.counts.values()) for each in (self, before))
@@ -67,7 +67,7 @@ class Fingerprint:
         return said or ["other labels"]
 
     def seen_in_training(self, part: str, trained: "Fingerprint") -> int:
-        """How many images of a part a run with that fingerprint was trained on, as far as can be told."""
+        """How many images of a part a run with that fingerprint was trained on, as far as is known."""
         files, theirs = self.files or {}, trained.files or {}
         return sum(own == part and theirs.get(name, (0, ""))[1] == "train" for name, (_, own) in files.items())
 
@@ -86,7 +86,7 @@ class Fingerprint:
 
 
 def read(folder: Path) -> Fingerprint | None:
-    """The record in a folder, perhaps from somebody else; None where there is none, as in those of earlier versions.
+    """The record in a folder, which is not trusted; None if there is none, as in folders of earlier versions.
 
     Raises:
         ConfigError: it is damaged.
@@ -104,7 +104,7 @@ def read(folder: Path) -> Fingerprint | None:
 
 
 def read_if_valid(folder: Path) -> Fingerprint | None:
-    """As `read`; None where it is damaged."""
+    """As `read`; None if it is damaged."""
     try:
         return read(folder)
     except ConfigError:
@@ -217,7 +217,7 @@ def fingerprint_files(
 
 
 def parse_fingerprint(content: Any) -> Fingerprint:
-    """What `as_json` gave, perhaps from somebody else.
+    """What `as_json` returned, from a file that is not trusted.
 
     Raises:
         ValueError: it is none.

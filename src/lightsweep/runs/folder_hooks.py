@@ -1,3 +1,5 @@
+"""A run's folder is created with its config.yaml, and removed again if the run never started."""
+
 import shlex
 import shutil
 import sys
@@ -18,7 +20,6 @@ from lightsweep.core.files import (
     remove_leftover_folders,
     remove_leftovers,
 )
-from lightsweep.core.paths import ROOT as ROOT
 from lightsweep.runs.run_folder import CONFIG, is_follower, is_run, was_trained
 from lightsweep.runs.saved_config import write_config
 
@@ -127,7 +128,7 @@ def discard_folder(folder: Path) -> None:
 
 
 def explain_lost_folder(folder: Path, error: Exception) -> Exception:
-    """What ended a run, said plainly where that was the loss of its folder."""
+    """The error that ended a run; a plain one if its folder was removed."""
     missing = isinstance(error, FileNotFoundError) or isinstance(error.__cause__, FileNotFoundError)
     if not missing or (folder / CONFIG).exists():
         return error

@@ -1,6 +1,6 @@
-"""A run's folder: where it is born, how it is found again, and how it goes when nothing was ever run in it.
+"""What lies in a run's folder, and which folder a name on the command line means.
 
-This module is imported at every start, so it imports neither torch nor Lightning.
+It is imported at every start, so it imports neither torch nor Lightning.
 """
 
 import os
@@ -10,7 +10,6 @@ from typing import Any
 
 from lightsweep.core.errors import ConfigError
 from lightsweep.core.paths import JOURNAL, OUTPUTS
-from lightsweep.core.paths import ROOT as ROOT
 
 CONFIG = "config.yaml"
 _JOB = re.compile(r"\d+(-(?!\d\d-\d\d).*)?")  # 0, 12-lr0.1; not 2026-11-21_10-52-37-957b
@@ -37,7 +36,7 @@ def newest_run(runs: Path) -> Path:
     Raises:
         ConfigError: there is none.
     """
-    folders = [folder for folder in sorted(runs.glob("*"), key=_born) if is_run(folder)]
+    folders = [folder for folder in sorted(runs.glob("*"), key=_created) if is_run(folder)]
     if not folders:
         raise ConfigError(f"{LATEST}: there is no run in {runs}")
     return folders[-1]
@@ -63,7 +62,7 @@ def split_name(folder: str) -> tuple[str, str]:
     return (parts[-2], parts[-1]) if len(parts) > 1 and _JOB.fullmatch(parts[-1]) else ("runs", parts[-1])
 
 
-def _born(folder: Path) -> tuple[float, str]:
+def _created(folder: Path) -> tuple[float, str]:
     config = folder / CONFIG
     return (config.stat().st_mtime if config.is_file() else 0.0), folder.name
 

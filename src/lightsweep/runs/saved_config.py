@@ -1,4 +1,4 @@
-"""Runs of earlier versions, whose config.yaml lacks keys that came later."""
+"""config.yaml of a run: written, read, changed when it is resumed; and the name that follows from what was typed."""
 
 import os
 import re
@@ -33,22 +33,22 @@ def write_config(config: DictConfig, folder: Path) -> None:
 
 
 def write_changes(config: DictConfig, folder: Path) -> None:
-    """Write what was typed when a run was resumed into its config, so that whatever goes on with it again has it too;
+    """Write what was typed when a run was resumed into its config, for the next time that it is resumed;
     also the keys that a later version of the program brought.
 
-    Only once it is sure that the run goes on so: a value that is refused changes nothing.
+    Call it only when training starts: a value that is refused changes nothing.
 
     Args:
-        config: of a resumed run, as `with_overrides` made it; any other's stays as it was written at its birth.
+        config: of a resumed run, as `with_overrides` made it; any other's stays as it was first written.
     """
     if OVERRIDES not in config or is_follower():
         return
     file = folder / CONFIG
     text = OmegaConf.to_yaml(own_config(config))
     if text != file.read_text(encoding="utf-8"):
-        born = file.stat()
+        before = file.stat()
         write_atomic(file, text)
-        os.utime(file, ns=(born.st_atime_ns, born.st_mtime_ns))  # `newest` goes by it
+        os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))  # `newest_run` sorts by it
 
 
 def own_config(config: DictConfig) -> DictConfig:
@@ -91,7 +91,7 @@ def with_overrides(own: DictConfig, composed: DictConfig, overrides: list[str], 
     Args:
         own: the run's config.
         composed: the config as Hydra composed it from the defaults and `overrides`, which is where values come from.
-        groups: names of the config groups, ``optimizer`` and so on: choosing in one replaces its whole node.
+        groups: names of the config groups, ``optimizer`` and so on: a choice replaces the node.
     """
     today: Any = OmegaConf.to_container(composed, resolve=False)
     add_missing_keys(own, {key: value for key, value in today.items() if key != "resume"})
@@ -142,8 +142,8 @@ def config_options(hydra: Any) -> list[str]:
         KeyError, TypeError: it is no such config.
     """
     sources, name = hydra["runtime"]["config_sources"], hydra["job"]["config_name"]
-    places = [str(source["path"]) for source in sources if source["provider"] == "command-line"]
-    options = [part for place in places for part in ("--config-dir", place)]
+    folders = [str(source["path"]) for source in sources if source["provider"] == "command-line"]
+    options = [part for folder in folders for part in ("--config-dir", folder)]
     return options if name == "train" else [*options, "--config-name", str(name)]
 
 
@@ -166,7 +166,7 @@ def add_missing_keys(node: DictConfig, defaults: Mapping[str, Any] | None = None
             add_missing_keys(node[name])
 
 
-_MOST = 60  # letters, and bytes of a folder's name, which has time and job beside it
+_MOST = 60  # letters, and bytes of a folder's name, which also has the time or the job's number
 # What changes where and how a run computes, or what is kept of it, but not what it is.
 _SILENT = ("hydra", "logger", "callbacks", "sweep")
 _SILENT_KEYS = {
@@ -193,7 +193,7 @@ def folder_suffix(name: object, overrides: Sequence[str]) -> str:
 
 
 def _within(parts: Iterable[str]) -> Iterator[str]:
-    """As many whole parts as there is room for."""
+    """As many parts as there is room for; none is cut."""
     length = 0
     for part in parts:
         length += len(part) + 1
@@ -211,7 +211,7 @@ def _parts(overrides: Sequence[str]) -> Iterator[str]:
 
 
 def _last_of_each_key(overrides: Sequence[str]) -> Iterable[Override]:
-    """Of a key that was typed twice, as beside a resumed run, the last value holds."""
+    """Of a key that was typed twice, as for a resumed run, the last value counts."""
     parser, found = OverridesParser.create(), dict[str, Override]()
     for line in overrides:
         with suppress(HydraException):  # it is refused where it matters

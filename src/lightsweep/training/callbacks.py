@@ -1,4 +1,4 @@
-"""The callback that is always there: repeatable epochs, a row of metrics an epoch, an end to what diverges."""
+"""The callbacks: those of every run, which record epochs and prune, and those that a config names."""
 
 import math
 import time

@@ -119,18 +119,18 @@ def load(path: Path) -> Trained:
     """
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-        said = content["lightsweep"]
+        noted = content["lightsweep"]
         description = Description(
-            _with_todays_keys(said["model"]),
-            tuple(said["input_shape"]),
-            tuple(said["class_names"]),
-            Normalization(said["mean"], said["std"]),
-            said.get("resize", "squash"),  # older ones do not say it
+            _with_todays_keys(noted["model"]),
+            tuple(noted["input_shape"]),
+            tuple(noted["class_names"]),
+            Normalization(noted["mean"], noted["std"]),
+            noted.get("resize", "squash"),  # older ones lack it
         )
         weights = {key.removeprefix("net."): value for key, value in content["state_dict"].items()}
         _check_kinds(description)
         epoch = epochs_finished(content)
-        precision = str(said.get("precision", "32-true"))  # older ones do not say it
+        precision = str(noted.get("precision", "32-true"))  # older ones lack it
         if precision not in _PRECISIONS:
             raise ValueError(f"its precision is {precision}")
     except Exception as error:  # torch raises whatever a damaged file provokes
@@ -144,7 +144,7 @@ def load(path: Path) -> Trained:
 
 
 def _check_kinds(description: Description) -> None:
-    """What the network and its input follow from, in a file that may be somebody else's."""
+    """Check the types of what the network and its input are built from: the file is not trusted."""
     shape, names = description.input_shape, description.class_names
     if len(shape) != 3 or not all(type(size) is int and size > 0 for size in shape):
         raise ValueError(f"input_shape is {shape}")
@@ -177,12 +177,12 @@ def epochs_finished(checkpoint: dict[str, Any]) -> int:
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes beside the old file and then takes its place. Lightning's own goes through the system's temporary folder,
-    from where the last step can be a copy that a kill leaves half done.
+    """Writes a temporary file in the same folder, and renames it. Lightning's own writes to the system's temporary
+    folder, from where the last step can be a copy, which is left incomplete if the process is killed.
 
     Args:
-        folders: only checkpoints in these are ever deleted. Lightning deletes what an earlier checkpoint, perhaps of
-            somebody else, says is an older one.
+        folders: only checkpoints in these are deleted. Lightning deletes what an earlier checkpoint, which may be from
+            another person, names as an older one.
     """
 
     def __init__(self, folders: Sequence[Path]) -> None:
@@ -190,11 +190,11 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         self.folders = tuple(folders)
 
     def remove_checkpoint(self, path: Any) -> None:
-        place = Path(str(path))
-        if "://" in str(path) or "::" in str(path) or not any(is_inside(place, each) for each in self.folders):
+        file = Path(str(path))
+        if "://" in str(path) or "::" in str(path) or not any(is_inside(file, each) for each in self.folders):
             log.warning("%s is no checkpoint of this run: not deleted", printable(str(path)))
             return
-        place.unlink(missing_ok=True)  # a file: whole folders are never checkpoints here
+        file.unlink(missing_ok=True)  # checkpoints are never folders here
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         buffer = BytesIO()  # straight to a full disk, torch would raise an error that does not say so

@@ -1,4 +1,4 @@
-"""What a run is about to do, in two lines, and a warning where its data are too few to tell much."""
+"""What a run prints: a summary at its start, its progress, and a table of scores at its end."""
 
 import logging
 import time
@@ -66,7 +66,7 @@ def few_images(labels: dict[str, np.ndarray], class_names: tuple[str, ...]) -> l
         lines.append(f"{_count(validating, 'validation image')}: one is {100 / validating:.1f} points of accuracy")
     for part, numbers in labels.items():
         counts = np.bincount(numbers, minlength=len(class_names))
-        few = [f"{_short(class_names[place])} ({counts[place]})" for place in np.flatnonzero(counts < 2)]
+        few = [f"{_short(class_names[label])} ({counts[label]})" for label in np.flatnonzero(counts < 2)]
         if len(numbers) and few:
             lines.append(f"fewer than two {_PARTS[part]} images: {_some(few)}")
     return lines
@@ -116,7 +116,7 @@ class ProgressLine(Callback):
     """One line with epoch, scores and time left on a terminal; elsewhere a line of text each epoch.
 
     Args:
-        monitor: a metric that is shown beside losses and accuracies.
+        monitor: a metric that is shown with losses and accuracies.
     """
 
     def __init__(self, *, monitor: str) -> None:

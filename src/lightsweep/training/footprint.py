@@ -1,4 +1,4 @@
-"""What a network takes of memory while it is trained, found on torch's meta device, where nothing is allocated."""
+"""The memory that a network takes in training, computed before it is allocated; its parameters; the device's name."""
 
 import platform
 import resource
@@ -61,7 +61,7 @@ def check(
     precision: Any,
     accelerator: Any,
 ) -> None:
-    """See that a network can be trained in the memory that there is. One of somebody else's is not looked at: its
+    """Check that a network can be trained in the available memory. A user's own network is not checked: its
     constructor may do anything, and would do it twice.
 
     Args:
@@ -119,7 +119,7 @@ def _states_of_a_weight(optimizer: partial) -> float:
     try:
         made = optimization.build_optimizer(optimizer, stand_in, decay_all=True, may_fuse=False)
         made.step()
-    except Exception:  # a value out of its range, which is said elsewhere, or an optimizer that knows no meta device
+    except Exception:  # a value out of its range, which is refused elsewhere, or an optimizer that knows no meta device
         return 0.0
     kept = [value for value in made.state[stand_in.weight].values() if isinstance(value, Tensor)]
     return sum(value.nbytes for value in kept) / stand_in.weight.nbytes
@@ -156,7 +156,7 @@ def _scaled(found: Footprint, precision: str) -> Footprint:
 def _of_largest_accelerator() -> float:
     if not torch.cuda.is_available():
         return float("inf")
-    return max(torch.cuda.get_device_properties(place).total_memory for place in range(torch.cuda.device_count()))
+    return max(torch.cuda.get_device_properties(index).total_memory for index in range(torch.cuda.device_count()))
 
 
 def count_parameters(net: nn.Module) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""Loggers of services that are no part of the installation, set up so that nothing leaves this machine unasked."""
+"""The loggers of a run as one, and those of MLflow and Weights & Biases, which send nothing to a server unasked."""
 
 import hashlib
 import importlib
@@ -69,7 +69,7 @@ class Trackers:
         for tracker in self.each:
             try:
                 hand(tracker)
-            except Exception as error:  # a full disk, a server that is gone: the run's own record is whole
+            except Exception as error:  # a full disk, a server that is gone: the run's own files are complete
                 name = type(tracker.logger).__name__
                 log.warning("%s did not take %s (%s)", name, what, " ".join(f"{type(error).__name__}: {error}".split()))
 
@@ -108,7 +108,7 @@ _DATABASE = "mlflow.db"
 
 
 def mlflow_logger(*, store: str, experiment: str, name: str, run_dir: str) -> Any:
-    """Lightning's MLFlowLogger. A run that is resumed goes on in its own run of MLflow.
+    """Lightning's MLFlowLogger. A resumed run continues its own run of MLflow.
 
     Args:
         store: a folder, made if it is not there, or the address of a server (or a database).
@@ -145,7 +145,7 @@ def mlflow_logger(*, store: str, experiment: str, name: str, run_dir: str) -> An
 
 
 def wandb_logger(*, project: str, group: str, name: str, run_dir: str, offline: bool) -> Any:
-    """Lightning's WandbLogger. A run that is resumed goes on in its own run of W&B.
+    """Lightning's WandbLogger. A resumed run continues its own run of W&B.
 
     Args:
         offline: keep everything in `run_dir`/wandb; ``wandb sync`` uploads it.
@@ -168,7 +168,7 @@ def wandb_logger(*, project: str, group: str, name: str, run_dir: str, offline: 
 
 
 def _identity(run_dir: str) -> str:
-    """The same for a run whenever it is gone on with."""
+    """An identifier of the run that stays the same when it is resumed."""
     return hashlib.sha256(run_dir.encode()).hexdigest()[:16]
 
 

@@ -133,7 +133,7 @@ def show(rate: float, folder: Path, overrides: Sequence[str], options: Sequence[
     """Print the suggestion, where the picture is, and the command that trains with it.
 
     Args:
-        options: what was typed beside the overrides.
+        options: what was typed besides the overrides.
     """
     if is_follower():
         return

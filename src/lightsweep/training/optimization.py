@@ -1,4 +1,9 @@
-"""Parameter groups, and a torch optimizer from a Hydra partial with errors that name the key."""
+"""Optimizers and their parameter groups, and learning-rate schedules, with errors that name the key.
+
+A schedule takes the optimizer, the number of epochs and the steps of an epoch, and returns Lightning's scheduler dict.
+All but `plateau` are closed forms of the step or epoch: resuming needs nothing but its number, and a run resumed for
+longer follows the longer curve.
+"""
 
 from collections.abc import Callable, Iterable
 from functools import partial

@@ -1,5 +1,8 @@
-"""A resumed run may be given other settings. Lightning would restore the old ones from the checkpoint without a word:
-here they are put into what it restores, or refused where a run cannot go on with them."""
+"""A run that is resumed with other settings, and a run that starts from the weights of another one.
+
+Lightning would restore the old settings from the checkpoint without a warning. Here the new ones are put into what it
+restores, or refused where the run cannot be continued with them.
+"""
 
 import logging
 from pathlib import Path
@@ -96,7 +99,7 @@ def _is_in(path: Any, folders: list[Path]) -> bool:
 
 
 def plateau_progress(state: dict[str, Any]) -> dict[str, Any]:
-    """What a plateau schedule has lived through, without its settings."""
+    """The progress of a plateau schedule, without its settings."""
     return {name: state[name] for name in _PLATEAU_PROGRESS}
 
 

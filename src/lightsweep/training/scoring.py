@@ -1,4 +1,4 @@
-"""How good is a network on a part of the data: loss, accuracy, macro F1, and which class it takes for which."""
+"""The loss that training minimises, and the metrics of a part of the data."""
 
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager

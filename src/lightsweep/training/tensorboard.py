@@ -1,3 +1,5 @@
+"""TensorBoard: HParams with the end of the run, pictures as they were drawn, histograms, the graph."""
+
 import time
 import warnings
 from collections.abc import Mapping
@@ -91,7 +93,7 @@ def _tag(name: str) -> str:
 
 
 def _tagged(tag: str, **content: Any) -> Summary:
-    """What the HParams tab is told, by the field of its message."""
+    """A message for the HParams tab, by the field that it fills."""
     data = plugin_data_pb2.HParamsPluginData(**content, version=metadata.PLUGIN_DATA_VERSION)
     return Summary(value=[Summary.Value(tag=tag, metadata=metadata.create_summary_metadata(data))])
 
@@ -105,7 +107,7 @@ _SETTINGS = (metadata.EXPERIMENT_TAG, metadata.SESSION_START_INFO_TAG, metadata.
 
 
 def forget_settings(folder: Path) -> None:
-    """Take out what the HParams tab was told by an earlier part of the run: TensorBoard believes what it reads first,
+    """Remove the settings that an earlier part of the run wrote for the HParams tab: TensorBoard keeps the first ones,
     and would show the old settings and the old end for ever."""
     for file in folder.glob("events.out.tfevents.*"):
         if not file.is_file():  # a pipe would be waited for

@@ -1,4 +1,4 @@
-"""What every logger can take, and what becomes of the rest: nothing."""
+"""What a logger of any kind is given: the settings of a run and its final scores. Others are in `loggers`."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,7 +27,7 @@ def compared_scores(scores: Mapping[str, float]) -> dict[str, float]:
 
 
 class Tracker:
-    """A logger of settings and numbers, such as a CSV file: it has no place for pictures.
+    """A logger of settings and numbers, such as a CSV file, which takes no pictures.
 
     Args:
         logger: one of Lightning's.
@@ -104,7 +104,7 @@ def flat_settings(config: Mapping[str, Any], overrides: Sequence[str]) -> dict[s
 
 
 def table_columns(params: dict[str, Any], overrides: Sequence[str]) -> dict[str, Column]:
-    """The columns of a table of runs by key; what was typed or searched comes first, beside model and data."""
+    """The columns of a table of runs by key; what was typed or searched comes first, with model and data."""
     typed = [key for key in _typed(overrides) if key in params]
     kinds = dict.fromkeys(_TEXTS, True) | dict.fromkeys(_NUMBERS, False)
     kinds |= {key: isinstance(params[key], str) for key in typed}

@@ -1,4 +1,4 @@
-"""Lightning's Trainer from the config, with what every run has whatever its config says."""
+"""Lightning's Trainer from the config, training with it, and why it ended; which messages of libraries are shown."""
 
 import logging
 import threading
@@ -223,7 +223,7 @@ def quiet_libraries() -> None:
 
 
 def _thread_failed(failure: threading.ExceptHookArgs) -> None:
-    """A file that cannot be written: whoever writes to it next is told, and the run says so in one line."""
+    """Print no traceback if a file cannot be written: the next write raises the error, which the run reports."""
     if isinstance(failure.exc_value, OSError) and type(failure.thread).__name__ == _EVENT_FILES:
         return
     threading.__excepthook__(failure)

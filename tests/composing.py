@@ -1,0 +1,91 @@
+"""Composes configs as Hydra does, and remembers what it read of conf/: a composed config costs 0.03 s then, not 0.2 s.
+
+Only the tests use it. What is remembered: each file of conf/, and what the defaults lists come to for a choice of
+groups and for the files of further config folders. Hydra applies all other overrides as ever.
+"""
+
+import pickle
+from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import hydra._internal.config_loader_impl as loader
+from hydra._internal.core_plugins.file_config_source import FileConfigSource
+from hydra._internal.defaults_list import DefaultsList
+from hydra.core.override_parser.types import Override
+from hydra.plugins.config_source import ConfigResult
+from omegaconf import DictConfig
+
+CONF = Path(__file__).resolve().parents[1] / "conf"
+LIMIT = 30  # files of a folder of configs
+
+load_file = FileConfigSource.load_config
+list_defaults = loader.create_defaults_list
+compose_defaults = loader.ConfigLoaderImpl._compose_config_from_defaults_list
+
+_known: dict[tuple[Any, ...], bytes] = {}  # pickled: each gets a copy of its own, at a fifth of deepcopy's time
+
+
+def install() -> None:
+    """From now on, in this process."""
+    FileConfigSource.load_config = _load_file
+    loader.create_defaults_list = _list_defaults
+    loader.ConfigLoaderImpl._compose_config_from_defaults_list = _compose_defaults
+
+
+def uninstall() -> None:
+    FileConfigSource.load_config = load_file
+    loader.create_defaults_list = list_defaults
+    loader.ConfigLoaderImpl._compose_config_from_defaults_list = compose_defaults
+
+
+def _load_file(self: FileConfigSource, config_path: str) -> ConfigResult:
+    if not _is_conf(self.path):
+        return load_file(self, config_path)
+    return _remembered(("file", self.provider, config_path), lambda: load_file(self, config_path))
+
+
+def _list_defaults(
+    repo: Any, config_name: str | None, overrides_list: list[Override], prepend_hydra: bool, skip_missing: bool
+) -> DefaultsList:
+    searched = _searched(repo)
+    if searched is None:
+        return list_defaults(repo, config_name, overrides_list, prepend_hydra, skip_missing)
+    dotted = [each for each in overrides_list if "." in each.key_or_group and not each.is_sweep_override()]
+    groups = [each for each in overrides_list if each not in dotted]
+    key = ("list", searched, config_name, tuple(each.input_line for each in groups), prepend_hydra, skip_missing)
+    found = _remembered(key, lambda: list_defaults(repo, config_name, groups, prepend_hydra, skip_missing))
+    left = {each.input_line for each in (*dotted, *found.config_overrides)}
+    found.config_overrides = [each for each in overrides_list if each.input_line in left]
+    return found
+
+
+def _compose_defaults(self: loader.ConfigLoaderImpl, defaults: list[Any], repo: Any) -> DictConfig:
+    searched = _searched(repo)
+    if searched is None:
+        return compose_defaults(self, defaults=defaults, repo=repo)
+    key = ("config", searched, *((each.config_path, each.package, each.primary) for each in defaults))
+    return _remembered(key, lambda: compose_defaults(self, defaults=defaults, repo=repo))
+
+
+def _remembered(key: tuple[Any, ...], made: Callable[[], Any]) -> Any:
+    if key not in _known:
+        _known[key] = pickle.dumps(made())
+    return pickle.loads(_known[key])
+
+
+def _searched(repo: Any) -> tuple[Any, ...] | None:
+    """The folders that are searched beside conf/, with their files; None where that is too much to read each time."""
+    searched = []
+    for source in repo.get_sources():
+        if source.scheme() == "file" and not _is_conf(source.path):
+            files = list(islice(Path(source.path.removeprefix("file://")).rglob("*.y*ml"), LIMIT + 1))
+            if len(files) > LIMIT:
+                return None
+            searched.append((source.path, tuple(sorted((str(file), file.read_bytes()) for file in files))))
+    return tuple(searched)
+
+
+def _is_conf(path: str) -> bool:
+    return Path(path.removeprefix("file://")).resolve() == CONF
