@@ -131,7 +131,7 @@ HYDRA: dict[str, tuple[dict[str, Any], str]] = {
     "a node from elsewhere": ({"job_logging": "${hydra.hydra_logging}"}, "hydra.job_logging must be a mapping"),
     "a part from elsewhere": (
         {"job_logging": {"handlers": "${hydra.hydra_logging.handlers}"}},
-        "hydra.job_logging.handlers must have keys",
+        "hydra.job_logging.handlers must be a mapping",
     ),
     "a callback": (
         {"callbacks": {"evil": {"_target_": "os.system", "command": "touch {marker}"}}},
@@ -180,7 +180,7 @@ SWEEPER: dict[str, tuple[dict[str, Any], str]] = {
         {"preload": ["${oc.select:hydra.job.num,antigravity}"]},
         "hydra.sweeper.preload must be typed",
     ),
-    "the whole by a value that changes": ({"params": "${oc.select:a,b}"}, "hydra.sweeper.params must have keys"),
+    "the whole by a value that changes": ({"params": "${oc.select:a,b}"}, "hydra.sweeper.params must be a mapping"),
     "params of Hydra": ({"params": {"hydra.job_logging.handlers.file.filename": "{victim}"}}, "hydra.sweeper.params"),
     "params that add": ({"params": {"+hydra.job.env_set.PATH": "/x"}}, "hydra.sweeper.params"),
     "params that choose": ({"params": {"hydra/job_logging": "evil"}}, "hydra.sweeper.params"),

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from lightsweep.core.errors import ConfigError
-from lightsweep.sweeper.locks import FileLock, shared_path
+from lightsweep.sweeper.leases import FileLock, shared_path
 
 
 @pytest.fixture

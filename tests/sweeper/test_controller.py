@@ -112,7 +112,7 @@ def test_what_does_not_end_after_a_signal_is_killed_and_asked_for_again(monkeypa
         controlled(books, slot, said).run_trials()
     assert [outcome.state for outcome in books.told] == ["interrupted"]
     assert len(said) == 1
-    assert said[0].startswith("what runs has not ended within")
+    assert said[0].startswith("running jobs did not end within")
 
 
 @pytest.mark.timeout(10)

@@ -11,10 +11,9 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from lightsweep.core.errors import Interrupted
-from lightsweep.sweeper import journal, locks
+from lightsweep.sweeper import journal, leases
 from lightsweep.sweeper.journal import JournalLock
-from lightsweep.sweeper.leases import Owner
-from lightsweep.sweeper.locks import FileLock
+from lightsweep.sweeper.leases import FileLock, Owner
 from lightsweep.sweeper.storage import connect
 
 
@@ -31,7 +30,7 @@ def test_a_signal_while_a_journal_is_locked_leaves_it_free(tmp_path: Path, monke
     file = tmp_path / "study.journal"
     file.touch()
     lock = JournalLock(file)
-    flock = locks.fcntl.flock
+    flock = leases.fcntl.flock
 
     def interrupted(*arguments) -> None:
         if place == "flock":
@@ -39,7 +38,7 @@ def test_a_signal_while_a_journal_is_locked_leaves_it_free(tmp_path: Path, monke
         raise Interrupted(15)
 
     with monkeypatch.context() as patch:
-        where = (locks.fcntl, "flock") if place == "flock" else (journal, "remove_torn_line")
+        where = (leases.fcntl, "flock") if place == "flock" else (journal, "remove_torn_line")
         patch.setattr(*where, interrupted)
         with pytest.raises(Interrupted):
             lock.acquire()
@@ -70,15 +69,15 @@ def test_a_lock_leaves_no_file(tmp_path: Path) -> None:
 def test_who_gets_the_lock_of_a_removed_file_begins_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     holder, second, third = (FileLock(tmp_path / "lock") for _ in range(3))
     holder.acquire()
-    flock = locks.fcntl.flock
+    flock = leases.fcntl.flock
 
     def late(descriptor: int, operation: int) -> None:
-        monkeypatch.setattr(locks.fcntl, "flock", flock)
+        monkeypatch.setattr(leases.fcntl, "flock", flock)
         holder.release()  # between the opening of the file and its locking
         assert third.acquire(wait=False)
         flock(descriptor, operation)
 
-    monkeypatch.setattr(locks.fcntl, "flock", late)
+    monkeypatch.setattr(leases.fcntl, "flock", late)
     assert not second.acquire(wait=False)
     third.release()
     assert second.acquire(wait=False)

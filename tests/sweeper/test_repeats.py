@@ -49,7 +49,7 @@ def draw(ledger: TrialQueue, *, most: int = 3) -> Trial | None:
     """The next trial that is no repeat, of a space of `most` points."""
     while (trial := ledger.claim()) is not None:
         trial.suggest_categorical("x", list(range(most)))
-        if not ledger.is_repeat(trial):
+        if not ledger.close_repeat(trial):
             return trial
     return None
 
@@ -97,7 +97,7 @@ def test_the_sampler_is_told_what_is_known(open_ledger, outcome: JobResult, stat
     ledger.tell(first, outcome)
     again = ledger.claim()
     again.suggest_categorical("x", [0, 1, 2])
-    assert ledger.is_repeat(again)
+    assert ledger.close_repeat(again)
     repeat = ledger.trials()[1]
     assert (repeat.state, repeat.value, repeat.user_attrs["repeat_of"]) == (state, value, 0)
     assert [trial.number for trial in without_repeats(ledger.trials())] == [0]
@@ -125,8 +125,8 @@ def test_of_two_that_run_at_once_the_first_goes_on(open_ledger) -> None:
     one, other = ledger.claim(), ledger.claim()
     for trial in (other, one):
         trial.suggest_categorical("x", [0, 1])
-    assert not ledger.is_repeat(one)
-    assert ledger.is_repeat(other)
+    assert not ledger.close_repeat(one)
+    assert ledger.close_repeat(other)
     assert ledger.trials()[other.number].state == TrialState.FAIL  # nothing is known yet
 
 
@@ -142,10 +142,10 @@ def test_a_trial_that_ends_lets_the_sampler_try_again(open_ledger) -> None:
 def test_values_of_other_settings_or_data_are_not_known(open_ledger) -> None:
     ledger = open_ledger()
     ledger.tell(draw(ledger), JobResult(JobState.COMPLETED, 1.0))
-    ledger.forget(1)
+    ledger.mark_changed(1)
     trial = ledger.claim()
     trial.suggest_categorical("x", [0, 1, 2])
-    assert not ledger.is_repeat(trial)
+    assert not ledger.close_repeat(trial)
 
 
 def at(number: int, **params) -> FrozenTrial:

@@ -189,7 +189,7 @@ def test_a_stopped_worker_does_not_hold_up_one_signal(sweep, tmp_path, monkeypat
     process.send_signal(signal.SIGTERM)
     out, _ = process.communicate(timeout=60)
     assert process.returncode == 128 + signal.SIGTERM
-    assert out.count("what runs has not ended within 2 s of the signal: killed, to be run again") == 1
+    assert out.count("running jobs did not end within 2 s of the signal: killed, to be retried") == 1
     assert is_interrupted(sweep.study().trials[0])
     assert sweep.run(*arguments).returncode == 0
     check_books(sweep, 2)

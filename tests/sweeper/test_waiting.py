@@ -10,11 +10,10 @@ import pytest
 from lightsweep.core import text
 from lightsweep.core.errors import RunFailed
 from lightsweep.core.paths import JOURNAL
-from lightsweep.sweeper import locks
+from lightsweep.sweeper import leases
 from lightsweep.sweeper.controller import Controller, Limits
 from lightsweep.sweeper.job import JobResult, JobState
-from lightsweep.sweeper.leases import AHEAD, Lease, Owner, is_alive
-from lightsweep.sweeper.locks import FileLock
+from lightsweep.sweeper.leases import AHEAD, FileLock, Lease, Owner, is_alive
 from lightsweep.sweeper.storage import Address, connect
 from lightsweep.sweeper.trial_queue import TrialQueue
 
@@ -75,7 +74,7 @@ def test_who_does_not_wait_long_says_nothing(tmp_path: Path, capsys) -> None:
 
 
 def test_a_lock_is_not_waited_for_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(locks, "LOCK_SECONDS", 0.3)
+    monkeypatch.setattr(leases, "LOCK_SECONDS", 0.3)
     holder = FileLock(tmp_path / "lock")
     holder.acquire()
     with pytest.raises(RunFailed, match=r"lock was locked by another process for \d+ minutes"):
@@ -89,7 +88,7 @@ def test_who_waits_for_an_office_says_so_once(tmp_path: Path, capsys) -> None:
     assert holder.take()
     Timer(1.0, holder.leave).start()
     other.wait()
-    line = "waiting for another sweeper of this study, which has its opening; if it is gone, at most 60 s\n"
+    line = "waiting for another sweeper of this study, which holds the lease 'opening'; if it died, at most 60 s\n"
     assert capsys.readouterr().err == line
     for owner in owners:
         owner.resign(trials_left=False)
@@ -102,8 +101,7 @@ def test_a_sweep_that_waits_for_anothers_trial_says_so_once(open_ledger, capsys)
     Timer(2.0, lambda: one.tell(trial, JobResult(JobState.COMPLETED, 1.0))).start()
     controlled(other).run_trials()
     assert capsys.readouterr().err == (
-        "waiting for trial 0 of another sweeper; as long as it runs, or 60 s after the last sign of a sweeper that is"
-        " gone\n"
+        "waiting for trial 0 of another sweeper; until it ends, or for 60 s if that sweeper died\n"
     )
 
 

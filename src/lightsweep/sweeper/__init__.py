@@ -1,2 +1,6 @@
-"""The sweeper's parts. The way of a trial: ledger asks the study -> space gives overrides -> a slot runs the job ->
-assignment reports epochs and prunes inside it -> the outcome is told -> leaderboard rewritten -> the next trial."""
+"""The sweeper: takes a Hydra app's function and a search space, gives a study whose trials are runs of that function.
+
+It imports nothing of lightsweep but `core`; what it asks of the program is an `application.Application`. A trial: the
+`trial_queue` claims it, the `space` draws its overrides, a slot of an executor runs its `job`, the `controller` hands
+the result back, and the `leaderboard` is written anew.
+"""

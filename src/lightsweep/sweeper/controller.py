@@ -1,4 +1,4 @@
-"""The sweep's loop: every free slot takes the next trial at once; whatever ends is told and shown."""
+"""The sweep's loop: every free slot starts the next trial at once; each result is closed in the study and shown."""
 
 import signal
 import time
@@ -35,7 +35,7 @@ class Limits:
 
 
 class Stop:
-    """Ctrl-C and SIGTERM counted: once, running jobs end in order; twice, at once; a third ends the loop."""
+    """Counts Ctrl-C and SIGTERM: the first ends running jobs in order, the second at once, the third the loop."""
 
     def __init__(self, slots: Sequence[Slot]) -> None:
         self.slots = slots
@@ -79,7 +79,7 @@ class Controller:
     """Runs a study's trials, or a list of jobs, over slots.
 
     Args:
-        queue: hands out trials and takes their outcomes.
+        queue: hands out trials and takes their results.
         slots: one job each at a time.
         begin: makes a trial's `TrialRun`: draws its parameters; None where they are those of an earlier trial, and
             this one is closed.
@@ -101,7 +101,7 @@ class Controller:
         self.queue, self.slots, self.begin, self.limits = queue, slots, begin, limits
         self.changed, self.look, self.say = changed, look, say
         self.stop = Stop(slots)
-        self.running: dict[int, TrialRun] = {}  # by the slot's place
+        self.running: dict[int, TrialRun] = {}  # by the slot's index
         self.failures: list[str] = []
         self.refusal = ""  # why no job of this sweep can run
         self.begun: float | None = None  # when a slot was there for the first trial: workers take a while to start
@@ -120,7 +120,7 @@ class Controller:
             while not self._is_over():
                 if self._may_ask():
                     self._fill()
-                self._say_what_is_waited_for()
+                self._say_why_it_waits()
                 self._pause()
                 self._collect()
         self._raise_reason()
@@ -135,15 +135,15 @@ class Controller:
         queue, under_way = list(jobs), dict[int, Job]()
         with self.stop.listening():
             while under_way or (queue and not self._may_end()):
-                for place, slot in enumerate(self.slots):
-                    if queue and not self._may_end() and place not in under_way:
-                        under_way[place] = queue.pop(0)
-                        self._start(slot, under_way[place])
+                for index, slot in enumerate(self.slots):
+                    if queue and not self._may_end() and index not in under_way:
+                        under_way[index] = queue.pop(0)
+                        self._start(slot, under_way[index])
                 self._pause()
-                for place in list(under_way):
-                    if (outcome := self.slots[place].poll()) is not None:
-                        self._heed(place, outcome)
-                        ended(under_way.pop(place), outcome)
+                for index in list(under_way):
+                    if (result := self.slots[index].poll()) is not None:
+                        self._interpret(index, result)
+                        ended(under_way.pop(index), result)
         if self.stop.signum is not None:
             raise Interrupted(self.stop.signum)
         if self.refusal:
@@ -173,12 +173,12 @@ class Controller:
         free = len(self.slots) - len(self.running)
         if self.running and free < min(self.limits.batch, self.queue.remaining()):
             return
-        for place, slot in enumerate(self.slots):
-            if place in self.running or slot.is_starting() or time.monotonic() < self.next_claim or not self._may_ask():
+        for index, slot in enumerate(self.slots):
+            if index in self.running or slot.is_starting() or time.monotonic() < self.next_claim or not self._may_ask():
                 continue
             if (run := self._next()) is None:
                 return
-            self.running[place] = run
+            self.running[index] = run
             self._start(slot, run.next_job())
 
     def _next(self) -> TrialRun | None:
@@ -195,7 +195,7 @@ class Controller:
                 self._tell(trial, JobResult(JobState.FAILED, error=str(error)))
         return None
 
-    def _say_what_is_waited_for(self) -> None:
+    def _say_why_it_waits(self) -> None:
         if self.running or any(slot.is_starting() for slot in self.slots):
             self.waiting.over()
         else:
@@ -207,43 +207,43 @@ class Controller:
             slot.stop()
 
     def _collect(self) -> None:
-        for place in list(self.running):
-            outcome = self.slots[place].poll()
-            if outcome is None:
+        for index in list(self.running):
+            result = self.slots[index].poll()
+            if result is None:
                 continue
-            run = self.running[place]
-            outcome = run.take(self._heed(place, outcome))
-            if outcome is None and not self._may_end():
-                self._start(self.slots[place], run.next_job())  # the next seed
+            run = self.running[index]
+            result = run.take(self._interpret(index, result))
+            if result is None and not self._may_end():
+                self._start(self.slots[index], run.next_job())  # the next seed
                 continue
-            del self.running[place]
-            outcome = outcome or JobResult(JobState.INTERRUPTED)
-            if outcome.state != JobState.DETACHED:
-                self._tell(run.trial, outcome)
+            del self.running[index]
+            result = result or JobResult(JobState.INTERRUPTED)
+            if result.state != JobState.DETACHED:
+                self._tell(run.trial, result)
 
-    def _heed(self, place: int, outcome: JobResult) -> JobResult:
-        """What an outcome means here: a job that dies because we stop it was interrupted; one that is told to end by
-        somebody else has failed."""
-        if outcome.state == JobState.REFUSED:
-            self.refusal = outcome.error or "a job was refused"
-            return outcome
+    def _interpret(self, index: int, result: JobResult) -> JobResult:
+        """What a result means here: a job that died because the sweep stops was interrupted; one that a signal from
+        elsewhere ended has failed."""
+        if result.state == JobState.REFUSED:
+            self.refusal = result.error or "a job was refused"
+            return result
         if self.stop:
-            return replace(outcome, state=JobState.INTERRUPTED) if outcome.state == JobState.LOST else outcome
-        if not outcome.by_signal:
-            return outcome
-        if self.slots[place].is_inline:  # the signal was for this very process
+            return replace(result, state=JobState.INTERRUPTED) if result.state == JobState.LOST else result
+        if not result.by_signal:
+            return result
+        if self.slots[index].is_inline:  # the signal was for this very process
             self.stop.request(signals.received() or signal.SIGINT)
-            return outcome
-        return JobResult(JobState.FAILED, error="the job was ended by a signal", facts=outcome.facts)
+            return result
+        return JobResult(JobState.FAILED, error="the job was ended by a signal", facts=result.facts)
 
-    def _tell(self, trial: Trial, outcome: JobResult) -> None:
-        if not self.queue.tell(trial, outcome):
-            self.say(f"trial {trial.number}: the result came too late, somebody else has given the trial up; refused")
+    def _tell(self, trial: Trial, result: JobResult) -> None:
+        if not self.queue.tell(trial, result):
+            self.say(f"trial {trial.number}: result discarded, another sweeper had already closed it")
             return
         self.next_claim = 0.0
-        if outcome.state.is_failure:
-            self.failures.append(f"trial {trial.number}: {outcome.error}")
-        elif outcome.state not in (JobState.INTERRUPTED, JobState.REFUSED):
+        if result.state.is_failure:
+            self.failures.append(f"trial {trial.number}: {result.error}")
+        elif result.state not in (JobState.INTERRUPTED, JobState.REFUSED):
             self.failures.clear()
         self.changed(trial.number)
 
@@ -254,9 +254,9 @@ class Controller:
         elif not any(slot.is_inline for slot in self.slots):
             time.sleep(_LOOK_EVERY / 2)
         if self.stop and not self.stop.killed:
-            self.ending.still(f"what runs to end in order, at most {GRACE:.0f} s")
+            self.ending.still(f"running jobs to end in order, at most {GRACE:.0f} s")
         if self.stop.is_overdue():
-            self.say(f"what runs has not ended within {GRACE:.0f} s of the signal: killed, to be run again")
+            self.say(f"running jobs did not end within {GRACE:.0f} s of the signal: killed, to be retried")
             self.stop.kill()
         now = time.monotonic()
         self.look({run.number: now - run.started for run in self.running.values()})

@@ -11,7 +11,7 @@ from typing import Any
 from lightsweep.core import checks
 from lightsweep.core.errors import ConfigError
 from lightsweep.core.text import printable
-from lightsweep.sweeper.locks import FileLock
+from lightsweep.sweeper.leases import FileLock
 from lightsweep.sweeper.optuna_private import BaseJournalFileLock
 
 _SHOWN = 60  # characters of a damaged line

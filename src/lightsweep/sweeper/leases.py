@@ -1,7 +1,16 @@
-"""Does the sweeper that started a trial still live? Where its lock can be seen, that says so, elsewhere a lease."""
+"""Who holds what: locks between the processes of one machine, and leases, kept in a study, between sweepers anywhere.
 
+A lock ends with the process that holds it. `filelock` has no lock whose file is removed safely and that shows, without
+being taken, whether its holder is alive; so there is `FileLock`.
+"""
+
+import fcntl
+import hashlib
+import os
 import platform
 import secrets
+import stat
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,18 +20,114 @@ from typing import Any
 
 import optuna
 
+from lightsweep.core.errors import ConfigError, StorageLost
 from lightsweep.core.text import Wait
-from lightsweep.sweeper.locks import FileLock, shared_path
 from lightsweep.sweeper.optuna_private import set_system_attribute, system_attributes
 
-RENEW_EVERY = 10.0  # seconds
-LOST_AFTER = 60.0  # seconds
-_KEPT = 86_400.0  # seconds
+LOCK_SECONDS = 900.0  # that a lock is waited for: longer than its holder waits for a database
+_LOCK_PAUSES = (0.001, 0.05)  # seconds: the first and the longest between two tries to take a lock
+RENEW_EVERY = 10.0  # seconds between two renewals of marks and leases
+LOST_AFTER = 60.0  # seconds after the last renewal
 AHEAD = 30.0  # seconds; machines whose clocks differ by more than this cannot share a study
+_LEASE_PAUSE = 0.2  # seconds between two tries to take a lease
+_KEPT = 86_400.0  # seconds that the lock of a killed sweeper is kept
+
+
+class FileLock:
+    """An exclusive lock on a file, held until `release` or the end of the process.
+
+    Releasing it removes the file. That is safe: a process that gets the lock of a removed file sees that the path leads
+    to another file, or to none, and tries again.
+
+    Args:
+        stays: do not remove the file, whose existence is looked for.
+    """
+
+    def __init__(self, path: Path, *, stays: bool = False) -> None:
+        self.path, self.stays = path, stays
+        self._descriptor: int | None = None
+        self._held = False
+
+    def acquire(self, *, wait: bool = True) -> bool:
+        """Take the lock; False where another process holds it and `wait` is false.
+
+        Raises:
+            StorageLost: another process has held it for `LOCK_SECONDS`.
+        """
+        waiting, pause = Wait(), _LOCK_PAUSES[0]
+        while not (taken := self._try()):
+            if taken is None:
+                continue
+            if not wait:
+                return False
+            if waiting.seconds > LOCK_SECONDS:
+                raise StorageLost(f"{self.path} was locked by another process for {LOCK_SECONDS / 60:.0f} minutes")
+            waiting.still(f"the lock {self.path}, which another process holds, at most {LOCK_SECONDS / 60:.0f} minutes")
+            time.sleep(pause)
+            pause = min(2 * pause, _LOCK_PAUSES[1])
+        return True
+
+    def _try(self) -> bool | None:
+        """Take the lock; False where another process holds it, None where its file was removed meanwhile."""
+        self.release()  # a signal may have come between a call of `acquire` and the block that releases
+        self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._held = self._is_current()
+        except BlockingIOError:
+            self.release()
+            return False
+        except BaseException:
+            self.release()
+            raise
+        return self._held or None
+
+    def release(self) -> None:
+        held, self._held = self._held, False
+        if held and not self.stays:
+            with suppress(OSError):  # a file of another user: it may stay
+                if self._is_current():
+                    self.path.unlink()
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)
+
+    def _is_current(self) -> bool:
+        """Does the path lead to the file that is open here?"""
+        assert self._descriptor is not None
+        try:
+            there = self.path.stat()
+        except FileNotFoundError:
+            return False
+        return os.path.samestat(there, os.fstat(self._descriptor))
+
+    def __enter__(self) -> "FileLock":
+        self.acquire()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.release()
+
+
+def shared_path(name: str) -> Path:
+    """The file of the lock `name` for all of this user's processes on this machine.
+
+    Raises:
+        ConfigError: another user made its folder in the temporary folder, which everybody may write to.
+    """
+    folder = Path(tempfile.gettempdir()) / f"lightsweep-{os.getuid()}"
+    with suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+        raise ConfigError(
+            f"{folder} must be a folder of yours that nobody else may enter: remove it, or set TMPDIR to another folder"
+        )
+    return folder / f"{hashlib.sha256(name.encode()).hexdigest()[:24]}.lock"
 
 
 class Owner:
-    """This process as the owner of trials: holds a lock for as long as it lives."""
+    """This process as the owner of trials and leases: holds a lock as long as it is alive."""
 
     def __init__(self) -> None:
         self.name = secrets.token_hex(8)
@@ -31,21 +136,21 @@ class Owner:
         self._lock.acquire()
 
     def mark(self) -> dict[str, Any]:
-        """What a trial of this owner carries: who, where, and when it was last known to live."""
+        """What a trial or lease of this owner says: who, on which machine, and when it was last alive."""
         return {"owner": self.name, "host": self.host, "seen": time.time()}
 
     def is_mine(self, mark: dict[str, Any]) -> bool:
         return mark.get("owner") == self.name
 
     def resign(self, *, trials_left: bool) -> None:
-        """Let the lock go. Where trials are left that say they run, its file stays: it shows that they do not."""
+        """Release the lock. Where running trials are left, its file stays: it shows that they are lost."""
         self._lock.stays = trials_left
         self._lock.release()
         _remove_old(self._lock.path.parent)
 
 
 def _remove_old(folder: Path) -> None:
-    """Remove the locks that killed sweepers have left, a day after they began: what they owned is lost by its lease."""
+    """Remove locks of killed sweepers after a day: by then their marks show that their trials are lost."""
     for path in folder.glob("*.lock"):
         with suppress(OSError):
             if time.time() - path.stat().st_mtime > _KEPT:
@@ -56,10 +161,9 @@ def _remove_old(folder: Path) -> None:
 
 @contextmanager
 def renewing(renew: Callable[[], object]) -> Iterator[None]:
-    """Call `renew` each few seconds while the block runs, whatever the main thread does.
+    """Call `renew` every `RENEW_EVERY` seconds in a thread while the block runs.
 
-    It is called in a thread. What it raises is not the block's: the next call may succeed, and if none does the block
-    finds out by itself.
+    Its errors are ignored: the next call may succeed, and if none does the block meets the same error.
     """
     end = threading.Event()
 
@@ -74,43 +178,40 @@ def renewing(renew: Callable[[], object]) -> Iterator[None]:
         yield
     finally:
         end.set()
-        thread.join(RENEW_EVERY)  # a call that waits for its database longer ends with the process
+        thread.join(RENEW_EVERY)  # a call that waits longer for its database ends with the process
 
 
 def is_alive(mark: dict[str, Any] | None, *, reached_since: float = 0.0) -> bool:
-    """Whether the owner that left this mark lives, as far as can be known from here.
+    """Whether the owner of this mark is alive: by its lock where that is on this machine, else by the mark's age.
 
     Args:
-        reached_since: when the storage came back after an outage: before that, nobody could give a sign.
+        reached_since: when the storage came back after an outage: before that, no mark could be renewed.
     """
     if not mark:
         return False
     path = shared_path(mark["owner"])
-    # An owner of this host whose lock is not here has another temporary folder, as cluster jobs and containers have.
+    # Cluster jobs and containers may have another temporary folder, with the lock of a live owner.
     if mark["host"] != platform.node() or not path.exists():
-        # A sign from the future was given by a clock that was wrong: waiting for it to pass could take years.
+        # A mark from the future was written by a wrong clock: waiting until it is old could take years.
         now, seen = time.time(), mark["seen"]
         return seen < now + AHEAD and now - max(seen, reached_since) < LOST_AFTER
     lock = FileLock(path, stays=True)
     if not lock.acquire(wait=False):
         return True
-    lock.release()  # the file stays: without it the owner's other trials would be left to their lease
+    lock.release()  # the file stays, and shows the same of the owner's other trials
     return False
 
 
-_LOOK_AGAIN = 0.2  # seconds
-
-
 class Lease:
-    """One sweeper's way to an office.
+    """A lease stored in the study; one live sweeper holds it at a time, on whatever machine.
 
-    To read that an office is free and to write that it is taken are two steps, and a lock reaches no other machine. So
-    each candidate first writes a mark of its own and then reads all the others': of any two, one sees the other at
-    least. Whoever sees nobody holds it; whoever sees a holder, or a candidate with a lower name, steps back.
+    Reading that a lease is free and writing that it is taken are two steps, and locks do not reach other machines. So
+    each candidate first writes its own mark and then reads all others: of any two candidates at least one sees the
+    other. One that sees no mark holds the lease; one that sees a holder, or a candidate with a lower name, withdraws.
 
     Args:
         study: whose storage keeps the marks, as system attributes, which dashboards do not show.
-        name: of the office.
+        name: of the duty that the holder has.
     """
 
     def __init__(self, study: optuna.Study, name: str, owner: Owner) -> None:
@@ -118,18 +219,18 @@ class Lease:
         self._name, self._prefix = name, f"lightsweep:{name}:"
         self._owner = owner
         self._held = self._marked = False
-        self._turn = threading.Lock()  # a renewal that comes after the leaving would hold it for ever
+        self._turn = threading.Lock()  # a renewal after `leave` would hold the lease for ever
 
     def take(self) -> bool:
-        """Take it; False where another sweeper that lives has it or comes first."""
+        """Take it; False where another live sweeper holds it or comes first."""
         while not self._held:
             self._write({**self._owner.mark(), "held": False})
             others = self._others()
             if any(mark["held"] or mark["owner"] < self._owner.name for mark in others):
                 self._write(None)
                 return False
-            if others:  # they step back as soon as they see us, or are found to hold it
-                time.sleep(_LOOK_AGAIN)
+            if others:  # they withdraw when they see this mark, or turn out to hold the lease
+                time.sleep(_LEASE_PAUSE)
                 continue
             self._held = True
             self.renew()
@@ -140,12 +241,13 @@ class Lease:
         waiting = Wait()
         while not self.take():
             waiting.still(
-                f"another sweeper of this study, which has its {self._name}; if it is gone, at most {LOST_AFTER:.0f} s"
+                f"another sweeper of this study, which holds the lease {self._name!r}; if it died, at most"
+                f" {LOST_AFTER:.0f} s"
             )
-            time.sleep(_LOOK_AGAIN)
+            time.sleep(_LEASE_PAUSE)
 
     def renew(self) -> None:
-        """Say that its holder lives, where this is the holder. May be called from another thread."""
+        """Renew it, where this sweeper holds it. May be called from another thread."""
         with self._turn:
             if self._held:
                 self._write({**self._owner.mark(), "held": True})
@@ -161,7 +263,7 @@ class Lease:
         set_system_attribute(self._study, self._prefix + self._owner.name, mark)
 
     def _others(self) -> list[dict[str, Any]]:
-        """Marks of the others that live."""
+        """Marks of other live sweepers."""
         marks = system_attributes(self._study)
         return [
             mark

@@ -1,25 +1,50 @@
 """The study of a sweep: checked before it is opened, opened or begun, and with its first trials in the queue."""
 
+import importlib.util
 import platform
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
+from math import prod
 from pathlib import Path
 
 import optuna
+from omegaconf import OmegaConf
+from optuna.samplers import BaseSampler, GridSampler
 from optuna.trial import TrialState
 
 from lightsweep.core import paths
 from lightsweep.core.errors import ConfigError
 from lightsweep.core.files import create_folder, remove_leftovers
 from lightsweep.sweeper import fixed, points
-from lightsweep.sweeper.leases import Lease, Owner, is_alive, renewing
-from lightsweep.sweeper.locks import FileLock, shared_path
-from lightsweep.sweeper.optuna_private import set_system_attribute, system_attributes
+from lightsweep.sweeper.leases import FileLock, Lease, Owner, is_alive, renewing, shared_path
+from lightsweep.sweeper.optuna_private import grid_choices, set_system_attribute, system_attributes
 from lightsweep.sweeper.plan import Plan
-from lightsweep.sweeper.samplers import make_sampler
+from lightsweep.sweeper.space import grid_of
 from lightsweep.sweeper.storage import RetryingStorage, connect, is_missing, is_server
 from lightsweep.sweeper.trials import check_attributes, number_of
+
+
+def make_sampler(plan: Plan, shift: int) -> tuple[BaseSampler, int]:
+    """The sampler, and the number of trials: a grid has no more than its points.
+
+    Args:
+        shift: of its seed, if it has one. A study that is gone on with, or that several sweepers begin together, must
+            not draw its first points again. A grid's points are known by their order, which the seed shuffles: it keeps
+            its seed.
+    """
+    node = plan.settings.sampler.copy()
+    OmegaConf.set_readonly(node, False)
+    if node._target_.endswith("CmaEsSampler") and importlib.util.find_spec("cmaes") is None:
+        raise ConfigError("hydra/sweeper/sampler=cmaes needs the package cmaes (pip install cmaes)")
+    if node.get("seed") is not None and not node._target_.endswith("GridSampler"):
+        node.seed += shift
+    sampler = plan.application.build(node, "hydra.sweeper.sampler")
+    if not (isinstance(sampler, partial) and sampler.func is GridSampler):
+        return sampler, plan.settings.n_trials
+    grid = grid_of(plan.space, grid_choices)
+    return sampler(grid), min(plan.settings.n_trials, prod(len(values) for values in grid.values()))
 
 
 def open_study(plan: Plan) -> tuple[Plan, optuna.Study, int]:

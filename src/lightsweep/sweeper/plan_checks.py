@@ -1,20 +1,108 @@
 """The checks of a sweep's plan before its study is opened: what is refused here has written nothing."""
 
+import logging
 import shlex
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
 import optuna
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
+from optuna.samplers import BaseSampler, GridSampler
 
 from lightsweep.core import checks, memory, overrides
 from lightsweep.core.errors import ConfigError
 from lightsweep.core.overrides import format_override
-from lightsweep.sweeper import executors, journal, points, samplers
+from lightsweep.sweeper import executors, journal, opening, points
 from lightsweep.sweeper.plan import Plan
+
+_FIRST = 4  # trials after which a sampler begins to learn from them here
+_WAITS = ("n_startup_trials", "population_size")  # what says how many it would let pass
+
+
+def with_quick_start(sampler: DictConfig) -> DictConfig:
+    """A sampler's settings, with which it learns from the first trials already."""
+    node = sampler.copy()
+    OmegaConf.set_readonly(node, False)
+    for name in _WAITS:
+        if isinstance(node.get(name), int):
+            node[name] = min(node[name], _FIRST)
+    return node
+
+
+def check_sampler(plan: Plan, sampler: BaseSampler) -> None:
+    """Let the sampler draw.
+
+    Raises:
+        ConfigError: it cannot.
+    """
+    if isinstance(sampler, GridSampler):  # it was made of its points
+        return
+    try:
+        with without_optuna_messages():
+            _draw(plan, sampler)
+    except Exception as error:  # whatever its arithmetic comes to
+        name = type(sampler).__name__
+        raise ConfigError(f"hydra.sweeper.sampler: {name} cannot draw a trial as it is set ({error})") from error
+
+
+def _draw(plan: Plan, sampler: BaseSampler) -> None:
+    study = optuna.create_study(sampler=sampler, direction=plan.direction)
+    space = replace(plan.space, extend=None)  # the user's own function is for real trials
+    for number in range(_FIRST + 2):
+        trial = study.ask()
+        space.suggest(trial)
+        study.tell(trial, float(number))
+
+
+def check_extension(plan: Plan) -> None:
+    """Let the user's own function suggest values for one trial.
+
+    Raises:
+        HydraException: it suggests a key that does not exist.
+        ConfigError: it fails, or suggests what is searched already.
+    """
+    if plan.space.extend is None:
+        return
+    with without_optuna_messages():
+        trial = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0), direction=plan.direction).ask()
+        drawn = plan.space.suggest(trial)
+    searched = {parameter.key for parameter in plan.space.parameters}
+    plan.compose((*plan.space.fixed, *(each for each in drawn if each.partition("=")[0] not in searched)))
+
+
+def check_pruner(plan: Plan) -> None:
+    """Let the pruner judge.
+
+    Raises:
+        ConfigError: it cannot.
+    """
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0), direction=plan.direction)
+    trial = study.ask()
+    trial.report(0.5, step=1)
+    try:
+        deepcopy(plan.pruner).prune(study, study.trials[0])  # a copy: pruners keep what they have seen
+    except Exception as error:  # whatever its arithmetic comes to
+        pruner = type(plan.pruner).__name__
+        raise ConfigError(f"hydra.sweeper.pruner: {pruner} cannot judge a trial as it is set ({error})") from error
+
+
+@contextmanager
+def without_optuna_messages() -> Iterator[None]:
+    """Without what Optuna says of trials: these are made up."""
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        optuna.logging.set_verbosity(before)
 
 
 def check_plan(plan: Plan) -> None:
@@ -38,7 +126,7 @@ def check_plan(plan: Plan) -> None:
     _check_direction(plan)
     points.enqueued_points(plan)
     _check_sampler(plan)
-    samplers.check_pruner(plan)
+    check_pruner(plan)
     plan.application.check_plan(plan, in_this_process=in_this_process)
 
 
@@ -104,8 +192,8 @@ def _check_direction(plan: Plan) -> None:
 
 def _check_sampler(plan: Plan) -> None:
     """Let the sampler draw made-up trials, and the user's own function suggest once."""
-    settings = replace(plan.settings, sampler=samplers.hurried(plan.settings.sampler))
-    with samplers.without_optuna_messages():
-        sampler, _ = samplers.make_sampler(replace(plan, settings=settings), shift=0)
-    samplers.check_sampler(plan, sampler)
-    samplers.check_extension(plan)
+    settings = replace(plan.settings, sampler=with_quick_start(plan.settings.sampler))
+    with without_optuna_messages():
+        sampler, _ = opening.make_sampler(replace(plan, settings=settings), shift=0)
+    check_sampler(plan, sampler)
+    check_extension(plan)

@@ -99,7 +99,7 @@ class Session:
         self.view.console.print(view.ten_best(self._progress({})))
         self.view.say(view.format_summary(without_repeats(self.queue.trials()), before, self.controller.seconds))
         if self.plan.settings.confirm and not self._confirm():
-            self.view.say("the confirmation is run by another sweeper of this study, which says what it comes to")
+            self.view.say("another sweeper of this study runs the confirmation, and reports its result")
         else:
             self._conclude()
         if command := self.plan.application.report_command(self.plan.folder, view.storage_option(self.plan.address)):
@@ -134,7 +134,7 @@ class Session:
         else:
             files.set_aside(folder)  # a new trial has none, unless somebody made it
             drawn = plan.space.suggest(trial)
-            if self.queue.is_repeat(trial):
+            if self.queue.close_repeat(trial):
                 return None
             if isinstance(trial.study.sampler, GridSampler):  # it was not asked for the baseline
                 points.mark_baseline(trial, *self._baseline)
@@ -143,7 +143,7 @@ class Session:
 
     def _trial_ended(self, number: int) -> None:
         if self.data.renew(number):
-            self.queue.forget(number)
+            self.queue.mark_changed(number)
             self.view.say("the data changed since this study was begun: trials before and after do not compare")
         self.publisher.publish()
         self.view.trial_ended(self.queue.trials()[number], self._progress({}))

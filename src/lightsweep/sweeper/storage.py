@@ -20,7 +20,7 @@ from lightsweep.core.errors import ConfigError, StorageLost
 from lightsweep.core.text import Wait
 from lightsweep.sweeper import journal
 from lightsweep.sweeper.journal import JournalLock
-from lightsweep.sweeper.locks import shared_path
+from lightsweep.sweeper.leases import shared_path
 from lightsweep.sweeper.trials import without_repeats
 
 RETRY_SECONDS = 300.0  # seconds that an operation is tried again

@@ -1,10 +1,10 @@
-"""The study's books: which trial is next, which were cut off, and when the total is reached.
+"""The queue of a study's trials: claims the next one, closes those that ended or were lost, counts to the total.
 
-A trial counts when it ended by itself: complete, pruned or failed. One that was cut off with its sweeper is told as
-failed with the mark *interrupted*, does not count, and is asked for again under a new number, `retries` times.
+A trial counts when it ended by itself: complete, pruned or failed. One whose sweeper died is lost: it is closed as
+failed with the mark *interrupted*, does not count, and is retried under a new number, `retries` times.
 
-Marks on a trial (user attributes): ``lightsweep`` (owner, host, seen), ``folder``, ``interrupted``, ``retry_of``,
-``retries``, ``repeat_of``.
+Marks on a trial (user attributes): ``lightsweep`` (owner, host, seen), ``folder``, ``facts``, ``error``,
+``interrupted``, ``retry_of``, ``retries``, ``repeat_of``.
 """
 
 import time
@@ -14,11 +14,11 @@ from typing import Any
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
+from optuna.samplers import GridSampler
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from lightsweep.sweeper.job import JobResult, JobState
-from lightsweep.sweeper.leases import LOST_AFTER, Lease, Owner, is_alive
-from lightsweep.sweeper.locks import FileLock
+from lightsweep.sweeper.leases import LOST_AFTER, FileLock, Lease, Owner, is_alive
 from lightsweep.sweeper.optuna_private import current, set_attribute, storage_of, take_over
 from lightsweep.sweeper.points import Repeats
 from lightsweep.sweeper.storage import Address, Retry, is_server, turns_at
@@ -29,13 +29,13 @@ _STATES = {JobState.COMPLETED: TrialState.COMPLETE, JobState.PRUNED: TrialState.
 
 
 class TrialQueue:
-    """Keeps the books of one study for one sweeper; several sweepers may keep them at once.
+    """The trials of one study, for one sweeper; several sweepers may work on a study at the same time.
 
     Args:
         study: with the sampler that draws the parameters, on a storage that `connect` has opened.
         address: of the study.
-        n_trials: how many trials shall have ended by themselves.
-        retries: how often a trial that was cut off is asked for again.
+        n_trials: the number of trials that are to end by themselves.
+        retries: how often a lost trial is tried again.
     """
 
     def __init__(self, study: optuna.Study, address: Address, *, n_trials: int, retries: int) -> None:
@@ -44,21 +44,23 @@ class TrialQueue:
         self.retry: Retry = storage_of(study).retry
         self.owner = Owner()
         self._claims = FileLock(turns_at(address))
-        self._alone = not is_server(address)  # whoever takes turns with us here is everybody
+        self._alone = not is_server(address)  # no sweeper on another machine
         self._confirmation = Lease(study, "confirmation", self.owner)
-        self._closing = Lease(study, "burial", self.owner)
+        self._closing = Lease(study, "burial", self.owner)  # the stored name of version 0.1
         self._unmarked: dict[int, float] = {}  # running trials without an owner, and when each was first seen
         self._mine: dict[int, Trial] = {}
         self.repeats = Repeats(None, since=0)
-        self.has_job: Callable[[int], bool] = lambda number: False  # a job of this trial, without its sweeper
+        self.has_job: Callable[[int], bool] = lambda number: (
+            False
+        )  # does a job of this trial run on without its sweeper?
 
     def trials(self) -> list[FrozenTrial]:
         return self.study.get_trials(deepcopy=False)
 
     def claim(self) -> Trial | None:
-        """The next trial to run, or None while the total is reached or under way.
+        """The next trial to run; None where ended and running trials reach the total.
 
-        A trial whose sweeper is gone and whose job goes on comes first, as it is: its job is to be waited for.
+        A trial whose sweeper died and whose job still runs comes first, unchanged: its job is waited for.
         """
         with self._claims:
             if (trial := self._take_over()) is not None:
@@ -77,9 +79,9 @@ class TrialQueue:
         self._mine[trial.number] = trial
         return trial
 
-    def is_repeat(self, trial: Trial) -> bool:
-        """Whether the point that was drawn for a trial was tried before. Then the trial is closed with what is known
-        of it, which is nothing where the other still runs or has failed, and another is to be claimed."""
+    def close_repeat(self, trial: Trial) -> bool:
+        """Close a trial whose point was tried before, with the earlier value if there is one. Returns whether it was a
+        repeat: then another trial is to be claimed."""
         with self._claims:
             earlier = self.repeats.earlier(current(self.study, trial), self.trials())
             if earlier is None:
@@ -92,72 +94,71 @@ class TrialQueue:
         self._mine.pop(trial.number, None)
         return True
 
-    def forget(self, number: int) -> None:
-        """From this trial on the values are of another setting: points that were tried before are unknown."""
+    def mark_changed(self, number: int) -> None:
+        """Keep in the study that values of trials before this one do not compare: their points may be tried again."""
         self.repeats.since = number
         self.study.set_user_attr("changed_at", number)
 
     def remaining(self) -> int:
-        """How many trials nobody has claimed yet."""
+        """How many trials no sweeper has claimed yet."""
         trials = self.trials()
         under_way = sum(trial.state == TrialState.RUNNING for trial in trials)
         return self.n_trials - count_ended(trials) - under_way
 
     def waited_for(self) -> str:
-        """What keeps `claim` from giving a trial, in words: whoever holds the burial, else other sweepers' trials."""
+        """Why `claim` gives no trial: a sweeper that closes lost trials, or running trials of other sweepers."""
         running = [trial.number for trial in self.trials() if trial.state == TrialState.RUNNING]
         if not running:
-            return f"another sweeper of this study, which writes down what was cut off; at most {LOST_AFTER:.0f} s"
+            return f"another sweeper of this study, which closes lost trials; at most {LOST_AFTER:.0f} s"
         several = len(running) > 1
         which = f"trial{'s' * several} {', '.join(map(str, running))}"
         return (
-            f"{which} of another sweeper; as long as {'they run' if several else 'it runs'},"
-            f" or {LOST_AFTER:.0f} s after the last sign of a sweeper that is gone"
+            f"{which} of another sweeper; until {'they end' if several else 'it ends'},"
+            f" or for {LOST_AFTER:.0f} s if that sweeper died"
         )
 
     def is_done(self) -> bool:
-        """Whether the total is reached, or no point is left to be tried, and nobody is still at a trial."""
+        """Whether no trial runs, and the total is reached or no untried point is left."""
         trials = self.trials()
         if any(trial.state == TrialState.RUNNING for trial in trials):
             return False
         return count_ended(trials) >= self.n_trials or self.repeats.why_over(trials) is not None
 
     def tell(self, trial: Trial, outcome: JobResult) -> bool:
-        """Close a trial; False where it was lost meanwhile, and the result comes too late."""
+        """Close a trial with its result; returns False where another sweeper had closed it as lost."""
         with self._claims:
             try:
                 in_time = self._state(trial) == TrialState.RUNNING
                 if in_time:
                     self._close(trial, outcome)
-            except UpdateFinishedTrialError:  # lost at this very moment, to a sweeper of another machine
+            except UpdateFinishedTrialError:  # closed at this moment by a sweeper of another machine
                 in_time = False
         self._mine.pop(trial.number, None)
         return in_time
 
     def renew(self) -> None:
-        """Say that this sweeper lives on what it has: other machines have no other way to know.
+        """Renew the marks on this sweeper's trials and its leases, by which other machines see that it is alive.
 
-        Called from a thread of its own, as a trial may hold the main one up: it takes no lock of ours, and a trial that
-        ends at the same moment is none that can be renewed.
+        Runs in a thread, as a trial may block the main one: it takes no lock, and skips a trial that ends meanwhile.
         """
         for trial in tuple(self._mine.values()):
-            with suppress(UpdateFinishedTrialError):  # `tell` says so
+            with suppress(UpdateFinishedTrialError):  # `tell` reports it
                 set_attribute(self.study, trial, _OWNER, self.owner.mark())
         self._confirmation.renew()
         self._closing.renew()
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """While files are written that several sweepers of a study write: the latest look wins."""
+        """Hold the lock of the claims while files are written that other sweepers of the study write, too."""
         with self._claims:
             yield
 
     def may_confirm(self) -> bool:
-        """Take the confirmation upon us; False where another sweeper that lives has it."""
+        """Take the lease of the confirmation; False where another live sweeper holds it."""
         return self._confirmation.take()
 
     def close(self) -> None:
-        """Be no owner any more. Trials that an error has left running are found by the next sweeper."""
+        """Release everything. Trials that an error has left running are found by the next sweeper."""
         try:
             self._confirmation.leave()
         finally:
@@ -181,11 +182,11 @@ class TrialQueue:
         return current(self.study, trial).state
 
     def _take_over(self) -> Trial | None:
-        """Take over a trial whose job goes on without its sweeper."""
+        """A trial whose sweeper died and whose job still runs; now it is this sweeper's."""
         if not any(self.has_job(trial.number) for trial in self._without_sweeper()):
             return None
         try:
-            if not self._closing.take():  # two sweepers could take the same one
+            if not self._closing.take():  # else two sweepers could take over the same one
                 return None
             for frozen in self._without_sweeper():
                 if not self.has_job(frozen.number):
@@ -200,9 +201,8 @@ class TrialQueue:
         return None
 
     def _close_lost_trials(self) -> bool:
-        """Tell what was cut off, and give each interrupted trial its one successor; False where another sweeper is at
-        that, and may have successors to add."""
-        if not (self._lost_trials() or self._without_successor()):
+        """Close lost trials, and add one retry for each interrupted trial; False where another sweeper does so now."""
+        if not (self._lost_trials() or self._without_retry()):
             return True
         try:
             if not self._closing.take():
@@ -210,8 +210,8 @@ class TrialQueue:
             for trial in self._lost_trials():
                 with suppress(UpdateFinishedTrialError):  # its sweeper was only late
                     self._interrupt(trial)
-            for trial in self._without_successor():
-                self.study.add_trial(_successor(trial))
+            for trial in self._without_retry():
+                self.study.add_trial(_retry_of(trial))
         finally:
             self._closing.leave()
         return True
@@ -224,24 +224,24 @@ class TrialQueue:
 
     def _is_alive(self, trial: FrozenTrial) -> bool:
         mark: Any = trial.user_attrs.get(_OWNER)
-        if not mark and self._alone:  # claims are made under the lock that we hold: its sweeper died in mid-claim
+        if not mark and self._alone:  # claims hold the lock that we hold: its sweeper died during one
             return False
-        if not mark:  # a sweeper of another machine claims it just now, or died at it
+        if not mark:  # a sweeper of another machine is claiming it, or died while it did
             seen = self._unmarked.setdefault(trial.number, time.monotonic())
             return time.monotonic() - seen < LOST_AFTER
         if self.owner.is_mine(mark):
             return trial.number in self._mine
         return is_alive(mark, reached_since=self.retry.reached_since)
 
-    def _without_successor(self) -> list[FrozenTrial]:
-        """Interrupted trials that nobody has asked for again, as where a sweeper died between the two steps."""
+    def _without_retry(self) -> list[FrozenTrial]:
+        """Interrupted trials that are not retried yet, as where a sweeper died between the two steps."""
         trials = self.trials()
         succeeded = {trial.user_attrs.get("retry_of") for trial in trials}
         return [trial for trial in trials if is_interrupted(trial) and trial.number not in succeeded]
 
     def _interrupt(self, trial: FrozenTrial, why: str | None = None, *, refused: bool = False) -> None:
-        """Tell a trial as failed: with the mark, or, when its retries are spent, as a failure that counts, but for one
-        that was refused and did nothing."""
+        """Close a trial as failed: marked as interrupted, or, when its retries are spent, as a failure that counts. One
+        that was refused did not run, and is always interrupted."""
         retries = trial.user_attrs.get("retries", 0)
         spent = retries >= self.retries and not refused
         note = f"interrupted {retries + 1} times" if spent else "interrupted"
@@ -251,10 +251,10 @@ class TrialQueue:
         _tell(self.study, trial.number, TrialState.FAIL, None)
 
 
-def _successor(trial: FrozenTrial) -> FrozenTrial:
-    """What ``Study.enqueue_trial`` would add, and the grid sampler's note of the trial's place, which it wants back.
+def _retry_of(trial: FrozenTrial) -> FrozenTrial:
+    """The trial that retries this one: what ``Study.enqueue_trial`` would add, and the grid sampler's own attributes.
 
-    Its parameters are those that the trial has, and those it was asked for and did not get before it was cut off.
+    Its parameters are those that the trial has, and those that were queued for it and not drawn yet.
     """
     asked: dict[str, Any] = trial.system_attrs.get("fixed_params", {})
     system: dict[str, Any] = {
@@ -271,7 +271,9 @@ def _successor(trial: FrozenTrial) -> FrozenTrial:
 def _tell(study: optuna.Study, number: int, state: TrialState, value: float | None) -> None:
     try:
         study.tell(number, value, state=state, skip_if_finished=True)
-    except RuntimeError as error:
+    except UpdateFinishedTrialError:
+        raise
+    except RuntimeError:
         # The grid sampler stops the study after its last point, which only `Study.optimize` allows.
-        if "Study.stop" not in str(error):
+        if not isinstance(study.sampler, GridSampler):
             raise

@@ -1,0 +1,46 @@
+"""What a program gives to its sweeper, and what the sweeper takes where it gives nothing."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+
+from lightsweep.app.sweeping import TRAINING
+from lightsweep.sweeper.application import Application, application_of, sweepable
+
+
+def job(cfg: DictConfig) -> float:
+    return 0.0
+
+
+@sweepable(TRAINING)
+def training(cfg: DictConfig) -> float:
+    return 0.0
+
+
+def test_a_function_that_is_not_marked_belongs_to_a_neutral_application() -> None:
+    application = application_of(job)
+    assert type(application) is Application
+    assert application.trial_overrides == ()
+    config = OmegaConf.create({"a": 1})
+    assert application.objective(config) == ("value", None)
+    assert application.own_config(config) == config
+
+
+def test_a_marked_functions_application_is_found_behind_its_decorators() -> None:
+    assert application_of(training) is TRAINING
+
+
+def test_the_objective_of_training_is_its_monitor() -> None:
+    config = OmegaConf.create({"monitor": {"metric": "val/loss", "mode": "min"}})
+    assert TRAINING.objective(config) == ("val/loss", "minimize")
+
+
+def test_an_application_is_given_without_importing_optuna_or_torch() -> None:
+    source = str(Path(__file__).parents[2] / "src")
+    code = "import sys, lightsweep.app.sweeping; print({'optuna', 'torch'} & sys.modules.keys())"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={"PYTHONPATH": source}, capture_output=True, text=True, check=False
+    )
+    assert done.stdout == "set()\n", done.stderr
