@@ -4,10 +4,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from omegaconf import DictConfig, OmegaConf
 
 from lightsweep.app.sweeping import TRAINING
+from lightsweep.core.errors import ConfigError
 from lightsweep.sweeper.application import Application, application_of, sweepable
+from lightsweep.sweeper.space_text import parse
 
 
 def job(cfg: DictConfig) -> float:
@@ -44,3 +47,11 @@ def test_an_application_is_given_without_importing_optuna_or_torch() -> None:
         [sys.executable, "-c", code], env={"PYTHONPATH": source}, capture_output=True, text=True, check=False
     )
     assert done.stdout == "set()\n", done.stderr
+
+
+@pytest.mark.parametrize("line", ["model.hidden=[3]", "model.hidden=choice([3],[4])"])
+def test_a_space_with_a_list_of_widths_and_a_width_is_refused(line: str) -> None:
+    space = parse({"model.width": "choice(1, 2)"}, {}, [line])
+    with pytest.raises(ConfigError, match=r"model\.hidden replaces model\.width"):
+        TRAINING.check_space(space, "val/acc")
+    TRAINING.check_space(parse({"model.width": "choice(1, 2)"}, {}, ["model.hidden=null"]), "val/acc")

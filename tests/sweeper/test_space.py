@@ -126,7 +126,6 @@ def test_the_point_of_a_conditional_space_has_its_own_condition_only() -> None:
     [
         ({"optimizer.lr": "interval(1, 0)"}, {}, [], r"optimizer\.lr=interval\(1, 0\): .*low <= high"),
         ({}, {}, ["model.width=3"], r"hydra\.sweeper\.params must hold at least one range or choice"),
-        ({"model.width": "choice(1, 2)"}, {}, ["model.hidden=[3]"], r"model\.hidden replaces model\.width"),
         ({"a": "choice(x, y)"}, {"a=x": {"b": "3"}}, [], r"hydra\.sweeper\.when\.a=x\.b must be a range or a choice"),
     ],
 )
