@@ -56,7 +56,7 @@ def test_images_that_do_not_fit_stay_behind_and_change_nothing(on, steps, monkey
     overrides = ("trainer.max_epochs=2", "data.augment.crop=1", "data.augment.noise=0.1")
     resident = on(*overrides, name="resident")
     before = len(steps)
-    monkeypatch.setattr("lightsweep.data.loader._SHARE", 0.0)
+    monkeypatch.setattr("lightsweep.data.loader._MEMORY_SHARE", 0.0)
     batchwise = on(*overrides, name="batchwise")
     assert {step["images"] for step in steps[:before]} == {TYPE}
     assert {step["images"] for step in steps[before:]} == {"cpu"}

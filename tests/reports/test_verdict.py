@@ -9,6 +9,7 @@ from scipy import stats
 
 from lightsweep.sweeper import statistics, verdict
 from lightsweep.sweeper.statistics import Confirmed, Entry, Search
+from lightsweep.sweeper.trials import summarise_trials
 
 BEST, BASE = (0.92, 0.93, 0.94), (0.80, 0.82, 0.81)
 
@@ -189,10 +190,10 @@ def numbered(*trials: FrozenTrial) -> list[FrozenTrial]:
 def test_the_baseline_is_found_where_it_was_asked_for_twice() -> None:
     cut_off = trial(None, state=TrialState.FAIL, baseline=True, interrupted=True)
     trials = numbered(cut_off, trial(0.7), trial(0.9, baseline=True))
-    read = statistics.summarise_trials(trials, metric="val/acc", maximises=True, seeds=1, changed_at=0)
+    read = summarise_trials(trials, metric="val/acc", maximises=True, seeds=1, changed_at=0)
     assert read is not None
     assert (read.best.number, read.baseline, read.is_baseline) == (2, Entry(2, 0.9), True)
-    near = statistics.summarise_trials(
+    near = summarise_trials(
         numbered(trial(0.9, baseline=True, note="lies outside")),
         metric="val/acc",
         maximises=True,
@@ -201,7 +202,7 @@ def test_the_baseline_is_found_where_it_was_asked_for_twice() -> None:
     )
     assert near is not None
     assert not near.is_baseline
-    failed = statistics.summarise_trials(
+    failed = summarise_trials(
         numbered(trial(None, state=TrialState.FAIL, baseline=True), trial(0.2)),
         metric="m",
         maximises=False,
@@ -210,4 +211,4 @@ def test_the_baseline_is_found_where_it_was_asked_for_twice() -> None:
     )
     assert failed is not None
     assert (failed.baseline, failed.baseline_state) == (None, "failed")
-    assert statistics.summarise_trials([], metric="m", maximises=True, seeds=1, changed_at=0) is None
+    assert summarise_trials([], metric="m", maximises=True, seeds=1, changed_at=0) is None

@@ -132,7 +132,7 @@ def test_a_run_of_an_earlier_version_goes_on_as_it_was_split(run, resume, typica
     went_on = resume(done)
     assert went_on.code == 0, went_on.err
     said = went_on.out + went_on.err
-    assert "data.split=stratified: parts are drawn from the places of all files" in said
+    assert "data.split=stratified: parts are drawn from the positions of all files" in said
     assert "whether they changed cannot be told" in said
     assert json.loads((done.folder / "data.json").read_text())["parts"] == parts
 

@@ -38,6 +38,11 @@ def test_a_result_is_read_as_it_was_written(tmp_path: Path, result: JobResult) -
     assert os.listdir(tmp_path) == [RESULT_FILE]
 
 
+def test_a_result_of_version_0_1_is_read(tmp_path: Path) -> None:
+    (tmp_path / RESULT_FILE).write_text(json.dumps({**FINE, "state": "complete"}))
+    assert read_result(tmp_path) == JobResult(JobState.COMPLETED, 0.5, facts={"val/acc": 0.5})
+
+
 def test_a_later_result_replaces_an_earlier_one(tmp_path: Path) -> None:
     assert read_result(tmp_path) is None
     write_result(JobResult(JobState.INTERRUPTED), tmp_path)

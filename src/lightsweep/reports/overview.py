@@ -23,7 +23,7 @@ from lightsweep.reports.table import Parts, Table
 from lightsweep.reports.table_text import describe_problems
 from lightsweep.sweeper import statistics, verdict
 from lightsweep.sweeper.confirmation import read_confirmation
-from lightsweep.sweeper.trials import number_of
+from lightsweep.sweeper.trials import number_of, summarise_trials
 
 _CONFIRMED = ("val/acc", "test/acc", "val/loss", "test/loss")
 _MOST_VALUES = 12  # of one fact, such as the seeds of all runs
@@ -75,7 +75,7 @@ def _judge(study: Study | None, table: Table | None, paths: Sequence[Path]) -> l
     """What the sweep has found, a line a sentence; nothing where it has found nothing yet."""
     if study is None or table is None:
         return []
-    found = statistics.summarise_trials(
+    found = summarise_trials(
         study.trials,
         metric=table.monitor,
         maximises=study.maximises,

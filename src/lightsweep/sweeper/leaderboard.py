@@ -23,9 +23,9 @@ from lightsweep.core.text import (
 from lightsweep.sweeper import best_config, confirmation
 from lightsweep.sweeper.plan import Plan
 from lightsweep.sweeper.space import Space, key_of
-from lightsweep.sweeper.statistics import Confirmed, Search, summarise_trials
+from lightsweep.sweeper.statistics import Confirmed, Search
 from lightsweep.sweeper.trial_queue import TrialQueue
-from lightsweep.sweeper.trials import baseline_of, facts_of, folder_of, value_of, without_repeats
+from lightsweep.sweeper.trials import baseline_of, facts_of, folder_of, summarise_trials, value_of, without_repeats
 from lightsweep.sweeper.verdict import Verdict, judge
 
 

@@ -6,10 +6,6 @@ from dataclasses import dataclass, field
 from math import sqrt
 from statistics import fmean, stdev, variance
 
-from optuna.trial import FrozenTrial, TrialState
-
-from lightsweep.sweeper.trials import baseline_of
-
 _LEVEL = 0.05
 _POWER = 0.8
 _MOST = 1000
@@ -185,23 +181,6 @@ class Confirmed:
         return next((name for name in wanted if all(self.values(each, name) for each in ("best", "baseline"))), None)
 
 
-def summarise_trials(
-    trials: Sequence[FrozenTrial], *, metric: str, maximises: bool, seeds: int, changed_at: int
-) -> Search | None:
-    """What the trials say; None where none was completed."""
-    done = [Entry(each.number, each.value) for each in trials if _is_complete(each) and each.value is not None]
-    if not done:
-        return None
-    sign = -1 if maximises else 1
-    best = min(done, key=lambda entry: (sign * entry.value, entry.number))
-    marked = baseline_of(trials)
-    if marked is None:
-        return Search(metric, maximises, best, tuple(done), seeds=seeds, changed_at=changed_at)
-    baseline = {entry.number: entry for entry in done}.get(marked.number)
-    is_baseline = baseline == best and not marked.user_attrs.get("note")  # a note: it is only near the config
-    return Search(metric, maximises, best, tuple(done), baseline, _state(marked), is_baseline, seeds, changed_at)
-
-
 def noise_of_trials(samples: Sequence[Sequence[float]], *, seeds: int) -> float | None:
     """By how much two trials of equal configurations differ at most, in 19 of 20 pairs; None where nothing tells.
 
@@ -216,14 +195,6 @@ def noise_of_trials(samples: Sequence[Sequence[float]], *, seeds: int) -> float 
     from scipy import stats
 
     return float(stats.t.ppf(0.975, freedom)) * sqrt(2 * squares / freedom / seeds)
-
-
-def _is_complete(trial: FrozenTrial) -> bool:
-    return trial.state == TrialState.COMPLETE
-
-
-def _state(trial: FrozenTrial) -> str:
-    return {TrialState.FAIL: "failed"}.get(trial.state, trial.state.name.lower())
 
 
 def spread(values: Sequence[float]) -> float | None:

@@ -12,6 +12,7 @@ from lightsweep.core.errors import ConfigError
 from lightsweep.core.text import printable
 from lightsweep.sweeper.optuna_private import system_attributes
 from lightsweep.sweeper.space import key_of
+from lightsweep.sweeper.statistics import Entry, Search
 
 REPEAT_OF = "repeat_of"
 _NUMBER = (int, float)
@@ -125,3 +126,30 @@ def baseline_of(trials: Iterable[FrozenTrial]) -> FrozenTrial | None:
     """The trial of the config as it stands: the completed one, where it was asked for several times."""
     marked = [trial for trial in trials if trial.user_attrs.get("baseline") is True]
     return next((trial for trial in marked if trial.state == TrialState.COMPLETE), marked[-1] if marked else None)
+
+
+def summarise_trials(
+    trials: Sequence[FrozenTrial], *, metric: str, maximises: bool, seeds: int, changed_at: int
+) -> Search | None:
+    """What the trials say; None where none was completed."""
+    done = [
+        Entry(each.number, each.value)
+        for each in trials
+        if each.state == TrialState.COMPLETE and each.value is not None
+    ]
+    if not done:
+        return None
+    sign = -1 if maximises else 1
+    best = min(done, key=lambda entry: (sign * entry.value, entry.number))
+    marked = baseline_of(trials)
+    if marked is None:
+        return Search(metric, maximises, best, tuple(done), seeds=seeds, changed_at=changed_at)
+    baseline = {entry.number: entry for entry in done}.get(marked.number)
+    is_baseline = baseline == best and not marked.user_attrs.get("note")  # a note: it is only near the config
+    return Search(
+        metric, maximises, best, tuple(done), baseline, _state_in_words(marked), is_baseline, seeds, changed_at
+    )
+
+
+def _state_in_words(trial: FrozenTrial) -> str:
+    return {TrialState.FAIL: "failed"}.get(trial.state, trial.state.name.lower())

@@ -215,7 +215,8 @@ def read_result(folder: Path) -> JobResult | None:
     """The result that a job has left; None where there is none yet, or the file is none that a job writes."""
     try:
         content = read_json(folder / RESULT_FILE)
-        result = JobResult(**{**content, "state": JobState(content["state"])})
+        state = JobState({"complete": "completed"}.get(content["state"], content["state"]))  # as 0.1.0 wrote it
+        result = JobResult(**{**content, "state": state})
     except (OSError, ValueError, TypeError, KeyError):
         return None
     return result if _is_plausible(result) else None
