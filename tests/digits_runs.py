@@ -81,8 +81,10 @@ def composed(folder: Path, *overrides: str) -> DictConfig:
 def trained(folder: Path, *overrides: str, kind: str = "run", shown: bool = False) -> Run:
     """Train in this process; without the callbacks that show a run, which cost seconds, unless they are `shown`."""
     folder.mkdir(parents=True, exist_ok=True)
-    typed.declare(typed.read(overrides))
     cfg = composed(folder, "data.limit=300", *overrides)
+    typed.declare(
+        typed.read(overrides)
+    )  # after composing: Hydra's checked loader, if a test installed it, declares too
     OmegaConf.set_struct(cfg.callbacks, False)
     for name in () if shown else ("figures", "histograms", "graph"):
         cfg.callbacks.pop(name, None)
