@@ -84,7 +84,7 @@ def trained(folder: Path, *overrides: str, kind: str = "run", shown: bool = Fals
     cfg = composed(folder, "data.limit=300", *overrides)
     typed.declare(
         typed.read(overrides)
-    )  # after composing: Hydra's checked loader, if a test installed it, declares too
+    )  # after composing, which may declare too
     OmegaConf.set_struct(cfg.callbacks, False)
     for name in () if shown else ("figures", "histograms", "graph"):
         cfg.callbacks.pop(name, None)
