@@ -244,7 +244,7 @@ def used(tmp_path: Path):
     def marked(seconds_ago: float, where: str = "trial", storage: str = "", **mark: object) -> tuple:
         connect.cache_clear()
         address = Address(storage or str(tmp_path / JOURNAL), "quick")
-        study = optuna.create_study(study_name="quick", storage=connect(address.place))
+        study = optuna.create_study(study_name="quick", storage=connect(address.location))
         sign = {"owner": "abc", "host": "elsewhere", "seen": time.time() - seconds_ago, **mark}
         if where == "trial":
             study.ask().set_user_attr("lightsweep", sign)

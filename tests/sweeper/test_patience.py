@@ -153,7 +153,7 @@ def test_a_trial_is_told_once_although_the_answer_was_lost(forgetful) -> None:
 
 def test_a_trial_whose_making_was_not_answered_is_found_as_cut_off(tmp_path: Path, monkeypatch) -> None:
     address = Address(str(tmp_path / JOURNAL), "study")
-    study = optuna.create_study(study_name="study", storage=connect(address.place))
+    study = optuna.create_study(study_name="study", storage=connect(address.location))
     journal = study._storage._storage
     create, answers = journal.create_new_trial, iter([False, True, True, True])
 
@@ -164,12 +164,12 @@ def test_a_trial_whose_making_was_not_answered_is_found_as_cut_off(tmp_path: Pat
         return made
 
     monkeypatch.setattr(journal, "create_new_trial", forgets)
-    ledger = TrialQueue(study, address, n_trials=2, retries=3)
+    queue = TrialQueue(study, address, n_trials=2, retries=3)
     for _ in range(2):
-        assert ledger.tell(ledger.claim(), JobResult(JobState.COMPLETED, 1.0))
-    assert ledger.claim() is None
-    assert [is_interrupted(trial) for trial in ledger.trials()] == [True, False, False]
-    ledger.close()
+        assert queue.tell(queue.claim(), JobResult(JobState.COMPLETED, 1.0))
+    assert queue.claim() is None
+    assert [is_interrupted(trial) for trial in queue.trials()] == [True, False, False]
+    queue.close()
 
 
 def test_a_full_disk_under_a_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

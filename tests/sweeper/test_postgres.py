@@ -97,7 +97,7 @@ def test_machines_that_begin_together_on_a_fresh_database(sweeps, fresh, tmp_pat
 def test_one_of_many_begins_the_study_and_one_confirms_it(fresh, attempt: int):
     url = fresh(f"race{attempt}")
     together = Barrier(4)
-    ledgers, confirms, errors = [], [], []
+    queues, confirms, errors = [], [], []
 
     def machine() -> None:
         try:
@@ -108,10 +108,10 @@ def test_one_of_many_begins_the_study_and_one_confirms_it(fresh, attempt: int):
                 if not study.user_attrs.get("begun"):
                     study.enqueue_trial({"x": 1})
                     study.set_user_attr("begun", True)
-            ledger = TrialQueue(study, Address(url, "study"), n_trials=1, retries=0)
-            ledgers.append(ledger)
+            queue = TrialQueue(study, Address(url, "study"), n_trials=1, retries=0)
+            queues.append(queue)
             together.wait()
-            confirms.append(ledger.may_confirm())
+            confirms.append(queue.may_confirm())
         except Exception as error:
             together.abort()
             errors.append(error)
@@ -123,9 +123,9 @@ def test_one_of_many_begins_the_study_and_one_confirms_it(fresh, attempt: int):
         thread.join(timeout=60)
     assert not errors
     assert sorted(confirms) == [False, False, False, True]
-    assert len(ledgers[0].trials()) == 1
-    for ledger in ledgers:
-        ledger.close()
+    assert len(queues[0].trials()) == 1
+    for queue in queues:
+        queue.close()
 
 
 def _until(path: Path) -> None:

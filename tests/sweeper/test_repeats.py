@@ -30,26 +30,26 @@ class Stubborn(optuna.samplers.RandomSampler):
 
 @pytest.fixture
 def open_ledger(tmp_path: Path) -> Callable[..., TrialQueue]:
-    def ledger(
+    def queue(
         sampler: optuna.samplers.BaseSampler | None = None, *, n_trials: int = 50, points=None, since=0
     ) -> TrialQueue:
         connect.cache_clear()
         address = Address(str(tmp_path / JOURNAL), "study")
         study = optuna.create_study(
-            study_name="study", storage=connect(address.place), load_if_exists=True, sampler=sampler or Stubborn()
+            study_name="study", storage=connect(address.location), load_if_exists=True, sampler=sampler or Stubborn()
         )
         opened = TrialQueue(study, address, n_trials=n_trials, retries=3)
         opened.repeats = Repeats(points, since)
         return opened
 
-    return ledger
+    return queue
 
 
-def draw(ledger: TrialQueue, *, most: int = 3) -> Trial | None:
+def draw(queue: TrialQueue, *, most: int = 3) -> Trial | None:
     """The next trial that is no repeat, of a space of `most` points."""
-    while (trial := ledger.claim()) is not None:
+    while (trial := queue.claim()) is not None:
         trial.suggest_categorical("x", list(range(most)))
-        if not ledger.close_repeat(trial):
+        if not queue.close_repeat(trial):
             return trial
     return None
 
@@ -59,26 +59,25 @@ def listed(most: int = 3) -> list[dict]:
 
 
 def test_each_point_of_a_space_is_tried_once_and_then_it_is_said(open_ledger) -> None:
-    ledger = open_ledger(points=listed())
+    queue = open_ledger(points=listed())
     tried = []
-    while (trial := draw(ledger)) is not None:
+    while (trial := draw(queue)) is not None:
         tried.append(trial.params["x"])
-        ledger.tell(trial, JobResult(JobState.COMPLETED, float(trial.params["x"])))
+        queue.tell(trial, JobResult(JobState.COMPLETED, float(trial.params["x"])))
     assert sorted(tried) == [0, 1, 2]
-    assert count_ended(ledger.trials()) == 3
-    assert ledger.is_done()
-    assert ledger.repeats.why_over(ledger.trials()) == "all 3 points of the space were tried"
+    assert count_ended(queue.trials()) == 3
+    assert queue.is_done()
+    assert queue.repeats.why_over(queue.trials()) == "all 3 points of the space were tried"
 
 
 def test_a_sampler_that_repeats_itself_in_a_space_that_cannot_be_listed_ends_the_sweep(open_ledger) -> None:
-    ledger = open_ledger(points=None)
-    ledger.tell(draw(ledger), JobResult(JobState.COMPLETED, 1.0))
-    assert draw(ledger) is None
-    assert len(ledger.trials()) == 1 + MOST_REPEATS
-    assert ledger.is_done()
+    queue = open_ledger(points=None)
+    queue.tell(draw(queue), JobResult(JobState.COMPLETED, 1.0))
+    assert draw(queue) is None
+    assert len(queue.trials()) == 1 + MOST_REPEATS
+    assert queue.is_done()
     assert (
-        ledger.repeats.why_over(ledger.trials())
-        == f"{MOST_REPEATS} suggestions in a row were points that had been tried"
+        queue.repeats.why_over(queue.trials()) == f"{MOST_REPEATS} suggestions in a row were points that had been tried"
     )
 
 
@@ -91,61 +90,61 @@ def test_a_sampler_that_repeats_itself_in_a_space_that_cannot_be_listed_ends_the
     ],
 )
 def test_the_sampler_is_told_what_is_known(open_ledger, outcome: JobResult, state: TrialState, value) -> None:
-    ledger = open_ledger()
-    first = draw(ledger)
+    queue = open_ledger()
+    first = draw(queue)
     first.report(0.125, 3)
-    ledger.tell(first, outcome)
-    again = ledger.claim()
+    queue.tell(first, outcome)
+    again = queue.claim()
     again.suggest_categorical("x", [0, 1, 2])
-    assert ledger.close_repeat(again)
-    repeat = ledger.trials()[1]
+    assert queue.close_repeat(again)
+    repeat = queue.trials()[1]
     assert (repeat.state, repeat.value, repeat.user_attrs["repeat_of"]) == (state, value, 0)
-    assert [trial.number for trial in without_repeats(ledger.trials())] == [0]
-    assert count_ended(ledger.trials()) == 1
+    assert [trial.number for trial in without_repeats(queue.trials())] == [0]
+    assert count_ended(queue.trials()) == 1
     assert [
-        trial.number for trial in follow(Address(str(ledger._claims.path).removesuffix(".claims"), "study")).trials
+        trial.number for trial in follow(Address(str(queue._claims.path).removesuffix(".claims"), "study")).trials
     ] == [0]  # as a pruner sees it
 
 
 def test_what_runs_is_waited_for_and_what_was_cut_off_is_no_repeat(open_ledger) -> None:
-    ledger = open_ledger(points=listed(1))
-    running = draw(ledger, most=1)
-    assert draw(ledger, most=1) is None
-    assert not ledger.is_done()  # it may be cut off
-    ledger.tell(running, JobResult(JobState.INTERRUPTED))
-    again = draw(ledger, most=1)
+    queue = open_ledger(points=listed(1))
+    running = draw(queue, most=1)
+    assert draw(queue, most=1) is None
+    assert not queue.is_done()  # it may be cut off
+    queue.tell(running, JobResult(JobState.INTERRUPTED))
+    again = draw(queue, most=1)
     assert again is not None
-    assert ledger.trials()[again.number].user_attrs["retry_of"] == running.number
-    ledger.tell(again, JobResult(JobState.COMPLETED, 1.0))
-    assert ledger.is_done()
+    assert queue.trials()[again.number].user_attrs["retry_of"] == running.number
+    queue.tell(again, JobResult(JobState.COMPLETED, 1.0))
+    assert queue.is_done()
 
 
 def test_of_two_that_run_at_once_the_first_goes_on(open_ledger) -> None:
-    ledger = open_ledger()
-    one, other = ledger.claim(), ledger.claim()
+    queue = open_ledger()
+    one, other = queue.claim(), queue.claim()
     for trial in (other, one):
         trial.suggest_categorical("x", [0, 1])
-    assert not ledger.close_repeat(one)
-    assert ledger.close_repeat(other)
-    assert ledger.trials()[other.number].state == TrialState.FAIL  # nothing is known yet
+    assert not queue.close_repeat(one)
+    assert queue.close_repeat(other)
+    assert queue.trials()[other.number].state == TrialState.FAIL  # nothing is known yet
 
 
 def test_a_trial_that_ends_lets_the_sampler_try_again(open_ledger) -> None:
-    ledger = open_ledger(points=None)
-    first = draw(ledger)
-    assert draw(ledger) is None
-    assert ledger.repeats.why_over(ledger.trials())
-    ledger.tell(first, JobResult(JobState.COMPLETED, 1.0))
-    assert ledger.repeats.why_over(ledger.trials()) is None
+    queue = open_ledger(points=None)
+    first = draw(queue)
+    assert draw(queue) is None
+    assert queue.repeats.why_over(queue.trials())
+    queue.tell(first, JobResult(JobState.COMPLETED, 1.0))
+    assert queue.repeats.why_over(queue.trials()) is None
 
 
 def test_values_of_other_settings_or_data_are_not_known(open_ledger) -> None:
-    ledger = open_ledger()
-    ledger.tell(draw(ledger), JobResult(JobState.COMPLETED, 1.0))
-    ledger.mark_changed(1)
-    trial = ledger.claim()
+    queue = open_ledger()
+    queue.tell(draw(queue), JobResult(JobState.COMPLETED, 1.0))
+    queue.mark_changed(1)
+    trial = queue.claim()
     trial.suggest_categorical("x", [0, 1, 2])
-    assert not ledger.close_repeat(trial)
+    assert not queue.close_repeat(trial)
 
 
 def at(number: int, **params) -> FrozenTrial:

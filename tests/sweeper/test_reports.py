@@ -158,7 +158,7 @@ def address(tmp_path: Path) -> Address:
     connect.cache_clear()
     follow.cache_clear()
     address = Address(str(tmp_path / JOURNAL), "study")
-    optuna.create_study(study_name="study", storage=connect(address.place))
+    optuna.create_study(study_name="study", storage=connect(address.location))
     return address
 
 

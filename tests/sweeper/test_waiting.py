@@ -28,13 +28,13 @@ def open_ledger(tmp_path: Path):
     address = Address(str(tmp_path / JOURNAL), "study")
     opened = []
 
-    def ledger(n_trials: int) -> TrialQueue:
+    def queue(n_trials: int) -> TrialQueue:
         connect.cache_clear()
-        study = optuna.create_study(study_name="study", storage=connect(address.place), load_if_exists=True)
+        study = optuna.create_study(study_name="study", storage=connect(address.location), load_if_exists=True)
         opened.append(TrialQueue(study, address, n_trials=n_trials, retries=3))
         return opened[-1]
 
-    yield ledger
+    yield queue
     for each in opened:
         each.close()
 
@@ -105,6 +105,6 @@ def test_a_sweep_that_waits_for_anothers_trial_says_so_once(open_ledger, capsys)
     )
 
 
-def controlled(ledger: TrialQueue) -> Controller:
+def controlled(queue: TrialQueue) -> Controller:
     quiet = {"changed": lambda number: None, "look": lambda running: None, "say": lambda line: None}
-    return Controller(ledger, [], begin=lambda trial: None, limits=Limits(None, 3), **quiet)
+    return Controller(queue, [], begin=lambda trial: None, limits=Limits(None, 3), **quiet)

@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 from lightsweep.config import permissions
 from lightsweep.core.metrics import mode_of
 from lightsweep.core.paths import OUTPUTS, ROOT
-from lightsweep.core.secrets import storage_reference as storage_place
+from lightsweep.core.secrets import storage_reference
 from lightsweep.runs import saved_config
 from lightsweep.runs.run_folder import split_name
 
@@ -26,7 +26,7 @@ def register() -> None:
     for the address in LIGHTSWEEP_STORAGE, if there is one. OmegaConf's own resolvers are restricted.
     """
     permissions.restrict_interpolations()
-    OmegaConf.register_resolver("lightsweep.storage", storage_place, replace=True)
+    OmegaConf.register_resolver("lightsweep.storage", storage_reference, replace=True)
     OmegaConf.register_resolver("lightsweep.root", _in_root, replace=True)
     OmegaConf.register_resolver("lightsweep.run_id", lambda: secrets.token_hex(2), use_cache=True, replace=True)
     OmegaConf.register_resolver(

@@ -182,11 +182,11 @@ def fingerprint_arrays(
     parts: of each part, the images ``uint8 [N, C, H, W]`` and labels ``int64 [N]`` among which its are, and where.
     """
     digests, counts = {}, {}
-    for part, (images, labels, places) in parts.items():
-        chosen = places[np.linspace(0, len(places) - 1, min(len(places), _SAMPLED)).astype(int)]
-        numbers = (np.ascontiguousarray(each, dtype="<i8").tobytes() for each in (labels[places], places))
+    for part, (images, labels, indices) in parts.items():
+        chosen = indices[np.linspace(0, len(indices) - 1, min(len(indices), _SAMPLED)).astype(int)]
+        numbers = (np.ascontiguousarray(each, dtype="<i8").tobytes() for each in (labels[indices], indices))
         digests[part] = _digest([str(images.shape).encode(), *numbers, images[chosen].tobytes()])
-        counts[part] = _counts(labels[places], class_names)
+        counts[part] = _counts(labels[indices], class_names)
     return Fingerprint(source, counts, digests, None)
 
 
@@ -205,14 +205,14 @@ def fingerprint_files(
     digests, counts = {}, {}
     files: dict[str, tuple[int, str]] = {}
     few = sum(map(len, parts.values())) <= _LISTED
-    for part, places in parts.items():
-        chosen = places.tolist()
+    for part, indices in parts.items():
+        chosen = indices.tolist()
         digests[part] = _digest(
-            f"{names[place]}\0{sizes[place]}\0".encode("utf-8", "surrogatepass") for place in chosen
+            f"{names[index]}\0{sizes[index]}\0".encode("utf-8", "surrogatepass") for index in chosen
         )
-        counts[part] = _counts(labels[places], class_names)
+        counts[part] = _counts(labels[indices], class_names)
         if few:
-            files |= {names[place]: (sizes[place], part) for place in chosen}
+            files |= {names[index]: (sizes[index], part) for index in chosen}
     return Fingerprint(source, counts, digests, files if few else None)
 
 

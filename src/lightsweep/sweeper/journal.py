@@ -84,28 +84,28 @@ _JOURNAL_HEAD = b'{"op_code":'  # of each line of Optuna's journals
 _SQLITE_HEAD = b"SQLite format 3\0"
 
 
-def check_study_file(key: str, place: str, *, workers: bool) -> None:
+def check_study_file(key: str, location: str, *, workers: bool) -> None:
     """Look at the file that an address means; databases behind a server are left to their drivers.
 
     Args:
         key: where the address came from.
-        place: the path of a journal, or an Optuna URL.
+        location: the path of a journal, or an Optuna URL.
         workers: other processes are to open it too.
 
     Raises:
         ConfigError: it is something else than a study's file.
     """
-    sqlite = _SQLITE.fullmatch(place)
-    if sqlite is None and "://" in place:
+    sqlite = _SQLITE.fullmatch(location)
+    if sqlite is None and "://" in location:
         return
-    path = place if sqlite is None else sqlite["path"]
+    path = location if sqlite is None else sqlite["path"]
     if path in (None, "", ":memory:"):
         rule = "be a database that worker processes can reach (hydra.sweeper.n_jobs=0 needs none)"
-        checks.require(not workers, key, rule, place)
+        checks.require(not workers, key, rule, location)
         return
     head = _JOURNAL_HEAD if sqlite is None else _SQLITE_HEAD
     rule = "be the file of a study, or a new one"
-    checks.require(_is_new(Path(path)) or _begins(Path(path), head), key, rule, place)
+    checks.require(_is_new(Path(path)) or _begins(Path(path), head), key, rule, location)
 
 
 def _is_new(path: Path) -> bool:

@@ -89,13 +89,13 @@ def open_study(plan: Plan) -> tuple[Plan, optuna.Study, int]:
 def _alone(study: optuna.Study) -> Iterator[None]:
     """One sweeper at a time, of all machines: what a study is begun with is written once."""
     owner = Owner()
-    office = Lease(study, "opening", owner)
+    lease = Lease(study, "opening", owner)
     try:
-        office.wait()
-        with renewing(office.renew):
+        lease.wait()
+        with renewing(lease.renew):
             yield
     finally:
-        office.leave()
+        lease.leave()
         owner.resign(trials_left=False)
 
 

@@ -156,22 +156,22 @@ class Address:
     """A study's storage and name; every process opens it for itself.
 
     Args:
-        place: path of a journal file, an Optuna URL such as ``sqlite:///study.db``, or ``$LIGHTSWEEP_STORAGE``, which
-            stands for the URL in the environment: an address is written into files, a password must not be.
+        location: path of a journal file, an Optuna URL such as ``sqlite:///study.db``, or ``$LIGHTSWEEP_STORAGE``,
+            which stands for the URL in the environment: an address is written into files, a password must not be.
         study: the study's name.
     """
 
-    place: str
+    location: str
     study: str
 
     @property
     def url(self) -> str:
         """The path or the URL itself."""
-        return secrets.resolve_storage(self.place)
+        return secrets.resolve_storage(self.location)
 
 
 @lru_cache(maxsize=4)
-def connect(place: str) -> RetryingStorage:
+def connect(location: str) -> RetryingStorage:
     """Open a storage, once a process. Once it is open it may be out of reach for a while, but not before.
 
     Raises:
@@ -179,16 +179,16 @@ def connect(place: str) -> RetryingStorage:
         OSError: the journal's folder or file cannot be written.
     """
     try:
-        storage = get_storage(_database(place)) if "://" in place else _journal(Path(place))
-        retry = Retry(_name_of(place))
+        storage = get_storage(_database(location)) if "://" in location else _journal(Path(location))
+        retry = Retry(_name_of(location))
         return RetryingStorage(storage, retry)  # type: ignore[abstract]
     except ConfigError:
         raise
     except Exception as error:  # each database driver has its own
-        if isinstance(error, OSError) and "://" not in place:
+        if isinstance(error, OSError) and "://" not in location:
             raise
         reason = " ".join(str(error).split())[:300]
-        raise ConfigError(secrets.redact(f"hydra.sweeper.storage: {place} cannot be used ({reason})")) from error
+        raise ConfigError(secrets.redact(f"hydra.sweeper.storage: {location} cannot be used ({reason})")) from error
 
 
 @lru_cache(maxsize=4)
@@ -218,11 +218,11 @@ def is_missing(address: Address) -> bool:
 
 
 def turns_at(address: Address) -> Path:
-    """The lock file by which the sweepers of one machine take turns at a study's books.
+    """The lock file with which the sweepers of one machine take turns in claiming trials.
 
-    It lies beside the study's file: jobs of one machine may each have a temporary folder of their own, and would hand
-    out more than the total. A database server has no place that all who use it know; there they take turns as far as
-    they share the temporary folder, and are as several machines otherwise.
+    It lies next to the study's file, since jobs of one machine may have temporary folders of their own, and would start
+    more trials than the total. A database server has no such folder: there sweepers that share a temporary folder take
+    turns, and others are treated as on several machines.
     """
     if is_server(address):
         return shared_path(f"{address.url} {address.study}")
@@ -273,6 +273,6 @@ def _database(url: str) -> RDBStorage:
         time.sleep(random.uniform(0.1, 0.5))
 
 
-def _name_of(place: str) -> str:
+def _name_of(location: str) -> str:
     """Of a storage, in what is said."""
-    return secrets.redact(f"hydra.sweeper.storage: {place}")
+    return secrets.redact(f"hydra.sweeper.storage: {location}")

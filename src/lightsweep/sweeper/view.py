@@ -250,7 +250,7 @@ def format_summary(trials: Sequence[FrozenTrial], before: int, seconds: float) -
 
 def storage_option(address: Address) -> str | None:
     """The study's storage as it is given to a command; None where it is found from the sweep's folder."""
-    return address.place if is_server(address) and "://" in address.place else None
+    return address.location if is_server(address) and "://" in address.location else None
 
 
 def say_how_to_go_on(trials: Sequence[FrozenTrial], n_trials: int, program: str, typed: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""An office of a study: one sweeper holds it, of those that begin together too, and it is never lost with one."""
+"""A lease of a study: one sweeper holds it, of those that begin together too, and it is never lost with one."""
 
 import time
 from pathlib import Path
@@ -76,26 +76,26 @@ def test_who_comes_between_anothers_look_and_its_word_does_not_hold_it_too(candi
     assert taken == [False]
 
 
-def _other_writes_first(*offices: Lease) -> list[str]:
+def _other_writes_first(*leases: Lease) -> list[str]:
     """Make each read only when all have written; returns who has written."""
     wrote: list[str] = []
 
-    def slowed(office: Lease) -> None:
-        write, others = office._write, office._others
+    def slowed(lease: Lease) -> None:
+        write, others = lease._write, lease._others
 
         def write_and_say(mark) -> None:
             write(mark)
-            wrote.append(office._owner.name)
+            wrote.append(lease._owner.name)
 
         def read_late():
-            while len(set(wrote)) < len(offices):
+            while len(set(wrote)) < len(leases):
                 time.sleep(0.01)
             return others()
 
-        office._write, office._others = write_and_say, read_late
+        lease._write, lease._others = write_and_say, read_late
 
-    for office in offices:
-        slowed(office)
+    for lease in leases:
+        slowed(lease)
     return wrote
 
 

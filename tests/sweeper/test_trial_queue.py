@@ -21,30 +21,30 @@ from lightsweep.sweeper.trials import count_ended, is_interrupted
 
 @pytest.fixture
 def open_ledger(tmp_path: Path):
-    """Several ledgers on one journal, as several sweepers would have."""
+    """Several queues on one journal, as several sweepers would have."""
     address = Address(str(tmp_path / JOURNAL), "study")
     opened = []
 
-    def ledger(n_trials: int = 3, retries: int = 3) -> TrialQueue:
+    def queue(n_trials: int = 3, retries: int = 3) -> TrialQueue:
         connect.cache_clear()
-        study = optuna.create_study(study_name="study", storage=connect(address.place), load_if_exists=True)
+        study = optuna.create_study(study_name="study", storage=connect(address.location), load_if_exists=True)
         opened.append(TrialQueue(study, address, n_trials=n_trials, retries=retries))
         return opened[-1]
 
-    yield ledger
+    yield queue
     for each in opened:
         each.close()
 
 
 def test_hands_out_no_more_than_the_total(open_ledger) -> None:
-    ledger = open_ledger(n_trials=2)
-    first, second = ledger.claim(), ledger.claim()
-    assert ledger.claim() is None
-    ledger.tell(first, JobResult(JobState.COMPLETED, 1.0))
-    ledger.tell(second, JobResult(JobState.FAILED, error="no luck"))
-    assert ledger.claim() is None
-    assert ledger.is_done()
-    assert ledger.trials()[1].user_attrs["error"] == "no luck"
+    queue = open_ledger(n_trials=2)
+    first, second = queue.claim(), queue.claim()
+    assert queue.claim() is None
+    queue.tell(first, JobResult(JobState.COMPLETED, 1.0))
+    queue.tell(second, JobResult(JobState.FAILED, error="no luck"))
+    assert queue.claim() is None
+    assert queue.is_done()
+    assert queue.trials()[1].user_attrs["error"] == "no luck"
 
 
 def test_two_sweepers_share_the_total(open_ledger) -> None:
@@ -55,29 +55,29 @@ def test_two_sweepers_share_the_total(open_ledger) -> None:
 
 
 def test_an_interrupted_trial_does_not_count_and_is_asked_for_again(open_ledger) -> None:
-    ledger = open_ledger(n_trials=1)
-    trial = ledger.claim()
+    queue = open_ledger(n_trials=1)
+    trial = queue.claim()
     trial.suggest_float("x", 0, 1)
-    ledger.tell(trial, JobResult(JobState.INTERRUPTED))
-    again = ledger.claim()
+    queue.tell(trial, JobResult(JobState.INTERRUPTED))
+    again = queue.claim()
     assert again.number == 1
     assert again.suggest_float("x", 0, 1) == trial.params["x"]
-    assert count_ended(ledger.trials()) == 0
-    ledger.tell(again, JobResult(JobState.COMPLETED, 0.5))
-    assert ledger.is_done()
-    assert is_interrupted(ledger.trials()[0])
-    assert ledger.trials()[1].user_attrs["retry_of"] == 0
+    assert count_ended(queue.trials()) == 0
+    queue.tell(again, JobResult(JobState.COMPLETED, 0.5))
+    assert queue.is_done()
+    assert is_interrupted(queue.trials()[0])
+    assert queue.trials()[1].user_attrs["retry_of"] == 0
 
 
 def test_a_retry_that_was_cut_off_before_it_had_its_parameters_keeps_them(open_ledger) -> None:
-    ledger = open_ledger(n_trials=1)
-    first = ledger.claim()
+    queue = open_ledger(n_trials=1)
+    first = queue.claim()
     wanted = {name: first.suggest_float(name, 0, 1) for name in ("x", "y")}
-    ledger.tell(first, JobResult(JobState.INTERRUPTED))
-    second = ledger.claim()
+    queue.tell(first, JobResult(JobState.INTERRUPTED))
+    second = queue.claim()
     second.suggest_float("x", 0, 1)
-    ledger.tell(second, JobResult(JobState.INTERRUPTED))
-    third = ledger.claim()
+    queue.tell(second, JobResult(JobState.INTERRUPTED))
+    third = queue.claim()
     assert {name: third.suggest_float(name, 0, 1) for name in ("x", "y")} == wanted
 
 
@@ -155,12 +155,12 @@ def test_a_result_that_comes_too_late_is_refused(open_ledger) -> None:
 
 
 def test_spent_retries_are_a_failure_that_counts(open_ledger) -> None:
-    ledger = open_ledger(n_trials=1, retries=2)
+    queue = open_ledger(n_trials=1, retries=2)
     for _ in range(3):
-        ledger.tell(ledger.claim(), JobResult(JobState.INTERRUPTED))
-    assert ledger.claim() is None
-    assert [is_interrupted(trial) for trial in ledger.trials()] == [True, True, False]
-    assert ledger.trials()[2].user_attrs["error"] == "interrupted 3 times"
+        queue.tell(queue.claim(), JobResult(JobState.INTERRUPTED))
+    assert queue.claim() is None
+    assert [is_interrupted(trial) for trial in queue.trials()] == [True, True, False]
+    assert queue.trials()[2].user_attrs["error"] == "interrupted 3 times"
 
 
 def test_a_lease_of_another_machine_is_lost_after_a_minute(set_clock) -> None:
@@ -172,31 +172,31 @@ def test_a_lease_of_another_machine_is_lost_after_a_minute(set_clock) -> None:
 
 
 def test_a_torn_line_is_cut_off_before_the_next_is_written(open_ledger, tmp_path: Path) -> None:
-    ledger = open_ledger()
-    ledger.claim()
+    queue = open_ledger()
+    queue.claim()
     with (tmp_path / JOURNAL).open("ab") as file:
         file.write(b'{"op_code":4,"worker')
-    trial = ledger.claim()  # the same process appends: the torn line must not swallow what it writes
+    trial = queue.claim()  # the same process appends: the torn line must not swallow what it writes
     assert trial.number == 1
     assert len(open_ledger().trials()) == 2
 
 
 @pytest.fixture
 def on_a_server(open_ledger, monkeypatch: pytest.MonkeyPatch):
-    """The same ledgers, as if their journal were a database that other machines reach."""
+    """The same queues, as if their journal were a database that other machines reach."""
     monkeypatch.setattr("lightsweep.sweeper.trial_queue.is_server", lambda address: True)
     return open_ledger
 
 
 def test_a_trial_that_another_machine_claims_just_now_is_no_dead_one(on_a_server, monkeypatch) -> None:
-    ledger = on_a_server(n_trials=2)
-    ledger.study.ask()  # as the other's claim does, before its mark
-    assert ledger.claim().number == 1
-    assert ledger.trials()[0].state == TrialState.RUNNING
+    queue = on_a_server(n_trials=2)
+    queue.study.ask()  # as the other's claim does, before its mark
+    assert queue.claim().number == 1
+    assert queue.trials()[0].state == TrialState.RUNNING
     later = time.monotonic() + LOST_AFTER
     monkeypatch.setattr(time, "monotonic", lambda: later)
-    assert ledger.claim().number == 2
-    assert is_interrupted(ledger.trials()[0])
+    assert queue.claim().number == 2
+    assert is_interrupted(queue.trials()[0])
 
 
 def test_the_dead_are_left_to_the_sweeper_that_is_at_it(open_ledger, tmp_path: Path) -> None:
@@ -220,26 +220,26 @@ def left(open_ledger):
     gone.owner.resign(trials_left=True)
 
     def sweeper() -> TrialQueue:
-        ledger = open_ledger(n_trials=3)
-        ledger.has_job = lambda number: number == 1
-        return ledger
+        queue = open_ledger(n_trials=3)
+        queue.has_job = lambda number: number == 1
+        return queue
 
     return sweeper
 
 
 def test_a_trial_whose_job_goes_on_is_taken_over_first_and_as_it_is(left) -> None:
-    ledger = left()
-    adopted, retry, new = ledger.claim(), ledger.claim(), ledger.claim()
+    queue = left()
+    adopted, retry, new = queue.claim(), queue.claim(), queue.claim()
     assert [trial.number for trial in (adopted, retry, new)] == [1, 2, 3]
-    before, running = ledger.trials()[:2]
+    before, running = queue.trials()[:2]
     assert adopted.suggest_float("x", 0, 1) == running.params["x"]
     assert running.state == TrialState.RUNNING
-    assert ledger.owner.is_mine(running.user_attrs["lightsweep"])
+    assert queue.owner.is_mine(running.user_attrs["lightsweep"])
     assert is_interrupted(before)  # nothing of it goes on
-    assert [trial.user_attrs.get("retry_of") for trial in ledger.trials()] == [None, None, 0, None]
-    assert ledger.claim() is None
-    assert ledger.tell(adopted, JobResult(JobState.COMPLETED, 1.0))
-    assert count_ended(ledger.trials()) == 1
+    assert [trial.user_attrs.get("retry_of") for trial in queue.trials()] == [None, None, 0, None]
+    assert queue.claim() is None
+    assert queue.tell(adopted, JobResult(JobState.COMPLETED, 1.0))
+    assert count_ended(queue.trials()) == 1
 
 
 def test_one_of_two_sweepers_takes_it_over(left) -> None:
@@ -249,14 +249,14 @@ def test_one_of_two_sweepers_takes_it_over(left) -> None:
 
 
 def test_nobody_takes_it_over_while_another_machine_is_at_it(left, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A lock reaches no other machine, the office does."""
+    """A lock reaches no other machine, the lease does."""
     at_it, other = left(), left()
     monkeypatch.setattr(other, "_claims", nullcontext())
     monkeypatch.setattr(at_it, "_claims", nullcontext())
     look, seen = at_it._without_sweeper, []
 
     def look_while_the_other_claims():
-        if len(seen) == 1:  # the office is taken
+        if len(seen) == 1:  # the lease is taken
             seen.append(other.claim())
         else:
             seen.append(None)
@@ -270,20 +270,20 @@ def test_nobody_takes_it_over_while_another_machine_is_at_it(left, monkeypatch: 
 
 
 def test_a_sweeper_that_was_only_late_ends_its_trial_itself(left, monkeypatch: pytest.MonkeyPatch) -> None:
-    ledger = left()
-    look, looks = ledger._without_sweeper, []
+    queue = left()
+    look, looks = queue._without_sweeper, []
 
     def look_and_be_late():
         found = look()
         looks.append(found)
         if len(looks) == 2:
-            ledger.study.tell(1, 0.5)
+            queue.study.tell(1, 0.5)
         return found
 
-    monkeypatch.setattr(ledger, "_without_sweeper", look_and_be_late)
-    assert ledger.claim().number == 2
-    assert ledger.trials()[1].value == 0.5
-    assert ledger.trials()[1].state == TrialState.COMPLETE
+    monkeypatch.setattr(queue, "_without_sweeper", look_and_be_late)
+    assert queue.claim().number == 2
+    assert queue.trials()[1].value == 0.5
+    assert queue.trials()[1].state == TrialState.COMPLETE
 
 
 def test_a_trial_of_a_sweeper_that_lives_is_left_to_it(open_ledger) -> None:
@@ -310,26 +310,26 @@ def test_a_grid_is_finished_after_an_interruption(tmp_path: Path) -> None:
     address = Address(str(tmp_path / JOURNAL), "study")
     connect.cache_clear()
     study = optuna.create_study(
-        study_name="study", storage=connect(address.place), sampler=optuna.samplers.GridSampler(grid, seed=1)
+        study_name="study", storage=connect(address.location), sampler=optuna.samplers.GridSampler(grid, seed=1)
     )
-    ledger = TrialQueue(study, address, n_trials=6, retries=3)
+    queue = TrialQueue(study, address, n_trials=6, retries=3)
     interrupted = 0
-    while (trial := ledger.claim()) is not None:
+    while (trial := queue.claim()) is not None:
         trial.suggest_categorical("x", grid["x"])
         if trial.number in (1, 5, 6):  # before it has all of its parameters, also the last of all
             interrupted += 1
-            ledger.tell(trial, JobResult(JobState.INTERRUPTED))
+            queue.tell(trial, JobResult(JobState.INTERRUPTED))
             continue
         trial.suggest_categorical("y", grid["y"])
-        ledger.tell(trial, JobResult(JobState.COMPLETED, 1.0))
-    ledger.close()
-    visited = [tuple(trial.params.values()) for trial in ledger.trials() if trial.state == TrialState.COMPLETE]
+        queue.tell(trial, JobResult(JobState.COMPLETED, 1.0))
+    queue.close()
+    visited = [tuple(trial.params.values()) for trial in queue.trials() if trial.state == TrialState.COMPLETE]
     assert interrupted == 3
     assert sorted(visited) == [(x, y) for x in grid["x"] for y in grid["y"]]
 
 
-def seen(ledger: TrialQueue) -> float:
-    return ledger.trials()[0].user_attrs["lightsweep"]["seen"]
+def seen(queue: TrialQueue) -> float:
+    return queue.trials()[0].user_attrs["lightsweep"]["seen"]
 
 
 @pytest.fixture
@@ -339,10 +339,10 @@ def quickly_renewed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("quickly_renewed")
 def test_a_lease_is_renewed_while_a_trial_keeps_the_sweeper_busy(open_ledger) -> None:
-    ledger, other = open_ledger(), open_ledger()
-    ledger.claim()
+    queue, other = open_ledger(), open_ledger()
+    queue.claim()
     first = seen(other)
-    with leases.renewing(ledger.renew):
+    with leases.renewing(queue.renew):
         time.sleep(0.5)  # as a trial in this process does
         again = seen(other)
         assert again > first
@@ -355,23 +355,23 @@ def test_a_lease_is_renewed_while_a_trial_keeps_the_sweeper_busy(open_ledger) ->
 
 @pytest.mark.usefixtures("quickly_renewed")
 def test_a_renewal_that_fails_ends_nothing(open_ledger, monkeypatch: pytest.MonkeyPatch) -> None:
-    ledger = open_ledger()
-    trial = ledger.claim()
-    storage, failures = ledger.study._storage, []
+    queue = open_ledger()
+    trial = queue.claim()
+    storage, failures = queue.study._storage, []
 
     def down(*arguments) -> None:
         failures.append(arguments)
         raise OSError("the server is gone")
 
-    with leases.renewing(ledger.renew):
+    with leases.renewing(queue.renew):
         with monkeypatch.context() as patch:
             patch.setattr(storage, "set_trial_user_attr", down)
             time.sleep(0.3)
-        first = seen(ledger)
+        first = seen(queue)
         time.sleep(0.3)
         assert len(failures) > 1
-        assert seen(ledger) > first
-    assert ledger.tell(trial, JobResult(JobState.COMPLETED, 1.0))
+        assert seen(queue) > first
+    assert queue.tell(trial, JobResult(JobState.COMPLETED, 1.0))
 
 
 @pytest.mark.usefixtures("quickly_renewed")
@@ -381,25 +381,25 @@ def test_books_are_kept_while_they_are_renewed(tmp_path: Path, kind: str) -> Non
     place = {"journal": str(tmp_path / JOURNAL), "sqlite": f"sqlite:///{tmp_path}/study.db"}[kind]
     connect.cache_clear()
     study = optuna.create_study(study_name="study", storage=connect(place))
-    ledger = TrialQueue(study, Address(place, "study"), n_trials=25, retries=0)
+    queue = TrialQueue(study, Address(place, "study"), n_trials=25, retries=0)
     stop = threading.Event()
 
     def renew() -> None:
         while not stop.is_set():
-            ledger.renew()
+            queue.renew()
 
     thread = threading.Thread(target=renew, daemon=True)
     thread.start()
     try:
-        while (trial := ledger.claim()) is not None:
+        while (trial := queue.claim()) is not None:
             trial.suggest_float("x", 0, 1)
             trial.report(0.5, 1)
-            assert ledger.tell(trial, JobResult(JobState.COMPLETED, 1.0))
+            assert queue.tell(trial, JobResult(JobState.COMPLETED, 1.0))
     finally:
         stop.set()
         thread.join(10)
-    ledger.close()
-    assert [trial.state for trial in ledger.trials()] == [TrialState.COMPLETE] * 25
+    queue.close()
+    assert [trial.state for trial in queue.trials()] == [TrialState.COMPLETE] * 25
 
 
 def test_a_trial_in_this_process_does_not_keep_the_lease_from_being_renewed(toy_sweep, monkeypatch) -> None:
@@ -409,8 +409,8 @@ def test_a_trial_in_this_process_does_not_keep_the_lease_from_being_renewed(toy_
     running: list[tuple[float, float]] = []
     renew, run = TrialQueue.renew, local_jobs.run_job
 
-    def watched(ledger: TrialQueue) -> None:
-        renew(ledger)
+    def watched(queue: TrialQueue) -> None:
+        renew(queue)
         renewed.append(time.monotonic())
 
     def timed(*arguments):
