@@ -64,14 +64,17 @@ def train(config: "RunConfig", opened: "Run") -> float:
         data = steps.read_data(config)
         fingerprint = steps.check_data(data, opened.folder, resumed=resumed, allow_change=config.allow_changed_data)
         classifier = steps.initial_classifier(config, data, warm=not resumed)  # a resumed run has weights of its own
-        record.add(**footprint.count_parameters(classifier.net))
+        counts = footprint.count_parameters(classifier.net)
+        record.add(**counts)
 
         def keep_beginning() -> None:
             """Write what a run goes on with, once it is sure that it does."""
             opened.save_changes()
             data_record.write(opened.folder, fingerprint)
 
-        callbacks = steps.callbacks_of_every_run(config, data, classifier, on_start=keep_beginning)
+        callbacks = steps.callbacks_of_every_run(
+            config, data, classifier, parameters=counts["params"], on_start=keep_beginning
+        )
         fitting = steps.build_trainer(config, opened, record, callbacks)
         loggers = fitting.loggers if fitting.is_global_zero else []
         with tracking_run(loggers, vars(config), opened.overrides) as trackers:

@@ -29,7 +29,7 @@ class Stubborn(optuna.samplers.RandomSampler):
 
 
 @pytest.fixture
-def open_ledger(tmp_path: Path) -> Callable[..., TrialQueue]:
+def open_queue(tmp_path: Path) -> Callable[..., TrialQueue]:
     def queue(
         sampler: optuna.samplers.BaseSampler | None = None, *, n_trials: int = 50, points=None, since=0
     ) -> TrialQueue:
@@ -58,8 +58,8 @@ def listed(most: int = 3) -> list[dict]:
     return [{"x": value} for value in range(most)]
 
 
-def test_each_point_of_a_space_is_tried_once_and_then_it_is_said(open_ledger) -> None:
-    queue = open_ledger(points=listed())
+def test_each_point_of_a_space_is_tried_once_and_then_it_is_said(open_queue) -> None:
+    queue = open_queue(points=listed())
     tried = []
     while (trial := draw(queue)) is not None:
         tried.append(trial.params["x"])
@@ -70,8 +70,8 @@ def test_each_point_of_a_space_is_tried_once_and_then_it_is_said(open_ledger) ->
     assert queue.repeats.why_over(queue.trials()) == "all 3 points of the space were tried"
 
 
-def test_a_sampler_that_repeats_itself_in_a_space_that_cannot_be_listed_ends_the_sweep(open_ledger) -> None:
-    queue = open_ledger(points=None)
+def test_a_sampler_that_repeats_itself_in_a_space_that_cannot_be_listed_ends_the_sweep(open_queue) -> None:
+    queue = open_queue(points=None)
     queue.tell(draw(queue), JobResult(JobState.COMPLETED, 1.0))
     assert draw(queue) is None
     assert len(queue.trials()) == 1 + MOST_REPEATS
@@ -89,8 +89,8 @@ def test_a_sampler_that_repeats_itself_in_a_space_that_cannot_be_listed_ends_the
         (JobResult(JobState.FAILED, error="no luck"), TrialState.FAIL, None),
     ],
 )
-def test_the_sampler_is_told_what_is_known(open_ledger, outcome: JobResult, state: TrialState, value) -> None:
-    queue = open_ledger()
+def test_the_sampler_is_told_what_is_known(open_queue, outcome: JobResult, state: TrialState, value) -> None:
+    queue = open_queue()
     first = draw(queue)
     first.report(0.125, 3)
     queue.tell(first, outcome)
@@ -106,8 +106,8 @@ def test_the_sampler_is_told_what_is_known(open_ledger, outcome: JobResult, stat
     ] == [0]  # as a pruner sees it
 
 
-def test_what_runs_is_waited_for_and_what_was_cut_off_is_no_repeat(open_ledger) -> None:
-    queue = open_ledger(points=listed(1))
+def test_what_runs_is_waited_for_and_what_was_cut_off_is_no_repeat(open_queue) -> None:
+    queue = open_queue(points=listed(1))
     running = draw(queue, most=1)
     assert draw(queue, most=1) is None
     assert not queue.is_done()  # it may be cut off
@@ -119,8 +119,8 @@ def test_what_runs_is_waited_for_and_what_was_cut_off_is_no_repeat(open_ledger) 
     assert queue.is_done()
 
 
-def test_of_two_that_run_at_once_the_first_goes_on(open_ledger) -> None:
-    queue = open_ledger()
+def test_of_two_that_run_at_once_the_first_goes_on(open_queue) -> None:
+    queue = open_queue()
     one, other = queue.claim(), queue.claim()
     for trial in (other, one):
         trial.suggest_categorical("x", [0, 1])
@@ -129,8 +129,8 @@ def test_of_two_that_run_at_once_the_first_goes_on(open_ledger) -> None:
     assert queue.trials()[other.number].state == TrialState.FAIL  # nothing is known yet
 
 
-def test_a_trial_that_ends_lets_the_sampler_try_again(open_ledger) -> None:
-    queue = open_ledger(points=None)
+def test_a_trial_that_ends_lets_the_sampler_try_again(open_queue) -> None:
+    queue = open_queue(points=None)
     first = draw(queue)
     assert draw(queue) is None
     assert queue.repeats.why_over(queue.trials())
@@ -138,8 +138,8 @@ def test_a_trial_that_ends_lets_the_sampler_try_again(open_ledger) -> None:
     assert queue.repeats.why_over(queue.trials()) is None
 
 
-def test_values_of_other_settings_or_data_are_not_known(open_ledger) -> None:
-    queue = open_ledger()
+def test_values_of_other_settings_or_data_are_not_known(open_queue) -> None:
+    queue = open_queue()
     queue.tell(draw(queue), JobResult(JobState.COMPLETED, 1.0))
     queue.mark_changed(1)
     trial = queue.claim()

@@ -20,7 +20,7 @@ from lightsweep.sweeper.trials import count_ended, is_interrupted
 
 
 @pytest.fixture
-def open_ledger(tmp_path: Path):
+def open_queue(tmp_path: Path):
     """Several queues on one journal, as several sweepers would have."""
     address = Address(str(tmp_path / JOURNAL), "study")
     opened = []
@@ -36,8 +36,8 @@ def open_ledger(tmp_path: Path):
         each.close()
 
 
-def test_hands_out_no_more_than_the_total(open_ledger) -> None:
-    queue = open_ledger(n_trials=2)
+def test_hands_out_no_more_than_the_total(open_queue) -> None:
+    queue = open_queue(n_trials=2)
     first, second = queue.claim(), queue.claim()
     assert queue.claim() is None
     queue.tell(first, JobResult(JobState.COMPLETED, 1.0))
@@ -47,15 +47,15 @@ def test_hands_out_no_more_than_the_total(open_ledger) -> None:
     assert queue.trials()[1].user_attrs["error"] == "no luck"
 
 
-def test_two_sweepers_share_the_total(open_ledger) -> None:
-    one, other = open_ledger(n_trials=3), open_ledger(n_trials=3)
+def test_two_sweepers_share_the_total(open_queue) -> None:
+    one, other = open_queue(n_trials=3), open_queue(n_trials=3)
     claimed = [one.claim(), other.claim(), one.claim()]
     assert sorted(trial.number for trial in claimed) == [0, 1, 2]
     assert other.claim() is None
 
 
-def test_an_interrupted_trial_does_not_count_and_is_asked_for_again(open_ledger) -> None:
-    queue = open_ledger(n_trials=1)
+def test_an_interrupted_trial_does_not_count_and_is_asked_for_again(open_queue) -> None:
+    queue = open_queue(n_trials=1)
     trial = queue.claim()
     trial.suggest_float("x", 0, 1)
     queue.tell(trial, JobResult(JobState.INTERRUPTED))
@@ -69,8 +69,8 @@ def test_an_interrupted_trial_does_not_count_and_is_asked_for_again(open_ledger)
     assert queue.trials()[1].user_attrs["retry_of"] == 0
 
 
-def test_a_retry_that_was_cut_off_before_it_had_its_parameters_keeps_them(open_ledger) -> None:
-    queue = open_ledger(n_trials=1)
+def test_a_retry_that_was_cut_off_before_it_had_its_parameters_keeps_them(open_queue) -> None:
+    queue = open_queue(n_trials=1)
     first = queue.claim()
     wanted = {name: first.suggest_float(name, 0, 1) for name in ("x", "y")}
     queue.tell(first, JobResult(JobState.INTERRUPTED))
@@ -81,11 +81,11 @@ def test_a_retry_that_was_cut_off_before_it_had_its_parameters_keeps_them(open_l
     assert {name: third.suggest_float(name, 0, 1) for name in ("x", "y")} == wanted
 
 
-def test_the_trials_of_a_dead_sweeper_are_found_once(open_ledger) -> None:
-    dead = open_ledger(n_trials=2)
+def test_the_trials_of_a_dead_sweeper_are_found_once(open_queue) -> None:
+    dead = open_queue(n_trials=2)
     dead.claim()
     dead.owner.resign(trials_left=True)  # as its death would
-    one, other = open_ledger(n_trials=2), open_ledger(n_trials=2)
+    one, other = open_queue(n_trials=2), open_queue(n_trials=2)
     claimed = [one.claim(), other.claim()]
     assert [trial.number for trial in claimed] == [1, 2]
     successors = [trial for trial in one.trials() if "retry_of" in trial.user_attrs]
@@ -93,24 +93,24 @@ def test_the_trials_of_a_dead_sweeper_are_found_once(open_ledger) -> None:
     assert one.trials()[0].state == TrialState.FAIL
 
 
-def test_all_trials_of_a_dead_sweeper_are_found_at_once(open_ledger) -> None:
-    dead = open_ledger(n_trials=3)
+def test_all_trials_of_a_dead_sweeper_are_found_at_once(open_queue) -> None:
+    dead = open_queue(n_trials=3)
     for _ in range(3):
         dead.claim()
     dead.close()  # an error ended it: its trials still say that they run
-    again = open_ledger(n_trials=3)
+    again = open_queue(n_trials=3)
     again.claim()
     assert [is_interrupted(trial) for trial in again.trials()[:3]] == [True] * 3
 
 
 def test_a_sweeper_with_another_temporary_folder_lives_by_its_lease(
-    open_ledger, tmp_path: Path, temporary, set_clock
+    open_queue, tmp_path: Path, temporary, set_clock
 ) -> None:
     """As jobs of a cluster and containers have; the total is exact between them all the same."""
-    one = open_ledger(n_trials=2)
+    one = open_queue(n_trials=2)
     one.claim()
     temporary(tmp_path)
-    other = open_ledger(n_trials=2)
+    other = open_queue(n_trials=2)
     assert other._claims.path == one._claims.path
     assert other.claim().number == 1
     assert other.claim() is None
@@ -120,16 +120,16 @@ def test_a_sweeper_with_another_temporary_folder_lives_by_its_lease(
     assert other.claim().user_attrs["retry_of"] == 0
 
 
-def test_a_trial_says_where_its_folder_is(open_ledger) -> None:
-    assert open_ledger().claim().user_attrs["folder"] == "trial-0000"
+def test_a_trial_says_where_its_folder_is(open_queue) -> None:
+    assert open_queue().claim().user_attrs["folder"] == "trial-0000"
 
 
 def test_a_confirmation_is_renewed_while_it_runs_and_taken_over_when_its_sweeper_is_gone(
-    open_ledger, set_clock, on_machine
+    open_queue, set_clock, on_machine
 ) -> None:
     now = time.time()
     set_clock(now)
-    one, other = open_ledger(), open_ledger()
+    one, other = open_queue(), open_queue()
     assert one.may_confirm()
     assert not other.may_confirm()
     on_machine("another machine")
@@ -145,17 +145,17 @@ def test_a_confirmation_is_renewed_while_it_runs_and_taken_over_when_its_sweeper
     assert other.may_confirm()
 
 
-def test_a_result_that_comes_too_late_is_refused(open_ledger) -> None:
-    slow = open_ledger(n_trials=2)
+def test_a_result_that_comes_too_late_is_refused(open_queue) -> None:
+    slow = open_queue(n_trials=2)
     trial = slow.claim()
     slow.owner.resign(trials_left=True)
-    open_ledger(n_trials=2).claim()
+    open_queue(n_trials=2).claim()
     assert not slow.tell(trial, JobResult(JobState.COMPLETED, 1.0))
     assert slow.trials()[0].state == TrialState.FAIL
 
 
-def test_spent_retries_are_a_failure_that_counts(open_ledger) -> None:
-    queue = open_ledger(n_trials=1, retries=2)
+def test_spent_retries_are_a_failure_that_counts(open_queue) -> None:
+    queue = open_queue(n_trials=1, retries=2)
     for _ in range(3):
         queue.tell(queue.claim(), JobResult(JobState.INTERRUPTED))
     assert queue.claim() is None
@@ -171,21 +171,21 @@ def test_a_lease_of_another_machine_is_lost_after_a_minute(set_clock) -> None:
     assert not is_alive(None)
 
 
-def test_a_torn_line_is_cut_off_before_the_next_is_written(open_ledger, tmp_path: Path) -> None:
-    queue = open_ledger()
+def test_a_torn_line_is_cut_off_before_the_next_is_written(open_queue, tmp_path: Path) -> None:
+    queue = open_queue()
     queue.claim()
     with (tmp_path / JOURNAL).open("ab") as file:
         file.write(b'{"op_code":4,"worker')
     trial = queue.claim()  # the same process appends: the torn line must not swallow what it writes
     assert trial.number == 1
-    assert len(open_ledger().trials()) == 2
+    assert len(open_queue().trials()) == 2
 
 
 @pytest.fixture
-def on_a_server(open_ledger, monkeypatch: pytest.MonkeyPatch):
+def on_a_server(open_queue, monkeypatch: pytest.MonkeyPatch):
     """The same queues, as if their journal were a database that other machines reach."""
     monkeypatch.setattr("lightsweep.sweeper.trial_queue.is_server", lambda address: True)
-    return open_ledger
+    return open_queue
 
 
 def test_a_trial_that_another_machine_claims_just_now_is_no_dead_one(on_a_server, monkeypatch) -> None:
@@ -199,11 +199,11 @@ def test_a_trial_that_another_machine_claims_just_now_is_no_dead_one(on_a_server
     assert is_interrupted(queue.trials()[0])
 
 
-def test_the_dead_are_left_to_the_sweeper_that_is_at_it(open_ledger, tmp_path: Path) -> None:
-    dead = open_ledger(n_trials=1)
+def test_the_dead_are_left_to_the_sweeper_that_is_at_it(open_queue, tmp_path: Path) -> None:
+    dead = open_queue(n_trials=1)
     dead.claim()
     dead.owner.resign(trials_left=True)
-    at_it, other = open_ledger(n_trials=1), open_ledger(n_trials=1)
+    at_it, other = open_queue(n_trials=1), open_queue(n_trials=1)
     assert at_it._closing.take()
     assert other.claim() is None
     assert other.trials()[0].state == TrialState.RUNNING
@@ -212,15 +212,15 @@ def test_the_dead_are_left_to_the_sweeper_that_is_at_it(open_ledger, tmp_path: P
 
 
 @pytest.fixture
-def left(open_ledger):
+def left(open_queue):
     """Two running trials of a sweeper that is gone; the second one's job goes on."""
-    gone = open_ledger(n_trials=3)
+    gone = open_queue(n_trials=3)
     claimed = [gone.claim(), gone.claim()]
     claimed[1].suggest_float("x", 0, 1)
     gone.owner.resign(trials_left=True)
 
     def sweeper() -> TrialQueue:
-        queue = open_ledger(n_trials=3)
+        queue = open_queue(n_trials=3)
         queue.has_job = lambda number: number == 1
         return queue
 
@@ -286,16 +286,16 @@ def test_a_sweeper_that_was_only_late_ends_its_trial_itself(left, monkeypatch: p
     assert queue.trials()[1].state == TrialState.COMPLETE
 
 
-def test_a_trial_of_a_sweeper_that_lives_is_left_to_it(open_ledger) -> None:
-    one, other = open_ledger(n_trials=2), open_ledger(n_trials=2)
+def test_a_trial_of_a_sweeper_that_lives_is_left_to_it(open_queue) -> None:
+    one, other = open_queue(n_trials=2), open_queue(n_trials=2)
     trial = one.claim()
     other.has_job = lambda number: True
     assert other.claim().number == 1
     assert one.tell(trial, JobResult(JobState.COMPLETED, 1.0))
 
 
-def test_a_trial_that_is_lost_while_it_is_told_is_refused(open_ledger, monkeypatch: pytest.MonkeyPatch) -> None:
-    late, other = open_ledger(n_trials=1), open_ledger(n_trials=1)
+def test_a_trial_that_is_lost_while_it_is_told_is_refused(open_queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    late, other = open_queue(n_trials=1), open_queue(n_trials=1)
     trial = late.claim()
     monkeypatch.setattr(late, "_state", lambda trial: TrialState.RUNNING)  # it was, when it was asked
     other.study.tell(trial.number, state=TrialState.FAIL)
@@ -338,8 +338,8 @@ def quickly_renewed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("quickly_renewed")
-def test_a_lease_is_renewed_while_a_trial_keeps_the_sweeper_busy(open_ledger) -> None:
-    queue, other = open_ledger(), open_ledger()
+def test_a_lease_is_renewed_while_a_trial_keeps_the_sweeper_busy(open_queue) -> None:
+    queue, other = open_queue(), open_queue()
     queue.claim()
     first = seen(other)
     with leases.renewing(queue.renew):
@@ -354,8 +354,8 @@ def test_a_lease_is_renewed_while_a_trial_keeps_the_sweeper_busy(open_ledger) ->
 
 
 @pytest.mark.usefixtures("quickly_renewed")
-def test_a_renewal_that_fails_ends_nothing(open_ledger, monkeypatch: pytest.MonkeyPatch) -> None:
-    queue = open_ledger()
+def test_a_renewal_that_fails_ends_nothing(open_queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    queue = open_queue()
     trial = queue.claim()
     storage, failures = queue.study._storage, []
 

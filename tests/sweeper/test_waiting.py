@@ -24,7 +24,7 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def open_ledger(tmp_path: Path):
+def open_queue(tmp_path: Path):
     address = Address(str(tmp_path / JOURNAL), "study")
     opened = []
 
@@ -46,11 +46,11 @@ def test_a_sign_from_the_future_is_stale(set_clock, ahead: float, lives: bool) -
     assert is_alive({"owner": "a", "host": "another machine", "seen": now + ahead}) is lives
 
 
-def test_a_trial_with_a_sign_from_the_future_is_taken_over(open_ledger, monkeypatch: pytest.MonkeyPatch) -> None:
-    lost = open_ledger(n_trials=1)
+def test_a_trial_with_a_sign_from_the_future_is_taken_over(open_queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    lost = open_queue(n_trials=1)
     trial = lost.claim()
     trial.set_user_attr("lightsweep", {"owner": "x", "host": "another machine", "seen": time.time() + 86_400.0})
-    assert open_ledger(n_trials=1).claim().user_attrs["retry_of"] == 0
+    assert open_queue(n_trials=1).claim().user_attrs["retry_of"] == 0
 
 
 def test_who_waits_for_a_lock_says_so_once(tmp_path: Path, capsys) -> None:
@@ -81,7 +81,7 @@ def test_a_lock_is_not_waited_for_for_ever(tmp_path: Path, monkeypatch: pytest.M
         FileLock(tmp_path / "lock").acquire()
 
 
-def test_who_waits_for_an_office_says_so_once(tmp_path: Path, capsys) -> None:
+def test_who_waits_for_a_lease_says_so_once(tmp_path: Path, capsys) -> None:
     study = optuna.create_study(study_name="study", storage=connect(str(tmp_path / JOURNAL)))
     owners = [Owner(), Owner()]
     holder, other = (Lease(study, "opening", owner) for owner in owners)
@@ -95,8 +95,8 @@ def test_who_waits_for_an_office_says_so_once(tmp_path: Path, capsys) -> None:
 
 
 @pytest.mark.timeout(30)
-def test_a_sweep_that_waits_for_anothers_trial_says_so_once(open_ledger, capsys) -> None:
-    one, other = open_ledger(n_trials=1), open_ledger(n_trials=1)
+def test_a_sweep_that_waits_for_anothers_trial_says_so_once(open_queue, capsys) -> None:
+    one, other = open_queue(n_trials=1), open_queue(n_trials=1)
     trial = one.claim()
     Timer(2.0, lambda: one.tell(trial, JobResult(JobState.COMPLETED, 1.0))).start()
     controlled(other).run_trials()

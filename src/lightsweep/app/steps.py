@@ -104,10 +104,9 @@ def build_classifier(config: RunConfig, data: ImageDataModule | Traits) -> Class
 
 
 def callbacks_of_every_run(
-    config: RunConfig, data: ImageDataModule, classifier: Classifier, *, on_start: Callable[[], None]
+    config: RunConfig, data: ImageDataModule, classifier: Classifier, *, parameters: int, on_start: Callable[[], None]
 ) -> list[Callback]:
     """What is called in a run whatever its config says: at its start, and in a trial the pruner after each epoch."""
-    parameters = footprint.count_parameters(classifier.net)["params"]
     summary = StartSummary(data, network=type(classifier.net).__name__, parameters=parameters)
     reports = current_trial().reports
     pruning = [PruningCallback(reports.report, monitor=config.monitor.metric)] if reports else []

@@ -148,7 +148,7 @@ def _same(trial: FrozenTrial, template: FrozenTrial) -> bool:
 
 
 _LOCKED = 5.0  # seconds that SQLite waits by itself for a file that another process has locked
-_TRIES = 6  # to make a database's tables beside others who make them
+_TRIES = 6  # to make a database's tables while others make them
 
 
 @dataclass(frozen=True)
@@ -238,7 +238,7 @@ def _journal(path: Path) -> JournalStorage:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.touch()
     with path.open("rb") as file:
-        if file.read(1) not in (b"", b"{"):  # seen before a lock is left beside it
+        if file.read(1) not in (b"", b"{"):  # checked before a lock file is made next to it
             raise ValueError("it is no journal of Optuna's")
     lock = JournalLock(path)
     try:
