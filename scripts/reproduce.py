@@ -8,8 +8,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # the package, installed or not
 
 import write_photos
-from lightsweep.core.files import write_atomic
-from lightsweep.core.paths import ROOT
+from lightsweep.core.files import ROOT, write_atomic
 from reproduction import records, running
 from reproduction.experiments import Experiment, read_experiments
 from reproduction.page import format_page

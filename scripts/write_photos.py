@@ -13,7 +13,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # the package, installed or not
 
 from benchmarks.common import compose
-from lightsweep.core.paths import ROOT
+from lightsweep.core.files import ROOT
 
 NAME = "cifar10-photos"
 SIDES = (48, 96)  # pixels, of the width and of the height

@@ -8,7 +8,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from lightsweep.app import command
+from lightsweep.app import entry
 
 
 def main(typed: Sequence[str] | None = None) -> int:
@@ -23,7 +23,7 @@ def main(typed: Sequence[str] | None = None) -> int:
     if options.html is not None:
         comparison_views.write_page(options.html, comparison)
     comparison_views.print_comparison(comparison)
-    command.print_written(options.html)
+    entry.print_written(options.html)
     return 0
 
 
@@ -36,7 +36,7 @@ def parser() -> argparse.ArgumentParser:
         ),
         epilog="example: python src/compare.py outputs/sweeps/mlp/confirm/best-* outputs/sweeps/mlp/confirm/baseline-*",
     )
-    made.add_argument("runs", nargs="+", metavar="RUN", help=command.RUNS_HELP)
+    made.add_argument("runs", nargs="+", metavar="RUN", help=entry.RUNS_HELP)
     made.add_argument("--html", type=Path, metavar="FILE", help="write one page that opens offline in any browser")
     return made
 

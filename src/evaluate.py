@@ -7,7 +7,7 @@ entry.begin(__name__)
 import sys
 from pathlib import Path
 
-from lightsweep.app import command
+from lightsweep.app import entry
 
 EPILOG = """\
 On the data of the run the scores must be those of its result.json; a difference is reported, and so are data that
@@ -21,7 +21,7 @@ of training. Each part gets a folder, RUN/evaluation/test and so on; the records
 
 
 def arguments():
-    parser = command.Parser(__doc__.partition(":")[0] + ".", EPILOG)
+    parser = entry.Parser(__doc__.partition(":")[0] + ".", EPILOG)
     parser.add_run()
     parser.add_argument(
         "--split",
@@ -44,19 +44,19 @@ def main() -> int:
 
     weights = trained_runs.find_weights(options.run, options.checkpoint)  # before the imports that take seconds
 
-    from lightsweep.app import resolvers
-    from lightsweep.core import paths
+    from lightsweep.app import run_config
+    from lightsweep.core import files
     from lightsweep.inference import evaluation, predictor, run_data
     from lightsweep.training import checkpoints, trainer
 
-    resolvers.register()
+    run_config.register()
     trainer.quiet_libraries()
     trained = checkpoints.load(weights.checkpoint)
     print(weights.describe(trained.epoch), file=sys.stderr)
     settings = run_data.data_settings(weights, options.data or [])
     output = options.output or weights.evaluation_folder / settings.label
     if options.output is None:
-        paths.check_links(weights.evaluation_folder, within=weights.evaluation_folder.parent)
+        files.check_links(weights.evaluation_folder, within=weights.evaluation_folder.parent)
     folders = {part: evaluation.make_folder(output / part) for part in dict.fromkeys(options.split)}
 
     settings.use_threads()

@@ -6,7 +6,7 @@ entry.begin(__name__)
 
 import sys
 
-from lightsweep.app import command
+from lightsweep.app import entry
 
 EPILOG = """\
 The graph takes uint8 images [batch, channels, height, width] with pixels from 0 to 255, any number of them, and
@@ -19,11 +19,11 @@ It is written only if onnxruntime agrees with PyTorch to 1e-4, on noise and on i
 
 
 def arguments():
-    parser = command.Parser(__doc__.partition(":")[0] + ".", EPILOG)
+    parser = entry.Parser(__doc__.partition(":")[0] + ".", EPILOG)
     parser.add_run()
     parser.add_argument("--format", choices=("onnx",), default="onnx", help="the only one so far")
     parser.add_argument(
-        "--output", type=command.new_file, metavar="FILE", help="default: best.onnx next to the checkpoint"
+        "--output", type=entry.new_file, metavar="FILE", help="default: best.onnx next to the checkpoint"
     )
     return parser.parse_args()
 
@@ -36,12 +36,12 @@ def main() -> int:
 
     weights = trained_runs.find_weights(options.run, options.checkpoint)  # before the imports that take seconds
 
-    from lightsweep.app import resolvers
-    from lightsweep.core import paths
+    from lightsweep.app import run_config
+    from lightsweep.core import files
     from lightsweep.inference import exporting, run_data
     from lightsweep.training import checkpoints, trainer
 
-    resolvers.register()
+    run_config.register()
     trainer.quiet_libraries()
     exporting.require_packages()
     trained = checkpoints.load(weights.checkpoint)
@@ -49,7 +49,7 @@ def main() -> int:
     trained.description.require_pixels()
     path = options.output or weights.checkpoint.with_suffix(".onnx")
     if options.output is None and weights.run is not None:
-        paths.check_links(path.parent, within=weights.run)
+        files.check_links(path.parent, within=weights.run)
 
     images = exporting.random_images(trained.description.input_shape)
     real = run_data.sample_images(weights, trained.description)

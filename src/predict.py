@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
-from lightsweep.app import command
+from lightsweep.app import entry
 
 STDOUT = Path("-")
 EPILOG = """\
@@ -27,19 +27,17 @@ could not be used, or nothing could be classified; bad files inside a folder alo
 
 
 def arguments():
-    parser = command.Parser(__doc__.partition(":")[0] + ".", EPILOG)
+    parser = entry.Parser(__doc__.partition(":")[0] + ".", EPILOG)
     parser.add_run()
     parser.add_argument("paths", metavar="IMAGE|FOLDER", nargs="+", type=Path, help="image files, or folders of them")
     parser.add_argument(
-        "--top", type=command.positive_integer, default=3, metavar="K", help="classes an image (default: 3)"
+        "--top", type=entry.positive_integer, default=3, metavar="K", help="classes an image (default: 3)"
     )
-    parser.add_argument(
-        "--csv", type=command.new_file, metavar="FILE", help="keep all as CSV; -: in the standard output"
-    )
-    parser.add_argument("--json", type=command.new_file, metavar="FILE", help="the same as JSON")
+    parser.add_argument("--csv", type=entry.new_file, metavar="FILE", help="keep all as CSV; -: in the standard output")
+    parser.add_argument("--json", type=entry.new_file, metavar="FILE", help="the same as JSON")
     parser.add_argument("--tta", choices=("flip",), help="average each image's probabilities with its mirror image's")
     parser.add_argument(
-        "--batch-size", type=command.positive_integer, default=256, help="images a forward pass (default: 256)"
+        "--batch-size", type=entry.positive_integer, default=256, help="images a forward pass (default: 256)"
     )
     parser.add_device("auto")
     options = parser.parse_args()

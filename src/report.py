@@ -9,15 +9,15 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from lightsweep.app import command
-from lightsweep.core.paths import CONF, OUTPUTS
+from lightsweep.app import entry
+from lightsweep.core.files import CONF, OUTPUTS
 
 
 def main(typed: Sequence[str] | None = None) -> int:
     """Find the runs, filter and sort them, print and write the tables."""
     options = parser().parse_args(typed)
 
-    from lightsweep.reports import columns, filtering, finding, table, table_text
+    from lightsweep.reports import columns, finding, table, table_text
     from lightsweep.runs import run_folder
 
     paths = [run_folder.find_folder(str(name)) for name in options.paths or [_outputs()]]
@@ -25,7 +25,7 @@ def main(typed: Sequence[str] | None = None) -> int:
     chosen = finding.mark_baselines(finding.fold_seeds(found.runs))
     known = columns.list_columns(chosen)
     if options.filter is not None:
-        fits = filtering.parse_filter(options.filter, known)
+        fits = columns.parse_filter(options.filter, known)
         chosen = [run for run in chosen if fits(run)]
     group_by = options.group_by
     if group_by is not None:
@@ -50,7 +50,7 @@ def main(typed: Sequence[str] | None = None) -> int:
             print(line, file=sys.stderr)
     else:
         table_text.print_report(found, parts, most=options.top)
-    command.print_written(options.html, *(getattr(options, name) for name in wanted))
+    entry.print_written(options.html, *(getattr(options, name) for name in wanted))
     return 0
 
 
@@ -67,13 +67,13 @@ def parser() -> argparse.ArgumentParser:
         type=Path,
         action=_Paths,
         metavar="PATHS",
-        help=f"{command.RUNS_HELP} (default: outputs)",
+        help=f"{entry.RUNS_HELP} (default: outputs)",
     )
     add("--sort", metavar="COLUMN", help="order by another column; not by test scores")
     add("--reverse", action="store_true", help="the other way round")
     add(
         "--top",
-        type=command.positive_integer,
+        type=entry.positive_integer,
         metavar="N",
         help="only the first N rows of each table (500 on the terminal)",
     )

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import hydra
 from omegaconf import DictConfig
 
-from lightsweep.app import resolvers
+from lightsweep.app import run_config
 from lightsweep.app.sweeping import TRAINING
 from lightsweep.config import allowlist
 from lightsweep.sweeper.application import sweepable
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from lightsweep.app.jobs import Run
     from lightsweep.app.run_config import RunConfig
 
-resolvers.register()
+run_config.register()
 
 
 @hydra.main(config_path="../conf", config_name="train", execution_whitelist=list(allowlist.HYDRA))

@@ -18,7 +18,7 @@ import train
 from cifar10_files import write_cifar10
 from digits_runs import Run, composed, trained
 from lightsweep.app import entry
-from lightsweep.config import allowlist, typed
+from lightsweep.config import allowlist, permissions
 from lightsweep.core import memory, secrets
 
 torch.set_num_threads(1)
@@ -44,7 +44,7 @@ def pytest_collectreport(report: pytest.CollectReport) -> None:
 @pytest.fixture(autouse=True)
 def nothing_is_typed() -> None:
     """No test inherits what another one's command line said."""
-    typed.declare(typed.Typed())
+    permissions.declare(permissions.Typed())
 
 
 @pytest.fixture

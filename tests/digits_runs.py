@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 
 import train
 from lightsweep.app import jobs
-from lightsweep.config import typed
+from lightsweep.config import permissions
 from lightsweep.runs import run_folder, saved_config
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
@@ -82,7 +82,7 @@ def trained(folder: Path, *overrides: str, kind: str = "run", shown: bool = Fals
     """Train in this process; without the callbacks that show a run, which cost seconds, unless they are `shown`."""
     folder.mkdir(parents=True, exist_ok=True)
     cfg = composed(folder, "data.limit=300", *overrides)
-    typed.declare(typed.read(overrides))  # after composing, which may declare too
+    permissions.declare(permissions.read(overrides))  # after composing, which may declare too
     OmegaConf.set_struct(cfg.callbacks, False)
     for name in () if shown else ("figures", "histograms", "graph"):
         cfg.callbacks.pop(name, None)

@@ -19,7 +19,7 @@ def config(**changes: Any) -> dict[str, Any]:
         "seed": 42,
         "monitor": {"metric": "val/acc", "mode": "max"},
         "data_dir": "/somewhere",
-        "data": {"_target_": "lightsweep.data.builtin.DigitsDataModule", "seed": 42, "batch_size": 64},
+        "data": {"_target_": "lightsweep.data.datasets.DigitsDataModule", "seed": 42, "batch_size": 64},
         "model": {"_target_": "lightsweep.nets.MLP", "width": 8, "depth": 2, "taper": 0.5, "hidden": None, "bn": False},
         "optimizer": {"_target_": "torch.optim.Adam", "_partial_": True, "lr": 0.001},
         "trainer": {"_target_": "pytorch_lightning.Trainer", "max_epochs": 3},

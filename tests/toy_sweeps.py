@@ -11,7 +11,7 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from lightsweep.core.paths import JOURNAL
+from lightsweep.core.files import JOURNAL
 from lightsweep.sweeper.storage import connect
 from lightsweep.sweeper.trials import count_ended, is_interrupted, is_repeat, without_repeats
 

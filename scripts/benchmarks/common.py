@@ -11,8 +11,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from lightsweep.core.files import write_atomic
-from lightsweep.core.paths import ROOT
+from lightsweep.core.files import ROOT, write_atomic
 
 Measured = dict[str, list[float]]
 
@@ -21,9 +20,9 @@ def compose(overrides: Iterable[str]) -> Any:
     """The config of `src/train.py` with these overrides, as a DictConfig."""
     import hydra
 
-    from lightsweep.app import resolvers
+    from lightsweep.app import run_config
 
-    resolvers.register()
+    run_config.register()
     with hydra.initialize_config_dir(str(ROOT / "conf")):
         return hydra.compose("train", list(overrides))
 

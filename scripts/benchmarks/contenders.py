@@ -18,7 +18,7 @@ from lightsweep.app.run_config import plain_config
 from lightsweep.config.build import build
 from lightsweep.core.seeds import seed_everything
 from lightsweep.data.module import ImageDataModule
-from lightsweep.runs.metrics import MetricsFile
+from lightsweep.runs.results import MetricsFile
 from lightsweep.training import loggers, tracking, trainer
 
 BATCH_SIZE = 128

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import common
-from lightsweep.core.paths import ROOT
+from lightsweep.core.files import ROOT
 
 _IN_A_SWEEP = 24
 _EMPTY_FILES = ("config.yaml", "metrics.csv", "train.log", "confusion_val.csv", "hparams.yaml")  # not read

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from lightsweep.core.paths import ROOT
+from lightsweep.core.files import ROOT
 
 FILE = ROOT / "docs" / "reference" / "experiments.yaml"
 

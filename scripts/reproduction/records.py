@@ -9,9 +9,8 @@ from typing import Any
 
 from filelock import FileLock
 
-from lightsweep.core.files import write_atomic
-from lightsweep.core.paths import ROOT
-from lightsweep.runs.metrics import read as read_metrics
+from lightsweep.core.files import ROOT, write_atomic
+from lightsweep.runs.results import read as read_metrics
 
 from .experiments import Experiment
 

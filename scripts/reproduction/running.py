@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from lightsweep.core.paths import ROOT
+from lightsweep.core.files import ROOT
 from lightsweep.runs.run_folder import is_run
 
 from .experiments import Experiment

@@ -13,7 +13,7 @@ import pytest
 
 from lightsweep.app import arguments, entry
 from lightsweep.app.arguments import prepare_arguments
-from lightsweep.config import messages
+from lightsweep.config import mistakes
 from lightsweep.core.errors import ConfigError
 from lightsweep.training.callbacks import Recorder
 
@@ -212,7 +212,7 @@ def test_a_log_file_that_cannot_be_written_is_named() -> None:
     error = ValueError("Unable to configure handler 'file'")
     error.__cause__ = PermissionError(13, "Permission denied", "/x/train.log")
     assert (
-        messages.describe_error(error)
+        mistakes.describe_error(error)
         == "the run's folder (hydra.run.dir) cannot be written: Permission denied (/x/train.log)"
     )
 
@@ -257,7 +257,7 @@ def test_a_bug_of_ours_is_raised_with_its_trace(monkeypatch, type_command) -> No
     ],
 )
 def test_a_folder_that_cannot_be_written_is_named(error: OSError, words: list[str]) -> None:
-    line = messages.describe_error(error)
+    line = mistakes.describe_error(error)
     assert line is not None
     assert [word for word in words if word not in line] == []
 
@@ -274,7 +274,7 @@ def test_a_folder_that_cannot_be_written_is_named(error: OSError, words: list[st
 def test_a_full_disk_is_told_with_the_key_of_the_folder(type_command, typed: list[str], named: str) -> None:
     type_command("train.py", *typed)
     full = OSError(errno.ENOSPC, "No space left on device", "a file")
-    assert messages.describe_error(full) == f"the {named} cannot be written: No space left on device (a file)"
+    assert mistakes.describe_error(full) == f"the {named} cannot be written: No space left on device (a file)"
 
 
 def raised(error: Exception, **marks: object) -> Exception:

@@ -136,7 +136,7 @@ def test_one_of_them_can_name_its_own(compose) -> None:
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("data._target_", "lightsweep.data.cifar.CIFAR10DataModule"),
+        ("data._target_", "lightsweep.data.datasets.CIFAR10DataModule"),
         ("data.val_fraction", 0.1),
         ("data.split", "first"),
         ("data.normalize", "symmetric"),

@@ -9,7 +9,7 @@ import pytest
 
 from cifar10_files import cifar10_batch, write_python2
 from lightsweep.core.errors import ConfigError
-from lightsweep.data.cifar import md5, read_batch, read_pickle
+from lightsweep.data.datasets import md5, read_batch, read_pickle
 
 
 def read(path: Path) -> tuple[np.ndarray, np.ndarray]:

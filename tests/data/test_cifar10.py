@@ -17,7 +17,7 @@ from torchvision.datasets import CIFAR10
 from cifar10_files import CLASSES, cifar10_batch, write_cifar10, write_python2
 from lightsweep.config.build import build
 from lightsweep.core.errors import ConfigError
-from lightsweep.data.cifar import CIFAR10DataModule
+from lightsweep.data.datasets import CIFAR10DataModule
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from torchvision.datasets import CIFAR100
 from cifar10_files import cifar10_batch, write_cifar100, write_python2
 from lightsweep.config.build import build
 from lightsweep.core.errors import ConfigError
-from lightsweep.data.cifar import CIFAR100DataModule
+from lightsweep.data.datasets import CIFAR100DataModule
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import pytest
 
 from lightsweep.config.build import build
 from lightsweep.core.errors import ConfigError
-from lightsweep.data import builtin as generated
+from lightsweep.data import datasets as generated
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from PIL import Image
 import evaluate
 import export
 import predict
-from lightsweep.data.builtin import DigitsDataModule
+from lightsweep.data.datasets import DigitsDataModule
 from lightsweep.training import checkpoints
 
 from .conftest import DEVICE, ON

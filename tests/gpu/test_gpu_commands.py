@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from digits_runs import Run
-from lightsweep.core.paths import ROOT
+from lightsweep.core.files import ROOT
 from lightsweep.training import footprint
 from toy_sweeps import Sweep
 

@@ -8,7 +8,7 @@ import torch
 
 from digits_runs import EVERYTHING, Stopped, opened, same, stop_in_epoch
 from image_files import write_folder
-from lightsweep.config import messages
+from lightsweep.config import mistakes
 from lightsweep.core import memory
 from lightsweep.core.errors import ConfigError
 from lightsweep.training import footprint
@@ -178,7 +178,7 @@ def test_out_of_memory_is_one_clear_line(on, little_memory, tmp_path: Path) -> N
     with pytest.raises(RuntimeError, match="out of memory") as caught:
         on("model.width=1024", "model.depth=2")
     assert memory.is_exhausted(caught.value)
-    line = messages.describe_error(caught.value)
+    line = mistakes.describe_error(caught.value)
     assert line is not None
     assert line.startswith("there is not enough memory: CUDA out of memory. Tried to allocate ")
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import export
-from lightsweep.data.builtin import DigitsDataModule
+from lightsweep.data.datasets import DigitsDataModule
 from lightsweep.inference import exporting
 from lightsweep.training import checkpoints
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from lightsweep.core.errors import ConfigError
-from lightsweep.data.builtin import DigitsDataModule
+from lightsweep.data.datasets import DigitsDataModule
 from lightsweep.data.module import ImageArrays
 from lightsweep.data.transforms import symmetric_normalization
 from lightsweep.inference import run_data

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 import predict
-from lightsweep.data.builtin import DigitsDataModule
+from lightsweep.data.datasets import DigitsDataModule
 from lightsweep.data.decode import decode_image
 
 NAMES = tuple("0123456789")

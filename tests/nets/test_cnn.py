@@ -7,8 +7,8 @@ from torch import nn
 from lightsweep.config.build import build
 from lightsweep.core.errors import ConfigError
 from lightsweep.nets import CNN
+from lightsweep.training.classifier import Objective
 from lightsweep.training.footprint import count_parameters
-from lightsweep.training.scoring import Objective
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from torchvision.ops import StochasticDepth
 from lightsweep.config.build import build
 from lightsweep.core.errors import ConfigError
 from lightsweep.nets import ResMLP
-from lightsweep.training.scoring import Objective
+from lightsweep.training.classifier import Objective
 
 
 @pytest.fixture

@@ -122,7 +122,7 @@ def test_what_a_run_watches_and_the_name_of_its_data_are_text_too(make_run, tmp_
 
 
 def test_what_is_mixed_or_missing_is_said(runs: Path, make_run, capsys) -> None:
-    make_run("cifar", data={"_target_": "lightsweep.data.cifar.CIFAR10DataModule"})
+    make_run("cifar", data={"_target_": "lightsweep.data.datasets.CIFAR10DataModule"})
     (make_run("broken") / "result.json").write_text("{")
     (make_run("killed") / "result.json").unlink()
     report.main([str(runs)])
@@ -207,7 +207,7 @@ def test_compares_no_scores_of_two_image_folders(make_run, tmp_path: Path, capsy
 
 
 def test_compares_no_scores_of_different_data_sets(runs: Path, make_run, capsys) -> None:
-    other = make_run("cifar", data={"_target_": "lightsweep.data.cifar.CIFAR10DataModule"})
+    other = make_run("cifar", data={"_target_": "lightsweep.data.datasets.CIFAR10DataModule"})
     compare.main([str(runs / "adam-1"), str(other)])
     out = capsys.readouterr().out
     assert "the runs are of different data sets: their scores cannot be compared" in out

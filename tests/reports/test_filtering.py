@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from lightsweep.core.errors import ConfigError
-from lightsweep.reports import filtering
+from lightsweep.reports import columns
 from lightsweep.reports.runs import Run
 
 ROW = {
@@ -56,7 +56,7 @@ COLUMNS = ["run", *ROW, "optimizer.momentum", "scheduler"]
     ],
 )
 def test_means(text: str, meaning: bool) -> None:
-    assert filtering.parse_filter(text, COLUMNS)(RUN) is meaning
+    assert columns.parse_filter(text, COLUMNS)(RUN) is meaning
 
 
 @pytest.mark.parametrize(
@@ -79,11 +79,11 @@ def test_means(text: str, meaning: bool) -> None:
 )
 def test_says_where_it_fails(text: str, message: str) -> None:
     with pytest.raises(ConfigError) as refusal:
-        filtering.parse_filter(text, COLUMNS)(RUN)
+        columns.parse_filter(text, COLUMNS)(RUN)
     assert message in str(refusal.value)
     assert str(refusal.value).startswith("--filter: ")
 
 
 def test_a_name_that_may_be_two_is_refused() -> None:
     with pytest.raises(ConfigError, match="lr may be optimizer.lr, scheduler.lr; write more of it"):
-        filtering.parse_filter("lr<1", ["optimizer.lr", "scheduler.lr"])
+        columns.parse_filter("lr<1", ["optimizer.lr", "scheduler.lr"])

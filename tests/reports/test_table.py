@@ -72,7 +72,7 @@ def test_another_class_differs_but_not_all_that_comes_with_it(make_run, tmp_path
 
 def test_data_sets_and_metrics_get_tables_of_their_own(make_run, tmp_path: Path) -> None:
     make_run("a")
-    make_run("b", data={"_target_": "lightsweep.data.cifar.CIFAR10DataModule"})
+    make_run("b", data={"_target_": "lightsweep.data.datasets.CIFAR10DataModule"})
     make_run("c", facts={"monitor": "val/loss"}, monitor={"metric": "val/loss", "mode": "min"})
     make_run("d", None, status="failed", facts={"config": None, "monitor": None})
     found = table.build_tables(runs_of(tmp_path))

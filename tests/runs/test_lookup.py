@@ -8,7 +8,7 @@ import pytest
 import compare
 import evaluate
 import report
-from lightsweep.core import paths
+from lightsweep.core import files
 from lightsweep.core.errors import ConfigError
 from lightsweep.runs import run_folder
 from saved_runs import write_run
@@ -26,7 +26,7 @@ def outputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (run / "config.yaml").write_text("score_with: best\n")
         for each in (run / "config.yaml", run.parent):
             os.utime(each, (1000 - age, 1000 - age))
-    (folder / "sweeps" / "small" / paths.JOURNAL).touch()
+    (folder / "sweeps" / "small" / files.JOURNAL).touch()
     os.utime(folder / "sweeps" / "small", (2000, 2000))
     (folder / "runs" / "new" / "checkpoints").mkdir()
     (folder / "runs" / "new" / "checkpoints" / "best.ckpt").touch()

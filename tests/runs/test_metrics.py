@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from lightsweep.core.errors import ConfigError
-from lightsweep.runs import metrics
-from lightsweep.runs.metrics import COLUMNS, MetricsFile, check_monitor
+from lightsweep.runs import results
+from lightsweep.runs.results import COLUMNS, MetricsFile, check_monitor
 
 
 def row(epoch: int, **values: float) -> dict[str, float]:
@@ -30,12 +30,12 @@ def test_starts_with_the_names(file: MetricsFile) -> None:
 
 def test_rows_are_on_disk_at_once_and_exact(file: MetricsFile) -> None:
     file.append(row(1, acc=0.1 + 0.2))
-    assert metrics.read(file.path) == [row(1, acc=0.1 + 0.2)]
+    assert results.read(file.path) == [row(1, acc=0.1 + 0.2)]
 
 
 def test_an_epoch_that_was_not_validated_has_empty_cells(file: MetricsFile) -> None:
     file.append({"epoch": 1, "train/loss": 2.0})
-    assert metrics.read(file.path) == [{"epoch": 1, "train/loss": 2.0}]
+    assert results.read(file.path) == [{"epoch": 1, "train/loss": 2.0}]
 
 
 def test_reopening_drops_what_came_after_the_last_checkpoint(file: MetricsFile) -> None:
@@ -44,7 +44,7 @@ def test_reopening_drops_what_came_after_the_last_checkpoint(file: MetricsFile) 
     again = MetricsFile(file.path)
     again.reopen(2)
     again.append(row(3, acc=0.5))
-    assert metrics.read(file.path) == [row(1), row(2), row(3, acc=0.5)] == again.rows
+    assert results.read(file.path) == [row(1), row(2), row(3, acc=0.5)] == again.rows
 
 
 @pytest.mark.parametrize("torn", ["3", "3,0.1,0.2", "3,0.1,0.2,0.3,0.4,0.5,0.6,0.7,"])
@@ -54,7 +54,7 @@ def test_a_line_cut_off_by_a_kill_is_dropped(file: MetricsFile, torn: str) -> No
         end.write(torn)
     again = MetricsFile(file.path)
     again.reopen(1)
-    assert metrics.read(file.path) == [row(1)]
+    assert results.read(file.path) == [row(1)]
 
 
 def test_a_file_of_before_there_was_f1_is_gone_on_with(tmp_path: Path) -> None:
@@ -65,7 +65,7 @@ def test_a_file_of_before_there_was_f1_is_gone_on_with(tmp_path: Path) -> None:
     file = MetricsFile(old)
     file.reopen(1)
     file.append(row(2, f1=0.5))
-    first, second = metrics.read(old)
+    first, second = results.read(old)
     assert (first["val/acc"], second["val/f1"]) == (0.2, 0.5)
     assert "val/f1" not in first
     assert file.best("val/f1", "max")["epoch"] == 2
@@ -86,7 +86,7 @@ def test_best_passes_over_epochs_without_the_metric(file: MetricsFile) -> None:
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"metrics.csv is missing"):
-        metrics.read(tmp_path / "metrics.csv")
+        results.read(tmp_path / "metrics.csv")
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from lightsweep.app.run_config import plain_config
 from lightsweep.core.errors import ConfigError, Diverged, Interrupted, RunFailed
 from lightsweep.core.job_state import JobState
 from lightsweep.runs import results
-from lightsweep.runs.metrics import MetricsFile
+from lightsweep.runs.results import MetricsFile
 
 KEYS = {
     *(f"{part}/{name}" for part in ("train", "val", "test") for name in ("loss", "acc")),

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import reporting
-from lightsweep.core.paths import ROOT
+from lightsweep.core.files import ROOT
 from lightsweep.reports import finding, table
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import gpu_results
-from lightsweep.core.paths import ROOT
+from lightsweep.core.files import ROOT
 
 SCRIPT = ROOT / "scripts" / "gpu_check.sh"
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import reproduce
-from lightsweep.core.paths import ROOT
+from lightsweep.core.files import ROOT
 from reproduction import records, running
 from reproduction.comparison import Noise, Sample, pool
 from reproduction.conclusions import conclude

@@ -6,14 +6,14 @@ import pytest
 from omegaconf import OmegaConf
 
 from digits_runs import CONF
-from lightsweep.app import resolvers
-from lightsweep.config import permissions, typed
+from lightsweep.app import run_config
+from lightsweep.config import permissions
 from lightsweep.core.errors import ConfigError
 
 
 @pytest.fixture(autouse=True)
 def restricted() -> None:
-    resolvers.register()
+    run_config.register()
 
 
 def refusal(text: str) -> str:
@@ -32,14 +32,14 @@ def test_secrets_of_the_environment_stay_there(monkeypatch, name: str) -> None:
 
 def test_what_is_typed_may_be_read(monkeypatch) -> None:
     monkeypatch.setenv("SCRATCH", "/scratch")
-    typed.declare(typed.read(["data_dir=${oc.env:SCRATCH}/data", "-m"]))
+    permissions.declare(permissions.read(["data_dir=${oc.env:SCRATCH}/data", "-m"]))
     assert OmegaConf.create({"x": "${oc.env:SCRATCH}/y"}).x == "/scratch/y"
     assert "must be typed" in refusal("${oc.env:HOME}")
 
 
 def test_conf_reads_only_what_is_listed() -> None:
     texts = [file.read_text() for file in CONF.rglob("*.yaml")]
-    named = {name for text in texts for name in typed.read([text.replace("\n", " ")]).variables}
+    named = {name for text in texts for name in permissions.read([text.replace("\n", " ")]).variables}
     assert named == permissions.READABLE
 
 

@@ -7,7 +7,7 @@ import pytest
 import toy
 from cifar10_files import write_cifar10
 from image_files import write_folder
-from lightsweep.core import paths
+from lightsweep.core import files
 from lightsweep.core.errors import ConfigError
 from tiny import TINY
 
@@ -17,26 +17,26 @@ def test_a_link_that_leads_out_is_found_wherever_it_lies(scene) -> None:
         link = scene.run / place
         link.parent.mkdir(parents=True, exist_ok=True)
         link.symlink_to(scene.victim)
-        assert paths.find_escape(scene.run, within=scene.run) == link
+        assert files.find_escape(scene.run, within=scene.run) == link
         link.unlink()
     (scene.run / "inside").symlink_to("a/b")
     (scene.run / "nowhere").symlink_to("not/there")
-    assert paths.find_escape(scene.run, within=scene.run) is None
+    assert files.find_escape(scene.run, within=scene.run) is None
     (scene.run / "out").symlink_to("../home/not-there")
     with pytest.raises(ConfigError, match="out is a symbolic link that leads out of"):
-        paths.check_links(scene.run, within=scene.run)
+        files.check_links(scene.run, within=scene.run)
 
 
 def test_a_folder_may_itself_be_reached_through_a_link(scene) -> None:
     (scene.folder / "alias").symlink_to(scene.run)
-    paths.check_links(scene.folder / "alias", within=scene.folder / "alias")
-    paths.check_links(scene.folder / "alias" / "below", within=scene.run)
+    files.check_links(scene.folder / "alias", within=scene.folder / "alias")
+    files.check_links(scene.folder / "alias" / "below", within=scene.run)
 
 
 def test_not_all_of_a_large_folder_need_be_looked_at(scene) -> None:
     (scene.run / "a").mkdir()
     (scene.run / "a" / "x").symlink_to(scene.victim)
-    paths.check_links(scene.run, within=scene.run, deep=False)
+    files.check_links(scene.run, within=scene.run, deep=False)
 
 
 @pytest.mark.parametrize("link", [".lightsweep-cache", ".lightsweep-cache/FORM", ".lightsweep-cache/FORM/lock"])

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from optuna.trial import TrialState
 
-from lightsweep.core.paths import ROOT
+from lightsweep.core.files import ROOT
 from lightsweep.sweeper.trials import is_interrupted
 from toy_sweeps import Sweep, check_books
 

@@ -14,7 +14,7 @@ from optuna.trial import TrialState
 
 import postgresql
 import slurm
-from lightsweep.core.paths import ROOT
+from lightsweep.core.files import ROOT
 from lightsweep.sweeper.trials import count_ended, is_interrupted
 from slurm import Cluster
 from toy_sweeps import Sweep, check_books

@@ -7,7 +7,7 @@ from threading import Thread
 import optuna
 import pytest
 
-from lightsweep.core.paths import JOURNAL
+from lightsweep.core.files import JOURNAL
 from lightsweep.sweeper.leases import LOST_AFTER, Lease, Owner
 from lightsweep.sweeper.storage import connect
 

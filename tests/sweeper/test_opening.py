@@ -12,7 +12,7 @@ from optuna.trial import TrialState
 
 from lightsweep.app.sweeping import Training
 from lightsweep.core.errors import ConfigError
-from lightsweep.core.paths import JOURNAL
+from lightsweep.core.files import JOURNAL
 from lightsweep.sweeper import opening
 from lightsweep.sweeper.leases import LOST_AFTER
 from lightsweep.sweeper.storage import Address, connect

@@ -16,7 +16,7 @@ from sqlalchemy.exc import DataError, OperationalError
 
 from lightsweep.core import text
 from lightsweep.core.errors import StorageLost
-from lightsweep.core.paths import JOURNAL
+from lightsweep.core.files import JOURNAL
 from lightsweep.sweeper import storage as patience
 from lightsweep.sweeper.job import JobResult, JobState, TrialContext, _call
 from lightsweep.sweeper.leases import LOST_AFTER, is_alive

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from lightsweep.core.paths import ROOT
-from lightsweep.sweeper import portable
-from lightsweep.sweeper.portable import Portable, reference
+from lightsweep.core.files import ROOT
+from lightsweep.sweeper import application
+from lightsweep.sweeper.application import Portable, reference
 
 SCRIPT = """
 import functools, sys, threading
@@ -123,4 +123,4 @@ def test_the_search_path_leaves_out_the_installation(tmp_path: Path, monkeypatch
     monkeypatch.chdir(folders["here"])
     further = [str(tmp_path / "gone"), str(tmp_path / "code.zip"), "", str(folders["mine"] / ".." / "mine")]
     monkeypatch.setattr(sys, "path", [*map(str, folders.values()), *further])
-    assert portable.search_path() == tuple(str(folders[name]) for name in ("venv2", "mine", "here"))
+    assert application.search_path() == tuple(str(folders[name]) for name in ("venv2", "mine", "here"))

@@ -8,10 +8,10 @@ import pytest
 from optuna.distributions import CategoricalDistribution
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
-from lightsweep.core.paths import JOURNAL
+from lightsweep.core.files import JOURNAL
 from lightsweep.sweeper import fixed
 from lightsweep.sweeper.job import JobResult, JobState
-from lightsweep.sweeper.points import MOST_REPEATS, Repeats, _point, list_points
+from lightsweep.sweeper.opening import MOST_REPEATS, Repeats, _point, list_points
 from lightsweep.sweeper.space_text import parse
 from lightsweep.sweeper.storage import Address, connect, follow
 from lightsweep.sweeper.trial_queue import TrialQueue

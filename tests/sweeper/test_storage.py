@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
 from lightsweep.core.errors import ConfigError
-from lightsweep.core.paths import JOURNAL
+from lightsweep.core.files import JOURNAL
 from lightsweep.sweeper import storage
 from lightsweep.sweeper.storage import Address, connect, turns_at
 

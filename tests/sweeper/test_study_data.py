@@ -110,7 +110,7 @@ def test_a_search_of_how_many_images_are_trained_on_is_no_change_of_data(search,
     assert "data" not in study().user_attrs
 
 
-OURS, OWN = "lightsweep.data.builtin.DigitsDataModule", "mine.Photos"
+OURS, OWN = "lightsweep.data.datasets.DigitsDataModule", "mine.Photos"
 
 
 @pytest.mark.parametrize(

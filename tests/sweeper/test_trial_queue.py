@@ -9,7 +9,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from lightsweep.core.paths import JOURNAL
+from lightsweep.core.files import JOURNAL
 from lightsweep.sweeper import leases
 from lightsweep.sweeper.executors import local_jobs
 from lightsweep.sweeper.job import JobResult, JobState

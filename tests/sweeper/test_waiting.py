@@ -9,7 +9,7 @@ import pytest
 
 from lightsweep.core import text
 from lightsweep.core.errors import RunFailed
-from lightsweep.core.paths import JOURNAL
+from lightsweep.core.files import JOURNAL
 from lightsweep.sweeper import leases
 from lightsweep.sweeper.controller import Controller, Limits
 from lightsweep.sweeper.job import JobResult, JobState

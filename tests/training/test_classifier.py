@@ -8,8 +8,7 @@ from lightsweep.app import steps
 from lightsweep.app.run_config import plain_config
 from lightsweep.config.build import build
 from lightsweep.core.errors import ConfigError
-from lightsweep.training.classifier import Classifier
-from lightsweep.training.scoring import Loss, Sums
+from lightsweep.training.classifier import Classifier, Loss, Sums
 
 CPU = torch.device("cpu")
 

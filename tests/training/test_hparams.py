@@ -7,7 +7,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import plugin_data_pb2
 
-from lightsweep.runs.metrics import COLUMNS
+from lightsweep.runs.results import COLUMNS
 from lightsweep.training import tracking
 
 

@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from lightsweep.core.errors import ConfigError
-from lightsweep.training.scoring import Objective
+from lightsweep.training.classifier import Objective
 
 LOGITS = torch.randn(6, 10, generator=torch.Generator().manual_seed(0))
 CLASSES = torch.tensor([3, 1, 4, 1, 5, 9])

@@ -8,7 +8,7 @@ import torch
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, confusion_matrix, f1_score, log_loss
 from torch import nn
 
-from lightsweep.training.scoring import balanced_accuracy, macro_f1, score
+from lightsweep.training.classifier import balanced_accuracy, macro_f1, score_part
 
 CPU = torch.device("cpu")
 INPUTS = torch.randn(50, 4, generator=torch.Generator().manual_seed(0))
@@ -18,7 +18,7 @@ NET = nn.Linear(4, 4)  # a fourth class that no image has
 
 def scored(batch_size: int, net: nn.Module = NET):
     batches = list(zip(INPUTS.split(batch_size), LABELS.split(batch_size), strict=True))
-    return score(net, batches, device=CPU, num_classes=4, precision=nullcontext(), keep_probabilities=True)
+    return score_part(net, batches, device=CPU, num_classes=4, precision=nullcontext(), keep_probabilities=True)
 
 
 @pytest.mark.parametrize("batch_size", [50, 7])
@@ -61,5 +61,5 @@ def test_keeps_probabilities_in_the_order_of_the_images_only_where_asked() -> No
     assert scored(7).probabilities.dtype == np.float32
     np.testing.assert_allclose(scored(7).probabilities, expected, rtol=1e-5)
     batches = [(INPUTS, LABELS)]
-    without = score(NET, batches, device=CPU, num_classes=4, precision=nullcontext(), keep_probabilities=False)
+    without = score_part(NET, batches, device=CPU, num_classes=4, precision=nullcontext(), keep_probabilities=False)
     assert without.probabilities.shape == (0, 4)

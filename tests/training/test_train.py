@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 
 from digits_runs import EVERYTHING, Stopped, same, stop_in_epoch
 from lightsweep.core.errors import ConfigError, Diverged
-from lightsweep.runs.metrics import COLUMNS
+from lightsweep.runs.results import COLUMNS
 
 STANDING_STILL = ("optimizer=sgd", "optimizer.lr=1e-12", "trainer.max_epochs=3")  # the first epoch is the best
 

@@ -8,7 +8,7 @@ from pytorch_lightning.callbacks import EarlyStopping
 
 from lightsweep.app.run_config import plain_config
 from lightsweep.core.errors import ConfigError
-from lightsweep.runs.metrics import MetricsFile
+from lightsweep.runs.results import MetricsFile
 from lightsweep.training import trainer
 from lightsweep.training.callbacks import LearningRateMonitor, Recorder
 from lightsweep.training.checkpoints import AtomicCheckpointIO, BestCheckpoint, LastCheckpoint

@@ -7,12 +7,12 @@ from pathlib import Path
 from hydra.core.override_parser.types import Quote, QuotedString
 from omegaconf import DictConfig
 
-from lightsweep.config import loader, mistakes, typed
-from lightsweep.core import paths, secrets
+from lightsweep.config import loader, mistakes, permissions
+from lightsweep.core import files, secrets
 from lightsweep.core.errors import ConfigError
-from lightsweep.core.paths import ROOT
+from lightsweep.core.files import ROOT
 from lightsweep.runs import run_folder, saved_config
-from lightsweep.sweeper.portable import search_path
+from lightsweep.sweeper.application import search_path
 
 
 def read_command_line(arguments: list[str]) -> list[str]:
@@ -25,7 +25,7 @@ def read_command_line(arguments: list[str]) -> list[str]:
     _share_search_path()
     mistakes.check_arguments(arguments)
     prepared = prepare_arguments(arguments)
-    typed.declare(read := typed.read(prepared))
+    permissions.declare(read := permissions.read(prepared))
     _check_folders(read)
     return prepared
 
@@ -95,12 +95,12 @@ def _refuse_no_choice(arguments: list[str]) -> None:
             )
 
 
-def _check_folders(given: typed.Typed) -> None:
+def _check_folders(given: permissions.Typed) -> None:
     """Hydra writes into a typed folder, perhaps somebody else's, before a run or a grid begins."""
     for key in ("hydra.run.dir", "hydra.sweep.dir"):
         for value in given.values.get(key, ()):
             if isinstance(value, str) and "${" not in value:
-                paths.check_links(Path(value), within=Path(value))
+                files.check_links(Path(value), within=Path(value))
     for value in given.values.get("hydra.sweep.dir", ()):
         ours = {"sweep", "hydra/sweeper"} & given.values.keys()  # whose jobs have unpredictable folders
         if not ours and (Path(str(value)) / ".submitit").exists():

@@ -15,7 +15,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from lightsweep.config.messages import describe_error
+from lightsweep.config.mistakes import describe_error
 from lightsweep.core import secrets, signals
 from lightsweep.core.checks import require
 from lightsweep.core.errors import ConfigError, DataChanged, Interrupted, SweepRefused

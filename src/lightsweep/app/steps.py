@@ -18,16 +18,14 @@ from lightsweep.nets.building import log_lightning_module
 from lightsweep.reports.scored_run import ScoredRun, show_scored_run
 from lightsweep.runs import data_record, run_folder, saved_config
 from lightsweep.runs.data_record import Fingerprint
-from lightsweep.runs.metrics import MetricsFile
-from lightsweep.runs.results import ResultWriter, RunResult
+from lightsweep.runs.results import MetricsFile, ResultWriter, RunResult
 from lightsweep.sweeper.job import current_trial
-from lightsweep.training import checkpoints, display, footprint, resuming, scoring, trainer
+from lightsweep.training import checkpoints, display, footprint, resuming, trainer
 from lightsweep.training.callbacks import PruningCallback
 from lightsweep.training.checkpoints import Description
-from lightsweep.training.classifier import Classifier
+from lightsweep.training.classifier import Classifier, Objective, Score, score_part
 from lightsweep.training.display import StartSummary
 from lightsweep.training.loggers import Trackers
-from lightsweep.training.scoring import Objective, Score
 
 
 def new_record(config: RunConfig, opened: Run) -> ResultWriter:
@@ -137,7 +135,7 @@ def score(config: RunConfig, record: ResultWriter, data: ImageDataModule, fittin
     device = fitting.strategy.root_device
     net, scores = trained.net.to(device), {}
     for part in data.scored_parts(test=config.test):
-        scores[part] = scoring.score(
+        scores[part] = score_part(
             net,
             data.eval_loader(part, device),
             device=device,

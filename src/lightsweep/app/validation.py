@@ -19,7 +19,7 @@ from lightsweep.core import checks, memory
 from lightsweep.core.errors import ConfigError, SweepRefused
 from lightsweep.data import folders
 from lightsweep.runs import run_folder
-from lightsweep.runs.metrics import check_monitor
+from lightsweep.runs.results import check_monitor
 from lightsweep.sweeper.job import current_trial
 
 _NODES = (

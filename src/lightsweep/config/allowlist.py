@@ -104,10 +104,10 @@ NODES: Mapping[str, AllowedNode] = {
     "data": AllowedNode(
         "lightsweep.data.module.ImageDataModule",
         classes=(
-            "lightsweep.data.cifar.CIFAR10DataModule",
-            "lightsweep.data.cifar.CIFAR100DataModule",
-            "lightsweep.data.builtin.DigitsDataModule",
-            "lightsweep.data.builtin.FakeDataModule",
+            "lightsweep.data.datasets.CIFAR10DataModule",
+            "lightsweep.data.datasets.CIFAR100DataModule",
+            "lightsweep.data.datasets.DigitsDataModule",
+            "lightsweep.data.datasets.FakeDataModule",
             "lightsweep.data.image_folder.ImageFolderDataModule",
         ),
     ),

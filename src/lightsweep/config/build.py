@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from lightsweep.config import allowlist, permissions
 from lightsweep.core.errors import ConfigError
-from lightsweep.core.paths import ROOT
+from lightsweep.core.files import ROOT
 from lightsweep.core.text import did_you_mean
 
 _OWN = "lightsweep."

@@ -12,9 +12,9 @@ from typing import Any
 
 from lightsweep.config import allowlist, permissions
 from lightsweep.config.hydra_logging import check_logging
-from lightsweep.config.typed import Typed
+from lightsweep.config.permissions import Typed
 from lightsweep.core.errors import ConfigError
-from lightsweep.core.paths import OUTPUTS, is_inside
+from lightsweep.core.files import OUTPUTS, is_inside
 from lightsweep.core.secrets import INTERPOLATION as STORAGE
 
 _RUN = "/the run's folder"  # a stand-in: the folder is known only when the job begins

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from lightsweep.config import allowlist
-from lightsweep.config.typed import Typed
+from lightsweep.config.permissions import Typed
 from lightsweep.core.errors import ConfigError
 
 _LOGGING = {

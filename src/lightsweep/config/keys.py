@@ -17,7 +17,7 @@ from omegaconf._utils import split_key
 
 from lightsweep.config.permissions import TARGET
 from lightsweep.core.errors import ConfigError
-from lightsweep.core.paths import ROOT
+from lightsweep.core.files import ROOT
 from lightsweep.core.text import did_you_mean
 
 Parts = tuple[str, ...]

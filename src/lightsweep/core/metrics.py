@@ -1,6 +1,6 @@
 """The metrics of a run, declared once. Files, monitors, tables, loggers and the sweep read this list.
 
-A further metric is a further `Metric` here, and its value in `lightsweep.training.scoring.Sums.means`.
+A further metric is a further `Metric` here, and its value in `lightsweep.training.classifier.Sums.means`.
 """
 
 from collections.abc import Sequence

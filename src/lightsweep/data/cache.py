@@ -22,8 +22,8 @@ from filelock import FileLock, Timeout
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from lightsweep.core import memory, paths
-from lightsweep.core.files import remove_leftovers, replace_atomically, write_atomic
+from lightsweep.core import memory
+from lightsweep.core.files import find_escape, remove_leftovers, replace_atomically, write_atomic
 from lightsweep.core.text import printable
 from lightsweep.data import decode
 from lightsweep.data.folders import Listing
@@ -76,7 +76,7 @@ def _load(folder: Path, source: list) -> Arrays | None:
 
 def save(folder: Path, source: list, arrays: Mapping[str, np.ndarray]) -> bool:
     """Store the arrays; False where the folder cannot be written or its disk is full."""
-    if paths.find_escape(folder, within=folder.parent) is not None:  # a link in somebody else's folder
+    if find_escape(folder, within=folder.parent) is not None:  # a link in somebody else's folder
         return False
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -200,7 +200,7 @@ class DecodedCache:
 
     def _build_in(self, folder: Path, listing: Listing) -> Arrays:
         base = self.root if folder.is_relative_to(self.root) else self.data_dir
-        if (link := paths.find_escape(folder, within=base)) is not None:  # it may be somebody else's folder
+        if (link := find_escape(folder, within=base)) is not None:  # it may be somebody else's folder
             raise OSError(errno.ELOOP, f"{printable(link.name)} is or lies behind a symbolic link that leads elsewhere")
         folder.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(folder).free

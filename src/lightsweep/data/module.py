@@ -22,10 +22,10 @@ log = logging.getLogger(__name__)
 
 # data.json names the class by the module it was in first, so that earlier runs and studies have the same source.
 _RECORDED_AS = {
-    "lightsweep.data.cifar.CIFAR10DataModule": "lightsweep.data.cifar10.CIFAR10DataModule",
-    "lightsweep.data.cifar.CIFAR100DataModule": "lightsweep.data.cifar100.CIFAR100DataModule",
-    "lightsweep.data.builtin.DigitsDataModule": "lightsweep.data.digits.DigitsDataModule",
-    "lightsweep.data.builtin.FakeDataModule": "lightsweep.data.fake.FakeDataModule",
+    "lightsweep.data.datasets.CIFAR10DataModule": "lightsweep.data.cifar10.CIFAR10DataModule",
+    "lightsweep.data.datasets.CIFAR100DataModule": "lightsweep.data.cifar100.CIFAR100DataModule",
+    "lightsweep.data.datasets.DigitsDataModule": "lightsweep.data.digits.DigitsDataModule",
+    "lightsweep.data.datasets.FakeDataModule": "lightsweep.data.fake.FakeDataModule",
 }
 
 

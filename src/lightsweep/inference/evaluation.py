@@ -17,17 +17,16 @@ from rich.table import Table
 from torch import Tensor
 
 from lightsweep.core.errors import ConfigError
-from lightsweep.core.files import replace_atomically, write_atomic
+from lightsweep.core.files import ROOT, replace_atomically, write_atomic
 from lightsweep.core.metrics import FINAL, PARTS
-from lightsweep.core.paths import ROOT
 from lightsweep.core.text import printable
 from lightsweep.data.module import ImageDataModule
 from lightsweep.inference.predictor import Hardware
 from lightsweep.reports import classification_report, pictures
 from lightsweep.runs import results
-from lightsweep.training import footprint, scoring
+from lightsweep.training import classifier, footprint
 from lightsweep.training.checkpoints import Trained
-from lightsweep.training.scoring import Score
+from lightsweep.training.classifier import Score
 
 ALL = "all"
 EVALUATION_FILE = "evaluation.json"
@@ -109,7 +108,7 @@ def evaluate(trained: Trained, part: Part, hardware: Hardware, result: Mapping[s
     Args:
         result: of the run, if these are its weights and its data; else empty.
     """
-    score = scoring.score(
+    score = classifier.score_part(
         trained.net.to(hardware.device),
         part.batches(hardware.device),
         device=hardware.device,

@@ -16,11 +16,11 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from PIL import Image
 
-from lightsweep.config import messages
-from lightsweep.config import typed as typed_here
+from lightsweep.config import mistakes
+from lightsweep.config import permissions as typed_here
 from lightsweep.core import checks
 from lightsweep.core.errors import ConfigError
-from lightsweep.core.paths import ROOT
+from lightsweep.core.files import ROOT
 from lightsweep.core.text import printable
 from lightsweep.data.decode import NO_PIXELS, fit_image
 from lightsweep.data.module import ImageArrays, ImageDataModule
@@ -79,7 +79,7 @@ def data_settings(weights: Weights, typed: Sequence[str]) -> DataSettings:
     try:
         return _settings(weights, typed)
     except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(f"--data: {messages.describe_error(error)}") from error
+        raise ConfigError(f"--data: {mistakes.describe_error(error)}") from error
 
 
 def _settings(weights: Weights, typed: Sequence[str]) -> DataSettings:

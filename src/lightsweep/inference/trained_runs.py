@@ -8,7 +8,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from lightsweep.core import files, paths
+from lightsweep.core import files
 from lightsweep.core.errors import ConfigError
 from lightsweep.core.files import read_json
 from lightsweep.core.metrics import mode_of
@@ -78,7 +78,7 @@ def find_weights(name: str, which: str | None) -> Weights:
     if (path / "leaderboard.csv").is_file():
         return _of_sweep(path, which)
     if seeds := sorted(path.glob("seed-*")):
-        paths.check_links(path, within=path, deep=False)  # its runs are its own
+        files.check_links(path, within=path, deep=False)  # its runs are its own
         return _of_run(_best_of(seeds, path), which, "its best seed by validation")
     raise ConfigError(f"RUN must be a run's folder, a sweep's folder, a checkpoint file or latest, got {name!r}")
 
@@ -100,7 +100,7 @@ def _of_sweep(folder: Path, which: str | None) -> Weights:
     if best.get("rank") != "1" or not best.get("trial") or not is_trial:
         raise ConfigError(f"{folder} is a sweep without a complete trial")
     trial = f"trial {best['trial']}, the sweep's best"
-    paths.check_links(folder / "confirm", within=folder, deep=False)
+    files.check_links(folder / "confirm", within=folder, deep=False)
     confirmation = _read(folder / "confirmation.json")
     alone = "baseline" in confirmation and "best" not in confirmation  # the best is the baseline
     name = "baseline" if alone else "best"
@@ -109,7 +109,7 @@ def _of_sweep(folder: Path, which: str | None) -> Weights:
         run = _best_of(confirmed, folder)
         return _of_run(run, which, f"{trial}, in its confirmation the best seed by validation")
     best_folder = folder / best["folder"]
-    paths.check_links(best_folder, within=folder, deep=False)
+    files.check_links(best_folder, within=folder, deep=False)
     if run_folder.is_run(best_folder):
         return _of_run(best_folder, which, trial)
     best_seed = _best_of(sorted(best_folder.glob("seed-*")), best_folder)

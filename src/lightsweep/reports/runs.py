@@ -19,11 +19,10 @@ import yaml
 
 from lightsweep.core.checks import is_number
 from lightsweep.core.errors import ConfigError
-from lightsweep.core.files import read_regular
+from lightsweep.core.files import CONF, read_regular
 from lightsweep.core.metrics import mode_of
-from lightsweep.core.paths import CONF
 from lightsweep.core.text import plain_text
-from lightsweep.runs import metrics
+from lightsweep.runs import results
 
 RESULT_FILE = "result.json"
 _LARGEST = 32_000_000  # bytes; a result.json has some thousand
@@ -241,7 +240,7 @@ def load_yaml(path: Path) -> Any:
 def read_epochs(folder: Path) -> list[dict[str, float]]:
     """The rows of metrics.csv; none where it is missing or damaged."""
     try:
-        rows = metrics.read(folder / "metrics.csv")
+        rows = results.read(folder / "metrics.csv")
     except (ConfigError, OSError):
         return []
     return [{name: value for name, value in row.items() if math.isfinite(value)} for row in rows]

@@ -18,9 +18,9 @@ from lightsweep.core.files import replace_atomically, write_atomic
 from lightsweep.data.module import ImageDataModule
 from lightsweep.reports import classification_report
 from lightsweep.reports.classification_report import Report
-from lightsweep.runs.metrics import Row
+from lightsweep.runs.results import Row
+from lightsweep.training.classifier import Score
 from lightsweep.training.loggers import Trackers
-from lightsweep.training.scoring import Score
 
 log = logging.getLogger(__name__)
 

@@ -18,7 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from lightsweep.core import secrets
 from lightsweep.core.errors import ConfigError
-from lightsweep.core.paths import JOURNAL
+from lightsweep.core.files import JOURNAL
 from lightsweep.reports.columns import escape_tags
 from lightsweep.reports.runs import load_yaml
 from lightsweep.sweeper import journal

@@ -15,9 +15,8 @@ from optuna.trial import FrozenTrial
 from lightsweep.reports import trial_figures
 from lightsweep.reports.columns import escape_tags
 from lightsweep.reports.figures import COLOURS, Figure, draw_bars, scatter
-from lightsweep.reports.search_space import find_ranges
 from lightsweep.reports.study import Study
-from lightsweep.reports.trial_figures import status_of
+from lightsweep.reports.trial_figures import find_ranges, status_of
 from lightsweep.sweeper.trials import value_of
 
 ENOUGH = 20  # trials with a value that show what mattered

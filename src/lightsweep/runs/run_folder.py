@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lightsweep.core.errors import ConfigError
-from lightsweep.core.paths import JOURNAL, OUTPUTS
+from lightsweep.core.files import JOURNAL, OUTPUTS
 
 CONFIG = "config.yaml"
 _JOB = re.compile(r"\d+(-(?!\d\d-\d\d).*)?")  # 0, 12-lr0.1; not 2026-11-21_10-52-37-957b

@@ -21,8 +21,7 @@ from lightsweep.core.errors import ConfigError, Diverged, Interrupted, RunFailed
 from lightsweep.core.files import write_atomic
 from lightsweep.core.job_state import JobState, state_of
 from lightsweep.sweeper import best_config
-from lightsweep.sweeper.application import application_of
-from lightsweep.sweeper.portable import FunctionReference
+from lightsweep.sweeper.application import FunctionReference, application_of
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from optuna.trial import Trial
 
 from lightsweep.core import checks
 from lightsweep.core.errors import ConfigError
-from lightsweep.core.paths import JOURNAL
+from lightsweep.core.files import JOURNAL
 from lightsweep.sweeper.application import Application, application_of
 from lightsweep.sweeper.space import Space, values_of
 from lightsweep.sweeper.space_text import parse

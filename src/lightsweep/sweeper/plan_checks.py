@@ -18,7 +18,7 @@ from optuna.samplers import BaseSampler, GridSampler
 from lightsweep.core import checks, memory, overrides
 from lightsweep.core.errors import ConfigError
 from lightsweep.core.overrides import format_override
-from lightsweep.sweeper import executors, journal, opening, points
+from lightsweep.sweeper import executors, journal, opening
 from lightsweep.sweeper.plan import Plan
 
 _FIRST = 4  # trials after which a sampler begins to learn from them here
@@ -124,7 +124,7 @@ def check_plan(plan: Plan) -> None:
     for condition in plan.space.conditions():
         _check_composes(plan, (*plan.space.fixed, condition), in_this_process)
     _check_direction(plan)
-    points.enqueued_points(plan)
+    opening.enqueued_points(plan)
     _check_sampler(plan)
     check_pruner(plan)
     plan.application.check_plan(plan, in_this_process=in_this_process)

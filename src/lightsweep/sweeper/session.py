@@ -12,8 +12,8 @@ from optuna.trial import Trial
 
 from lightsweep.core import files
 from lightsweep.core.errors import Interrupted, RunFailed
-from lightsweep.core.paths import check_links
-from lightsweep.sweeper import confirmation, executors, opening, plan_checks, points, view
+from lightsweep.core.files import check_links
+from lightsweep.sweeper import confirmation, executors, opening, plan_checks, view
 from lightsweep.sweeper.controller import Controller, Limits
 from lightsweep.sweeper.executors import Executor
 from lightsweep.sweeper.fixed import StudyData
@@ -44,7 +44,7 @@ def run(plan: Plan) -> float:
     # Where the data may have changed, values of earlier trials do not hold.
     changed = plan.application.allows_changed_data(plan.config)
     since = len(queue.trials()) if changed else study.user_attrs.get("changed_at", 0)
-    queue.repeats = points.Repeats(points.list_points(plan.space), since)
+    queue.repeats = opening.Repeats(opening.list_points(plan.space), since)
     queue.has_job = lambda number: executor.has_job(plan.folder / folder_of(number))
     try:
         with renewing(queue.renew):
@@ -108,7 +108,7 @@ class Session:
 
     @cached_property
     def _baseline(self) -> tuple[dict[str, Any], list[str]]:
-        return points.baseline_point(self.plan)
+        return opening.baseline_point(self.plan)
 
     def _say_what_was_repeated(self) -> None:
         trials = self.queue.trials()
@@ -137,7 +137,7 @@ class Session:
             if self.queue.close_repeat(trial):
                 return None
             if isinstance(trial.study.sampler, GridSampler):  # it was not asked for the baseline
-                points.mark_baseline(trial, *self._baseline)
+                opening.mark_baseline(trial, *self._baseline)
         overrides = (*plan.space.fixed, *plan.application.trial_overrides, *drawn)
         return TrialRun(trial, overrides, plan.seeds, plan.address, plan.pruner, plan.folder, self.data.expected())
 

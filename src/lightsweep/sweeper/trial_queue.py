@@ -19,8 +19,8 @@ from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from lightsweep.sweeper.job import JobResult, JobState
 from lightsweep.sweeper.leases import LOST_AFTER, FileLock, Lease, Owner, is_alive
+from lightsweep.sweeper.opening import Repeats
 from lightsweep.sweeper.optuna_private import current, set_attribute, storage_of, take_over
-from lightsweep.sweeper.points import Repeats
 from lightsweep.sweeper.storage import Address, Retry, is_server, turns_at
 from lightsweep.sweeper.trials import count_ended, folder_of, is_interrupted
 

@@ -16,7 +16,7 @@ from lightsweep.core import checks, signals
 from lightsweep.core.errors import Diverged, Pruned
 from lightsweep.core.seeds import seed_everything
 from lightsweep.data.loader import TrainLoader
-from lightsweep.runs.metrics import MetricsFile, Row
+from lightsweep.runs.results import MetricsFile, Row
 from lightsweep.training.classifier import Classifier
 from lightsweep.training.loggers import Trackers
 

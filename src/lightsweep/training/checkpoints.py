@@ -15,9 +15,8 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch import nn
 
 from lightsweep.core.errors import ConfigError
-from lightsweep.core.files import replace_atomically
+from lightsweep.core.files import is_inside, replace_atomically
 from lightsweep.core.moved import with_new_names
-from lightsweep.core.paths import is_inside
 from lightsweep.core.text import printable
 from lightsweep.data.decode import NO_PIXELS
 from lightsweep.data.transforms import Normalization

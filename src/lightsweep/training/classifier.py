@@ -1,18 +1,185 @@
 """The LightningModule: a batch -> its loss, and the optimizer with its schedule."""
 
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from io import BytesIO
+from typing import Any, NamedTuple
 
+import numpy as np
 import pytorch_lightning as pl
+import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from lightsweep.config.build import config_error
 from lightsweep.core import checks
-from lightsweep.core.metrics import METRICS
+from lightsweep.core.metrics import FINAL, METRICS
 from lightsweep.training import checkpoints, optimization, resuming
 from lightsweep.training.checkpoints import Description
 from lightsweep.training.optimization import Schedule
-from lightsweep.training.scoring import Batch, Objective, Sums
+
+Batch = tuple[Tensor, Tensor]
+
+
+class Loss(NamedTuple):
+    """Of one batch, both scalars: what is minimised, and the cross-entropy alone, comparable between settings."""
+
+    objective: Tensor
+    cross_entropy: Tensor
+
+
+class Sums:
+    """Running sums over batches, kept on the device: nothing waits for them until `means` is asked for."""
+
+    def __init__(self, device: torch.device, num_classes: int) -> None:
+        self.losses = torch.zeros(2, device=device)  # of all images: objective, cross-entropy
+        # int64 [K, K]: images by true class (row) and predicted class (column)
+        self.confusion = torch.zeros(num_classes, num_classes, dtype=torch.int64, device=device)
+
+    def add(self, loss: Loss, logits: Tensor, targets: Tensor) -> None:
+        """Add a batch with its mean losses: logits ``[B, K]``, targets ``int64 [B]`` or ``float [B, K]``."""
+        self.losses.add_(torch.stack([loss.objective.detach(), loss.cross_entropy]), alpha=len(targets))
+        self.count(logits, targets)
+
+    def count(self, logits: Tensor, targets: Tensor) -> None:
+        """Add a batch's predictions alone."""
+        labels = targets if targets.ndim == 1 else targets.argmax(1)
+        cells = labels * len(self.confusion) + logits.detach().argmax(1)
+        # As a bincount, which would make a GPU wait.
+        self.confusion.view(-1).scatter_add_(0, cells, torch.ones_like(cells))
+
+    def means(self, reduce: Callable[[Tensor], Tensor] = lambda tensor: tensor) -> dict[str, float]:
+        """The value of each metric by its name, after `reduce`, which adds up the sums of several processes."""
+        objective, loss = reduce(self.losses).tolist()
+        confusion = reduce(self.confusion).cpu().numpy()
+        count = int(confusion.sum())
+        return {
+            "objective": objective / count,
+            "loss": loss / count,
+            "acc": int(confusion.trace()) / count,
+            "f1": macro_f1(confusion),
+            "balanced_acc": balanced_accuracy(confusion),
+        }
+
+
+class Objective:
+    """Cross-entropy (smoothed, weighed) plus l2 * sum(w^2) over the weights of hidden linear and convolutional layers.
+
+    Args:
+        net: whose weights are meant. Its head is its attribute `head`, else its last linear layer.
+        label_smoothing: Szegedy et al. 2016, in [0, 1).
+        l2: as Keras's ``l2(lambda)``: no half, no biases, no norm layers.
+        l2_head: the head's weights too.
+        class_weights: ``float [K]``, by which an image's loss is multiplied. The mean is over images, not over
+            weights, so that it does not depend on how a set is cut into batches.
+    """
+
+    def __init__(
+        self, net: nn.Module, *, label_smoothing: float, l2: float, l2_head: bool, class_weights: Tensor
+    ) -> None:
+        checks.number("loss.label_smoothing", label_smoothing, "[0, 1)")
+        checks.number("loss.l2", l2, "[0, inf)")
+        checks.flag("loss.l2_head", l2_head)
+        self.label_smoothing, self.l2 = label_smoothing, l2
+        self.class_weights = class_weights
+        self.weighed = bool((class_weights != 1).any())
+        self.penalised = _penalised_weights(net, with_head=l2_head) if l2 else []
+
+    def __call__(self, logits: Tensor, targets: Tensor) -> Loss:
+        """Logits ``[B, K]`` and targets, classes ``int64 [B]`` or probabilities ``float [B, K]`` -> means over B."""
+        cross_entropy = F.cross_entropy(logits, targets)
+        objective = cross_entropy
+        if self.weighed:
+            objective = self._weighed(logits.float(), targets)
+        elif self.label_smoothing:
+            objective = F.cross_entropy(logits, targets, label_smoothing=self.label_smoothing)
+        if self.penalised:
+            objective = objective + self.penalty()
+        return Loss(objective, cross_entropy.detach())
+
+    def _weighed(self, logits: Tensor, targets: Tensor) -> Tensor:
+        self.class_weights = self.class_weights.to(logits.device)
+        how = {"weight": self.class_weights, "label_smoothing": self.label_smoothing}
+        return F.cross_entropy(logits, targets, **how, reduction="sum") / len(targets)  # type: ignore[arg-type]
+
+    def penalty(self) -> Tensor:
+        """The L2 term, a scalar."""
+        return self.l2 * torch.stack([weight.square().sum() for weight in self.penalised]).sum()
+
+
+def _penalised_weights(net: nn.Module, *, with_head: bool) -> list[Tensor]:
+    layers = [module for module in net.modules() if isinstance(module, nn.Linear | nn.modules.conv._ConvNd)]
+    linear = [layer for layer in layers if isinstance(layer, nn.Linear)]
+    head = getattr(net, "head", linear[-1] if linear else None)
+    heads = set(head.modules()) if isinstance(head, nn.Module) else set()
+    return [layer.weight for layer in layers if with_head or layer not in heads]
+
+
+@dataclass(frozen=True)
+class Score:
+    """The metrics of a part by name, and counts ``int64 [K, K]``: true class by row, predicted class by column.
+
+    `probabilities` ``float32 [N, K]`` has an image's softmax by row, in the loader's order; it is empty, ``[0, K]``,
+    where nobody asked to keep it.
+    """
+
+    metrics: dict[str, float]
+    confusion: np.ndarray
+    probabilities: np.ndarray
+
+
+def macro_f1(confusion: np.ndarray) -> float:
+    """The mean of the classes' F1 scores, from counts ``[K, K]``, true class by row.
+
+    As in scikit-learn and torchmetrics, a class that is neither there nor predicted does not count, and one that is
+    predicted but not there counts 0.
+    """
+    right, there, predicted = confusion.diagonal(), confusion.sum(1), confusion.sum(0)
+    counted = there + predicted > 0
+    return float(np.mean(2 * right[counted] / (there + predicted)[counted]))
+
+
+def balanced_accuracy(confusion: np.ndarray) -> float:
+    """The mean of the classes' recalls, from counts ``[K, K]``, true class by row; classes not there do not count."""
+    there = confusion.sum(1)
+    return float(np.mean(confusion.diagonal()[there > 0] / there[there > 0]))
+
+
+@torch.inference_mode()
+def score_part(
+    net: nn.Module,
+    loader: Iterable[tuple[Tensor, Tensor]],
+    *,
+    device: torch.device,
+    num_classes: int,
+    precision: AbstractContextManager,
+    keep_probabilities: bool,
+) -> Score:
+    """Score a network over batches of normalised images ``float [B, C, H, W]`` and classes ``int64 [B]``.
+
+    Args:
+        net: left in eval mode.
+        device: of the network and the batches.
+        precision: under which its forward pass runs, as in training.
+        keep_probabilities: of each image; a large set's would take memory for nothing.
+    """
+    net.eval()
+    # Sums and one buffer, not lists: a small tensor kept of each batch would keep the memory of its images from being
+    # used again.
+    sums = Sums(device, num_classes)
+    kept = BytesIO()
+    with precision:
+        for images, labels in loader:
+            logits = net(images).float()  # [B, K]
+            sums.losses += F.cross_entropy(logits, labels, reduction="sum")
+            sums.count(logits, labels)
+            if keep_probabilities:
+                kept.write(logits.softmax(1).cpu().numpy().tobytes())
+    means = sums.means()
+    probabilities = np.frombuffer(kept.getbuffer(), dtype=np.float32).reshape(-1, num_classes)
+    return Score({metric.name: means[metric.name] for metric in FINAL}, sums.confusion.cpu().numpy(), probabilities)
 
 
 class Classifier(pl.LightningModule):

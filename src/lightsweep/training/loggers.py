@@ -94,7 +94,7 @@ def tracking_run(loggers: Iterable[Logger], config: Mapping[str, Any], overrides
 
 def _make_tracker(logger: Logger) -> Tracker:
     if isinstance(logger, TensorBoardLogger):
-        from lightsweep.training.tensorboard import TensorBoardTracker
+        from lightsweep.training.tracking import TensorBoardTracker
 
         return TensorBoardTracker(logger)
     if isinstance(logger, MLFlowLogger):

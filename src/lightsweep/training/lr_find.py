@@ -27,9 +27,8 @@ from lightsweep.core.seeds import seed_everything
 from lightsweep.data.loader import TrainLoader
 from lightsweep.data.module import ImageDataModule
 from lightsweep.runs.run_folder import LAST_CHECKPOINT, LR_FIND, is_follower
-from lightsweep.training.classifier import Classifier
+from lightsweep.training.classifier import Classifier, Sums
 from lightsweep.training.optimization import Schedule
-from lightsweep.training.scoring import Sums
 from lightsweep.training.trainer import fit
 
 PLOT = "lr_find.png"

@@ -14,7 +14,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from torch import Tensor, nn
 
 from lightsweep.core.errors import ConfigError
-from lightsweep.core.paths import is_inside
+from lightsweep.core.files import is_inside
 from lightsweep.core.text import printable
 from lightsweep.runs import run_folder
 from lightsweep.runs.run_folder import find_initial_weights

@@ -21,7 +21,7 @@ from lightsweep.core import checks, memory
 from lightsweep.core.errors import ConfigError, Diverged, Pruned, RunFailed
 from lightsweep.core.text import printable
 from lightsweep.data.module import ImageDataModule
-from lightsweep.runs.metrics import MetricsFile
+from lightsweep.runs.results import MetricsFile
 from lightsweep.training.callbacks import Recorder, has_run_out, passed_bound
 from lightsweep.training.checkpoints import AtomicCheckpointIO, LastCheckpoint
 

@@ -8,9 +8,9 @@ from lightsweep.core import checks
 from lightsweep.core.errors import ConfigError
 from lightsweep.core.memory import available_cores
 from lightsweep.sweeper import best_config
+from lightsweep.sweeper.application import reference
 from lightsweep.sweeper.job import Job, JobResult, JobSetup
 from lightsweep.sweeper.plan import Plan
-from lightsweep.sweeper.portable import reference
 
 if TYPE_CHECKING:
     from lightsweep.sweeper.executors.schedulers import Scheduler

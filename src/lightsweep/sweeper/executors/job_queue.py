@@ -12,7 +12,7 @@ from pathlib import Path
 
 from lightsweep.core import files, signals
 from lightsweep.core.errors import RunFailed
-from lightsweep.core.paths import is_inside
+from lightsweep.core.files import is_inside
 from lightsweep.core.text import Wait
 from lightsweep.sweeper.executors import Slot, cluster_jobs
 from lightsweep.sweeper.executors.cluster_jobs import (

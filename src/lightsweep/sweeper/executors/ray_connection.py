@@ -14,8 +14,8 @@ from omegaconf import OmegaConf
 
 from lightsweep.core import checks, secrets, signals
 from lightsweep.core.errors import ConfigError
+from lightsweep.sweeper.application import search_path
 from lightsweep.sweeper.plan import Plan
-from lightsweep.sweeper.portable import search_path
 
 _ANSWER_SECONDS = 10.0  # seconds that a cluster's head may take to answer
 
