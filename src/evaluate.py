@@ -49,7 +49,7 @@ def main() -> int:
     from lightsweep.inference import evaluation, predictor, run_data
     from lightsweep.training import checkpoints, trainer
 
-    run_config.register()
+    run_config.register_resolvers()
     trainer.quiet_libraries()
     trained = checkpoints.load(weights.checkpoint)
     print(weights.describe(trained.epoch), file=sys.stderr)

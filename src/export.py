@@ -41,7 +41,7 @@ def main() -> int:
     from lightsweep.inference import exporting, run_data
     from lightsweep.training import checkpoints, trainer
 
-    run_config.register()
+    run_config.register_resolvers()
     trainer.quiet_libraries()
     exporting.require_packages()
     trained = checkpoints.load(weights.checkpoint)

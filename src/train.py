@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from lightsweep.app.jobs import Run
     from lightsweep.app.run_config import RunConfig
 
-run_config.register()
+run_config.register_resolvers()
 
 
 @hydra.main(config_path="../conf", config_name="train", execution_whitelist=list(allowlist.HYDRA))

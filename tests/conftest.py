@@ -44,7 +44,7 @@ def pytest_collectreport(report: pytest.CollectReport) -> None:
 @pytest.fixture(autouse=True)
 def nothing_is_typed() -> None:
     """No test inherits what another one's command line said."""
-    permissions.declare(permissions.Typed())
+    permissions.declare_typed(permissions.Typed())
 
 
 @pytest.fixture

@@ -82,7 +82,7 @@ def trained(folder: Path, *overrides: str, kind: str = "run", shown: bool = Fals
     """Train in this process; without the callbacks that show a run, which cost seconds, unless they are `shown`."""
     folder.mkdir(parents=True, exist_ok=True)
     cfg = composed(folder, "data.limit=300", *overrides)
-    permissions.declare(permissions.read(overrides))  # after composing, which may declare too
+    permissions.declare_typed(permissions.read_typed(overrides))  # after composing, which may declare too
     OmegaConf.set_struct(cfg.callbacks, False)
     for name in () if shown else ("figures", "histograms", "graph"):
         cfg.callbacks.pop(name, None)

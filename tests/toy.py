@@ -23,7 +23,7 @@ from lightsweep.core.errors import Pruned
 from lightsweep.sweeper.application import sweepable
 from lightsweep.sweeper.job import current_trial
 
-run_config.register()
+run_config.register_resolvers()
 
 
 @hydra.main(config_path="../conf", config_name="train", execution_whitelist=list(allowlist.HYDRA))

@@ -22,7 +22,7 @@ def compose(overrides: Iterable[str]) -> Any:
 
     from lightsweep.app import run_config
 
-    run_config.register()
+    run_config.register_resolvers()
     with hydra.initialize_config_dir(str(ROOT / "conf")):
         return hydra.compose("train", list(overrides))
 

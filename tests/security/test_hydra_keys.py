@@ -363,7 +363,7 @@ def look(typed_keys: list[str], **hydra: Any) -> None:
         }
     )
     raw: Any = OmegaConf.to_container(config)
-    hydra_keys.check_hydra_keys(raw, permissions.read(typed_keys).holding_in(raw))
+    hydra_keys.check_hydra_keys(raw, permissions.read_typed(typed_keys).holding_in(raw))
 
 
 PERSONS_OWN = {
@@ -487,7 +487,7 @@ def test_a_typed_choice_of_a_group_says_nothing_of_what_is_in_it() -> None:
 
 def test_best_yaml_finds_its_folders_again(tmp_path: Path) -> None:
     hydra_keys.check_search_path([f"file://{tmp_path}", str(tmp_path)], permissions.Typed())
-    hydra_keys.check_search_path(["pkg://mine.conf"], permissions.read(["hydra.searchpath=[pkg://mine.conf]"]))
+    hydra_keys.check_search_path(["pkg://mine.conf"], permissions.read_typed(["hydra.searchpath=[pkg://mine.conf]"]))
 
 
 def test_a_trusted_package_may_hold_configs(trust) -> None:

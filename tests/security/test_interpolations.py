@@ -13,7 +13,7 @@ from lightsweep.core.errors import ConfigError
 
 @pytest.fixture(autouse=True)
 def restricted() -> None:
-    run_config.register()
+    run_config.register_resolvers()
 
 
 def refusal(text: str) -> str:
@@ -32,14 +32,14 @@ def test_secrets_of_the_environment_stay_there(monkeypatch, name: str) -> None:
 
 def test_what_is_typed_may_be_read(monkeypatch) -> None:
     monkeypatch.setenv("SCRATCH", "/scratch")
-    permissions.declare(permissions.read(["data_dir=${oc.env:SCRATCH}/data", "-m"]))
+    permissions.declare_typed(permissions.read_typed(["data_dir=${oc.env:SCRATCH}/data", "-m"]))
     assert OmegaConf.create({"x": "${oc.env:SCRATCH}/y"}).x == "/scratch/y"
     assert "must be typed" in refusal("${oc.env:HOME}")
 
 
 def test_conf_reads_only_what_is_listed() -> None:
     texts = [file.read_text() for file in CONF.rglob("*.yaml")]
-    named = {name for text in texts for name in permissions.read([text.replace("\n", " ")]).variables}
+    named = {name for text in texts for name in permissions.read_typed([text.replace("\n", " ")]).variables}
     assert named == permissions.READABLE
 
 

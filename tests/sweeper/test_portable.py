@@ -15,7 +15,7 @@ from lightsweep.sweeper.application import Portable, reference
 SCRIPT = """
 import functools, sys, threading
 
-from lightsweep.sweeper.portable import Portable
+from lightsweep.sweeper.application import Portable
 
 unpicklable = threading.Lock()  # what is pickled with its names would take this along
 

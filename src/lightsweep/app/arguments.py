@@ -25,7 +25,7 @@ def read_command_line(arguments: list[str]) -> list[str]:
     _share_search_path()
     mistakes.check_arguments(arguments)
     prepared = prepare_arguments(arguments)
-    permissions.declare(read := permissions.read(prepared))
+    permissions.declare_typed(read := permissions.read_typed(prepared))
     _check_folders(read)
     return prepared
 

@@ -1,4 +1,4 @@
-"""How a script begins, `begin`, and ends: `launch_app` for train.py, `launch_command` for the others.
+"""How a script begins, `begin`, and ends, `launch_app` or `launch_command`; and the parser of those with options.
 
 Imported before all else, so it imports nothing that takes time.
 """

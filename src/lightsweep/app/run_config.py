@@ -1,4 +1,4 @@
-"""A run's config as plain values, which is what the code below src/train.py gets."""
+"""A run's config: the resolvers that complete it, and its plain values, which the code below src/train.py gets."""
 
 import math
 import secrets
@@ -18,7 +18,7 @@ from lightsweep.runs.results import Monitor
 from lightsweep.runs.run_folder import split_name
 
 
-def register() -> None:
+def register_resolvers() -> None:
     """Make the resolvers known; again does nothing new.
 
     ``root:NAME`` is a path in the project's root; its first part ``outputs`` is `OUTPUTS`, wherever that is.

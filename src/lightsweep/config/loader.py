@@ -37,11 +37,11 @@ class CheckedLoader(ConfigLoaderImpl):
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
-        self.typed = permissions.current()
+        self.typed = permissions.typed_here()
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        permissions.declare(self.typed)  # this is a process without that command line
+        permissions.declare_typed(self.typed)  # this is a process without that command line
 
     def _process_config_searchpath(self, config_name: Any, parsed_overrides: Any, repo: Any) -> None:
         loaded = repo.load_config(config_path=config_name) if config_name is not None else None
@@ -90,7 +90,7 @@ class CheckedLoader(ConfigLoaderImpl):
         permissions.check_targets(raw)
         held = self.typed.holding_in(raw)
         hydra_keys.check_hydra_keys(raw, held)
-        permissions.declare(
+        permissions.declare_typed(
             held
         )  # for the job that runs with this config: its other paths are looked at when it is built
         return config

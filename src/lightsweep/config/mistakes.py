@@ -1,4 +1,4 @@
-"""Mistakes on the command line: what is wrong with an argument, and what to type instead, quoted for a shell.
+"""Mistakes as one line for the user: errors of Hydra, OmegaConf and the system, and what is wrong on a command line.
 
 The shell splits what is not quoted, and Hydra has its own grammar of values. Each proposal has been parsed, so that
 Hydra reads it as it was meant.

@@ -52,7 +52,7 @@ class Typed:
         return replace(self, values=held)
 
 
-def read(arguments: Sequence[str]) -> Typed:
+def read_typed(arguments: Sequence[str]) -> Typed:
     """What was typed by these arguments; options and unreadable arguments are skipped."""
     parser = OverridesParser.create()
     values: dict[str, tuple[Any, ...]] = {}
@@ -98,12 +98,12 @@ def _at(config: Mapping[str, Any], key: str) -> Any:
 _process: dict[str, Typed] = {}
 
 
-def declare(typed: Typed) -> None:
+def declare_typed(typed: Typed) -> None:
     """Set what was typed for this process: in a script that starts, or in a worker."""
     _process["typed"] = typed
 
 
-def current() -> Typed:
+def typed_here() -> Typed:
     """What was typed; nothing before `declare`."""
     return _process.get("typed", Typed())
 
@@ -191,7 +191,7 @@ def check_paths(values: Mapping[str, Any], key: str, folder: Path) -> None:
     for arguments in allowlist.PATHS.get(str(name), ()):
         _check_path(values, key, arguments, folder)
     for argument, only in allowlist.FIXED.get(str(name), {}).items():
-        if values.get(argument, only) != only and not current().covers(f"{key}.{argument}"):
+        if values.get(argument, only) != only and not typed_here().covers(f"{key}.{argument}"):
             raise ConfigError(f"{key}.{argument} must be {only!r} unless it is typed, got {values[argument]!r}")
 
 
@@ -203,7 +203,7 @@ def _check_path(values: Mapping[str, Any], key: str, arguments: allowlist.PathAr
             path = path if argument != arguments.parts[0] else folder  # Lightning's default: below the run's folder
             continue
         path = path / str(value)
-        if current().covers(f"{key}.{argument}"):
+        if typed_here().covers(f"{key}.{argument}"):
             base = path
         elif _leads_elsewhere(str(value)) or not is_inside(path, base):
             raise ConfigError(
@@ -231,7 +231,7 @@ def restrict_interpolations() -> None:
 
 def _env(key: str, default: Any = _NONE) -> str | None:
     """The value of an environment variable that conf/ reads, or that was typed: others may be secrets."""
-    if key not in READABLE | current().variables:
+    if key not in READABLE | typed_here().variables:
         raise ConfigError(
             f"${{oc.env:{key}}} must be typed on the command line: a config file may read {', '.join(sorted(READABLE))}"
         )

@@ -1,4 +1,4 @@
-"""Files and folders that are written atomically, and text from files that may be somebody else's."""
+"""Where the project and its outputs lie; files and folders written atomically; text that may be somebody else's."""
 
 import errno
 import fcntl

@@ -1,4 +1,7 @@
-"""Data sets that need no files: scikit-learn's digits, and generated images for benchmarks and tests."""
+"""The data sets with a name: CIFAR-10 and CIFAR-100, read through a memory map; digits and generated images.
+
+The files of CIFAR are pickles. They are read without being trusted: only arrays and plain containers come out of them.
+"""
 
 import hashlib
 import logging

@@ -75,7 +75,7 @@ def data_settings(weights: Weights, typed: Sequence[str]) -> DataSettings:
     Raises:
         ConfigError: they are not about data, there is no such choice, key or value, or the run's config has no data.
     """
-    typed_here.declare(typed_here.read(typed))
+    typed_here.declare_typed(typed_here.read_typed(typed))
     try:
         return _settings(weights, typed)
     except (HydraException, OmegaConfBaseException) as error:

@@ -1,4 +1,13 @@
-"""Columns of a table: the names that people type for them, and their values as text."""
+"""Columns of a table: the names that people type for them, their values as text, and filters over them.
+
+``--filter 'optimizer=adamw and (val/acc>0.5 or not bn=true)'``: a small grammar; nothing is evaluated as code.
+
+expression := conjunction { or conjunction }
+conjunction := term { and term }
+term := not term | ( expression ) | NAME OPERATOR VALUE
+OPERATOR := = == != < <= > >=
+VALUE := a number, true, false, null, a word, or a text in quotes
+"""
 
 import difflib
 import html

@@ -1,4 +1,4 @@
-"""Every trial of a study as a mark or a line: over time, over each parameter, over all parameters."""
+"""Every trial of a study as a mark or a line: over time, over the searched range of each parameter, over all."""
 
 import math
 from collections.abc import Mapping, Sequence

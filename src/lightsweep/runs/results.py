@@ -1,4 +1,4 @@
-"""result.json, which tables and reports read: what became of a run, and on what it was run. Written atomically."""
+"""metrics.csv, a row an epoch, and result.json, how a run ended and on what it was run. Both are read by reports."""
 
 import csv
 import json

@@ -1,7 +1,7 @@
 """What the sweeper asks of the program that it sweeps: `Application`, whose answers suit any Hydra app.
 
-A program with answers of its own marks its job's function: ``@sweepable(application)`` below ``@hydra.main``. This
-module is imported at every start: it imports neither Optuna nor torch.
+A program with answers of its own marks its job's function: ``@sweepable(application)`` below ``@hydra.main``. Other
+processes find that function by a reference. Imported at every start, so neither Optuna nor torch is.
 """
 
 import functools

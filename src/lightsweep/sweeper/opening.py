@@ -1,4 +1,4 @@
-"""The study of a sweep: checked before it is opened, opened or begun, and with its first trials in the queue."""
+"""The study of a sweep: checked, opened or begun, and given its first trials: the config as it stands, named points."""
 
 import importlib.util
 import platform

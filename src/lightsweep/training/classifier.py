@@ -1,4 +1,4 @@
-"""The LightningModule: a batch -> its loss, and the optimizer with its schedule."""
+"""The LightningModule: a batch -> its loss, with optimizer and schedule; and the metrics of a part of the data."""
 
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager

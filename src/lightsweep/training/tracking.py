@@ -1,4 +1,4 @@
-"""What a logger of any kind is given: the settings of a run and its final scores. Others are in `loggers`."""
+"""What a logger is given of a run: its settings and final scores. TensorBoard's part; others are in `loggers`."""
 
 import time
 import warnings
