@@ -10,8 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from lightsweep.core.metrics import BY_EPOCH_NAMES, FINAL_NAMES, METRICS, PARTS, Metric, find_metric, mode_of
-from lightsweep.core.text import format_difference
+from lightsweep.core.metrics import (
+    BY_EPOCH_NAMES,
+    FINAL_NAMES,
+    METRICS,
+    PARTS,
+    Metric,
+    find_metric,
+    format_difference,
+    mode_of,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 

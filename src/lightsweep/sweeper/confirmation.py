@@ -8,7 +8,7 @@ from typing import Any
 
 from lightsweep.core.checks import is_number
 from lightsweep.core.files import is_set_aside, read_json, set_aside, write_atomic
-from lightsweep.core.text import format_difference
+from lightsweep.core.metrics import format_difference
 from lightsweep.sweeper.job import Job
 from lightsweep.sweeper.plan import Plan
 from lightsweep.sweeper.statistics import Confirmed, Search, spread

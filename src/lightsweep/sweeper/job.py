@@ -17,9 +17,9 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from lightsweep.core.errors import ConfigError, Diverged, Interrupted, RunFailed, StorageLost
+from lightsweep.core.errors import ConfigError, Diverged, Interrupted, JobState, RunFailed, StorageLost
 from lightsweep.core.files import write_atomic
-from lightsweep.core.job_state import JobState, state_of
+from lightsweep.core.signals import state_of
 from lightsweep.sweeper import best_config
 from lightsweep.sweeper.application import FunctionReference, application_of
 

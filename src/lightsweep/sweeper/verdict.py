@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any
 
-from lightsweep.core.text import format_difference
+from lightsweep.core.metrics import format_difference
 from lightsweep.sweeper import statistics
 from lightsweep.sweeper.statistics import Confirmed, Search, noise_of_trials
 
