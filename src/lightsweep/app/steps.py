@@ -14,7 +14,7 @@ from lightsweep.config.build import build
 from lightsweep.core.seeds import seed_everything
 from lightsweep.data import user_data
 from lightsweep.data.module import ImageDataModule, Traits
-from lightsweep.nets.building import log_lightning_module
+from lightsweep.nets import log_lightning_module
 from lightsweep.reports.scored_run import ScoredRun, show_scored_run
 from lightsweep.runs import data_record, run_folder, saved_config
 from lightsweep.runs.data_record import Fingerprint
