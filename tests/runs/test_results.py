@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from omegaconf import DictConfig
 
-from lightsweep.app.run_config import plain_config
+from lightsweep.app.validation import plain_config
 from lightsweep.core.errors import ConfigError, Diverged, Interrupted, JobState, RunFailed
 from lightsweep.runs import results
 from lightsweep.runs.results import MetricsFile
