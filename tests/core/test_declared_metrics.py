@@ -46,7 +46,7 @@ def run(tmp_path: Path):
         shutil.copytree(ROOT / folder, tmp_path / "program" / folder, ignore=shutil.ignore_patterns("__pycache__"))
     src = tmp_path / "program" / "src"
     insert(src / "lightsweep" / "core" / "metrics.py", DECLARATION, before="\nFINAL = ")
-    insert(src / "lightsweep" / "training" / "scoring.py", COMPUTATION, before='"acc": ')
+    insert(src / "lightsweep" / "training" / "classifier.py", COMPUTATION, before='"acc": ')
 
     def ran(script: str, *arguments: str) -> str:
         done = subprocess.run(

@@ -1,7 +1,7 @@
 """The metrics of a run, declared once, and how their differences are given.
 
 Files, monitors, tables, loggers and the sweep read this list. A further metric is a further `Metric`
-here, and its value in `lightsweep.training.scoring`.
+here, and its value in `lightsweep.training.classifier.Sums.means`.
 """
 
 from collections.abc import Sequence
