@@ -22,8 +22,8 @@ from lightsweep.reports.table import Parts, Table
 from lightsweep.reports.table_text import describe_problems
 from lightsweep.reports.trial_figures import describe_edges, find_ranges
 from lightsweep.sweeper import statistics, verdict
-from lightsweep.sweeper.confirmation import read_confirmation
 from lightsweep.sweeper.trials import number_of, summarise_trials
+from lightsweep.sweeper.verdict import read_confirmation
 
 _CONFIRMED = ("val/acc", "test/acc", "val/loss", "test/loss")
 _MOST_VALUES = 12  # of one fact, such as the seeds of all runs
