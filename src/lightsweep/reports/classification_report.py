@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from lightsweep.core.text import one_line
+from lightsweep.core.text import printable_line
 
 _FIELDS = ("precision", "recall", "f1", "roc_auc")
 _WIDTH = 100  # columns of the text file
@@ -113,7 +113,7 @@ def _notes(classes: Sequence[Line], probabilities: np.ndarray) -> tuple[str, ...
 
 def _list_names(names: Sequence[str]) -> str:
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(map(one_line, names[:_NAMED])) + more
+    return ", ".join(map(printable_line, names[:_NAMED])) + more
 
 
 def report_as_json(report: Report) -> dict[str, Any]:
@@ -159,4 +159,4 @@ def print_report(report: Report, console: Console) -> None:
 def _cells(line: Line) -> tuple[Text, ...]:
     scores = (getattr(line, field) for field in _FIELDS)
     texts = ("" if math.isnan(score) else f"{score:.4f}" for score in scores)
-    return (Text(one_line(line.name)), *map(Text, texts), Text(f"{line.support:,}"))
+    return (Text(printable_line(line.name)), *map(Text, texts), Text(f"{line.support:,}"))

@@ -262,9 +262,9 @@ class Controller:
 
     def _say_why_it_waits(self) -> None:
         if self.running or any(slot.is_starting() for slot in self.slots):
-            self.waiting.over()
+            self.waiting.end()
         else:
-            self.waiting.still(self.queue.waited_for)
+            self.waiting.update(self.queue.waited_for)
 
     def _start(self, slot: Slot, job: Job) -> None:
         slot.start(job)
@@ -319,7 +319,7 @@ class Controller:
         elif not any(slot.is_inline for slot in self.slots):
             time.sleep(_LOOK_EVERY / 2)
         if self.stop and not self.stop.killed:
-            self.ending.still(f"running jobs to end in order, at most {GRACE:.0f} s")
+            self.ending.update(f"running jobs to end in order, at most {GRACE:.0f} s")
         if self.stop.is_overdue():
             self.say(f"running jobs did not end within {GRACE:.0f} s of the signal: killed, to be retried")
             self.stop.kill()

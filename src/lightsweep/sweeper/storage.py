@@ -69,13 +69,13 @@ class Retry:
                     raise StorageLost(
                         f"{self.name} could not be used for {RETRY_SECONDS:.0f} s ({reason}); the same command goes on"
                     ) from error
-                self._wait.still(f"{self.name} ({reason}), at most {RETRY_SECONDS:.0f} s")
+                self._wait.update(f"{self.name} ({reason}), at most {RETRY_SECONDS:.0f} s")
                 time.sleep(pause * random.uniform(0.5, 1.0))
                 pause = min(2 * pause, _PAUSES[1])
                 continue
             if self._wait.seconds:
                 self.reached_since = time.time()
-                self._wait.over()
+                self._wait.end()
             self._lost = False
             return result
 
@@ -263,7 +263,7 @@ def _database(url: str) -> RDBStorage:
             return RDBStorage(url, engine_kwargs=wait)
         except DBAPIError as error:
             if "database is locked" in str(error) and waiting.seconds < RETRY_SECONDS:
-                waiting.still(f"{url}, which another process has locked, at most {RETRY_SECONDS:.0f} s")
+                waiting.update(f"{url}, which another process has locked, at most {RETRY_SECONDS:.0f} s")
                 continue
             # Each database has its own error for it; a server that cannot be reached is an OperationalError too.
             made = isinstance(error, IntegrityError | ProgrammingError) or "already exists" in str(error)

@@ -172,10 +172,10 @@ class RayTasks:
             nodes = [node for node in ray.nodes() if node["Alive"]]
             self._alive = {node["NodeID"] for node in nodes}
             if has_room(self.options, nodes):
-                self._room.over()
+                self._room.end()
             else:
                 needs = describe_resources(self.options)
-                self._room.still(f"a node of Ray with {needs}: none has as much")
+                self._room.update(f"a node of Ray with {needs}: none has as much")
 
     def has_lost(self, key: str) -> bool:
         """Whether a job's node is gone: Ray raises no error where a machine is frozen or cut off."""
