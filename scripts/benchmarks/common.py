@@ -20,9 +20,9 @@ def compose(overrides: Iterable[str]) -> Any:
     """The config of `src/train.py` with these overrides, as a DictConfig."""
     import hydra
 
-    from lightsweep.app import run_config
+    from lightsweep.app import arguments
 
-    run_config.register_resolvers()
+    arguments.register_resolvers()
     with hydra.initialize_config_dir(str(ROOT / "conf")):
         return hydra.compose("train", list(overrides))
 
@@ -48,10 +48,10 @@ def describe_machine(device: str = "cpu") -> dict[str, Any]:
     import torch
 
     from lightsweep.runs import results
-    from lightsweep.training import footprint
+    from lightsweep.training import summary
 
     return {
-        "device": footprint.device_name(torch.device(device)),
+        "device": summary.device_name(torch.device(device)),
         "cores": os.cpu_count(),
         "system": platform.platform(),
         "load": os.getloadavg()[0],

@@ -57,11 +57,11 @@ _CALLBACKS = (
     *_named("pytorch_lightning.callbacks", "StochasticWeightAveraging", "TQDMProgressBar", "Timer"),
     "lightsweep.training.callbacks.WeightAverage",
     "lightsweep.training.checkpoints.BestCheckpoint",
-    "lightsweep.training.callbacks.Graph",
-    "lightsweep.training.callbacks.Histograms",
+    "lightsweep.training.loggers.Graph",
+    "lightsweep.training.loggers.Histograms",
     "lightsweep.reports.scored_run.RunFigures",
     "lightsweep.training.callbacks.LearningRateMonitor",
-    "lightsweep.training.display.ProgressLine",
+    "lightsweep.training.callbacks.ProgressLine",
 )
 _LAUNCHERS = (
     "hydra._internal.core_plugins.basic_launcher.BasicLauncher",
@@ -120,7 +120,7 @@ NODES: Mapping[str, AllowedNode] = {
     ),
     "trainer": AllowedNode("pytorch_lightning.Trainer", classes=("pytorch_lightning.Trainer",)),
     "hydra.callbacks.*": AllowedNode(
-        "hydra.experimental.callback.Callback", classes=("lightsweep.runs.folder_hooks.ConfigFirst",)
+        "hydra.experimental.callback.Callback", classes=("lightsweep.runs.saved_config.ConfigFirst",)
     ),
     "hydra.launcher": AllowedNode("hydra.plugins.launcher.Launcher", classes=_LAUNCHERS),
     "hydra.sweeper": AllowedNode("hydra.plugins.sweeper.Sweeper", classes=_SWEEPERS),

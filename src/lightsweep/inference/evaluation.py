@@ -24,7 +24,7 @@ from lightsweep.data.module import ImageDataModule
 from lightsweep.inference.predictor import Hardware
 from lightsweep.reports import pictures, scored_run
 from lightsweep.runs import results
-from lightsweep.training import classifier, footprint
+from lightsweep.training import classifier, summary
 from lightsweep.training.checkpoints import Trained
 from lightsweep.training.classifier import Score
 
@@ -147,7 +147,7 @@ def compare_with_training(
     if not different:
         although = ", although the data changed" if data_changes else ""
         return [*data_changes, f"equal to result.json, digit for digit{although}"]
-    now = {"device": footprint.device_name(compared[0].hardware.device), **results.versions()}
+    now = {"device": summary.device_name(compared[0].hardware.device), **results.versions()}
     then = {"device": result.get("device"), **result.get("versions", {})}
     changed = [name for name, value in now.items() if then.get(name) not in (None, value)]
     lines = [f"  {name} was {printable(str(then[name]))}, is {now[name]}" for name in changed]
@@ -197,7 +197,7 @@ def _content(evaluation: Evaluation, facts: Mapping[str, Any]) -> dict[str, Any]
         "images": evaluation.images,
         **evaluation.score.metrics,
         "noted_in_training": dict(evaluation.in_training),
-        "device": footprint.device_name(evaluation.hardware.device),
+        "device": summary.device_name(evaluation.hardware.device),
         "versions": results.versions(),
         "git_commit": results.git_commit(ROOT),
         **facts,

@@ -21,8 +21,8 @@ from lightsweep.reports.study_figures import StudyFigures
 from lightsweep.reports.table import Parts, Table
 from lightsweep.reports.table_text import describe_problems
 from lightsweep.sweeper import statistics, verdict
-from lightsweep.sweeper.confirmation import read_confirmation
 from lightsweep.sweeper.trials import number_of, summarise_trials
+from lightsweep.sweeper.verdict import read_confirmation
 
 _CONFIRMED = ("val/acc", "test/acc", "val/loss", "test/loss")
 _MOST_VALUES = 12  # of one fact, such as the seeds of all runs
