@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from lightsweep.core.checks import is_number
-from lightsweep.core.text import DIFFERENCE_COLUMNS, printable_line
+from lightsweep.core.metrics import DIFFERENCE_COLUMNS
+from lightsweep.core.text import printable_line
 from lightsweep.reports import figures, page, runs
 from lightsweep.reports.columns import SD, format_value, short_labels
 from lightsweep.reports.figures import Figure

@@ -12,14 +12,13 @@ from optuna.trial import FrozenTrial, TrialState
 
 from lightsweep.core.errors import ConfigError
 from lightsweep.core.files import write_atomic
-from lightsweep.core.text import (
+from lightsweep.core.metrics import (
     DIFFERENCE_COLUMNS,
     difference_column,
     difference_to_baseline,
     format_difference_cell,
-    printable,
-    spreadsheet_cell,
 )
+from lightsweep.core.text import printable, spreadsheet_cell
 from lightsweep.sweeper import job, verdict
 from lightsweep.sweeper.plan import Plan
 from lightsweep.sweeper.space import Space, key_of
