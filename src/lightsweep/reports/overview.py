@@ -17,11 +17,10 @@ from lightsweep.reports.figures import Figure
 from lightsweep.reports.finding import Found
 from lightsweep.reports.page import Drawing, cell_of, describe_column, text_cell
 from lightsweep.reports.runs import Run
-from lightsweep.reports.study import Study, find_study
+from lightsweep.reports.study import Study, describe_edges, find_ranges, find_study
 from lightsweep.reports.study_figures import StudyFigures
 from lightsweep.reports.table import Parts, Table
 from lightsweep.reports.table_text import describe_problems
-from lightsweep.reports.trial_figures import describe_edges, find_ranges
 from lightsweep.sweeper import statistics, verdict
 from lightsweep.sweeper.trials import number_of, summarise_trials
 from lightsweep.sweeper.verdict import read_confirmation
