@@ -15,7 +15,7 @@ from optuna.trial import Trial
 
 from lightsweep.core.files import write_atomic
 from lightsweep.sweeper.job import Job, JobResult, JobState, Reports
-from lightsweep.sweeper.optuna_private import trial_id
+from lightsweep.sweeper.optuna_access import trial_id
 from lightsweep.sweeper.statistics import spread
 from lightsweep.sweeper.storage import Address, follow
 from lightsweep.sweeper.trials import folder_of
