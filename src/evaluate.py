@@ -44,12 +44,12 @@ def main() -> int:
 
     weights = trained_runs.find_weights(options.run, options.checkpoint)  # before the imports that take seconds
 
-    from lightsweep.app import run_config
+    from lightsweep.app.arguments import register_resolvers
     from lightsweep.core import files
     from lightsweep.inference import evaluation, predictor, run_data
     from lightsweep.training import checkpoints, trainer
 
-    run_config.register_resolvers()
+    register_resolvers()
     trainer.quiet_libraries()
     trained = checkpoints.load(weights.checkpoint)
     print(weights.describe(trained.epoch), file=sys.stderr)

@@ -36,14 +36,14 @@ def main() -> int:
 
     weights = trained_runs.find_weights(options.run, options.checkpoint)  # before the imports that take seconds
 
-    from lightsweep.app import run_config
+    from lightsweep.app.arguments import register_resolvers
     from lightsweep.core import files
-    from lightsweep.inference import exporting, run_data
+    from lightsweep.inference import predictor, run_data
     from lightsweep.training import checkpoints, trainer
 
-    run_config.register_resolvers()
+    register_resolvers()
     trainer.quiet_libraries()
-    exporting.require_packages()
+    predictor.require_packages()
     trained = checkpoints.load(weights.checkpoint)
     print(weights.describe(trained.epoch), file=sys.stderr)
     trained.description.require_pixels()
@@ -51,12 +51,12 @@ def main() -> int:
     if options.output is None and weights.run is not None:
         files.check_links(path.parent, within=weights.run)
 
-    images = exporting.random_images(trained.description.input_shape)
+    images = predictor.random_images(trained.description.input_shape)
     real = run_data.sample_images(weights, trained.description)
     if not len(real):
         print("the run's own data cannot be read at once: checked on noise alone", file=sys.stderr)
     batches = [*images, real] if len(real) else images
-    difference = exporting.export_onnx(trained, path, batches, exporting.describe_export(trained, weights))
+    difference = predictor.export_onnx(trained, path, batches, predictor.describe_export(trained, weights))
     print(
         f"{path}: {path.stat().st_size:,} bytes; onnxruntime and PyTorch differ by at most {difference:.1e}"
         f" on {sum(map(len, batches))} images ({len(real)} real)"

@@ -61,10 +61,12 @@ def main() -> int:
         JsonWriter,
         TableWriter,
         Writer,
+        decode_files,
+        list_files,
         open_output,
         show_progress,
     )
-    from lightsweep.inference.predictor import Predictor, choose_hardware, decode_files, list_files
+    from lightsweep.inference.predictor import Predictor, choose_hardware
     from lightsweep.training import checkpoints, trainer
 
     trainer.quiet_libraries()

@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING
 import hydra
 from omegaconf import DictConfig
 
-from lightsweep.app import run_config
+from lightsweep.app import arguments
 from lightsweep.app.sweeping import TRAINING
 from lightsweep.config import allowlist
 from lightsweep.sweeper.application import sweepable
 
 if TYPE_CHECKING:
     from lightsweep.app.jobs import Run
-    from lightsweep.app.run_config import RunConfig
+    from lightsweep.app.validation import RunConfig
 
-run_config.register_resolvers()
+arguments.register_resolvers()
 
 
 @hydra.main(config_path="../conf", config_name="train", execution_whitelist=list(allowlist.HYDRA))

@@ -16,14 +16,14 @@ from omegaconf import DictConfig
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
-from lightsweep.app import entry, run_config
+from lightsweep.app import arguments, entry
 from lightsweep.app.sweeping import TRAINING
 from lightsweep.config import allowlist
 from lightsweep.core.errors import Pruned
 from lightsweep.sweeper.application import sweepable
 from lightsweep.sweeper.job import current_trial
 
-run_config.register_resolvers()
+arguments.register_resolvers()
 
 
 @hydra.main(config_path="../conf", config_name="train", execution_whitelist=list(allowlist.HYDRA))

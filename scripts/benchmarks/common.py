@@ -20,9 +20,9 @@ def compose(overrides: Iterable[str]) -> Any:
     """The config of `src/train.py` with these overrides, as a DictConfig."""
     import hydra
 
-    from lightsweep.app import run_config
+    from lightsweep.app import arguments
 
-    run_config.register_resolvers()
+    arguments.register_resolvers()
     with hydra.initialize_config_dir(str(ROOT / "conf")):
         return hydra.compose("train", list(overrides))
 

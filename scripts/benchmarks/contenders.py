@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from benchmarks import template
 from benchmarks.common import compose
 from lightsweep.app import steps
-from lightsweep.app.run_config import plain_config
+from lightsweep.app.validation import plain_config
 from lightsweep.config.build import build
 from lightsweep.core.seeds import seed_everything
 from lightsweep.data.module import ImageDataModule

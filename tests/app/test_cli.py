@@ -208,7 +208,8 @@ def test_a_folder_that_is_removed_before_its_run_is_scored(launch, tmp_path: Pat
     assert (done.code, done.err) == (1, f"the folder of the run was removed while it ran: {folder}\n")
 
 
-def test_a_log_file_that_cannot_be_written_is_named() -> None:
+def test_a_log_file_that_cannot_be_written_is_named(type_command) -> None:
+    type_command("train.py")
     error = ValueError("Unable to configure handler 'file'")
     error.__cause__ = PermissionError(13, "Permission denied", "/x/train.log")
     assert (

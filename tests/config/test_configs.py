@@ -80,7 +80,7 @@ def test_every_sweeper_and_pruner_composes_to_what_it_names(choice: str) -> None
 def test_our_own_targets_have_no_default_beside_the_yaml(compose, choice: str) -> None:
     ours = {name for name in targets(OmegaConf.to_container(compose(choice))) if name.startswith("lightsweep.")}
     assert ours
-    for name in ours - {"lightsweep.runs.folder_hooks.ConfigFirst"}:
+    for name in ours - {"lightsweep.runs.saved_config.ConfigFirst"}:
         parameters = inspect.signature(get_object(name)).parameters.values()
         assert [parameter.name for parameter in parameters if parameter.default is not parameter.empty] == []
 

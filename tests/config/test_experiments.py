@@ -11,7 +11,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from lightsweep.app import steps, validation
-from lightsweep.app.run_config import plain_config
+from lightsweep.app.validation import plain_config
 from lightsweep.config.build import build
 from lightsweep.training.classifier import Classifier
 from lightsweep.training.footprint import count_parameters

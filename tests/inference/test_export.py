@@ -11,7 +11,7 @@ import torch
 
 import export
 from lightsweep.data.datasets import DigitsDataModule
-from lightsweep.inference import exporting
+from lightsweep.inference import predictor
 from lightsweep.training import checkpoints
 
 needs_onnx = pytest.mark.skipif(
@@ -46,7 +46,7 @@ def test_classifies_like_training(finished, tmp_path: Path, call) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(180)
 def test_a_graph_that_differs_is_not_written(finished, tmp_path: Path, call, monkeypatch) -> None:
-    monkeypatch.setattr(exporting, "TOLERANCE", -1.0)
+    monkeypatch.setattr(predictor, "TOLERANCE", -1.0)
     done = call(export.main, finished.folder, "--output", tmp_path / "digits.onnx")
     assert done.code == 1
     assert done.err.splitlines()[-1].startswith("the ONNX graph differs from PyTorch by ")
@@ -74,9 +74,9 @@ def test_a_folder_that_is_not_there_is_refused_at_once(finished, tmp_path: Path,
 
 def test_what_the_graph_holds_is_the_network_with_its_normalisation(finished) -> None:
     trained = checkpoints.load(finished.folder / "checkpoints" / "best.ckpt")
-    images = exporting.random_images(trained.description.input_shape)[-1]
+    images = predictor.random_images(trained.description.input_shape)[-1]
     with torch.inference_mode():
-        logits, probabilities = exporting.Pipeline(trained)(torch.from_numpy(images))
+        logits, probabilities = predictor.Pipeline(trained)(torch.from_numpy(images))
         expected = trained.net(trained.description.normalization(torch.from_numpy(images)))
     torch.testing.assert_close(logits, expected)
     torch.testing.assert_close(probabilities, expected.softmax(1))

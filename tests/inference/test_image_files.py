@@ -9,7 +9,7 @@ import pytest
 from image_files import write_junk, write_oddities
 from lightsweep.data.decode import BadImage
 from lightsweep.data.folders import list_images
-from lightsweep.inference.predictor import ImageFile, decode_files, list_files
+from lightsweep.inference.predictions import ImageFile, decode_files, list_files
 
 
 def found(*places: Path) -> list[tuple[str, str]]:

@@ -8,7 +8,7 @@ from torch import nn
 from digits_runs import composed
 from lightsweep.config.allowlist import read_trusted
 from lightsweep.core.errors import ConfigError
-from lightsweep.nets.building import build_network
+from lightsweep.nets import build_network
 
 DIGITS = (1, 8, 8)
 RESNET = "torchvision.models.resnet18"

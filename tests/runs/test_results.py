@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from omegaconf import DictConfig
 
-from lightsweep.app.run_config import plain_config
+from lightsweep.app.validation import plain_config
 from lightsweep.core.errors import ConfigError, Diverged, Interrupted, RunFailed
 from lightsweep.core.job_state import JobState
 from lightsweep.runs import results

@@ -7,7 +7,7 @@ import pytest
 from omegaconf import DictConfig, OmegaConf
 
 from lightsweep.core.errors import ConfigError, Interrupted, RunFailed
-from lightsweep.runs import folder_hooks, run_folder, saved_config
+from lightsweep.runs import run_folder, saved_config
 
 
 def make_run(folder: Path, born: int = 0) -> Path:
@@ -42,15 +42,15 @@ def test_a_run_goes_on_where_it_can_write(runs: Path, monkeypatch, name: str) ->
 
 def test_only_a_file_that_is_missing_with_the_config_is_the_loss_of_a_folder(tmp_path: Path) -> None:
     missing = FileNotFoundError(2, "No such file or directory", "metrics.csv")
-    lost = folder_hooks.explain_lost_folder(tmp_path / "gone", missing)
+    lost = run_folder.explain_lost_folder(tmp_path / "gone", missing)
     assert str(lost) == f"the folder of the run was removed while it ran: {tmp_path}/gone"
     unreadable = ConfigError("last.ckpt is no checkpoint")
     unreadable.__cause__ = missing
-    assert type(folder_hooks.explain_lost_folder(tmp_path / "gone", unreadable)) is RunFailed
+    assert type(run_folder.explain_lost_folder(tmp_path / "gone", unreadable)) is RunFailed
     for error in (missing, unreadable):
-        assert folder_hooks.explain_lost_folder(make_run(tmp_path / str(id(error))), error) is error
+        assert run_folder.explain_lost_folder(make_run(tmp_path / str(id(error))), error) is error
     full = OSError(28, "No space left on device")
-    assert folder_hooks.explain_lost_folder(tmp_path / "gone", full) is full
+    assert run_folder.explain_lost_folder(tmp_path / "gone", full) is full
 
 
 def test_latest_is_the_newest_run(runs: Path) -> None:
@@ -191,7 +191,7 @@ def test_refuses_what_would_change_the_run_as_a_whole(compose, override: str) ->
 def test_discard_keeps_a_run_that_began(tmp_path: Path, kept: str) -> None:
     folder = make_run(tmp_path / "run")
     (folder / kept).touch()
-    folder_hooks.discard_folder(folder)
+    run_folder.discard_folder(folder)
     assert sorted(file.name for file in folder.iterdir()) == sorted(["config.yaml", kept])
 
 
@@ -200,14 +200,14 @@ def test_discard_removes_what_hydra_wrote(tmp_path: Path) -> None:
     (folder / ".hydra").mkdir()
     (folder / ".hydra" / "config.yaml").touch()
     (folder / "train.log").touch()
-    folder_hooks.discard_folder(folder)
+    run_folder.discard_folder(folder)
     assert not folder.exists()
 
 
 def test_discard_keeps_what_is_the_users(tmp_path: Path) -> None:
     folder = make_run(tmp_path / "run")
     (folder / "notes.txt").touch()
-    folder_hooks.discard_folder(folder)
+    run_folder.discard_folder(folder)
     assert [file.name for file in folder.iterdir()] == ["notes.txt"]
 
 
@@ -215,7 +215,7 @@ def test_discard_keeps_what_is_the_users(tmp_path: Path) -> None:
 def test_stays_where_a_signal_came_before_the_job(tmp_path: Path, monkeypatch, capsys, error, stays: bool) -> None:
     monkeypatch.chdir(tmp_path)
     config = OmegaConf.create({"seed": 1, "hydra": {"run": {"dir": "a run"}, "overrides": {"task": ["seed=1"]}}})
-    birth = folder_hooks.ConfigFirst()
+    birth = saved_config.ConfigFirst()
 
     def hydra_runs() -> None:
         birth.on_run_start(config)
@@ -237,7 +237,7 @@ def a_grid(folder: Path, job: Path, *, trained: bool, jobs: int = 1, launcher: s
     runtime = {"output_dir": str(job), "choices": {"hydra/launcher": launcher, "hydra/sweeper": "basic"}}
     sweep = {"dir": str(folder), "subdir": str(job)}
     config = OmegaConf.create({"seed": 1, "hydra": {"sweep": sweep, "runtime": runtime, "overrides": {"task": []}}})
-    callback = folder_hooks.ConfigFirst()
+    callback = saved_config.ConfigFirst()
     callback.on_multirun_start(config)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "multirun.yaml").touch()
@@ -247,7 +247,7 @@ def a_grid(folder: Path, job: Path, *, trained: bool, jobs: int = 1, launcher: s
         if trained:
             (job / "result.json").touch()
         else:
-            folder_hooks.discard_folder(job)
+            run_folder.discard_folder(job)
         callback.on_job_end(config, None)
     callback.on_multirun_end(config)
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lightsweep.runs import saved_config
+from lightsweep.runs import run_folder
 
 NAMES = {
     ("model=resmlp", "optimizer=sgd", "optimizer.lr=0.0005"): "resmlp-sgd-lr5e-4",
@@ -20,11 +20,11 @@ NAMES = {
 
 @pytest.mark.parametrize(("typed", "name"), NAMES.items(), ids=str)
 def test_what_differs_from_the_defaults_is_the_name(typed: tuple[str, ...], name: str) -> None:
-    assert saved_config.name_run(None, typed) == name
+    assert run_folder.name_run(None, typed) == name
 
 
 def test_a_given_name_is_the_name() -> None:
-    assert saved_config.name_run("try 2: wide/deep", ["seed=1"]) == "try 2: wide/deep"
+    assert run_folder.name_run("try 2: wide/deep", ["seed=1"]) == "try 2: wide/deep"
 
 
 @pytest.mark.parametrize(
@@ -40,12 +40,12 @@ def test_a_given_name_is_the_name() -> None:
     ],
 )
 def test_a_folders_name_holds_a_safe_part_of_it(name: str, part: str) -> None:
-    assert saved_config.folder_suffix(name, []) == part
+    assert run_folder.folder_suffix(name, []) == part
 
 
 def test_a_long_default_ends_with_a_whole_part() -> None:
     typed = [f"model.key{number}=value" for number in range(20)]
-    name = saved_config.name_run(None, typed)
+    name = run_folder.name_run(None, typed)
     assert len(name) <= 60
     assert name.split("-")[-1] == "value"
 

@@ -249,7 +249,7 @@ def test_a_key_with_a_dot_is_no_slot(scene, attack, mode: list[str]) -> None:
         "mine.yaml",
         {
             "defaults": ["train", "_self_"],
-            "hydra.callbacks.x": {"_target_": "lightsweep.runs.folder_hooks.ConfigFirst"},
+            "hydra.callbacks.x": {"_target_": "lightsweep.runs.saved_config.ConfigFirst"},
         },
     )
     attack("--config-name", "mine", *mode, says="hydra.callbacks.x must not have a _target_")

@@ -6,14 +6,14 @@ import pytest
 from omegaconf import OmegaConf
 
 from digits_runs import CONF
-from lightsweep.app import run_config
+from lightsweep.app import arguments
 from lightsweep.config import permissions
 from lightsweep.core.errors import ConfigError
 
 
 @pytest.fixture(autouse=True)
 def restricted() -> None:
-    run_config.register_resolvers()
+    arguments.register_resolvers()
 
 
 def refusal(text: str) -> str:

@@ -64,7 +64,7 @@ ATTACKS: dict[str, dict[str, Any]] = {
     "lightsweep.training.optimization.cos": {"_args_": [1.0]},
     "lightsweep.training.checkpoints.load": {"path": "{pickle}"},
     "lightsweep.core.files.write_atomic": {"path": "{victim}", "text": "x"},
-    "lightsweep.runs.folder_hooks.discard_folder": {"folder": "{home}"},
+    "lightsweep.runs.run_folder.discard_folder": {"folder": "{home}"},
     "lightsweep.data.datasets.CIFAR10DataModule.load_from_checkpoint": {"checkpoint_path": "{pickle}"},
     "lightsweep.data.datasets.pickle.load": {"file": "{pickle}"},
     "hydra.utils.get_method": {"path": "os.system"},

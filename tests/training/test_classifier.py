@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from lightsweep.app import steps
-from lightsweep.app.run_config import plain_config
+from lightsweep.app.validation import plain_config
 from lightsweep.config.build import build
 from lightsweep.core.errors import ConfigError
 from lightsweep.training.classifier import Classifier, Loss, Sums

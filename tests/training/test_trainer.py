@@ -6,7 +6,7 @@ import pytest
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import EarlyStopping
 
-from lightsweep.app.run_config import plain_config
+from lightsweep.app.validation import plain_config
 from lightsweep.core.errors import ConfigError
 from lightsweep.runs.results import MetricsFile
 from lightsweep.training import trainer

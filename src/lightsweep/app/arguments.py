@@ -1,17 +1,23 @@
-"""The command line of train.py, checked and made ready for Hydra."""
+"""The command line of train.py, checked and made ready for Hydra, and the resolvers that complete a config."""
 
+import math
 import os
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
+from secrets import token_hex
 
 from hydra.core.override_parser.types import Quote, QuotedString
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from lightsweep.config import loader, mistakes, permissions
 from lightsweep.core import files, secrets
 from lightsweep.core.errors import ConfigError
-from lightsweep.core.files import ROOT
+from lightsweep.core.files import OUTPUTS, ROOT
+from lightsweep.core.metrics import mode_of
+from lightsweep.core.secrets import storage_reference
 from lightsweep.runs import run_folder, saved_config
+from lightsweep.runs.run_folder import split_name
 from lightsweep.sweeper.application import search_path
 
 
@@ -125,3 +131,50 @@ def _refuse_to_run_over(arguments: list[str]) -> None:
         )
     if folder.is_dir() and any(folder.iterdir()):
         raise ConfigError(f"hydra.run.dir must be a new or an empty folder, got {typed!r}")
+
+
+def register_resolvers() -> None:
+    """Make the resolvers known; again does nothing new.
+
+    ``root:NAME`` is a path in the project's root; its first part ``outputs`` is `OUTPUTS`, wherever that is.
+    ``run_id:`` is a few random letters, ``folder_name:NAME,OVERRIDES`` a run's name as a part of its folder's.
+    ``steps:EPOCHS,SEEDS`` is how many steps a trial has for its pruner, ``warmup_steps:EPOCHS,SEEDS`` how many of them
+    it is safe from the pruner. ``mode:METRIC`` is max or min, whichever is better, and ``direction:METRIC`` the same in
+    Optuna's words. ``group:FOLDER`` and ``name:FOLDER`` are what a tracker calls a run. ``storage:`` stands
+    for the address in LIGHTSWEEP_STORAGE, if there is one. OmegaConf's own resolvers are restricted.
+    """
+    permissions.restrict_interpolations()
+    OmegaConf.register_resolver("lightsweep.storage", storage_reference, replace=True)
+    OmegaConf.register_resolver("lightsweep.root", _in_root, replace=True)
+    OmegaConf.register_resolver("lightsweep.run_id", lambda: token_hex(2), use_cache=True, replace=True)
+    OmegaConf.register_resolver(
+        "lightsweep.folder_name", run_folder.folder_suffix, replace=True, annotation_validation="off"
+    )
+    OmegaConf.register_resolver("lightsweep.mode", lambda metric: mode_of(str(metric)), replace=True)
+    OmegaConf.register_resolver("lightsweep.direction", direction, replace=True)
+    OmegaConf.register_resolver("lightsweep.group", lambda folder: split_name(folder)[0], replace=True)
+    OmegaConf.register_resolver("lightsweep.name", lambda folder: split_name(folder)[1], replace=True)
+    OmegaConf.register_resolver("lightsweep.steps", steps, replace=True, annotation_validation="off")
+    OmegaConf.register_resolver("lightsweep.warmup_steps", warmup_steps, replace=True, annotation_validation="off")
+
+
+def _in_root(name: str) -> str:
+    first, *rest = Path(name).parts
+    return str(OUTPUTS.joinpath(*rest) if first == "outputs" else ROOT / name)
+
+
+def direction(metric: str) -> str:
+    """maximize or minimize: what a search does with the metric."""
+    return f"{mode_of(str(metric))}imize"
+
+
+def steps(epochs: int, seeds: Sequence[int] | None) -> int:
+    """A trial's steps are its seeds, where it has several, and else its epochs."""
+    return len(seeds) if seeds and len(seeds) > 1 else epochs
+
+
+def warmup_steps(epochs: int, seeds: Sequence[int] | None) -> int:
+    """One seed, or a quarter of the epochs: dropout and weight decay cost accuracy at first and pay later."""
+    if seeds and len(seeds) > 1:
+        return 1
+    return max(1, math.ceil(epochs / 4)) if isinstance(epochs, int) else 1

@@ -20,7 +20,7 @@ from lightsweep.core import secrets, signals
 from lightsweep.core.checks import require
 from lightsweep.core.errors import ConfigError, DataChanged, Interrupted, SweepRefused
 from lightsweep.core.text import printable
-from lightsweep.runs import folder_hooks, run_folder, saved_config
+from lightsweep.runs import run_folder, saved_config
 from lightsweep.sweeper.job import current_trial
 
 _ONE_PROCESS = ("auto", "single_device", "single_xla", "single_tpu")  # of Lightning's strategies
@@ -90,13 +90,13 @@ def _job(folder: Path, *, fresh: bool) -> Iterator[None]:
         yield
     except Interrupted:
         if HydraConfig.get().mode == RunMode.RUN and not run_folder.is_follower():
-            folder_hooks.print_how_to_resume(folder)
+            run_folder.print_how_to_resume(folder)
         raise
     except Exception as caught:
-        error = folder_hooks.explain_lost_folder(folder, caught)
+        error = run_folder.explain_lost_folder(folder, caught)
         refused = isinstance(error, ConfigError | HydraException | OmegaConfBaseException)
         if fresh and refused and not run_folder.is_follower():
-            folder_hooks.discard_folder(folder)
+            run_folder.discard_folder(folder)
         if isinstance(error, SweepRefused):
             print(error, file=sys.stderr)
             sys.exit(1)  # another sweeper would take an exception for one job's, and run the next

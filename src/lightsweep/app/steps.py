@@ -9,14 +9,14 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback, LambdaCallback
 
 from lightsweep.app.jobs import Run
-from lightsweep.app.run_config import RunConfig
+from lightsweep.app.validation import RunConfig
 from lightsweep.config.build import build
 from lightsweep.core.seeds import seed_everything
 from lightsweep.data import user_data
 from lightsweep.data.module import ImageDataModule, Traits
-from lightsweep.nets.building import log_lightning_module
+from lightsweep.nets import log_lightning_module
 from lightsweep.reports.scored_run import ScoredRun, show_scored_run
-from lightsweep.runs import data_record, run_folder, saved_config
+from lightsweep.runs import data_record, run_folder
 from lightsweep.runs.data_record import Fingerprint
 from lightsweep.runs.results import MetricsFile, ResultWriter, RunResult
 from lightsweep.sweeper.job import current_trial
@@ -37,7 +37,7 @@ def new_record(config: RunConfig, opened: Run) -> ResultWriter:
         config=config.saved,
         facts={
             "kind": opened.kind,
-            "name": saved_config.name_run(config.name, opened.overrides) or None,
+            "name": run_folder.name_run(config.name, opened.overrides) or None,
             "seed": config.seed,
             "overrides": opened.overrides,
         },

@@ -153,7 +153,7 @@ class Training(Application):
         self, begun_with: Mapping[str, Any], config: DictConfig, typed: Sequence[str]
     ) -> tuple[str, ...]:
         """A study that was begun before image folders were split by file keeps its split."""
-        from lightsweep.data.split import BY_FILE
+        from lightsweep.data.folders import BY_FILE
 
         before = begun_with.get(_SPLIT)
         is_typed = any(line.partition("=")[0].lstrip("+") == _SPLIT for line in typed)
@@ -269,7 +269,7 @@ def _fits(config: DictConfig, traits: Any) -> bool:
     """Whether this trial can start from its weights, or nobody can say."""
     import torch  # only here: a sweeper needs it for nothing else
 
-    from lightsweep.nets.building import build_network
+    from lightsweep.nets import build_network
     from lightsweep.training import resuming
 
     saved = resuming.read_weights(config.init_from)

@@ -120,7 +120,7 @@ NODES: Mapping[str, AllowedNode] = {
     ),
     "trainer": AllowedNode("pytorch_lightning.Trainer", classes=("pytorch_lightning.Trainer",)),
     "hydra.callbacks.*": AllowedNode(
-        "hydra.experimental.callback.Callback", classes=("lightsweep.runs.folder_hooks.ConfigFirst",)
+        "hydra.experimental.callback.Callback", classes=("lightsweep.runs.saved_config.ConfigFirst",)
     ),
     "hydra.launcher": AllowedNode("hydra.plugins.launcher.Launcher", classes=_LAUNCHERS),
     "hydra.sweeper": AllowedNode("hydra.plugins.sweeper.Sweeper", classes=_SWEEPERS),

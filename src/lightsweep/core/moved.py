@@ -21,7 +21,7 @@ MOVED: Mapping[str, str] = {
     "lightsweep.keras_rmsprop.KerasRMSprop": "lightsweep.training.optimization.KerasRMSprop",
     "lightsweep.lr_monitor.LearningRateMonitor": "lightsweep.training.callbacks.LearningRateMonitor",
     "lightsweep.progress.ProgressLine": "lightsweep.training.display.ProgressLine",
-    "lightsweep.run_folder.ConfigFirst": "lightsweep.runs.folder_hooks.ConfigFirst",
+    "lightsweep.run_folder.ConfigFirst": "lightsweep.runs.saved_config.ConfigFirst",
     "lightsweep.schedules.constant": "lightsweep.training.optimization.constant",
     "lightsweep.schedules.cosine": "lightsweep.training.optimization.cosine",
     "lightsweep.schedules.plateau": "lightsweep.training.optimization.plateau",

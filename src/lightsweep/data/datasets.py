@@ -21,8 +21,8 @@ from torchvision.datasets.utils import download_and_extract_archive
 from lightsweep.core import checks, files, memory
 from lightsweep.core.errors import ConfigError
 from lightsweep.data import cache
+from lightsweep.data.loader import split
 from lightsweep.data.module import ImageArrays, ImageDataModule, Traits
-from lightsweep.data.split import split
 
 _TEST_FRACTION, _TEST_SEED = 0.2, 0  # of digits
 _PART, _PART_BYTES = 4096, 2**28  # images, and bytes, generated at a time

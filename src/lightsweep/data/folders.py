@@ -23,6 +23,7 @@ from lightsweep.core.text import printable
 
 log = logging.getLogger(__name__)
 
+BY_FILE = "by_file"  # the split that draws the part of each file from its name
 TRAIN, VAL, TEST = PARTS = ("train", "val", "test")
 _WORDS = {
     TRAIN: ("train", "training"),

@@ -1,7 +1,7 @@
-"""Batches of images that lie in memory or in a memory map, cut and changed on the device. No workers, no PIL.
+"""Which images are for training and validation, and batches of them, made on the device without workers or PIL.
 
-A batch is taken with `index_select`: on the CPU it is five times as fast as an index in brackets. Images that do not
-fit on the device stay where they are, and each batch is copied to it.
+The images lie in memory or in a memory map. A batch is taken with `index_select`: on the CPU it is five times as fast
+as an index in brackets. Images that do not fit on the device stay where they are, and each batch is copied to it.
 """
 
 import math
@@ -17,6 +17,8 @@ from lightsweep.core import checks
 from lightsweep.core.seeds import derive
 from lightsweep.data.transforms import Augment, Normalization
 
+SPLITS = ("first", "random", "stratified")
+LARGEST_SEED = 2**32 - 1  # NumPy's
 SAMPLERS = ("shuffle", "balanced")
 
 _MEMORY_SHARE = 0.5  # of the device's free memory for images; the network needs the rest
@@ -198,3 +200,40 @@ def class_weights(weights: str | list[float] | None, labels: np.ndarray, classes
         return torch.tensor(weights, dtype=torch.float32)
     counts = np.bincount(labels, minlength=classes)
     return torch.tensor(len(labels) / (classes * np.maximum(counts, 1)), dtype=torch.float32)
+
+
+def validation_count(count: int, fraction: float) -> int:
+    """How many of `count` images validate."""
+    return round(count * fraction)
+
+
+def first_of_each_class(labels: np.ndarray, most: int) -> np.ndarray:
+    """Indices, ascending, of the first `most` images of each class; `labels` ``int64 [N]``."""
+    found = [np.flatnonzero(labels == label)[:most] for label in np.unique(labels)]
+    return np.sort(np.concatenate(found))
+
+
+def split(method: str, labels: np.ndarray, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Indices of the training part and of the validation part, both ``int64`` and ascending.
+
+    Args:
+        method: first (the first ones validate), random, or stratified (the same share of each class).
+        labels: ``int64 [N]``.
+        fraction: of the N images that validate, rounded.
+        seed: of random and stratified.
+
+    Raises:
+        ValueError: a class has too few images to be in both parts (stratified only).
+    """
+    from sklearn.model_selection import train_test_split  # takes a second
+
+    indices = np.arange(len(labels))
+    held_out = validation_count(len(labels), fraction)
+    if method == "first":
+        return indices[held_out:], indices[:held_out]
+    left, classes = len(labels) - held_out, len(np.unique(labels))
+    if method == "stratified" and min(held_out, left) < classes:
+        raise ValueError(f"{held_out} and {left} images cannot both have one of each of {classes} classes")
+    by = labels if method == "stratified" else None
+    train, val = train_test_split(indices, test_size=held_out, random_state=seed, stratify=by)
+    return np.sort(train), np.sort(val)

@@ -13,7 +13,6 @@ from torch import Tensor
 from lightsweep.core import checks, memory
 from lightsweep.core.errors import ConfigError
 from lightsweep.data import loader, transforms
-from lightsweep.data import split as splitting
 from lightsweep.data.loader import EvalLoader, ImageStore, TrainLoader
 from lightsweep.data.transforms import Augment, Normalization
 from lightsweep.runs import data_record
@@ -77,7 +76,7 @@ class ImageDataModule(pl.LightningDataModule):
     """
 
     resize = "squash"
-    splits: tuple[str, ...] = splitting.SPLITS
+    splits: tuple[str, ...] = loader.SPLITS
 
     def __init__(
         self,
@@ -102,7 +101,7 @@ class ImageDataModule(pl.LightningDataModule):
         checks.flag("data.drop_last", drop_last)
         checks.number("data.val_fraction", val_fraction, "(0, 1)")
         checks.choice("data.split", split, self.splits)
-        checks.integer("data.split_seed", split_seed, f"[0, {splitting.LARGEST_SEED}]")
+        checks.integer("data.split_seed", split_seed, f"[0, {loader.LARGEST_SEED}]")
         checks.choice("data.normalize", normalize, transforms.NORMALIZATIONS)
         if limit is not None:
             checks.integer("data.limit", limit, "[1, inf)")
@@ -283,16 +282,16 @@ class ImageDataModule(pl.LightningDataModule):
         else:
             train, val = self._split(pool, arrays.train_labels[pool])
         if self.max_per_class is not None:
-            train = train[splitting.first_of_each_class(arrays.train_labels[train], self.max_per_class)]
+            train = train[loader.first_of_each_class(arrays.train_labels[train], self.max_per_class)]
         self._check_batch(len(train), "the number of training images")
         return np.sort(train), np.sort(val)
 
     def _split(self, pool: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        held_out = splitting.validation_count(len(pool), self.val_fraction)
+        held_out = loader.validation_count(len(pool), self.val_fraction)
         rule = f"leave at least one of {len(pool)} images to each part"
         checks.require(0 < held_out < len(pool), "data.val_fraction", rule, self.val_fraction)
         try:
-            train, val = splitting.split(self.split, labels, self.val_fraction, self.split_seed)
+            train, val = loader.split(self.split, labels, self.val_fraction, self.split_seed)
         except ValueError as error:
             settings = f"data.split={self.split} with data.val_fraction={self.val_fraction} and data.limit={self.limit}"
             raise ConfigError(f"{settings}: {error}") from error

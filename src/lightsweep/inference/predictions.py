@@ -1,25 +1,107 @@
-"""Decoded image files are classified, and each prediction is written at once: to a table, CSV or JSON. None is kept."""
+"""Image files are found, decoded by threads a batch ahead of the network, and classified.
+
+Each prediction is written at once: to a table, CSV or JSON. None is kept.
+"""
 
 import csv
 import json
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
+from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
 import numpy as np
 import torch
+from PIL import Image
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 from rich.text import Text
 
 from lightsweep.core.files import replace_atomically
+from lightsweep.core.memory import available_cores
 from lightsweep.core.text import printable, spreadsheet_cell
-from lightsweep.inference.predictor import DecodedFile, Predictor, rank_classes
+from lightsweep.data.decode import FORMATS, BadImage
+from lightsweep.data.folders import class_name, walk
+from lightsweep.inference.predictor import Predictor, rank_classes
+
+_MOST_THREADS = 8
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """A file to classify. `named` says that the user named it, not a folder; `label` is the class that the first
+    folder below that one would be, "" where there is none."""
+
+    path: Path
+    named: bool
+    label: str = ""
+
+    @property
+    def is_called_image(self) -> bool:
+        """Does its name end as that of an image? Others are tried, as in training, and skipped if they are none."""
+        return self.named or self.path.suffix.lower() in _suffixes()
+
+
+@dataclass(frozen=True)
+class DecodedFile:
+    """Pixels ``uint8 [C, H, W]``, or why there are none."""
+
+    file: ImageFile
+    pixels: np.ndarray | None
+    problem: str = ""
+
+
+def list_files(paths: Iterable[Path]) -> Iterator[ImageFile]:
+    """Each file that is named, and below each folder the files that training would take, in the order of names."""
+    for path in paths:
+        if not path.is_dir():
+            yield ImageFile(path, named=True)
+            continue
+        for name, _, _ in walk(path):
+            inside = Path(name).relative_to(path).parts[:-1]
+            yield ImageFile(Path(name), named=False, label=class_name(Path(inside[0])) if inside else "")
+
+
+def decode_files(
+    files: Iterable[ImageFile], decode: Callable[[Path], np.ndarray], *, batch_size: int
+) -> Iterator[list[DecodedFile]]:
+    """Batches in the order of the files, of which no more than two are in memory."""
+
+    def attempt(file: ImageFile) -> DecodedFile:
+        try:
+            return DecodedFile(file, decode(file.path))
+        except BadImage as error:
+            return DecodedFile(file, None, str(error))
+        except MemoryError:
+            return DecodedFile(file, None, "it is too large for the memory")
+
+    files = iter(files)
+    pending: deque[Iterator[DecodedFile]] = deque()
+    pool = ThreadPoolExecutor(min(_MOST_THREADS, available_cores()))
+    try:
+        while batch := list(islice(files, batch_size)):
+            pending.append(pool.map(attempt, batch))
+            if len(pending) == 2:
+                yield list(pending.popleft())
+        for rest in pending:
+            yield list(rest)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+@cache
+def _suffixes() -> frozenset[str]:
+    """How names of images that can be decoded end, in small letters."""
+    return frozenset(suffix for suffix, kind in Image.registered_extensions().items() if kind in FORMATS)
+
 
 T = TypeVar("T")
 

@@ -1,32 +1,24 @@
-"""Image files -> probabilities, on a device and in a precision that give what training gave.
+"""A trained network in use: images -> probabilities on any device, and the same as one ONNX file."""
 
-Files are decoded by threads, a batch ahead of the network.
-"""
-
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+import json
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import cache
-from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from PIL import Image
 from pytorch_lightning.plugins.precision import Precision
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
-from torch import Tensor
+from torch import Tensor, nn
 
-from lightsweep.core.errors import ConfigError
-from lightsweep.core.memory import available_cores
-from lightsweep.data.decode import FORMATS, BadImage
-from lightsweep.data.folders import class_name, walk
+from lightsweep.core.errors import ConfigError, RunFailed
+from lightsweep.core.files import replace_atomically
+from lightsweep.data.transforms import Normalization
+from lightsweep.inference.trained_runs import Weights
 from lightsweep.training.checkpoints import Trained
-
-_MOST_THREADS = 8
 
 
 @dataclass(frozen=True)
@@ -100,69 +92,123 @@ def rank_classes(probabilities: Tensor) -> tuple[Tensor, Tensor]:
     return values, classes
 
 
-@dataclass(frozen=True)
-class ImageFile:
-    """A file to classify. `named` says that the user named it, not a folder; `label` is the class that the first
-    folder below that one would be, "" where there is none."""
-
-    path: Path
-    named: bool
-    label: str = ""
-
-    @property
-    def is_called_image(self) -> bool:
-        """Does its name end as that of an image? Others are tried, as in training, and skipped if they are none."""
-        return self.named or self.path.suffix.lower() in _suffixes()
+TOLERANCE = 1e-4
+BATCH_SIZES = (1, 2, 7)  # that each export is checked with
+INPUT, OUTPUTS = "images", ("logits", "probabilities")
 
 
-@dataclass(frozen=True)
-class DecodedFile:
-    """Pixels ``uint8 [C, H, W]``, or why there are none."""
+class Pipeline(nn.Module):
+    """Images ``uint8 [N, C, H, W]`` -> logits and probabilities, both ``float32 [N, K]``: normalisation and network."""
 
-    file: ImageFile
-    pixels: np.ndarray | None
-    problem: str = ""
+    mean: Tensor
+    std: Tensor
 
+    def __init__(self, trained: Trained) -> None:
+        super().__init__()
+        self.net = trained.net
+        self.register_buffer("mean", trained.description.normalization.mean)
+        self.register_buffer("std", trained.description.normalization.std)
+        self.eval()
 
-def list_files(paths: Iterable[Path]) -> Iterator[ImageFile]:
-    """Each file that is named, and below each folder the files that training would take, in the order of names."""
-    for path in paths:
-        if not path.is_dir():
-            yield ImageFile(path, named=True)
-            continue
-        for name, _, _ in walk(path):
-            inside = Path(name).relative_to(path).parts[:-1]
-            yield ImageFile(Path(name), named=False, label=class_name(Path(inside[0])) if inside else "")
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        logits = self.net(Normalization(self.mean, self.std)(images))
+        return logits, torch.softmax(logits, 1)
 
 
-def decode_files(
-    files: Iterable[ImageFile], decode: Callable[[Path], np.ndarray], *, batch_size: int
-) -> Iterator[list[DecodedFile]]:
-    """Batches in the order of the files, of which no more than two are in memory."""
+def export_onnx(trained: Trained, path: Path, images: Sequence[np.ndarray], metadata: dict[str, Any]) -> float:
+    """Write the file if it gives what PyTorch gives; returns the largest difference.
 
-    def attempt(file: ImageFile) -> DecodedFile:
-        try:
-            return DecodedFile(file, decode(file.path))
-        except BadImage as error:
-            return DecodedFile(file, None, str(error))
-        except MemoryError:
-            return DecodedFile(file, None, "it is too large for the memory")
+    Args:
+        images: arrays ``uint8 [N, C, H, W]`` that both must agree on.
+        metadata: text, or values for JSON.
 
-    files = iter(files)
-    pending: deque[Iterator[DecodedFile]] = deque()
-    pool = ThreadPoolExecutor(min(_MOST_THREADS, available_cores()))
+    Raises:
+        RunFailed: they do not agree. No file is left.
+    """
+    import onnx
+
+    pipeline = Pipeline(trained)
+    model = _graph(pipeline, trained.description.input_shape)
+    texts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in metadata.items()}
+    onnx.helper.set_model_props(model, texts)
+    with replace_atomically(path) as temporary:
+        onnx.save(model, temporary)
+        difference = _difference(pipeline, temporary, images)
+        if not difference <= TOLERANCE:  # NaN is no agreement either
+            raise RunFailed(
+                f"the ONNX graph differs from PyTorch by {difference:.1e}, more than {TOLERANCE}: not written"
+            )
+    return difference
+
+
+def describe_export(trained: Trained, weights: Weights) -> dict[str, Any]:
+    """What a user of the file must know: the classes in the order of the outputs, and how an image becomes an input."""
+    from lightsweep import __version__
+
+    channels, height, width = trained.description.input_shape
+    return {
+        "class_names": list(trained.description.class_names),
+        "input": f"uint8 [batch, {channels}, {height}, {width}], pixels 0 to 255; normalised inside",
+        "colour": "gray" if channels == 1 else "RGB",
+        "resize": trained.description.resize,
+        "outputs": "logits and probabilities, float32 [batch, classes]",
+        "precision": f"float32 (trained in {trained.precision})",
+        "checkpoint": f"{weights.run.name}/{weights.checkpoint.name}" if weights.run else weights.checkpoint.name,
+        "epoch": trained.epoch,
+        "lightsweep_version": __version__,
+        "git_commit": weights.result.get("git_commit") or "",  # that trained it
+    }
+
+
+def random_images(shape: tuple[int, int, int]) -> list[np.ndarray]:
+    """Noise in batches of several sizes, the same at each export."""
+    draw = np.random.default_rng(0)
+    return [draw.integers(0, 256, (size, *shape), dtype=np.uint8) for size in BATCH_SIZES]
+
+
+def require_packages() -> None:
+    """Raises:
+    ConfigError: a package that the export needs is not installed.
+    """
     try:
-        while batch := list(islice(files, batch_size)):
-            pending.append(pool.map(attempt, batch))
-            if len(pending) == 2:
-                yield list(pending.popleft())
-        for rest in pending:
-            yield list(rest)
-    finally:
-        pool.shutdown(cancel_futures=True)
+        import onnx  # noqa: F401
+        import onnxruntime  # noqa: F401
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise ConfigError(
+            f"--format onnx needs the package {error.name}: pip install onnx onnxruntime onnxscript,"
+            " or pip install -e '.[onnx]' in lightsweep's folder"
+        ) from error
 
 
-@cache
-def _suffixes() -> frozenset[str]:
-    """How names of images that can be decoded end, in small letters."""
-    return frozenset(suffix for suffix, kind in Image.registered_extensions().items() if kind in FORMATS)
+def _graph(pipeline: Pipeline, shape: tuple[int, int, int]) -> Any:
+    program = torch.onnx.export(
+        pipeline,
+        (torch.zeros(2, *shape, dtype=torch.uint8),),  # a batch of one would become a constant
+        dynamo=True,
+        input_names=[INPUT],
+        output_names=list(OUTPUTS),
+        dynamic_shapes=({0: torch.export.Dim("batch")},),
+        external_data=False,
+        verbose=False,
+    )
+    assert program is not None
+    return program.model_proto
+
+
+def _difference(pipeline: Pipeline, path: Path, images: Sequence[np.ndarray]) -> float:
+    """The largest difference of an output, in probabilities, and in logits in units of their largest (at least 1)."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # errors
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    worst = 0.0
+    for batch in images:
+        with torch.inference_mode():
+            ours = [output.numpy() for output in pipeline(torch.from_numpy(batch))]
+        theirs = session.run(list(OUTPUTS), {INPUT: batch})
+        for one, other in zip(ours, theirs, strict=True):
+            scale = max(1.0, float(np.abs(one).max()))
+            worst = float(np.maximum(worst, np.abs(one - other).max() / scale))  # keeps a NaN
+    return worst

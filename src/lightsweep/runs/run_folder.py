@@ -1,15 +1,132 @@
-"""What lies in a run's folder, and which folder a name on the command line means.
+"""A run's folder: its name, what lies in it, and which folder a name on the command line means.
 
 It is imported at every start, so it imports neither torch nor Lightning.
 """
 
 import os
 import re
+import shlex
+import shutil
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from lightsweep.core.errors import ConfigError
-from lightsweep.core.files import JOURNAL, OUTPUTS
+from lightsweep.core.errors import ConfigError, RunFailed
+from lightsweep.core.files import (
+    JOURNAL,
+    OUTPUTS,
+)
+
+_MOST_LETTERS = 60  # letters, and bytes of a folder's name, which also has the time or the job's number
+# What changes where and how a run computes, or what is kept of it, but not what it is.
+_NOT_IN_NAME = ("hydra", "logger", "callbacks", "sweep")
+_KEYS_NOT_IN_NAME = {
+    *("name", "run_dir", "data_dir", "resume", "test", "report", "threads", "compile", "score_with", "data.root"),
+    *("trainer", "trainer.accelerator", "trainer.devices", "trainer.strategy", "trainer.num_nodes"),
+    "allow_changed_data",
+}
+
+
+def name_run(name: object, overrides: Sequence[str]) -> str:
+    """The name that was given, or else one that says what was typed; an empty text where nothing was.
+
+    Args:
+        overrides: what was typed, ``key=value`` each.
+    """
+    return str(name) if name is not None else "-".join(_within(_parts(overrides)))
+
+
+def folder_suffix(name: object, overrides: Sequence[str]) -> str:
+    """The same as a part of a folder's name: a hyphen, then letters, digits and ``. _ - + =`` only."""
+    plain = re.sub(r"[^\w.+=-]+", "-", name_run(name, overrides))
+    plain = plain.strip("-.").encode()[:_MOST_LETTERS].decode(errors="ignore").strip("-.")
+    return f"-{plain}" if plain else ""
+
+
+def _within(parts: Iterable[str]) -> Iterator[str]:
+    """As many parts as there is room for; none is cut."""
+    length = 0
+    for part in parts:
+        length += len(part) + 1
+        if length > _MOST_LETTERS + 1:
+            return
+        yield part
+
+
+def _parts(overrides: Sequence[str]) -> Iterator[str]:
+    for override in _last_of_each_key(overrides):
+        key = override.key_or_group
+        silent = key in _KEYS_NOT_IN_NAME or re.split(r"[./]", key)[0] in _NOT_IN_NAME
+        if not (silent or override.is_delete() or override.is_sweep_override()):
+            yield _part(key, override.value())
+
+
+def _last_of_each_key(overrides: Sequence[str]) -> Iterable[Any]:
+    """Of a key that was typed twice, as for a resumed run, the last value counts."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    parser, found = OverridesParser.create(), dict[str, Any]()
+    for line in overrides:
+        with suppress(HydraException):  # it is refused where it matters
+            override = parser.parse_override(line)
+            found[override.key_or_group] = override
+    return found.values()
+
+
+def _part(key: str, value: Any) -> str:
+    last = re.split(r"[./@]", key)[-1]
+    if isinstance(value, bool):
+        return last if value else f"no-{last}"
+    if isinstance(value, int | float):
+        return f"{last}{'-' if last[-1:].isdecimal() else ''}{_number(value)}"
+    if isinstance(value, list):
+        return f"{last}{'-'.join(map(_text, value))}"
+    if isinstance(value, dict):
+        return "-".join(_part(f"{key}.{name}", item) for name, item in value.items())
+    return _text(value) if "." not in key else f"{last}-{_text(value)}"  # a choice of a group says what it is
+
+
+def _text(value: Any) -> str:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return _number(value) if is_number else str(value).strip("'\"").replace("/", "-")
+
+
+def _number(value: float) -> str:
+    """The shorter of ``0.003`` and ``3e-3``."""
+    plain = repr(value)
+    digits, _, exponent = f"{value:e}".partition("e")
+    if not exponent:  # inf, nan
+        return plain
+    short = f"{digits.rstrip('0').rstrip('.')}e{int(exponent)}"
+    return min(plain, short, key=len) if float(short) == value else plain
+
+
+def print_how_to_resume(folder: Path) -> None:
+    """The one line at the end of a run that was interrupted."""
+    print(f"interrupted: python src/train.py resume={shlex.quote(str(folder))} goes on", file=sys.stderr)
+
+
+def discard_folder(folder: Path) -> None:
+    """Remove the folder of a run that never began: what Hydra and `ConfigFirst` wrote, and itself if that was all."""
+    if was_trained(folder):
+        return
+    shutil.rmtree(folder / ".hydra", ignore_errors=True)
+    for leftover in (folder / CONFIG, folder / "train.log", folder / "hparams.yaml", *folder.glob("events.out.*")):
+        leftover.unlink(missing_ok=True)
+    with suppress(OSError):  # it holds something of the user's
+        folder.rmdir()
+
+
+def explain_lost_folder(folder: Path, error: Exception) -> Exception:
+    """The error that ended a run; a plain one if its folder was removed."""
+    missing = isinstance(error, FileNotFoundError) or isinstance(error.__cause__, FileNotFoundError)
+    if not missing or (folder / CONFIG).exists():
+        return error
+    return RunFailed(f"the folder of the run was removed while it ran: {folder}")
+
 
 CONFIG = "config.yaml"
 _JOB = re.compile(r"\d+(-(?!\d\d-\d\d).*)?")  # 0, 12-lr0.1; not 2026-11-21_10-52-37-957b

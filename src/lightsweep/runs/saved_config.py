@@ -1,25 +1,34 @@
-"""config.yaml of a run: written, read, changed when it is resumed; and the name that follows from what was typed."""
+"""config.yaml of a run: written before the run starts, read, and changed when the run is resumed."""
 
 import os
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import shutil
+import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException
+from hydra.core.utils import JobReturn
+from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from lightsweep.config import keys, permissions
 from lightsweep.config.build import default_arguments
 from lightsweep.config.permissions import TARGET
-from lightsweep.core.errors import ConfigError
-from lightsweep.core.files import write_atomic
+from lightsweep.core.errors import ConfigError, Interrupted
+from lightsweep.core.files import (
+    create_folder_atomically,
+    find_missing,
+    remove_empty,
+    remove_leftover_folders,
+    remove_leftovers,
+    write_atomic,
+)
 from lightsweep.core.moved import rename_moved
-from lightsweep.runs.run_folder import CONFIG, is_follower
+from lightsweep.runs.run_folder import CONFIG, discard_folder, is_follower, is_run, print_how_to_resume, was_trained
 
 OVERRIDES = "overrides"  # its extra key: what was typed
 _ONCE = ("resume", "allow_changed_data")  # what holds for one start, and is not the run's own
@@ -166,83 +175,89 @@ def add_missing_keys(node: DictConfig, defaults: Mapping[str, Any] | None = None
             add_missing_keys(node[name])
 
 
-_MOST = 60  # letters, and bytes of a folder's name, which also has the time or the job's number
-# What changes where and how a run computes, or what is kept of it, but not what it is.
-_SILENT = ("hydra", "logger", "callbacks", "sweep")
-_SILENT_KEYS = {
-    *("name", "run_dir", "data_dir", "resume", "test", "report", "threads", "compile", "score_with", "data.root"),
-    *("trainer", "trainer.accelerator", "trainer.devices", "trainer.strategy", "trainer.num_nodes"),
-    "allow_changed_data",
-}
+_GRID = "multirun.yaml"
 
 
-def name_run(name: object, overrides: Sequence[str]) -> str:
-    """The name that was given, or else one that says what was typed; an empty text where nothing was.
+class ConfigFirst(Callback):
+    """A Hydra callback: the run's own config.yaml is in its folder from the moment that the folder exists.
 
-    Args:
-        overrides: what was typed, ``key=value`` each.
+    So a run that is killed at any moment can be resumed. (Hydra's `.hydra/config.yaml` does not do for this: a run
+    that resumes in the same folder writes over it.)
     """
-    return str(name) if name is not None else "-".join(_within(_parts(overrides)))
 
+    def __init__(self) -> None:
+        self.unused: Path | None = None  # the folder made here, until a job works in it
+        self.before: set[str] = set()  # what lay in a grid's folder
+        self.made: list[Path] = []  # the folders that a grid has to make
+        self.jobs = self.trained = 0  # of a grid: begun, and worth their folders
 
-def folder_suffix(name: object, overrides: Sequence[str]) -> str:
-    """The same as a part of a folder's name: a hyphen, then letters, digits and ``. _ - + =`` only."""
-    plain = re.sub(r"[^\w.+=-]+", "-", name_run(name, overrides))
-    plain = plain.strip("-.").encode()[:_MOST].decode(errors="ignore").strip("-.")
-    return f"-{plain}" if plain else ""
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        folder = Path(config.hydra.run.dir)
+        if config.get("resume") is not None or is_follower() or folder.exists():
+            return  # where the folder exists, `on_job_start` writes
+        with suppress(OSError, OmegaConfBaseException):  # what is wrong comes up again, and is reported, in the run
+            remove_leftover_folders(folder.parent)
+            with create_folder_atomically(folder) as new:
+                write_config(config, new)
+            self.unused = folder.absolute()
 
+    def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
+        self.unused = None
+        self.jobs += 1
+        folder = Path(config.hydra.runtime.output_dir)
+        if not is_follower():
+            remove_leftovers(folder)
+        if not is_run(folder) and not is_follower():
+            with suppress(OmegaConfBaseException):
+                write_config(config, folder)
 
-def _within(parts: Iterable[str]) -> Iterator[str]:
-    """As many parts as there is room for; none is cut."""
-    length = 0
-    for part in parts:
-        length += len(part) + 1
-        if length > _MOST + 1:
+    def on_run_end(self, config: DictConfig, **kwargs: Any) -> None:
+        if self.unused is None:
             return
-        yield part
+        if isinstance(sys.exception(), Interrupted):
+            print_how_to_resume(self.unused)
+        else:  # Hydra itself failed
+            discard_folder(self.unused)
+
+    def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
+        self.trained += was_trained(Path(config.hydra.runtime.output_dir))
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        folder = Path(config.hydra.sweep.dir)
+        self.made = find_missing(folder)
+        self.before = {file.name for file in folder.glob("*")}
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        """Remove what a grid leaves that came to nothing. Its jobs' folders may lie elsewhere, `hydra.sweep.subdir`
+        says; jobs of a launcher run in other processes, and are known by their folders only."""
+        folder = Path(config.hydra.sweep.dir)
+        left = {file.name for file in folder.glob("*")} - self.before
+        if is_follower():
+            if self.made and not self.trained:  # its name has the time in it: the first process has another one
+                shutil.rmtree(folder, ignore_errors=True)
+            return
+        if self.trained or not left <= {_GRID} or _jobs_lie_elsewhere(config):
+            return
+        for name in left:
+            (folder / name).unlink()
+        remove_empty(self.made)
+        if not self.jobs and config.hydra.runtime.choices.get("hydra/sweeper") == "basic":
+            _refuse_no_job()
 
 
-def _parts(overrides: Sequence[str]) -> Iterator[str]:
-    for override in _last_of_each_key(overrides):
-        key = override.key_or_group
-        silent = key in _SILENT_KEYS or re.split(r"[./]", key)[0] in _SILENT
-        if not (silent or override.is_delete() or override.is_sweep_override()):
-            yield _part(key, override.value())
+def _jobs_lie_elsewhere(config: DictConfig) -> bool:
+    """Do a launcher's jobs have folders outside the grid's? Those without a launcher are counted."""
+    if config.hydra.runtime.choices.get("hydra/launcher") == "basic":
+        return False
+    below = Path(str(OmegaConf.to_container(config.hydra.sweep, resolve=False)["subdir"]))  # type: ignore[call-overload, index]
+    return below.is_absolute() or ".." in below.parts
 
 
-def _last_of_each_key(overrides: Sequence[str]) -> Iterable[Override]:
-    """Of a key that was typed twice, as for a resumed run, the last value counts."""
-    parser, found = OverridesParser.create(), dict[str, Override]()
-    for line in overrides:
-        with suppress(HydraException):  # it is refused where it matters
-            override = parser.parse_override(line)
-            found[override.key_or_group] = override
-    return found.values()
-
-
-def _part(key: str, value: Any) -> str:
-    last = re.split(r"[./@]", key)[-1]
-    if isinstance(value, bool):
-        return last if value else f"no-{last}"
-    if isinstance(value, int | float):
-        return f"{last}{'-' if last[-1:].isdecimal() else ''}{_number(value)}"
-    if isinstance(value, list):
-        return f"{last}{'-'.join(map(_text, value))}"
-    if isinstance(value, dict):
-        return "-".join(_part(f"{key}.{name}", item) for name, item in value.items())
-    return _text(value) if "." not in key else f"{last}-{_text(value)}"  # a choice of a group says what it is
-
-
-def _text(value: Any) -> str:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return _number(value) if is_number else str(value).strip("'\"").replace("/", "-")
-
-
-def _number(value: float) -> str:
-    """The shorter of ``0.003`` and ``3e-3``."""
-    plain = repr(value)
-    digits, _, exponent = f"{value:e}".partition("e")
-    if not exponent:  # inf, nan
-        return plain
-    short = f"{digits.rstrip('0').rstrip('.')}e{int(exponent)}"
-    return min(plain, short, key=len) if float(short) == value else plain
+def _refuse_no_job() -> None:
+    """End the process where a grid came to nothing without an error: Hydra itself would call that a success."""
+    if sys.exc_info()[1] is None:
+        print(
+            "no job was run: a glob found no choice; it enters no folder, '+experiment/reference=glob(a*)' names one",
+            file=sys.stderr,
+        )
+        sys.exit(1)  # an exception in a callback would be no more than a warning
