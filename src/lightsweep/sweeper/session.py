@@ -5,6 +5,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any, cast
 
 from optuna.samplers import GridSampler
@@ -12,17 +13,19 @@ from optuna.trial import Trial
 
 from lightsweep.core import files
 from lightsweep.core.errors import Interrupted, RunFailed
-from lightsweep.core.files import check_links
-from lightsweep.sweeper import confirmation, executors, opening, space, view
-from lightsweep.sweeper.controller import Controller, Limits
+from lightsweep.core.files import check_links, is_set_aside, set_aside
+from lightsweep.sweeper import executors, opening, space, verdict, view
+from lightsweep.sweeper.controller import Controller, Limits, TrialRun
 from lightsweep.sweeper.executors import Executor
 from lightsweep.sweeper.job import Job, JobResult
 from lightsweep.sweeper.leaderboard import Publisher
 from lightsweep.sweeper.leases import renewing
 from lightsweep.sweeper.plan import Plan, baseline_point, mark_baseline
 from lightsweep.sweeper.trial_queue import TrialQueue
-from lightsweep.sweeper.trial_run import TrialRun
 from lightsweep.sweeper.trials import Repeats, StudyData, count_ended, folder_of, without_repeats
+from lightsweep.sweeper.verdict import read_run_result
+
+_FIRST_SEED = 101
 
 
 def run(plan: Plan) -> float:
@@ -176,28 +179,26 @@ class Session:
         if not found.is_baseline:  # else it would be trained twice
             configurations = {"best": self.publisher.overrides(best), **configurations}
         used = [*self.plan.seeds, *([self.plan.config.seed] if "seed" in self.plan.config else [])]
-        seeds = confirmation.fresh_seeds(self.plan.settings.confirm, used)
-        finished, missing = confirmation.confirmation_jobs(self.plan, configurations, seeds)
+        seeds = fresh_seeds(self.plan.settings.confirm, used)
+        finished, missing = confirmation_jobs(self.plan, configurations, seeds)
         self.view.say(f"confirmation: {len(missing)} runs with fresh seeds ({len(finished)} are there already)")
         for job in missing:
             if not self.executor.has_job(self.plan.folder / job.folder, job.overrides):
                 files.set_aside(self.plan.folder / job.folder)
-        confirmation.set_aside_earlier(self.plan.folder, configurations.get("best"), [*finished, *missing])
+        set_aside_earlier(self.plan.folder, configurations.get("best"), [*finished, *missing])
         self.controller.run_jobs([replace(job, data=self.data.expected()) for job in missing], self._confirmed)
-        confirmation.summarise(self.plan, configurations, seeds, best.number, found)
+        verdict.write_confirmation(self.plan.folder, configurations, seeds, found, self.plan.application.scores)
         self.publisher.publish()
         return True
 
     def _conclude(self) -> None:
         """The confirmation, the verdict, and the command that trains the best trial, where that is one to train."""
-        confirmed = confirmation.read_confirmation(self.plan.folder)
+        confirmed = verdict.read_confirmation(self.plan.folder)
         judged = self.publisher.verdict(confirmed)
         assert judged is not None  # there is a complete trial
         if confirmed is not None and confirmed.trial == judged.numbers["trial"]:
-            self.view.say(confirmation.confirmation_heading(confirmed))
-            self.view.console.print(
-                view.confirmation_table(confirmation.confirmation_rows(confirmed, self.plan.metric))
-            )
+            self.view.say(verdict.confirmation_heading(confirmed))
+            self.view.console.print(view.confirmation_table(verdict.confirmation_rows(confirmed, self.plan.metric)))
         for line in judged.lines:
             self.view.say(line)
         program = self.plan.application.program
@@ -215,3 +216,46 @@ class Session:
         trials = [trial for trial in without_repeats(self.queue.trials()) if trial.state.is_finished()]
         errors = [f"trial {trial.number}: {trial.user_attrs.get('error', trial.state.name)}" for trial in trials[-3:]]
         return f"none of {len(trials)} trials was completed: {'; '.join(errors) or 'nothing was run'}"
+
+
+def fresh_seeds(count: int, used: Sequence[int]) -> list[int]:
+    """Seeds that no trial has trained with."""
+    candidates = (seed for seed in range(_FIRST_SEED, _FIRST_SEED + count + len(used)) if seed not in used)
+    return [seed for seed, _ in zip(candidates, range(count), strict=False)]
+
+
+def confirmation_jobs(
+    plan: Plan, configurations: Mapping[str, Sequence[str]], seeds: Sequence[int]
+) -> tuple[list[Job], list[Job]]:
+    """The confirmation's jobs: those that are finished, and those to run.
+
+    Args:
+        configurations: overrides by name, best and baseline; baseline alone where that is the best.
+    """
+    finished: list[Job] = []
+    missing: list[Job] = []
+    for name, overrides in configurations.items():
+        for seed in seeds:
+            wanted = (*overrides, *plan.application.confirmation_overrides, f"seed={seed}")
+            job = Job("confirmation", wanted, f"confirm/{name}-seed-{seed}", len(finished) + len(missing))
+            (finished if _is_completed(plan.folder, job) else missing).append(job)
+    return finished, missing
+
+
+def set_aside_earlier(folder: Path, best: Sequence[str] | None, jobs: Sequence[Job]) -> None:
+    """Set the runs of an earlier best aside, which no job of now takes the place of.
+
+    Args:
+        best: its overrides; None where it is the baseline.
+    """
+    now = {job.folder for job in jobs}
+    for run in sorted((folder / "confirm").glob("best-seed-*")):
+        if f"confirm/{run.name}" in now or is_set_aside(run.name):
+            continue
+        if best is None or not set(best) <= set(read_run_result(run).get("overrides", [])):
+            set_aside(run)
+
+
+def _is_completed(folder: Path, job: Job) -> bool:
+    result = read_run_result(folder / job.folder)
+    return result.get("status") == "completed" and set(job.overrides) <= set(result.get("overrides", []))
