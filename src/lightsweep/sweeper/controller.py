@@ -24,7 +24,7 @@ from lightsweep.core.files import write_atomic
 from lightsweep.core.text import Wait
 from lightsweep.sweeper.executors import GRACE, Slot, Stop, StorageReports
 from lightsweep.sweeper.job import Job, JobResult, JobState
-from lightsweep.sweeper.optuna_private import trial_id
+from lightsweep.sweeper.optuna_access import trial_id
 from lightsweep.sweeper.statistics import spread
 from lightsweep.sweeper.storage import Address
 from lightsweep.sweeper.trial_queue import TrialQueue
