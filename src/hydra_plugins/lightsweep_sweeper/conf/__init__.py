@@ -1,0 +1,1 @@
+"""Configs of the sweeper, which Hydra finds in every app: ``hydra/sweeper=lightsweep``."""
