@@ -1,0 +1,74 @@
+"""Three apps of strangers, which import nothing of lightsweep but one callback or one function, swept from outside."""
+
+import csv
+import os
+from pathlib import Path
+
+import pytest
+from apps.running import SWEEP, App, ended_trials, trials
+from optuna.trial import TrialState
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+SOURCES = str(Path(__file__).parents[2] / "src")
+CASES = {
+    "function": ("app.py", ["lr=tag(log,interval(1e-4,1e-1))", "width=choice(64,128,256)"], "multirun/default"),
+    "loop": (
+        "train.py",
+        ["lr=tag(log,interval(1e-4,1e-1))", "width=choice(2,8,32)", "hydra.sweeper.direction=maximize"],
+        "multirun/default",
+    ),
+    "lightning": ("src/train.py", ["hparams_search=rings"], "logs/train/multiruns/rings"),
+}
+
+
+def typed(name: str, n_trials: int) -> list[str]:
+    mode = [] if name == "lightning" else list(SWEEP)
+    return [*mode, *CASES[name][1], f"hydra.sweeper.n_trials={n_trials}", "hydra.sweeper.n_jobs=2"]
+
+
+@pytest.fixture(params=list(CASES))
+def app(request: pytest.FixtureRequest, tmp_path: Path) -> App:
+    return App.copy(request.param, CASES[request.param][0], tmp_path, path=SOURCES)
+
+
+def test_a_sweep_that_is_killed_is_resumed_by_the_same_command(app: App) -> None:
+    name = app.folder.name
+    study = app.folder / CASES[name][2]
+    app.run_until(*typed(name, 8), ended=3, study=study)
+    said = app.run(*typed(name, 8))
+    found = trials(study)
+    counted = [trial for trial in found if trial.state in (TrialState.COMPLETE, TrialState.PRUNED)]
+    assert len(counted) == 8, said
+    assert all(trial.user_attrs.get("interrupted") for trial in found if trial.state == TrialState.FAIL)
+    assert found[0].user_attrs.get("baseline")
+    rows = list(csv.DictReader((study / "leaderboard.csv").read_text().splitlines()))
+    assert len(rows) == len(found)
+    command = next(line for line in said.splitlines() if "--config-name best" in line).partition(": ")[2]
+    assert command.startswith(f"python {app.script}")
+    app.run(*command.split()[2:])
+
+
+@pytest.mark.parametrize("app", ["loop", "lightning"], indirect=True)
+def test_bad_trials_are_pruned(app: App) -> None:
+    name = app.folder.name
+    pruner = "hydra.sweeper.pruner={_target_: optuna.pruners.MedianPruner, n_startup_trials: 3, n_warmup_steps: 1}"
+    app.run(*typed(name, 14), pruner)
+    states = [trial.state for trial in ended_trials(app.folder / CASES[name][2])]
+    assert TrialState.PRUNED in states
+    assert TrialState.FAIL not in states
+
+
+@pytest.mark.parametrize("app", ["loop", "lightning"], indirect=True)
+def test_outside_a_sweep_nothing_is_reported(app: App) -> None:
+    app.run()
+    assert not list(app.folder.rglob("study.journal"))
+
+
+def test_a_failing_choice_costs_its_own_trials_only(tmp_path: Path) -> None:
+    app = App.copy("function", "app.py", tmp_path, path=SOURCES)
+    said = app.run(*SWEEP, "kind=smooth,broken", "lr=interval(0.001,0.1)", "hydra.sweeper.n_trials=6")
+    failed = [trial for trial in ended_trials(app.folder / "multirun/default") if trial.state == TrialState.FAIL]
+    assert failed
+    assert all("this kind does not work" in trial.user_attrs["error"] for trial in failed)
+    assert "this kind does not work" in said
+    assert os.path.isfile(app.folder / "multirun/default/best.yaml")
