@@ -20,7 +20,7 @@ from lightsweep.core.files import JOURNAL
 from lightsweep.sweeper import optuna_access as patience
 from lightsweep.sweeper.job import JobResult, JobState, TrialContext, _call
 from lightsweep.sweeper.leases import LOST_AFTER, is_alive
-from lightsweep.sweeper.optuna_access import Retry, RetryingStorage, transient
+from lightsweep.sweeper.optuna_access import Retry, RetryingStorage, outage_reason
 from lightsweep.sweeper.storage import Address, connect, follow
 from lightsweep.sweeper.trial_queue import TrialQueue
 from lightsweep.sweeper.trials import is_interrupted
@@ -95,7 +95,7 @@ def test_what_optuna_makes_of_it_is_known() -> None:
 
     with pytest.raises(optuna.exceptions.StorageInternalError) as wrapped:
         operation()
-    assert transient(wrapped.value) == "server closed the connection"
+    assert outage_reason(wrapped.value) == "server closed the connection"
 
 
 def test_after_a_set_time_it_is_lost_and_what_follows_fails_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
