@@ -8,7 +8,8 @@ import pytest
 
 from lightsweep.core import signals
 from lightsweep.core.errors import Interrupted
-from lightsweep.sweeper.controller import Controller, Limits, Stop
+from lightsweep.sweeper.controller import Controller, Limits
+from lightsweep.sweeper.executors import Stop
 from lightsweep.sweeper.job import Job, JobResult, JobState
 
 
@@ -106,7 +107,7 @@ def controlled(books, slot, said: list[str]) -> Controller:
 
 @pytest.mark.timeout(10)
 def test_what_does_not_end_after_a_signal_is_killed_and_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lightsweep.sweeper.controller.GRACE", 0.5)
+    monkeypatch.setattr("lightsweep.sweeper.executors.GRACE", 0.5)
     books, slot, said = Books(), Stuck(), list[str]()
     with pytest.raises(Interrupted):
         controlled(books, slot, said).run_trials()

@@ -1,27 +1,38 @@
-"""The sweep's loop: every free slot starts the next trial at once; each result is closed in the study and shown."""
+"""The sweep's loop: every free slot starts the next trial at once; each result is closed in the study and shown.
 
+A `TrialRun` is a trial that runs: its jobs, one for each seed, and what their results add up to.
+"""
+
+import json
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from multiprocessing.connection import wait
-from types import FrameType
+from pathlib import Path
+from statistics import fmean
 from typing import Any
 
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.pruners import BasePruner, WilcoxonPruner
 from optuna.trial import Trial
 
 from lightsweep.core import signals
 from lightsweep.core.errors import ConfigError, Interrupted, RunFailed
+from lightsweep.core.files import write_atomic
 from lightsweep.core.text import Wait
-from lightsweep.sweeper.executors import Slot
+from lightsweep.sweeper.executors import GRACE, Slot, Stop, StorageReports
 from lightsweep.sweeper.job import Job, JobResult, JobState
+from lightsweep.sweeper.optuna_access import trial_id
+from lightsweep.sweeper.statistics import spread
+from lightsweep.sweeper.storage import Address
 from lightsweep.sweeper.trial_queue import TrialQueue
-from lightsweep.sweeper.trial_run import TrialRun
+from lightsweep.sweeper.trials import folder_of
 
-GRACE = 60.0  # seconds that running jobs have to end in order
 _LOOK_EVERY = 0.5  # seconds between two looks at the slots, where nothing wakes the loop
 _CLAIM_AGAIN = 1.0  # seconds until a total that was under way is looked at again
+_SUMMED = ("seconds",)  # of facts over several seeds; the others are averaged
 
 
 @dataclass(frozen=True)
@@ -34,45 +45,99 @@ class Limits:
     batch: int = 1
 
 
-class Stop:
-    """Counts Ctrl-C and SIGTERM: the first ends running jobs in order, the second at once, the third the loop."""
+@dataclass
+class TrialRun:
+    """A trial under way.
 
-    def __init__(self, slots: Sequence[Slot]) -> None:
-        self.slots = slots
-        self.signum: int | None = None
-        self.since = 0.0
-        self.killed = False
+    Args:
+        overrides: fixed ones and the trial's own.
+        seeds: empty for the config's own seed.
+        folder: the study's.
+        data: as of `Job`.
+    """
 
-    def __bool__(self) -> bool:
-        return self.signum is not None
+    trial: Trial
+    overrides: tuple[str, ...]
+    seeds: Sequence[int]
+    address: Address
+    pruner: BasePruner
+    folder: Path
+    data: tuple[str, str] | None
+    values: list[float] = field(default_factory=list)
+    facts: list[Mapping[str, Any]] = field(default_factory=list)
+    started: float = field(default_factory=time.monotonic)
 
-    def request(self, signum: int, frame: FrameType | None = None) -> None:
-        if self.killed:
-            signals.raise_unless_handled(signum)  # the loop itself hangs, as on a lock or a database
-        if self:
-            self.kill()
-            return
-        self.signum, self.since = signum, time.monotonic()
-        for slot in self.slots:
-            slot.stop()
+    @property
+    def number(self) -> int:
+        return self.trial.number
 
-    def kill(self) -> None:
-        self.killed = True
-        for slot in self.slots:
-            slot.kill()
+    def next_job(self) -> Job:
+        """The job to run now."""
+        name = folder_of(self.number)
+        if len(self.seeds) > 1:  # the steps of the pruner are seeds: the job itself reports nothing
+            seed = self.seeds[len(self.values)]
+            overrides = (*self.overrides, f"seed={seed}")
+            return Job("seed", overrides, f"{name}/seed-{seed}", self.number, data=self.data)
+        overrides = (*self.overrides, *(f"seed={seed}" for seed in self.seeds))
+        reports = StorageReports(self.address, trial_id(self.trial), self.pruner)
+        return Job("trial", overrides, name, self.number, reports, self.data)
 
-    def is_overdue(self) -> bool:
-        """Are there jobs that were told to end in order, and have not? A process that was stopped hears no signal."""
-        return bool(self) and not self.killed and time.monotonic() - self.since > GRACE
+    def take(self, result: JobResult) -> JobResult | None:
+        """Add a job's result; returns the trial's own when it has ended, None while seeds are left."""
+        if len(self.seeds) <= 1 or result.state in (JobState.DETACHED, JobState.REFUSED):
+            return result
+        self.facts.append(result.facts)
+        if result.state == JobState.COMPLETED:
+            assert result.value is not None
+            self.values.append(result.value)
+            is_last = len(self.values) == len(self.seeds)
+            if not is_last and not self._is_pruned():
+                return None
+            result = JobResult(JobState.COMPLETED if is_last else JobState.PRUNED, fmean(self.values))
+        return self._sum_up(result)
 
-    @contextmanager
-    def listening(self) -> Iterator[None]:
-        with signals.keeping_handlers():
-            for signum in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(signum, self.request)
-            if (lost := signals.received()) is not None:  # before this, where a library did not pass it on
-                self.request(lost)
-            yield
+    def _is_pruned(self) -> bool:
+        """Report the seed that just ended, and ask the pruner."""
+        # Wilcoxon's pruner compares seed by seed; the others compare how good a trial looks so far.
+        seen = self.values[-1] if isinstance(self.pruner, WilcoxonPruner) else fmean(self.values)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)  # a trial that was taken over repeats its first seeds
+                self.trial.report(seen, len(self.values))
+        except UpdateFinishedTrialError:  # another sweeper has closed the trial, which is said when it is told
+            return True
+        return self.trial.should_prune()
+
+    def _sum_up(self, result: JobResult) -> JobResult:
+        """The trial's result, which is also written as result.json above the folders of its seeds."""
+        facts, std = mean_facts(self.facts), spread(self.values)
+        content: dict[str, Any] = {
+            "status": result.state,
+            "kind": "trial",
+            "seeds": list(self.seeds)[: len(self.values)],
+            "values": self.values,
+            "best_value": fmean(self.values) if self.values else None,
+            "std": std,
+            **facts,
+            **({"error": result.error} if result.error else {}),
+        }
+        folder = self.folder / folder_of(self.number)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomic(folder / "result.json", json.dumps(content, indent=1) + "\n")
+        return replace(result, facts=facts if std is None else {**facts, "std": std})
+
+
+def mean_facts(facts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """One value of each fact from those of several seeds: the sum of seconds, the mean of other numbers; integers that
+    are the same for all seeds stay integers."""
+    means: dict[str, Any] = {}
+    for name in dict.fromkeys(name for each in facts for name in each):
+        values = [each[name] for each in facts if isinstance(each.get(name), int | float)]
+        if name in _SUMMED:
+            means[name] = sum(values)
+        elif values:
+            means[name] = values[0] if len(set(values)) == 1 else fmean(values)
+    return means
 
 
 class Controller:
@@ -197,9 +262,9 @@ class Controller:
 
     def _say_why_it_waits(self) -> None:
         if self.running or any(slot.is_starting() for slot in self.slots):
-            self.waiting.over()
+            self.waiting.end()
         else:
-            self.waiting.still(self.queue.waited_for)
+            self.waiting.update(self.queue.waited_for)
 
     def _start(self, slot: Slot, job: Job) -> None:
         slot.start(job)
@@ -254,7 +319,7 @@ class Controller:
         elif not any(slot.is_inline for slot in self.slots):
             time.sleep(_LOOK_EVERY / 2)
         if self.stop and not self.stop.killed:
-            self.ending.still(f"running jobs to end in order, at most {GRACE:.0f} s")
+            self.ending.update(f"running jobs to end in order, at most {GRACE:.0f} s")
         if self.stop.is_overdue():
             self.say(f"running jobs did not end within {GRACE:.0f} s of the signal: killed, to be retried")
             self.stop.kill()

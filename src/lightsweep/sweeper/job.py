@@ -1,34 +1,38 @@
-"""A job of a sweep: what it is to do, what it knows of its trial while it runs, how it is run, and how it ended."""
+"""A job of a sweep: what it is to do, what it knows of its trial while it runs, how it is run, and how it ended; and
+the configs that train it, or the best one, again."""
 
 import json
 import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
 from hydra.core import utils as hydra_utils
+from hydra.core.config_loader import ConfigLoader
 from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
-from hydra.types import HydraContext
-from omegaconf import DictConfig, open_dict
+from hydra.types import HydraContext, RunMode
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from lightsweep.core.errors import ConfigError, Diverged, Interrupted, RunFailed, StorageLost
+from lightsweep.core.errors import ConfigError, Diverged, Interrupted, JobState, RunFailed, StorageLost
 from lightsweep.core.files import write_atomic
-from lightsweep.core.job_state import JobState, state_of
-from lightsweep.sweeper import best_config
-from lightsweep.sweeper.application import FunctionReference, application_of
+from lightsweep.core.signals import state_of
+from lightsweep.core.text import printable
+from lightsweep.sweeper.application import Application, FunctionReference, application_of
 
 log = logging.getLogger(__name__)
-
 # Attributes of a trial that this program gives a meaning: no job may set them.
 RESERVED = frozenset(
     ("lightsweep", "interrupted", "baseline", "retries", "retry_of", "repeat_of", "std", "note", "error", "folder")
 )
+BEST_FILE = "best.yaml"  # of a study, the best trial
+REPEAT_FILE = "repeat.yaml"  # of a job of a sweep, itself
 
 
 class Reports(Protocol):
@@ -216,7 +220,7 @@ def run_job(setup: JobSetup, job: Job) -> JobResult:
         )
         with suppress(OSError, HydraException, OmegaConfBaseException):  # the result does not depend on that
             loader, application = setup.hydra_context.config_loader, application_of(function)
-            best_config.write_repeat(setup.folder / job.folder, loader, setup.config, config, application)
+            write_repeat(setup.folder / job.folder, loader, setup.config, config, application)
         return returned.return_value
     except Exception as error:  # a folder that cannot be written, a value that cannot be composed
         return JobResult(JobState.FAILED, error=" ".join(f"{type(error).__name__}: {error}".split()))
@@ -226,3 +230,105 @@ def last_line(text: str) -> str:
     """The last line of a message or a trace, which says what it was."""
     lines = text.strip().splitlines()
     return lines[-1].strip() if lines else ""
+
+
+def write_best(
+    folder: Path,
+    loader: ConfigLoader,
+    config: DictConfig,
+    overrides: Sequence[str],
+    application: Application,
+    *,
+    comment: str,
+) -> None:
+    """Write best.yaml of a study.
+
+    Args:
+        config: the sweep's composed config.
+        overrides: of the best trial.
+        comment: its first line.
+    """
+    best = loader.load_sweep_config(config, list(overrides))
+    write_atomic(folder / BEST_FILE, f"# {comment}\n{_format_config(loader, config, best, application)}")
+
+
+def write_repeat(
+    folder: Path, loader: ConfigLoader, config: DictConfig, own: DictConfig, application: Application
+) -> None:
+    """Write repeat.yaml of a job.
+
+    Args:
+        config: the sweep's composed config.
+        own: the job's.
+    """
+    comment = printable(f"{folder.name} of the sweep {config.hydra.sweeper.study_name}, to be trained again")
+    write_atomic(folder / REPEAT_FILE, f"# {comment}\n{_format_config(loader, config, own, application)}")
+
+
+def _format_config(loader: ConfigLoader, config: DictConfig, best: DictConfig, application: Application) -> str:
+    name = str(config.hydra.job.config_name)
+    choices: dict[str, str | None] = {
+        str(group): choice
+        for group, choice in best.hydra.runtime.choices.items()
+        if choice
+        and not str(group).startswith("hydra/")
+        and "@" not in str(group)
+        and group not in application.not_in_best
+    }
+    chosen = [f"{group}={choice}" for group, choice in choices.items()]
+    if config.hydra.searchpath:
+        chosen.append(f"hydra.searchpath={list(config.hydra.searchpath)}")
+    plain = _compose_defaults(loader, name, tuple(chosen))
+    mine, theirs = _config_contents(best, application), _config_contents(plain, application)
+    for group in [group for group in plain.hydra.runtime.choices if group in theirs]:
+        if _lacks_key(mine.get(group), theirs[group]):
+            choices[group] = None  # a config can add to a choice, not take away from it: here comes the whole
+            del theirs[group]
+    body = _config_difference(mine, theirs)
+    defaults: list[Any] = [name, *({f"override {group}": choice} for group, choice in choices.items()), "_self_"]
+    return OmegaConf.to_yaml(OmegaConf.create({"defaults": defaults, **_search_path(config), **body}))
+
+
+@lru_cache(maxsize=16)  # composing takes 0.1 s, and most trials make the same choices
+def _compose_defaults(loader: ConfigLoader, name: str, chosen: tuple[str, ...]) -> DictConfig:
+    """The defaults under these choices."""
+    return loader.load_configuration(config_name=name, overrides=list(chosen), run_mode=RunMode.RUN)
+
+
+def _search_path(config: DictConfig) -> dict[str, Any]:
+    """Where else the sweep found its choices: folders that ``--config-dir`` or ``hydra.searchpath`` named."""
+    sources = config.hydra.runtime.config_sources
+    paths = [
+        f"{source.schema}://{source.path}"
+        for source in sources
+        if source.provider == "command-line" or source.provider.startswith("hydra.searchpath")
+    ]
+    return {"hydra": {"searchpath": paths}} if paths else {}
+
+
+def _lacks_key(one: Any, other: Any) -> bool:
+    """Is there a key in the other that the one has not?"""
+    if not isinstance(other, dict):
+        return False
+    if not isinstance(one, dict):
+        return bool(other)
+    return any(key not in one or _lacks_key(one[key], value) for key, value in other.items())
+
+
+def _config_contents(config: DictConfig, application: Application) -> dict[str, Any]:
+    contents = OmegaConf.to_container(
+        application.own_config(config), resolve=False
+    )  # with paths that hold in any folder
+    assert isinstance(contents, dict)
+    return {str(key): value for key, value in contents.items() if key not in application.not_in_best}
+
+
+def _config_difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    different: dict[str, Any] = {}
+    for key, value in one.items():
+        if isinstance(value, dict) and isinstance(other.get(key), dict):
+            if nested := _config_difference(value, other[key]):
+                different[key] = nested
+        elif key not in other or value != other[key]:
+            different[key] = value
+    return different

@@ -12,15 +12,14 @@ from optuna.trial import FrozenTrial, TrialState
 
 from lightsweep.core.errors import ConfigError
 from lightsweep.core.files import write_atomic
-from lightsweep.core.text import (
+from lightsweep.core.metrics import (
     DIFFERENCE_COLUMNS,
     difference_column,
     difference_to_baseline,
     format_difference_cell,
-    printable,
-    spreadsheet_cell,
 )
-from lightsweep.sweeper import best_config, confirmation
+from lightsweep.core.text import printable, spreadsheet_cell
+from lightsweep.sweeper import job, verdict
 from lightsweep.sweeper.plan import Plan
 from lightsweep.sweeper.space import Space, key_of
 from lightsweep.sweeper.statistics import Confirmed, Search
@@ -176,7 +175,7 @@ class Publisher:
             facts = self.plan.application.columns
             table = leaderboard_rows(trials, self.plan.space, direction, self.plan.metric, facts)
             title = f"{self.plan.address.study}: {self.plan.metric}"
-            confirmed = confirmation.read_confirmation(self.plan.folder)
+            confirmed = verdict.read_confirmation(self.plan.folder)
             judged = self.verdict(confirmed)
             above = ["\n".join(f"- {line}" for line in judged.lines)] if judged else []
             write_leaderboard(
@@ -205,9 +204,9 @@ class Publisher:
     def _confirmation(self, confirmed: Confirmed | None) -> list[str]:
         if confirmed is None:
             return []
-        table = confirmation.confirmation_rows(confirmed, self.plan.metric)
+        table = verdict.confirmation_rows(confirmed, self.plan.metric)
         columns = list(dict.fromkeys(name for row in table for name in row))
-        return [confirmation.confirmation_heading(confirmed), markdown(table, columns)]
+        return [verdict.confirmation_heading(confirmed), markdown(table, columns)]
 
     def complete(self) -> list[FrozenTrial]:
         """Complete trials, best first."""
@@ -234,7 +233,7 @@ class Publisher:
         write_atomic(self.plan.folder / "optimization_results.yaml", OmegaConf.to_yaml(content))
         comment = f"trial {best.number} of the sweep {self.plan.address.study}: {self.plan.metric} {best.value:.4f}"
         loader = self.plan.context.config_loader
-        best_config.write_best(
+        job.write_best(
             self.plan.folder,
             loader,
             self.plan.config,

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any, cast
 
 from optuna.samplers import GridSampler
@@ -12,18 +13,19 @@ from optuna.trial import Trial
 
 from lightsweep.core import files
 from lightsweep.core.errors import Interrupted, RunFailed
-from lightsweep.core.files import check_links
-from lightsweep.sweeper import confirmation, executors, opening, plan_checks, view
-from lightsweep.sweeper.controller import Controller, Limits
+from lightsweep.core.files import check_links, is_set_aside, set_aside
+from lightsweep.sweeper import executors, opening, space, verdict, view
+from lightsweep.sweeper.controller import Controller, Limits, TrialRun
 from lightsweep.sweeper.executors import Executor
-from lightsweep.sweeper.fixed import StudyData
 from lightsweep.sweeper.job import Job, JobResult
 from lightsweep.sweeper.leaderboard import Publisher
 from lightsweep.sweeper.leases import renewing
-from lightsweep.sweeper.plan import Plan
+from lightsweep.sweeper.plan import Plan, baseline_point, mark_baseline
 from lightsweep.sweeper.trial_queue import TrialQueue
-from lightsweep.sweeper.trial_run import TrialRun
-from lightsweep.sweeper.trials import count_ended, folder_of, without_repeats
+from lightsweep.sweeper.trials import Repeats, StudyData, count_ended, folder_of, without_repeats
+from lightsweep.sweeper.verdict import read_run_result
+
+_FIRST_SEED = 101
 
 
 def run(plan: Plan) -> float:
@@ -34,7 +36,7 @@ def run(plan: Plan) -> float:
         RunFailed: trials failed, too many in a row or all.
         Interrupted: a signal came; everything is written.
     """
-    plan_checks.check_plan(plan)
+    opening.check_plan(plan)
     typed = plan.space.fixed
     plan, study, n_trials = opening.open_study(plan)
     queue = TrialQueue(study, plan.address, n_trials=n_trials, retries=plan.settings.retries)
@@ -44,7 +46,7 @@ def run(plan: Plan) -> float:
     # Where the data may have changed, values of earlier trials do not hold.
     changed = plan.application.allows_changed_data(plan.config)
     since = len(queue.trials()) if changed else study.user_attrs.get("changed_at", 0)
-    queue.repeats = opening.Repeats(opening.list_points(plan.space), since)
+    queue.repeats = Repeats(space.list_points(plan.space), since)
     queue.has_job = lambda number: executor.has_job(plan.folder / folder_of(number))
     try:
         with renewing(queue.renew):
@@ -62,7 +64,13 @@ class Session:
     def __init__(self, plan: Plan, queue: TrialQueue, executor: Executor) -> None:
         self.plan, self.queue, self.executor = plan, queue, executor
         self.publisher = Publisher(plan, queue)
-        self.data = StudyData(queue.study, plan)
+        self.data = StudyData(
+            queue.study,
+            plan.folder,
+            plan.application,
+            allow_change=plan.application.allows_changed_data(plan.config),
+            is_same=plan.application.reads_same_data(plan.space, plan.config),
+        )
         self.view = view.View()
         self.controller = Controller(
             queue,
@@ -108,7 +116,7 @@ class Session:
 
     @cached_property
     def _baseline(self) -> tuple[dict[str, Any], list[str]]:
-        return opening.baseline_point(self.plan)
+        return baseline_point(self.plan)
 
     def _say_what_was_repeated(self) -> None:
         trials = self.queue.trials()
@@ -137,7 +145,7 @@ class Session:
             if self.queue.close_repeat(trial):
                 return None
             if isinstance(trial.study.sampler, GridSampler):  # it was not asked for the baseline
-                opening.mark_baseline(trial, *self._baseline)
+                mark_baseline(trial, *self._baseline)
         overrides = (*plan.space.fixed, *plan.application.trial_overrides, *drawn)
         return TrialRun(trial, overrides, plan.seeds, plan.address, plan.pruner, plan.folder, self.data.expected())
 
@@ -171,28 +179,26 @@ class Session:
         if not found.is_baseline:  # else it would be trained twice
             configurations = {"best": self.publisher.overrides(best), **configurations}
         used = [*self.plan.seeds, *([self.plan.config.seed] if "seed" in self.plan.config else [])]
-        seeds = confirmation.fresh_seeds(self.plan.settings.confirm, used)
-        finished, missing = confirmation.confirmation_jobs(self.plan, configurations, seeds)
+        seeds = fresh_seeds(self.plan.settings.confirm, used)
+        finished, missing = confirmation_jobs(self.plan, configurations, seeds)
         self.view.say(f"confirmation: {len(missing)} runs with fresh seeds ({len(finished)} are there already)")
         for job in missing:
             if not self.executor.has_job(self.plan.folder / job.folder, job.overrides):
                 files.set_aside(self.plan.folder / job.folder)
-        confirmation.set_aside_earlier(self.plan.folder, configurations.get("best"), [*finished, *missing])
+        set_aside_earlier(self.plan.folder, configurations.get("best"), [*finished, *missing])
         self.controller.run_jobs([replace(job, data=self.data.expected()) for job in missing], self._confirmed)
-        confirmation.summarise(self.plan, configurations, seeds, best.number, found)
+        verdict.write_confirmation(self.plan.folder, configurations, seeds, found, self.plan.application.scores)
         self.publisher.publish()
         return True
 
     def _conclude(self) -> None:
         """The confirmation, the verdict, and the command that trains the best trial, where that is one to train."""
-        confirmed = confirmation.read_confirmation(self.plan.folder)
+        confirmed = verdict.read_confirmation(self.plan.folder)
         judged = self.publisher.verdict(confirmed)
         assert judged is not None  # there is a complete trial
         if confirmed is not None and confirmed.trial == judged.numbers["trial"]:
-            self.view.say(confirmation.confirmation_heading(confirmed))
-            self.view.console.print(
-                view.confirmation_table(confirmation.confirmation_rows(confirmed, self.plan.metric))
-            )
+            self.view.say(verdict.confirmation_heading(confirmed))
+            self.view.console.print(view.confirmation_table(verdict.confirmation_rows(confirmed, self.plan.metric)))
         for line in judged.lines:
             self.view.say(line)
         program = self.plan.application.program
@@ -210,3 +216,46 @@ class Session:
         trials = [trial for trial in without_repeats(self.queue.trials()) if trial.state.is_finished()]
         errors = [f"trial {trial.number}: {trial.user_attrs.get('error', trial.state.name)}" for trial in trials[-3:]]
         return f"none of {len(trials)} trials was completed: {'; '.join(errors) or 'nothing was run'}"
+
+
+def fresh_seeds(count: int, used: Sequence[int]) -> list[int]:
+    """Seeds that no trial has trained with."""
+    candidates = (seed for seed in range(_FIRST_SEED, _FIRST_SEED + count + len(used)) if seed not in used)
+    return [seed for seed, _ in zip(candidates, range(count), strict=False)]
+
+
+def confirmation_jobs(
+    plan: Plan, configurations: Mapping[str, Sequence[str]], seeds: Sequence[int]
+) -> tuple[list[Job], list[Job]]:
+    """The confirmation's jobs: those that are finished, and those to run.
+
+    Args:
+        configurations: overrides by name, best and baseline; baseline alone where that is the best.
+    """
+    finished: list[Job] = []
+    missing: list[Job] = []
+    for name, overrides in configurations.items():
+        for seed in seeds:
+            wanted = (*overrides, *plan.application.confirmation_overrides, f"seed={seed}")
+            job = Job("confirmation", wanted, f"confirm/{name}-seed-{seed}", len(finished) + len(missing))
+            (finished if _is_completed(plan.folder, job) else missing).append(job)
+    return finished, missing
+
+
+def set_aside_earlier(folder: Path, best: Sequence[str] | None, jobs: Sequence[Job]) -> None:
+    """Set the runs of an earlier best aside, which no job of now takes the place of.
+
+    Args:
+        best: its overrides; None where it is the baseline.
+    """
+    now = {job.folder for job in jobs}
+    for run in sorted((folder / "confirm").glob("best-seed-*")):
+        if f"confirm/{run.name}" in now or is_set_aside(run.name):
+            continue
+        if best is None or not set(best) <= set(read_run_result(run).get("overrides", [])):
+            set_aside(run)
+
+
+def _is_completed(folder: Path, job: Job) -> bool:
+    result = read_run_result(folder / job.folder)
+    return result.get("status") == "completed" and set(job.overrides) <= set(result.get("overrides", []))

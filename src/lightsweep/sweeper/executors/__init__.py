@@ -1,16 +1,25 @@
 """Where a sweep's jobs run: warm workers on this machine, jobs of Slurm, tasks of Ray, or another launcher of Hydra."""
 
-from collections.abc import Callable, Sequence
+import signal
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from lightsweep.core import checks
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.pruners import BasePruner
+from optuna.trial import Trial
+
+from lightsweep.core import checks, signals
 from lightsweep.core.errors import ConfigError
 from lightsweep.core.memory import available_cores
-from lightsweep.sweeper import best_config
 from lightsweep.sweeper.application import reference
-from lightsweep.sweeper.job import Job, JobResult, JobSetup
+from lightsweep.sweeper.job import REPEAT_FILE, Job, JobResult, JobSetup, Reports
 from lightsweep.sweeper.plan import Plan
+from lightsweep.sweeper.storage import Address, follow
 
 if TYPE_CHECKING:
     from lightsweep.sweeper.executors.schedulers import Scheduler
@@ -63,6 +72,89 @@ class Executor:
     close: Callable[[], None] = lambda: None
 
 
+GRACE = 60.0  # seconds that running jobs have to end in order
+
+
+class Stop:
+    """Counts Ctrl-C and SIGTERM: the first ends running jobs in order, the second at once, the third the loop."""
+
+    def __init__(self, slots: Sequence[Slot]) -> None:
+        self.slots = slots
+        self.signum: int | None = None
+        self.since = 0.0
+        self.killed = False
+
+    def __bool__(self) -> bool:
+        return self.signum is not None
+
+    def request(self, signum: int, frame: FrameType | None = None) -> None:
+        if self.killed:
+            signals.raise_unless_handled(signum)  # the loop itself hangs, as on a lock or a database
+        if self:
+            self.kill()
+            return
+        self.signum, self.since = signum, time.monotonic()
+        for slot in self.slots:
+            slot.stop()
+
+    def kill(self) -> None:
+        self.killed = True
+        for slot in self.slots:
+            slot.kill()
+
+    def is_overdue(self) -> bool:
+        """Are there jobs that were told to end in order, and have not? A process that was stopped hears no signal."""
+        return bool(self) and not self.killed and time.monotonic() - self.since > GRACE
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        with signals.keeping_handlers():
+            for signum in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(signum, self.request)
+            if (lost := signals.received()) is not None:  # before this, where a library did not pass it on
+                self.request(lost)
+            yield
+
+
+@dataclass(frozen=True)
+class StorageReports:
+    """Reports into the study.
+
+    Args:
+        address: of the study.
+        trial_id: of the trial in the storage.
+        pruner: decides after each report.
+    """
+
+    address: Address
+    trial_id: int
+    pruner: BasePruner
+
+    def report(self, step: int, value: float) -> bool:
+        """Add a value; returns whether the trial is pruned.
+
+        Raises:
+            UpdateFinishedTrialError: another sweeper has closed the trial.
+            StorageLost: the storage is out of reach.
+        """
+        study = follow(self.address)
+        study.pruner = self.pruner
+        trial = Trial(study, self.trial_id)
+        trial.report(value, step)
+        return trial.should_prune()
+
+
+def deliver_report(reports: Reports, step: int, value: float) -> bool:
+    """Add the value of a job that cannot reach the study itself; returns whether the job is to end. A step that the
+    study has already is left as it is."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # a job that was started again repeats some epochs
+            return reports.report(step, value)
+    except UpdateFinishedTrialError:
+        return True
+
+
 _SUBMITIT = {"submitit_slurm": "slurm", "submitit_local": "local"}
 
 
@@ -93,7 +185,7 @@ def check_executor(plan: Plan) -> None:
     if which in ("slurm", "local"):
         _scheduler(plan, which).check()
     elif which == "ray":
-        from lightsweep.sweeper.executors.ray_connection import check_ray
+        from lightsweep.sweeper.executors.ray_tasks import check_ray
 
         check_ray(plan)
     elif which == "launcher":
@@ -109,7 +201,7 @@ def open_executor(plan: Plan, n_trials: int) -> Executor:
         plan.context,
         reference(plan.function),
         tuple(plan.settings.preload),
-        (*plan.application.records, best_config.REPEAT),
+        (*plan.application.records, REPEAT_FILE),
     )
     if which in ("slurm", "local"):
         from lightsweep.sweeper.executors.job_queue import JobQueue, QueueSlot
