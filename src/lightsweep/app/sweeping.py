@@ -270,15 +270,15 @@ def _fits(config: DictConfig, traits: Any) -> bool:
     import torch  # only here: a sweeper needs it for nothing else
 
     from lightsweep.nets import build_network
-    from lightsweep.training import resuming
+    from lightsweep.training import checkpoints
 
-    saved = resuming.read_weights(config.init_from)
+    saved = checkpoints.read_weights(config.init_from)
     model: Any = OmegaConf.to_container(config.model, resolve=True)
     if traits is None or not str(model.get("_target_")).startswith(_OUR_NETS):
         return True
     with torch.device("meta"):
         net = build_network(model, traits.input_shape, len(traits.class_names))
-    return bool(resuming.fitting_weights(saved, net))
+    return bool(checkpoints.fitting_weights(saved, net))
 
 
 def _searched(space: "Space") -> list[str]:

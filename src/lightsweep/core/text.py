@@ -1,4 +1,4 @@
-"""Text for people: names made printable, proposals for a mistyped key, differences of scores, messages of a wait."""
+"""Text for people: names made printable, proposals for a mistyped key, messages of a wait."""
 
 import os
 import sys
@@ -8,7 +8,6 @@ from difflib import SequenceMatcher
 from typing import Any
 
 from lightsweep.core import secrets
-from lightsweep.core.metrics import find_metric
 
 _LIKE = 0.7  # of two names that may be one; "epochs" and "max_epochs" are 0.75, "lr" and "lrr" 0.8
 _CLOSE = 0.1  # less than the best ratio: proposed too
@@ -24,7 +23,6 @@ _ELSEWHERE = {
     "workers": "n_jobs",
     "searchspace": "params",
 }
-_POINTS, _PLAIN = DIFFERENCE_COLUMNS = ("points_to_baseline", "to_baseline")
 SAY_AFTER = 5.0  # seconds
 
 
@@ -105,32 +103,6 @@ def _ratio(one: str, other: str) -> float:
 
 def _last(key: str) -> str:
     return key.rpartition(".")[2]
-
-
-def in_points(metric: str) -> bool:
-    """Whether differences of this metric are given in percentage points."""
-    found = find_metric(metric)
-    return found is not None and found.is_share
-
-
-def format_difference(metric: str, value: float) -> str:
-    """A signed difference, of an accuracy in percentage points."""
-    return f"{100 * value:+z.2f} points" if in_points(metric) else f"{value:+z.4f}"
-
-
-def difference_column(metric: str) -> str:
-    """The name of the column with differences to the baseline."""
-    return _POINTS if in_points(metric) else _PLAIN
-
-
-def difference_to_baseline(metric: str, value: float, baseline: float) -> float:
-    """The value in that column."""
-    return round((value - baseline) * (100 if in_points(metric) else 1), 8)
-
-
-def format_difference_cell(name: str, value: float) -> str:
-    """The text of a cell of that column."""
-    return f"{value:+z.2f}" if name == _POINTS else f"{value:+z.4f}"
 
 
 class Wait:

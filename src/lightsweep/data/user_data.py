@@ -17,9 +17,9 @@ from torch.utils.data import RandomSampler
 from lightsweep.config.build import build, config_error
 from lightsweep.core import checks
 from lightsweep.core.errors import ConfigError
-from lightsweep.core.seeds import seed_everything
 from lightsweep.core.text import printable
 from lightsweep.data.decode import NO_PIXELS, RESIZES
+from lightsweep.data.loader import seed_everything
 from lightsweep.data.module import ImageDataModule, Traits
 from lightsweep.data.transforms import Normalization, symmetric_normalization
 from lightsweep.runs import data_record

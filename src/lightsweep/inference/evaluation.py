@@ -22,9 +22,9 @@ from lightsweep.core.metrics import FINAL, PARTS
 from lightsweep.core.text import printable
 from lightsweep.data.module import ImageDataModule
 from lightsweep.inference.predictor import Hardware
-from lightsweep.reports import classification_report, pictures
+from lightsweep.reports import pictures, scored_run
 from lightsweep.runs import results
-from lightsweep.training import classifier, footprint
+from lightsweep.training import classifier, summary
 from lightsweep.training.checkpoints import Trained
 from lightsweep.training.classifier import Score
 
@@ -147,7 +147,7 @@ def compare_with_training(
     if not different:
         although = ", although the data changed" if data_changes else ""
         return [*data_changes, f"equal to result.json, digit for digit{although}"]
-    now = {"device": footprint.device_name(compared[0].hardware.device), **results.versions()}
+    now = {"device": summary.device_name(compared[0].hardware.device), **results.versions()}
     then = {"device": result.get("device"), **result.get("versions", {})}
     changed = [name for name, value in now.items() if then.get(name) not in (None, value)]
     lines = [f"  {name} was {printable(str(then[name]))}, is {now[name]}" for name in changed]
@@ -177,10 +177,10 @@ def write_evaluation(folder: Path, evaluation: Evaluation, facts: Mapping[str, A
     """
     part, score = evaluation.part, evaluation.score
     names = part.data.class_names
-    report = classification_report.measure_report(part.name, part.labels, score.probabilities, names)
+    report = scored_run.measure_report(part.name, part.labels, score.probabilities, names)
     texts = {
-        "report.txt": classification_report.report_as_text(report),
-        "report.json": _json(classification_report.report_as_json(report)),
+        "report.txt": scored_run.report_as_text(report),
+        "report.json": _json(scored_run.report_as_json(report)),
         "confusion.csv": results.confusion_csv(score.confusion, names),
         EVALUATION_FILE: _json(_content(evaluation, facts)),
     }
@@ -197,7 +197,7 @@ def _content(evaluation: Evaluation, facts: Mapping[str, Any]) -> dict[str, Any]
         "images": evaluation.images,
         **evaluation.score.metrics,
         "noted_in_training": dict(evaluation.in_training),
-        "device": footprint.device_name(evaluation.hardware.device),
+        "device": summary.device_name(evaluation.hardware.device),
         "versions": results.versions(),
         "git_commit": results.git_commit(ROOT),
         **facts,

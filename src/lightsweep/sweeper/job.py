@@ -20,9 +20,9 @@ from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from lightsweep.core.errors import ConfigError, Diverged, Interrupted, RunFailed, StorageLost
+from lightsweep.core.errors import ConfigError, Diverged, Interrupted, JobState, RunFailed, StorageLost
 from lightsweep.core.files import write_atomic
-from lightsweep.core.job_state import JobState, state_of
+from lightsweep.core.signals import state_of
 from lightsweep.core.text import printable
 from lightsweep.sweeper.application import Application, FunctionReference, application_of
 

@@ -11,14 +11,13 @@ from optuna.trial import FrozenTrial, TrialState
 
 from lightsweep.core.errors import ConfigError
 from lightsweep.core.files import write_atomic
-from lightsweep.core.text import (
+from lightsweep.core.metrics import (
     DIFFERENCE_COLUMNS,
     difference_column,
     difference_to_baseline,
     format_difference_cell,
-    printable_line,
-    spreadsheet_cell,
 )
+from lightsweep.core.text import printable_line, spreadsheet_cell
 from lightsweep.sweeper.job import BEST_FILE, write_config
 from lightsweep.sweeper.plan import Plan
 from lightsweep.sweeper.space import Space, key_of

@@ -15,7 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 from lightsweep.core import secrets
-from lightsweep.core.text import difference_column, format_difference_cell, in_points, printable
+from lightsweep.core.metrics import difference_column, format_difference_cell, in_points
+from lightsweep.core.text import printable
 from lightsweep.sweeper.leaderboard import compare_to_baseline, format_short, ranked_complete
 from lightsweep.sweeper.space import Space
 from lightsweep.sweeper.storage import Address, is_server
