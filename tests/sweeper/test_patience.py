@@ -17,10 +17,11 @@ from sqlalchemy.exc import DataError, OperationalError
 from lightsweep.core import text
 from lightsweep.core.errors import StorageLost
 from lightsweep.core.files import JOURNAL
-from lightsweep.sweeper import storage as patience
+from lightsweep.sweeper import optuna_access as patience
 from lightsweep.sweeper.job import JobResult, JobState, TrialContext, _call
 from lightsweep.sweeper.leases import LOST_AFTER, is_alive
-from lightsweep.sweeper.storage import Address, Retry, RetryingStorage, connect, follow, transient
+from lightsweep.sweeper.optuna_access import Retry, RetryingStorage, transient
+from lightsweep.sweeper.storage import Address, connect, follow
 from lightsweep.sweeper.trial_queue import TrialQueue
 from lightsweep.sweeper.trials import is_interrupted
 from tiny import TINY

@@ -23,7 +23,7 @@ from lightsweep.core.files import write_atomic
 from lightsweep.core.text import Wait
 from lightsweep.sweeper.executors import Slot, Stop, StorageReports
 from lightsweep.sweeper.job import Job, JobResult, JobState
-from lightsweep.sweeper.optuna_private import trial_id
+from lightsweep.sweeper.optuna_access import trial_id
 from lightsweep.sweeper.plan import Plan
 from lightsweep.sweeper.statistics import mean_facts, spread
 from lightsweep.sweeper.trial_queue import TrialQueue

@@ -22,7 +22,7 @@ import optuna
 
 from lightsweep.core.errors import ConfigError, StorageLost
 from lightsweep.core.text import Wait
-from lightsweep.sweeper.optuna_private import set_system_attribute, system_attributes
+from lightsweep.sweeper.optuna_access import set_system_attribute, system_attributes
 
 LOCK_SECONDS = 900.0  # that a lock is waited for: longer than its holder waits for a database
 _LOCK_PAUSES = (0.001, 0.05)  # seconds: the first and the longest between two tries to take a lock

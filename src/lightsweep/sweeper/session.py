@@ -13,16 +13,15 @@ from optuna.trial import Trial
 
 from lightsweep.core.errors import Interrupted, RunFailed
 from lightsweep.core.files import check_links, is_set_aside, set_aside
-from lightsweep.sweeper import executors, opening, plan_checks, verdict, view
+from lightsweep.sweeper import executors, opening, space, verdict, view
 from lightsweep.sweeper.controller import Controller, Limits, TrialRun
 from lightsweep.sweeper.executors import Executor
-from lightsweep.sweeper.fixed import StudyData
 from lightsweep.sweeper.job import Job, JobResult
 from lightsweep.sweeper.leaderboard import Publisher
 from lightsweep.sweeper.leases import renewing
-from lightsweep.sweeper.plan import Plan
+from lightsweep.sweeper.plan import Plan, baseline_point, mark_baseline
 from lightsweep.sweeper.trial_queue import TrialQueue
-from lightsweep.sweeper.trials import count_ended, folder_of, without_repeats
+from lightsweep.sweeper.trials import Repeats, StudyData, count_ended, folder_of, without_repeats
 from lightsweep.sweeper.verdict import read_run_result
 
 _FIRST_SEED = 101
@@ -36,7 +35,7 @@ def run(plan: Plan) -> float:
         RunFailed: trials failed, too many in a row or all.
         Interrupted: a signal came; everything is written.
     """
-    plan_checks.check_plan(plan)
+    opening.check_plan(plan)
     typed = plan.space.fixed
     plan, study, n_trials = opening.open_study(plan)
     queue = TrialQueue(study, plan.address, n_trials=n_trials, retries=plan.settings.retries)
@@ -46,7 +45,7 @@ def run(plan: Plan) -> float:
     # Where the data may have changed, values of earlier trials do not hold.
     changed = plan.application.allows_changed_data(plan.config)
     since = len(queue.trials()) if changed else study.user_attrs.get("changed_at", 0)
-    queue.repeats = opening.Repeats(opening.list_points(plan.space), since)
+    queue.repeats = Repeats(space.list_points(plan.space), since)
     queue.has_job = lambda number: executor.has_job(plan.folder / folder_of(number))
     try:
         with renewing(queue.renew):
@@ -64,7 +63,13 @@ class Session:
     def __init__(self, plan: Plan, queue: TrialQueue, executor: Executor) -> None:
         self.plan, self.queue, self.executor = plan, queue, executor
         self.publisher = Publisher(plan, queue)
-        self.data = StudyData(queue.study, plan)
+        self.data = StudyData(
+            queue.study,
+            plan.folder,
+            plan.application,
+            allow_change=plan.application.allows_changed_data(plan.config),
+            is_same=plan.application.reads_same_data(plan.space, plan.config),
+        )
         self.view = view.View()
         self.controller = Controller(
             queue,
@@ -113,7 +118,7 @@ class Session:
 
     @cached_property
     def _baseline(self) -> tuple[dict[str, Any], list[str]]:
-        return opening.baseline_point(self.plan)
+        return baseline_point(self.plan)
 
     def _print_repeats(self) -> None:
         trials = self.queue.trials()
@@ -140,7 +145,7 @@ class Session:
             if self.queue.close_repeat(trial):
                 return None
             if isinstance(trial.study.sampler, GridSampler):  # it was not asked for the baseline
-                opening.mark_baseline(trial, *self._baseline)
+                mark_baseline(trial, *self._baseline)
         overrides = (*plan.space.fixed, *plan.application.trial_overrides, *drawn)
         return TrialRun(trial, overrides, plan, self.data.expected())
 
