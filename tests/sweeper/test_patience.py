@@ -32,7 +32,7 @@ GONE = OperationalError("SELECT 1", None, Exception("server closed the\nconnecti
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(patience, "_PAUSES", (0.01, 0.05))
-    monkeypatch.setattr(text, "SAY_AFTER", 0.1)
+    monkeypatch.setattr(text, "PRINT_AFTER", 0.1)
     monkeypatch.setattr("lightsweep.sweeper.storage._LOCKED", 0.1)
     connect.cache_clear()
     follow.cache_clear()

@@ -20,7 +20,7 @@ from lightsweep.sweeper.trial_queue import TrialQueue
 
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(text, "SAY_AFTER", 0.2)
+    monkeypatch.setattr(text, "PRINT_AFTER", 0.2)
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def test_who_waits_for_a_lock_says_so_once(tmp_path: Path, capsys) -> None:
     Timer(1.0, holder.release).start()
     assert other.acquire()
     assert capsys.readouterr().err == (
-        f"waiting for the lock {tmp_path}/lock, which another process holds, at most 15 minutes\n"
+        f"waiting for the lock {tmp_path}/lock, held by another process, at most 15 minutes\n"
     )
     other.release()
 

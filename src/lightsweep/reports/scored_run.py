@@ -19,7 +19,7 @@ from rich.text import Text
 
 from lightsweep.core import checks
 from lightsweep.core.files import replace_atomically, write_atomic
-from lightsweep.core.text import one_line
+from lightsweep.core.text import printable_line
 from lightsweep.data.module import ImageDataModule
 from lightsweep.runs.results import Row
 from lightsweep.training.classifier import Score
@@ -125,7 +125,7 @@ def _notes(classes: Sequence[Line], probabilities: np.ndarray) -> tuple[str, ...
 
 def _list_names(names: Sequence[str]) -> str:
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(map(one_line, names[:_NAMED])) + more
+    return ", ".join(map(printable_line, names[:_NAMED])) + more
 
 
 def report_as_json(report: Report) -> dict[str, Any]:
@@ -171,7 +171,7 @@ def print_report(report: Report, console: Console) -> None:
 def _cells(line: Line) -> tuple[Text, ...]:
     scores = (getattr(line, field) for field in _FIELDS)
     texts = ("" if math.isnan(score) else f"{score:.4f}" for score in scores)
-    return (Text(one_line(line.name)), *map(Text, texts), Text(f"{line.support:,}"))
+    return (Text(printable_line(line.name)), *map(Text, texts), Text(f"{line.support:,}"))
 
 
 log = logging.getLogger(__name__)

@@ -165,9 +165,9 @@ class Controller:
                 if self._may_start():
                     self._fill()
                 if self.running or any(slot.is_starting() for slot in self.slots):
-                    self.waiting.over()
+                    self.waiting.end()
                 else:
-                    self.waiting.still(self.queue.waited_for)
+                    self.waiting.update(self.queue.waited_for)
                 self._pause()
                 self._collect()
         self._raise_reason()
@@ -285,7 +285,7 @@ class Controller:
             time.sleep(self.look_every / 2)
         if self.stop and not self.stop.killed:
             grace = f"{self.limits.grace:.0f} s"
-            self.ending.still(f"running jobs to end in order, at most {grace}")
+            self.ending.update(f"running jobs to end in order, at most {grace}")
             if self.stop.seconds > self.limits.grace:  # a process that is suspended receives no signal
                 self.warn(f"running jobs did not end within {grace} of the signal: killed, to be retried")
                 self.stop.kill()

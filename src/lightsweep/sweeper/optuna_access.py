@@ -75,13 +75,13 @@ class Retry:
                     raise StorageLost(
                         f"{self.name} could not be used for {RETRY_SECONDS:.0f} s ({reason}); the same command goes on"
                     ) from error
-                self._wait.still(f"{self.name} ({reason}), at most {RETRY_SECONDS:.0f} s")
+                self._wait.update(f"{self.name} ({reason}), at most {RETRY_SECONDS:.0f} s")
                 time.sleep(pause * random.uniform(0.5, 1.0))
                 pause = min(2 * pause, _PAUSES[1])
                 continue
             if self._wait.seconds:
                 self.reached_since = time.time()
-                self._wait.over()
+                self._wait.end()
             self._lost = False
             return result
 

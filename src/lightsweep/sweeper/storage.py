@@ -152,7 +152,7 @@ def _database(url: str) -> RDBStorage:
             return RDBStorage(url, engine_kwargs=wait)
         except DBAPIError as error:
             if "database is locked" in str(error) and waiting.seconds < RETRY_SECONDS:
-                waiting.still(f"{url}, which another process has locked, at most {RETRY_SECONDS:.0f} s")
+                waiting.update(f"{url}, which another process has locked, at most {RETRY_SECONDS:.0f} s")
                 continue
             # Each database has its own error for it; a server that cannot be reached is an OperationalError too.
             made = isinstance(error, IntegrityError | ProgrammingError) or "already exists" in str(error)

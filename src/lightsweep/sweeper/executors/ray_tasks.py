@@ -210,9 +210,9 @@ class RayTasks:
             if self._alive != before:
                 self._held_until = 0.0
             if _has_room(self.options, nodes):
-                self._room.over()
+                self._room.end()
             else:
-                self._room.still(f"a node of Ray with {_describe_needs(self.options)}: none has as much")
+                self._room.update(f"a node of Ray with {_describe_needs(self.options)}: none has as much")
 
     def is_node_lost(self, key: str) -> bool:
         """Whether a job's node is gone: Ray raises no error where a machine is frozen or cut off."""
