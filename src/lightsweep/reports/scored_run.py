@@ -20,7 +20,7 @@ from rich.text import Text
 from lightsweep.core import checks
 from lightsweep.core.files import replace_atomically, write_atomic
 from lightsweep.core.metrics import PARTS
-from lightsweep.core.text import one_line
+from lightsweep.core.text import printable_line
 from lightsweep.data.module import ImageDataModule
 from lightsweep.runs.results import Row
 from lightsweep.training.classifier import Score
@@ -113,7 +113,7 @@ def _notes(classes: Sequence[Line], probabilities: np.ndarray) -> tuple[str, ...
     }
     notes = []
     for reason, applies in reasons.items():
-        names = [one_line(line.name) for line in classes if applies(line)]
+        names = [printable_line(line.name) for line in classes if applies(line)]
         if names:
             more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
             notes.append(f"{reason}: {', '.join(names[:_NAMED])}{more}")
@@ -160,7 +160,7 @@ def print_report(report: Report, console: Console) -> None:
 def _cells(line: Line) -> tuple[Text, ...]:
     scores = (line.precision, line.recall, line.f1, line.roc_auc)
     texts = ("" if math.isnan(score) else f"{score:.4f}" for score in scores)
-    return (Text(one_line(line.name)), *map(Text, texts), Text(f"{line.support:,}"))
+    return (Text(printable_line(line.name)), *map(Text, texts), Text(f"{line.support:,}"))
 
 
 @dataclass(frozen=True)

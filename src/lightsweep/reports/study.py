@@ -22,7 +22,7 @@ from lightsweep.core.errors import ConfigError
 from lightsweep.core.files import JOURNAL
 from lightsweep.reports.columns import escape_tags
 from lightsweep.reports.runs import load_yaml
-from lightsweep.sweeper import journal
+from lightsweep.sweeper.storage import read_journal
 from lightsweep.sweeper.trials import is_repeat, without_repeats
 
 _KEPT = ("interrupted", "error", "baseline", "note", "repeat_of")  # of a trial's attributes
@@ -140,7 +140,7 @@ class _ReadOnlyJournal(BaseJournalBackend):
     """The complete lines of a journal. Optuna's own backend would lock the file, and fail on a half-written line."""
 
     def __init__(self, path: Path) -> None:
-        self.logs = journal.read_journal(path)
+        self.logs = read_journal(path)
 
     def read_logs(self, log_number_from: int) -> Iterable[dict[str, Any]]:
         return self.logs[log_number_from:]
