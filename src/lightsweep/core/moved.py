@@ -1,4 +1,4 @@
-"""Where what a config of an earlier version names lies now, so that its runs, studies and files still open."""
+"""Today's names of what a config of an earlier version names, so that its runs, studies and files can be opened."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -32,7 +32,7 @@ MOVED: Mapping[str, str] = {
 
 
 def with_new_names(node: Any) -> Any:
-    """A copy of plain dicts and lists in which each ``_target_``, or flat ``data._target_``, has its name of today."""
+    """A copy of plain dicts and lists in which each ``_target_``, or flat ``data._target_``, has today's name."""
     if isinstance(node, Mapping):
         return {
             key: current_name(value) if str(key).endswith(_TARGET) else with_new_names(value)
@@ -44,7 +44,7 @@ def with_new_names(node: Any) -> Any:
 
 
 def rename_moved(config: DictConfig) -> Any:
-    """Give each ``_target_`` of a config, in place, its name of today. Nothing is resolved.
+    """Give each ``_target_`` of a config, in place, today's name. Nothing is resolved.
 
     Returns:
         The config in plain dicts and lists, an interpolation as its text.
@@ -69,5 +69,5 @@ def _moved_below(plain: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, 
 
 
 def current_name(name: Any) -> Any:
-    """The name of today of what a ``_target_`` names; what was not moved, and what is no text, as it is."""
+    """Today's name of what a ``_target_`` names; the same where it was not moved or is not a text."""
     return MOVED.get(name, name) if isinstance(name, str) else name
