@@ -90,7 +90,7 @@ class TrialRun:
         return self._sum_up(result)
 
     def _is_pruned(self) -> bool:
-        """Report the seed that just ended: to Wilcoxon's pruner its value, to others the mean so far; ask the pruner."""
+        """Report the seed that just ended (Wilcoxon's pruner takes its value, others the mean), and ask the pruner."""
         value = self.values[-1] if isinstance(self.plan.pruner, WilcoxonPruner) else fmean(self.values)
         try:
             with warnings.catch_warnings():
