@@ -52,7 +52,7 @@ def train(config: "RunConfig", opened: jobs.Run) -> float:
     from lightsweep.app import steps
     from lightsweep.runs import data_record
     from lightsweep.runs.run_folder import LAST_CHECKPOINT
-    from lightsweep.training import footprint, trainer
+    from lightsweep.training import summary, trainer
     from lightsweep.training.loggers import tracking_run
 
     last = opened.folder / "checkpoints" / LAST_CHECKPOINT
@@ -61,7 +61,7 @@ def train(config: "RunConfig", opened: jobs.Run) -> float:
         data = steps.read_data(config)
         fingerprint = steps.check_data(data, opened.folder, resumed=resumed, allow_change=config.allow_changed_data)
         classifier = steps.initial_classifier(config, data, fingerprint, resumed=resumed)
-        counts = footprint.count_parameters(classifier.net)
+        counts = summary.count_parameters(classifier.net)
         record.add(**counts)
 
         def save_start() -> None:

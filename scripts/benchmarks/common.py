@@ -48,10 +48,10 @@ def describe_machine(device: str = "cpu") -> dict[str, Any]:
     import torch
 
     from lightsweep.runs import results
-    from lightsweep.training import footprint
+    from lightsweep.training import summary
 
     return {
-        "device": footprint.device_name(torch.device(device)),
+        "device": summary.device_name(torch.device(device)),
         "cores": os.cpu_count(),
         "system": platform.platform(),
         "load": os.getloadavg()[0],

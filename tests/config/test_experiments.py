@@ -14,7 +14,7 @@ from lightsweep.app import steps, validation
 from lightsweep.app.validation import plain_config
 from lightsweep.config.build import build
 from lightsweep.training.classifier import Classifier
-from lightsweep.training.footprint import count_parameters
+from lightsweep.training.summary import count_parameters
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 EXPERIMENTS = sorted(

@@ -12,9 +12,8 @@ import pytest
 from image_files import CLASSES, picture, write_folder
 from lightsweep.config.build import build
 from lightsweep.core.errors import ConfigError
-from lightsweep.data import split
-from lightsweep.data.image_folder import ImageFolderDataModule
-from lightsweep.data.split import describe_counts
+from lightsweep.data import image_folder
+from lightsweep.data.image_folder import ImageFolderDataModule, describe_counts
 
 NAMES = [f"{number}.png" for number in range(40)]
 
@@ -40,29 +39,31 @@ def root(tmp_path: Path) -> Path:
 
 def test_draws_stay_what_they_are() -> None:
     """Runs and studies that were begun rely on them."""
-    parts, order = split.draw_by_file(["a/1.png", "2.png", "caf\u00e9.jpg", "x\udcff", "y", "z"], 7, test=0.3, val=0.4)
+    parts, order = image_folder.draw_by_file(
+        ["a/1.png", "2.png", "caf\u00e9.jpg", "x\udcff", "y", "z"], 7, test=0.3, val=0.4
+    )
     assert parts.tolist() == [0, 1, 0, 1, 0, 2]
     assert order.tolist() == [2, 3, 4, 5, 1, 0]
 
 
 def test_shares_are_those_that_were_asked_for() -> None:
-    parts, order = split.draw_by_file([f"{number}" for number in range(20_000)], 0, test=0.2, val=0.1)
+    parts, order = image_folder.draw_by_file([f"{number}" for number in range(20_000)], 0, test=0.2, val=0.1)
     assert np.bincount(parts) / 20_000 == pytest.approx([0.72, 0.08, 0.2], abs=0.01)
     assert sorted(order) == list(range(20_000))
     for seed in (1, 2):
-        others, _ = split.draw_by_file([f"{number}" for number in range(20_000)], seed, test=0.2, val=0.1)
+        others, _ = image_folder.draw_by_file([f"{number}" for number in range(20_000)], seed, test=0.2, val=0.1)
         assert (parts == others).mean() == pytest.approx(0.72**2 + 0.08**2 + 0.2**2, abs=0.02)
 
 
 def test_a_letter_may_be_composed_or_not() -> None:
     names = [unicodedata.normalize(form, "\u00e9t\u00e9.png") for form in ("NFC", "NFD")]
-    parts, _ = split.draw_by_file(names * 50, 0, test=0.5, val=0.5)
+    parts, _ = image_folder.draw_by_file(names * 50, 0, test=0.5, val=0.5)
     assert names[0] != names[1]
     assert len(set(parts.tolist())) == 1
 
 
 def test_a_fraction_of_zero_draws_none_and_a_larger_one_only_adds() -> None:
-    drawn = [split.draw_by_file(NAMES, 3, test=share, val=0.1)[0] == 2 for share in (0, 0.1, 0.4)]
+    drawn = [image_folder.draw_by_file(NAMES, 3, test=share, val=0.1)[0] == 2 for share in (0, 0.1, 0.4)]
     assert not drawn[0].any()
     assert not (drawn[1] & ~drawn[2]).any()
 

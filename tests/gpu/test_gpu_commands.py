@@ -12,7 +12,7 @@ import pytest
 
 from digits_runs import Run
 from lightsweep.core.files import ROOT
-from lightsweep.training import footprint
+from lightsweep.training import summary
 from toy_sweeps import Sweep
 
 from .conftest import DEVICE, ON, TYPE
@@ -65,7 +65,7 @@ def test_two_workers_share_the_device(tmp_path: Path) -> None:
     if TYPE == "cuda":
         import torch
 
-        assert {each["device"] for each in found} == {footprint.device_name(torch.device("cuda"))}
+        assert {each["device"] for each in found} == {summary.device_name(torch.device("cuda"))}
         assert all(0 < each["peak_device_memory"] < 1e9 for each in found)
 
 

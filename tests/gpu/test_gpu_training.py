@@ -11,7 +11,7 @@ from image_files import write_folder
 from lightsweep.config import mistakes
 from lightsweep.core import memory
 from lightsweep.core.errors import ConfigError
-from lightsweep.training import footprint
+from lightsweep.training import summary
 from lightsweep.training.callbacks import WeightAverage
 from lightsweep.training.classifier import Classifier
 
@@ -48,7 +48,7 @@ def test_images_and_network_are_on_the_device_and_products_are_in_bfloat16(on, s
         assert (step["places"], step["images"], step["logits"]) == ({TYPE}, TYPE, torch.bfloat16)
         assert (step["loss"].device.type, step["loss"].dtype) == (TYPE, torch.float32)
     device = torch.device(TYPE, 0) if TYPE == "cuda" else torch.device(TYPE)
-    assert done.result["device"] == footprint.device_name(device)
+    assert done.result["device"] == summary.device_name(device)
     assert ("peak_device_memory" in done.result) == (TYPE == "cuda")
 
 

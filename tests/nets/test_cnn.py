@@ -8,7 +8,7 @@ from lightsweep.config.build import build
 from lightsweep.core.errors import ConfigError
 from lightsweep.nets import CNN
 from lightsweep.training.classifier import Objective
-from lightsweep.training.footprint import count_parameters
+from lightsweep.training.summary import count_parameters
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from torch import nn
 from lightsweep.config.build import build
 from lightsweep.core.errors import ConfigError
 from lightsweep.nets import MLP
-from lightsweep.training.footprint import count_parameters
+from lightsweep.training.summary import count_parameters
 
 COLOUR = (3, 32, 32)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from lightsweep.sweeper import confirmation
+from lightsweep.sweeper import verdict
 
 EARLIER: dict[str, Any] = {  # as it was before there were verdicts
     "best_trial": 4,
@@ -26,7 +26,7 @@ def entry(values: Any, failed: Any = 0) -> dict[str, Any]:
 
 def test_one_of_an_earlier_version_can_be_read(tmp_path: Path) -> None:
     (tmp_path / "confirmation.json").write_text(json.dumps(EARLIER))
-    read = confirmation.read_confirmation(tmp_path)
+    read = verdict.read_confirmation(tmp_path)
     assert read is not None
     assert (read.trial, read.seeds, read.failed) == (4, (101, 102), {"best": 0, "baseline": 1})
     assert read.values("best", "val/acc") == (0.4, 0.6)
@@ -37,7 +37,7 @@ def test_one_of_an_earlier_version_can_be_read(tmp_path: Path) -> None:
 def test_a_configuration_that_was_not_trained_has_no_values(tmp_path: Path) -> None:
     content = {key: value for key, value in EARLIER.items() if key != "best"}
     (tmp_path / "confirmation.json").write_text(json.dumps(content))
-    read = confirmation.read_confirmation(tmp_path)
+    read = verdict.read_confirmation(tmp_path)
     assert read is not None
     assert list(read.scores) == ["baseline"]
     assert read.score("val/acc") is None
@@ -68,10 +68,10 @@ def test_a_configuration_that_was_not_trained_has_no_values(tmp_path: Path) -> N
 )
 def test_one_that_is_none_of_ours_says_nothing(tmp_path: Path, content: Any) -> None:
     (tmp_path / "confirmation.json").write_text(json.dumps(content))
-    assert confirmation.read_confirmation(tmp_path) is None
+    assert verdict.read_confirmation(tmp_path) is None
 
 
 def test_none_and_a_damaged_one_say_nothing(tmp_path: Path) -> None:
-    assert confirmation.read_confirmation(tmp_path) is None
+    assert verdict.read_confirmation(tmp_path) is None
     (tmp_path / "confirmation.json").write_text('{"best_trial": 4, "seeds": [')
-    assert confirmation.read_confirmation(tmp_path) is None
+    assert verdict.read_confirmation(tmp_path) is None

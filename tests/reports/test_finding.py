@@ -7,7 +7,7 @@ import pytest
 
 import report
 from lightsweep.core.errors import ConfigError
-from lightsweep.nets.mlp import hidden_widths
+from lightsweep.nets.networks import hidden_widths
 from lightsweep.reports import finding
 from lightsweep.reports.runs import hidden_layers
 

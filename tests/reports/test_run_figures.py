@@ -103,7 +103,7 @@ def test_the_result_is_whole_before_anything_is_drawn(tmp_path: Path, monkeypatc
 def test_normalised_noisy_and_tiny_data_can_be_shown(tmp_path: Path, caplog, overrides: tuple[str, ...]) -> None:
     small = ("trainer.max_epochs=1", "data.batch_size=8", "callbacks=figures")
     trained(tmp_path, *small, *overrides, shown=True)
-    assert {record.name for record in caplog.records} <= {"lightsweep.training.display"}
+    assert {record.name for record in caplog.records} <= {"lightsweep.training.summary"}
     assert len(list((tmp_path / "figures").iterdir())) == len(PICTURES)
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from lightsweep.runs import results
-from lightsweep.training import footprint
+from lightsweep.training import summary
 
 CPU = torch.device("cpu")
 
@@ -50,15 +50,15 @@ def test_versions_name_what_results_depend_on() -> None:
 
 
 def test_peak_memory_is_in_bytes() -> None:
-    assert 100e6 < footprint.peak_memory(CPU)["peak_memory"] < 1e12
+    assert 100e6 < summary.peak_memory(CPU)["peak_memory"] < 1e12
 
 
 def test_device_is_the_processor_with_its_threads() -> None:
     threads = torch.get_num_threads()
     try:
         torch.set_num_threads(1)
-        assert footprint.device_name(CPU).endswith(", 1 thread")
+        assert summary.device_name(CPU).endswith(", 1 thread")
         torch.set_num_threads(2)
-        assert footprint.device_name(CPU).endswith(", 2 threads")
+        assert summary.device_name(CPU).endswith(", 2 threads")
     finally:
         torch.set_num_threads(threads)

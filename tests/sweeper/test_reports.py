@@ -10,9 +10,9 @@ from optuna.pruners import BasePruner, NopPruner
 from optuna.trial import TrialState
 
 from lightsweep.core.files import JOURNAL
+from lightsweep.sweeper.executors import StorageReports
 from lightsweep.sweeper.executors.cluster_jobs import FileReportReader, FileReports
 from lightsweep.sweeper.storage import Address, connect, follow
-from lightsweep.sweeper.trial_run import StorageReports
 
 
 class Study:

@@ -8,7 +8,7 @@ from torch import nn
 
 from lightsweep.core.errors import ConfigError
 from lightsweep.data.transforms import symmetric_normalization
-from lightsweep.training import footprint
+from lightsweep.training import summary
 from lightsweep.training.checkpoints import Description
 
 SHAPE = (3, 16, 16)
@@ -28,9 +28,9 @@ def described(compose):
 
 @pytest.fixture
 def measured(described):
-    def made(*overrides: str, optimizer: partial = ADAM) -> footprint.Footprint:
+    def made(*overrides: str, optimizer: partial = ADAM) -> summary.Footprint:
         with torch.device("meta"):
-            return footprint.measure(described(*overrides).build_net(), optimizer, input_shape=SHAPE)
+            return summary.measure_footprint(described(*overrides).build_net(), optimizer, input_shape=SHAPE)
 
     return made
 
@@ -97,7 +97,7 @@ HOW = {"batches": (128, 1000), "precision": "32-true", "accelerator": "cpu"}
 )
 def test_what_cannot_fit_is_refused(described, overrides: list[str], changed: dict, line: str) -> None:
     with pytest.raises(ConfigError) as refusal:
-        footprint.check(described("model.depth=2", *overrides), ADAM, **{**HOW, **changed})
+        summary.check_memory(described("model.depth=2", *overrides), ADAM, **{**HOW, **changed})
     assert str(refusal.value).startswith(line)
     assert str(refusal.value).endswith(" are available") or "64 bits" in str(refusal.value)
 
@@ -107,30 +107,30 @@ def test_counts_of_classes_must_fit(described) -> None:
     with pytest.raises(
         ConfigError, match=r"^data must fit into memory: counts of 100,000,000 true by 100,000,000 pred"
     ):
-        footprint.check(many, ADAM, **HOW)
+        summary.check_memory(many, ADAM, **HOW)
 
 
 def test_half_the_bits_need_half_the_memory(described, measured, memory_left) -> None:
     found = measured()
     memory_left(2 * found.standing - 1)
     for precision in ("16-true", "bf16-true"):
-        footprint.check(described(), ADAM, **{**HOW, "batches": (1, 1), "precision": precision})
+        summary.check_memory(described(), ADAM, **{**HOW, "batches": (1, 1), "precision": precision})
     for precision in ("32-true", "64-true"):
         with pytest.raises(ConfigError, match=r"^model must fit"):
-            footprint.check(described(), ADAM, **{**HOW, "batches": (1, 1), "precision": precision})
+            summary.check_memory(described(), ADAM, **{**HOW, "batches": (1, 1), "precision": precision})
 
 
 def test_a_network_of_somebody_elses_is_not_built_twice(described, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Description, "build_net", lambda self: pytest.fail("it was built"))
     foreign = Description({"_target_": "mynets.Tiny"}, SHAPE, ("a", "b"), symmetric_normalization(), "squash")
-    footprint.check(foreign, ADAM, **HOW)
+    summary.check_memory(foreign, ADAM, **HOW)
 
 
 def test_a_wrong_value_is_said_as_ever(described) -> None:
     with pytest.raises(ConfigError, match=r"^model\.dropout must be in \[0, 1\), got 2$"):
-        footprint.check(described("model.dropout=2"), ADAM, **HOW)
+        summary.check_memory(described("model.dropout=2"), ADAM, **HOW)
 
 
 def test_a_stand_in_is_large_enough_for_what_is_kept_a_layer() -> None:
-    layer = nn.Linear(footprint._STAND_IN, 1, device="meta")
-    assert layer.weight.numel() * footprint._STAND_IN > 100_000
+    layer = nn.Linear(summary._STAND_IN, 1, device="meta")
+    assert layer.weight.numel() * summary._STAND_IN > 100_000

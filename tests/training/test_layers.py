@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from lightsweep.training import callbacks, loggers
+from lightsweep.training import loggers
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")  # torch.jit.trace, which TensorBoard's writer uses
@@ -17,7 +17,7 @@ def test_the_graph_is_that_of_a_network_also_where_it_is_compiled(monkeypatch) -
     net = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(4, 3))
     net.compile()
     module = SimpleNamespace(net=net, device=torch.device("cpu"), description=SimpleNamespace(input_shape=(1, 2, 2)))
-    callbacks.Graph(in_trials=True).on_train_start(SimpleNamespace(is_global_zero=True, loggers=["a logger"]), module)
+    loggers.Graph(in_trials=True).on_train_start(SimpleNamespace(is_global_zero=True, loggers=["a logger"]), module)
     assert [layer.original_name for layer in traced[0].children()] == ["Flatten", "Dropout", "Linear"]
     assert net.training
 
@@ -31,5 +31,5 @@ def test_a_network_that_cannot_be_copied_costs_a_warning(caplog, monkeypatch) ->
     module = SimpleNamespace(
         net=Locked(4, 3), device=torch.device("cpu"), description=SimpleNamespace(input_shape=(4,))
     )
-    callbacks.Graph(in_trials=True).on_train_start(SimpleNamespace(is_global_zero=True, loggers=["a logger"]), module)
+    loggers.Graph(in_trials=True).on_train_start(SimpleNamespace(is_global_zero=True, loggers=["a logger"]), module)
     assert "did not take the graph (TypeError: cannot pickle a lock)" in caplog.text

@@ -7,7 +7,7 @@ import re
 import pytest
 from rich.console import Console
 
-from lightsweep.training import display
+from lightsweep.training import callbacks
 
 
 def epoch_lines(caplog) -> list[str]:
@@ -15,7 +15,7 @@ def epoch_lines(caplog) -> list[str]:
 
 
 def test_elsewhere_an_epoch_is_a_line_with_the_scores(run, caplog) -> None:
-    with caplog.at_level(logging.INFO, logger="lightsweep.training.display"):
+    with caplog.at_level(logging.INFO, logger="lightsweep.training.callbacks"):
         done = run("callbacks=progress")
     lines = epoch_lines(caplog)
     assert len(lines) == 2
@@ -27,13 +27,13 @@ def test_elsewhere_an_epoch_is_a_line_with_the_scores(run, caplog) -> None:
 @pytest.fixture
 def terminal(monkeypatch) -> io.StringIO:
     screen = io.StringIO()
-    monkeypatch.setattr(display, "_REFRESH", 0.0)
-    monkeypatch.setattr(display, "Console", lambda **_: Console(file=screen, force_terminal=True, width=120))
+    monkeypatch.setattr(callbacks, "_REFRESH", 0.0)
+    monkeypatch.setattr(callbacks, "Console", lambda **_: Console(file=screen, force_terminal=True, width=120))
     return screen
 
 
 def test_on_a_terminal_it_is_one_line_with_the_scores(run, terminal: io.StringIO, caplog) -> None:
-    with caplog.at_level(logging.INFO, logger="lightsweep.training.display"):
+    with caplog.at_level(logging.INFO, logger="lightsweep.training.callbacks"):
         done = run("callbacks=progress")
     shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.getvalue())
     assert f"val/acc {float(done.rows[-1]['val/acc']):.4f}" in shown
@@ -44,7 +44,7 @@ def test_on_a_terminal_it_is_one_line_with_the_scores(run, terminal: io.StringIO
 
 def test_the_line_is_closed_when_a_run_ends_by_an_error(run, terminal: io.StringIO, monkeypatch) -> None:
     closed = []
-    monkeypatch.setattr(display.ProgressLine, "_close", lambda self: closed.append(self.bar.stop()))
+    monkeypatch.setattr(callbacks.ProgressLine, "_close", lambda self: closed.append(self.bar.stop()))
     with pytest.raises(Exception, match="epoch 1"):
         run("callbacks=progress", "optimizer=sgd", "optimizer.lr=1e30")
     assert closed == [None]

@@ -5,7 +5,7 @@ import logging
 import numpy as np
 import pytest
 
-from lightsweep.training.display import few_images, few_steps
+from lightsweep.training.summary import few_images, few_steps
 
 NAMES = ("ant", "bee", "cat")
 
@@ -13,7 +13,7 @@ NAMES = ("ant", "bee", "cat")
 def test_a_run_says_what_it_is_about_to_do(run, caplog) -> None:
     with caplog.at_level(logging.INFO):
         done = run("model=mlp", "data.batch_size=50", "callbacks=none")
-    lines = [record.getMessage() for record in caplog.records if record.name == "lightsweep.training.display"]
+    lines = [record.getMessage() for record in caplog.records if record.name == "lightsweep.training.summary"]
     parameters = f"{done.result['params']:,}"
     assert lines[:2] == [
         "data: Digits, images: 270 training, 30 validation, 359 test; 10 classes: 0, 1, 2, 3, 4 and 5 more",
@@ -60,7 +60,7 @@ def test_names_of_classes_are_shortened_and_cannot_rule_the_terminal() -> None:
     (line,) = few_images(
         {"train": np.repeat(np.arange(9), 2), "val": np.zeros(0, int), "test": np.zeros(0, int)}, names
     )
-    assert line == "fewer than two training images: [2Jlonglonglo…nglong (0)"
+    assert line == r"fewer than two training images: \x1b[2Jlonglo…nglong (0)"
 
 
 @pytest.mark.parametrize(("steps", "warns"), [(4, True), (5, False)])

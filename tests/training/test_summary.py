@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from lightsweep.core.job_state import JobState
+from lightsweep.core.errors import JobState
 from lightsweep.runs.results import RunResult
-from lightsweep.training import display
+from lightsweep.training import trainer
 
 SCORES = {
     "train/loss": 0.25,
@@ -35,7 +35,7 @@ RESULT = RunResult(
 
 def test_shows_scores_size_time_and_where_the_run_lies(capsys: pytest.CaptureFixture) -> None:
     folder = Path("/a/very/long/path") / "/".join(["with[red]brackets"] * 8)
-    display.print_scores(RESULT, folder, of_best=True)
+    trainer.print_scores(RESULT, folder, of_best=True)
     out = capsys.readouterr().out
     assert [line.split() for line in out.splitlines()[1:4]] == [
         ["train", "0.2500", "0.9000"],
@@ -48,14 +48,14 @@ def test_shows_scores_size_time_and_where_the_run_lies(capsys: pytest.CaptureFix
 
 
 def test_the_last_epoch_is_not_called_the_best(capsys: pytest.CaptureFixture) -> None:
-    display.print_scores(replace(RESULT, best_epoch=5), Path("/run"), of_best=False)
+    trainer.print_scores(replace(RESULT, best_epoch=5), Path("/run"), of_best=False)
     out = capsys.readouterr().out
     assert "scored epoch 5 of 5, " in out
     assert "best epoch" not in out
 
 
 def test_where_nothing_was_validated_no_epoch_is_the_best(capsys: pytest.CaptureFixture) -> None:
-    display.print_scores(
+    trainer.print_scores(
         replace(RESULT, monitor="val/f1", best_value=None, scores=SCORES | dict.fromkeys(F1, 0.1)),
         Path("/run"),
         of_best=False,
@@ -65,13 +65,13 @@ def test_where_nothing_was_validated_no_epoch_is_the_best(capsys: pytest.Capture
 
 def test_leaves_out_what_was_not_scored(capsys: pytest.CaptureFixture) -> None:
     scores = {key: value for key, value in SCORES.items() if not key.startswith("test/")}
-    display.print_scores(replace(RESULT, scores=scores), Path("/run"), of_best=True)
+    trainer.print_scores(replace(RESULT, scores=scores), Path("/run"), of_best=True)
     assert "test" not in capsys.readouterr().out
 
 
 def test_has_a_column_for_a_score_of_unequal_classes_that_was_watched(capsys: pytest.CaptureFixture) -> None:
     scores = SCORES | dict(zip(F1, (0.7, 0.6, 0.5), strict=True))
-    display.print_scores(replace(RESULT, monitor="val/f1", scores=scores), Path("/run"), of_best=True)
+    trainer.print_scores(replace(RESULT, monitor="val/f1", scores=scores), Path("/run"), of_best=True)
     header, _, _, test = capsys.readouterr().out.splitlines()[:4]
     assert header.split() == ["loss", "accuracy", "macro", "F1"]
     assert test.split() == ["test", "0.6000", "0.8000", "0.5000"]

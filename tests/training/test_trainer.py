@@ -10,9 +10,8 @@ from lightsweep.app.validation import plain_config
 from lightsweep.core.errors import ConfigError
 from lightsweep.runs.results import MetricsFile
 from lightsweep.training import trainer
-from lightsweep.training.callbacks import LearningRateMonitor, Recorder
+from lightsweep.training.callbacks import LearningRateMonitor, ProgressLine, Recorder
 from lightsweep.training.checkpoints import AtomicCheckpointIO, BestCheckpoint, LastCheckpoint
-from lightsweep.training.display import ProgressLine
 
 ALWAYS = [Recorder, LastCheckpoint]
 

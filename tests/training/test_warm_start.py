@@ -11,7 +11,7 @@ from lightsweep.config.build import build
 from lightsweep.core.errors import ConfigError
 from lightsweep.nets import MLP
 from lightsweep.runs.run_folder import CONFIG
-from lightsweep.training import checkpoints, resuming
+from lightsweep.training import checkpoints
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def same(one: nn.Module, other: nn.Module) -> bool:
 def test_a_runs_best_weights_are_copied_whole(net, folder: Path, caplog) -> None:
     fresh = net()
     with caplog.at_level(logging.INFO):
-        resuming.load_initial_weights(folder, fresh)
+        checkpoints.load_initial_weights(folder, fresh)
     assert same(fresh, checkpoints.load(folder / "checkpoints" / "best.ckpt").net)
     assert caplog.messages == [f"init_from: 9 of 9 tensors from {folder}/checkpoints/best.ckpt"]
 
@@ -50,7 +50,7 @@ def test_a_head_of_another_size_stays_fresh_and_is_named(net, folder: Path, capl
     other = net(classes=7)
     before = other.head.weight.clone()
     with caplog.at_level(logging.INFO):
-        resuming.load_initial_weights(folder / "checkpoints" / "last.ckpt", other)
+        checkpoints.load_initial_weights(folder / "checkpoints" / "last.ckpt", other)
     trained = checkpoints.load(folder / "checkpoints" / "last.ckpt").net
     assert same(other.body, trained.body)
     assert torch.equal(other.head.weight, before)
@@ -63,20 +63,20 @@ def test_a_head_of_another_size_stays_fresh_and_is_named(net, folder: Path, capl
 def test_a_plain_state_dict_will_do_whatever_wraps_it(net, tmp_path: Path, prefix: str) -> None:
     one, other = net(), net()
     torch.save({prefix + name: weight for name, weight in one.state_dict().items()}, tmp_path / "weights.pth")
-    resuming.load_initial_weights(tmp_path / "weights.pth", other)
+    checkpoints.load_initial_weights(tmp_path / "weights.pth", other)
     assert same(other, one)
 
 
 def test_nothing_that_fits_is_an_error(net, folder: Path) -> None:
     with pytest.raises(ConfigError, match=r"^init_from: no weight in .*best.ckpt has the name and the shape of one of"):
-        resuming.load_initial_weights(folder, nn.Linear(3, 3))
+        checkpoints.load_initial_weights(folder, nn.Linear(3, 3))
 
 
 @pytest.mark.parametrize("content", [b"", b"\x80\x02]q\x00."], ids=["empty", "list"])
 def test_a_file_that_is_no_checkpoint_is_named(net, tmp_path: Path, content: bytes) -> None:
     (tmp_path / "x.ckpt").write_bytes(content)
     with pytest.raises(ConfigError, match=r"^init_from: .*x.ckpt is no checkpoint"):
-        resuming.load_initial_weights(tmp_path / "x.ckpt", net())
+        checkpoints.load_initial_weights(tmp_path / "x.ckpt", net())
 
 
 def test_no_such_run_is_seen_before_anything_is_read(run, tmp_path: Path) -> None:

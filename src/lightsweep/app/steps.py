@@ -11,21 +11,21 @@ from pytorch_lightning.callbacks import Callback, LambdaCallback
 from lightsweep.app.jobs import Run
 from lightsweep.app.validation import RunConfig
 from lightsweep.config.build import build
-from lightsweep.core.seeds import seed_everything
 from lightsweep.data import user_data
+from lightsweep.data.loader import seed_everything
 from lightsweep.data.module import ImageDataModule, Traits
-from lightsweep.nets.building import log_lightning_module
+from lightsweep.nets import log_lightning_module
 from lightsweep.reports.scored_run import ScoredRun, show_scored_run
 from lightsweep.runs import data_record, run_folder
 from lightsweep.runs.data_record import Fingerprint
 from lightsweep.runs.results import MetricsFile, ResultWriter, RunResult
 from lightsweep.sweeper.job import current_trial
-from lightsweep.training import checkpoints, display, footprint, resuming, trainer
+from lightsweep.training import checkpoints, trainer
 from lightsweep.training.callbacks import PruningCallback
 from lightsweep.training.checkpoints import Description
 from lightsweep.training.classifier import Classifier, Objective, score_part
-from lightsweep.training.display import StartSummary
 from lightsweep.training.loggers import Trackers
+from lightsweep.training.summary import StartSummary, check_memory, describe_hardware
 
 
 def new_record(config: RunConfig, opened: Run) -> ResultWriter:
@@ -42,7 +42,7 @@ def new_record(config: RunConfig, opened: Run) -> ResultWriter:
             "overrides": opened.overrides,
         },
         publish=current_trial().record,
-        hardware=footprint.describe_hardware,
+        hardware=describe_hardware,
     )
 
 
@@ -83,7 +83,7 @@ def initial_classifier(
     classifier = build_classifier(config, data)
     log_lightning_module(classifier.net)
     if config.init_from is not None and not resumed:
-        resuming.load_initial_weights(config.init_from, classifier.net)
+        checkpoints.load_initial_weights(config.init_from, classifier.net)
         data_record.warn_of_changes(config.init_from, fingerprint)
     return classifier
 
@@ -93,7 +93,7 @@ def build_classifier(config: RunConfig, data: ImageDataModule | Traits) -> Class
     description = Description(config.model, data.input_shape, data.class_names, data.normalization, data.resize)
     optimizer = build(config.optimizer, "optimizer")
     hardware = {"precision": config.trainer["precision"], "accelerator": config.trainer["accelerator"]}
-    footprint.check(description, optimizer, batches=data.batches, **hardware)
+    check_memory(description, optimizer, batches=data.batches, **hardware)
     net = description.build_net()
     if config.compile:
         net.compile()
@@ -130,7 +130,7 @@ def build_trainer(config: RunConfig, opened: Run, record: ResultWriter, further:
         further=further,
         in_trial=opened.kind in ("trial", "seed"),
     )
-    record.hardware = partial(footprint.describe_hardware, built.strategy.root_device)
+    record.hardware = partial(describe_hardware, built.strategy.root_device)
     return built
 
 
@@ -161,7 +161,7 @@ def score(
 def show(config: RunConfig, result: RunResult, scored: ScoredRun, callbacks: Sequence[Callback]) -> None:
     """Print the scores, and let callbacks draw pictures."""
     of_best = _chosen_checkpoint(scored.folder, config).name == run_folder.BEST_CHECKPOINT
-    display.print_scores(result, scored.folder, of_best=of_best)
+    trainer.print_scores(result, scored.folder, of_best=of_best)
     show_scored_run(scored, callbacks, report=config.report)
 
 

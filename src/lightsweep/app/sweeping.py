@@ -129,7 +129,7 @@ class Training(Application):
         self, begun_with: Mapping[str, Any], config: DictConfig, typed: Sequence[str]
     ) -> tuple[str, ...]:
         """A study that was started before image folders were split by file keeps its split."""
-        from lightsweep.data.split import BY_FILE
+        from lightsweep.data.folders import BY_FILE
 
         before = begun_with.get(_SPLIT)
         is_typed = any(line.partition("=")[0].lstrip("+") == _SPLIT for line in typed)
@@ -237,16 +237,16 @@ def _fits(config: DictConfig, traits: Any) -> bool:
     """Whether this trial can start from its weights, or nobody can say."""
     import torch  # only here: a sweeper needs it for nothing else
 
-    from lightsweep.nets.building import build_network
-    from lightsweep.training import resuming
+    from lightsweep.nets import build_network
+    from lightsweep.training import checkpoints
 
-    saved = resuming.read_weights(config.init_from)
+    saved = checkpoints.read_weights(config.init_from)
     model: Any = OmegaConf.to_container(config.model, resolve=True)
     if traits is None or not str(model.get("_target_")).startswith(_OUR_NETS):
         return True
     with torch.device("meta"):
         net = build_network(model, traits.input_shape, len(traits.class_names))
-    return bool(resuming.fitting_weights(saved, net))
+    return bool(checkpoints.fitting_weights(saved, net))
 
 
 def _searched(space: "Space") -> list[str]:

@@ -57,11 +57,11 @@ _CALLBACKS = (
     *_named("pytorch_lightning.callbacks", "StochasticWeightAveraging", "TQDMProgressBar", "Timer"),
     "lightsweep.training.callbacks.WeightAverage",
     "lightsweep.training.checkpoints.BestCheckpoint",
-    "lightsweep.training.callbacks.Graph",
-    "lightsweep.training.callbacks.Histograms",
+    "lightsweep.training.loggers.Graph",
+    "lightsweep.training.loggers.Histograms",
     "lightsweep.reports.scored_run.RunFigures",
     "lightsweep.training.callbacks.LearningRateMonitor",
-    "lightsweep.training.display.ProgressLine",
+    "lightsweep.training.callbacks.ProgressLine",
 )
 _LAUNCHERS = (
     "hydra._internal.core_plugins.basic_launcher.BasicLauncher",

@@ -22,9 +22,9 @@ from lightsweep.core.metrics import FINAL, PARTS
 from lightsweep.core.text import printable
 from lightsweep.data.module import ImageDataModule
 from lightsweep.inference.predictor import Hardware
-from lightsweep.reports import classification_report, pictures
+from lightsweep.reports import pictures, scored_run
 from lightsweep.runs import results
-from lightsweep.training import classifier, footprint
+from lightsweep.training import classifier, summary
 from lightsweep.training.checkpoints import Trained
 from lightsweep.training.classifier import Score
 
@@ -148,7 +148,7 @@ def compare_with_training(
     if not different:
         although = ", although the data changed" if data_changes else ""
         return [*data_changes, f"equal to result.json, digit for digit{although}"]
-    now = {"device": footprint.device_name(compared[0].hardware.device), **results.versions()}
+    now = {"device": summary.device_name(compared[0].hardware.device), **results.versions()}
     then = {"device": result.get("device"), **result.get("versions", {})}
     changed = [name for name, value in now.items() if then.get(name) not in (None, value)]
     lines = [f"  {name} was {printable(str(then[name]))}, is {now[name]}" for name in changed]
@@ -183,15 +183,15 @@ def write_evaluation(folder: Path, evaluation: Evaluation, facts: Mapping[str, A
         "images": evaluation.images,
         **score.metrics,
         "noted_in_training": dict(evaluation.in_training),
-        "device": footprint.device_name(evaluation.hardware.device),
+        "device": summary.device_name(evaluation.hardware.device),
         "versions": results.versions(),
         "git_commit": results.git_commit(ROOT),
         **facts,
     }
-    report = classification_report.measure_report(part.name, part.labels, score.probabilities, names)
+    report = scored_run.measure_report(part.name, part.labels, score.probabilities, names)
     texts = {
-        "report.txt": classification_report.report_as_text(report),
-        "report.json": json.dumps(classification_report.report_as_json(report), indent=1) + "\n",
+        "report.txt": scored_run.report_as_text(report),
+        "report.json": json.dumps(scored_run.report_as_json(report), indent=1) + "\n",
         "confusion.csv": results.confusion_csv(score.confusion, names),
         EVALUATION_FILE: json.dumps(content, indent=1) + "\n",
     }

@@ -1,4 +1,5 @@
-"""A job of a sweep: what it is to do, what it knows of its trial while it runs, how it is run, and how it ended."""
+"""A job of a sweep: what it is to do, what it knows of its trial while it runs, how it is run, and how it ended; and
+the configs that train it, or the best one, again."""
 
 import json
 import logging
@@ -7,28 +8,31 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
 from hydra.core import utils as hydra_utils
+from hydra.core.config_loader import ConfigLoader
 from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
-from hydra.types import HydraContext
-from omegaconf import DictConfig, open_dict
+from hydra.types import HydraContext, RunMode
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from lightsweep.core.errors import ConfigError, Diverged, Interrupted, RunFailed, StorageLost
+from lightsweep.core.errors import ConfigError, Diverged, Interrupted, JobState, RunFailed, StorageLost
 from lightsweep.core.files import write_atomic
-from lightsweep.core.job_state import JobState, state_of
-from lightsweep.sweeper import best_config
-from lightsweep.sweeper.application import FunctionReference, application_of
+from lightsweep.core.signals import state_of
+from lightsweep.core.text import printable
+from lightsweep.sweeper.application import Application, FunctionReference, application_of
 
 log = logging.getLogger(__name__)
-
 # Attributes of a trial that this program gives a meaning: no job may set them.
 RESERVED = frozenset(
     ("lightsweep", "interrupted", "baseline", "retries", "retry_of", "repeat_of", "std", "note", "error", "folder")
 )
+BEST_FILE = "best.yaml"  # of a study, the best trial
+REPEAT_FILE = "repeat.yaml"  # of a job of a sweep, itself
 
 
 class Reports(Protocol):
@@ -119,13 +123,13 @@ def current_trial() -> TrialContext:
     return _current.get()
 
 
+@dataclass(frozen=True)
 class JobFunction:
     """An application's function with a job's context around it. However the function ends, a `JobResult` comes back:
     a trial that is pruned or fails is no error of the sweep."""
 
-    def __init__(self, function: Callable[[DictConfig], Any], job: Job) -> None:
-        self.function = function
-        self.job = job
+    function: Callable[[DictConfig], Any]
+    job: Job
 
     def __call__(self, cfg: DictConfig) -> JobResult:
         """Run the job. A failed one leaves a result.json, where it has not written one itself."""
@@ -138,7 +142,7 @@ class JobFunction:
         finally:
             _current.reset(token)
         file = Path(HydraConfig.get().runtime.output_dir) / "result.json"
-        if result.state.is_failure and not file.exists():  # refused before it began
+        if result.state.is_failure and not file.exists():  # refused before it started
             content = {"status": result.state, "kind": self.job.kind, "error": result.error}
             with suppress(OSError):
                 write_atomic(file, json.dumps(content) + "\n")
@@ -153,10 +157,8 @@ def _call(function: Callable[[DictConfig], Any], cfg: DictConfig, trial: TrialCo
         returned = function(cfg)
     except (Exception, KeyboardInterrupt, Interrupted) as error:  # whatever it is, it must not end the sweep
         state = state_of(error)
-        if state == JobState.PRUNED:
-            return ended(state)
-        if state == JobState.INTERRUPTED and not isinstance(error, StorageLost):
-            return ended(state, by_signal=True)
+        if state == JobState.PRUNED or (state == JobState.INTERRUPTED and not isinstance(error, StorageLost)):
+            return ended(state, by_signal=state == JobState.INTERRUPTED)
         if isinstance(error, ConfigError | Diverged | RunFailed):
             return ended(state, error=str(error))
         log.exception("the trial failed")
@@ -215,14 +217,90 @@ def run_job(setup: JobSetup, job: Job) -> JobResult:
             job_subdir_key="hydra.sweep.subdir",
         )
         with suppress(OSError, HydraException, OmegaConfBaseException):  # the result does not depend on that
+            comment = printable(
+                f"{Path(job.folder).name} of the sweep {setup.config.hydra.sweeper.study_name}, to be trained again"
+            )
             loader, application = setup.hydra_context.config_loader, application_of(function)
-            best_config.write_repeat(setup.folder / job.folder, loader, setup.config, config, application)
+            write_config(setup.folder / job.folder / REPEAT_FILE, comment, config, setup.config, loader, application)
         return returned.return_value
-    except Exception as error:  # a folder that cannot be written, a value that cannot be composed
+    except Exception as error:  # such as a folder that cannot be written, a value that cannot be composed
         return JobResult(JobState.FAILED, error=" ".join(f"{type(error).__name__}: {error}".split()))
 
 
 def last_line(text: str) -> str:
-    """The last line of a message or a trace, which says what it was."""
+    """The last line of a message or a trace, which names the error."""
     lines = text.strip().splitlines()
     return lines[-1].strip() if lines else ""
+
+
+def write_config(
+    file: Path, comment: str, config: DictConfig, base: DictConfig, loader: ConfigLoader, application: Application
+) -> None:
+    """Write a config that one command trains: what differs from the defaults, and nothing else.
+
+    Args:
+        comment: its first line.
+        config: composed for a job of the sweep.
+        base: the sweep's own.
+    """
+    name = str(base.hydra.job.config_name)
+    choices: dict[str, str | None] = {
+        str(group): choice
+        for group, choice in config.hydra.runtime.choices.items()
+        if choice
+        and not str(group).startswith("hydra/")
+        and "@" not in str(group)
+        and group not in application.not_in_best
+    }
+    chosen = [f"{group}={choice}" for group, choice in choices.items()]
+    if base.hydra.searchpath:
+        chosen.append(f"hydra.searchpath={list(base.hydra.searchpath)}")
+    defaults = _compose_defaults(loader, name, tuple(chosen))
+    ours, theirs = _config_contents(config, application), _config_contents(defaults, application)
+    for group in [group for group in defaults.hydra.runtime.choices if group in theirs]:
+        if _lacks_key(ours.get(group), theirs[group]):
+            choices[group] = None  # a config can add keys to a choice, not remove them: all of them are written
+            del theirs[group]
+    order: list[Any] = [name, *({f"override {group}": choice} for group, choice in choices.items()), "_self_"]
+    content = {"defaults": order, **_search_path(base), **_config_difference(ours, theirs)}
+    write_atomic(file, f"# {comment}\n{OmegaConf.to_yaml(OmegaConf.create(content))}")
+
+
+@lru_cache(maxsize=16)  # composing takes 0.1 s, and most trials make the same choices
+def _compose_defaults(loader: ConfigLoader, name: str, chosen: tuple[str, ...]) -> DictConfig:
+    """The defaults under these choices."""
+    return loader.load_configuration(config_name=name, overrides=list(chosen), run_mode=RunMode.RUN)
+
+
+def _search_path(config: DictConfig) -> dict[str, Any]:
+    """The folders of ``--config-dir`` and ``hydra.searchpath``, where the sweep found choices too."""
+    sources = config.hydra.runtime.config_sources
+    paths = [
+        f"{source.schema}://{source.path}"
+        for source in sources
+        if source.provider == "command-line" or source.provider.startswith("hydra.searchpath")
+    ]
+    return {"hydra": {"searchpath": paths}} if paths else {}
+
+
+def _lacks_key(one: Any, other: Any) -> bool:
+    """Whether the other has a key that the one has not."""
+    if not isinstance(other, dict) or not isinstance(one, dict):
+        return isinstance(other, dict) and bool(other)
+    return any(key not in one or _lacks_key(one[key], value) for key, value in other.items())
+
+
+def _config_contents(config: DictConfig, application: Application) -> dict[str, Any]:
+    contents: Any = OmegaConf.to_container(application.own_config(config), resolve=False)
+    return {str(key): value for key, value in contents.items() if key not in application.not_in_best}
+
+
+def _config_difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    different: dict[str, Any] = {}
+    for key, value in one.items():
+        if isinstance(value, dict) and isinstance(other.get(key), dict):
+            if nested := _config_difference(value, other[key]):
+                different[key] = nested
+        elif key not in other or value != other[key]:
+            different[key] = value
+    return different

@@ -1,4 +1,4 @@
-"""What a sweep found, in words: is its best trial better than the baseline, by how much, is that more than noise?
+"""Whether the best trial of a sweep is better than the baseline, in words, and the confirmation that shows it.
 
 Best and baseline are compared over their confirmations, runs with fresh seeds: the best of many trials is also the
 luckiest one, so its own value says too much. Welch's t-test takes the two as independent. They share their seeds:
@@ -6,15 +6,22 @@ where a seed's luck carries over from one configuration to the other, the interv
 too narrow. A paired interval would have half the degrees of freedom, which are few.
 """
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from lightsweep.core.text import format_difference
+from lightsweep.core.checks import is_number
+from lightsweep.core.files import read_json, write_atomic
+from lightsweep.core.metrics import format_difference
 from lightsweep.sweeper import statistics
-from lightsweep.sweeper.statistics import Confirmed, Search, noise_of_trials
+from lightsweep.sweeper.statistics import Confirmed, Search, noise_of_trials, spread
 
+CONFIRMATION_FILE = "confirmation.json"
+CONFIGURATIONS = ("best", "baseline")
+_LARGEST = 1e50
 _NAMED = 5  # trials in a sentence; the others are counted
 _TO_BEGIN = 3  # seeds to confirm with, where nothing says how many it takes
 _Numbers = dict[str, Any]
@@ -197,3 +204,103 @@ def _trials(numbers: Sequence[int], verb: str) -> str:
     if len(numbers) > _NAMED:
         named.append(f"{len(numbers) - _NAMED} more")
     return f"Trials {', '.join(named[:-1])} and {named[-1]} {verb}"
+
+
+def write_confirmation(
+    folder: Path, configurations: Iterable[str], seeds: Sequence[int], found: Search, scores: Sequence[str]
+) -> Verdict:
+    """Write confirmation.json: mean and standard deviation of each score of each configuration, n, and the verdict.
+
+    Args:
+        folder: the sweep's.
+        configurations: their names, best and baseline.
+        found: what the trials say.
+        scores: entries of result.json that are compared.
+    """
+    summary: dict[str, Any] = {"best_trial": found.best.number, "seeds": list(seeds)}
+    for name in configurations:
+        results = [read_run_result(folder / f"confirm/{name}-seed-{seed}") for seed in seeds]
+        done = [result for result in results if result.get("status") == "completed"]
+        compared = {}
+        for score in scores:
+            values = [result[score] for result in done if score in result]
+            if values:
+                compared[score] = {"mean": fmean(values), "std": spread(values), "values": values}
+        summary[name] = {"n": len(done), "failed": len(results) - len(done), **compared}
+    _write_confirmation(folder, summary)
+    judged = judge(found, read_confirmation(folder))
+    _write_confirmation(folder, {"verdict": judged.content, **summary})
+    return judged
+
+
+def _write_confirmation(folder: Path, summary: Mapping[str, Any]) -> None:
+    write_atomic(folder / CONFIRMATION_FILE, json.dumps(summary, indent=1) + "\n")
+
+
+def read_confirmation(folder: Path) -> Confirmed | None:
+    """A sweep's confirmation; None where there is none that can be read."""
+    try:
+        content = read_json(folder / CONFIRMATION_FILE)
+        entries = {name: content[name] for name in CONFIGURATIONS if name in content}
+        return Confirmed(
+            int(content["best_trial"]),
+            tuple(int(seed) for seed in content["seeds"]),
+            {name: _scores(entry) for name, entry in entries.items()},
+            {name: int(entry["failed"]) for name, entry in entries.items()},
+        )
+    except (OSError, KeyError, TypeError, ValueError, AttributeError, OverflowError):
+        return None
+
+
+def _scores(entry: Mapping[str, Any]) -> dict[str, tuple[float, ...]]:
+    groups = {str(name): tuple(score["values"]) for name, score in entry.items() if isinstance(score, dict)}
+    if not all(is_number(value) for values in groups.values() for value in values):
+        raise ValueError("a score is no number")
+    if any(abs(value) > _LARGEST for values in groups.values() for value in values):
+        raise ValueError("a score is too large to be squared")
+    return {name: values for name, values in groups.items() if values}
+
+
+def read_run_result(folder: Path) -> dict[str, Any]:
+    return _read_mapping(folder / "result.json")
+
+
+def _read_mapping(file: Path) -> dict[str, Any]:
+    try:
+        content = read_json(file)
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def confirmation_heading(confirmed: Confirmed) -> str:
+    seeds = ", ".join(map(str, confirmed.seeds))
+    both = " and the baseline" * ("best" in confirmed.scores)
+    return f"Confirmation of trial {confirmed.trial}{both} on test data, seeds {seeds}:"
+
+
+def confirmation_rows(confirmed: Confirmed, metric: str) -> list[dict[str, Any]]:
+    """A row a configuration: runs, the metric that was searched for, accuracy, and what lies between the two."""
+    test = f"test/{metric.partition('/')[2]}"
+    shown = [
+        name
+        for name in dict.fromkeys((metric, test, "val/acc", "test/acc"))
+        if any(name in scores for scores in confirmed.scores.values())
+    ]
+    compared = confirmed.score(metric)
+    table = []
+    for name, scores in confirmed.scores.items():
+        row: dict[str, Any] = {"configuration": name, "n": max(map(len, scores.values()), default=0)}
+        row |= {score: _format_mean(scores[score]) if score in scores else "" for score in shown}
+        if compared is not None:
+            gap = format_difference(compared, fmean(scores[compared]) - fmean(confirmed.values("baseline", compared)))
+            row[f"{compared} to the baseline"] = "" if name == "baseline" else gap
+        if confirmed.failed.get(name):
+            row["failed"] = confirmed.failed[name]
+        table.append(row)
+    return table
+
+
+def _format_mean(values: Sequence[float]) -> str:
+    std = spread(values)
+    return f"{fmean(values):.4f}" + ("" if std is None else f" ± {std:.4f}")

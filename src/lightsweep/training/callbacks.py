@@ -1,5 +1,6 @@
-"""The callbacks: those of every run, which record epochs and prune, and those that a config names."""
+"""Callbacks: those of every run, which record epochs and prune, and those that a config names."""
 
+import logging
 import math
 import time
 from collections.abc import Callable
@@ -9,16 +10,22 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning import callbacks
 from pytorch_lightning.callbacks import Callback, EarlyStopping, WeightAveraging
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from lightsweep.core import checks, signals
 from lightsweep.core.errors import Diverged, Pruned
-from lightsweep.core.seeds import seed_everything
-from lightsweep.data.loader import TrainLoader
+from lightsweep.core.metrics import FINAL
+from lightsweep.data.loader import TrainLoader, seed_everything
 from lightsweep.runs.results import MetricsFile, Row
 from lightsweep.training.classifier import Classifier
-from lightsweep.training.loggers import Trackers
+
+log = logging.getLogger(__name__)
+
+_REFRESH = 0.2  # seconds
+_SHOWN = [metric.name for metric in FINAL if metric.is_main]
 
 
 class Recorder(Callback):
@@ -115,6 +122,72 @@ class PruningCallback(Callback):
             raise Pruned(f"given up in epoch {epoch}")
 
 
+class ProgressLine(Callback):
+    """One line with epoch, scores and time left on a terminal; elsewhere a line of text each epoch.
+
+    Args:
+        monitor: a metric that is shown with losses and accuracies.
+    """
+
+    def __init__(self, *, monitor: str) -> None:
+        self.monitor = monitor
+        self.bar: Progress | None = None
+        self.next_refresh = 0.0
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        console = Console(stderr=True)
+        if not (trainer.is_global_zero and console.is_terminal):
+            return
+        self.bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=20),
+            TextColumn("{task.fields[scores]}"),
+            TimeRemainingColumn(compact=True),
+            console=console,
+            transient=True,
+            auto_refresh=False,
+        )
+        self.bar.start()
+        self.task = self.bar.add_task("epoch 1", total=None, scores="")
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs, batch, index) -> None:
+        now = time.monotonic()
+        if self.bar is None or now < self.next_refresh:
+            return
+        self.next_refresh = now + _REFRESH
+        steps = int(trainer.num_training_batches)
+        epochs = trainer.max_epochs or -1
+        self.bar.update(
+            self.task,
+            description=f"epoch {trainer.current_epoch + 1}/{epochs if epochs > 0 else '?'}",
+            completed=trainer.current_epoch * steps + index + 1,
+            total=epochs * steps if epochs > 0 else None,
+            refresh=True,
+        )
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        has_measured = cast(Classifier, pl_module).has_measured  # Lightning keeps what an earlier validation measured
+        metrics = {name: value.item() for name, value in trainer.callback_metrics.items()}
+        names = dict.fromkeys([f"{part}/{name}" for part in ("train", "val") for name in _SHOWN] + [self.monitor])
+        shown = [f"{name} {metrics[name]:.4f}" for name in names if name in metrics and has_measured(name)]
+        line = "  ".join(shown)
+        if self.bar is not None:
+            self.bar.update(self.task, scores=line, refresh=True)
+        elif trainer.is_global_zero:
+            log.info("epoch %3d  %s  %.1f s", trainer.current_epoch + 1, line, metrics["train/seconds"])
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._close()
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        self._close()
+
+    def _close(self) -> None:
+        if self.bar is not None:
+            self.bar.stop()
+            self.bar = None
+
+
 class WeightAverage(WeightAveraging):
     """An exponential moving average, which is the weights themselves until it begins. (Lightning's would be the
     initial weights for so long, and they would be validated.)
@@ -171,54 +244,6 @@ class WeightAverage(WeightAveraging):
         average = self._average_model
         if average is not None and average.n_averaged == 0:
             average.module.load_state_dict(pl_module.state_dict())
-
-
-class Histograms(Callback):
-    """Each parameter's values, and its last gradient (after clipping), in the loggers that show histograms.
-
-    Args:
-        every: epochs from one to the next; the first epoch has one.
-        in_trials: in the trials of a sweep too.
-    """
-
-    def __init__(self, *, every: int, in_trials: bool) -> None:
-        checks.integer("callbacks.histograms.every", every, "[1, inf)")
-        checks.flag("callbacks.histograms.in_trials", in_trials)
-        self.every, self.in_trials = every, in_trials
-
-    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs, batch, index) -> None:
-        # The epoch's last step: when the epoch ends, Lightning has cleared the gradients for the validation.
-        if (
-            index + 1 != trainer.num_training_batches
-            or trainer.current_epoch % self.every
-            or not trainer.is_global_zero
-        ):
-            return
-        trackers = Trackers(trainer.loggers)
-        epoch = trainer.current_epoch + 1
-        for name, parameter in cast(Classifier, pl_module).net.named_parameters():
-            trackers.histogram(f"weights/{name}", parameter, epoch)
-            if parameter.grad is not None:
-                trackers.histogram(f"gradients/{name}", parameter.grad, epoch)
-
-
-class Graph(Callback):
-    """The network's graph, in the loggers that show one.
-
-    Args:
-        in_trials: in the trials of a sweep too.
-    """
-
-    def __init__(self, *, in_trials: bool) -> None:
-        checks.flag("callbacks.graph.in_trials", in_trials)
-        self.in_trials = in_trials
-
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if not trainer.is_global_zero:
-            return
-        classifier = cast(Classifier, pl_module)
-        images = torch.zeros((1, *classifier.description.input_shape), device=classifier.device)
-        Trackers(trainer.loggers).graph(classifier.net, images)
 
 
 LR_TAG = "train/lr"

@@ -12,7 +12,7 @@ import torch
 from omegaconf import OmegaConf
 from pytorch_lightning.callbacks import ModelCheckpoint, WeightAveraging
 from pytorch_lightning.plugins.io import TorchCheckpointIO
-from torch import nn
+from torch import Tensor, nn
 
 from lightsweep.core.errors import ConfigError
 from lightsweep.core.files import is_inside, replace_atomically
@@ -20,26 +20,14 @@ from lightsweep.core.moved import with_new_names
 from lightsweep.core.text import printable
 from lightsweep.data.decode import NO_PIXELS
 from lightsweep.data.transforms import Normalization
-from lightsweep.nets.building import build_network
-from lightsweep.runs import saved_config
-from lightsweep.runs.run_folder import BEST_CHECKPOINT, LAST_CHECKPOINT
-
-
-def put_averaged_weights(checkpoint: dict[str, Any], trainer: pl.Trainer) -> None:
-    """Put averaged weights, where there are any, into a checkpoint that holds weights only. (Lightning does so by
-    itself only in checkpoints that hold everything.)"""
-    if "optimizer_states" in checkpoint:
-        return
-    for callback in trainer.callbacks:  # type: ignore[attr-defined]
-        if isinstance(callback, WeightAveraging):
-            callback.on_save_checkpoint(trainer, trainer.lightning_module, checkpoint)
-            checkpoint.pop("current_model_state", None)
-            checkpoint.pop("averaging_state", None)
-
+from lightsweep.nets import build_network
+from lightsweep.runs import run_folder, saved_config
+from lightsweep.runs.run_folder import BEST_CHECKPOINT, LAST_CHECKPOINT, find_initial_weights
 
 log = logging.getLogger(__name__)
 
 _PRECISIONS = ("16", "16-true", "16-mixed", "bf16", "bf16-true", "bf16-mixed", "32", "32-true", "64", "64-true")
+_PREFIXES = ("net.", "_orig_mod.")  # of a LightningModule, of a network that was compiled
 
 
 @dataclass(frozen=True)
@@ -173,6 +161,72 @@ def epochs_finished(checkpoint: dict[str, Any]) -> int:
     if type(epochs) is not int or not 0 <= epochs < 2**31:
         raise ValueError(f"it has {epochs} epochs behind it")
     return epochs
+
+
+def load_initial_weights(source: Any, net: nn.Module) -> None:
+    """Copy what fits into a network, and say what was left out.
+
+    Args:
+        source: a run's folder, or a file: a checkpoint, or a plain state_dict.
+
+    Raises:
+        ConfigError: the file is missing or damaged, or nothing of it fits.
+    """
+    path, saved = find_initial_weights(source), read_weights(source)
+    taken = fitting_weights(saved, net)
+    if not taken:
+        raise ConfigError(f"init_from: no weight in {path} has the name and the shape of one of this network")
+    net.load_state_dict(taken, strict=False)
+    if not run_folder.is_follower():
+        log.info("%s", printable(_report(path, saved, net.state_dict(), taken)))
+
+
+def fitting_weights(saved: dict[str, Tensor], net: nn.Module) -> dict[str, Tensor]:
+    """What of the saved tensors a network can take; nothing where no weight is among it."""
+    own = net.state_dict()
+    taken = {name: tensor for name, tensor in saved.items() if name in own and tensor.shape == own[name].shape}
+    return taken if any(name in taken for name, _ in net.named_parameters()) else {}
+
+
+def read_weights(source: Any) -> dict[str, Tensor]:
+    """The tensors of a run's best checkpoint, or of a file.
+
+    Raises:
+        ConfigError: the file is missing or damaged.
+    """
+    path = find_initial_weights(source)
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        weights = content.get("state_dict", content)
+        return {_bare(name): weight for name, weight in weights.items() if isinstance(weight, Tensor)}
+    except Exception as error:  # torch raises whatever a damaged file provokes
+        raise ConfigError(f"init_from: {path} is no checkpoint ({' '.join(str(error).split())[:200]})") from error
+
+
+def _bare(name: str) -> str:
+    for prefix in _PREFIXES:
+        name = name.removeprefix(prefix)
+    return name
+
+
+def _report(path: Path, saved: dict[str, Tensor], own: dict[str, Tensor], fitting: dict[str, Tensor]) -> str:
+    left_out = [f"{name} {list(saved[name].shape)}" for name in saved if name not in fitting]
+    fresh = [f"{name} {list(own[name].shape)}" for name in own if name not in fitting]
+    report = f"init_from: {len(fitting)} of {len(own)} tensors from {path}"
+    report += f"; left out: {', '.join(left_out)}" if left_out else ""
+    return report + (f"; stays fresh: {', '.join(fresh)}" if fresh else "")
+
+
+def put_averaged_weights(checkpoint: dict[str, Any], trainer: pl.Trainer) -> None:
+    """Put averaged weights, where there are any, into a checkpoint that holds weights only. (Lightning does so by
+    itself only in checkpoints that hold everything.)"""
+    if "optimizer_states" in checkpoint:
+        return
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        if isinstance(callback, WeightAveraging):
+            callback.on_save_checkpoint(trainer, trainer.lightning_module, checkpoint)
+            checkpoint.pop("current_model_state", None)
+            checkpoint.pop("averaging_state", None)
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from lightsweep.config.build import config_error
 from lightsweep.core import checks
 from lightsweep.core.metrics import FINAL, METRICS
-from lightsweep.training import checkpoints, optimization, resuming
+from lightsweep.training import checkpoints, optimization
 from lightsweep.training.checkpoints import Description
 from lightsweep.training.optimization import Schedule
 
@@ -297,7 +297,7 @@ class Classifier(pl.LightningModule):
             return {"optimizer": optimizer, "lr_scheduler": schedule}
         self.plateau = schedule
         if self._plateau_state is not None:
-            schedule["scheduler"].load_state_dict(resuming.plateau_progress(self._plateau_state))
+            schedule["scheduler"].load_state_dict(optimization.plateau_progress(self._plateau_state))
         return optimizer
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -306,11 +306,11 @@ class Classifier(pl.LightningModule):
             "optimizer": optimization.describe_optimizer(self.optimizer)
         }
         if self.plateau:
-            checkpoint[resuming.PLATEAU] = self.plateau["scheduler"].state_dict()
+            checkpoint[optimization.PLATEAU] = self.plateau["scheduler"].state_dict()
         checkpoint["lightsweep"]["precision"] = str(self.trainer.precision)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        resuming.adapt_checkpoint(
+        optimization.adapt_checkpoint(
             checkpoint,
             weights=self.state_dict(),
             optimizer=optimization.describe_optimizer(self.optimizer),
@@ -318,7 +318,7 @@ class Classifier(pl.LightningModule):
             plateau=self.schedule.func is optimization.plateau,
             trainer=self.trainer,
         )
-        self._plateau_state = checkpoint.get(resuming.PLATEAU)  # the schedule does not exist yet
+        self._plateau_state = checkpoint.get(optimization.PLATEAU)  # the schedule does not exist yet
 
     def _steps_per_epoch(self) -> int:
         batches = self.trainer.num_training_batches  # known after the loader was set up

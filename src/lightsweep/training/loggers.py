@@ -1,4 +1,5 @@
-"""The loggers of a run as one, and those of MLflow and Weights & Biases, which send nothing to a server unasked."""
+"""The loggers of a run as one, callbacks that log a network, and the loggers of MLflow and Weights & Biases, which send
+nothing to a server unasked."""
 
 import hashlib
 import importlib
@@ -9,15 +10,19 @@ from contextlib import contextmanager
 from copy import deepcopy
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import pytorch_lightning as pl
+import torch
 from filelock import FileLock
+from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 from torch import Tensor, nn
 
 from lightsweep.core import checks
-from lightsweep.core.errors import ConfigError
-from lightsweep.core.job_state import JobState, state_of
+from lightsweep.core.errors import ConfigError, JobState
+from lightsweep.core.signals import state_of
+from lightsweep.training.classifier import Classifier
 from lightsweep.training.tracking import (
     Column,
     Tracker,
@@ -102,6 +107,54 @@ def _make_tracker(logger: Logger) -> Tracker:
     if isinstance(logger, WandbLogger):
         return WandbTracker(logger)
     return Tracker(logger)
+
+
+class Histograms(Callback):
+    """Each parameter's values, and its last gradient (after clipping), in the loggers that show histograms.
+
+    Args:
+        every: epochs from one to the next; the first epoch has one.
+        in_trials: in the trials of a sweep too.
+    """
+
+    def __init__(self, *, every: int, in_trials: bool) -> None:
+        checks.integer("callbacks.histograms.every", every, "[1, inf)")
+        checks.flag("callbacks.histograms.in_trials", in_trials)
+        self.every, self.in_trials = every, in_trials
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs, batch, index) -> None:
+        # The epoch's last step: when the epoch ends, Lightning has cleared the gradients for the validation.
+        if (
+            index + 1 != trainer.num_training_batches
+            or trainer.current_epoch % self.every
+            or not trainer.is_global_zero
+        ):
+            return
+        trackers = Trackers(trainer.loggers)
+        epoch = trainer.current_epoch + 1
+        for name, parameter in cast(Classifier, pl_module).net.named_parameters():
+            trackers.histogram(f"weights/{name}", parameter, epoch)
+            if parameter.grad is not None:
+                trackers.histogram(f"gradients/{name}", parameter.grad, epoch)
+
+
+class Graph(Callback):
+    """The network's graph, in the loggers that show one.
+
+    Args:
+        in_trials: in the trials of a sweep too.
+    """
+
+    def __init__(self, *, in_trials: bool) -> None:
+        checks.flag("callbacks.graph.in_trials", in_trials)
+        self.in_trials = in_trials
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if not trainer.is_global_zero:
+            return
+        classifier = cast(Classifier, pl_module)
+        images = torch.zeros((1, *classifier.description.input_shape), device=classifier.device)
+        Trackers(trainer.loggers).graph(classifier.net, images)
 
 
 _DATABASE = "mlflow.db"

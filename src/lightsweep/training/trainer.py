@@ -1,4 +1,4 @@
-"""Lightning's Trainer from the config, training with it, and why it ended; which messages of libraries are shown."""
+"""Lightning's Trainer from the config, training with it, and what is printed at the end; messages of libraries."""
 
 import logging
 import threading
@@ -14,14 +14,18 @@ from pytorch_lightning.callbacks import Callback, EarlyStopping, LearningRateMon
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.profilers import AdvancedProfiler, PyTorchProfiler, SimpleProfiler
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 from torch import nn
 
 from lightsweep.config.build import build, config_error
 from lightsweep.core import checks, memory
 from lightsweep.core.errors import ConfigError, Diverged, Pruned, RunFailed
+from lightsweep.core.metrics import FINAL, PARTS
 from lightsweep.core.text import printable
 from lightsweep.data.module import ImageDataModule
-from lightsweep.runs.results import MetricsFile
+from lightsweep.runs.results import MetricsFile, RunResult
 from lightsweep.training.callbacks import Recorder, has_run_out, passed_bound
 from lightsweep.training.checkpoints import AtomicCheckpointIO, LastCheckpoint
 
@@ -184,6 +188,33 @@ def _of_stopper(stopper: EarlyStopping, metrics: MetricsFile) -> tuple[str, str]
     unit = "epoch" if stopper._check_on_train_epoch_end else "validation"
     count = f"{stopper.wait_count} {unit}{'s' * (stopper.wait_count != 1)}"
     return f"early stopping: no better {metric}{than} for {count}", f"{_KEY}.patience={stopper.wait_count + 1} or more"
+
+
+def print_scores(result: RunResult, folder: Path, *, of_best: bool) -> None:
+    """Print scores, size, time and the folder of a run.
+
+    Args:
+        of_best: were the weights scored that were kept as the best ones?
+    """
+    monitored = result.monitor.partition("/")[2]
+    shown = [metric for metric in FINAL if metric.is_main or metric.name == monitored]
+    table = Table(box=None, header_style="bold")
+    for column in ("", *(metric.title for metric in shown)):
+        table.add_column(column, justify="left" if not column else "right")
+    for part in PARTS:
+        if f"{part}/{shown[0].name}" in result.scores:
+            table.add_row(part, *(f"{result.scores[f'{part}/{metric.name}']:.4f}" for metric in shown))
+    console = Console()
+    console.print(table)
+    which = "best" if of_best else "scored"
+    console.print(
+        f"{which} epoch {result.best_epoch} of {result.epochs}, {result.facts['params']:,} parameters,"
+        f" {result.seconds:.0f} s of training",
+        highlight=False,
+    )
+    if result.best_value is None:
+        console.print(f"{result.monitor} was never measured, so no epoch is the best one", highlight=False)
+    console.print(Text(f"run folder: {folder}"), soft_wrap=True)  # Text: a path is no markup
 
 
 _EVENT_FILES = "_AsyncWriterThread"  # TensorBoard's, which writes them

@@ -23,13 +23,14 @@ from lightsweep.config import allowlist
 from lightsweep.core.checks import is_number
 from lightsweep.core.errors import ConfigError
 from lightsweep.core.files import read_regular, write_atomic
-from lightsweep.core.text import DIFFERENCE_COLUMNS, printable_line
+from lightsweep.core.metrics import DIFFERENCE_COLUMNS
+from lightsweep.core.text import printable_line
 from lightsweep.reports.columns import format_cell, is_numeric, short_labels
 from lightsweep.reports.figures import Figure
 from lightsweep.reports.runs import Run, is_metric, load_yaml
 from lightsweep.reports.table import STATUSES, Table
 from lightsweep.runs import saved_config
-from lightsweep.sweeper import best_config
+from lightsweep.sweeper import job
 
 _HERE = Path(__file__).parent
 _MOST_OPENED = 500  # rows with the command that trains them again: some of the run's files are read for it
@@ -185,11 +186,11 @@ def find_training_command(run: Run) -> tuple[str | None, str]:
         note = f"Left out, add them yourself: {', '.join(left_out)}." if left_out else ""
         return f"python src/train.py {shlex.join(map(printable_line, [*_config_options(run.folder), *kept]))}", note
     if _is_best_trial(run):
-        return _with_config(run.folder.parent, best_config.FILE), ""
+        return _with_config(run.folder.parent, job.BEST_FILE), ""
     first = run.members[0]
-    if not (first.folder / best_config.REPEAT).is_file():
-        return None, f"Its sweep has left no {best_config.REPEAT}, the config to train it again."
-    return _with_config(first.folder, best_config.REPEAT), "This is its first seed." if run.seeds else ""
+    if not (first.folder / job.REPEAT_FILE).is_file():
+        return None, f"Its sweep has left no {job.REPEAT_FILE}, the config to train it again."
+    return _with_config(first.folder, job.REPEAT_FILE), "This is its first seed." if run.seeds else ""
 
 
 def _is_left_out(line: str) -> bool:
@@ -215,7 +216,7 @@ def _config_options(folder: Path) -> list[str]:
 def _is_best_trial(run: Run) -> bool:
     """Whether it is the trial that its sweep's best.yaml holds."""
     try:
-        named = _BEST.match(read_regular(run.folder.parent / best_config.FILE))
+        named = _BEST.match(read_regular(run.folder.parent / job.BEST_FILE))
     except (OSError, ValueError):
         return False
     return named is not None and f"trial-{int(named[1]):04d}" == run.folder.name

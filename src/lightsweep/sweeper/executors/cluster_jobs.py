@@ -22,8 +22,8 @@ from typing import Any, TypeGuard
 from lightsweep.core import signals
 from lightsweep.core.errors import Interrupted
 from lightsweep.core.files import parse_json, read_json, read_regular, write_atomic
+from lightsweep.sweeper.executors import deliver_report
 from lightsweep.sweeper.job import RESERVED, Job, JobResult, JobSetup, JobState, Reports, prepare_process, run_job
-from lightsweep.sweeper.trial_run import deliver_report
 
 JOB_FILE, RESULT_FILE, _REPORTS, _GIVE_UP = "job.json", "outcome.json", "reports.jsonl", "give_up"
 _FROM_JOBS = frozenset(JobState) - {JobState.LOST, JobState.DETACHED}  # states that a job itself may give
