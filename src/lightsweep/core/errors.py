@@ -13,7 +13,7 @@ class JobState(enum.StrEnum):
     INTERRUPTED = "interrupted"  # cut off from outside: to be run again
     LOST = "lost"  # its worker process died
     REFUSED = "refused"  # what is wrong with it is wrong with all jobs of its sweep
-    DETACHED = "detached"  # it goes on without its sweeper
+    DETACHED = "detached"  # it continues without its sweeper
 
     @property
     def is_failure(self) -> bool:
@@ -30,7 +30,7 @@ class SweepRefused(ConfigError):
 
 
 class DataChanged(ConfigError):
-    """The data are not those that a study was begun with, which holds for all its trials: the sweep ends."""
+    """The data are not those that a study was started with, which holds for all its trials: the sweep ends."""
 
 
 class RunFailed(Exception):

@@ -28,65 +28,20 @@ class Metric:
     name: str
     title: str
     mode: str
-    is_share: bool
-    is_main: bool
-    by_epoch: Sequence[str]
-    at_end: bool
-    compared: Sequence[str]
+    is_share: bool = False
+    is_main: bool = False
+    by_epoch: Sequence[str] = ("train", "val")
+    at_end: bool = True
+    compared: Sequence[str] = ()
 
 
-_EACH = ("train", "val")
 METRICS = (
-    Metric(
-        name="loss",
-        title="loss",
-        mode="min",
-        is_share=False,
-        is_main=True,
-        by_epoch=_EACH,
-        at_end=True,
-        compared=("val",),
-    ),
-    Metric(
-        name="acc",
-        title="accuracy",
-        mode="max",
-        is_share=True,
-        is_main=True,
-        by_epoch=_EACH,
-        at_end=True,
-        compared=PARTS,
-    ),
-    Metric(  # what training minimises, with smoothing, class weights and L2; the loss is cross-entropy alone
-        name="objective",
-        title="objective",
-        mode="min",
-        is_share=False,
-        is_main=True,
-        by_epoch=("val",),
-        at_end=False,
-        compared=(),
-    ),
-    Metric(
-        name="f1",
-        title="macro F1",
-        mode="max",
-        is_share=False,
-        is_main=False,
-        by_epoch=_EACH,
-        at_end=True,
-        compared=("val", "test"),
-    ),
-    Metric(
-        name="balanced_acc",
-        title="balanced acc.",
-        mode="max",
-        is_share=True,
-        is_main=False,
-        by_epoch=_EACH,
-        at_end=True,
-        compared=(),
-    ),
+    Metric(name="loss", title="loss", mode="min", is_main=True, compared=("val",)),
+    Metric(name="acc", title="accuracy", mode="max", is_share=True, is_main=True, compared=PARTS),
+    # what training minimises, with smoothing, class weights and L2; the loss is cross-entropy alone
+    Metric(name="objective", title="objective", mode="min", is_main=True, by_epoch=("val",), at_end=False),
+    Metric(name="f1", title="macro F1", mode="max", compared=("val", "test")),
+    Metric(name="balanced_acc", title="balanced acc.", mode="max", is_share=True),
 )
 
 FINAL = tuple(metric for metric in METRICS if metric.at_end)
@@ -94,7 +49,7 @@ FINAL_NAMES = tuple(f"{part}/{metric.name}" for part in PARTS for metric in FINA
 BY_EPOCH_NAMES = tuple(
     f"{part}/{metric.name}"
     for is_main in (True, False)
-    for part in _EACH
+    for part in ("train", "val")
     for metric in METRICS
     if metric.is_main == is_main and part in metric.by_epoch
 )

@@ -23,7 +23,7 @@ _ELSEWHERE = {
     "workers": "n_jobs",
     "searchspace": "params",
 }
-SAY_AFTER = 5.0  # seconds
+PRINT_AFTER = 5.0  # seconds
 
 
 def printable(name: str | os.PathLike[str]) -> str:
@@ -49,14 +49,9 @@ def plain_text(cell: str) -> str:
     return cell[1:] if cell.startswith("'") and spreadsheet_cell(cell[1:]) == cell else cell
 
 
-def one_line(name: str) -> str:
-    """The name without line breaks, escape sequences and other unprintable letters."""
-    return " ".join("".join(letter if letter.isprintable() else " " for letter in name).split())
-
-
 def shorten(name: str, most: int) -> str:
     """The name on one line, at most so many letters long; an ellipsis replaces what is cut from its middle."""
-    name = one_line(name)
+    name = printable_line(name)
     if len(name) <= most:
         return name
     tail = (most - 1) // 3
@@ -106,26 +101,26 @@ def _last(key: str) -> str:
 
 
 class Wait:
-    """Prints what a sweep waits for, once for each wait that lasts longer than `SAY_AFTER`."""
+    """Prints what a sweep waits for, once for each wait that lasts longer than `PRINT_AFTER`."""
 
     def __init__(self) -> None:
         self._since: float | None = None
-        self._said = False
+        self._printed = False
 
     @property
     def seconds(self) -> float:
         """How long it has lasted."""
         return 0.0 if self._since is None else time.monotonic() - self._since
 
-    def still(self, what: str | Callable[[], str]) -> None:
-        """The wait goes on: print "waiting for WHAT", if it is time and was not done."""
+    def update(self, what: str | Callable[[], str]) -> None:
+        """Print "waiting for WHAT" once the wait is long enough; the first call starts the wait."""
         if self._since is None:
             self._since = time.monotonic()
-        if not self._said and self.seconds >= SAY_AFTER:
-            self._said = True
+        if not self._printed and self.seconds >= PRINT_AFTER:
+            self._printed = True
             line = f"waiting for {what if isinstance(what, str) else what()}"
             print(secrets.redact(line), file=sys.stderr, flush=True)
 
-    def over(self) -> None:
-        """The wait is over; the next call of `still` begins another one."""
-        self._since, self._said = None, False
+    def end(self) -> None:
+        """End the wait; the next `update` starts another one."""
+        self._since, self._printed = None, False

@@ -29,8 +29,6 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from lightsweep.core.errors import RunFailed, StorageLost
 from lightsweep.core.text import Wait
 
-RETRY_SECONDS = 300.0  # for which an operation is retried
-_PAUSES = (0.1, 5.0)  # seconds: the first and the longest between two attempts
 _NAMES = ("EIO", "ESTALE", "ENOSPC", "EDQUOT", "EAGAIN", "EBUSY", "ETIMEDOUT", "EHOSTDOWN", "EHOSTUNREACH", "ENOLCK")
 _DISK_ERRORS = {getattr(errno, name) for name in _NAMES if hasattr(errno, name)}
 _DATABASE_ERRORS = (  # of SQLAlchemy, which is not imported
@@ -52,7 +50,7 @@ class Retry:
         pauses: in seconds, the first and the longest between two attempts.
     """
 
-    def __init__(self, name: str, *, seconds: float = RETRY_SECONDS, pauses: tuple[float, float] = _PAUSES) -> None:
+    def __init__(self, name: str, *, seconds: float, pauses: tuple[float, float]) -> None:
         self.name, self.seconds, self.pauses = name, seconds, pauses
         self.reached_since = 0.0  # seconds since the epoch: when the last outage was over
         self._wait = Wait()
@@ -77,13 +75,13 @@ class Retry:
                     raise StorageLost(
                         f"{self.name} could not be used for {self.seconds:.0f} s ({reason}); the same command continues"
                     ) from error
-                self._wait.still(f"{self.name} ({reason}), at most {self.seconds:.0f} s")
+                self._wait.update(f"{self.name} ({reason}), at most {self.seconds:.0f} s")
                 time.sleep(pause * random.uniform(0.5, 1.0))
                 pause = min(2 * pause, self.pauses[1])
                 continue
             if self._wait.seconds:
                 self.reached_since = time.time()
-                self._wait.over()
+                self._wait.end()
             self._lost = False
             return result
 

@@ -24,9 +24,11 @@ from lightsweep.core import checks, secrets
 from lightsweep.core.errors import ConfigError
 from lightsweep.core.text import Wait, printable
 from lightsweep.sweeper.leases import FileLock, shared_path
-from lightsweep.sweeper.optuna_access import RETRY_SECONDS, BaseJournalFileLock, Retry, RetryingStorage
+from lightsweep.sweeper.optuna_access import BaseJournalFileLock, Retry, RetryingStorage
 from lightsweep.sweeper.trials import without_repeats
 
+RETRY_SECONDS = 300.0  # for which an operation is retried
+_PAUSES = (0.1, 5.0)  # seconds: the first and the longest between two attempts
 _LOCKED = 5.0  # seconds that SQLite itself waits for a file that another process has locked
 _TABLE_ATTEMPTS = 6  # to create a database's tables while other processes create them
 _SHOWN = 60  # characters of a damaged line
@@ -117,7 +119,7 @@ def _file(address: Address) -> str:
 
 
 def _retry_for(location: str) -> Retry:
-    return Retry(secrets.redact(f"hydra.sweeper.storage: {location}"))
+    return Retry(secrets.redact(f"hydra.sweeper.storage: {location}"), seconds=RETRY_SECONDS, pauses=_PAUSES)
 
 
 def _open_journal(path: Path) -> JournalStorage:
@@ -147,7 +149,7 @@ def _open_database(url: str) -> BaseStorage:
             return get_storage(RDBStorage(url, engine_kwargs=engine))
         except DBAPIError as error:
             if "database is locked" in str(error) and waiting.seconds < RETRY_SECONDS:
-                waiting.still(f"{url}, which another process has locked, at most {RETRY_SECONDS:.0f} s")
+                waiting.update(f"{url}, which another process has locked, at most {RETRY_SECONDS:.0f} s")
                 continue
             # Each database has its own error for existing tables; an unreachable server is an OperationalError too.
             exists = isinstance(error, IntegrityError | ProgrammingError) or "already exists" in str(error)
