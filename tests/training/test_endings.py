@@ -71,7 +71,7 @@ def test_a_run_says_why_it_ended_and_the_same_when_it_is_resumed(run, said: Said
     again = run(*overrides)
     ended = line.partition("; training ended")[0]
     text = said()
-    assert re.search(rf"^nothing was trained, the run had ended after epoch \d+ \({ended}\); .* goes on$", text, re.M)
+    assert re.search(rf"^nothing was trained, .* after epoch \d+ \({ended}\); .* continues it$", text, re.M)
     assert not epochs(text)
     assert again.result["status"] == "completed"
 
@@ -88,7 +88,7 @@ def test_what_a_resumed_run_says_to_type_lets_it_go_on(run, said: Said) -> None:
     before = len(run(*IMPATIENT).rows)
     said()
     assert len(run(*IMPATIENT, "trainer.max_epochs=60").rows) == before  # more epochs are not what it lacked
-    typed = re.search(r"(callbacks\.early_stopping\.patience=\d+) or more goes on", said())
+    typed = re.search(r"(callbacks\.early_stopping\.patience=\d+) or more continues it", said())
     assert typed
     assert len(run(*IMPATIENT, typed[1]).rows) > before
 
@@ -97,7 +97,7 @@ def test_a_completed_run_says_how_many_epochs_more_it_takes(run, said: Said) -> 
     run(*FAST, "trainer.max_epochs=2")
     said()
     run(*FAST, "trainer.max_epochs=2")
-    assert "(trainer.max_epochs=2); trainer.max_epochs=3 or more goes on" in said()
+    assert "(trainer.max_epochs=2); trainer.max_epochs=3 or more continues it" in said()
     assert len(run(*FAST, "trainer.max_epochs=3").rows) == 3
 
 

@@ -52,7 +52,8 @@ def test_l2_is_lambda_times_the_sum_of_squares_of_hidden_weights(with_head: bool
 
 def test_without_an_attribute_head_the_last_linear_layer_is_the_head() -> None:
     net = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
-    torch.testing.assert_close(objective(net, l2=1.0).penalty(), net[0].weight.square().sum())
+    loss = objective(net, l2=1.0)(LOGITS, CLASSES)
+    torch.testing.assert_close(loss.objective - loss.cross_entropy, net[0].weight.square().sum())
 
 
 def test_l2_pulls_on_hidden_weights_alone() -> None:

@@ -378,7 +378,7 @@ def test_a_resumed_run_takes_another_schedule_and_patience(run) -> None:
         ("optimizer=sgd", "optimizer: a resumed run keeps its optimizer, Adam, got SGD"),
         ("scheduler=plateau", "scheduler: a resumed run can change to another schedule, but not to or from plateau"),
         ("decay_all=true", "decay_all: a resumed run decays the weights that it decayed before, it cannot change this"),
-        ("+optimizer.amsgrad=true", "optimizer.amsgrad: a resumed run cannot begin with it, since Adam gathers what"),
+        ("+optimizer.amsgrad=true", "optimizer.amsgrad: a resumed run cannot switch it on, its Adam"),
     ],
 )
 def test_what_a_resumed_run_cannot_change_is_refused(run, override: str, message: str) -> None:
@@ -400,7 +400,7 @@ def test_a_device_too_small_for_a_resumed_run_is_not_the_checkpoints_fault(run, 
 
 def test_momentum_begins_in_a_resumed_run_where_it_can(run) -> None:
     run("optimizer=rmsprop", "trainer.max_epochs=1", name="rmsprop")
-    with pytest.raises(ConfigError, match=r"^optimizer.momentum: a resumed run cannot begin with it, since RMSprop"):
+    with pytest.raises(ConfigError, match=r"^optimizer.momentum: a resumed run cannot switch it on, its RMSprop"):
         run("optimizer=rmsprop", "optimizer.momentum=0.9", "trainer.max_epochs=2", name="rmsprop")
     sgd = ("optimizer=sgd", "optimizer.nesterov=false")
     run(*sgd, "optimizer.momentum=0", "trainer.max_epochs=1", name="sgd")

@@ -77,7 +77,7 @@ def test_keys_of_a_callback_that_was_not_chosen_are_left_out_and_named(make, cap
     with caplog.at_level("INFO"):
         made = make("experiment=reference/a4", "callbacks=none", "data=digits")
     assert not kinds(made, EarlyStopping)
-    assert "callbacks.early_stopping is not among the chosen: left out" in caplog.messages
+    assert "callbacks.early_stopping skipped: it has no _target_" in caplog.messages
 
 
 @pytest.mark.parametrize(

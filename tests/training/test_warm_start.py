@@ -55,7 +55,8 @@ def test_a_head_of_another_size_stays_fresh_and_is_named(net, folder: Path, capl
     assert same(other.body, trained.body)
     assert torch.equal(other.head.weight, before)
     assert caplog.messages[0].endswith(
-        "last.ckpt; left out: head.weight [10, 16], head.bias [10]; stays fresh: head.weight [7, 16], head.bias [7]"
+        "last.ckpt; not used: head.weight [10, 16], head.bias [10];"
+        " keeps its initial values: head.weight [7, 16], head.bias [7]"
     )
 
 
