@@ -15,14 +15,13 @@ def main(typed: Sequence[str] | None = None) -> int:
     """Find the runs, compare them, print and write the comparison."""
     options = parser().parse_args(typed)
 
-    from lightsweep.reports import comparison_views
-    from lightsweep.reports.comparison import compare_runs
+    from lightsweep.reports.comparison import compare_runs, print_comparison, write_page
     from lightsweep.runs import run_folder
 
     comparison = compare_runs([run_folder.find_folder(name) for name in options.runs])
     if options.html is not None:
-        comparison_views.write_page(options.html, comparison)
-    comparison_views.print_comparison(comparison)
+        write_page(options.html, comparison)
+    print_comparison(comparison)
     entry.print_written(options.html)
     return 0
 

@@ -55,8 +55,8 @@ def compose(tmp_path: Path) -> Callable[..., DictConfig]:
 
 @pytest.fixture
 def run(tmp_path: Path) -> Callable[..., Run]:
-    """Train in this process, in the folder `name`; again in the same folder goes on from its last.ckpt."""
-    return lambda *overrides, name="run": trained(tmp_path / name, *overrides)
+    """Train in this process, in the folder `name`; again in the same folder resumes from its last.ckpt."""
+    return lambda *overrides, name="run", **options: trained(tmp_path / name, *overrides, **options)
 
 
 @pytest.fixture(scope="session")

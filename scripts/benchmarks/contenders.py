@@ -16,7 +16,7 @@ from benchmarks.common import compose
 from lightsweep.app import steps
 from lightsweep.app.validation import plain_config
 from lightsweep.config.build import build
-from lightsweep.core.seeds import seed_everything
+from lightsweep.data.loader import seed_everything
 from lightsweep.data.module import ImageDataModule
 from lightsweep.runs.results import MetricsFile
 from lightsweep.training import loggers, tracking, trainer

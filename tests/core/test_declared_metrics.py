@@ -10,8 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from lightsweep.core.metrics import BY_EPOCH_NAMES, FINAL_NAMES, METRICS, PARTS, Metric, find_metric, mode_of
-from lightsweep.core.text import format_difference
+from lightsweep.core.metrics import (
+    BY_EPOCH_NAMES,
+    FINAL_NAMES,
+    METRICS,
+    PARTS,
+    Metric,
+    find_metric,
+    format_difference,
+    mode_of,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -38,7 +46,7 @@ def run(tmp_path: Path):
         shutil.copytree(ROOT / folder, tmp_path / "program" / folder, ignore=shutil.ignore_patterns("__pycache__"))
     src = tmp_path / "program" / "src"
     insert(src / "lightsweep" / "core" / "metrics.py", DECLARATION, before="\nFINAL = ")
-    insert(src / "lightsweep" / "training" / "scoring.py", COMPUTATION, before='"acc": ')
+    insert(src / "lightsweep" / "training" / "classifier.py", COMPUTATION, before='"acc": ')
 
     def ran(script: str, *arguments: str) -> str:
         done = subprocess.run(

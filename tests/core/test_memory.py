@@ -1,6 +1,5 @@
 """What memory there is, and what is refused for want of it."""
 
-import math
 import os
 from pathlib import Path
 
@@ -44,14 +43,6 @@ def test_without_proc_it_is_what_the_machine_has(tmp_path: Path) -> None:
     """As on macOS."""
     installed = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     assert memory.available(tmp_path) == installed
-
-
-def test_it_is_unlimited_where_the_system_does_not_say(tmp_path: Path, monkeypatch) -> None:
-    def unknown(name: str) -> int:
-        raise ValueError(name)
-
-    monkeypatch.setattr(os, "sysconf", unknown)
-    assert memory.available(tmp_path) == math.inf
 
 
 @pytest.mark.parametrize("folder", ["job__inner__", "job__", ""])

@@ -14,7 +14,6 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 import evaluate
 import export
 import predict
-from digits_runs import composed
 from lightsweep.core.errors import ConfigError
 from lightsweep.data import user_data
 
@@ -35,9 +34,9 @@ class Pairs(Dataset):
     def __len__(self) -> int:
         return len(self.labels)
 
-    def __getitem__(self, place: int):
-        image = self.images[place]
-        return image if self.pixels else image / 127.5 - 1, int(self.labels[place])
+    def __getitem__(self, index: int):
+        image = self.images[index]
+        return image if self.pixels else image / 127.5 - 1, int(self.labels[index])
 
 
 class Own(pl.LightningDataModule):
@@ -60,7 +59,7 @@ class Own(pl.LightningDataModule):
         return DataLoader(self.sets[2], 7)
 
 
-class Saying(Own):
+class WithMeanAndStd(Own):
     mean, std = 0.5, 0.5  # as x / 127.5 - 1
 
 
@@ -105,22 +104,17 @@ def _trusted(trust) -> None:
 
 
 @pytest.fixture
-def own_run(run, monkeypatch: pytest.MonkeyPatch):
+def own_run(run):
     """Train on a data module of this file, its node in place of that of digits."""
 
     def trained(kind: type, *overrides: str, name: str = "run", **arguments: Any):
-        def make(folder: Path, *lines: str):
-            cfg = composed(folder, *[line for line in lines if not line.startswith("data.")])
-            cfg.data = {"_target_": f"{__name__}.{kind.__name__}", **arguments}
-            return cfg
-
-        monkeypatch.setattr("digits_runs.composed", make)
-        return run(*overrides, name=name)
+        node = {"_target_": f"{__name__}.{kind.__name__}", **arguments}
+        return run(*overrides, name=name, edit=lambda cfg: cfg.update(data=node))
 
     return trained
 
 
-@pytest.mark.parametrize("kind", [Own, Saying, WithoutTest])
+@pytest.mark.parametrize("kind", [Own, WithMeanAndStd, WithoutTest])
 @pytest.mark.parametrize("pixels", [False, True])
 def test_is_trained_on_scored_and_shown(own_run, call, kind: type, pixels: bool) -> None:
     done = own_run(
@@ -129,10 +123,10 @@ def test_is_trained_on_scored_and_shown(own_run, call, kind: type, pixels: bool)
     assert done.result["status"] == "completed"
     assert done.result["val/acc"] > 0.5  # a third by chance
     assert ("test/acc" in done.result) == (kind is not WithoutTest)
-    said = done.checkpoint("best.ckpt")["lightsweep"]
-    assert (said["input_shape"], said["class_names"]) == ([1, 6, 6], list(Pairs.classes))
-    told = call(evaluate.main, done.folder, "--split", "val", "--device", "cpu")
-    assert (told.code, "equal to result.json, digit for digit" in told.out) == (0, True), told.err
+    saved = done.checkpoint("best.ckpt")["lightsweep"]
+    assert (saved["input_shape"], saved["class_names"]) == ([1, 6, 6], list(Pairs.classes))
+    evaluated = call(evaluate.main, done.folder, "--split", "val", "--device", "cpu")
+    assert (evaluated.code, "equal to result.json, digit for digit" in evaluated.out) == (0, True), evaluated.err
 
 
 def test_float_and_pixels_are_the_same_to_the_network(own_run) -> None:
@@ -167,7 +161,7 @@ def test_a_split_that_is_drawn_is_the_same_when_a_run_is_resumed(own_run) -> Non
     assert own_run(Drawn, "trainer.max_epochs=3", name="parts").measured == whole.measured
 
 
-@pytest.mark.parametrize(("kind", "pixels"), [(Saying, False), (Own, True)])
+@pytest.mark.parametrize(("kind", "pixels"), [(WithMeanAndStd, False), (Own, True)])
 def test_image_files_are_classified_where_it_is_known_how_pixels_become_inputs(
     own_run, call, tmp_path: Path, kind: type, pixels: bool
 ) -> None:

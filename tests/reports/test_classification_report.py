@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import classification_report, roc_auc_score
 
-from lightsweep.reports.classification_report import measure_report, report_as_json, report_as_text
+from lightsweep.reports.scored_run import measure_report, report_as_json, report_as_text
 
 RNG = np.random.default_rng(0)
 NAMES = ("cat", "dog", "eel", "fox")

@@ -13,7 +13,7 @@ import pytest
 
 import compare
 import report
-from lightsweep.reports import page, study, trial_figures
+from lightsweep.reports import page, study
 
 FLAGS = [
     "--headless",
@@ -141,7 +141,7 @@ def test_the_best_says_where_it_lies_at_an_edge(sweep_folder: Path, tmp_path: Pa
     said = [
         name for name in best.params if f"{name} {best.params[name]}" in text or f'<p class="quiet">{name} ' in text
     ]
-    ranges = trial_figures.find_ranges(found.study.trials)
+    ranges = study.find_ranges(found.study.trials)
     assert said == [name for name, value in best.params.items() if ranges[name].edge(value)]
 
 

@@ -6,7 +6,7 @@ import pytest
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import create_trial
 
-from lightsweep.reports.trial_figures import ParameterRange, describe_edges, find_ranges, format_number
+from lightsweep.reports.study import ParameterRange, describe_edges, find_ranges, format_number
 
 
 def of(*distributions: BaseDistribution) -> ParameterRange:

@@ -10,8 +10,7 @@ import pytest
 from omegaconf import DictConfig
 
 from lightsweep.app.validation import plain_config
-from lightsweep.core.errors import ConfigError, Diverged, Interrupted, RunFailed
-from lightsweep.core.job_state import JobState
+from lightsweep.core.errors import ConfigError, Diverged, Interrupted, JobState, RunFailed
 from lightsweep.runs import results
 from lightsweep.runs.results import MetricsFile
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from lightsweep.config import allowlist, hydra_keys, permissions
+from lightsweep.config import allowlist, hydra_keys, loader, permissions
 from lightsweep.core.errors import ConfigError
 
 GLOBAL = "# @package _global_\n"
@@ -363,7 +363,9 @@ def look(typed_keys: list[str], **hydra: Any) -> None:
         }
     )
     raw: Any = OmegaConf.to_container(config)
-    hydra_keys.check_hydra_keys(raw, permissions.read_typed(typed_keys).holding_in(raw))
+    typed = permissions.read_typed(typed_keys).holding_in(raw)
+    hydra_keys.check_hydra_keys(raw, typed)
+    loader.check_logging(raw["hydra"], typed)
 
 
 PERSONS_OWN = {

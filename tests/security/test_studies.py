@@ -12,7 +12,7 @@ from optuna.trial import TrialState, create_trial
 import report
 import toy
 import train
-from lightsweep.sweeper import optuna_private
+from lightsweep.sweeper import optuna_access
 from lightsweep.sweeper.storage import connect
 from tiny import TINY
 
@@ -103,7 +103,7 @@ def test_only_optimizers_and_arrays_come_out(scene, attack: bytes) -> None:
     for name in ("marker", "pickle"):
         attack = attack.replace(b"{%s}" % name.encode(), str(getattr(scene, name)).encode())
     with pytest.raises(Exception, match="no optimizer of cmaes"):
-        optuna_private._loads(attack)
+        optuna_access._loads(attack)
     scene.assert_untouched()
 
 

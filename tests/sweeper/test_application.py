@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from lightsweep.app.sweeping import TRAINING
 from lightsweep.core.errors import ConfigError
 from lightsweep.sweeper.application import Application, application_of, sweepable
-from lightsweep.sweeper.space_text import parse
+from lightsweep.sweeper.settings import parse
 
 
 def job(cfg: DictConfig) -> float:

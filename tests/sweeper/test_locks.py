@@ -11,10 +11,9 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from lightsweep.core.errors import Interrupted
-from lightsweep.sweeper import journal, leases
-from lightsweep.sweeper.journal import JournalLock
+from lightsweep.sweeper import leases, storage
 from lightsweep.sweeper.leases import FileLock, Owner
-from lightsweep.sweeper.storage import connect
+from lightsweep.sweeper.storage import JournalLock, connect
 
 
 def test_a_lock_that_a_signal_left_behind_is_taken_again(tmp_path: Path) -> None:
@@ -38,7 +37,7 @@ def test_a_signal_while_a_journal_is_locked_leaves_it_free(tmp_path: Path, monke
         raise Interrupted(15)
 
     with monkeypatch.context() as patch:
-        where = (leases.fcntl, "flock") if place == "flock" else (journal, "remove_torn_line")
+        where = (leases.fcntl, "flock") if place == "flock" else (storage, "remove_torn_line")
         patch.setattr(*where, interrupted)
         with pytest.raises(Interrupted):
             lock.acquire()

@@ -17,10 +17,11 @@ from sqlalchemy.exc import DataError, OperationalError
 from lightsweep.core import text
 from lightsweep.core.errors import StorageLost
 from lightsweep.core.files import JOURNAL
-from lightsweep.sweeper import storage as patience
+from lightsweep.sweeper import optuna_access as patience
 from lightsweep.sweeper.job import JobResult, JobState, TrialContext, _call
 from lightsweep.sweeper.leases import LOST_AFTER, is_alive
-from lightsweep.sweeper.storage import Address, Retry, RetryingStorage, connect, follow, transient
+from lightsweep.sweeper.optuna_access import Retry, RetryingStorage, transient
+from lightsweep.sweeper.storage import Address, connect, follow
 from lightsweep.sweeper.trial_queue import TrialQueue
 from lightsweep.sweeper.trials import is_interrupted
 from tiny import TINY
@@ -31,7 +32,7 @@ GONE = OperationalError("SELECT 1", None, Exception("server closed the\nconnecti
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(patience, "_PAUSES", (0.01, 0.05))
-    monkeypatch.setattr(text, "SAY_AFTER", 0.1)
+    monkeypatch.setattr(text, "PRINT_AFTER", 0.1)
     monkeypatch.setattr("lightsweep.sweeper.storage._LOCKED", 0.1)
     connect.cache_clear()
     follow.cache_clear()

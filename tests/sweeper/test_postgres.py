@@ -157,7 +157,7 @@ def test_a_server_that_stays_away_is_one_line_and_the_same_command_goes_on(sweep
     (tmp_path / "sitecustomize.py").write_text(
         # Longer than two of the longest pauses between tries: it must say that it waits.
         f"import sys\nsys.path.insert(0, {str(source)!r})\n"
-        "from lightsweep.sweeper import storage\nstorage.RETRY_SECONDS = 12.0\n"
+        "from lightsweep.sweeper import optuna_access\noptuna_access.RETRY_SECONDS = 12.0\n"
     )
     arguments = (f"hydra.sweeper.storage={url}", "hydra.sweeper.n_trials=4", "hydra.sweeper.n_jobs=2")
     with monkeypatch.context() as patch:

@@ -9,13 +9,13 @@ from optuna.distributions import CategoricalDistribution
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from lightsweep.core.files import JOURNAL
-from lightsweep.sweeper import fixed
+from lightsweep.sweeper import opening
 from lightsweep.sweeper.job import JobResult, JobState
-from lightsweep.sweeper.opening import MOST_REPEATS, Repeats, _point, list_points
-from lightsweep.sweeper.space_text import parse
+from lightsweep.sweeper.settings import parse
+from lightsweep.sweeper.space import list_points, point_key
 from lightsweep.sweeper.storage import Address, connect, follow
 from lightsweep.sweeper.trial_queue import TrialQueue
-from lightsweep.sweeper.trials import count_ended, is_repeat, without_repeats
+from lightsweep.sweeper.trials import MOST_REPEATS, Repeats, count_ended, is_repeat, without_repeats
 from toy_sweeps import check_books
 
 WHEN = {"optimizer=sgd": {"optimizer.momentum": "choice(0.8,0.9)"}}
@@ -195,12 +195,12 @@ def test_the_points_of_a_space(params: dict, when: dict, count: int | None) -> N
 
 def test_a_stepped_range_is_listed_as_it_is_drawn() -> None:
     space = parse({"a": "range(0.1,1.0,step=0.1)", "b": "range(3,9,step=3)"}, {}, [])
-    known = {_point(point) for point in list_points(space) or []}
+    known = {point_key(point) for point in list_points(space) or []}
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     for _ in range(60):
         trial = study.ask()
         space.suggest(trial)
-        assert _point(trial.params) in known
+        assert point_key(trial.params) in known
 
 
 @pytest.mark.slow
@@ -248,11 +248,11 @@ def test_a_best_that_is_the_baseline_is_confirmed_once(sweep, more: list[str]) -
 def test_a_study_remembers_since_when_its_settings_hold() -> None:
     study = optuna.create_study()
     first = {"space": {"a": "1"}, "config": {"trainer.max_epochs": 2}, "beside": {}}
-    fixed.keep_settings(study, first)
+    opening.keep_settings(study, first)
     assert "changed_at" not in study.user_attrs
     for _ in range(3):
         study.ask()
-    fixed.keep_settings(study, first | {"space": {"a": "2"}})  # the values of its points hold on
+    opening.keep_settings(study, first | {"space": {"a": "2"}})  # the values of its points hold on
     assert "changed_at" not in study.user_attrs
-    fixed.keep_settings(study, first | {"config": {"trainer.max_epochs": 9}})
+    opening.keep_settings(study, first | {"config": {"trainer.max_epochs": 9}})
     assert study.user_attrs["changed_at"] == 3

@@ -7,7 +7,7 @@ import pytest
 from omegaconf import DictConfig
 
 from lightsweep.core.errors import ConfigError
-from lightsweep.sweeper.plan import Settings
+from lightsweep.sweeper.settings import Settings
 
 FINE: dict[str, Any] = {
     "sampler": DictConfig({"_target_": "optuna.samplers.TPESampler"}),

@@ -6,8 +6,8 @@ from omegaconf import OmegaConf
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from lightsweep.core.errors import ConfigError
+from lightsweep.sweeper.settings import parse
 from lightsweep.sweeper.space import grid_of, values_of
-from lightsweep.sweeper.space_text import parse
 
 WHEN = {
     "optimizer=sgd": {"optimizer.lr": "tag(log, interval(1e-3, 1e-1))", "optimizer.momentum": "choice(0.8, 0.9)"},

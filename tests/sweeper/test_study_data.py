@@ -10,7 +10,7 @@ from optuna.trial import TrialState
 
 from image_files import picture, write_folder
 from lightsweep.app.sweeping import TRAINING
-from lightsweep.sweeper.space_text import parse
+from lightsweep.sweeper.settings import parse
 from lightsweep.sweeper.trials import count_ended, is_interrupted
 
 
@@ -55,7 +55,7 @@ def test_a_study_refuses_changed_data_before_a_trial_trains(search, study, photo
 
     allowed = search("hydra.sweeper.n_trials=2", "allow_changed_data=true", *overrides)
     assert allowed.code == 0, allowed.err
-    assert "the data changed since this study was begun: trials before and after do not compare" in allowed.out
+    assert "the data changed since this study was started: trials before and after do not compare" in allowed.out
     assert count_ended(study().trials) == 2
     assert study().user_attrs["data"] != digest
     assert search("hydra.sweeper.n_trials=3", *overrides).code == 0  # these are its data now
@@ -91,7 +91,7 @@ def test_a_study_that_was_begun_with_another_split_keeps_it(search, study, tmp_p
     assert search("hydra.sweeper.n_trials=1", "data.split=stratified").code == 0
     went_on = search("hydra.sweeper.n_trials=2")
     assert went_on.code == 0, went_on.err
-    assert "the study keeps what it was begun with: data.split=stratified" in went_on.out
+    assert "the study keeps what it was started with: data.split=stratified" in went_on.out
     assert count_ended(study().trials) == 2
     records = [path.read_text() for path in sorted(tmp_path.glob("study/trial-*/data.json"))]
     assert records[0] == records[1]

@@ -20,7 +20,7 @@ from lightsweep.sweeper.trial_queue import TrialQueue
 
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(text, "SAY_AFTER", 0.2)
+    monkeypatch.setattr(text, "PRINT_AFTER", 0.2)
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def test_who_waits_for_a_lock_says_so_once(tmp_path: Path, capsys) -> None:
     Timer(1.0, holder.release).start()
     assert other.acquire()
     assert capsys.readouterr().err == (
-        f"waiting for the lock {tmp_path}/lock, which another process holds, at most 15 minutes\n"
+        f"waiting for the lock {tmp_path}/lock, held by another process, at most 15 minutes\n"
     )
     other.release()
 
@@ -99,12 +99,12 @@ def test_a_sweep_that_waits_for_anothers_trial_says_so_once(open_queue, capsys) 
     one, other = open_queue(n_trials=1), open_queue(n_trials=1)
     trial = one.claim()
     Timer(2.0, lambda: one.tell(trial, JobResult(JobState.COMPLETED, 1.0))).start()
-    controlled(other).run_trials()
+    controller_of(other).run_trials()
     assert capsys.readouterr().err == (
         "waiting for trial 0 of another sweeper; until it ends, or for 60 s if that sweeper died\n"
     )
 
 
-def controlled(queue: TrialQueue) -> Controller:
-    quiet = {"changed": lambda number: None, "look": lambda running: None, "say": lambda line: None}
-    return Controller(queue, [], begin=lambda trial: None, limits=Limits(None, 3), **quiet)
+def controller_of(queue: TrialQueue) -> Controller:
+    quiet = {"ended": lambda number: None, "show": lambda running: None, "warn": lambda line: None}
+    return Controller(queue, [], Limits(None, 3), start=lambda trial: None, **quiet)

@@ -60,7 +60,7 @@ def test_names_of_classes_are_shortened_and_cannot_rule_the_terminal() -> None:
     (line,) = few_images(
         {"train": np.repeat(np.arange(9), 2), "val": np.zeros(0, int), "test": np.zeros(0, int)}, names
     )
-    assert line == "fewer than two training images: [2Jlonglonglo…nglong (0)"
+    assert line == r"fewer than two training images: \x1b[2Jlonglo…nglong (0)"
 
 
 @pytest.mark.parametrize(("steps", "warns"), [(4, True), (5, False)])

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lightsweep.core.job_state import JobState
+from lightsweep.core.errors import JobState
 from lightsweep.runs.results import RunResult
 from lightsweep.training import trainer
 

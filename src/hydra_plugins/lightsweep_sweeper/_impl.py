@@ -11,8 +11,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from lightsweep.core.errors import ConfigError
 from lightsweep.core.text import did_you_mean
-from lightsweep.sweeper import optuna_private, plan, session
-from lightsweep.sweeper.plan import Settings
+from lightsweep.sweeper import optuna_access, plan, session
+from lightsweep.sweeper.settings import Settings
 
 
 def run(
@@ -25,7 +25,7 @@ def run(
     """Run a sweep; returns the best value."""
     _check_keys(settings)
     optuna.logging.set_verbosity(logging.WARNING)
-    optuna_private.restrict_cmaes()
+    optuna_access.restrict_cmaes()
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)  # chosen on purpose
     plain: dict[str, Any] = {
         name: OmegaConf.to_container(value, resolve=True)

@@ -11,8 +11,8 @@ from pytorch_lightning.callbacks import Callback, LambdaCallback
 from lightsweep.app.jobs import Run
 from lightsweep.app.validation import RunConfig
 from lightsweep.config.build import build
-from lightsweep.core.seeds import seed_everything
 from lightsweep.data import user_data
+from lightsweep.data.loader import seed_everything
 from lightsweep.data.module import ImageDataModule, Traits
 from lightsweep.nets import log_lightning_module
 from lightsweep.reports.scored_run import ScoredRun, show_scored_run

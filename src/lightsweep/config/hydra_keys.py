@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from lightsweep.config import allowlist, permissions
-from lightsweep.config.hydra_logging import check_logging
 from lightsweep.config.permissions import Typed
 from lightsweep.core.errors import ConfigError
 from lightsweep.core.files import OUTPUTS, is_inside
@@ -78,10 +77,33 @@ def check_hydra_keys(config: Mapping[str, Any], typed: Typed) -> None:
     checks = _Checks(config, typed)
     checks.check_names()
     checks.check_folders()
-    for name in ("job_logging", "hydra_logging"):
-        check_logging(f"hydra.{name}", hydra.get(name) or {}, typed, checks.is_in_run_folder)
     checks.check_launcher()
     checks.check_sweeper()
+
+
+def is_in_run_folder(hydra: Mapping[str, Any], key: str, raw: Any) -> bool:
+    """Does the path of a key lie below the run's folder?"""
+    return _stays_inside(_text(hydra, key, raw), _RUN)
+
+
+def _text(hydra: Mapping[str, Any], key: str, raw: Any) -> str:
+    """The text of a key with stand-ins for its interpolations, `_RUN` and `_SWEEP` for folders.
+
+    Raises:
+        ConfigError: it is not a text, or has an interpolation whose value may change.
+    """
+    if not isinstance(raw, str):
+        raise ConfigError(f"{key} must be a text, got {raw!r}")
+    text = raw
+    for pattern, value in _KNOWN:
+        text = pattern.sub(value.replace("\\", r"\\"), text)
+    for name in _NAMES:
+        text = text.replace(f"${{{name}}}", str(_at(hydra, name)))
+    if "\0" in text:
+        raise ConfigError(f"{key} must not hold a NUL, got {raw!r}")
+    if "${" in text:
+        raise ConfigError(f"{key} must be typed, or hold interpolations as conf/train.yaml has them, got {raw!r}")
+    return text
 
 
 class _Checks:
@@ -89,29 +111,6 @@ class _Checks:
 
     def __init__(self, config: Mapping[str, Any], typed: Typed) -> None:
         self.hydra, self.typed = config["hydra"], typed
-
-    def text(self, key: str, raw: Any) -> str:
-        """The text of a key with stand-ins for its interpolations, `_RUN` and `_SWEEP` for folders.
-
-        Raises:
-            ConfigError: it is not a text, or has an interpolation whose value may change.
-        """
-        if not isinstance(raw, str):
-            raise ConfigError(f"{key} must be a text, got {raw!r}")
-        text = raw
-        for pattern, value in _KNOWN:
-            text = pattern.sub(value.replace("\\", r"\\"), text)
-        for name in _NAMES:
-            text = text.replace(f"${{{name}}}", str(_at(self.hydra, name)))
-        if "\0" in text:
-            raise ConfigError(f"{key} must not hold a NUL, got {raw!r}")
-        if "${" in text:
-            raise ConfigError(f"{key} must be typed, or hold interpolations as conf/train.yaml has them, got {raw!r}")
-        return text
-
-    def is_in_run_folder(self, key: str, raw: Any) -> bool:
-        """Does the path of a key lie below the run's folder?"""
-        return _stays_inside(self.text(key, raw), _RUN)
 
     def check_names(self) -> None:
         """Names that become parts of paths must be plain words."""
@@ -125,13 +124,13 @@ class _Checks:
             raw = _at(self.hydra, key)
             if raw is None or self.typed.covers(key):
                 continue
-            if not _in_outputs(folder := self.text(key, raw)):
+            if not _in_outputs(folder := _text(self.hydra, key, raw)):
                 raise ConfigError(f"{key} must lie in {OUTPUTS} unless it is typed, got {raw!r}")
             if key == "hydra.run.dir" and _UNIQUE.search(raw) is None:
                 self._check_is_new(key, Path(folder))
         for key in ("hydra.sweep.subdir", "hydra.output_subdir"):
             raw = _at(self.hydra, key)
-            if raw is not None and not self.typed.covers(key) and not _stays_inside(self.text(key, raw)):
+            if raw is not None and not self.typed.covers(key) and not _stays_inside(_text(self.hydra, key, raw)):
                 raise ConfigError(f"{key} must lie in the folder above it unless it is typed, got {raw!r}")
 
     def _check_is_new(self, key: str, folder: Path) -> None:
@@ -145,7 +144,7 @@ class _Checks:
             if name == "_target_" or self._is_typed_or_empty(key, value):
                 continue
             if name == "submitit_folder":
-                if not _stays_inside(self.text(key, value), _SWEEP):
+                if not _stays_inside(_text(self.hydra, key, value), _SWEEP):
                     raise ConfigError(f"{key} must lie in hydra.sweep.dir unless it is typed, got {value!r}")
             elif not self._is_harmless(key, name, value):
                 raise ConfigError(f"{key} must be typed on the command line, since it can run commands, got {value!r}")
@@ -164,7 +163,7 @@ class _Checks:
             return value in _RAY
         if name == "pre_dispatch":  # joblib computes it
             return value in _PRE_DISPATCH
-        return name in _WORDS and (isinstance(value, int) or _WORD.fullmatch(self.text(key, value)) is not None)
+        return name in _WORDS and (isinstance(value, int) or _WORD.fullmatch(_text(self.hydra, key, value)) is not None)
 
     def check_sweeper(self) -> None:
         node = self.hydra.get("sweeper") or {}

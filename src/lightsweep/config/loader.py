@@ -1,11 +1,13 @@
 """Hydra's config loader with checks of all that it composes: a run, a job of a grid, a trial, on any launcher.
 
-It is the only place that every config passes before its logging, its callbacks and its folders exist. Hydra 1.4 has no
-hook there (a Hydra callback comes from the config itself, which could leave it out), so the class of the loader is
-replaced, once a process. The private names are those of ``hydra-core>=1.4,<1.5``; `install` refuses others.
+The checks of logging configs are here too: handlers of the console and of files in the run's folder, no others.
+
+Every config passes this loader before its logging, its callbacks and its folders exist, and no other code. Hydra 1.4
+has no hook there (a Hydra callback comes from the config itself, which could leave it out), so the class of the loader
+is replaced, once a process. The private names are those of ``hydra-core>=1.4,<1.5``; `install` refuses others.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,7 +18,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from lightsweep.config import hydra_keys, keys, mistakes, permissions
+from lightsweep.config import allowlist, hydra_keys, keys, mistakes, permissions
+from lightsweep.config.permissions import Typed
 from lightsweep.core.errors import ConfigError
 from lightsweep.core.moved import rename_moved
 
@@ -90,9 +93,8 @@ class CheckedLoader(ConfigLoaderImpl):
         permissions.check_targets(raw)
         held = self.typed.holding_in(raw)
         hydra_keys.check_hydra_keys(raw, held)
-        permissions.declare_typed(
-            held
-        )  # for the job that runs with this config: its other paths are looked at when it is built
+        check_logging(raw["hydra"], held)
+        permissions.declare_typed(held)  # for the job with this config: its other paths are checked when it is built
         return config
 
 
@@ -112,3 +114,104 @@ def install(read_saved_config: Callable[[Path], DictConfig]) -> None:
         raise ConfigError("this version of hydra-core is not supported, it composes in another way: pip install -e .")
     CheckedLoader.read_saved_config = staticmethod(read_saved_config)
     hydra_application.ConfigLoaderImpl = CheckedLoader  # type: ignore[misc]
+
+
+_LOGGING = {
+    "version",
+    "formatters",
+    "filters",
+    "handlers",
+    "loggers",
+    "root",
+    "disable_existing_loggers",
+    "incremental",
+}
+_STREAMS = ("ext://sys.stdout", "ext://sys.stderr", None)
+_CONSOLE, _FILE, _NONE = "logging.StreamHandler", "logging.FileHandler", "logging.NullHandler"
+_HANDLER = {"class", "formatter", "level", "filters"}
+_HANDLERS = {
+    _CONSOLE: _HANDLER | {"stream"},
+    _FILE: _HANDLER | {"filename", "mode", "delay", "encoding"},
+    _NONE: _HANDLER,
+}
+_FORMATTER = {"format", "datefmt", "validate"}  # no style: that of str.format reaches every attribute of a record
+_COLORLOG = _FORMATTER | {"()", "log_colors", "reset"}  # Hydra's own plugin for colours
+
+
+def check_logging(hydra: Mapping[str, Any], typed: Typed) -> None:
+    """See that the logging configs name no handler, formatter or file that only the command line may name.
+
+    Python's logging calls what its config names: ``class``, ``()`` and ``ext://module.name``.
+
+    Args:
+        hydra: the node of the config, in plain dicts with its interpolations.
+
+    Raises:
+        ConfigError: names the key.
+    """
+    for name in ("job_logging", "hydra_logging"):
+        _LoggingChecks(hydra, typed).check(f"hydra.{name}", hydra.get(name) or {})
+
+
+class _LoggingChecks:
+    def __init__(self, hydra: Mapping[str, Any], typed: Typed) -> None:
+        self.hydra, self.typed = hydra, typed
+
+    def check(self, key: str, node: Mapping[str, Any]) -> None:
+        _check_keys(key, node, _LOGGING)
+        for part in ("formatters", "filters", "handlers", "loggers"):
+            entries = node.get(part) or {}
+            if not isinstance(entries, Mapping) or not all(
+                isinstance(each, Mapping | None) for each in entries.values()
+            ):
+                raise ConfigError(f"{key}.{part} must be a mapping, got {entries!r}")
+        for each, formatter in (node.get("formatters") or {}).items():
+            _check_formatter(f"{key}.formatters.{each}", formatter or {})
+        for each, filter_ in (node.get("filters") or {}).items():
+            _check_keys(f"{key}.filters.{each}", filter_ or {}, {"name"})
+        for each, handler in (node.get("handlers") or {}).items():
+            self._check_handler(f"{key}.handlers.{each}", handler or {})
+        self._check_references(key, {part: value for part, value in node.items() if part != "handlers"})
+
+    def _check_handler(self, key: str, handler: Mapping[str, Any]) -> None:
+        if self.typed.covers(f"{key}.class"):
+            return
+        kind = handler.get("class")
+        if kind not in _HANDLERS:
+            raise ConfigError(f"{key}.class must be one of {', '.join(_HANDLERS)} unless it is typed, got {kind!r}")
+        _check_keys(key, handler, _HANDLERS[kind])
+        self._check_references(key, {name: value for name, value in handler.items() if name != "stream"})
+        if kind == _CONSOLE and handler.get("stream") not in _STREAMS:
+            raise ConfigError(f"{key}.stream must be ext://sys.stdout or ext://sys.stderr, got {handler['stream']!r}")
+        if kind != _FILE or self.typed.covers(f"{key}.filename"):
+            return
+        if not hydra_keys.is_in_run_folder(self.hydra, f"{key}.filename", handler.get("filename")):
+            raise ConfigError(
+                f"{key}.filename must lie in the run's folder, ${{hydra.runtime.output_dir}}, unless it is typed,"
+                f" got {handler.get('filename')!r}"
+            )
+
+    def _check_references(self, key: str, value: Any) -> None:
+        """Logging would look up ``ext://module.name``."""
+        if isinstance(value, Mapping):
+            for name, item in value.items():
+                self._check_references(f"{key}.{name}", item)
+        elif isinstance(value, list):
+            for item in value:
+                self._check_references(key, item)
+        elif isinstance(value, str) and value.startswith(("ext://", "cfg://")):
+            raise ConfigError(f"{key} must not refer to an object, got {value!r}")
+
+
+def _check_keys(key: str, node: Mapping[str, Any], allowed: set[str]) -> None:
+    if strange := sorted(map(str, set(node) - allowed)):
+        raise ConfigError(f"{key}.{strange[0]} must be left out: in a config file only {', '.join(sorted(allowed))}")
+
+
+def _check_formatter(key: str, formatter: Mapping[str, Any]) -> None:
+    """Texts only: ``()`` and ``class`` would call something with them."""
+    factory = formatter.get("()")
+    if factory is not None and factory != "colorlog.ColoredFormatter" and not allowlist.is_trusted(str(factory)):
+        raise ConfigError(f"{key}.() must be left out, or be named by LIGHTSWEEP_TRUST, got {factory!r}")
+    if factory is None or factory == "colorlog.ColoredFormatter":
+        _check_keys(key, formatter, _FORMATTER if factory is None else _COLORLOG)

@@ -1,4 +1,24 @@
-"""What can go wrong with a run, other than a bug."""
+"""How a run or a job ends: its state, and the errors, other than bugs, that end it."""
+
+import enum
+
+
+class JobState(enum.StrEnum):
+    """How a run or a job ended; its text is what files hold."""
+
+    COMPLETED = "completed"
+    PRUNED = "pruned"
+    DIVERGED = "diverged"
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"  # cut off from outside: to be run again
+    LOST = "lost"  # its worker process died
+    REFUSED = "refused"  # what is wrong with it is wrong with all jobs of its sweep
+    DETACHED = "detached"  # it continues without its sweeper
+
+    @property
+    def is_failure(self) -> bool:
+        """Whether the job itself is to blame."""
+        return self in (JobState.DIVERGED, JobState.FAILED, JobState.LOST)
 
 
 class ConfigError(Exception):
@@ -10,7 +30,7 @@ class SweepRefused(ConfigError):
 
 
 class DataChanged(ConfigError):
-    """The data are not those that a study was begun with, which holds for all its trials: the sweep ends."""
+    """The data are not those that a study was started with, which holds for all its trials: the sweep ends."""
 
 
 class RunFailed(Exception):

@@ -7,7 +7,6 @@ import os
 import re
 import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -24,8 +23,7 @@ OUTPUTS = Path(os.path.abspath(Path(os.environ.get("LIGHTSWEEP_OUTPUTS") or ROOT
 
 def is_inside(path: Path, folder: Path) -> bool:
     """Whether a path is a folder or below it, symbolic links and ``..`` followed."""
-    inner, outer = os.path.realpath(path), os.path.realpath(folder)
-    return inner == outer or inner.startswith(outer.rstrip(os.sep) + os.sep)
+    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
 
 
 def check_links(folder: Path, *, within: Path, deep: bool = True) -> None:
@@ -74,18 +72,10 @@ def replace_atomically(path: Path) -> Iterator[Path]:
     A reader sees the old file or the new one, never a part. An error keeps the old file and removes the temporary one;
     `remove_leftovers` removes what a killed process leaves.
     """
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=_PART)
-    temporary = Path(name)
-    try:
-        _lock(handle)
+    temporary = _hidden(path, _PART)
+    temporary.touch(exist_ok=False)
+    with _renaming(temporary, path):
         yield temporary
-        temporary.chmod(0o666 & ~_umask())  # mkstemp's files are for their owner only
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    finally:
-        os.close(handle)
 
 
 @contextmanager
@@ -95,25 +85,43 @@ def create_folder_atomically(folder: Path) -> Iterator[Path]:
     Raises:
         OSError: it cannot be made, or `folder` exists by now.
     """
-    temporary = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}{_NEW}")
+    temporary = _hidden(folder, _NEW)
     temporary.mkdir(parents=True)
+    with _renaming(temporary, folder):
+        yield temporary
+
+
+def _hidden(path: Path, suffix: str) -> Path:
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}{suffix}")
+
+
+@contextmanager
+def _renaming(temporary: Path, path: Path) -> Iterator[None]:
+    """Rename it when the block ends, or remove it after an error. It is locked meanwhile: `remove_leftovers` looks."""
     handle = os.open(temporary, os.O_RDONLY)
     try:
-        _lock(handle)
-        yield temporary
-        temporary.rename(folder)
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+        temporary.rename(path)
     except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
+        _remove(temporary)
         raise
     finally:
         os.close(handle)
 
 
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
 def remove_leftovers(folder: Path) -> None:
     """Remove the temporary files in a folder and below, and the temporary folders in it, that killed processes left.
 
-    A process holds a lock on what it writes, which ends with the process, on whatever machine. On a file system without
-    locks nothing is removed.
+    A process holds a lock on what it writes until it ends. On a file system without locks nothing is removed.
     """
     for parent, folders, names in os.walk(folder):
         for name in names:
@@ -129,12 +137,6 @@ def remove_leftover_folders(folder: Path) -> None:
         _remove_unless_locked(each)
 
 
-def _lock(handle: int) -> None:
-    """Lock it until the handle is closed."""
-    with suppress(OSError):  # a file system without locks
-        fcntl.flock(handle, fcntl.LOCK_EX)
-
-
 def _remove_unless_locked(path: Path) -> None:
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
@@ -143,7 +145,7 @@ def _remove_unless_locked(path: Path) -> None:
     try:
         with suppress(OSError):  # its writer lives, or there are no locks
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink()
+            _remove(path)
     finally:
         os.close(handle)
 
@@ -212,12 +214,6 @@ def remove_empty(folders: Sequence[Path]) -> None:
     with suppress(OSError):
         for folder in folders:
             folder.rmdir()
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def set_aside(path: Path) -> None:

@@ -82,14 +82,7 @@ def _of_machine(meminfo: Path) -> float:
         lines = dict(line.split(":", 1) for line in meminfo.read_text().splitlines())
         return sum(int(lines[name].split()[0]) * 1024 for name in ("MemAvailable", "SwapFree"))
     except (OSError, ValueError, KeyError):
-        return _installed()
-
-
-def _installed() -> float:
-    try:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, ValueError):  # the system does not know these names
-        return math.inf
 
 
 def _of_groups(system: Path) -> Iterator[float]:

@@ -1,12 +1,14 @@
-"""The metrics of a run, declared once. Files, monitors, tables, loggers and the sweep read this list.
+"""The metrics of a run, declared once, and how their differences are given.
 
-A further metric is a further `Metric` here, and its value in `lightsweep.training.classifier.Sums.means`.
+Files, monitors, tables, loggers and the sweep read this list. A further metric is a further `Metric`
+here, and its value in `lightsweep.training.classifier.Sums.means`.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 PARTS = ("train", "val", "test")
+_POINTS, _PLAIN = DIFFERENCE_COLUMNS = ("points_to_baseline", "to_baseline")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,65 +28,20 @@ class Metric:
     name: str
     title: str
     mode: str
-    is_share: bool
-    is_main: bool
-    by_epoch: Sequence[str]
-    at_end: bool
-    compared: Sequence[str]
+    is_share: bool = False
+    is_main: bool = False
+    by_epoch: Sequence[str] = ("train", "val")
+    at_end: bool = True
+    compared: Sequence[str] = ()
 
 
-_EACH = ("train", "val")
 METRICS = (
-    Metric(
-        name="loss",
-        title="loss",
-        mode="min",
-        is_share=False,
-        is_main=True,
-        by_epoch=_EACH,
-        at_end=True,
-        compared=("val",),
-    ),
-    Metric(
-        name="acc",
-        title="accuracy",
-        mode="max",
-        is_share=True,
-        is_main=True,
-        by_epoch=_EACH,
-        at_end=True,
-        compared=PARTS,
-    ),
-    Metric(  # what training minimises, with smoothing, class weights and L2; the loss is cross-entropy alone
-        name="objective",
-        title="objective",
-        mode="min",
-        is_share=False,
-        is_main=True,
-        by_epoch=("val",),
-        at_end=False,
-        compared=(),
-    ),
-    Metric(
-        name="f1",
-        title="macro F1",
-        mode="max",
-        is_share=False,
-        is_main=False,
-        by_epoch=_EACH,
-        at_end=True,
-        compared=("val", "test"),
-    ),
-    Metric(
-        name="balanced_acc",
-        title="balanced acc.",
-        mode="max",
-        is_share=True,
-        is_main=False,
-        by_epoch=_EACH,
-        at_end=True,
-        compared=(),
-    ),
+    Metric(name="loss", title="loss", mode="min", is_main=True, compared=("val",)),
+    Metric(name="acc", title="accuracy", mode="max", is_share=True, is_main=True, compared=PARTS),
+    # what training minimises, with smoothing, class weights and L2; the loss is cross-entropy alone
+    Metric(name="objective", title="objective", mode="min", is_main=True, by_epoch=("val",), at_end=False),
+    Metric(name="f1", title="macro F1", mode="max", compared=("val", "test")),
+    Metric(name="balanced_acc", title="balanced acc.", mode="max", is_share=True),
 )
 
 FINAL = tuple(metric for metric in METRICS if metric.at_end)
@@ -92,7 +49,7 @@ FINAL_NAMES = tuple(f"{part}/{metric.name}" for part in PARTS for metric in FINA
 BY_EPOCH_NAMES = tuple(
     f"{part}/{metric.name}"
     for is_main in (True, False)
-    for part in _EACH
+    for part in ("train", "val")
     for metric in METRICS
     if metric.is_main == is_main and part in metric.by_epoch
 )
@@ -112,3 +69,29 @@ def mode_of(name: str) -> str:
     """max or min: which value of ``val/acc`` or its like is the better one, the larger or the smaller."""
     metric = find_metric(name)
     return metric.mode if metric else "max"
+
+
+def in_points(metric: str) -> bool:
+    """Whether differences of this metric are given in percentage points."""
+    found = find_metric(metric)
+    return found is not None and found.is_share
+
+
+def format_difference(metric: str, value: float) -> str:
+    """A signed difference, of an accuracy in percentage points."""
+    return f"{100 * value:+z.2f} points" if in_points(metric) else f"{value:+z.4f}"
+
+
+def difference_column(metric: str) -> str:
+    """The name of the column with differences to the baseline."""
+    return _POINTS if in_points(metric) else _PLAIN
+
+
+def difference_to_baseline(metric: str, value: float, baseline: float) -> float:
+    """The value in that column."""
+    return round((value - baseline) * (100 if in_points(metric) else 1), 8)
+
+
+def format_difference_cell(name: str, value: float) -> str:
+    """The text of a cell of that column."""
+    return f"{value:+z.2f}" if name == _POINTS else f"{value:+z.4f}"

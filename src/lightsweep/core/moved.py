@@ -1,4 +1,4 @@
-"""Where what a config of an earlier version names lies now, so that its runs, studies and files still open."""
+"""Today's names of what a config of an earlier version names, so that its runs, studies and files can be opened."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -32,7 +32,7 @@ MOVED: Mapping[str, str] = {
 
 
 def with_new_names(node: Any) -> Any:
-    """A copy of plain dicts and lists in which each ``_target_``, or flat ``data._target_``, has its name of today."""
+    """A copy of plain dicts and lists in which each ``_target_``, or flat ``data._target_``, has today's name."""
     if isinstance(node, Mapping):
         return {
             key: current_name(value) if str(key).endswith(_TARGET) else with_new_names(value)
@@ -44,13 +44,13 @@ def with_new_names(node: Any) -> Any:
 
 
 def rename_moved(config: DictConfig) -> None:
-    """Give each ``_target_`` of a config, in place, its name of today. Nothing is resolved."""
+    """Give each ``_target_`` of a config, in place, today's name. Nothing is resolved."""
     with flag_override(config, "readonly", False):
         _rename_below(config, OmegaConf.to_container(config, resolve=False))
 
 
 def _rename_below(node: Any, plain: Any) -> None:
-    """`plain` says what of the node is a node itself: an interpolation is a text there."""
+    """`plain` holds the same node, where an interpolation is a text."""
     for key, value in plain.items() if isinstance(plain, dict) else enumerate(plain):
         if isinstance(value, dict | list):
             _rename_below(node[key], value)
@@ -59,5 +59,5 @@ def _rename_below(node: Any, plain: Any) -> None:
 
 
 def current_name(name: Any) -> Any:
-    """The name of today of what a ``_target_`` names; what was not moved, and what is no text, as it is."""
+    """Today's name of what a ``_target_`` names; the same where it was not moved or is not a text."""
     return MOVED.get(name, name) if isinstance(name, str) else name

@@ -116,10 +116,8 @@ def repair_override(text: str) -> str | None:
     key, value = _split(text)
     if not key or "${" in value:
         return None
-    for candidate in _values(value):
-        if is_readable(f"{key}={candidate}"):
-            return f"{key}={candidate}"
-    return None
+    found = (f"{key}={candidate}" for candidate in _values(value))
+    return next(filter(is_readable, found), None)
 
 
 def quote(text: str) -> str:
@@ -198,14 +196,13 @@ def _part(text: str) -> str:
 
 
 def _split_at_commas(text: str) -> list[str]:
-    parts, depth, inside = [""], 0, ""
-    for letter in text:
-        inside = ("" if letter == inside else inside) if inside else letter if letter in "\"'" else ""
-        depth += 0 if inside else (letter in "[({") - (letter in "])}")
-        if letter == "," and depth == 0 and not inside:
-            parts.append("")
+    """Split at the commas outside quotes and brackets."""
+    parts: list[str] = []
+    for piece in text.split(","):
+        if parts and find_unclosed(f"={parts[-1]}"):
+            parts[-1] += f",{piece}"
         else:
-            parts[-1] += letter
+            parts.append(piece)
     return parts
 
 
@@ -220,9 +217,15 @@ def translate_mapping(value: Mapping[str, Any]) -> str | None:
     if low is None or high is None:
         return None
     kind = " ".join(str(entry.get(name, "")) for name in _KIND).lower()
-    return _range(
-        low, high, _step(entry), log=bool(entry.get("log") or entry.get("log_scale")) or "log" in kind, kind=kind
-    )
+    if "int" in kind:
+        low, high = int(low), int(high)
+    elif "float" in kind or "uniform" in kind:
+        low, high = float(low), float(high)
+    inside = f"interval({low}, {high})"
+    if entry.get("log") or entry.get("log_scale") or "log" in kind:
+        return f"tag(log, {inside})"
+    step = _number(entry.get("step", entry.get("q")))
+    return f"range({low}, {round(high + step, 12)}, {step})" if step else inside  # the end of a range is left out
 
 
 def translate_call(text: str) -> str | None:
@@ -239,17 +242,13 @@ def format_choice(listed: Sequence[Any]) -> str:
     return f"choice({','.join(map(format_value, listed))})"
 
 
-def _bounds(entry: Mapping[str, Any]) -> tuple[Any, Any]:
+def _bounds(entry: Mapping[str, Any]) -> tuple[int | float | None, int | float | None]:
     both = entry.get("bounds", entry.get("range"))
     if isinstance(both, Sequence) and len(both) == 2:
         low, high = both
     else:
         low, high = (next((entry[name] for name in names if name in entry), None) for names in (_LOW, _HIGH))
     return _number(low), _number(high)
-
-
-def _step(entry: Mapping[str, Any]) -> Any:
-    return _number(entry.get("step", entry.get("q")))
 
 
 def _number(value: Any) -> int | float | None:
@@ -260,14 +259,3 @@ def _number(value: Any) -> int | float | None:
         except ValueError:
             return None
     return value if isinstance(value, int | float) and not isinstance(value, bool) else None
-
-
-def _range(low: Any, high: Any, step: Any, *, log: bool, kind: str) -> str:
-    if "int" in kind:
-        low, high = int(low), int(high)
-    elif "float" in kind or "uniform" in kind:
-        low, high = float(low), float(high)
-    if step and not log:
-        return f"range({low}, {round(high + step, 12)}, {step})"  # whose end is left out
-    inside = f"interval({low}, {high})"
-    return f"tag(log, {inside})" if log else inside

@@ -50,10 +50,10 @@ def move_to_environment(arguments: Sequence[str]) -> list[str]:
     Raises:
         ConfigError: it is typed inside a mapping.
     """
-    return [_taken_out(argument) for argument in arguments]
+    return [_without_address(argument) for argument in arguments]
 
 
-def _taken_out(argument: str) -> str:
+def _without_address(argument: str) -> str:
     if "hydra" not in argument or "://" not in argument or argument.startswith("-"):
         return argument
     from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -61,7 +61,7 @@ def _taken_out(argument: str) -> str:
 
     try:
         override = OverridesParser.create().parse_override(argument)
-    except HydraException:  # Hydra says so itself
+    except HydraException:  # Hydra reports it
         return argument
     key, value = override.key_or_group, override.value()
     if isinstance(value, dict) and _KEY.startswith(key) and "storage" in argument:
@@ -83,10 +83,8 @@ def _secrets_of(url: str) -> Iterator[str]:
     """The passwords in an address, as written and decoded."""
     try:
         parts = urlsplit(url)
-        found = [
-            parts.password,
-            *(value for name, value in parse_qsl(parts.query) if re.fullmatch(_SECRET, name, re.I)),
-        ]
+        query = parse_qsl(parts.query)
+        found = [parts.password, *(value for name, value in query if re.fullmatch(_SECRET, name, re.I))]
     except ValueError:
         found = [url]
     for secret in found:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from types import FrameType
 
-from lightsweep.core.errors import Interrupted
+from lightsweep.core.errors import DataChanged, Diverged, Interrupted, JobState, Pruned, StorageLost
 
 _signals = [signal.SIGINT, signal.SIGTERM]
 _received: list[int] = []  # signals since the outermost block began
@@ -59,6 +59,19 @@ def listen_to(signum: signal.Signals) -> None:
 def received() -> int | None:
     """The signal that was received inside a block of `as_exceptions`, even if its exception was swallowed."""
     return _received[0] if _received else None
+
+
+def state_of(error: BaseException) -> JobState:
+    """The state of a run that ended with this error, which a library may have made of a signal."""
+    if isinstance(error, Diverged):
+        return JobState.DIVERGED
+    if isinstance(error, Pruned):
+        return JobState.PRUNED
+    if isinstance(error, DataChanged):
+        return JobState.REFUSED
+    if isinstance(error, Interrupted | KeyboardInterrupt | StorageLost) or received() is not None:
+        return JobState.INTERRUPTED
+    return JobState.FAILED
 
 
 def raise_lost() -> None:

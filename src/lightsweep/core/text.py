@@ -1,4 +1,4 @@
-"""Text for people: names made printable, proposals for a mistyped key, differences of scores, messages of a wait."""
+"""Text for people: names made printable, proposals for a mistyped key, messages of a wait."""
 
 import os
 import sys
@@ -8,7 +8,6 @@ from difflib import SequenceMatcher
 from typing import Any
 
 from lightsweep.core import secrets
-from lightsweep.core.metrics import find_metric
 
 _LIKE = 0.7  # of two names that may be one; "epochs" and "max_epochs" are 0.75, "lr" and "lrr" 0.8
 _CLOSE = 0.1  # less than the best ratio: proposed too
@@ -24,8 +23,7 @@ _ELSEWHERE = {
     "workers": "n_jobs",
     "searchspace": "params",
 }
-_POINTS, _PLAIN = DIFFERENCE_COLUMNS = ("points_to_baseline", "to_baseline")
-SAY_AFTER = 5.0  # seconds
+PRINT_AFTER = 5.0  # seconds
 
 
 def printable(name: str | os.PathLike[str]) -> str:
@@ -51,14 +49,9 @@ def plain_text(cell: str) -> str:
     return cell[1:] if cell.startswith("'") and spreadsheet_cell(cell[1:]) == cell else cell
 
 
-def one_line(name: str) -> str:
-    """The name without line breaks, escape sequences and other unprintable letters."""
-    return " ".join("".join(letter if letter.isprintable() else " " for letter in name).split())
-
-
 def shorten(name: str, most: int) -> str:
     """The name on one line, at most so many letters long; an ellipsis replaces what is cut from its middle."""
-    name = one_line(name)
+    name = printable_line(name)
     if len(name) <= most:
         return name
     tail = (most - 1) // 3
@@ -107,53 +100,27 @@ def _last(key: str) -> str:
     return key.rpartition(".")[2]
 
 
-def in_points(metric: str) -> bool:
-    """Whether differences of this metric are given in percentage points."""
-    found = find_metric(metric)
-    return found is not None and found.is_share
-
-
-def format_difference(metric: str, value: float) -> str:
-    """A signed difference, of an accuracy in percentage points."""
-    return f"{100 * value:+z.2f} points" if in_points(metric) else f"{value:+z.4f}"
-
-
-def difference_column(metric: str) -> str:
-    """The name of the column with differences to the baseline."""
-    return _POINTS if in_points(metric) else _PLAIN
-
-
-def difference_to_baseline(metric: str, value: float, baseline: float) -> float:
-    """The value in that column."""
-    return round((value - baseline) * (100 if in_points(metric) else 1), 8)
-
-
-def format_difference_cell(name: str, value: float) -> str:
-    """The text of a cell of that column."""
-    return f"{value:+z.2f}" if name == _POINTS else f"{value:+z.4f}"
-
-
 class Wait:
-    """Prints what a sweep waits for, once for each wait that lasts longer than `SAY_AFTER`."""
+    """Prints what a sweep waits for, once for each wait that lasts longer than `PRINT_AFTER`."""
 
     def __init__(self) -> None:
         self._since: float | None = None
-        self._said = False
+        self._printed = False
 
     @property
     def seconds(self) -> float:
         """How long it has lasted."""
         return 0.0 if self._since is None else time.monotonic() - self._since
 
-    def still(self, what: str | Callable[[], str]) -> None:
-        """The wait goes on: print "waiting for WHAT", if it is time and was not done."""
+    def update(self, what: str | Callable[[], str]) -> None:
+        """Print "waiting for WHAT" once the wait is long enough; the first call starts the wait."""
         if self._since is None:
             self._since = time.monotonic()
-        if not self._said and self.seconds >= SAY_AFTER:
-            self._said = True
+        if not self._printed and self.seconds >= PRINT_AFTER:
+            self._printed = True
             line = f"waiting for {what if isinstance(what, str) else what()}"
             print(secrets.redact(line), file=sys.stderr, flush=True)
 
-    def over(self) -> None:
-        """The wait is over; the next call of `still` begins another one."""
-        self._since, self._said = None, False
+    def end(self) -> None:
+        """End the wait; the next `update` starts another one."""
+        self._since, self._printed = None, False

@@ -144,10 +144,9 @@ class ImageFolderDataModule(ImageDataModule):
 
     def setup(self, stage: str | None = None) -> None:
         """As of `ImageDataModule`; every class must be in each part, unless these are only to be scored (`test`)."""
-        first = self.arrays is None
-        super().setup(stage)
-        if not first:
+        if self.arrays is not None:
             return
+        super().setup(stage)
         counts = {part: np.bincount(self.labels(part), minlength=self.num_classes) for part in PARTS}
         draws_test = self.split == BY_FILE and not self.listing.divided and self.test_fraction > 0
         required = PARTS if draws_test else (TRAIN, VAL)  # the user's own test part may lack classes
@@ -189,7 +188,7 @@ class ImageFolderDataModule(ImageDataModule):
         )
 
     def _parts(self) -> dict[str, np.ndarray]:
-        """The parts, each in an order that is drawn once and for all: its first images are of any class."""
+        """The parts, each in an order that is drawn once: its first images are of any class."""
         listing = self.listing
         if self.split == BY_FILE:
             self._drawn, order = draw_by_file(listing.names, self.split_seed, **self._shares())
@@ -202,8 +201,8 @@ class ImageFolderDataModule(ImageDataModule):
             del parts[VAL]
             if self.split != BY_FILE:
                 log.warning(
-                    "data.split=%s: parts are drawn from the positions of all files, so that one more or less moves"
-                    " others to another part; data.split=by_file, the default now, moves none",
+                    "data.split=%s: parts are drawn from the positions of all files, so that one file more or less"
+                    " moves others to another part; data.split=by_file, the default now, moves none",
                     self.split,
                 )
         return parts if listing.divided else parts | self._split_off_test(parts[TRAIN])

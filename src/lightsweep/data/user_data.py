@@ -17,9 +17,9 @@ from torch.utils.data import RandomSampler
 from lightsweep.config.build import build, config_error
 from lightsweep.core import checks
 from lightsweep.core.errors import ConfigError
-from lightsweep.core.seeds import seed_everything
 from lightsweep.core.text import printable
 from lightsweep.data.decode import NO_PIXELS, RESIZES
+from lightsweep.data.loader import seed_everything
 from lightsweep.data.module import ImageDataModule, Traits
 from lightsweep.data.transforms import Normalization, symmetric_normalization
 from lightsweep.runs import data_record
@@ -102,11 +102,11 @@ class UserData(pl.LightningDataModule):
 
     def __init__(self, inner: Any) -> None:
         super().__init__()
-        self.inner, self.name = inner, printable(f"{type(inner).__module__}.{type(inner).__qualname__}")
+        self.inner, self.title = inner, printable(f"{type(inner).__module__}.{type(inner).__qualname__}")
         lacking = [name for name in ("train_dataloader", "val_dataloader") if not _has(inner, name)]
         if lacking:
             rule = "be a LightningDataModule with train_dataloader and val_dataloader"
-            raise ConfigError(f"data must {rule}: {self.name} lacks {' and '.join(lacking)}")
+            raise ConfigError(f"data must {rule}: {self.title} lacks {' and '.join(lacking)}")
         self.parts = [part for part, loader in _LOADERS.items() if _has(inner, loader)]
         self._loaders: dict[str, Any] = {}
         self._labels: dict[str, np.ndarray] = {}
@@ -140,10 +140,6 @@ class UserData(pl.LightningDataModule):
         self.normalization, self.resize = self._pixels(images)
 
     @property
-    def title(self) -> str:
-        return str(self.name)
-
-    @property
     def num_classes(self) -> int:
         return len(self.class_names)
 
@@ -154,7 +150,7 @@ class UserData(pl.LightningDataModule):
     def scored_parts(self, *, test: bool) -> tuple[str, ...]:
         """As of `ImageDataModule`. Train is scored as its loader gives it."""
         if test and "test" not in self.parts:
-            log.info("%s has no test_dataloader, so there will be no test score", self.name)
+            log.info("%s has no test_dataloader, so there will be no test score", self.title)
         return ("train", "val", "test") if test and "test" in self.parts else ("train", "val")
 
     def labels(self, part: str) -> np.ndarray:
@@ -192,8 +188,8 @@ class UserData(pl.LightningDataModule):
         return UserBatches(self._loaders["val"], self._key("val"), self.normalization)
 
     def check_shares(self, processes: int) -> None:
-        """Raises: ConfigError: several processes would each train on all of it."""
-        rule = f"be 1 with the data module {self.name}, whose loaders do not deal the images out"
+        """Raises: ConfigError: several processes would each train on all images."""
+        rule = f"be 1 with the data module {self.title}, whose loaders do not divide the images among processes"
         checks.require(processes == 1, "trainer.devices", rule, processes)
 
     def check_batches_of_one(self, processes: int) -> None:
@@ -205,13 +201,13 @@ class UserData(pl.LightningDataModule):
             )
 
     def _key(self, part: str) -> str:
-        return f"data: {self.name}.{_LOADERS[part]}"
+        return f"data: {self.title}.{_LOADERS[part]}"
 
     def _call(self, method: str, *arguments: Any) -> Any:
         try:
             return getattr(self.inner, method)(*arguments)
         except Exception as error:  # the user's code can raise anything
-            raise config_error(error, f"data: {self.name}.{method} failed: {type(error).__name__}") from error
+            raise config_error(error, f"data: {self.title}.{method} failed: {type(error).__name__}") from error
 
     def _loader(self, part: str) -> Any:
         loader, key = self._call(_LOADERS[part]), self._key(part)
@@ -286,7 +282,7 @@ class UserData(pl.LightningDataModule):
         except (TypeError, ValueError, RuntimeError):
             fits = False
         rule = f"have a mean and a std of pixels in [0, 1], one number or {self.input_shape[0]} each, std above 0"
-        checks.require(fits, f"data: {self.name}", rule, (mean, std))
+        checks.require(fits, f"data: {self.title}", rule, (mean, std))
         return Normalization(*tensors)
 
 

@@ -22,7 +22,7 @@ from lightsweep.core.metrics import FINAL, PARTS
 from lightsweep.core.text import printable
 from lightsweep.data.module import ImageDataModule
 from lightsweep.inference.predictor import Hardware
-from lightsweep.reports import classification_report, pictures
+from lightsweep.reports import pictures, scored_run
 from lightsweep.runs import results
 from lightsweep.training import classifier, summary
 from lightsweep.training.checkpoints import Trained
@@ -177,10 +177,10 @@ def write_evaluation(folder: Path, evaluation: Evaluation, facts: Mapping[str, A
     """
     part, score = evaluation.part, evaluation.score
     names = part.data.class_names
-    report = classification_report.measure_report(part.name, part.labels, score.probabilities, names)
+    report = scored_run.measure_report(part.name, part.labels, score.probabilities, names)
     texts = {
-        "report.txt": classification_report.report_as_text(report),
-        "report.json": _json(classification_report.report_as_json(report)),
+        "report.txt": scored_run.report_as_text(report),
+        "report.json": _json(scored_run.report_as_json(report)),
         "confusion.csv": results.confusion_csv(score.confusion, names),
         EVALUATION_FILE: _json(_content(evaluation, facts)),
     }

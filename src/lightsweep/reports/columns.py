@@ -19,7 +19,8 @@ from typing import Any, NamedTuple
 
 from lightsweep.core.checks import is_number
 from lightsweep.core.errors import ConfigError
-from lightsweep.core.text import DIFFERENCE_COLUMNS, format_difference_cell, printable_line
+from lightsweep.core.metrics import DIFFERENCE_COLUMNS, format_difference_cell
+from lightsweep.core.text import printable_line
 from lightsweep.reports.runs import Run, is_metric
 
 Predicate = Callable[[Run], bool]

@@ -9,18 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from lightsweep.core.checks import is_number
-from lightsweep.core.text import DIFFERENCE_COLUMNS, printable_line
+from lightsweep.core.metrics import DIFFERENCE_COLUMNS
+from lightsweep.core.text import printable_line
 from lightsweep.reports import figures, page, runs
 from lightsweep.reports.columns import SD, format_value, short_labels
 from lightsweep.reports.figures import Figure
 from lightsweep.reports.finding import Found
 from lightsweep.reports.page import Drawing, cell_of, describe_column, text_cell
 from lightsweep.reports.runs import Run
-from lightsweep.reports.study import Study, find_study
+from lightsweep.reports.study import Study, describe_edges, find_ranges, find_study
 from lightsweep.reports.study_figures import StudyFigures
 from lightsweep.reports.table import Parts, Table
 from lightsweep.reports.table_text import describe_problems
-from lightsweep.reports.trial_figures import describe_edges, find_ranges
 from lightsweep.sweeper import statistics, verdict
 from lightsweep.sweeper.trials import number_of, summarise_trials
 from lightsweep.sweeper.verdict import read_confirmation

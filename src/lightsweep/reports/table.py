@@ -9,8 +9,7 @@ from dataclasses import dataclass
 
 from lightsweep.core.checks import is_number
 from lightsweep.core.errors import ConfigError
-from lightsweep.core.metrics import mode_of
-from lightsweep.core.text import DIFFERENCE_COLUMNS
+from lightsweep.core.metrics import DIFFERENCE_COLUMNS, mode_of
 from lightsweep.reports.finding import pool_runs
 from lightsweep.reports.runs import Row, Run, is_metric
 

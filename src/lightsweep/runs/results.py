@@ -18,10 +18,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lightsweep.core import checks
-from lightsweep.core.errors import ConfigError, Diverged
+from lightsweep.core.errors import ConfigError, Diverged, JobState
 from lightsweep.core.files import ROOT, write_atomic
-from lightsweep.core.job_state import JobState, state_of
 from lightsweep.core.metrics import BY_EPOCH_NAMES, FINAL_NAMES, mode_of
+from lightsweep.core.signals import state_of
 from lightsweep.core.text import spreadsheet_cell
 from lightsweep.runs.run_folder import is_follower
 

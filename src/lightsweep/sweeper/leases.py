@@ -22,7 +22,7 @@ import optuna
 
 from lightsweep.core.errors import ConfigError, StorageLost
 from lightsweep.core.text import Wait
-from lightsweep.sweeper.optuna_private import set_system_attribute, system_attributes
+from lightsweep.sweeper.optuna_access import set_system_attribute, system_attributes
 
 LOCK_SECONDS = 900.0  # that a lock is waited for: longer than its holder waits for a database
 _LOCK_PAUSES = (0.001, 0.05)  # seconds: the first and the longest between two tries to take a lock
@@ -62,7 +62,7 @@ class FileLock:
                 return False
             if waiting.seconds > LOCK_SECONDS:
                 raise StorageLost(f"{self.path} was locked by another process for {LOCK_SECONDS / 60:.0f} minutes")
-            waiting.still(f"the lock {self.path}, which another process holds, at most {LOCK_SECONDS / 60:.0f} minutes")
+            waiting.update(f"the lock {self.path}, held by another process, at most {LOCK_SECONDS / 60:.0f} minutes")
             time.sleep(pause)
             pause = min(2 * pause, _LOCK_PAUSES[1])
         return True
@@ -240,7 +240,7 @@ class Lease:
         """Take it as soon as it is free."""
         waiting = Wait()
         while not self.take():
-            waiting.still(
+            waiting.update(
                 f"another sweeper of this study, which holds the lease {self._name!r}; if it died, at most"
                 f" {LOST_AFTER:.0f} s"
             )

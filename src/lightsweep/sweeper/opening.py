@@ -1,207 +1,32 @@
-"""The study of a sweep: checked, opened or begun, and given its first trials: the config as it stands, named points."""
+"""The study of a sweep, opened or started. Before that the plan is checked: what is refused has written nothing. What a
+study holds fixed is compared with what it was started with, else its trials would not compare."""
 
-import importlib.util
 import platform
-import random
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from functools import partial
-from math import prod
 from pathlib import Path
 from typing import Any
 
 import optuna
-from omegaconf import OmegaConf
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.samplers import BaseSampler, GridSampler
-from optuna.trial import FrozenTrial, TrialState
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from omegaconf import DictConfig, OmegaConf
+from optuna.trial import TrialState
 
-from lightsweep.core import files
+from lightsweep.core import checks, files, memory, overrides
 from lightsweep.core.errors import ConfigError
 from lightsweep.core.files import create_folder, remove_leftovers
-from lightsweep.sweeper import fixed
+from lightsweep.core.moved import with_new_names
+from lightsweep.core.overrides import format_override
+from lightsweep.sweeper import executors, storage
 from lightsweep.sweeper.leases import FileLock, Lease, Owner, is_alive, renewing, shared_path
-from lightsweep.sweeper.optuna_private import grid_choices, set_system_attribute, system_attributes
-from lightsweep.sweeper.plan import Plan
-from lightsweep.sweeper.space import Space, applies, grid_of, key_of, values_of
-from lightsweep.sweeper.storage import RetryingStorage, connect, is_missing, is_server
-from lightsweep.sweeper.trials import check_attributes, is_repeat, number_of, without_repeats
-
-
-def enqueue_first(plan: Plan, study: optuna.Study) -> None:
-    """The config as it stands is the first trial, then come the points that the user named, also for a study that is
-    gone on with. None that is there already, in whatever state, is asked for again."""
-    points = enqueued_points(plan)  # before a word is written: a point that does not exist is refused
-    # The baseline comes once, and to a grid never, which visits its own points and no others.
-    if not study.user_attrs.get("enqueued") and not isinstance(study.sampler, GridSampler):
-        point, remarks = baseline_point(plan)
-        note = {"note": "; ".join(remarks)} if remarks else {}
-        study.enqueue_trial(point, user_attrs={"baseline": True, **note}, skip_if_exists=True)
-        study.set_user_attr("enqueued", True)
-    for point in points:
-        study.enqueue_trial(point, user_attrs={"note": "enqueued"}, skip_if_exists=True)
-
-
-def enqueued_points(plan: Plan) -> list[dict[str, Any]]:
-    """``hydra.sweeper.enqueue`` as Optuna's parameters."""
-    return [_wanted(plan.space, wanted) for wanted in plan.settings.enqueue or []]
-
-
-def baseline_point(plan: Plan) -> tuple[dict[str, Any], list[str]]:
-    """The point of the config as it stands, and what keeps it from being quite that."""
-    config = plan.compose(plan.space.fixed)
-    keys = list(dict.fromkeys(parameter.key for parameter in plan.space.parameters))
-    values = values_of(config, keys, config.hydra.runtime.choices)
-    point, remarks = plan.space.point(values)
-    always = [parameter.key for parameter in plan.space.parameters if parameter.condition is None]
-    return point, [*remarks, *(f"{key} is drawn, as the config has none" for key in always if key not in values)]
-
-
-def _wanted(space: Space, wanted: Mapping[str, Any]) -> dict[str, Any]:
-    unknown = set(wanted) - {parameter.key for parameter in space.parameters}
-    if unknown:
-        raise ConfigError(f"hydra.sweeper.enqueue must name searched keys, got {', '.join(sorted(unknown))}")
-    point, remarks = space.point(wanted)
-    if remarks:
-        raise ConfigError(f"hydra.sweeper.enqueue must lie inside the space: {'; '.join(remarks)}")
-    return point
-
-
-def mark_baseline(trial: optuna.Trial, point: Mapping[str, Any], remarks: Sequence[str]) -> None:
-    """Mark a trial as the baseline where its sampler has met that point, as a grid does."""
-    if not remarks and same_point(trial.params, point):
-        trial.set_user_attr("baseline", True)
-
-
-MOST_REPEATS = 20  # repeats in a row
-_SAMPLERS_OWN = 5  # repeats in a row after which an untried point is drawn
-_MOST_POINTS = 10_000  # of a space that is listed
-_BEST_KNOWN = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL, TrialState.RUNNING)
-
-Params = dict[str, Any]
-
-
-class Repeats:
-    """Finds repeats, and says when there is nothing more to ask for.
-
-    Args:
-        points: all points of the space, as Optuna's parameters; None where it cannot be listed.
-        since: the first trial whose value holds for the settings of now.
-    """
-
-    def __init__(self, points: Sequence[Params] | None, since: int) -> None:
-        self.points, self.since = points, since
-        self.in_a_row = self._ended = 0
-
-    def earlier(self, trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> FrozenTrial | None:
-        """The trial whose point this one repeats, that which says most; counts the repeats in a row."""
-        here = _point(trial.params)
-        others = [each for each in self._tried(trials) if each.number != trial.number and _point(each.params) == here]
-        # Of two that run at once the first goes on.
-        others = [each for each in others if each.state.is_finished() or each.number < trial.number]
-        self.in_a_row = self.in_a_row + 1 if others else 0
-        return min(others, key=lambda each: _BEST_KNOWN.index(each.state), default=None)
-
-    def proposal(self, trials: Sequence[FrozenTrial]) -> Params | None:
-        """An untried point, where the sampler repeats itself; None where it shall suggest one."""
-        if self.in_a_row < _SAMPLERS_OWN or self.points is None or _is_queued(trials):
-            return None
-        untried = self._untried(trials)
-        return random.Random(len(trials)).choice(untried) if untried else None  # the same in the same sweep again
-
-    def why_over(self, trials: Sequence[FrozenTrial]) -> str | None:
-        """Why no further point is asked for, in words; None where one is. A trial that ends may change the answer."""
-        ended = sum(trial.state.is_finished() for trial in without_repeats(trials))
-        if ended != self._ended:
-            self.in_a_row, self._ended = 0, ended
-        if _is_queued(trials):
-            return None
-        if self.points is not None and not self._untried(trials):
-            return f"all {len({_point(point) for point in self.points})} points of the space were tried"
-        return (
-            f"{MOST_REPEATS} suggestions in a row were points that had been tried"
-            if self.in_a_row >= MOST_REPEATS
-            else None
-        )
-
-    def _tried(self, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-        return [
-            trial
-            for trial in trials
-            if trial.number >= self.since
-            and trial.state != TrialState.WAITING
-            and not trial.user_attrs.get("interrupted")
-            and not is_repeat(trial)
-        ]
-
-    def _untried(self, trials: Sequence[FrozenTrial]) -> list[Params]:
-        tried = {_point(trial.params) for trial in self._tried(trials)}
-        return [point for point in self.points or () if _point(point) not in tried]
-
-
-def list_points(space: Space) -> list[Params] | None:
-    """All points of a discrete space, as Optuna's parameters; None where there are more than can be listed."""
-    if space.extend is not None:
-        return None
-    found: list[tuple[Params, Params]] = [({}, {})]  # by name, and by key
-    for parameter in space.parameters:
-        values = _values(parameter.distribution)
-        if values is None or len(found) * len(values) > _MOST_POINTS:
-            return None
-        found = [
-            (point | {parameter.name: value}, chosen | {parameter.key: value}) if value is not ... else (point, chosen)
-            for point, chosen in found
-            for value in (values if applies(parameter, chosen) else (...,))
-        ]
-    return [point for point, _ in found]
-
-
-def _values(distribution: BaseDistribution) -> Sequence[Any] | None:
-    """All values of a dimension; None where they are too many."""
-    if isinstance(distribution, CategoricalDistribution):
-        return distribution.choices
-    if not isinstance(distribution, IntDistribution | FloatDistribution) or distribution.step is None:
-        return None
-    count = round((distribution.high - distribution.low) / distribution.step) + 1
-    if count > _MOST_POINTS:
-        return None
-    return [distribution.low + place * distribution.step for place in range(count)]
-
-
-def same_point(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    return _point(one) == _point(other)
-
-
-def _point(params: Mapping[str, Any]) -> frozenset[tuple[str, str]]:
-    """What is typed for these parameters; of floats as many digits as a step keeps."""
-    texts = {name: f"{value:.12g}" if isinstance(value, float) else str(value) for name, value in params.items()}
-    return frozenset((key_of(name), text) for name, text in texts.items())
-
-
-def _is_queued(trials: Sequence[FrozenTrial]) -> bool:
-    return any(trial.state == TrialState.WAITING for trial in trials)
-
-
-def make_sampler(plan: Plan, shift: int) -> tuple[BaseSampler, int]:
-    """The sampler, and the number of trials: a grid has no more than its points.
-
-    Args:
-        shift: of its seed, if it has one. A study that is gone on with, or that several sweepers begin together, must
-            not draw its first points again. A grid's points are known by their order, which the seed shuffles: it keeps
-            its seed.
-    """
-    node = plan.settings.sampler.copy()
-    OmegaConf.set_readonly(node, False)
-    if node._target_.endswith("CmaEsSampler") and importlib.util.find_spec("cmaes") is None:
-        raise ConfigError("hydra/sweeper/sampler=cmaes needs the package cmaes (pip install cmaes)")
-    if node.get("seed") is not None and not node._target_.endswith("GridSampler"):
-        node.seed += shift
-    sampler = plan.application.build(node, "hydra.sweeper.sampler")
-    if not (isinstance(sampler, partial) and sampler.func is GridSampler):
-        return sampler, plan.settings.n_trials
-    grid = grid_of(plan.space, grid_choices)
-    return sampler(grid), min(plan.settings.n_trials, prod(len(values) for values in grid.values()))
+from lightsweep.sweeper.optuna_access import RetryingStorage, set_system_attribute, system_attributes
+from lightsweep.sweeper.plan import Plan, _check_sampler, check_pruner, enqueue_first, enqueued_points, make_sampler
+from lightsweep.sweeper.space import Space
+from lightsweep.sweeper.storage import connect, is_missing, is_server
+from lightsweep.sweeper.trials import check_attributes, number_of
 
 
 def open_study(plan: Plan) -> tuple[Plan, optuna.Study, int]:
@@ -226,14 +51,14 @@ def open_study(plan: Plan) -> tuple[Plan, optuna.Study, int]:
         study = _load(plan)
         check_attributes(study)
         remove_leftovers(plan.folder)  # also in the folders of trials that were cut off, which nobody starts again
-        kept = fixed.kept_overrides(study, plan)
+        kept = kept_overrides(study, plan)
         plan = plan.in_space(replace(plan.space, fixed=(*plan.space.fixed, *kept)))
-        now = fixed.fixed_settings(plan)
-        fixed.check_unchanged(study, now, plan)  # before anything is written: what is refused changes nothing
+        now = fixed_settings(plan)
+        check_unchanged(study, now, plan)  # before anything is written: what is refused changes nothing
         _check_hosts(plan, study)
         with _alone(study):
-            fixed.check_unchanged(study, now, plan)  # another may have begun it meanwhile
-            fixed.keep_settings(study, now)
+            check_unchanged(study, now, plan)  # another may have begun it meanwhile
+            keep_settings(study, now)
             if study.metric_names is None:
                 study.set_metric_names([plan.metric])  # for optuna-dashboard
             study.sampler, n_trials = make_sampler(plan, trials + _openings(study))
@@ -332,3 +157,183 @@ def _count(plan: Plan) -> int:
 def _connected(plan: Plan) -> RetryingStorage:
     with _writing(plan.storage_key, plan.settings.storage or plan.folder):
         return connect(plan.address.url)
+
+
+_SPACE, _CONFIG, _BESIDE = "space", "config", "beside"
+
+
+def fixed_settings(plan: Plan) -> dict[str, Any]:
+    """What a sweep holds fixed."""
+    config = plan.compose(plan.space.fixed)
+    return {
+        _SPACE: plan.space.describe(),
+        _CONFIG: _fixed(config, plan) | {"hydra.sweeper.seeds": plan.settings.seeds},
+        _BESIDE: _beside(config, plan.space),  # apart: a study that was begun before it was kept has none
+    }
+
+
+def check_unchanged(study: optuna.Study, now: Mapping[str, Any], plan: Plan) -> None:
+    """Compare what is fixed with what a study was begun with; nothing is written.
+
+    Raises:
+        ConfigError: something differs, and hydra.sweeper.allow_changed_space is false. Names what was, and what is.
+    """
+    before = _before(study)
+    derived = plan.application.derived_keys
+    changes = [
+        change for name in now if before[name] is not None for change in _changes(before[name], now[name], derived)
+    ]
+    if changes and not plan.settings.allow_changed_space:
+        raise ConfigError(
+            f"the study {study.study_name!r} was begun with other settings: {'; '.join(changes[:5])}"
+            f"{f'; and {len(changes) - 5} more' if len(changes) > 5 else ''}. Take another hydra.sweeper.study_name, or"
+            " go on anyway with hydra.sweeper.allow_changed_space=true"
+        )
+
+
+def kept_overrides(study: optuna.Study, plan: Plan) -> tuple[str, ...]:
+    """Overrides with which the study keeps what it was begun with, where a default has changed since."""
+    return plan.application.kept_overrides(study.user_attrs.get(_CONFIG) or {}, plan.config, plan.space.fixed)
+
+
+def keep_settings(study: optuna.Study, now: Mapping[str, Any]) -> None:
+    """Keep what is fixed in the study, and from which trial on it holds."""
+    before = _before(study)
+    if any(before[name] not in (None, now[name]) for name in (_CONFIG, _BESIDE)):
+        study.set_user_attr("changed_at", len(study.get_trials(deepcopy=False)))
+    for name, value in now.items():
+        if before[name] != value:
+            study.set_user_attr(name, value)
+
+
+def _before(study: optuna.Study) -> dict[str, Any]:
+    attributes = study.user_attrs
+    return {name: with_new_names(attributes.get(name)) for name in (_SPACE, _CONFIG, _BESIDE)}
+
+
+def _changes(before: Mapping[str, Any], now: Mapping[str, Any], derived: Sequence[str]) -> list[str]:
+    return [
+        f"{key} was {before.get(key, 'not there')}, is {now.get(key, 'not there')}"
+        for key in sorted(before.keys() | now.keys())
+        if before.get(key) != now.get(key) and key not in derived
+    ]
+
+
+def _fixed(config: DictConfig, plan: Plan) -> dict[str, Any]:
+    searched = tuple(parameter.key.lstrip("+") for parameter in plan.space.parameters)
+    left_out = (*plan.application.free_keys, *searched)
+    return {key: value for key, value in _flat("", config) if not _below(key, left_out)}
+
+
+def _beside(config: DictConfig, space: Space) -> dict[str, Any]:
+    """What is fixed beside what is searched: the user's own function, and below a group that is searched, as the
+    optimizer, what was typed; the rest there is each choice's own."""
+    searched = [parameter.key for parameter in space.parameters]
+    typed = OverridesParser.create().parse_overrides(list(space.fixed))
+    below = {
+        each.key_or_group: "deleted" if each.is_delete() else each.value()
+        for each in typed
+        if _below(each.key_or_group, searched)
+    }
+    return {
+        "hydra.sweeper.custom_search_space": OmegaConf.select(config, "hydra.sweeper.custom_search_space"),
+        **below,
+    }
+
+
+def _flat(prefix: str, node: Any) -> list[tuple[str, Any]]:
+    contents = OmegaConf.to_container(node, resolve=False) if OmegaConf.is_config(node) else node
+    if not isinstance(contents, dict) or not contents:
+        return [(prefix, contents)]
+    return [
+        entry for key, value in contents.items() for entry in _flat(f"{prefix}.{key}" if prefix else str(key), value)
+    ]
+
+
+def _below(key: str, roots: Sequence[str]) -> bool:
+    return any(key == root or key.startswith(f"{root}.") for root in roots)
+
+
+def check_plan(plan: Plan) -> None:
+    """See that a trial can be composed: at the baseline, at a point inside, and under each condition.
+
+    Raises:
+        HydraException: a key or a choice does not exist.
+        ConfigError: a fixed value, the metric, the storage, the sampler or the pruner makes no sense.
+    """
+    kind = executors.executor_kind(plan)
+    storage.check_study_file(plan.storage_key, plan.address.url, workers=kind in ("workers", "launcher"))
+    executors.check_executor(plan)
+    if kind == "workers":  # jobs of a cluster have memory elsewhere
+        memory.check_processes("hydra.sweeper.n_jobs", min(plan.settings.n_jobs, plan.settings.n_trials))
+    plan.application.check_space(plan.space, plan.metric)
+    _check_fixed_lists(plan)
+    in_this_process = kind == "inline"
+    _check_composes(plan, plan.space.fixed, in_this_process)
+    for condition in plan.space.conditions():
+        _check_composes(plan, (*plan.space.fixed, condition), in_this_process)
+    _check_direction(plan)
+    enqueued_points(plan)
+    _check_sampler(plan)
+    check_pruner(plan)
+    plan.application.check_plan(plan, in_this_process=in_this_process)
+
+
+def _check_fixed_lists(plan: Plan) -> None:
+    """See that a fixed list stands where a list is taken: elsewhere it was meant as values to search."""
+    for each in OverridesParser.create().parse_overrides(list(plan.space.fixed)):
+        value = each.value()
+        is_group = plan.context.config_loader.get_group_options(each.key_or_group)  # callbacks=[default,ema]
+        if not isinstance(value, list) or not value or each.is_delete() or is_group or _takes_list(each, value, plan):
+            continue
+        key, ours = each.key_or_group, overrides.format_choice(value)
+        typed = shlex.quote(f"{each.get_key_element()}={ours}")
+        raise ConfigError(
+            f"{key} must be one value in each trial, got the list {value}: {typed} searches these"
+            f" (in a file, hydra.sweeper.params.{key}: {ours})"
+        )
+
+
+def _takes_list(fixed: Override, value: list[Any], plan: Plan) -> bool:
+    others = [line for line in plan.space.fixed if line != fixed.input_line]
+    config: Any = OmegaConf.to_container(plan.compose(others), resolve=False)
+    before = _value_at(config, fixed.key_or_group)
+    if isinstance(before, list):
+        return isinstance(value[0], list) == bool(before and isinstance(before[0], list))
+    return not isinstance(value[0], list) and plan.application.takes_list(config, fixed.key_or_group)
+
+
+def _value_at(node: Any, key: str) -> Any:
+    for part in key.split("."):
+        if isinstance(node, dict):
+            node = node.get(part)
+        elif isinstance(node, list) and part.isdecimal() and int(part) < len(node):
+            node = node[int(part)]
+        else:
+            return None
+    return node
+
+
+def _check_composes(plan: Plan, overrides: Sequence[str], in_this_process: bool) -> None:
+    """Every key that applies under these overrides exists, and what is fixed makes sense."""
+    plan.application.check_config(plan.compose(overrides), overrides, in_this_process=in_this_process)
+    point = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0)).ask()
+    # A choice of a group that is drawn may not go with a condition's keys: only the condition itself is composed.
+    groups = plan.config.hydra.runtime.choices
+    drawn = [
+        format_override(parameter.key, parameter.suggest(point))
+        for parameter in plan.space.parameters
+        if parameter.key not in groups and (parameter.condition is None or parameter.condition in overrides)
+    ]
+    config = plan.compose((*overrides, *drawn))
+    if any(parameter.key.startswith("+") for parameter in plan.space.parameters):
+        plan.application.check_drawn(config)
+
+
+def _check_direction(plan: Plan) -> None:
+    """The best trials would be pruned, and the worst be confirmed, where it is not the metric's own."""
+    metric, right = plan.application.objective(plan.compose(plan.space.fixed))
+    named = plan.settings.direction
+    checks.require(
+        named is None or right in (None, named), "hydra.sweeper.direction", f"be {right} for {metric}", named
+    )

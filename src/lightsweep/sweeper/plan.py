@@ -1,132 +1,32 @@
-"""A sweep as it is meant: settings, search space, folder and study, before anything is opened."""
+"""A sweep as planned: settings, search space, folder, study, sampler and the first points."""
 
-from collections.abc import Callable, Sequence
+import importlib.util
+import logging
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
+from functools import partial
+from math import prod
 from pathlib import Path
 from typing import Any, Literal
 
+import optuna
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from optuna.pruners import BasePruner, WilcoxonPruner
+from optuna.samplers import BaseSampler, GridSampler
 from optuna.trial import Trial
 
-from lightsweep.core import checks
 from lightsweep.core.errors import ConfigError
 from lightsweep.core.files import JOURNAL
 from lightsweep.sweeper.application import Application, application_of
-from lightsweep.sweeper.space import Space, values_of
-from lightsweep.sweeper.space_text import parse
+from lightsweep.sweeper.optuna_access import grid_choices
+from lightsweep.sweeper.settings import Settings, parse
+from lightsweep.sweeper.space import Space, grid_of, same_point, values_of
 from lightsweep.sweeper.storage import Address
-
-_MOST_JOBS = 1000  # each has a process or a thread of the sweeper's
-_MOST_CONFIRMED = 1000  # fresh seeds; the means of 1000 runs differ by a thirtieth of the runs' spread
-
-
-@dataclass(frozen=True)
-class Settings:
-    """``hydra.sweeper.*``, explained in conf/hydra/sweeper/lightsweep.yaml."""
-
-    sampler: DictConfig
-    pruner: DictConfig
-    direction: str | None
-    storage: str | None
-    study_name: str
-    n_trials: int
-    n_jobs: int
-    executor: str | None
-    ray: dict[str, Any]
-    batch: int
-    on_interrupt: str
-    timeout: float | None
-    retries: int
-    max_failures: int
-    seeds: list[int] | None
-    confirm: int
-    enqueue: list[dict[str, Any]] | None
-    allow_changed_space: bool
-    custom_search_space: str | None
-    preload: list[str]
-    params: dict[str, Any] | None
-    when: dict[str, dict[str, Any]] | None
-
-    def __post_init__(self) -> None:
-        checks.integer("hydra.sweeper.n_trials", self.n_trials, "[1, inf)")
-        checks.integer("hydra.sweeper.n_jobs", self.n_jobs, f"[0, {_MOST_JOBS}]")
-        checks.require(self.executor in (None, "ray"), "hydra.sweeper.executor", "be null or ray", self.executor)
-        checks.integer("hydra.sweeper.batch", self.batch, f"[1, {_MOST_JOBS}]")
-        checks.choice("hydra.sweeper.on_interrupt", self.on_interrupt, ("cancel", "leave"))
-        _check_resources(self.ray)
-        checks.integer("hydra.sweeper.retries", self.retries, "[0, inf)")
-        checks.integer("hydra.sweeper.max_failures", self.max_failures, "[1, inf)")
-        checks.integer("hydra.sweeper.confirm", self.confirm, f"[0, {_MOST_CONFIRMED}]")
-        checks.flag("hydra.sweeper.allow_changed_space", self.allow_changed_space)
-        if self.timeout is not None:
-            checks.number("hydra.sweeper.timeout", self.timeout, "(0, inf)")
-        if self.direction is not None:
-            checks.choice("hydra.sweeper.direction", self.direction, ("minimize", "maximize"))
-        name = self.study_name
-        checks.require(isinstance(name, str) and bool(name), "hydra.sweeper.study_name", "be a name", name)
-        seeds = [] if self.seeds is None else self.seeds
-        whole = isinstance(seeds, list) and all(type(seed) is int and seed >= 0 for seed in seeds)
-        unique = whole and len(set(seeds)) == len(seeds) and (self.seeds is None or len(seeds) > 0)
-        checks.require(unique, "hydra.sweeper.seeds", "be a list of different integers >= 0", self.seeds)
-        _check_chosen("sampler", self.sampler)
-        _check_chosen("pruner", self.pruner)
-        _check_text("storage", self.storage, "be null, a path or an Optuna URL")
-        _check_text("custom_search_space", self.custom_search_space, "be null or a function's name")
-        _check_preload(self.preload)
-        _check_enqueue(self.enqueue)
-        _check_params(self.params)
-        _check_when(self.when)
-
-
-def _check_chosen(name: str, node: Any) -> None:
-    chosen = isinstance(node, DictConfig) and "_target_" in node
-    checks.require(chosen, f"hydra.sweeper.{name}", f"be chosen by hydra/sweeper/{name}=NAME", node)
-
-
-def _check_text(name: str, value: Any, rule: str) -> None:
-    checks.require(value is None or (isinstance(value, str) and value != ""), f"hydra.sweeper.{name}", rule, value)
-
-
-def _check_resources(resources: Any) -> None:
-    names = ("num_cpus", "num_gpus")
-    known = isinstance(resources, dict) and sorted(resources) == sorted(names)
-    checks.require(known, "hydra.sweeper.ray", f"have the keys {' and '.join(names)}", resources)
-    for name in names:
-        checks.number(f"hydra.sweeper.ray.{name}", resources[name], "[0, inf)")
-
-
-def _check_preload(modules: Any) -> None:
-    key = "hydra.sweeper.preload"
-    named = isinstance(modules, list) and all(isinstance(name, str) and name.strip(".") == name for name in modules)
-    checks.require(named and all(modules), key, "be a list of modules, [] for none", modules)
-    for name in modules:  # only the outermost package is looked for: the search would import the outer ones
-        checks.require(find_spec(name.partition(".")[0]) is not None, key, "name modules that can be imported", name)
-
-
-def _check_enqueue(points: Any) -> None:
-    listed = points is None or (isinstance(points, list) and all(_by_key(point) for point in points))
-    checks.require(listed, "hydra.sweeper.enqueue", "be a list of points, [{optimizer.lr: 0.01}, …]", points)
-
-
-def _check_params(params: Any) -> None:
-    checks.require(params is None or _by_key(params), "hydra.sweeper.params", "be a mapping of keys to values", params)
-
-
-def _check_when(when: Any) -> None:
-    key = "hydra.sweeper.when"
-    checks.require(when is None or _by_key(when), key, "be a mapping of conditions to params", when)
-    for condition, params in (when or {}).items():
-        chosen, _, choice = condition.partition("=")
-        checks.require(bool(chosen and choice), key, "have conditions KEY=CHOICE", condition)
-        checks.require(_by_key(params), f"{key}.{condition}", "be a mapping of keys to ranges or choices", params)
-
-
-def _by_key(value: Any) -> bool:
-    return isinstance(value, dict) and all(isinstance(key, str) for key in value)
 
 
 @dataclass(frozen=True)
@@ -234,3 +134,162 @@ def _extension(name: str | None, config: DictConfig, application: Application) -
         return None
     function = application.find_function(name, "hydra.sweeper.custom_search_space")
     return lambda trial: function(config, trial)
+
+
+def enqueue_first(plan: Plan, study: optuna.Study) -> None:
+    """The config as it stands is the first trial, then come the points that the user named, also for a study that is
+    gone on with. None that is there already, in whatever state, is asked for again."""
+    points = enqueued_points(plan)  # before a word is written: a point that does not exist is refused
+    # The baseline comes once, and to a grid never, which visits its own points and no others.
+    if not study.user_attrs.get("enqueued") and not isinstance(study.sampler, GridSampler):
+        point, remarks = baseline_point(plan)
+        note = {"note": "; ".join(remarks)} if remarks else {}
+        study.enqueue_trial(point, user_attrs={"baseline": True, **note}, skip_if_exists=True)
+        study.set_user_attr("enqueued", True)
+    for point in points:
+        study.enqueue_trial(point, user_attrs={"note": "enqueued"}, skip_if_exists=True)
+
+
+def enqueued_points(plan: Plan) -> list[dict[str, Any]]:
+    """``hydra.sweeper.enqueue`` as Optuna's parameters."""
+    return [_wanted(plan.space, wanted) for wanted in plan.settings.enqueue or []]
+
+
+def baseline_point(plan: Plan) -> tuple[dict[str, Any], list[str]]:
+    """The point of the config as it stands, and what keeps it from being quite that."""
+    config = plan.compose(plan.space.fixed)
+    keys = list(dict.fromkeys(parameter.key for parameter in plan.space.parameters))
+    values = values_of(config, keys, config.hydra.runtime.choices)
+    point, remarks = plan.space.point(values)
+    always = [parameter.key for parameter in plan.space.parameters if parameter.condition is None]
+    return point, [*remarks, *(f"{key} is drawn, as the config has none" for key in always if key not in values)]
+
+
+def _wanted(space: Space, wanted: Mapping[str, Any]) -> dict[str, Any]:
+    unknown = set(wanted) - {parameter.key for parameter in space.parameters}
+    if unknown:
+        raise ConfigError(f"hydra.sweeper.enqueue must name searched keys, got {', '.join(sorted(unknown))}")
+    point, remarks = space.point(wanted)
+    if remarks:
+        raise ConfigError(f"hydra.sweeper.enqueue must lie inside the space: {'; '.join(remarks)}")
+    return point
+
+
+def mark_baseline(trial: optuna.Trial, point: Mapping[str, Any], remarks: Sequence[str]) -> None:
+    """Mark a trial as the baseline where its sampler has met that point, as a grid does."""
+    if not remarks and same_point(trial.params, point):
+        trial.set_user_attr("baseline", True)
+
+
+def make_sampler(plan: Plan, shift: int) -> tuple[BaseSampler, int]:
+    """The sampler, and the number of trials: a grid has no more than its points.
+
+    Args:
+        shift: of its seed, if it has one. A study that is gone on with, or that several sweepers begin together, must
+            not draw its first points again. A grid's points are known by their order, which the seed shuffles: it keeps
+            its seed.
+    """
+    node = plan.settings.sampler.copy()
+    OmegaConf.set_readonly(node, False)
+    if node._target_.endswith("CmaEsSampler") and importlib.util.find_spec("cmaes") is None:
+        raise ConfigError("hydra/sweeper/sampler=cmaes needs the package cmaes (pip install cmaes)")
+    if node.get("seed") is not None and not node._target_.endswith("GridSampler"):
+        node.seed += shift
+    sampler = plan.application.build(node, "hydra.sweeper.sampler")
+    if not (isinstance(sampler, partial) and sampler.func is GridSampler):
+        return sampler, plan.settings.n_trials
+    grid = grid_of(plan.space, grid_choices)
+    return sampler(grid), min(plan.settings.n_trials, prod(len(values) for values in grid.values()))
+
+
+_FIRST = 4  # trials after which a sampler begins to learn from them here
+_WAITS = ("n_startup_trials", "population_size")  # what says how many it would let pass
+
+
+def with_quick_start(sampler: DictConfig) -> DictConfig:
+    """A sampler's settings, with which it learns from the first trials already."""
+    node = sampler.copy()
+    OmegaConf.set_readonly(node, False)
+    for name in _WAITS:
+        if isinstance(node.get(name), int):
+            node[name] = min(node[name], _FIRST)
+    return node
+
+
+def check_sampler(plan: Plan, sampler: BaseSampler) -> None:
+    """Let the sampler draw.
+
+    Raises:
+        ConfigError: it cannot.
+    """
+    if isinstance(sampler, GridSampler):  # it was made of its points
+        return
+    try:
+        with without_optuna_messages():
+            _draw(plan, sampler)
+    except Exception as error:  # whatever its arithmetic comes to
+        name = type(sampler).__name__
+        raise ConfigError(f"hydra.sweeper.sampler: {name} cannot draw a trial as it is set ({error})") from error
+
+
+def _draw(plan: Plan, sampler: BaseSampler) -> None:
+    study = optuna.create_study(sampler=sampler, direction=plan.direction)
+    space = replace(plan.space, extend=None)  # the user's own function is for real trials
+    for number in range(_FIRST + 2):
+        trial = study.ask()
+        space.suggest(trial)
+        study.tell(trial, float(number))
+
+
+def check_extension(plan: Plan) -> None:
+    """Let the user's own function suggest values for one trial.
+
+    Raises:
+        HydraException: it suggests a key that does not exist.
+        ConfigError: it fails, or suggests what is searched already.
+    """
+    if plan.space.extend is None:
+        return
+    with without_optuna_messages():
+        trial = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0), direction=plan.direction).ask()
+        drawn = plan.space.suggest(trial)
+    searched = {parameter.key for parameter in plan.space.parameters}
+    plan.compose((*plan.space.fixed, *(each for each in drawn if each.partition("=")[0] not in searched)))
+
+
+def check_pruner(plan: Plan) -> None:
+    """Let the pruner judge.
+
+    Raises:
+        ConfigError: it cannot.
+    """
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0), direction=plan.direction)
+    trial = study.ask()
+    trial.report(0.5, step=1)
+    try:
+        deepcopy(plan.pruner).prune(study, study.trials[0])  # a copy: pruners keep what they have seen
+    except Exception as error:  # whatever its arithmetic comes to
+        pruner = type(plan.pruner).__name__
+        raise ConfigError(f"hydra.sweeper.pruner: {pruner} cannot judge a trial as it is set ({error})") from error
+
+
+@contextmanager
+def without_optuna_messages() -> Iterator[None]:
+    """Without what Optuna says of trials: these are made up."""
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        optuna.logging.set_verbosity(before)
+
+
+def _check_sampler(plan: Plan) -> None:
+    """Let the sampler draw made-up trials, and the user's own function suggest once."""
+    settings = replace(plan.settings, sampler=with_quick_start(plan.settings.sampler))
+    with without_optuna_messages():
+        sampler, _ = make_sampler(replace(plan, settings=settings), shift=0)
+    check_sampler(plan, sampler)
+    check_extension(plan)

@@ -20,7 +20,10 @@ from lightsweep.core import overrides
 from lightsweep.core.errors import ConfigError, RunFailed
 from lightsweep.core.overrides import format_override, format_value
 
-_MOST_POINTS = 1_000_000  # of a grid, which lists them all before the first
+_MOST_IN_GRID = 1_000_000  # of a grid, which lists them all before the first
+_MOST_LISTED = 10_000  # of a space that is listed
+
+Params = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -156,9 +159,9 @@ def grid_of(space: Space, choices: Callable[[BaseDistribution], Any]) -> dict[st
     """The values of each dimension for a grid sampler; `choices` is the official sweeper's own conversion."""
     if space.conditions():
         raise ConfigError("hydra/sweeper/sampler=grid knows no conditions (hydra.sweeper.when)")
-    points = math.prod(_values(parameter.distribution) for parameter in space.parameters)
-    if _MOST_POINTS < points < math.inf:  # what has no end of values is refused below
-        raise ConfigError(f"hydra/sweeper/sampler=grid must have at most {_MOST_POINTS:,} points, got {points:,}")
+    points = math.prod(_count_values(parameter.distribution) for parameter in space.parameters)
+    if _MOST_IN_GRID < points < math.inf:  # what has no end of values is refused below
+        raise ConfigError(f"hydra/sweeper/sampler=grid must have at most {_MOST_IN_GRID:,} points, got {points:,}")
     try:
         return {parameter.name: list(choices(parameter.distribution)) for parameter in space.parameters}
     except ValueError as error:
@@ -172,7 +175,7 @@ def values_of(config: DictConfig, keys: Sequence[str], choices: Mapping[str, str
     return {key: value for key, value in values.items() if value is not ...}
 
 
-def _values(distribution: BaseDistribution) -> float:
+def _count_values(distribution: BaseDistribution) -> float:
     """How many values a dimension has."""
     if isinstance(distribution, CategoricalDistribution):
         return len(distribution.choices)
@@ -265,3 +268,42 @@ def _is(one: Any, other: Any) -> bool:
 
 def _plain(value: Any) -> str:
     return re.sub(r"[\s'\"]", "", str(value)).lower()
+
+
+def list_points(space: Space) -> list[Params] | None:
+    """All points of a discrete space, as Optuna's parameters; None where there are more than can be listed."""
+    if space.extend is not None:
+        return None
+    found: list[tuple[Params, Params]] = [({}, {})]  # by name, and by key
+    for parameter in space.parameters:
+        values = _values(parameter.distribution)
+        if values is None or len(found) * len(values) > _MOST_LISTED:
+            return None
+        found = [
+            (point | {parameter.name: value}, chosen | {parameter.key: value}) if value is not ... else (point, chosen)
+            for point, chosen in found
+            for value in (values if applies(parameter, chosen) else (...,))
+        ]
+    return [point for point, _ in found]
+
+
+def _values(distribution: BaseDistribution) -> Sequence[Any] | None:
+    """All values of a dimension; None where they are too many."""
+    if isinstance(distribution, CategoricalDistribution):
+        return distribution.choices
+    if not isinstance(distribution, IntDistribution | FloatDistribution) or distribution.step is None:
+        return None
+    count = round((distribution.high - distribution.low) / distribution.step) + 1
+    if count > _MOST_LISTED:
+        return None
+    return [distribution.low + place * distribution.step for place in range(count)]
+
+
+def same_point(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    return point_key(one) == point_key(other)
+
+
+def point_key(params: Mapping[str, Any]) -> frozenset[tuple[str, str]]:
+    """What is typed for these parameters; of floats as many digits as a step keeps."""
+    texts = {name: f"{value:.12g}" if isinstance(value, float) else str(value) for name, value in params.items()}
+    return frozenset((key_of(name), text) for name, text in texts.items())

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import sqrt
 from statistics import fmean, stdev, variance
+from typing import Any
 
 _LEVEL = 0.05
 _POWER = 0.8
@@ -200,3 +201,16 @@ def noise_of_trials(samples: Sequence[Sequence[float]], *, seeds: int) -> float 
 def spread(values: Sequence[float]) -> float | None:
     """The sample standard deviation; None of a single value."""
     return stdev(values) if len(values) > 1 else None
+
+
+def mean_facts(facts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """One value of each fact from those of several seeds: the sum of seconds, the mean of other numbers; integers that
+    are the same for all seeds stay integers."""
+    means: dict[str, Any] = {}
+    for name in dict.fromkeys(name for each in facts for name in each):
+        values = [each[name] for each in facts if isinstance(each.get(name), int | float)]
+        if name == "seconds":
+            means[name] = sum(values)
+        elif values:
+            means[name] = values[0] if len(set(values)) == 1 else fmean(values)
+    return means

@@ -1,150 +1,41 @@
-"""Where a study is kept: a journal file in its folder, or any database that Optuna can reach."""
+"""Where a study is kept: a journal file in its folder, whose lines are checked, or a database that Optuna can reach."""
 
-import errno
+import json
 import logging
+import os
 import random
+import re
+import shlex
+import stat
 import time
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Container
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import optuna
-from optuna.storages import BaseStorage, JournalStorage, RDBStorage, get_storage
+from optuna.storages import JournalStorage, RDBStorage, get_storage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
-from lightsweep.core import secrets
-from lightsweep.core.errors import ConfigError, StorageLost
-from lightsweep.core.text import Wait
-from lightsweep.sweeper import journal
-from lightsweep.sweeper.journal import JournalLock
-from lightsweep.sweeper.leases import shared_path
+from lightsweep.core import checks, secrets
+from lightsweep.core.errors import ConfigError
+from lightsweep.core.text import Wait, printable
+from lightsweep.sweeper.leases import FileLock, shared_path
+from lightsweep.sweeper.optuna_access import (
+    _OPERATIONS,
+    RETRY_SECONDS,
+    BaseJournalFileLock,
+    Retry,
+    RetryingStorage,
+    _tried_again,
+)
 from lightsweep.sweeper.trials import without_repeats
 
-RETRY_SECONDS = 300.0  # seconds that an operation is tried again
-_PAUSES = (0.1, 5.0)  # seconds: the first and the longest between two tries
-_NAMES = ("EIO", "ESTALE", "ENOSPC", "EDQUOT", "EAGAIN", "EBUSY", "ETIMEDOUT", "EHOSTDOWN", "EHOSTUNREACH", "ENOLCK")
-_DISK = {getattr(errno, name) for name in _NAMES if hasattr(errno, name)}
-_DATABASE = (
-    "OperationalError",
-    "InterfaceError",
-    "InternalError",
-    "TimeoutError",
-    "PendingRollbackError",  # of the operation after one whose connection was lost as it ended
-)  # of SQLAlchemy, which is not imported
-_Result = TypeVar("_Result")
-
-
-class Retry:
-    """Tries again what fails because a storage is out of reach. Threads share one: an outage is told once.
-
-    Args:
-        name: of the storage, in what is said.
-    """
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.reached_since = 0.0  # seconds since the epoch: when the last outage was over
-        self._wait = Wait()
-        self._lost = False
-
-    def __call__(self, operation: Callable[[], _Result]) -> _Result:
-        """The operation's result.
-
-        Raises:
-            StorageLost: it failed again and again, for `PATIENCE` seconds.
-        """
-        began, pause = time.monotonic(), _PAUSES[0]
-        while True:
-            try:
-                result = operation()
-            except Exception as error:
-                reason = transient(error)
-                if reason is None:
-                    raise
-                if self._lost or time.monotonic() - began > RETRY_SECONDS:
-                    self._lost = True  # what is still to be done as the sweep ends fails at once
-                    raise StorageLost(
-                        f"{self.name} could not be used for {RETRY_SECONDS:.0f} s ({reason}); the same command goes on"
-                    ) from error
-                self._wait.still(f"{self.name} ({reason}), at most {RETRY_SECONDS:.0f} s")
-                time.sleep(pause * random.uniform(0.5, 1.0))
-                pause = min(2 * pause, _PAUSES[1])
-                continue
-            if self._wait.seconds:
-                self.reached_since = time.time()
-                self._wait.over()
-            self._lost = False
-            return result
-
-
-class RetryingStorage(BaseStorage):
-    """A storage all of whose operations are tried again.
-
-    An operation whose answer was lost may have been done all the same. Most can be done twice. Of a new trial that
-    runs, the first one has no owner then, and is found as cut off. The other exceptions have methods of their own.
-    """
-
-    def __init__(self, storage: BaseStorage, retry: Retry) -> None:
-        self._storage, self.retry = storage, retry
-
-    def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
-        """A trial that is to wait must not be asked for twice: it is looked for before it is made again."""
-        if template_trial is None:
-            return self.retry(lambda: self._storage.create_new_trial(study_id))
-        known = {trial._trial_id for trial in self.get_all_trials(study_id, deepcopy=False)}
-
-        def once() -> int:
-            for trial in self._storage.get_all_trials(study_id, deepcopy=False):
-                if trial._trial_id not in known and _same(trial, template_trial):
-                    return trial._trial_id
-            return self._storage.create_new_trial(study_id, template_trial)
-
-        return self.retry(once)
-
-    def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
-        """A trial that was told before the answer was lost is not told again, which would be an error."""
-        tried: list[bool] = []
-
-        def once() -> bool:
-            if tried and state.is_finished() and self._storage.get_trial(trial_id).state == state:
-                return True
-            tried.append(True)
-            return self._storage.set_trial_state_values(trial_id, state, values)
-
-        return self.retry(once)
-
-
-def _tried_again(name: str) -> Callable[..., Any]:
-    def method(self: RetryingStorage, *arguments: Any, **named: Any) -> Any:
-        return self.retry(lambda: getattr(self._storage, name)(*arguments, **named))
-
-    return method
-
-
-_OPERATIONS = {name for name in vars(BaseStorage) if not name.startswith("_") and name not in vars(RetryingStorage)}
 for _name in _OPERATIONS:
     setattr(RetryingStorage, _name, _tried_again(_name))
 RetryingStorage.__abstractmethods__ = frozenset()
-
-
-def transient(error: BaseException) -> str | None:
-    """Why a storage is out of reach, if that is what the error says or was caused by; None if it is another."""
-    cause: BaseException | None = error
-    while cause is not None:
-        kind = type(cause)
-        if isinstance(cause, OSError) and cause.errno in _DISK:
-            return str(cause.strerror)
-        if kind.__module__.startswith("sqlalchemy") and kind.__name__ in _DATABASE:
-            return " ".join(str(getattr(cause, "orig", None) or cause).split())[:200]
-        cause = cause.__cause__
-    return None
-
-
-def _same(trial: FrozenTrial, template: FrozenTrial) -> bool:
-    return (trial.user_attrs, trial.system_attrs) == (template.user_attrs, template.system_attrs)
 
 
 _LOCKED = 5.0  # seconds that SQLite waits by itself for a file that another process has locked
@@ -245,9 +136,7 @@ def _journal(path: Path) -> JournalStorage:
         lock.acquire()  # cuts off what a killed writer left unfinished, before anybody reads it
     finally:
         lock.release()
-    journal.read_journal(
-        path
-    )  # says which line is damaged; Optuna would find the last one so as late as another follows
+    read_journal(path)  # says which line is damaged; Optuna would find the last one so as late as another follows
     return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
 
 
@@ -263,7 +152,7 @@ def _database(url: str) -> RDBStorage:
             return RDBStorage(url, engine_kwargs=wait)
         except DBAPIError as error:
             if "database is locked" in str(error) and waiting.seconds < RETRY_SECONDS:
-                waiting.still(f"{url}, which another process has locked, at most {RETRY_SECONDS:.0f} s")
+                waiting.update(f"{url}, which another process has locked, at most {RETRY_SECONDS:.0f} s")
                 continue
             # Each database has its own error for it; a server that cannot be reached is an OperationalError too.
             made = isinstance(error, IntegrityError | ProgrammingError) or "already exists" in str(error)
@@ -276,3 +165,141 @@ def _database(url: str) -> RDBStorage:
 def _name_of(location: str) -> str:
     """Of a storage, in what is said."""
     return secrets.redact(f"hydra.sweeper.storage: {location}")
+
+
+_SHOWN = 60  # characters of a damaged line
+
+
+def read_journal(path: Path) -> list[dict[str, Any]]:
+    """What whole lines say. The last one may be half written, and blank lines at the end say nothing.
+
+    Raises:
+        ConfigError: a line is damaged; says which one, and how everything before it is kept.
+    """
+    lines = _whole_lines(path.read_bytes())
+    return [_parsed(line, number, len(lines), path) for number, line in enumerate(lines, start=1)]
+
+
+def remove_torn_line(path: Path) -> None:
+    """Cut off a line that its writer could not finish, and blank lines at the end. Call it with the lock.
+
+    Optuna would append to such a torn line, and the study would be unreadable for ever; so it would be after a blank
+    line.
+    """
+    with path.open("rb+") as file:
+        if file.read(1) != b"{":  # empty, or no journal at all: nothing of ours to mend
+            return
+        end = file.seek(0, os.SEEK_END)
+        file.seek(max(0, end - 3))
+        if _ends_with_a_whole_line(file.read()):
+            return
+        file.seek(0)
+        file.truncate(sum(len(line) + 1 for line in _whole_lines(file.read())))
+
+
+def _ends_with_a_whole_line(tail: bytes) -> bool:
+    """Of the last three bytes. Where it cannot be told, it is looked at closely."""
+    return tail.endswith(b"\n") and bool(tail.strip()) and not tail[:-1].rstrip(b"\r").endswith(b"\n")
+
+
+def _whole_lines(content: bytes) -> list[bytes]:
+    """The lines up to the last one that is whole and not blank, without their line feeds."""
+    lines = content.split(b"\n")[:-1]
+    while lines and not lines[-1].strip():
+        lines.pop()
+    return lines
+
+
+def _parsed(line: bytes, number: int, count: int, path: Path) -> dict[str, Any]:
+    try:
+        said = json.loads(line)
+    except ValueError as error:
+        raise _damaged(line, number, count, path) from error
+    if not isinstance(said, dict):
+        raise _damaged(line, number, count, path)
+    return said
+
+
+def _damaged(line: bytes, number: int, count: int, path: Path) -> ConfigError:
+    file = shlex.quote(str(path))
+    where = f"{path}, line {number} of {count}"
+    if not line.strip():
+        return ConfigError(f"{where} is blank: sed -i.damaged '/^[[:space:]]*$/d' {file} takes such lines out")
+    shown = printable(line[:_SHOWN].decode(errors="replace"))
+    way_out = (
+        f"sed -i.damaged '{number},$d' {file} keeps what was written before it, and the whole in {path.name}.damaged"
+    )
+    return ConfigError(f"{where} is damaged ({shown}): {way_out}")
+
+
+_SQLITE = re.compile(r"sqlite(\+\w+)?://(/(?P<path>[^?]*))?(\?.*)?")
+_JOURNAL_HEAD = b'{"op_code":'  # of each line of Optuna's journals
+_SQLITE_HEAD = b"SQLite format 3\0"
+
+
+def check_study_file(key: str, location: str, *, workers: bool) -> None:
+    """Look at the file that an address means; databases behind a server are left to their drivers.
+
+    Args:
+        key: where the address came from.
+        location: the path of a journal, or an Optuna URL.
+        workers: other processes are to open it too.
+
+    Raises:
+        ConfigError: it is something else than a study's file.
+    """
+    sqlite = _SQLITE.fullmatch(location)
+    if sqlite is None and "://" in location:
+        return
+    path = location if sqlite is None else sqlite["path"]
+    if path in (None, "", ":memory:"):
+        rule = "be a database that worker processes can reach (hydra.sweeper.n_jobs=0 needs none)"
+        checks.require(not workers, key, rule, location)
+        return
+    head = _JOURNAL_HEAD if sqlite is None else _SQLITE_HEAD
+    rule = "be the file of a study, or a new one"
+    checks.require(_is_new(Path(path)) or _begins(Path(path), head), key, rule, location)
+
+
+def _is_new(path: Path) -> bool:
+    """Whether nothing is there, or an empty file. What cannot be looked at is left to whoever opens it, and says so."""
+    try:
+        status = path.stat()
+    except OSError:
+        return True
+    return stat.S_ISREG(status.st_mode) and status.st_size == 0
+
+
+def _begins(path: Path, head: bytes) -> bool:
+    """Whether a regular file begins as it should, as far as a killed writer came with it."""
+    if not path.is_file():
+        return False
+    try:
+        with path.open("rb") as file:
+            return head.startswith(file.read(len(head)))
+    except OSError:
+        return True
+
+
+class JournalLock(BaseJournalFileLock):
+    """The lock of a journal file. Whoever takes it first cuts off a line that its writer could not finish.
+
+    Optuna's own lock outlives a killed process by 30 seconds.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        # Optuna's own lock is called .lock: what writes with that, as a dashboard, would wait for our file to go.
+        self._lock = FileLock(path.with_name(path.name + ".flock"))
+
+    def acquire(self) -> bool:
+        taken = self._lock.acquire()
+        try:
+            remove_torn_line(self.path)
+        except BaseException:  # Optuna calls this before the block that releases
+            self._lock.release()
+            raise
+        return taken
+
+    def release(self) -> None:
+        self._lock.release()

@@ -19,10 +19,9 @@ from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from lightsweep.sweeper.job import JobResult, JobState
 from lightsweep.sweeper.leases import LOST_AFTER, FileLock, Lease, Owner, is_alive
-from lightsweep.sweeper.opening import Repeats
-from lightsweep.sweeper.optuna_private import current, set_attribute, storage_of, take_over
-from lightsweep.sweeper.storage import Address, Retry, is_server, turns_at
-from lightsweep.sweeper.trials import count_ended, folder_of, is_interrupted
+from lightsweep.sweeper.optuna_access import Retry, current, set_attribute, storage_of, take_over
+from lightsweep.sweeper.storage import Address, is_server, turns_at
+from lightsweep.sweeper.trials import Repeats, count_ended, folder_of, is_interrupted
 
 _OWNER = "lightsweep"
 _STATES = {JobState.COMPLETED: TrialState.COMPLETE, JobState.PRUNED: TrialState.PRUNED}  # else FAIL

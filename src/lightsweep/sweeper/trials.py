@@ -1,6 +1,8 @@
-"""What this program keeps in a study's attributes, looked at before it is believed: a study may be somebody else's."""
+"""The trials of a study: their attributes, checked before they are used (a study may be somebody else's), repeats of a
+point, and the data they read."""
 
 import math
+import random
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,9 +11,11 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from lightsweep.core.errors import ConfigError
+from lightsweep.core.files import read_regular, write_atomic
 from lightsweep.core.text import printable
-from lightsweep.sweeper.optuna_private import system_attributes
-from lightsweep.sweeper.space import key_of
+from lightsweep.sweeper.application import Application
+from lightsweep.sweeper.optuna_access import system_attributes
+from lightsweep.sweeper.space import Params, key_of, point_key
 from lightsweep.sweeper.statistics import Entry, Search
 
 REPEAT_OF = "repeat_of"
@@ -153,3 +157,118 @@ def summarise_trials(
 
 def _state_in_words(trial: FrozenTrial) -> str:
     return {TrialState.FAIL: "failed"}.get(trial.state, trial.state.name.lower())
+
+
+MOST_REPEATS = 20  # repeats in a row
+_SAMPLERS_OWN = 5  # repeats in a row after which an untried point is drawn
+_BEST_KNOWN = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL, TrialState.RUNNING)
+
+
+class Repeats:
+    """Finds repeats, and says when there is nothing more to ask for.
+
+    Args:
+        points: all points of the space, as Optuna's parameters; None where it cannot be listed.
+        since: the first trial whose value holds for the settings of now.
+    """
+
+    def __init__(self, points: Sequence[Params] | None, since: int) -> None:
+        self.points, self.since = points, since
+        self.in_a_row = self._ended = 0
+
+    def earlier(self, trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> FrozenTrial | None:
+        """The trial whose point this one repeats, that which says most; counts the repeats in a row."""
+        here = point_key(trial.params)
+        others = [
+            each for each in self._tried(trials) if each.number != trial.number and point_key(each.params) == here
+        ]
+        # Of two that run at once the first goes on.
+        others = [each for each in others if each.state.is_finished() or each.number < trial.number]
+        self.in_a_row = self.in_a_row + 1 if others else 0
+        return min(others, key=lambda each: _BEST_KNOWN.index(each.state), default=None)
+
+    def proposal(self, trials: Sequence[FrozenTrial]) -> Params | None:
+        """An untried point, where the sampler repeats itself; None where it shall suggest one."""
+        if self.in_a_row < _SAMPLERS_OWN or self.points is None or _is_queued(trials):
+            return None
+        untried = self._untried(trials)
+        return random.Random(len(trials)).choice(untried) if untried else None  # the same in the same sweep again
+
+    def why_over(self, trials: Sequence[FrozenTrial]) -> str | None:
+        """Why no further point is asked for, in words; None where one is. A trial that ends may change the answer."""
+        ended = sum(trial.state.is_finished() for trial in without_repeats(trials))
+        if ended != self._ended:
+            self.in_a_row, self._ended = 0, ended
+        if _is_queued(trials):
+            return None
+        if self.points is not None and not self._untried(trials):
+            return f"all {len({point_key(point) for point in self.points})} points of the space were tried"
+        return (
+            f"{MOST_REPEATS} suggestions in a row were points that had been tried"
+            if self.in_a_row >= MOST_REPEATS
+            else None
+        )
+
+    def _tried(self, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+        return [
+            trial
+            for trial in trials
+            if trial.number >= self.since
+            and trial.state != TrialState.WAITING
+            and not trial.user_attrs.get("interrupted")
+            and not is_repeat(trial)
+        ]
+
+    def _untried(self, trials: Sequence[FrozenTrial]) -> list[Params]:
+        tried = {point_key(trial.params) for trial in self._tried(trials)}
+        return [point for point in self.points or () if point_key(point) not in tried]
+
+
+def _is_queued(trials: Sequence[FrozenTrial]) -> bool:
+    return any(trial.state == TrialState.WAITING for trial in trials)
+
+
+class StudyData:
+    """Which data a study was begun with: a digest, an attribute of the study, and the record of it, in its folder.
+
+    Both are taken from the first trial that has read its data. Nothing is kept where trials read different data.
+
+    Args:
+        folder: of the sweep.
+        allow_change: trials may read other data than the first one did.
+        is_same: whether all trials read the same data.
+    """
+
+    def __init__(
+        self, study: optuna.Study, folder: Path, application: Application, *, allow_change: bool, is_same: bool
+    ) -> None:
+        self.study, self.folder, self.application = study, folder, application
+        self.allow_change, self.is_same = allow_change, is_same
+
+    def expected(self) -> tuple[str, str] | None:
+        """For a `Job`; None where nothing is known yet, or the data may be any."""
+        if self.allow_change or not self.is_same:
+            return None
+        if self._digest() is None:
+            self._take(sorted(self.folder.glob(f"trial-*/{self.application.data_file}"))[:1])
+        digest = self._digest()
+        return None if digest is None else (digest, str(self.folder.absolute()))
+
+    def renew(self, number: int) -> bool:
+        """Look at the data of a trial that ended; True where they are not those that the study had."""
+        before = self._digest()
+        if not self.is_same:
+            return False
+        if before is None or self.allow_change:
+            self._take(sorted((self.folder / folder_of(number)).glob(f"**/{self.application.data_file}")))
+        return before not in (None, self._digest())
+
+    def _digest(self) -> str | None:
+        return self.study.user_attrs.get("data")
+
+    def _take(self, records: Sequence[Path]) -> None:
+        for record in records:
+            digest = self.application.data_digest(record.parent)
+            if digest is not None and digest != self._digest():
+                write_atomic(self.folder / record.name, read_regular(record))
+                self.study.set_user_attr("data", digest)

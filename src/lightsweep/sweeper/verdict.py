@@ -15,7 +15,7 @@ from typing import Any
 
 from lightsweep.core.checks import is_number
 from lightsweep.core.files import read_json, write_atomic
-from lightsweep.core.text import format_difference
+from lightsweep.core.metrics import format_difference
 from lightsweep.sweeper import statistics
 from lightsweep.sweeper.statistics import Confirmed, Search, noise_of_trials, spread
 

@@ -18,8 +18,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from lightsweep.core import checks, signals
 from lightsweep.core.errors import Diverged, Pruned
 from lightsweep.core.metrics import FINAL
-from lightsweep.core.seeds import seed_everything
-from lightsweep.data.loader import TrainLoader
+from lightsweep.data.loader import TrainLoader, seed_everything
 from lightsweep.runs.results import MetricsFile, Row
 from lightsweep.training.classifier import Classifier
 

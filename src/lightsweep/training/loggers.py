@@ -20,8 +20,8 @@ from pytorch_lightning.loggers import Logger, MLFlowLogger, TensorBoardLogger, W
 from torch import Tensor, nn
 
 from lightsweep.core import checks
-from lightsweep.core.errors import ConfigError
-from lightsweep.core.job_state import JobState, state_of
+from lightsweep.core.errors import ConfigError, JobState
+from lightsweep.core.signals import state_of
 from lightsweep.training.classifier import Classifier
 from lightsweep.training.tracking import (
     Column,

@@ -21,8 +21,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from lightsweep.config.build import build
 from lightsweep.core.errors import ConfigError
 from lightsweep.core.files import replace_atomically, write_atomic
-from lightsweep.core.seeds import seed_everything
-from lightsweep.data.loader import TrainLoader
+from lightsweep.data.loader import TrainLoader, seed_everything
 from lightsweep.data.module import ImageDataModule
 from lightsweep.runs.run_folder import LAST_CHECKPOINT, LR_FIND, is_follower
 from lightsweep.training.classifier import Classifier, Sums

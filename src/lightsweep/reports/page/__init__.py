@@ -23,7 +23,8 @@ from lightsweep.config import allowlist
 from lightsweep.core.checks import is_number
 from lightsweep.core.errors import ConfigError
 from lightsweep.core.files import read_regular, write_atomic
-from lightsweep.core.text import DIFFERENCE_COLUMNS, printable_line
+from lightsweep.core.metrics import DIFFERENCE_COLUMNS
+from lightsweep.core.text import printable_line
 from lightsweep.reports.columns import format_cell, is_numeric, short_labels
 from lightsweep.reports.figures import Figure
 from lightsweep.reports.runs import Run, is_metric, load_yaml

@@ -147,9 +147,9 @@ class JobQueue:
             known = [self._statuses[each] for each in ids if each in self._statuses]
             reasons = [status.reason for status in known if status.phase == Phase.ACTIVE and status.reason]
             if reasons and len(reasons) == len(known):
-                self._queued.still(f"{self.scheduler.name} to begin {len(reasons)} jobs ({reasons[0]})")
+                self._queued.update(f"{self.scheduler.name} to begin {len(reasons)} jobs ({reasons[0]})")
             else:
-                self._queued.over()
+                self._queued.end()
 
     def _ids(self) -> list[str]:
         """Of the jobs that run."""
@@ -168,7 +168,7 @@ class JobQueue:
         except Exception as error:  # submitit's own, a scheduler that does not answer, a limit on jobs
             self._wait_or_raise(" ".join(str(error).split()))
             return
-        self._refused.over()
+        self._refused.end()
         for each, job_id in zip(self._waiting, ids, strict=True):
             log = self.scheduler.log(job_id)
             each.job_id, each.submitted = job_id, time.monotonic()
@@ -185,7 +185,7 @@ class JobQueue:
         self._next_try = time.monotonic() + _TRY_AGAIN
         if self._refused.seconds > _SUBMIT_FOR:
             raise RunFailed(f"{self.scheduler.name} took no job for {_SUBMIT_FOR:.0f} s ({reason})")
-        self._refused.still(f"{self.scheduler.name} to take jobs ({reason}), at most {_SUBMIT_FOR:.0f} s")
+        self._refused.update(f"{self.scheduler.name} to take jobs ({reason}), at most {_SUBMIT_FOR:.0f} s")
 
     def _cancel(self) -> None:
         if self._cancelled or time.monotonic() < self._next_cancel:

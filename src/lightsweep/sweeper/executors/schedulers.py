@@ -174,7 +174,7 @@ class Slurm(Scheduler):
         while (queue := self._queue(ids)) is None:
             if waiting.seconds > _ANSWER_SECONDS:
                 raise RunFailed(f"slurm did not answer for {_ANSWER_SECONDS:.0f} s; the same command goes on")
-            waiting.still(f"slurm to say what has become of the jobs, at most {_ANSWER_SECONDS:.0f} s")
+            waiting.update(f"slurm to say what has become of the jobs, at most {_ANSWER_SECONDS:.0f} s")
             time.sleep(1.0)
         return queue
 

@@ -5,7 +5,7 @@ import random
 import numpy as np
 import torch
 
-from lightsweep.core.seeds import derive, seed_everything
+from lightsweep.data.loader import derive, seed_everything
 
 
 def test_derived_seeds_differ_in_every_part_and_their_order() -> None:
