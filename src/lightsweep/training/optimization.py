@@ -233,8 +233,7 @@ def adapt_checkpoint(
     """Put the settings that the config has now into a Lightning checkpoint, before Lightning restores from it.
 
     Raises:
-        ConfigError: the network, the kind of optimizer or the kind of schedule is another, or the optimizer needs what
-            its state does not have.
+        ConfigError: the network, optimizer or kind of schedule is another, or the optimizer lacks state that it needs.
     """
     _check_epochs(checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"], trainer.max_epochs)
     weights = {f"net.{name}": weight for name, weight in net.state_dict().items()}

@@ -141,8 +141,6 @@ def _select(config: Mapping[str, Any], key: str) -> Any:
     return node
 
 
-# TensorBoard sorts groups of tags by name. Curves are what a person opens it for: all else follows `train` and `val`.
-_AFTER_CURVES = "z_"
 _BINS = 60  # of a histogram; TensorBoard shows 30
 _STATUS = {
     "success": api_pb2.STATUS_SUCCESS,
@@ -210,7 +208,7 @@ def _experiment(columns: Mapping[str, Column]) -> api_pb2.Experiment:
 
 
 def _tag(name: str) -> str:
-    return _AFTER_CURVES + name
+    return f"z_{name}"  # TensorBoard sorts tags by name: the curves of `train` and `val` come first
 
 
 def _tagged(tag: str, **content: Any) -> Summary:

@@ -188,16 +188,13 @@ def print_scores(result: RunResult, folder: Path, *, of_best: bool) -> None:
     for part in PARTS:
         if f"{part}/{shown[0].name}" in result.scores:
             table.add_row(part, *(f"{result.scores[f'{part}/{metric.name}']:.4f}" for metric in shown))
-    console = Console()
+    console = Console(highlight=False)
     console.print(table)
     which = "best" if of_best else "scored"
-    console.print(
-        f"{which} epoch {result.best_epoch} of {result.epochs}, {result.facts['params']:,} parameters,"
-        f" {result.seconds:.0f} s of training",
-        highlight=False,
-    )
+    size = f"{result.facts['params']:,} parameters, {result.seconds:.0f} s of training"
+    console.print(f"{which} epoch {result.best_epoch} of {result.epochs}, {size}")
     if result.best_value is None:
-        console.print(f"{result.monitor} was never measured, so no epoch is the best one", highlight=False)
+        console.print(f"{result.monitor} was never measured, so no epoch is the best one")
     console.print(Text(f"run folder: {folder}"), soft_wrap=True)  # Text: a path is no markup
 
 
