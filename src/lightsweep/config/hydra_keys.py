@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lightsweep.config import allowlist, permissions
-from lightsweep.config.permissions import Typed
+from lightsweep.config.permissions import Typed, find_value, walk
 from lightsweep.core.errors import ConfigError
 from lightsweep.core.files import OUTPUTS, is_inside
 from lightsweep.core.secrets import INTERPOLATION as STORAGE
@@ -37,7 +37,7 @@ _OF_HYDRA: Mapping[str, tuple[str, ...] | None] = {
 _NAMES = ("hydra.job.name", "hydra.sweeper.study_name")  # plain words in a config file
 _UNIQUE = re.compile(r"\$\{now:[^}]*%S\}|\$\{lightsweep\.run_id:\}")
 _NAME = re.compile(r"[\w.,+=@-]+")
-_NODES = ("job", "run", "sweep", "job_logging", "hydra_logging", "launcher", "sweeper", "callbacks", "runtime")
+_MAPPINGS = ("job", "run", "sweep", "job_logging", "hydra_logging", "launcher", "sweeper", "callbacks", "runtime")
 _PRELOADED = ("pytorch_lightning",)
 # Of a cluster's launcher: amounts, and words without spaces, quotes and line ends. All else could be a command.
 _AMOUNTS = (
@@ -69,7 +69,7 @@ def check_hydra_keys(config: Mapping[str, Any], typed: Typed) -> None:
         ConfigError: names the key.
     """
     hydra = config["hydra"]
-    for name in _NODES:
+    for name in _MAPPINGS:
         if not isinstance(hydra.get(name), Mapping | None):
             raise ConfigError(f"hydra.{name} must be a mapping, got {hydra[name]!r}")
     if hydra["job"].get("env_set"):  # PATH, LD_PRELOAD and others choose what code runs
@@ -124,7 +124,8 @@ class _Checks:
             raw = _at(self.hydra, key)
             if raw is None or self.typed.covers(key):
                 continue
-            if not _in_outputs(folder := _text(self.hydra, key, raw)):
+            folder = _text(self.hydra, key, raw)
+            if "://" in folder or not is_inside(Path(folder), OUTPUTS):
                 raise ConfigError(f"{key} must lie in {OUTPUTS} unless it is typed, got {raw!r}")
             if key == "hydra.run.dir" and _UNIQUE.search(raw) is None:
                 self._check_is_new(key, Path(folder))
@@ -192,7 +193,9 @@ class _Checks:
                 "hydra.sweeper.storage: hydra/sweeper=optuna would write a server's address into its records; take"
                 " hydra/sweeper=lightsweep"
             )
-        if not isinstance(sampler, Mapping | None) or _holds_interpolation(sampler):
+        if not isinstance(sampler, Mapping | None) or any(
+            isinstance(value, str) and "${" in value for _, value in walk(sampler)
+        ):
             raise ConfigError("hydra.sweeper.sampler must be plain values for hydra/sweeper=optuna")
         if storage is not None and any(
             str(name).endswith("CmaEsSampler") for name in permissions.find_targets(sampler)
@@ -259,22 +262,7 @@ def check_search_path(entries: Any, typed: Typed) -> None:
 
 def _at(hydra: Mapping[str, Any], key: str) -> Any:
     """The value of ``hydra.a.b`` as it is written; None where there is none."""
-    node: Any = hydra
-    for part in key.split(".")[1:]:
-        node = node.get(part) if isinstance(node, Mapping) else None
-    return node
-
-
-def _holds_interpolation(value: Any) -> bool:
-    if isinstance(value, Mapping):
-        return any(_holds_interpolation(item) for item in value.values())
-    if isinstance(value, list):
-        return any(map(_holds_interpolation, value))
-    return isinstance(value, str) and "${" in value
-
-
-def _in_outputs(folder: str) -> bool:
-    return "://" not in folder and is_inside(Path(folder), OUTPUTS)
+    return find_value(hydra, key.split(".")[1:])
 
 
 def _stays_inside(path: str, folder: str = "") -> bool:
