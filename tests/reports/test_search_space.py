@@ -6,7 +6,8 @@ import pytest
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import create_trial
 
-from lightsweep.reports.study import ParameterRange, describe_edges, find_ranges, format_number
+from lightsweep.reports.overview import describe_edges
+from lightsweep.reports.study import ParameterRange, find_ranges, format_number
 
 
 def of(*distributions: BaseDistribution) -> ParameterRange:

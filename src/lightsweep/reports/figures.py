@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from lightsweep.reports.columns import escape_tags
-from lightsweep.reports.runs import Matrix, Run, find_best_epoch, read_curve, read_epochs
+from lightsweep.reports.runs import MAIN, Matrix, Run, find_best_epoch, read_curve, read_epochs
 
 Figure = dict[str, Any]
 
@@ -42,6 +42,15 @@ def label_axes(x: str, y: str) -> dict[str, Any]:
 
 def scatter(mode: str, x: Sequence[Any], y: Sequence[Any], **more: Any) -> dict[str, Any]:
     return {"type": "scatter", "mode": mode, "x": list(x), "y": list(y), **more}
+
+
+def colour_at(share: float) -> str:
+    """The colour of `SCALE` at a share in [0, 1]."""
+    low, high = (SCALE[0], SCALE[1]) if share < 0.5 else (SCALE[1], SCALE[2])
+    part = min(1.0, max(0.0, (share - low[0]) / 0.5))
+    ends = [[int(str(end[1])[start : start + 2], 16) for start in (1, 3, 5)] for end in (low, high)]
+    mixed = (round(one + (other - one) * part) for one, other in zip(*ends, strict=True))
+    return f"rgb({','.join(map(str, mixed))})"
 
 
 def draw_learning_curves(runs: Sequence[Run], metric: str, best: Run | None) -> Figure | None:
@@ -104,7 +113,8 @@ def draw_run(run: Run) -> dict[str, Figure]:
     ends = [name.partition("/")[2] for name in columns if name.startswith("val/") and f"train/{name[4:]}" in columns]
     best_epoch = find_best_epoch(first)
     figures = {}
-    for end in sorted(ends, key=lambda name: (name != "acc", name != "loss", name))[:_MOST_METRICS]:
+    in_order = sorted(ends, key=lambda name: (MAIN.index(name) if name in MAIN else len(MAIN), name))
+    for end in in_order[:_MOST_METRICS]:
         train = _curve(first, f"train/{end}", f"train/{end}", GREY, dash="dot")
         figure = _by_epoch([train, _curve(first, f"val/{end}", f"val/{end}", _LINES[0])], end)
         if figure is None:

@@ -3,7 +3,7 @@
 import html
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,15 +17,15 @@ from lightsweep.reports.figures import Figure
 from lightsweep.reports.finding import Found
 from lightsweep.reports.page import Drawing, cell_of, describe_column, text_cell
 from lightsweep.reports.runs import Run
-from lightsweep.reports.study import Study, describe_edges, find_ranges, find_study
+from lightsweep.reports.study import ParameterRange, Study, find_ranges, find_study, format_number
 from lightsweep.reports.study_figures import StudyFigures
-from lightsweep.reports.table import Parts, Table
+from lightsweep.reports.table import SCORES, Parts, Table
 from lightsweep.reports.table_text import describe_problems
 from lightsweep.sweeper import statistics, verdict
 from lightsweep.sweeper.trials import number_of, summarise_trials
 from lightsweep.sweeper.verdict import read_confirmation
 
-_CONFIRMED = ("val/acc", "test/acc", "val/loss", "test/loss")
+_CONFIRMED = tuple(f"{part}/{name}" for name in runs.MAIN for part in ("val", "test"))
 _MOST_VALUES = 12  # of one fact, such as the seeds of all runs
 
 Pairs = list[tuple[str, str]]  # labels and values
@@ -182,9 +182,7 @@ def _list_notes(found: Found, parts: Parts, study: Study | None, drawing: Drawin
 
 
 def _describe_best(best: Run, table: Table, study: Study | None) -> dict[str, Any]:
-    keys = dict.fromkeys(
-        [*table.differing, "hidden", "params", "train/acc", "val/acc", "test/acc", "gap", "best_epoch"]
-    )
+    keys = dict.fromkeys([*table.differing, "hidden", "params", *SCORES, "gap", "best_epoch"])
     labels = short_labels(list(keys))
     command, note = page.find_training_command(best)
     return {
@@ -207,6 +205,16 @@ def _list_edges(best: Run, study: Study | None) -> list[str]:
     return [html.unescape(line) for line in describe_edges(params, find_ranges(trials))]
 
 
+def describe_edges(params: Mapping[str, Any], ranges: Mapping[str, ParameterRange]) -> list[str]:
+    """A sentence for each value that is at an end of its range."""
+    return [
+        f"{name} {format_number(value)} is at the {end} end of what was searched,"
+        f" {format_number(ranges[name].low)} to {format_number(ranges[name].high)}."
+        for name, value in params.items()
+        if (end := ranges[name].edge(value)) is not None
+    ]
+
+
 def _build_confirmation(confirmed: Sequence[Run]) -> dict[str, Any] | None:
     """Columns, rows and sentences on the best configuration against the baseline; None where nothing was confirmed."""
     if not confirmed:
@@ -223,20 +231,20 @@ def _build_confirmation(confirmed: Sequence[Run]) -> dict[str, Any] | None:
             [text_cell(run.name if several else run.folder.name), *(cell_of(run, key) for key in keys)]
             for run in ordered
         ],
-        "lines": [
-            line
-            for score in (("val/acc", "test/acc") if is_pair else ())
-            for line in _test(score, by_name["best"], by_name["baseline"])
-        ],
+        "lines": _test(by_name["best"], by_name["baseline"]) if is_pair else [],
     }
 
 
-def _test(score: str, *pair: Run) -> list[str]:
-    one, other = ([seed.row[score] for seed in run.seeds if seed.row.get(score) is not None] for run in pair)
-    if not one or not other:
-        return []
-    test = statistics.welch_test(one, other)
-    return [f"{score}, best less baseline: {statistics.describe_test(test, (len(one), len(other)))}."]
+def _test(best: Run, baseline: Run) -> list[str]:
+    lines = []
+    for score in SCORES[1:]:  # not on the training images
+        samples = [
+            [seed.row[score] for seed in run.seeds if seed.row.get(score) is not None] for run in (best, baseline)
+        ]
+        if all(samples):
+            result = statistics.describe_test(statistics.welch_test(*samples), (len(samples[0]), len(samples[1])))
+            lines.append(f"{score}, best less baseline: {result}.")
+    return lines
 
 
 def _describe_setting(runs: Sequence[Run], study: Study | None) -> list[tuple[str, Pairs]]:

@@ -20,7 +20,7 @@ import yaml
 from lightsweep.core.checks import is_number
 from lightsweep.core.errors import ConfigError
 from lightsweep.core.files import CONF, read_regular
-from lightsweep.core.metrics import mode_of
+from lightsweep.core.metrics import FINAL, mode_of
 from lightsweep.core.text import plain_text
 from lightsweep.runs import results
 
@@ -29,6 +29,10 @@ _LARGEST = 32_000_000  # bytes; a result.json has some thousand
 _MOST_CLASSES = 1000
 _NESTED = ("config", "overrides", "versions")
 _NO_SETTINGS = {"name"}  # keys that do not change what a run does
+
+MAIN = tuple(
+    metric.name for metric in sorted(FINAL, key=lambda metric: not metric.is_share) if metric.is_main
+)  # every report shows them: acc, loss
 
 Row = dict[str, Any]
 Matrix = list[list[float]]

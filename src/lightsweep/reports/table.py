@@ -9,14 +9,15 @@ from dataclasses import dataclass
 
 from lightsweep.core.checks import is_number
 from lightsweep.core.errors import ConfigError
-from lightsweep.core.metrics import DIFFERENCE_COLUMNS, mode_of
+from lightsweep.core.metrics import DIFFERENCE_COLUMNS, METRICS, mode_of
 from lightsweep.reports.finding import pool_runs
 from lightsweep.reports.runs import Row, Run, is_metric
 
 Parts = Sequence[tuple["Table", Sequence[Run]]]  # tables, each with the rows that are wanted, in order
 
 STATUSES = ("completed", "unfinished", "pruned", "interrupted", "diverged", "failed")
-_SCORES = ("train/acc", "val/acc", "test/acc")
+# train/acc, val/acc and test/acc
+SCORES = tuple(f"{part}/{each.name}" for each in METRICS if each.is_main and each.is_share for part in each.compared)
 _NO_DIFFERENCE = (
     *("seed", "data", "data.seed", "data_dir", "data.data_dir"),
     *("threads", "test", "logger", "report", "sweep"),
@@ -143,14 +144,14 @@ def _choose_columns(runs: Sequence[Run], differing: Sequence[str], monitor: str,
         *(["kind"] if several_kinds else []),
         *differing,
         *("hidden", "params"),
-        *([monitor] if monitor not in _SCORES else []),
-        *_SCORES,
+        *([monitor] if monitor not in SCORES else []),
+        *SCORES,
         *(name for name in DIFFERENCE_COLUMNS if any(name in run.row for run in runs)),
         "gap",
         *(["n"] if grouped or folded else []),
         *("best_epoch", "seconds", "status"),
     ]
-    optional = {"hidden", "params", *_SCORES, "gap", "best_epoch", "seconds"}
+    optional = {"hidden", "params", *SCORES, "gap", "best_epoch", "seconds"}
     empty = {column for column in optional if all(run.row.get(column) is None for run in runs)}
     return tuple(column for column in dict.fromkeys(wanted) if column not in empty)
 
