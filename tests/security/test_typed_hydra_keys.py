@@ -1,4 +1,4 @@
-"""What of ``hydra`` must be typed on the command line, and what a config file may set."""
+"""Which keys of Hydra may be typed, and which harmless ones a config file may set."""
 
 from pathlib import Path
 from typing import Any
@@ -10,8 +10,8 @@ from lightsweep.config import allowlist, hydra_keys, loader, permissions
 from lightsweep.core.errors import ConfigError
 
 
-def look(typed_keys: list[str], **hydra: Any) -> None:
-    """A look at a composed config in which a file has set these keys of ``hydra``."""
+def check(typed_keys: list[str], **hydra: Any) -> None:
+    """Check a composed config in which a file has set these keys of ``hydra``."""
     config = OmegaConf.create(
         {
             "hydra": {
@@ -48,12 +48,12 @@ PERSONS_OWN = {
 @pytest.mark.parametrize(("argument", "node"), PERSONS_OWN.items(), ids=PERSONS_OWN)
 def test_all_of_it_may_be_typed(argument: str, node: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
-        look([], **node)
-    look([argument], **node)
+        check([], **node)
+    check([argument], **node)
 
 
 def test_harmless_settings_of_a_cluster_pass() -> None:
-    look(
+    check(
         [],
         launcher={
             "_target_": "hydra_plugins.hydra_submitit_launcher.submitit_launcher.SlurmLauncher",
@@ -71,15 +71,13 @@ def test_harmless_settings_of_a_cluster_pass() -> None:
 
 
 NESTED = {"additional_parameters": {"no_requeue": True, "nice": 5}}
-
-
 NESTED_TYPED = ("+hydra.launcher.additional_parameters.no_requeue=true", "+hydra.launcher.additional_parameters.nice=5")
 
 
 def test_keys_inside_a_launchers_key_may_be_typed() -> None:
-    look([*NESTED_TYPED], launcher=NESTED)
-    look(["hydra.launcher.additional_parameters={no_requeue:true,nice:5}"], launcher=NESTED)
-    look(["+hydra.launcher.ray.remote.num_cpus=0.5"], launcher={"ray": {"init": {}, "remote": {"num_cpus": 0.5}}})
+    check([*NESTED_TYPED], launcher=NESTED)
+    check(["hydra.launcher.additional_parameters={no_requeue:true,nice:5}"], launcher=NESTED)
+    check(["+hydra.launcher.ray.remote.num_cpus=0.5"], launcher={"ray": {"init": {}, "remote": {"num_cpus": 0.5}}})
 
 
 @pytest.mark.parametrize(
@@ -93,7 +91,7 @@ def test_keys_inside_a_launchers_key_may_be_typed() -> None:
 )
 def test_what_a_file_adds_beside_them_is_refused(argument: str) -> None:
     with pytest.raises(ConfigError, match="hydra.launcher.additional_parameters must be typed on the command line"):
-        look([argument], launcher=NESTED)
+        check([argument], launcher=NESTED)
 
 
 JOBLIB = {
@@ -112,9 +110,9 @@ JOBLIB = {
 
 
 def test_amounts_of_joblib_pass() -> None:
-    look([], launcher=JOBLIB)
+    check([], launcher=JOBLIB)
     for value in ("n_jobs", "all", "2 * n_jobs"):
-        look([], launcher={**JOBLIB, "pre_dispatch": value})
+        check([], launcher={**JOBLIB, "pre_dispatch": value})
 
 
 @pytest.mark.parametrize(
@@ -138,19 +136,19 @@ def test_amounts_of_joblib_pass() -> None:
 def test_what_joblib_would_compute_or_write_elsewhere_is_typed(key: str, value: Any) -> None:
     launcher = {**JOBLIB, key: value}
     with pytest.raises(ConfigError, match=f"hydra.launcher.{key} must be"):
-        look([], launcher=launcher)
+        check([], launcher=launcher)
 
 
 def test_it_may_be_typed() -> None:
     typed_keys = ["hydra.launcher.temp_folder=/tmp/x", "hydra.launcher.pre_dispatch=3*n_jobs"]
-    look(typed_keys, launcher={**JOBLIB, "temp_folder": "/tmp/x", "pre_dispatch": "3*n_jobs"})
+    check(typed_keys, launcher={**JOBLIB, "temp_folder": "/tmp/x", "pre_dispatch": "3*n_jobs"})
 
 
 def test_a_typed_choice_of_a_group_says_nothing_of_what_is_in_it() -> None:
     node = {"job_logging": {"handlers": {"file": {"class": "logging.FileHandler", "filename": "/x.log"}}}}
     for argument in ("hydra/job_logging=evil", "hydra.verbose=true", "+hydra.job_logging.x=1", "~hydra.job_logging"):
         with pytest.raises(ConfigError, match="filename"):
-            look([argument], **node)
+            check([argument], **node)
 
 
 def test_best_yaml_finds_its_folders_again(tmp_path: Path) -> None:
