@@ -104,7 +104,7 @@ def test_one_of_many_begins_the_study_and_one_confirms_it(fresh, attempt: int):
             together.wait()
             storage = connect.__wrapped__(url)  # a connection of its own
             study = optuna.create_study(study_name="study", storage=storage, load_if_exists=True)
-            with opening._alone(study):
+            with opening._opening_lease(study):
                 if not study.user_attrs.get("begun"):
                     study.enqueue_trial({"x": 1})
                     study.set_user_attr("begun", True)
