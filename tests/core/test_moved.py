@@ -87,5 +87,5 @@ def test_flat_keys_and_lists_have_todays_names_too() -> None:
 def test_no_other_name_may_stand_at_a_key_for_having_been_moved() -> None:
     config = OmegaConf.create({"scheduler": {"_target_": "lightsweep.averaging.WeightAverage"}})
     rename_moved(config)
-    with pytest.raises(ConfigError, match="scheduler._target_ must be in the table"):
+    with pytest.raises(ConfigError, match="scheduler._target_ must be in the allowlist"):
         permissions.check_targets(OmegaConf.to_container(config))

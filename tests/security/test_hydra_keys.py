@@ -329,11 +329,11 @@ def test_a_file_that_is_no_plain_yaml_is_one_line(scene, attack, text: str) -> N
 
 
 TYPED = {
-    "++model={_target_:os.system,command:x}": "model._target_ must be in the table",
-    "model._target_=torch.load": "model._target_ must be in the table",
-    "optimizer._target_=torch.utils.collect_env.run": "optimizer._target_ must be in the table",
+    "++model={_target_:os.system,command:x}": "model._target_ must be in the allowlist",
+    "model._target_=torch.load": "model._target_ must be in the allowlist",
+    "optimizer._target_=torch.utils.collect_env.run": "optimizer._target_ must be in the allowlist",
     "model.width={_target_:os.system,command:x}": "model.width must not have a _target_",
-    "+logger.evil={_target_:subprocess.getoutput,cmd:x}": "logger.evil._target_ must be in the table",
+    "+logger.evil={_target_:subprocess.getoutput,cmd:x}": "logger.evil._target_ must be in the allowlist",
     "+hydra.job.env_set.PATH=/evil": "hydra.job.env_set",
     "+hydra.callbacks.evil={_target_:os.system,command:x}": "hydra.callbacks.evil._target_",
     "hydra.launcher._target_=os.system": "hydra.launcher._target_",
