@@ -34,13 +34,6 @@ Pairs = list[tuple[str, str]]  # labels and values
 def write_page(path: Path, found: Found, selection: Selection, paths: Sequence[Path], *, storage: str | None) -> None:
     """Write the report of what was found below `paths`."""
     study = find_study(paths[0], storage) if len(paths) == 1 else None
-    page.write_page(path, "report.html.j2", *build_content(found, selection, paths, study))
-
-
-def build_content(
-    found: Found, selection: Selection, paths: Sequence[Path], study: Study | None
-) -> tuple[dict[str, Any], dict[str, Figure]]:
-    """What the template shows, and the figures' data."""
     every = [run for table, _ in selection for run in table.runs]
     main = selection[0][0] if selection else None
     best = main.best if main else None
@@ -48,7 +41,7 @@ def build_content(
     confirmation = _build_confirmation([run for run in every if run.is_confirmation])
     verdict_lines = _judge(study, main, paths)
     failed = [run for run in every if run.status in ("failed", "diverged") and run.row.get("error")]
-    return {
+    content = {
         "title": printable_line(f"Sweep {study.name}" if study else f"Runs in {', '.join(map(str, paths))}"),
         "subtitle": printable_line(", ".join(str(path.resolve()) for path in paths)),
         "summary": _summarise(every, main, best),
@@ -68,7 +61,8 @@ def build_content(
             *([("confirmation", "Confirmation")] if confirmation else []),
             ("setting", "How this was made"),
         ],
-    }, drawing.data
+    }
+    page.write_page(path, "report.html.j2", content, drawing.data)
 
 
 def _judge(study: Study | None, table: Table | None, paths: Sequence[Path]) -> list[str]:

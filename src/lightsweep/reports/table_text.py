@@ -68,7 +68,10 @@ def print_report(found: Found, selection: Selection, *, most: int | None) -> Non
         print_line(console, "scores of different data sets or metrics cannot be compared: a table for each")
     for table, runs in selection:
         if len(selection) > 1:
-            _print_title(console, table)
+            rows = f"{len(table.runs)} row{'s' * (len(table.runs) != 1)}"
+            kind = "confirmation with fresh seeds, " * table.is_confirmation
+            console.print()
+            print_line(console, f"{kind}{table.data or 'unknown data'}, {table.monitor}: {rows}", "bold")
         _print_table(console, table, runs)
         for run in runs:
             if run.row.get("error") and run.status in ("failed", "diverged"):
@@ -78,36 +81,23 @@ def print_report(found: Found, selection: Selection, *, most: int | None) -> Non
         print_line(console, f"ranked by {' or '.join(rankings)}, never by test scores")
     else:
         print_line(console, "no run fits" if found.runs else "no run has a result yet")
-    if hidden := _count_hidden(selection):
+    hidden = Counter(run.status for table, _ in selection for run in table.runs)
+    hidden -= Counter(run.status for _, runs in selection for run in runs)
+    if hidden:
         counts = ", ".join(f"{count:,} {printable_line(status)}" for status, count in hidden.most_common())
         print_line(console, f"{sum(hidden.values()):,} more rows are not shown (--top shows more): {counts}")
     for line in describe_problems(found):
         print_line(console, line)
 
 
-def _count_hidden(selection: Selection) -> Counter[str]:
-    """How many rows of each status the tables have beyond those that are shown."""
-    every = Counter(run.status for table, _ in selection for run in table.runs)
-    return every - Counter(run.status for _, runs in selection for run in runs)
-
-
 def describe_problems(found: Found) -> list[str]:
     """Folders that are no row, and why."""
     lines = [f"skipped {printable_line(path)}: {reason}" for path, reason in found.broken.items()]
-    count = len(found.unfinished)
-    if count:
+    if found.unfinished:
         named = ", ".join(map(printable_line, found.unfinished[:5]))
-        more = f" and {count - 5} more" if count > 5 else ""
+        more = f" and {len(found.unfinished) - 5} more" if len(found.unfinished) > 5 else ""
         lines.append(f"without a result.json, so still running or killed: {named}{more}")
     return lines
-
-
-def _print_title(console: Console, table: Table) -> None:
-    count = len(table.runs)
-    what = "confirmation with fresh seeds, " * table.is_confirmation
-    console.print()
-    title = f"{what}{table.data or 'unknown data'}, {table.monitor}: {count} row{'s' * (count != 1)}"
-    print_line(console, title, "bold")
 
 
 def _print_table(console: Console, table: Table, runs: Sequence[Run]) -> None:
@@ -174,16 +164,18 @@ def format_json(selection: Selection, problems: Mapping[str, str]) -> str:
         }
         for table, runs in selection
     ]
-    return json.dumps(_finite({"tables": tables, "skipped": problems}), indent=1, allow_nan=False) + "\n"
+    return json.dumps(make_finite({"tables": tables, "skipped": problems}), indent=1, allow_nan=False) + "\n"
 
 
-def _finite(value: Any) -> Any:
-    """With None for numbers that JSON does not have."""
+def make_finite(value: Any, *, digits: int = 17) -> Any:
+    """A value for JSON: None in place of infinite numbers and NaN, and so many digits of the others."""
     if isinstance(value, dict):
-        return {str(key): _finite(item) for key, item in value.items()}
+        return {str(key): make_finite(item, digits=digits) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+        return [make_finite(item, digits=digits) for item in value]
+    if isinstance(value, float):
+        return float(f"{value:.{digits}g}") if math.isfinite(value) else None
+    return value
 
 
 def format_markdown(selection: Selection) -> str:

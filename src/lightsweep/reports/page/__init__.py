@@ -7,7 +7,6 @@ escaped by Jinja2, and the figures' data by `embed_json`.
 import base64
 import hashlib
 import json
-import math
 import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
@@ -32,6 +31,7 @@ from lightsweep.reports.comparison import Comparison, Group, subtract_shares
 from lightsweep.reports.figures import Figure
 from lightsweep.reports.runs import MAIN, Run, is_metric, load_yaml
 from lightsweep.reports.table import STATUSES, Table
+from lightsweep.reports.table_text import make_finite
 from lightsweep.runs import saved_config
 from lightsweep.sweeper import job
 
@@ -51,10 +51,6 @@ def write_page(path: Path, template: str, content: Mapping[str, Any], drawn: Map
     """
     if path.is_dir() or not path.parent.is_dir():
         raise ConfigError(f"--html must be a file in a folder that is there, got {str(path)!r}")
-    write_atomic(path, render_page(template, content, drawn))
-
-
-def render_page(template: str, content: Mapping[str, Any], drawn: Mapping[str, Figure]) -> str:
     from plotly.offline import get_plotlyjs
 
     environment = Environment(
@@ -67,7 +63,7 @@ def render_page(template: str, content: Mapping[str, Any], drawn: Mapping[str, F
     scripts = [(_HERE / "page.js").read_text(encoding="utf-8")]
     if drawn:
         scripts.insert(0, get_plotlyjs().replace("\r\n", "\n"))
-    return environment.get_template(template).render(
+    text = environment.get_template(template).render(
         **content,
         written=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
         policy=_security_policy(scripts),
@@ -75,6 +71,7 @@ def render_page(template: str, content: Mapping[str, Any], drawn: Mapping[str, F
         scripts=[Markup(script) for script in scripts],
         figure_data=Markup(embed_json(drawn)),
     )
+    write_atomic(path, text)
 
 
 def _security_policy(scripts: Sequence[str]) -> str:
@@ -87,21 +84,10 @@ def _security_policy(scripts: Sequence[str]) -> str:
 
 def embed_json(content: Any) -> str:
     """JSON for a script element: nothing in it ends the element or starts a comment."""
-    text = json.dumps(_finite(content), allow_nan=False, separators=(",", ":"))
+    text = json.dumps(make_finite(content, digits=6), allow_nan=False, separators=(",", ":"))
     for sign in "<>&\u2028\u2029":
         text = text.replace(sign, f"\\u{ord(sign):04x}")
     return text
-
-
-def _finite(value: Any) -> Any:
-    """With None for numbers that JSON does not have, and six digits of the others."""
-    if isinstance(value, dict):
-        return {str(key): _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    if isinstance(value, float):
-        return float(f"{value:.6g}") if math.isfinite(value) else None
-    return value
 
 
 @dataclass
