@@ -66,7 +66,7 @@ def test_what_a_resumed_runs_own_config_has_hydra_takes_although_the_defaults_ma
     [
         (["lr_find=true", "-m"], "lr_find=true tests one setting, it cannot be swept (drop -m and sweep=)"),
         (["sweep=quick", "lr_find=True"], "lr_find=true tests one setting, it cannot be swept"),
-        (["resume={run}", "-m"], "resume goes on with one run, it cannot be swept"),
+        (["resume={run}", "-m"], "resume continues one run, it cannot be swept"),
         (["resume={run}/nothing"], "resume={run}/nothing: there is no such file or folder"),
         (["hydra.run.dir={run}"], "hydra.run.dir must be a folder without a run, got {run}"),
     ],

@@ -143,7 +143,7 @@ def test_a_run_is_resumed_exactly(own_run) -> None:
 def test_a_resumed_run_says_what_changed_in_its_data(own_run, monkeypatch) -> None:
     own_run(Own, "trainer.max_epochs=1")
     monkeypatch.setattr(Own, "val_dataloader", lambda self: DataLoader(Pairs(40, pixels=self.pixels), 7))
-    with pytest.raises(ConfigError, match="the data changed since this run began: val has 40 images, had 31"):
+    with pytest.raises(ConfigError, match="the data changed since this run started: val has 40 images, had 31"):
         own_run(Own, "trainer.max_epochs=2")
 
 

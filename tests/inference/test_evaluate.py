@@ -31,7 +31,7 @@ def copied(finished, tmp_path: Path) -> Path:
 @pytest.fixture
 def evaluated(call, monkeypatch) -> Callable[..., Any]:
     """Runs evaluate.py without the second that pictures take."""
-    monkeypatch.setattr(evaluation_folder, "_figures", lambda evaluation: {})
+    monkeypatch.setattr(evaluation_folder, "draw_figures", lambda *_: {})
     return partial(call, evaluate.main)
 
 

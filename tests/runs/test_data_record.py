@@ -77,13 +77,15 @@ def test_a_run_is_not_resumed_on_changed_data_unless_that_is_allowed(
     harm(photos)
     refused = resume(first)
     assert refused.code == 1
-    assert refused.err.splitlines()[-1] == f"the data changed since this run began: {said}. {ALLOW} goes on with them"
+    assert (
+        refused.err.splitlines()[-1] == f"the data changed since this run started: {said}. {ALLOW} continues with them"
+    )
     assert (first.folder / "config.yaml").read_text() == config
     assert len(first.rows) == 1
 
     allowed = resume(first, ALLOW)
     assert allowed.code == 0, allowed.err
-    assert f"the data changed since this run began: {said}" in allowed.out + allowed.err
+    assert f"the data changed since this run started: {said}" in allowed.out + allowed.err
     assert len(first.rows) == 2
     assert "allow_changed_data" not in (first.folder / "config.yaml").read_text()
     assert resume(first).code == 0  # these are its data now
@@ -133,7 +135,7 @@ def test_a_run_of_an_earlier_version_goes_on_as_it_was_split(run, resume, typica
     assert went_on.code == 0, went_on.err
     said = went_on.out + went_on.err
     assert "data.split=stratified: parts are drawn from the positions of all files" in said
-    assert "whether they changed cannot be told" in said
+    assert "whether they changed is unknown" in said
     assert json.loads((done.folder / "data.json").read_text())["parts"] == parts
 
 
@@ -205,7 +207,7 @@ def test_evaluate_counts_the_images_that_were_trained_on(first: Run, call, photo
     done = call(evaluate.main, first.folder, *other)
     assert done.code == 0, done.err
     assert "images of test, " in done.out
-    assert " were trained on: its score says less" in done.out
+    assert " were trained on: its score means less" in done.out
     copied = shutil.copytree(photos, photos.parent / "copied", ignore=shutil.ignore_patterns(".*"))
     elsewhere = call(evaluate.main, first.folder, "--data", "data=image_folder", f"data.root={copied}")
     assert "trained on" not in elsewhere.out  # another set, whose files may be called alike
@@ -225,7 +227,7 @@ def test_weights_to_start_from_say_how_their_data_changed(first: Run, run, typic
     caplog.clear()
     run(*typical, start, "data.split_seed=3", name="other_parts")
     assert "init_from: the data changed since those weights were trained: " in caplog.text
-    assert " were trained on: its score says less" in caplog.text
+    assert " were trained on: its score means less" in caplog.text
     caplog.clear()
     other = write_folder(photos.parent / "others", ["x", "y"], count=31)
     run(*typical, f"data.root='{other}'", start, name="elsewhere")

@@ -37,7 +37,7 @@ def test_a_run_goes_on_where_it_can_write(runs: Path, monkeypatch, name: str) ->
     monkeypatch.setattr(os, "access", lambda path, mode: not mode & os.W_OK)
     with pytest.raises(ConfigError) as refusal:
         run_folder.find_resumable(name)
-    assert str(refusal.value) == f"resume: {folder} cannot be written, and a run goes on in its own folder"
+    assert str(refusal.value) == f"resume: {folder} cannot be written, and a run is resumed in its own folder"
 
 
 def test_only_a_file_that_is_missing_with_the_config_is_the_loss_of_a_folder(tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ def resumed(compose):
 
 @pytest.mark.parametrize("typed", ["init_from=elsewhere", "lr_find=true"])
 def test_a_resumed_run_does_not_start_from_another(compose, typed: str) -> None:
-    with pytest.raises(ConfigError, match=rf"^{typed}: a resumed run goes on with its own weights and rate"):
+    with pytest.raises(ConfigError, match=rf"^{typed}: a resumed run keeps its own weights and learning rate"):
         saved_config.with_overrides(compose(), compose(), [typed], set())
 
 
@@ -228,7 +228,7 @@ def test_stays_where_a_signal_came_before_the_job(tmp_path: Path, monkeypatch, c
         hydra_runs()
     folder = tmp_path / "a run"
     assert run_folder.is_run(folder) == folder.exists() == stays
-    line = f"interrupted: python src/train.py resume='{folder}' goes on\n"
+    line = f"interrupted: python src/train.py resume='{folder}' continues the run\n"
     assert capsys.readouterr().err == (line if stays else "")
 
 

@@ -32,7 +32,7 @@ def grow(photos: Path) -> None:
 
 
 SEEDS = "hydra.sweeper.seeds=[1,2]"
-REFUSED = "the data changed since this study was begun: 1 file added (x/new.png). Trials on them cannot be compared"
+REFUSED = "the data changed since this study was started: 1 file added (x/new.png). Trials on them cannot be compared"
 
 
 @pytest.mark.timeout(180)
@@ -46,7 +46,7 @@ def test_a_study_refuses_changed_data_before_a_trial_trains(search, study, photo
         refused = search("hydra.sweeper.n_trials=2", *overrides)
         assert refused.code == 1
         assert refused.err.splitlines()[-1].startswith(REFUSED)
-        assert refused.err.splitlines()[-1].endswith("or go on anyway with allow_changed_data=true")
+        assert refused.err.splitlines()[-1].endswith("or continue anyway with allow_changed_data=true")
     trials = study().trials
     assert count_ended(trials) == 1
     assert [trial.state for trial in trials if not is_interrupted(trial)] == [TrialState.COMPLETE, TrialState.WAITING]
@@ -69,7 +69,7 @@ def test_without_the_record_it_is_still_seen_that_data_changed(search, photos: P
     grow(photos)
     refused = search("hydra.sweeper.n_trials=3")
     assert refused.code == 1
-    assert "the data changed since this study was begun: they are others. " in refused.err
+    assert "the data changed since this study was started: they are others. " in refused.err
 
 
 def test_a_study_that_was_begun_without_a_record_takes_its_trials(search, study, photos: Path) -> None:

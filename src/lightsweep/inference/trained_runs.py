@@ -55,7 +55,7 @@ class Weights:
 
     @property
     def result(self) -> dict[str, Any]:
-        """What the run's result.json says; nothing where there is none."""
+        """The content of the run's result.json; empty where there is none."""
         return _read(self.run / "result.json") if self.run else {}
 
 
@@ -63,7 +63,7 @@ def find_weights(name: str, which: str | None) -> Weights:
     """The weights that RUN means.
 
     Args:
-        name: as in `lookup`: of a run, a checkpoint file, a sweep, a trial with several seeds, or latest.
+        name: of a run, a checkpoint file, a sweep, a trial with several seeds, or latest.
         which: best, last, or None for those that training scored.
 
     Raises:
@@ -78,7 +78,7 @@ def find_weights(name: str, which: str | None) -> Weights:
     if (path / "leaderboard.csv").is_file():
         return _of_sweep(path, which)
     if seeds := sorted(path.glob("seed-*")):
-        files.check_links(path, within=path, deep=False)  # its runs are its own
+        files.check_links(path, within=path, deep=False)  # no run of another folder
         return _of_run(_best_of(seeds, path), which, "its best seed by validation")
     raise ConfigError(f"RUN must be a run's folder, a sweep's folder, a checkpoint file or latest, got {name!r}")
 
