@@ -9,7 +9,6 @@ OPERATOR := = == != < <= > >=
 VALUE := a number, true, false, null, a word, or a text in quotes
 """
 
-import difflib
 import html
 import json
 import operator
@@ -21,7 +20,7 @@ from typing import Any, NamedTuple
 from lightsweep.core.checks import is_number
 from lightsweep.core.errors import ConfigError
 from lightsweep.core.metrics import DIFFERENCE_COLUMNS, format_difference_cell
-from lightsweep.core.text import printable_line
+from lightsweep.core.text import did_you_mean, printable_line
 from lightsweep.reports.runs import Run, is_metric
 
 Predicate = Callable[[Run], bool]
@@ -200,12 +199,9 @@ def resolve_column(name: str, columns: Collection[str], *, option: str) -> str:
         return matches[0]
     if matches:
         raise ConfigError(f"{option}: {printable_line(name)} may be {_join_names(matches)}; write more of it")
-    ends = [column.rpartition(".")[2] for column in columns]
-    near = difflib.get_close_matches(lowered, [*columns, *ends], n=1)
-    guess = f"; did you mean {printable_line(near[0])}?" if near else "."
-    raise ConfigError(
-        f"{option}: there is no column {printable_line(name)}{guess} Known are {_join_names(sorted(columns))}"
-    )
+    proposal = printable_line(did_you_mean(name, columns)) or "."
+    known = _join_names(sorted(columns))
+    raise ConfigError(f"{option}: there is no column {printable_line(name)}{proposal} Known are {known}")
 
 
 def _join_names(columns: Iterable[str]) -> str:

@@ -51,15 +51,20 @@ def find_runs(paths: Sequence[Path]) -> Found:
         if not path.is_dir():
             raise ConfigError(f"{path}: there is no such folder")
     found = Found()
-    folders = {folder: (root, has_result) for root in map(str, paths) for folder, has_result in _list_run_folders(root)}
+    folders = {folder: has_result for path in paths for folder, has_result in _list_run_folders(str(path))}
+    root = str(paths[0])
     gc.disable()  # searching millions of kept objects for garbage takes as long as reading them
     try:
-        for folder, (root, has_result) in folders.items():
+        for folder, has_result in folders.items():
             name = folder if len(paths) > 1 or folder == root else folder[len(root) :].lstrip(os.sep)
-            if has_result:
-                _add_run(Path(folder), name, found)
-            else:
+            if not has_result:
                 found.unfinished.append(name)
+                continue
+            try:
+                found.runs.append(read_run(Path(folder), name))
+            except (OSError, ValueError, RecursionError) as error:
+                reason = error.strerror if isinstance(error, OSError) else error
+                found.broken[str(Path(name, RESULT_FILE))] = printable_line(reason or type(error).__name__)
     finally:
         gc.enable()
     if not (found.runs or found.broken or found.unfinished):
@@ -89,14 +94,6 @@ def _list_run_folders(root: str) -> Iterator[tuple[str, bool]]:
         waiting += [os.path.join(folder, name) for name in sorted(below, reverse=True) if not is_set_aside(name)]  # noqa: PTH118  # 10,000 of them
         if files and (LR_FIND not in files or RESULT_FILE in files):  # a learning-rate range test is no run
             yield folder, RESULT_FILE in files
-
-
-def _add_run(folder: Path, name: str, found: Found) -> None:
-    try:
-        found.runs.append(read_run(folder, name))
-    except (OSError, ValueError, RecursionError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        found.broken[str(Path(name, RESULT_FILE))] = printable_line(reason or type(error).__name__)
 
 
 def fold_seeds(runs: Iterable[Run]) -> list[Run]:
