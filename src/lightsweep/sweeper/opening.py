@@ -29,6 +29,8 @@ from lightsweep.sweeper.plan import Plan, check_pruner, check_sampler, enqueue_f
 from lightsweep.sweeper.storage import connect, is_missing, is_server
 from lightsweep.sweeper.trials import OPENINGS, OWNER, PREFIX, check_attributes, number_of
 
+_SPACE, _CONFIG, _TYPED = "space", "config", "beside"  # attributes, as version 0.1 named them
+
 
 def open_study(plan: Plan) -> tuple[Plan, optuna.Study, int]:
     """Open or start the study; one sweeper at a time.
@@ -62,7 +64,9 @@ def open_study(plan: Plan) -> tuple[Plan, optuna.Study, int]:
             keep_settings(study, now)
             if study.metric_names is None:
                 study.set_metric_names([plan.metric])  # for optuna-dashboard
-            study.sampler, n_trials = make_sampler(plan, trials + _openings(study))
+            openings = system_attributes(study).get(OPENINGS, 0)  # before this one
+            set_system_attribute(study, OPENINGS, openings + 1)
+            study.sampler, n_trials = make_sampler(plan, trials + openings)
             plan = plan.in_space(plan.space.renamed_for(study.get_trials(deepcopy=False)))
             enqueue_first(plan, study)
     return plan, study, n_trials
@@ -127,19 +131,11 @@ def _load(plan: Plan) -> optuna.Study:
         study = optuna.create_study(
             study_name=name, storage=storage, pruner=plan.pruner, direction=plan.direction, load_if_exists=True
         )
-    count = len(study.directions)
-    checks.require(count == 1, "hydra.sweeper.study_name", "name a study of one objective", f"{name} with {count}")
+    checks.require(len(study.directions) == 1, "hydra.sweeper.study_name", "name a study of one objective", name)
     direction = study.direction.name.lower()
     rule = f"be {direction}, as when the study {name!r} was started"
     checks.require(direction == plan.direction, "hydra.sweeper.direction", rule, plan.direction)
     return study
-
-
-def _openings(study: optuna.Study) -> int:
-    """How often the study was opened before this time."""
-    before = system_attributes(study).get(OPENINGS, 0)
-    set_system_attribute(study, OPENINGS, before + 1)
-    return before
 
 
 def _count(plan: Plan) -> int:
@@ -152,9 +148,6 @@ def _count(plan: Plan) -> int:
 def _connected(plan: Plan) -> RetryingStorage:
     with _naming_key(plan.storage_key, plan.settings.storage or plan.folder):
         return connect(plan.address.url)
-
-
-_SPACE, _CONFIG, _TYPED = "space", "config", "beside"  # attributes, as version 0.1 named them
 
 
 def _fixed_settings(plan: Plan) -> dict[str, Any]:
@@ -272,8 +265,8 @@ def _check_fixed_lists(plan: Plan) -> None:
 
 
 def _takes_list(fixed: Override, value: list[Any], plan: Plan) -> bool:
-    others = [line for line in plan.space.fixed if line != fixed.input_line]
-    config: Any = OmegaConf.to_container(plan.compose(others), resolve=False)
+    others = plan.compose([line for line in plan.space.fixed if line != fixed.input_line])
+    config: Any = OmegaConf.to_container(others, resolve=False)
     before = _value_at(config, fixed.key_or_group)
     if isinstance(before, list):
         return isinstance(value[0], list) == bool(before and isinstance(before[0], list))
@@ -296,11 +289,11 @@ def _check_composes(plan: Plan, overrides: Sequence[str], in_this_process: bool)
     plan.application.check_config(plan.compose(overrides), overrides, in_this_process=in_this_process)
     point = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0)).ask()
     # A drawn choice of a group may lack a condition's keys: only the condition itself is composed.
-    groups = plan.config.hydra.runtime.choices
     drawn = [
         format_override(parameter.key, parameter.suggest(point))
         for parameter in plan.space.parameters
-        if parameter.key not in groups and (parameter.condition is None or parameter.condition in overrides)
+        if parameter.key not in plan.config.hydra.runtime.choices
+        and (parameter.condition is None or parameter.condition in overrides)
     ]
     config = plan.compose((*overrides, *drawn))
     if any(parameter.key.startswith("+") for parameter in plan.space.parameters):
