@@ -16,7 +16,7 @@ def conclude(experiments: list[Experiment], found: Found) -> list[str]:
         for wanted in (True, False)
     )
     if noise is None:
-        return ["No row has several seeds yet, so nothing can be said of noise."]
+        return ["No row has several seeds yet, so the noise is unknown."]
     by_name = {each.name: each for each in experiments}
     parts = [_about(noise, photos), _nearness(experiments, found, noise)]
     for question in read_questions():

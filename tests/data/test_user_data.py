@@ -114,8 +114,9 @@ def own_run(run):
     return trained
 
 
-@pytest.mark.parametrize("kind", [Own, WithMeanAndStd, WithoutTest])
-@pytest.mark.parametrize("pixels", [False, True])
+@pytest.mark.parametrize(
+    ("kind", "pixels"), [(Own, False), (Own, True), (WithMeanAndStd, False), (WithoutTest, True)], ids=str
+)
 def test_is_trained_on_scored_and_shown(own_run, call, kind: type, pixels: bool) -> None:
     done = own_run(
         kind, "callbacks=default", "model.bn=true", "trainer.max_epochs=6", "optimizer.lr=0.01", pixels=pixels

@@ -87,8 +87,8 @@ def test_the_look_at_two_images_changes_no_random_number(trusting) -> None:
         ),
         ({"hidden": 3}, "model must name a network by _target_, got {'hidden': 3}"),
         (ours("Same"), f"model: {__name__}.Same must give logits [B, 10], got [B, 1, 8, 8]"),
-        ({"_target_": RESNET}, f"model._target_ must be in the table of what may stand there, got '{RESNET}'"),
-        ({"_target_": "torch.nn.Identity"}, "model._target_ must be in the table of what may stand there"),
+        ({"_target_": RESNET}, f"model._target_ must be in the allowlist of this key, got '{RESNET}'"),
+        ({"_target_": "torch.nn.Identity"}, "model._target_ must be in the allowlist of this key"),
     ],
 )
 def test_what_does_not_fit_is_said_in_a_line(trusting, model: dict, message: str) -> None:

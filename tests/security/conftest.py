@@ -54,10 +54,15 @@ class Scene:
 
     def filled(self, node: Any) -> Any:
         """A node with {victim}, {home}, {marker}, {pickle} and {run} filled in."""
-        text = yaml.safe_dump(node)
-        for name in ("victim", "marker", "pickle", "run"):
-            text = text.replace(f"{{{name}}}", str(getattr(self, name)))
-        return yaml.safe_load(text.replace("{home}", str(self.victim.parent)))
+        if isinstance(node, dict):
+            return {key: self.filled(value) for key, value in node.items()}
+        if isinstance(node, list | tuple):
+            return [self.filled(value) for value in node]
+        if isinstance(node, str):
+            for name in ("victim", "marker", "pickle", "run"):
+                node = node.replace(f"{{{name}}}", str(getattr(self, name)))
+            return node.replace("{home}", str(self.victim.parent))
+        return node
 
     def write(self, path: str, content: Any, header: str = "") -> Path:
         """A config file below `folder`/conf, which is taken as given from now on."""

@@ -26,9 +26,15 @@ def environment(monkeypatch) -> None:
     connect.cache_clear()
 
 
-@pytest.mark.parametrize("url", URLS.values(), ids=URLS)
+FORMS = ("hydra.sweeper.storage={}", "++hydra.sweeper.storage={}", "hydra.sweeper.storage='{}'", "environment")
+
+
 @pytest.mark.parametrize(
-    "form", ["hydra.sweeper.storage={}", "++hydra.sweeper.storage={}", "hydra.sweeper.storage='{}'", "environment"]
+    ("url", "form"),
+    [
+        *((URLS[name], form) for name in ("user", "no URL") for form in FORMS),
+        *((URLS[name], FORMS[0]) for name in ("query", "driver", "no such driver")),
+    ],
 )
 def test_a_database_that_cannot_be_reached_is_named_without_it(
     launch, tmp_path: Path, monkeypatch, url: str, form: str

@@ -212,7 +212,7 @@ ENDS: dict[str, tuple[JobStatus, JobResult | None, JobResult, tuple[int, int]]] 
     "unknown": (
         JobStatus(Phase.UNKNOWN),
         None,
-        JobResult(JobState.INTERRUPTED, error="fake knows the job 1 no more"),
+        JobResult(JobState.INTERRUPTED, error="fake no longer knows the job 1"),
         (60, 67),
     ),
 }
@@ -304,7 +304,7 @@ def test_an_interruption_cancels_the_jobs_and_takes_what_they_leave(queue, sched
     queue.stop()
     assert scheduler.cancelled == []  # it is called in a signal's handler
     assert queue.result(one) is None
-    assert queue.result(waiting) == JobResult(JobState.INTERRUPTED, error="it was not submitted yet")
+    assert queue.result(waiting) == JobResult(JobState.INTERRUPTED, error="it was not submitted")
     assert scheduler.cancelled == ["1", "2"]
     assert len(scheduler.submitted) == 1
     write_result(COMPLETE, tmp_path / "trial-0000")
@@ -550,8 +550,8 @@ def test_a_scheduler_that_cancels_nothing_is_asked_again_and_the_job_is_left(que
     assert "cancelled" not in capsys.readouterr().out
     later(2)
     queue.kill()
-    assert queue.result(job) == JobResult(JobState.DETACHED)  # its trial goes on, and is found by the next sweeper
-    assert "fake did not cancel the job 1: it goes on" in capsys.readouterr().out
+    assert queue.result(job) == JobResult(JobState.DETACHED)  # its trial stays open: the next sweeper finds it
+    assert "fake did not cancel the job 1: it runs on" in capsys.readouterr().out
 
 
 def test_ctrl_c_while_a_job_begins_is_no_fault_of_it(queue, scheduler) -> None:

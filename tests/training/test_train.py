@@ -132,6 +132,7 @@ def test_a_resumed_run_keeps_its_best_weights_from_before(run) -> None:
 
 def test_the_command_line_resumes_with_the_runs_own_config(launch, tmp_path: Path) -> None:
     small = ["data=digits", "trainer=cpu", "model.width=8", "logger=none", "scheduler=plateau", "seed=3"]
+    small += ["callbacks=[early_stopping,checkpoint]"]
     assert launch(*small, "trainer.max_epochs=2", f"hydra.run.dir={tmp_path}/a").code == 0
     assert launch(*small, "trainer.max_epochs=3", f"hydra.run.dir={tmp_path}/b").code == 0
     assert launch(f"resume={tmp_path}/a", "trainer.max_epochs=3").code == 0

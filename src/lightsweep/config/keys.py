@@ -25,9 +25,9 @@ Parts = tuple[str, ...]
 _PROPOSED = re.compile(r"hydra\.(sweeper(?!\.(params|when)\.)|launcher|run\.dir|sweep\.dir)")
 SWEEPER = "hydra/sweeper/lightsweep"
 _PRIMARY = "train"
-_BEST = "best"  # a sweep's best.yaml; one of an earlier version may hold keys that did nothing
+_BEST = "best"  # a sweep's best.yaml; one of an earlier version may hold keys without effect
 _GLOBAL = ("experiment", "sweep")  # groups whose files set keys at the root
-_OBJECTS = ("callbacks", "logger")  # groups whose nodes are objects by names of their own
+_OBJECTS = ("callbacks", "logger")  # groups whose nodes are objects by any name
 
 
 class UnknownKey(ConfigError):
@@ -93,7 +93,9 @@ def check_files(files: Files, defaults: Sequence[Any]) -> None:
             if isinstance(value, Mapping) and TARGET in value:
                 continue  # refused by `check_targets`
             if key not in root_keys() and not is_read(str(key), files.config, ()):
-                raise UnknownKey(f"{_origin(key, files, defaults)}{key}: no config has this key{_near(key, files)}")
+                others = [each for each in files.every_key() if each.partition(".")[0] != str(key)]
+                hint = did_you_mean(str(key), others)
+                raise UnknownKey(f"{_origin(key, files, defaults)}{key}: no config has this key{hint}")
     for group in _GLOBAL:
         if isinstance(files.config.get(group), Mapping) and not is_read(group, files.config, ()):
             raise UnknownKey(_without_package(group, defaults))
@@ -118,10 +120,6 @@ def _without_package(group: str, defaults: Sequence[Any]) -> str:
         f"{file}.yaml must begin with the line '# @package _global_': without it, its keys are below {group}, where"
         " nothing reads them"
     )
-
-
-def _near(key: Any, files: Files) -> str:
-    return did_you_mean(str(key), [each for each in files.every_key() if each.partition(".")[0] != str(key)])
 
 
 def _origin(key: Any, files: Files, defaults: Sequence[Any]) -> str:

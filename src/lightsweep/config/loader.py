@@ -60,8 +60,7 @@ class CheckedLoader(ConfigLoaderImpl):
 
     def _compose_config_from_defaults_list(self, defaults: Any, repo: Any) -> DictConfig:
         config = super()._compose_config_from_defaults_list(defaults=defaults, repo=repo)
-        rename_moved(config)
-        plain: Any = OmegaConf.to_container(config, resolve=False)
+        plain = rename_moved(config)
         hydra_keys.check_hydra_of_files(plain)
         files = keys.Files(plain, repo)
         keys.check_files(files, defaults)
@@ -86,8 +85,7 @@ class CheckedLoader(ConfigLoaderImpl):
             raise
         except (AssertionError, AttributeError, KeyError, TypeError) as error:  # of a file that is no config of Hydra's
             raise ConfigError(f"the config cannot be composed ({type(error).__name__}: {error})") from error
-        rename_moved(config)  # also what was typed
-        raw: Any = OmegaConf.to_container(config, resolve=False)
+        raw = rename_moved(config)  # also what was typed
         if raw["hydra"]["mode"] == RunMode.MULTIRUN and config.hydra.runtime.choices.get("hydra/sweeper") == "basic":
             mistakes.check_grid(raw["hydra"]["overrides"]["task"])
         permissions.check_targets(raw)

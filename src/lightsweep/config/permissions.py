@@ -2,7 +2,7 @@
 
 Targets are compared with the allowlist at any depth, before anything is imported. Paths must be below the run's folder
 unless they were typed. Interpolations must not read a secret, import a module or make a node with a target: OmegaConf's
-own resolvers are replaced by narrower ones, for the whole process.
+own resolvers are replaced by narrower ones, in this process.
 """
 
 import re
@@ -136,9 +136,9 @@ def _check_target(node: Mapping[str, Any], path: tuple[str, ...]) -> None:
         return
     advice = allowlist.describe_trust(name)
     if slot is None:
-        raise ConfigError(f"{key} must not have a {TARGET}: no object may stand there, got {name!r}; {advice}")
+        raise ConfigError(f"{key} must not have a {TARGET}: no object is allowed here, got {name!r}; {advice}")
     if name not in slot.names:
-        raise ConfigError(f"{key}.{TARGET} must be in the table of what may stand there, got {name!r}; {advice}")
+        raise ConfigError(f"{key}.{TARGET} must be in the allowlist of this key, got {name!r}; {advice}")
     allowed = allowlist.ARGUMENTS.get(name)
     for argument in node:
         if argument == TARGET or (argument == _PARTIAL and slot.partial):

@@ -170,7 +170,7 @@ class CIFARDataModule(ImageDataModule):
         official = self.official
         missing = f"{', '.join(self._missing())} of {official.base_folder}/"
         lock = self.data_dir / f".{official.base_folder}.lock"
-        existed = self.data_dir.exists()
+        made = files.find_missing(self.data_dir)
         for path in (self.data_dir / official.filename, self.folder, lock):
             files.check_links(path, within=self.data_dir)  # the folder may be somebody else's
         try:
@@ -185,8 +185,7 @@ class CIFARDataModule(ImageDataModule):
             reason = " ".join(str(error).split())
             with suppress(OSError):  # leave nothing where the folder was mistyped
                 lock.unlink()
-                if not existed:
-                    self.data_dir.rmdir()
+            files.remove_empty(made)
             raise ConfigError(
                 f"data_dir={self.data_dir} lacks {self.name} ({missing}) and it cannot be downloaded ({reason}): put"
                 " the files there, set LIGHTSWEEP_DATA to the folder that has them, or train on data=digits"

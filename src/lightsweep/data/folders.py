@@ -1,7 +1,7 @@
 """A folder of images: which files it has, of which class, in which part. Files are only listed, not opened.
 
 Either ROOT/train/CLASS/..., with or without ROOT/val and ROOT/test, or one ROOT/CLASS/...; parts may have other usual
-names. Images may lie in folders below their class's. Hidden names are skipped, as is what systems leave behind.
+names. Images may lie in folders below their class's. Hidden files and those of operating systems are skipped.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ _WORDS = {
     VAL: ("val", "valid", "validation", "validate", "dev", "development", "eval", "evaluation"),
     TEST: ("test", "testing"),
 }
-_LITTER = {"thumbs.db", "desktop.ini", "__macosx"}
+_SKIPPED = {"thumbs.db", "desktop.ini", "__macosx"}
 _IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm")
 _LOOKED_AT = 100  # files of a folder, to see what it holds
 _NAMED = 5  # folders in an error
@@ -94,7 +94,7 @@ def walk(folder: str | Path, above: frozenset[tuple[int, int]] = frozenset()) ->
     """Path, size and time of change of each file, also in folders below and behind links, but not in circles."""
     here = Path(folder).stat()
     with os.scandir(folder) as entries:
-        visible = sorted([entry for entry in entries if not _is_litter(entry.name)], key=attrgetter("name"))
+        visible = sorted([entry for entry in entries if not _is_skipped(entry.name)], key=attrgetter("name"))
     identity = (here.st_dev, here.st_ino)
     if identity in above:
         return []
@@ -264,8 +264,8 @@ def _holds_images(folder: Path) -> bool:
 
 
 def _subfolders(folder: Path) -> list[Path]:
-    """The folders in a folder, less litter, in the order of their names."""
-    found = [Path(entry.path) for entry in os.scandir(folder) if not _is_litter(entry.name) and _is_folder(entry)]
+    """The folders in a folder that are not skipped, in the order of their names."""
+    found = [Path(entry.path) for entry in os.scandir(folder) if not _is_skipped(entry.name) and _is_folder(entry)]
     return sorted(found, key=attrgetter("name"))
 
 
@@ -276,8 +276,8 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _is_litter(name: str) -> bool:
-    return name[0] == "." or name.lower() in _LITTER
+def _is_skipped(name: str) -> bool:
+    return name[0] == "." or name.lower() in _SKIPPED
 
 
 def _names(folders: Iterable[Path]) -> list[str]:

@@ -1,4 +1,4 @@
-"""What happens to a batch on its device before the network sees it: augmentation and normalisation."""
+"""Augmentation and normalisation of batches on their device."""
 
 import math
 from dataclasses import dataclass
@@ -200,7 +200,7 @@ class Normalization(NamedTuple):
 
 
 def symmetric_normalization() -> Normalization:
-    """From 0..255 to [-1, 1], whatever the images."""
+    """From 0..255 to [-1, 1]."""
     half = torch.full((1, 1, 1), 127.5)
     return Normalization(half, half)
 

@@ -1,4 +1,4 @@
-"""A user data module: a LightningDataModule of the user's own, used like an `ImageDataModule` (docs/own_code.md).
+"""A user data module: a LightningDataModule that the user wrote, used like an `ImageDataModule` (docs/own_code.md).
 
 Its loaders are read once, for the classes and the shape of an image. Images are ``float [B, C, H, W]`` as the network
 is to see them, or ``uint8``, which are brought to [-1, 1] here.
@@ -31,7 +31,7 @@ _PIXEL = 255.0
 
 
 def build_data(node: Any) -> Any:
-    """The data module that the config's node data names: one of ours, or the user's own.
+    """The data module that the config's node data names: one of lightsweep's, or the user's.
 
     Raises:
         ConfigError: it may not be called, or lacks what is needed.
@@ -112,7 +112,7 @@ class UserData(pl.LightningDataModule):
         self._labels: dict[str, np.ndarray] = {}
 
     def preview(self) -> Traits | None:
-        """Always None: only the loaders can tell."""
+        """Always None: only the loaders have what a network follows from."""
         return None
 
     def setup(self, stage: str | None = None) -> None:
@@ -129,7 +129,7 @@ class UserData(pl.LightningDataModule):
                 self._call(method, *arguments)
         self._loaders = {part: self._loader(part) for part in self.parts}
         images, targets = self._first("train")
-        self.input_shape: tuple[int, int, int] = (int(images.shape[1]), int(images.shape[2]), int(images.shape[3]))
+        self.input_shape = tuple(images.shape[1:])
         self.batch_size = len(images)
         self._labels = {part: self._read_labels(part) for part in self.parts}
         self.class_names = self._class_names(targets)
@@ -268,7 +268,7 @@ class UserData(pl.LightningDataModule):
         resize = resize if resize in RESIZES else RESIZES[0]
         if images.dtype == torch.uint8:
             return symmetric_normalization(), resize
-        mean, std = (getattr(self.inner, name, None) for name in ("mean", "std"))
+        mean, std = getattr(self.inner, "mean", None), getattr(self.inner, "std", None)
         if mean is not None and std is not None:
             return self._given_normalization(mean, std), resize
         low, high = float(images.min()), float(images.max())
@@ -287,6 +287,6 @@ class UserData(pl.LightningDataModule):
 
 
 def _has(module: Any, name: str) -> bool:
-    """Does the module have a loader of its own? Lightning's base class has them all, and they only raise."""
+    """Whether the module defines a loader; those of Lightning's base class only raise."""
     method = getattr(type(module), name, None)
     return callable(method) and not str(method.__module__).startswith(("pytorch_lightning.", "lightning."))

@@ -2,7 +2,8 @@
 
 `build_network` makes one from the config's model: one of lightsweep's own, or any other `nn.Module` that the user
 trusts. Lightsweep's own take `input_shape` (C, H, W) and `num_classes` K, which follow from the data, and keyword
-arguments without defaults: conf/model/ has those. Their output layer is `head`.
+arguments without defaults: conf/model/ has those. A value out of its range is a ConfigError. Their output layer is
+`head`.
 """
 
 import logging
@@ -61,8 +62,7 @@ def _arguments(deferred: partial, input_shape: tuple[int, int, int], num_classes
         parameters = dict(signature(deferred).parameters)
     except ValueError:  # written in C
         parameters = {}
-    any_name = any(parameter.kind == Parameter.VAR_KEYWORD for parameter in parameters.values())
-    if "num_classes" not in parameters and not any_name:
+    if "num_classes" not in parameters and Parameter.VAR_KEYWORD not in [each.kind for each in parameters.values()]:
         takes = ", ".join(parameters) or "no arguments"
         raise ConfigError(
             f"model: {_name(deferred.func)} must take num_classes, and may take input_shape; it takes {takes}"

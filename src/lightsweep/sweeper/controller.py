@@ -84,14 +84,13 @@ class TrialRun:
             assert result.value is not None
             self.values.append(result.value)
             is_last = len(self.values) == len(self.plan.seeds)
-            if not is_last and not self._is_pruned():
+            if not (is_last or self._is_pruned()):
                 return None
             result = JobResult(JobState.COMPLETED if is_last else JobState.PRUNED, fmean(self.values))
         return self._sum_up(result)
 
     def _is_pruned(self) -> bool:
-        """Report the seed that just ended, and ask the pruner."""
-        # Wilcoxon's pruner compares seed by seed; the others compare how good a trial looks so far.
+        """Report the seed that just ended (Wilcoxon's pruner takes its value, others the mean), and ask the pruner."""
         value = self.values[-1] if isinstance(self.plan.pruner, WilcoxonPruner) else fmean(self.values)
         try:
             with warnings.catch_warnings():
@@ -234,7 +233,7 @@ class Controller:
 
     def _start_job(self, slot: Slot, job: Job) -> None:
         slot.start(job)
-        if self.stop:  # a signal came since the last look, and stopped only what was running
+        if self.stop:  # the signal came meanwhile, and stopped only what was running
             slot.stop()
 
     def _collect(self) -> None:

@@ -1,5 +1,4 @@
-"""A job of a sweep: what it is to do, what it knows of its trial while it runs, how it is run, and how it ended; and
-the configs that train it, or the best one, again."""
+"""A job of a sweep: what it does, its trial's context while it runs, its result, and the config to train it again."""
 
 import json
 import logging
@@ -36,7 +35,7 @@ REPEAT_FILE = "repeat.yaml"  # of a job of a sweep, itself
 
 
 class Reports(Protocol):
-    """Where a job reports the values of its epochs; picklable."""
+    """Takes the values of a job's epochs; picklable."""
 
     def report(self, step: int, value: float) -> bool:
         """Add a value, of an epoch from 1 on; returns whether the job is to end as pruned."""
@@ -52,8 +51,8 @@ class Job:
         overrides: ``key=value`` each.
         folder: relative to the sweep's folder.
         number: the trial's.
-        data: the digest of the data that the study was begun with, and the folder that has the record of them; None
-            where they may be any.
+        data: the digest of the data that the study was started with, and the folder with the record of them; None
+            where any will do.
         reports: None where epochs are not reported.
     """
 
@@ -88,7 +87,7 @@ class JobResult:
 
 
 class TrialContext:
-    """What the running job knows of its trial, and what it hands to the sweeper.
+    """The trial of the running job, and the facts that the job hands to the sweeper.
 
     Args:
         job: None outside of a sweep.
@@ -125,8 +124,8 @@ def current_trial() -> TrialContext:
 
 @dataclass(frozen=True)
 class JobFunction:
-    """An application's function with a job's context around it. However the function ends, a `JobResult` comes back:
-    a trial that is pruned or fails is no error of the sweep."""
+    """An application's function in a job's context. However it ends, a `JobResult` comes back: a trial that is pruned
+    or fails is no error of the sweep."""
 
     function: Callable[[DictConfig], Any]
     job: Job
@@ -135,10 +134,9 @@ class JobFunction:
         """Run the job. A failed one leaves a result.json, where it has not written one itself."""
         from hydra.core.hydra_config import HydraConfig
 
-        trial = TrialContext(self.job)
-        token = _current.set(trial)
+        token = _current.set(TrialContext(self.job))
         try:
-            result = _call(self.function, cfg, trial)
+            result = _call(self.function, cfg, current_trial())
         finally:
             _current.reset(token)
         file = Path(HydraConfig.get().runtime.output_dir) / "result.json"
@@ -217,11 +215,10 @@ def run_job(setup: JobSetup, job: Job) -> JobResult:
             job_subdir_key="hydra.sweep.subdir",
         )
         with suppress(OSError, HydraException, OmegaConfBaseException):  # the result does not depend on that
-            comment = printable(
-                f"{Path(job.folder).name} of the sweep {setup.config.hydra.sweeper.study_name}, to be trained again"
-            )
+            folder, study = setup.folder / job.folder, setup.config.hydra.sweeper.study_name
+            comment = printable(f"{folder.name} of the sweep {study}, to be trained again")
             loader, application = setup.hydra_context.config_loader, application_of(function)
-            write_config(setup.folder / job.folder / REPEAT_FILE, comment, config, setup.config, loader, application)
+            write_config(folder / REPEAT_FILE, comment, config, setup.config, loader, application)
         return returned.return_value
     except Exception as error:  # such as a folder that cannot be written, a value that cannot be composed
         return JobResult(JobState.FAILED, error=" ".join(f"{type(error).__name__}: {error}".split()))
@@ -247,10 +244,7 @@ def write_config(
     choices: dict[str, str | None] = {
         str(group): choice
         for group, choice in config.hydra.runtime.choices.items()
-        if choice
-        and not str(group).startswith("hydra/")
-        and "@" not in str(group)
-        and group not in application.not_in_best
+        if choice and not str(group).startswith("hydra/") and "@" not in group and group not in application.not_in_best
     }
     chosen = [f"{group}={choice}" for group, choice in choices.items()]
     if base.hydra.searchpath:
@@ -266,7 +260,7 @@ def write_config(
     write_atomic(file, f"# {comment}\n{OmegaConf.to_yaml(OmegaConf.create(content))}")
 
 
-@lru_cache(maxsize=16)  # composing takes 0.1 s, and most trials make the same choices
+@lru_cache(maxsize=16)  # composing takes 0.1 s, and most trials have the same choices
 def _compose_defaults(loader: ConfigLoader, name: str, chosen: tuple[str, ...]) -> DictConfig:
     """The defaults under these choices."""
     return loader.load_configuration(config_name=name, overrides=list(chosen), run_mode=RunMode.RUN)
@@ -274,10 +268,9 @@ def _compose_defaults(loader: ConfigLoader, name: str, chosen: tuple[str, ...]) 
 
 def _search_path(config: DictConfig) -> dict[str, Any]:
     """The folders of ``--config-dir`` and ``hydra.searchpath``, where the sweep found choices too."""
-    sources = config.hydra.runtime.config_sources
     paths = [
         f"{source.schema}://{source.path}"
-        for source in sources
+        for source in config.hydra.runtime.config_sources
         if source.provider == "command-line" or source.provider.startswith("hydra.searchpath")
     ]
     return {"hydra": {"searchpath": paths}} if paths else {}
@@ -296,6 +289,7 @@ def _config_contents(config: DictConfig, application: Application) -> dict[str, 
 
 
 def _config_difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """What of the one the other lacks, or has with another value."""
     different: dict[str, Any] = {}
     for key, value in one.items():
         if isinstance(value, dict) and isinstance(other.get(key), dict):
