@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import shutil
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,9 @@ from typing import Any
 
 import pytest
 import yaml
+
+from digits_runs import trained
+from saved_runs import change
 
 
 class Touches:
@@ -135,3 +139,16 @@ def attack(scene: Scene, launch) -> Callable[..., str]:
         return done.err
 
     return attacked
+
+
+@pytest.fixture(scope="session")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of one epoch; tests change copies of it."""
+    return trained(tmp_path_factory.mktemp("kept"), "trainer.max_epochs=1").folder
+
+
+@pytest.fixture
+def foreign(scene, kept: Path) -> Path:
+    shutil.copytree(kept, scene.run, dirs_exist_ok=True)
+    change(scene.run, "run_dir", "${hydra:runtime.output_dir}")  # as train.py's own command keeps it
+    return scene.run

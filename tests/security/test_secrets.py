@@ -8,7 +8,7 @@ import pytest
 import toy
 from lightsweep.core import secrets
 from lightsweep.core.errors import ConfigError
-from lightsweep.sweeper.storage import Address, connect, turns_at
+from lightsweep.sweeper.storage import Address, claims_lock_path, connect
 from tiny import TINY
 
 URLS = {
@@ -78,7 +78,7 @@ def test_an_address_travels_as_a_reference(monkeypatch) -> None:
     address = Address(secrets.storage_reference(), "study")
     assert "hunter2" not in repr(address)
     assert address.url == url
-    assert "hunter2" not in str(turns_at(address))
+    assert "hunter2" not in str(claims_lock_path(address))
     monkeypatch.delenv(secrets.VARIABLE)
     with pytest.raises(ConfigError, match="LIGHTSWEEP_STORAGE must be set"):
         _ = address.url

@@ -181,5 +181,5 @@ def test_a_study_of_several_objectives_is_named(sweep, place: Path) -> None:
     before = contents(place)
     done = sweep(f"hydra.sweeper.storage={url}")
     assert done.code == 1
-    assert done.err == "hydra.sweeper.study_name: the study 'quick' has 2 objectives, not one\n"
+    assert done.err == "hydra.sweeper.study_name must name a study of one objective, got 'quick with 2'\n"
     assert contents(place) == before

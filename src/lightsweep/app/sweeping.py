@@ -126,12 +126,12 @@ class Training(Application):
         _check_start(plan)
 
     def kept_overrides(
-        self, begun_with: Mapping[str, Any], config: DictConfig, typed: Sequence[str]
+        self, started_with: Mapping[str, Any], config: DictConfig, typed: Sequence[str]
     ) -> tuple[str, ...]:
         """A study that was started before image folders were split by file keeps its split."""
         from lightsweep.data.folders import BY_FILE
 
-        before = begun_with.get(_SPLIT)
+        before = started_with.get(_SPLIT)
         is_typed = any(line.partition("=")[0].lstrip("+") == _SPLIT for line in typed)
         if is_typed or before not in _OLD_SPLITS or OmegaConf.select(config, _SPLIT) != BY_FILE:
             return ()

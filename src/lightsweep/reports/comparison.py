@@ -22,8 +22,8 @@ from lightsweep.reports.table_text import open_console, print_grid, print_line
 from lightsweep.sweeper import statistics
 
 _LABELS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-_MOST_CLASSES = 20  # on the terminal
-_TRADES = 3  # confusions a pair of groups that are described
+_MAX_CLASSES = 20  # on the terminal
+_MAX_TRADES = 3  # confusions a pair of groups that are described
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ def _describe_trades(
     difference = subtract_shares(first[1], second[1])
     np.fill_diagonal(difference, 0.0)
     lines = []
-    for index in np.argsort(-np.abs(difference), axis=None)[:_TRADES]:
+    for index in np.argsort(-np.abs(difference), axis=None)[:_MAX_TRADES]:
         true, predicted = divmod(int(index), len(difference))
         points = float(difference[true, predicted])
         if points == 0.0:
@@ -209,10 +209,10 @@ def _group(runs: Sequence[Run], differing: Sequence[str], notes: list[str]) -> t
         raise ConfigError(
             f"compare.py compares at most {len(_LABELS)} settings, got {len(members)}; report.py has no limit"
         )
-    return tuple(Group(label, _name(each), tuple(each)) for label, each in zip(_LABELS, members, strict=False))
+    return tuple(Group(label, _name_group(each), tuple(each)) for label, each in zip(_LABELS, members, strict=False))
 
 
-def _name(runs: Sequence[Run]) -> str:
+def _name_group(runs: Sequence[Run]) -> str:
     more = f" and {len(runs) - 1} more" * (len(runs) > 1)
     return f"{runs[0].name}{more}{' (baseline)' * (runs[0].row.get(BASELINE) is True)}"
 
@@ -274,6 +274,6 @@ def _mean_curve(group: Group, metric: str) -> dict[int, float]:
 def _recall_rows(comparison: Comparison) -> list[list[str]]:
     assert comparison.confusions is not None
     recalls = comparison.confusions.recalls
-    order = np.argsort(-np.ptp(recalls, axis=0), kind="stable")[:_MOST_CLASSES]
+    order = np.argsort(-np.ptp(recalls, axis=0), kind="stable")[:_MAX_CLASSES]
     classes = comparison.confusions.classes
     return [[printable_line(classes[index]), *(f"{recall[index]:.4f}" for recall in recalls)] for index in order]

@@ -204,7 +204,7 @@ class AfterScoring:
 
 
 def show_scored_run(run: ScoredRun, callbacks: Iterable[Callback], *, report: bool) -> None:
-    """Print the classification report, where that is wanted, and call `on_scored` of the callbacks that have it."""
+    """Print the classification report, if asked for, and call `on_scored` of the callbacks that have it."""
     if report:
         print_report(run.report(), Console())
     for callback in callbacks:

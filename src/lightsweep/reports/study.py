@@ -28,7 +28,7 @@ from lightsweep.sweeper.trials import is_repeat, without_repeats
 _KEPT = ("interrupted", "error", "baseline", "note", "repeat_of")  # of a trial's attributes
 _MARGIN = 0.04  # of an axis, beyond what was searched
 _EDGE = 0.03  # of a range: a value this near to an end is at the edge
-_MOST_TICKS = 6  # of a logarithmic axis
+_MAX_TICKS = 6  # of a logarithmic axis
 _SQLITE = re.compile(r"sqlite:///(?P<path>[^?#:]+)$")
 
 
@@ -149,9 +149,9 @@ class _ReadOnlyJournal(BaseJournalBackend):
         raise ConfigError("a report must not write into a study")
 
 
-def _load_study(storage: BaseStorage, wanted: str) -> optuna.Study:
+def _load_study(storage: BaseStorage, name_in_config: str) -> optuna.Study:
     names = optuna.get_all_study_names(storage)
-    name = names[0] if len(names) == 1 else wanted
+    name = names[0] if len(names) == 1 else name_in_config
     if name not in names:
         raise ConfigError(f"the storage holds no study {name!r}, it holds {', '.join(map(repr, names)) or 'none'}")
     return optuna.load_study(study_name=name, storage=storage)
@@ -242,7 +242,7 @@ class ParameterRange:
         powers = range(math.ceil(math.log10(self.low) - 1e-9), math.floor(math.log10(self.high) + 1e-9) + 1)
         if len(powers) < 2:
             return [self.low, self.high]
-        return [10.0**power for power in powers[:: 1 + (len(powers) - 1) // _MOST_TICKS]]
+        return [10.0**power for power in powers[:: 1 + (len(powers) - 1) // _MAX_TICKS]]
 
     def at(self, value: Any) -> Any:
         """A value on the axis, where choices are text: plotly takes true for 1."""
@@ -267,13 +267,13 @@ class ParameterRange:
 
 
 def find_ranges(trials: Sequence[FrozenTrial]) -> dict[str, ParameterRange]:
-    """Each parameter's range in all trials together: a study that goes on may have been given wider ones."""
+    """Each parameter's range in all trials together: a resumed study may search wider ones."""
     names = dict.fromkeys(name for trial in trials for name in trial.distributions)
     every = [trial.distributions for trial in trials]
-    return {name: _join([each[name] for each in every if name in each]) for name in names}
+    return {name: _join_distributions([each[name] for each in every if name in each]) for name in names}
 
 
-def _join(distributions: Sequence[Any]) -> ParameterRange:
+def _join_distributions(distributions: Sequence[Any]) -> ParameterRange:
     last = distributions[-1]
     is_choice = isinstance(last, CategoricalDistribution)
     same = [each for each in distributions if isinstance(each, CategoricalDistribution) == is_choice]

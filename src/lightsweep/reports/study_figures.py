@@ -17,9 +17,9 @@ from lightsweep.reports.study import ParameterRange, Study, find_ranges, format_
 from lightsweep.sweeper.trials import value_of
 
 ENOUGH = 20  # trials with a value that show what mattered
-_LINES = 200  # trials in parallel coordinates: more lines than that are a blot
-_POINTS = 150  # trials in a contour, whose grid grows with their square
-_SLICES, _AXES = 8, 10  # parameters that are drawn
+_MAX_LINES = 200  # trials in parallel coordinates: more lines than that are a blot
+_MAX_POINTS = 150  # trials in a contour, whose grid grows with their square
+_MAX_SLICES, _MAX_AXES = 8, 10  # parameters that are drawn
 _IN_A_ROW = 4  # slices
 _STATUSES = {  # of a run, by the name of a trial's state
     "COMPLETE": "completed",
@@ -74,7 +74,7 @@ class StudyFigures:
         )
 
     def history(self) -> Figure | None:
-        """Each trial's value as a mark, and the best so far as a step; trials without a value are at the foot."""
+        """Each trial's value as a mark, and the best so far as a step; trials without a value are at the bottom."""
         if not self.trials:
             return None
         values = [value for trial in self.trials if (value := value_of(trial)) is not None]
@@ -85,7 +85,7 @@ class StudyFigures:
             members = [trial for trial in self.trials if _status_of(trial) == status]
             if members:
                 heights = [foot if (value := value_of(trial)) is None else value for trial in members]
-                traces.append(_marks(members, [trial.number for trial in members], heights, status))
+                traces.append(_draw_marks(members, [trial.number for trial in members], heights, status))
         layout = {"xaxis": {"title": {"text": "trial"}}, "yaxis": {"title": {"text": self.metric}}}
         return {"data": traces, "layout": layout}
 
@@ -105,10 +105,10 @@ class StudyFigures:
 
     def parallel(self) -> Figure | None:
         """A line a trial, the best on top, through its value and its parameters; axes span what was searched."""
-        names = [name for name in self.importances if all(name in trial.params for trial in self.scored)][:_AXES]
+        names = [name for name in self.importances if all(name in trial.params for trial in self.scored)][:_MAX_AXES]
         if not names or len(self.scored) < 2:
             return None
-        trials = self._sample(self.scored, _LINES)
+        trials = self._sample(self.scored, _MAX_LINES)
         values = list(map(_value, trials))
         scores = ParameterRange(min(values), max(values), is_log=False)
         axes = [(self.metric, scores), *((name, self.ranges[name]) for name in names)]
@@ -116,7 +116,7 @@ class StudyFigures:
         lines = []
         for trial in sorted(trials, key=lambda trial: (trial.state == TrialState.COMPLETE, sign * _value(trial))):
             heights = [scores.share(_value(trial)), *(self.ranges[name].share(trial.params[name]) for name in names)]
-            lines.append(_line(trial, heights, heights[0] if self.maximises else 1 - heights[0]))
+            lines.append(_draw_line(trial, heights, heights[0] if self.maximises else 1 - heights[0]))
         first_pruned = next((line for line in lines if line["name"] == "pruned"), None)
         for line in lines:
             line["showlegend"] = line is first_pruned
@@ -131,7 +131,7 @@ class StudyFigures:
         if not self.importances or len(self.scored) < 2:
             return None
         figure: Figure = {"data": [], "layout": {}}
-        names = list(self.importances)[:_SLICES]
+        names = list(self.importances)[:_MAX_SLICES]
         rows, columns = -(-len(names) // _IN_A_ROW), min(len(names), _IN_A_ROW)
         for index, name in enumerate(names):
             row, column = divmod(index, _IN_A_ROW)
@@ -142,12 +142,12 @@ class StudyFigures:
             height: dict[str, Any] = {"domain": [bottom, 1 - row / rows], "anchor": f"x{number}"}
             height |= {"showticklabels": column == 0} | ({"matches": "y"} if index else {})
             figure["layout"][f"yaxis{number}"] = height | ({} if column else {"title": {"text": self.metric}})
-            for trace in self._slice(name):
+            for trace in self._draw_slice(name):
                 trace["marker"]["showscale"] = index == 0 and "cmin" in trace["marker"]
                 figure["data"].append(trace | {"xaxis": f"x{number}", "yaxis": f"y{number}", "showlegend": index == 0})
         return figure
 
-    def _slice(self, name: str) -> list[dict]:
+    def _draw_slice(self, name: str) -> list[dict]:
         searched, traces = self.ranges[name], []
         numbers = [trial.number for trial in self.scored]
         # One scale for all plots: plotly would give each its own, and show the first one's.
@@ -156,12 +156,12 @@ class StudyFigures:
             members = [trial for trial in self.scored if name in trial.params and _status_of(trial) == status]
             if members:
                 at = [searched.at(trial.params[name]) for trial in members]
-                trace = _marks(members, at, list(map(_value, members)), status) | {"legendgroup": status}
+                trace = _draw_marks(members, at, list(map(_value, members)), status) | {"legendgroup": status}
                 if status == "completed":
                     trace["marker"] |= shared | {"color": [trial.number for trial in members], "size": 8}
                 traces.append(trace)
         if self.best is not None and name in self.best.params:
-            star = _marks([self.best], [searched.at(self.best.params[name])], [_value(self.best)], "completed")
+            star = _draw_marks([self.best], [searched.at(self.best.params[name])], [_value(self.best)], "completed")
             traces.append(star | {"name": "best", "legendgroup": "best", "marker": {**_BEST}})
         return traces
 
@@ -181,7 +181,7 @@ class StudyFigures:
         names = self.contour_pair
         if names is None:
             return None
-        fewer = self._complete_study(self._sample(self.complete, _POINTS))
+        fewer = self._complete_study(self._sample(self.complete, _MAX_POINTS))
         with warnings.catch_warnings(action="ignore"):
             drawn = visualization.plot_contour(fewer, params=list(names), target_name=self.metric)
         figure = _without_template(drawn)
@@ -242,7 +242,7 @@ def _value(trial: FrozenTrial) -> float:
     return value_of(trial) or 0.0
 
 
-def _marks(trials: Sequence[FrozenTrial], x: Sequence[Any], y: Sequence[float], status: str) -> dict:
+def _draw_marks(trials: Sequence[FrozenTrial], x: Sequence[Any], y: Sequence[float], status: str) -> dict:
     marker = {"symbol": SYMBOLS[status], "color": COLOURS[status], "size": 9}
     texts, hover = list(map(_describe, trials)), f"%{{text}}<extra>{status}</extra>"
     return scatter("markers", x, y, name=status, text=texts, hovertemplate=hover, marker=marker)
@@ -256,7 +256,7 @@ def _describe(trial: FrozenTrial) -> str:
     return ", ".join(words) + (f"<br>{error}" if error else "")
 
 
-def _line(trial: FrozenTrial, heights: Sequence[float], goodness: float) -> dict:
+def _draw_line(trial: FrozenTrial, heights: Sequence[float], goodness: float) -> dict:
     status = _status_of(trial) or ""
     pruned = status == "pruned"
     line = {"color": COLOURS["pruned"], "width": 1, "dash": "dot"} if pruned else {"color": colour_at(goodness)}

@@ -13,9 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from io import StringIO
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lightsweep.core import checks
 from lightsweep.core.errors import ConfigError, Diverged, JobState
@@ -24,6 +22,9 @@ from lightsweep.core.metrics import BY_EPOCH_NAMES, FINAL_NAMES, mode_of
 from lightsweep.core.signals import state_of
 from lightsweep.core.text import spreadsheet_cell
 from lightsweep.runs.run_folder import is_follower
+
+if TYPE_CHECKING:  # report.py starts without numpy
+    import numpy as np
 
 COLUMNS = ("epoch", *BY_EPOCH_NAMES, "lr", "seconds", "images_per_second")
 FILE = "result.json"
@@ -180,7 +181,7 @@ class ResultWriter:
         self.facts |= facts
 
     def add_score(
-        self, part: str, metrics: Mapping[str, float], confusion: np.ndarray, class_names: tuple[str, ...]
+        self, part: str, metrics: Mapping[str, float], confusion: "np.ndarray", class_names: tuple[str, ...]
     ) -> None:
         """Keep a part's metrics, and for val and test the counts ``[K, K]`` as a CSV file."""
         self.scores |= {f"{part}/{name}": value for name, value in metrics.items()}
@@ -232,7 +233,7 @@ class ResultWriter:
             self.write(state_of(error))
 
 
-def confusion_csv(confusion: np.ndarray, class_names: tuple[str, ...]) -> str:
+def confusion_csv(confusion: "np.ndarray", class_names: tuple[str, ...]) -> str:
     """Counts ``[K, K]``, true class by row, predicted by column, as CSV with the names quoted where needed."""
     names = [spreadsheet_cell(name) for name in class_names]
     rows = [[name, *counts] for name, counts in zip(names, confusion.tolist(), strict=True)]

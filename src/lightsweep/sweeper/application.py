@@ -121,12 +121,12 @@ class Application:
         """
 
     def kept_overrides(
-        self, begun_with: Mapping[str, Any], config: DictConfig, typed: Sequence[str]
+        self, started_with: Mapping[str, Any], config: DictConfig, typed: Sequence[str]
     ) -> tuple[str, ...]:
         """Overrides with which a study keeps the values that it was started with, where a default has changed since.
 
         Args:
-            begun_with: what was fixed then, by key.
+            started_with: what was fixed then, by key.
         """
         return ()
 

@@ -7,7 +7,6 @@ escaped by Jinja2, and the figures' data by `embed_json`.
 import base64
 import hashlib
 import json
-import math
 import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
@@ -32,13 +31,14 @@ from lightsweep.reports.comparison import Comparison, Group, subtract_shares
 from lightsweep.reports.figures import Figure
 from lightsweep.reports.runs import MAIN, Run, is_metric, load_yaml
 from lightsweep.reports.table import STATUSES, Table
+from lightsweep.reports.table_text import make_finite
 from lightsweep.runs import saved_config
 from lightsweep.sweeper import job
 
 _HERE = Path(__file__).parent
-_MOST_OPENED = 500  # rows with the command that trains them again: some of the run's files are read for it
-_MATRICES = 4  # differences of confusion matrices
-_BEST = re.compile(r"# trial (\d+) of the sweep")
+_MAX_COMMANDS = 500  # rows with the command that trains them again: some of the run's files are read for it
+_MAX_MATRICES = 4  # differences of confusion matrices
+_BEST_HEADER = re.compile(r"# trial (\d+) of the sweep")
 
 
 def write_page(path: Path, template: str, content: Mapping[str, Any], drawn: Mapping[str, Figure]) -> None:
@@ -51,10 +51,6 @@ def write_page(path: Path, template: str, content: Mapping[str, Any], drawn: Map
     """
     if path.is_dir() or not path.parent.is_dir():
         raise ConfigError(f"--html must be a file in a folder that is there, got {str(path)!r}")
-    write_atomic(path, render_page(template, content, drawn))
-
-
-def render_page(template: str, content: Mapping[str, Any], drawn: Mapping[str, Figure]) -> str:
     from plotly.offline import get_plotlyjs
 
     environment = Environment(
@@ -67,17 +63,18 @@ def render_page(template: str, content: Mapping[str, Any], drawn: Mapping[str, F
     scripts = [(_HERE / "page.js").read_text(encoding="utf-8")]
     if drawn:
         scripts.insert(0, get_plotlyjs().replace("\r\n", "\n"))
-    return environment.get_template(template).render(
+    text = environment.get_template(template).render(
         **content,
         written=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
-        policy=_policy(scripts),
+        policy=_security_policy(scripts),
         style=Markup((_HERE / "style.css").read_text(encoding="utf-8")),
         scripts=[Markup(script) for script in scripts],
         figure_data=Markup(embed_json(drawn)),
     )
+    write_atomic(path, text)
 
 
-def _policy(scripts: Sequence[str]) -> str:
+def _security_policy(scripts: Sequence[str]) -> str:
     hashes = " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(s.encode()).digest()).decode()}'" for s in scripts)
     return (
         f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data: blob:;"
@@ -86,22 +83,11 @@ def _policy(scripts: Sequence[str]) -> str:
 
 
 def embed_json(content: Any) -> str:
-    """JSON that can stand inside a script element: nothing in it ends the element or begins a comment."""
-    text = json.dumps(_finite(content), allow_nan=False, separators=(",", ":"))
+    """JSON for a script element: nothing in it ends the element or starts a comment."""
+    text = json.dumps(make_finite(content, digits=6), allow_nan=False, separators=(",", ":"))
     for sign in "<>&\u2028\u2029":
         text = text.replace(sign, f"\\u{ord(sign):04x}")
     return text
-
-
-def _finite(value: Any) -> Any:
-    """With None for numbers that JSON does not have, and six digits of the others."""
-    if isinstance(value, dict):
-        return {str(key): _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    if isinstance(value, float):
-        return float(f"{value:.6g}") if math.isfinite(value) else None
-    return value
 
 
 @dataclass
@@ -113,7 +99,7 @@ class Drawing:
     problems: list[str] = field(default_factory=list)
 
     def section(self, id_: str, title: str, text: str = "") -> None:
-        """Begin a section.
+        """Start a section.
 
         Args:
             text: a sentence above its figures, or instead of them.
@@ -156,7 +142,7 @@ def build_leaderboard(table: Table, runs: Sequence[Run]) -> dict[str, Any]:
     for index, run in enumerate(runs):
         rank = ranks.get(run.name, "")
         cells = {name: cell_of(run, name) for name in names}
-        if index < _MOST_OPENED:
+        if index < _MAX_COMMANDS:
             command, note = find_training_command(run)
             cells["run"] |= {"folder": printable_line(run.folder.resolve()), "command": command, "note": note}
         rows.append([{"text": str(rank), "value": rank, "kind": "number"}, *cells.values()])
@@ -189,12 +175,12 @@ def find_training_command(run: Run) -> tuple[str | None, str]:
         left_out = [printable_line(line.partition("=")[0]) for line in run.overrides if _is_left_out(line)]
         note = f"Left out, add them yourself: {', '.join(left_out)}." if left_out else ""
         return f"python src/train.py {shlex.join(map(printable_line, [*_config_options(run.folder), *kept]))}", note
-    if _is_best_trial(run):
-        return _with_config(run.folder.parent, job.BEST_FILE), ""
+    if _is_best(run):
+        return _command_with_config(run.folder.parent, job.BEST_FILE), ""
     first = run.members[0]
     if not (first.folder / job.REPEAT_FILE).is_file():
         return None, f"Its sweep has left no {job.REPEAT_FILE}, the config to train it again."
-    return _with_config(first.folder, job.REPEAT_FILE), "This is its first seed." if run.seeds else ""
+    return _command_with_config(first.folder, job.REPEAT_FILE), "This is its first seed." if run.seeds else ""
 
 
 def _is_left_out(line: str) -> bool:
@@ -217,16 +203,16 @@ def _config_options(folder: Path) -> list[str]:
         return []
 
 
-def _is_best_trial(run: Run) -> bool:
+def _is_best(run: Run) -> bool:
     """Whether it is the trial that its sweep's best.yaml holds."""
     try:
-        named = _BEST.match(read_regular(run.folder.parent / job.BEST_FILE))
+        named = _BEST_HEADER.match(read_regular(run.folder.parent / job.BEST_FILE))
     except (OSError, ValueError):
         return False
     return named is not None and f"trial-{int(named[1]):04d}" == run.folder.name
 
 
-def _with_config(folder: Path, file: str) -> str:
+def _command_with_config(folder: Path, file: str) -> str:
     where = shlex.quote(printable_line(folder.resolve()))
     return f"python src/train.py --config-dir {where} --config-name {file.removesuffix('.yaml')}"
 
@@ -280,7 +266,7 @@ def _draw_comparison(comparison: Comparison) -> Drawing:
     )
     drawing.section("confusion", "Differences between the confusion matrices")
     first = groups[0].label
-    for group, counts in list(zip(groups, confusions.counts, strict=True))[1 : 1 + _MATRICES]:
+    for group, counts in list(zip(groups, confusions.counts, strict=True))[1 : 1 + _MAX_MATRICES]:
         points = subtract_shares(confusions.counts[0], counts)
         draw = partial(figures.draw_confusion_difference, confusions.classes, points)
         note = (

@@ -130,7 +130,9 @@ class WorkerSlot(Slot):
         result = self._receive()
         if result is None and not self.process.is_alive():
             self.process.join()
-            result = JobResult(JobState.LOST, error=_describe_exit(self.process.exitcode))
+            code = self.process.exitcode or 0
+            end = f"died of {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+            result = JobResult(JobState.LOST, error=f"the worker {end}")
         self.is_busy = result is None
         return result
 
@@ -175,12 +177,6 @@ class WorkerSlot(Slot):
         with signals.blocking_interrupts():  # for the child, until it has left the terminal's process group
             self.process.start()
         other_end.close()
-
-
-def _describe_exit(exitcode: int | None) -> str:
-    if exitcode is not None and exitcode < 0:
-        return f"the worker died of {signal.Signals(-exitcode).name}"
-    return f"the worker ended with exit code {exitcode}"
 
 
 class InlineSlot(Slot):

@@ -14,7 +14,7 @@ import tempfile
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -90,11 +90,8 @@ class Scheduler(ABC):
     def submit(self, jobs: Sequence[ClusterJob]) -> list[str]:
         """Submit jobs, several as one array; returns their ids."""
         executor = _submitit_executor(self.cluster, self.keys, _submitit_folder(self.keys))
-        if len(jobs) == 1:
-            submitted = [executor.submit(jobs[0])]
-        else:
-            with executor.batch():
-                submitted = [executor.submit(job) for job in jobs]
+        with executor.batch() if len(jobs) > 1 else nullcontext():
+            submitted = [executor.submit(job) for job in jobs]
         self._submitted |= {job.job_id: job for job in submitted}
         return [job.job_id for job in submitted]
 
@@ -107,6 +104,7 @@ class Scheduler(ABC):
         return paths.stdout if self.keys.stderr_to_stdout else paths.stderr
 
     def _check_in(self, folder: Path) -> None:
+        """See that the scheduler takes a job, with submitit's files in this folder."""
         _submitit_executor(self.cluster, self.keys, folder)
 
     def _is_in_our_folders(self, path: str) -> bool:
@@ -118,7 +116,7 @@ class Scheduler(ABC):
 
 
 class Slurm(Scheduler):
-    """Slurm."""
+    """Slurm, with or without accounting."""
 
     name = cluster = "slurm"
 
