@@ -38,7 +38,7 @@ def parse(every: list[Experiment]) -> Namespace:
         help=f"of {', '.join(families)}, one of D's tables ({', '.join(tables)}), or a row's name, in the order to run"
         " them; all where none is given",
     )
-    parser.add_argument("--seeds", type=int, help="runs of each row; otherwise as many as its entry says")
+    parser.add_argument("--seeds", type=int, help="runs of each row; otherwise as many as its entry has")
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time, each on one thread (2)")
     parser.add_argument("--nice", type=int, default=0, help="lower the priority of the runs by so much (0)")
     parser.add_argument("--table-only", action="store_true", help="train nothing, write the page from the records")

@@ -1,6 +1,6 @@
 """Image folders: images decoded a second at a first start, seconds of a second start, and the peak memory of each.
 
-JPEGs are generated in a scratch folder, which is removed. Each start is a process of its own; what is timed is reading
+JPEGs are generated in a scratch folder, which is removed. Each start is a new process; timed is reading
 the data set, from the folder's name to arrays that are split, without Python's and torch's imports. The files have just
 been written, so the first start reads them from memory, not from a disk.
 """

@@ -19,7 +19,7 @@ from lightsweep.core.files import ROOT
 _IN_A_SWEEP = 24
 _EMPTY_FILES = ("config.yaml", "metrics.csv", "train.log", "confusion_val.csv", "hparams.yaml")  # not read
 _FOLDERS = ("checkpoints", ".hydra", "figures")
-# A process of its own starts the command: Linux counts the memory of whoever starts one into that one's peak.
+# A small process starts the command: on Linux the peak of a process includes the memory of its parent.
 _STOPWATCH = """
 import json, resource, subprocess, sys, time
 started = time.perf_counter()

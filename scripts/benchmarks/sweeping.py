@@ -1,7 +1,7 @@
 """Trials per minute of a sweep: ours, parallel and pruned; ours, one by one; the official sweeper over a template.
 
 All search the same space (learning rate, weight decay, width, dropout; cosine, BatchNorm, two layers) on the same
-images of CIFAR-10 with Optuna's TPE sampler, each as a user would start it: a command in a process of its own, whose
+images of CIFAR-10 with Optuna's TPE sampler, each as a user would start it: a command in a new process, whose
 wall time counts from the first import to the last line. The contenders take turns, round by round.
 """
 

@@ -2,8 +2,8 @@
 
 All train the same MLP (3072-512-256-10, BatchNorm, dropout 0.3) on the same images, batch 128, with AdamW, in one
 process and in turns: in a round each trains a fresh network, and is compared with the others of its round. What is
-timed are whole epochs with their callbacks, loggers and checkpoints; not imports, setting up, reading the data set, or
-validation.
+timed are complete epochs with their callbacks, loggers and checkpoints; not imports, setting up, reading the data set,
+or validation.
 """
 
 import logging

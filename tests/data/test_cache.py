@@ -87,7 +87,7 @@ def large(tmp_path: Path) -> Path:
 
 def test_a_change_between_the_samples_of_a_large_array_shows_in_the_files_time(large: Path) -> None:
     flip_keeping_the_time(large, 128 + 31 * 2**20 + 7)
-    assert cache.load(large.parent, SOURCE) is not None  # nobody could see it
+    assert cache.load(large.parent, SOURCE) is not None  # the checksum does not cover it
     os.utime(large, ns=(1, 1))
     assert cache.load(large.parent, SOURCE) is None
 

@@ -1,4 +1,4 @@
-"""Generated data: of the shape and number that was asked for, the same each time, and a class can be told."""
+"""Generated data: of the shape and number that was asked for, the same each time, and its classes can be learned."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Names of parts: recognised as other programs write them, or refused with what was seen."""
+"""Names of parts: recognised as other programs write them, or refused with what was found."""
 
 import logging
 from collections.abc import Sequence
@@ -66,7 +66,7 @@ def test_parts_are_found_under_their_usual_names(tmp_path: Path, names: Sequence
 def test_a_class_may_be_called_as_a_part(tmp_path: Path, classes: Sequence[str]) -> None:
     listing = list_images(made(tmp_path, *(f"{name}/1.png" for name in classes)))
     assert (listing.class_names, listing.divided) == (tuple(sorted(classes)), False)
-    inside = list_images(made(tmp_path / "whole", *of_classes("train", "val", classes=classes)))
+    inside = list_images(made(tmp_path / "divided", *of_classes("train", "val", classes=classes)))
     assert (inside.class_names, inside.divided) == (tuple(sorted(classes)), True)
 
 
@@ -145,7 +145,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_is_neither_parts_nor_classes_is_refused_with_what_was_seen(tmp_path: Path, name: str) -> None:
+def test_what_is_neither_parts_nor_classes_is_refused_with_what_was_found(tmp_path: Path, name: str) -> None:
     files, message = REFUSED[name]
     root = made(tmp_path / "root", *files)
     with pytest.raises(ConfigError) as refusal:

@@ -29,10 +29,10 @@ def test_train_and_val_share_the_training_images_out(digits) -> None:
 
 
 def test_limit_cuts_the_training_images_before_the_split_and_leaves_test_alone(digits) -> None:
-    whole, cut = digits(), digits("data.limit=100", "data.split=first")
+    every, cut = digits(), digits("data.limit=100", "data.split=first")
     assert cut.indices["val"].tolist() == list(range(10))
     assert cut.indices["train"].tolist() == list(range(10, 100))
-    np.testing.assert_array_equal(cut.indices["test"], whole.indices["test"])
+    np.testing.assert_array_equal(cut.indices["test"], every.indices["test"])
 
 
 def test_a_limit_beyond_the_set_is_the_whole_set(digits) -> None:

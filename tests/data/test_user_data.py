@@ -1,4 +1,4 @@
-"""A LightningDataModule of one's own: trained on, scored and evaluated like any other, or refused in one line."""
+"""A user data module: trained on, scored and evaluated like any other, or refused in one line."""
 
 import re
 from pathlib import Path
@@ -136,9 +136,9 @@ def test_float_and_pixels_are_the_same_to_the_network(own_run) -> None:
 
 
 def test_a_run_is_resumed_exactly(own_run) -> None:
-    whole = own_run(Own, "trainer.max_epochs=3", name="whole")
+    at_once = own_run(Own, "trainer.max_epochs=3", name="at-once")
     own_run(Own, "trainer.max_epochs=1", name="parts")
-    assert own_run(Own, "trainer.max_epochs=3", name="parts").measured == whole.measured
+    assert own_run(Own, "trainer.max_epochs=3", name="parts").measured == at_once.measured
 
 
 def test_a_resumed_run_says_what_changed_in_its_data(own_run, monkeypatch) -> None:
@@ -156,10 +156,10 @@ class Drawn(Own):
 
 
 def test_a_split_that_is_drawn_is_the_same_when_a_run_is_resumed(own_run) -> None:
-    whole = own_run(Drawn, "trainer.max_epochs=3", name="whole")
+    at_once = own_run(Drawn, "trainer.max_epochs=3", name="at-once")
     own_run(Drawn, "trainer.max_epochs=1", name="parts")
     torch.rand(7)
-    assert own_run(Drawn, "trainer.max_epochs=3", name="parts").measured == whole.measured
+    assert own_run(Drawn, "trainer.max_epochs=3", name="parts").measured == at_once.measured
 
 
 @pytest.mark.parametrize(("kind", "pixels"), [(WithMeanAndStd, False), (Own, True)])
@@ -171,19 +171,19 @@ def test_image_files_are_classified_where_it_is_known_how_pixels_become_inputs(
     for number, (image, label) in enumerate(images):
         (tmp_path / "files" / images.classes[label]).mkdir(parents=True, exist_ok=True)
         Image.fromarray(image[0].numpy()).save(tmp_path / "files" / images.classes[label] / f"{number}.png")
-    told = call(predict.main, done.folder, tmp_path / "files", "--device", "cpu")
-    assert told.code == 0, told.err
-    assert f"accuracy {done.result['test/acc']:.4f}" in told.out
+    ended = call(predict.main, done.folder, tmp_path / "files", "--device", "cpu")
+    assert ended.code == 0, ended.err
+    assert f"accuracy {done.result['test/acc']:.4f}" in ended.out
 
 
 def test_image_files_are_refused_where_nobody_can_know(own_run, call, tmp_path: Path) -> None:
     done = own_run(Own, "callbacks=checkpoint")
     for main, more in ((predict.main, [tmp_path]), (export.main, [])):
-        told = call(main, done.folder, *more)
-        assert (told.code, told.out) == (1, "")
-        assert "did not say how pixels become such (mean and std" in told.err.splitlines()[-1]
-    told = call(evaluate.main, done.folder, "--data", "data=digits", "--device", "cpu")
-    assert "weights are scored on the run's own data only" in told.err
+        ended = call(main, done.folder, *more)
+        assert (ended.code, ended.out) == (1, "")
+        assert "did not say how pixels become such (mean and std" in ended.err.splitlines()[-1]
+    ended = call(evaluate.main, done.folder, "--data", "data=digits", "--device", "cpu")
+    assert "weights are scored on the run's own data only" in ended.err
 
 
 def test_labels_and_images_are_those_of_the_loaders() -> None:

@@ -1,4 +1,4 @@
-"""Networks of somebody else's: what they are given, and what is said where they do not fit."""
+"""Networks of users: their arguments, and the errors where they do not fit the data."""
 
 import pytest
 import pytorch_lightning as pl

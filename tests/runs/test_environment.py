@@ -25,7 +25,7 @@ def repository(tmp_path: Path, monkeypatch) -> Path:
     return tmp_path
 
 
-def test_commit_is_the_whole_hash(repository: Path) -> None:
+def test_commit_is_the_full_hash(repository: Path) -> None:
     head = subprocess.check_output(["git", "rev-parse", "HEAD"], cwd=repository, text=True).strip()
     assert results.git_commit(repository) == head
     (repository / "RESULTS.md").write_text("2")

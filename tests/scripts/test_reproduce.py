@@ -227,7 +227,7 @@ def test_the_noise_is_pooled_over_rows_with_several_seeds() -> None:
     [
         (0.56, "Yes, in the one comparison.", "better by more than the noise"),
         (0.52, "No, the opposite, in the one comparison.", "worse by more than the noise"),
-        (0.541, "It cannot be told from the noise in the one comparison.", "within the noise"),
+        (0.541, "It is within the noise in the one comparison.", "within the noise"),
     ],
 )
 def test_a_verdict_follows_from_the_numbers_whichever_way_they_fall(d21: float, answer: str, word: str) -> None:
@@ -253,7 +253,7 @@ def test_photos_have_a_separate_noise() -> None:
     (batch,) = (each for each in paragraphs if "batch 128 beat 64" in each)
     (dropout,) = (each for each in paragraphs if "E: does dropout help?" in each)
     assert "Yes, in the one comparison." in batch
-    assert "It cannot be told from the noise in the one comparison." in dropout
+    assert "It is within the noise in the one comparison." in dropout
     (unknown,) = (each for each in conclude(EVERY, NOTHING | {"d24": quiet}) if "E: does dropout" in each)
     assert "Not run with several seeds yet." in unknown
 

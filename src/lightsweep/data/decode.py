@@ -29,7 +29,7 @@ from lightsweep.core.memory import available_cores
 
 VERSION = 1  # increase it where the same file gives other pixels: caches of another version are decoded again
 RESIZES = ("squash", "crop", "pad")
-NO_PIXELS = "unknown"  # in place of a resize: nobody knows how a file's pixels become the network's input
+NO_PIXELS = "unknown"  # instead of a resize: it is unknown how a file's pixels become the network's input
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")  # Pillow opens others too, some with other programs
 MAX_PIXELS = 100_000_000  # 10,000 x 10,000; a larger image is refused, not decoded
 BACKGROUND = "white"  # behind transparent pixels, as in a browser

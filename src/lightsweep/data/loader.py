@@ -52,7 +52,7 @@ def build_store(images: np.ndarray, labels: np.ndarray, device: torch.device, fr
 
 
 def free_memory(device: torch.device) -> float:
-    """Free bytes of an accelerator; infinite where it does not say."""
+    """Free bytes of a CUDA device; infinite for others."""
     return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else math.inf
 
 

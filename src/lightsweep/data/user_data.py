@@ -263,7 +263,8 @@ class UserData(pl.LightningDataModule):
             raise ConfigError(f"{self._key(part)} {rule}, got {labels.min()} to {labels.max()}")
 
     def _pixels(self, images: Tensor) -> tuple[Normalization, str]:
-        """How pixels become inputs, and how image files are resized; of float images only if the module says it."""
+        """How pixels become inputs, and how image files are resized; for float images only if the module has mean and
+        std."""
         resize = getattr(self.inner, "resize", None)
         resize = resize if resize in RESIZES else RESIZES[0]
         if images.dtype == torch.uint8:

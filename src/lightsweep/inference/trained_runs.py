@@ -2,9 +2,10 @@
 
 import csv
 import re
+import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
@@ -15,6 +16,9 @@ from lightsweep.core.metrics import mode_of
 from lightsweep.core.text import printable
 from lightsweep.runs import run_folder, saved_config
 from lightsweep.runs.run_folder import BEST_CHECKPOINT, LAST_CHECKPOINT
+
+if TYPE_CHECKING:
+    from lightsweep.training.checkpoints import Trained
 
 
 @dataclass(frozen=True)
@@ -48,10 +52,15 @@ class Weights:
     def evaluation_folder(self) -> Path:
         return (self.run or self.checkpoint.parent) / "evaluation"
 
-    def describe(self, epoch: int) -> str:
-        """The chosen weights in a line."""
+    def load(self) -> "Trained":
+        """The network with these weights; names them on stderr."""
+        from lightsweep.training import checkpoints, trainer
+
+        trainer.quiet_libraries()
+        trained = checkpoints.load(self.checkpoint)
         reason = f" ({self.reason})" if self.reason else ""
-        return printable(f"{self.checkpoint} of epoch {epoch}{reason}")
+        print(printable(f"{self.checkpoint} of epoch {trained.epoch}{reason}"), file=sys.stderr)
+        return trained
 
     @property
     def result(self) -> dict[str, Any]:

@@ -29,8 +29,8 @@ log = logging.getLogger(__name__)
 def build_network(model: dict[str, Any], input_shape: tuple[int, int, int], num_classes: int) -> nn.Module:
     """A new network with initial weights, built under the allowlist.
 
-    A user's network gets `num_classes`, and `input_shape` if it has a parameter of that name; then it sees two images,
-    so that a mistake is reported before training.
+    A user's network gets `num_classes`, and `input_shape` if it has a parameter of that name; then it is called with
+    two images, so that a mistake is reported before training.
 
     Args:
         model: the config's node.
