@@ -8,12 +8,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # train.py
 
 from benchmarks import reading, reporting, sweeping, training
 
-COMMANDS = {
-    "train": training,
-    "sweep": sweeping,
-    "data": reading,
-    "report": reporting,
-}  # each module: a docstring, add_options(parser), run(options)
+# Each module has a docstring, add_options(parser) and run(options).
+COMMANDS = {"train": training, "sweep": sweeping, "data": reading, "report": reporting}
 
 
 def main() -> None:

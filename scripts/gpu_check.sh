@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # What only a GPU can show, in under eight minutes: scripts/gpu_check.sh FOLDER [--only STEP,...] [--tiny]
 #   tests   the tests marked gpu
-#   bench   images a second of training, beside a plain loop and the usual template, in float32 and bfloat16
+#   bench   images a second of training, compared with a plain loop and the usual template, in float32 and bfloat16
 #   sweep   trials a minute of one worker and of eight that share the GPU, on CIFAR-10
 #   best    experiment=best_mlp_gpu for two minutes
 # FOLDER gets results.json, results.txt and logs.tar.gz. LIGHTSWEEP_DATA names a CIFAR-10; else images are generated.

@@ -1,4 +1,4 @@
-"""What scripts/gpu_check.sh found, as results.json and a short table: gpu_results.py LOGS FOLDER."""
+"""The results of scripts/gpu_check.sh, as results.json and a short table: gpu_results.py LOGS FOLDER."""
 
 import csv
 import json
@@ -15,7 +15,7 @@ _EPOCHS = 1500  # of experiment=best_mlp_gpu
 def main() -> None:
     if sys.argv[1] == "--failed":
         found = json.loads((Path(sys.argv[2]) / "results.json").read_text())
-        sys.exit(1 if found["failed"] else 0)
+        sys.exit(bool(found["failed"]))
     logs, folder = Path(sys.argv[1]), Path(sys.argv[2])
     found = gather(logs)
     (folder / "results.json").write_text(json.dumps(found, indent=1) + "\n")
@@ -23,15 +23,15 @@ def main() -> None:
 
 
 def gather(logs: Path) -> dict[str, Any]:
-    """Each step's end and figures, and which failed."""
+    """The exit code, the seconds and the figures of each step, and which failed."""
     steps = {
         name: {"code": int(code), "seconds": round(float(end) - float(start), 1)}
         for name, code, start, end in rows(logs)
     }
-    found: dict[str, Any] = {"failed": [name for name, step in steps.items() if step["code"] and name != "facts"]}
-    found["steps"] = steps
-    for name, read in {"tests": tests, "bench": bench, "bench-bf16": bench, "sweep": sweeps, "best": best}.items():
-        with suppress(OSError, ElementTree.ParseError, ValueError, KeyError):  # it did not come so far
+    failed = [name for name, step in steps.items() if step["code"] and name != "facts"]
+    found: dict[str, Any] = {"failed": failed, "steps": steps}
+    for name, read in READERS.items():
+        with suppress(OSError, ElementTree.ParseError, ValueError, KeyError):  # the step has not run or was cut off
             if figures := read(logs, name):
                 found[name] = figures
     return found
@@ -42,7 +42,7 @@ def rows(logs: Path) -> list[list[str]]:
 
 
 def tests(logs: Path, name: str) -> dict[str, Any]:
-    """How many passed, and what the others said."""
+    """How many passed, and the messages of the others."""
     cases = list(ElementTree.parse(logs / f"{name}.xml").iter("testcase"))
     failed = {
         f"{case.get('classname')}::{case.get('name')}": (bad[0].get("message") or "")[:500]
@@ -83,7 +83,7 @@ def sweeps(logs: Path, _: str) -> dict[str, Any]:
 
 
 def best(logs: Path, name: str) -> dict[str, Any]:
-    """How fast its epochs were, how far it came, and how long the whole of it would take."""
+    """How fast its epochs were, its scores, and how long all epochs would take."""
     with (logs / name / "metrics.csv").open(newline="") as file:
         epochs = list(csv.DictReader(file))
     seconds = median(float(row["seconds"]) for row in epochs)
@@ -102,12 +102,14 @@ def best(logs: Path, name: str) -> dict[str, Any]:
 
 def lines(found: dict[str, Any]) -> list[str]:
     """The same as text."""
-    said = [f"{name:12} code {step['code']}  {step['seconds']:6.1f} s" for name, step in found["steps"].items()]
-    for name in ("tests", "bench", "bench-bf16", "sweep", "best"):
+    text = [f"{name:12} code {step['code']}  {step['seconds']:6.1f} s" for name, step in found["steps"].items()]
+    for name in READERS:
         if name in found:
-            said += ["", f"{name}:", *(f"  {key}: {value}" for key, value in found[name].items() if value != {})]
-    return [*said, "", f"failed: {', '.join(found['failed']) or 'nothing'}"]
+            text += ["", f"{name}:", *(f"  {key}: {value}" for key, value in found[name].items() if value != {})]
+    return [*text, "", f"failed: {', '.join(found['failed']) or 'nothing'}"]
 
+
+READERS = {"tests": tests, "bench": bench, "bench-bf16": bench, "sweep": sweeps, "best": best}
 
 if __name__ == "__main__":
     main()

@@ -3,6 +3,7 @@
 import os
 import sys
 from argparse import ArgumentParser, Namespace
+from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # the package, installed or not
@@ -21,7 +22,7 @@ def main() -> None:
     options = parse(every)
     if not options.table_only:
         os.nice(options.nice)  # the runs inherit it
-        train(choose(every, options.chosen), every, options)
+        train(find_tasks(every, options), every, options)
     publish(every, options)
 
 
@@ -37,7 +38,7 @@ def parse(every: list[Experiment]) -> Namespace:
         help=f"of {', '.join(families)}, one of D's tables ({', '.join(tables)}), or a row's name, in the order to run"
         " them; all where none is given",
     )
-    parser.add_argument("--seeds", type=int, help="runs of each row; otherwise as many as its entry says")
+    parser.add_argument("--seeds", type=int, help="runs of each row; otherwise as many as its entry has")
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time, each on one thread (2)")
     parser.add_argument("--nice", type=int, default=0, help="lower the priority of the runs by so much (0)")
     parser.add_argument("--table-only", action="store_true", help="train nothing, write the page from the records")
@@ -61,17 +62,31 @@ def choose(every: list[Experiment], chosen: list[str]) -> list[Experiment]:
     )
 
 
-def train(chosen: list[Experiment], every: list[Experiment], options: Namespace) -> None:
-    """Run what is missing; after each run write its record and the page."""
-    outputs = options.outputs.resolve()
-    for each in [each for each in chosen if each.gpu and not has_gpu()]:
-        print(f"skipped: {each.name} needs a GPU", flush=True)
-        chosen.remove(each)
-    tasks = running.find_missing(running.plan(chosen, options.seeds, outputs), options.records)
+def has_gpu() -> bool:
+    import torch  # takes seconds
+
+    return torch.cuda.is_available()
+
+
+def find_tasks(
+    every: list[Experiment], options: Namespace, has_gpu: Callable[[], bool] = has_gpu
+) -> list[running.Task]:
+    """The runs that have no record and can run on this machine."""
+    able = []
+    for each in choose(every, options.chosen):
+        if each.gpu and not has_gpu():
+            print(f"skipped: {each.name} needs a GPU", flush=True)
+        else:
+            able.append(each)
+    return running.find_missing(running.plan(able, options.seeds, options.outputs.resolve()), options.records)
+
+
+def train(tasks: list[running.Task], every: list[Experiment], options: Namespace) -> None:
+    """Run the tasks; after each run write its record and the page."""
     if any(task.experiment.family == "e" for task in tasks):
         write_photos.write_once()
     left = len(tasks)
-    print(f"{left} runs to do, {options.jobs} at a time; their folders and logs are in {outputs}", flush=True)
+    print(f"{left} runs to do, {options.jobs} at a time; their folders and logs are in {options.outputs}", flush=True)
 
     def ended(task: running.Task) -> None:
         nonlocal left
@@ -85,14 +100,7 @@ def train(chosen: list[Experiment], every: list[Experiment], options: Namespace)
     running.run_all(tasks, options.jobs, ended)
 
 
-def has_gpu() -> bool:
-    import torch  # takes seconds
-
-    return torch.cuda.is_available()
-
-
 def describe_end(task: running.Task, record: records.Record) -> str:
-    """How a run ended, in one line."""
     if record["status"] != "completed":
         return f"{record['status']} {task}: {record.get('error', '')}"
     reported = task.experiment.reported.get("test/acc", "no number")
@@ -110,4 +118,4 @@ if __name__ == "__main__":
     try:
         main()
     except KeyboardInterrupt:
-        sys.exit("interrupted: the same command goes on")
+        sys.exit("interrupted: the same command resumes")

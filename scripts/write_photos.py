@@ -8,6 +8,7 @@ with one version of Pillow.
 import os
 import sys
 from argparse import ArgumentParser
+from collections.abc import Mapping
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # the package, installed or not
@@ -46,8 +47,8 @@ def write_once() -> None:
         write(folder, default_data_dir())
 
 
-def write(folder: Path, data_dir: Path) -> int:
-    """Write all of it, or nothing. Returns the number of files."""
+def write(folder: Path, data_dir: Path, largest: Mapping[str, int] = LARGEST) -> int:
+    """Write all images, or nothing; `largest` has the images of the first class. Returns the number of files."""
     data = _read(data_dir)
     unfinished = folder.with_name(f".{folder.name}.{os.getpid()}")
     written = 0
@@ -55,7 +56,7 @@ def write(folder: Path, data_dir: Path) -> int:
         ("train", data.train_images, data.train_labels),
         ("test", data.test_images, data.test_labels),
     ):
-        counts = sizes(LARGEST[part], len(data.class_names))
+        counts = sizes(largest[part], len(data.class_names))
         for label, (name, count) in enumerate(zip(data.class_names, counts, strict=True)):
             written += _write_class(unfinished / part / name, images[labels == label][:count])
     unfinished.rename(folder)

@@ -15,12 +15,14 @@ def main(typed: Sequence[str] | None = None) -> int:
     """Find the runs, compare them, print and write the comparison."""
     options = parser().parse_args(typed)
 
-    from lightsweep.reports.comparison import compare_runs, print_comparison, write_page
+    from lightsweep.reports.comparison import compare_runs, print_comparison
     from lightsweep.runs import run_folder
 
     comparison = compare_runs([run_folder.find_folder(name) for name in options.runs])
     if options.html is not None:
-        write_page(options.html, comparison)
+        from lightsweep.reports import page
+
+        page.write_comparison(options.html, comparison)
     print_comparison(comparison)
     entry.print_written(options.html)
     return 0

@@ -4,7 +4,6 @@ from lightsweep.app import entry
 
 entry.begin(__name__)
 
-import sys
 from pathlib import Path
 
 from lightsweep.app import entry
@@ -47,12 +46,9 @@ def main() -> int:
     from lightsweep.app.arguments import register_resolvers
     from lightsweep.core import files
     from lightsweep.inference import evaluation, predictor, run_data
-    from lightsweep.training import checkpoints, trainer
 
     register_resolvers()
-    trainer.quiet_libraries()
-    trained = checkpoints.load(weights.checkpoint)
-    print(weights.describe(trained.epoch), file=sys.stderr)
+    trained = weights.load()
     settings = run_data.data_settings(weights, options.data or [])
     output = options.output or weights.evaluation_folder / settings.label
     if options.output is None:

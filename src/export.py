@@ -39,13 +39,10 @@ def main() -> int:
     from lightsweep.app.arguments import register_resolvers
     from lightsweep.core import files
     from lightsweep.inference import predictor, run_data
-    from lightsweep.training import checkpoints, trainer
 
     register_resolvers()
-    trainer.quiet_libraries()
     predictor.require_packages()
-    trained = checkpoints.load(weights.checkpoint)
-    print(weights.describe(trained.epoch), file=sys.stderr)
+    trained = weights.load()
     trained.description.require_pixels()
     path = options.output or weights.checkpoint.with_suffix(".onnx")
     if options.output is None and weights.run is not None:

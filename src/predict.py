@@ -17,8 +17,8 @@ A folder is searched with all its subfolders, for the files that training would 
 other files are counted at the end. Where the direct subfolders of a folder are named as classes, the accuracy is
 printed too.
 
-A file that cannot be used is named, and the others go on. The exit code is 1 where a file that was named on the line
-could not be used, or nothing could be classified; bad files inside a folder alone leave it 0.
+A file that cannot be used is named, and the others are classified. The exit code is 1 where a file that was named on
+the line could not be used, or nothing could be classified; bad files inside a folder alone leave it 0.
 
   python src/predict.py outputs/runs/2026-11-21_10-52-37-957b photo.jpg --top 5
   python src/predict.py latest photos/ --csv predictions.csv
@@ -47,7 +47,7 @@ def arguments():
 
 
 def main() -> int:
-    """Find the weights, see what the files are, classify them batch by batch, and sum up."""
+    """Find the weights and the files, classify them batch by batch, and print a summary."""
     options = arguments()
 
     from lightsweep.inference import trained_runs
@@ -67,17 +67,14 @@ def main() -> int:
         show_progress,
     )
     from lightsweep.inference.predictor import Predictor, choose_hardware
-    from lightsweep.training import checkpoints, trainer
 
-    trainer.quiet_libraries()
-    trained = checkpoints.load(weights.checkpoint)
-    print(weights.describe(trained.epoch), file=sys.stderr)
+    trained = weights.load()
     trained.description.require_pixels()
     where = choose_hardware(options.device or "auto", trained.precision)
     predictor = Predictor(trained, where, flip=options.tta == "flip")
-    seen = trained.description
-    to_pixels = partial(decode_image, image_size=seen.image_size, resize=seen.resize, grayscale=seen.grayscale)
-    top = min(options.top, len(seen.class_names))
+    inputs = trained.description
+    to_pixels = partial(decode_image, image_size=inputs.image_size, resize=inputs.resize, grayscale=inputs.grayscale)
+    top = min(options.top, len(inputs.class_names))
 
     table = TableWriter(top)
     with ExitStack() as files:
@@ -86,11 +83,11 @@ def main() -> int:
             writers.append(CsvWriter(files.enter_context(open_output(options.csv)), top))
         if options.json:
             writers.append(JsonWriter(files.enter_context(open_output(options.json))))
-        classification = Classification(predictor, seen.class_names, writers, top=top)
+        classification = Classification(predictor, inputs.class_names, writers, top=top)
         batches = decode_files(list_files(options.paths), to_pixels, batch_size=options.batch_size)
         for batch in show_progress(batches):
             classification.take(batch)
-        summary = classification.end({"checkpoint": str(weights.checkpoint), "class_names": seen.class_names})
+        summary = classification.end({"checkpoint": str(weights.checkpoint), "class_names": inputs.class_names})
     if STDOUT in (options.csv, options.json):
         print(*summary, sep="\n", file=sys.stderr)
     else:

@@ -31,26 +31,26 @@ def main(typed: Sequence[str] | None = None) -> int:
     if group_by is not None:
         group_by = [columns.resolve_column(name, known, option="--group-by") for name in group_by.split(",") if name]
     tables = table.build_tables(chosen, group_by=group_by)
-    parts = [(each, _wanted(each, options, known)) for each in tables]
+    selection = [(each, _choose_rows(each, options, known)) for each in tables]
 
     if options.html is not None:
         from lightsweep.reports import overview
 
-        overview.write_page(options.html, found, parts, paths, storage=options.storage)
+        overview.write_page(options.html, found, selection, paths, storage=options.storage)
     content = {
-        "csv": lambda: table_text.format_csv(parts),
-        "markdown": lambda: table_text.format_markdown(parts),
-        "json": lambda: table_text.format_json(parts, found.broken),
+        "csv": lambda: table_text.format_csv(selection),
+        "markdown": lambda: table_text.format_markdown(selection),
+        "json": lambda: table_text.format_json(selection, found.broken),
     }
-    wanted = {name: make for name, make in content.items() if getattr(options, name) is not None}
-    for name, make in wanted.items():
+    formats = {name: make for name, make in content.items() if getattr(options, name) is not None}
+    for name, make in formats.items():
         _write(getattr(options, name), make())
-    if "-" in [getattr(options, name) for name in wanted]:
+    if "-" in [getattr(options, name) for name in formats]:
         for line in table_text.describe_problems(found):
             print(line, file=sys.stderr)
     else:
-        table_text.print_report(found, parts, most=options.top)
-    entry.print_written(options.html, *(getattr(options, name) for name in wanted))
+        table_text.print_report(found, selection, most=options.top)
+    entry.print_written(options.html, *(getattr(options, name) for name in formats))
     return 0
 
 
@@ -121,7 +121,7 @@ class _Paths(argparse.Action):
         namespace.paths = [*(namespace.paths or []), *values]
 
 
-def _wanted(table, options: argparse.Namespace, known: Sequence[str]):
+def _choose_rows(table, options: argparse.Namespace, known: Sequence[str]):
     from lightsweep.reports.columns import resolve_column
     from lightsweep.reports.table import sort_runs
 

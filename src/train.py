@@ -1,8 +1,8 @@
 """Train one classifier: python src/train.py optimizer=adamw model.bn=true. With -m, a grid or a sweep.
 
-The story of a run from top to bottom. Hydra composes its config; `main` opens its folder; `run` checks the config and
-makes plain values of it; `train` reads the data, builds the classifier, fits, scores and saves. Each step is explained
-in lightsweep/app/steps.py.
+A run from top to bottom: Hydra composes its config; `main` opens its folder; `run` checks the config and makes plain
+values of it; `train` reads the data, builds the classifier, fits, scores and saves. Each step is explained in
+lightsweep/app/steps.py.
 """
 
 from lightsweep.app import entry
@@ -15,13 +15,12 @@ from typing import TYPE_CHECKING
 import hydra
 from omegaconf import DictConfig
 
-from lightsweep.app import arguments
+from lightsweep.app import arguments, jobs
 from lightsweep.app.sweeping import TRAINING
 from lightsweep.config import allowlist
 from lightsweep.sweeper.application import sweepable
 
 if TYPE_CHECKING:
-    from lightsweep.app.jobs import Run
     from lightsweep.app.validation import RunConfig
 
 arguments.register_resolvers()
@@ -31,13 +30,11 @@ arguments.register_resolvers()
 @sweepable(TRAINING)
 def main(cfg: DictConfig) -> float:
     """One run in its folder; returns the best value of the monitored metric, which is what a sweep optimises."""
-    from lightsweep.app import jobs
-
     with jobs.open_run(cfg) as (cfg, opened):
         return math.nan if jobs.is_left_to_first_process(cfg) else run(cfg, opened)
 
 
-def run(cfg: DictConfig, opened: "Run") -> float:
+def run(cfg: DictConfig, opened: jobs.Run) -> float:
     """Check the config; then train, or look for a learning rate."""
     from lightsweep.app import validation
 
@@ -50,7 +47,7 @@ def run(cfg: DictConfig, opened: "Run") -> float:
     return find_rate(config, opened) if config.lr_find else train(config, opened)
 
 
-def train(config: "RunConfig", opened: "Run") -> float:
+def train(config: "RunConfig", opened: jobs.Run) -> float:
     """Read the data, build the classifier, fit, score, save; returns the best monitored value."""
     from lightsweep.app import steps
     from lightsweep.runs import data_record
@@ -63,38 +60,38 @@ def train(config: "RunConfig", opened: "Run") -> float:
     with steps.new_record(config, opened) as record:
         data = steps.read_data(config)
         fingerprint = steps.check_data(data, opened.folder, resumed=resumed, allow_change=config.allow_changed_data)
-        classifier = steps.initial_classifier(config, data, warm=not resumed)  # a resumed run has weights of its own
+        classifier = steps.initial_classifier(config, data, fingerprint, resumed=resumed)
         counts = summary.count_parameters(classifier.net)
         record.add(**counts)
 
-        def keep_beginning() -> None:
-            """Write what a run goes on with, once it is sure that it does."""
+        def save_start() -> None:
+            """Write what a later resume needs, once it is sure that training starts."""
             opened.save_changes()
             data_record.write(opened.folder, fingerprint)
 
         callbacks = steps.callbacks_of_every_run(
-            config, data, classifier, parameters=counts["params"], on_start=keep_beginning
+            config, data, classifier, parameters=counts["params"], on_start=save_start
         )
         fitting = steps.build_trainer(config, opened, record, callbacks)
         loggers = fitting.loggers if fitting.is_global_zero else []
         with tracking_run(loggers, vars(config), opened.overrides) as trackers:
             trainer.fit(fitting, classifier, data, last)
-            keep_beginning()  # of a run that had only scores to gather
+            save_start()  # of a run that was trained already, and only has to be scored
             if fitting.is_global_zero:  # of several processes the first does the rest
-                scores = steps.score(config, record, data, fitting)
+                scored = steps.score(config, record, data, fitting, trackers)
                 result = record.complete()  # before anything is shown: no picture may cost a result
                 trackers.scores(result.scores)
-                steps.show(config, record, result, data, fitting, scores, trackers)
+                steps.show(config, result, scored, fitting.callbacks)  # type: ignore[attr-defined]
     return record.best_value
 
 
-def find_rate(config: "RunConfig", opened: "Run") -> float:
+def find_rate(config: "RunConfig", opened: jobs.Run) -> float:
     """A learning-rate range test instead of training; returns the rate that it suggests."""
     from lightsweep.app import steps
     from lightsweep.training import lr_find
 
     data = steps.read_data(config)
-    classifier = steps.initial_classifier(config, data, warm=True)
+    classifier = steps.initial_classifier(config, data, data.fingerprint())
     span, trainer = config.lr_find_range, config.trainer
     rate = lr_find.run(classifier, data, folder=opened.folder, seed=config.seed, span=span, trainer=trainer)
     lr_find.show(rate, opened.folder, opened.overrides, opened.options)

@@ -1,18 +1,21 @@
 """Composes configs as Hydra does, and remembers what it read of conf/: a composed config costs 0.03 s then, not 0.2 s.
 
-Only the tests use it. What is remembered: each file of conf/, and what the defaults lists come to for a choice of
-groups and for the files of further config folders. Hydra applies all other overrides as ever.
+Only the tests use it. What is remembered: each file of conf/, what the defaults lists come to for a choice of groups
+and for the files of further config folders, and each override as it is parsed. Hydra applies the overrides as ever.
 """
 
 import pickle
 from collections.abc import Callable
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import hydra._internal.config_loader_impl as loader
-from hydra._internal.core_plugins.file_config_source import FileConfigSource
+from hydra._internal.config_repository import ConfigRepository
 from hydra._internal.defaults_list import DefaultsList
+from hydra.core.object_type import ObjectType
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.plugins.config_source import ConfigResult
 from omegaconf import DictConfig
@@ -20,7 +23,8 @@ from omegaconf import DictConfig
 CONF = Path(__file__).resolve().parents[1] / "conf"
 LIMIT = 30  # files of a folder of configs
 
-load_file = FileConfigSource.load_config
+load_file = ConfigRepository.load_config
+parse_rule = OverridesParser.parse_rule
 list_defaults = loader.create_defaults_list
 compose_defaults = loader.ConfigLoaderImpl._compose_config_from_defaults_list
 
@@ -29,21 +33,28 @@ _known: dict[tuple[Any, ...], bytes] = {}  # pickled: each gets a copy of its ow
 
 def install() -> None:
     """From now on, in this process."""
-    FileConfigSource.load_config = _load_file
+    ConfigRepository.load_config = _load_file
+    OverridesParser.parse_rule = _parse_rule
     loader.create_defaults_list = _list_defaults
     loader.ConfigLoaderImpl._compose_config_from_defaults_list = _compose_defaults
 
 
 def uninstall() -> None:
-    FileConfigSource.load_config = load_file
+    ConfigRepository.load_config = load_file
+    OverridesParser.parse_rule = parse_rule
     loader.create_defaults_list = list_defaults
     loader.ConfigLoaderImpl._compose_config_from_defaults_list = compose_defaults
 
 
-def _load_file(self: FileConfigSource, config_path: str) -> ConfigResult:
-    if not _is_conf(self.path):
+def _load_file(self: ConfigRepository, config_path: str) -> ConfigResult | None:
+    source = self._find_object_source(config_path, ObjectType.CONFIG)
+    if source is None or not _is_conf(source.path):
         return load_file(self, config_path)
-    return _remembered(("file", self.provider, config_path), lambda: load_file(self, config_path))
+    return _remembered(("file", source.provider, config_path), lambda: load_file(self, config_path))
+
+
+def _parse_rule(self: OverridesParser, text: str, rule: str) -> Any:
+    return _remembered(("parsed", text, rule), lambda: parse_rule(self, text, rule))
 
 
 def _list_defaults(
@@ -87,5 +98,6 @@ def _searched(repo: Any) -> tuple[Any, ...] | None:
     return tuple(searched)
 
 
+@cache
 def _is_conf(path: str) -> bool:
     return Path(path.removeprefix("file://")).resolve() == CONF

@@ -1,5 +1,6 @@
 """What tests share: composed configs, runs on the bundled digits, the command lines, and tiny CIFAR-10 files."""
 
+import gc
 import logging
 import os
 import sys
@@ -41,6 +42,13 @@ def pytest_collectreport(report: pytest.CollectReport) -> None:
         report.outcome = "failed"
 
 
+def pytest_collection_finish() -> None:
+    """The libraries stay: the garbage collector need not look through them after every test."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
+
+
 @pytest.fixture(autouse=True)
 def nothing_is_typed() -> None:
     """No test inherits what another one's command line said."""
@@ -55,8 +63,8 @@ def compose(tmp_path: Path) -> Callable[..., DictConfig]:
 
 @pytest.fixture
 def run(tmp_path: Path) -> Callable[..., Run]:
-    """Train in this process, in the folder `name`; again in the same folder goes on from its last.ckpt."""
-    return lambda *overrides, name="run": trained(tmp_path / name, *overrides)
+    """Train in this process, in the folder `name`; again in the same folder resumes from its last.ckpt."""
+    return lambda *overrides, name="run", **options: trained(tmp_path / name, *overrides, **options)
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import cache, partial
@@ -78,10 +78,19 @@ def composed(folder: Path, *overrides: str) -> DictConfig:
     return cfg
 
 
-def trained(folder: Path, *overrides: str, kind: str = "run", shown: bool = False) -> Run:
-    """Train in this process; without the callbacks that show a run, which cost seconds, unless they are `shown`."""
+def trained(
+    folder: Path,
+    *overrides: str,
+    kind: str = "run",
+    shown: bool = False,
+    edit: Callable[[DictConfig], None] = lambda cfg: None,
+) -> Run:
+    """Train in this process; without the callbacks that show a run, which cost seconds, unless they are `shown`.
+
+    `edit` changes the composed config."""
     folder.mkdir(parents=True, exist_ok=True)
     cfg = composed(folder, "data.limit=300", *overrides)
+    edit(cfg)
     permissions.declare_typed(permissions.read_typed(overrides))  # after composing, which may declare too
     OmegaConf.set_struct(cfg.callbacks, False)
     for name in () if shown else ("figures", "histograms", "graph"):

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+import yaml
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
@@ -116,3 +117,22 @@ def write_study(folder: Path, trials: int = 12) -> Path:
             facts = {"kind": "confirmation", "test/acc": acc + seed / 1e4}
             write_run(folder / "confirm" / f"{name}-seed-{seed}", acc + seed / 1e4, facts=facts, seed=seed)
     return folder
+
+
+def change(run: Path, key: str, value: Any) -> None:
+    """Set a key of a saved run's config."""
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    *above, last = key.split(".")
+    node = config
+    for part in above:
+        node = node[part]
+    node[last] = value
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+
+
+def one_line(done: Any, says: str) -> None:
+    """See that a command was refused in one line that holds this text."""
+    assert done.code == 1
+    lines = [line for line in done.err.strip().splitlines() if " of epoch " not in line]
+    assert len(lines) == 1, done.err
+    assert says in lines[0]

@@ -98,7 +98,7 @@ def read_data(setting: Setting) -> ImageDataModule:
 
 
 def count_images(data: ImageDataModule) -> int:
-    """Images in an epoch: whole batches."""
+    """Images of an epoch, which has full batches only."""
     return len(data.indices["train"]) // BATCH_SIZE * BATCH_SIZE
 
 

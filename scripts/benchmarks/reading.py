@@ -1,6 +1,6 @@
 """Image folders: images decoded a second at a first start, seconds of a second start, and the peak memory of each.
 
-JPEGs are generated in a scratch folder, which is removed. Each start is a process of its own; what is timed is reading
+JPEGs are generated in a scratch folder, which is removed. Each start is a new process; timed is reading
 the data set, from the folder's name to arrays that are split, without Python's and torch's imports. The files have just
 been written, so the first start reads them from memory, not from a disk.
 """
@@ -13,7 +13,7 @@ import tempfile
 import threading
 import time
 from argparse import ArgumentParser, Namespace
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,6 @@ def add_options(parser: ArgumentParser) -> None:
 
 
 def run(options: Namespace) -> None:
-    """Measure, print a table, write the file."""
     from lightsweep.core.memory import available_cores
 
     with tempfile.TemporaryDirectory(prefix="lightsweep-benchmark-") as scratch:
@@ -90,36 +89,32 @@ def _read(root: str, size: int) -> dict[str, Any]:
     logging.getLogger("lightsweep").setLevel(logging.WARNING)
     cfg = common.compose(["data=image_folder", f"data.root='{root}'", f"data.image_size={size}"])
     data = build(cfg.data, "data")
-    before = _peak()
-    with _Watch() as watch:
+    before, done = _peak(), threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        workers = pool.submit(_watch_descendants, done)
         started = time.perf_counter()
         data.setup()
         seconds = time.perf_counter() - started
-    return {"seconds": seconds, "before": before, "peak": _peak(), "workers": watch.peak, "load": os.getloadavg()[0]}
+        done.set()
+    return {
+        "seconds": seconds,
+        "before": before,
+        "peak": _peak(),
+        "workers": workers.result(),
+        "load": os.getloadavg()[0],
+    }
 
 
 def _peak() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-class _Watch(threading.Thread):
+def _watch_descendants(done: threading.Event) -> int:
     """The most memory that this process's descendants held together, in bytes; looks five times a second, on Linux."""
-
-    def __init__(self) -> None:
-        super().__init__(daemon=True)
-        self.peak, self.done = 0, threading.Event()
-
-    def __enter__(self) -> "_Watch":
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.done.set()
-        self.join()
-
-    def run(self) -> None:
-        while not self.done.wait(0.2):
-            self.peak = max(self.peak, sum(map(_resident, _descendants(os.getpid()))))
+    peak = 0
+    while not done.wait(0.2):
+        peak = max(peak, sum(map(_resident, _descendants(os.getpid()))))
+    return peak
 
 
 def _descendants(pid: int) -> list[int]:

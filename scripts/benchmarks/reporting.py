@@ -1,7 +1,7 @@
-"""Reports: seconds and peak memory of src/report.py over many runs, as a whole process.
+"""Reports: seconds and peak memory of a process of src/report.py over many runs.
 
-The runs are generated in a scratch folder, which is removed: results with a whole config each, 24 in a sweep. They have
-just been written, so they are read from memory, not from a disk.
+The runs are generated in a scratch folder, which is removed: results with a complete config each, 24 in a sweep. They
+have just been written, so they are read from memory, not from a disk.
 """
 
 import json
@@ -19,7 +19,7 @@ from lightsweep.core.files import ROOT
 _IN_A_SWEEP = 24
 _EMPTY_FILES = ("config.yaml", "metrics.csv", "train.log", "confusion_val.csv", "hparams.yaml")  # not read
 _FOLDERS = ("checkpoints", ".hydra", "figures")
-# A process of its own starts the command: Linux counts the memory of whoever starts one into that one's peak.
+# A small process starts the command: on Linux the peak of a process includes the memory of its parent.
 _STOPWATCH = """
 import json, resource, subprocess, sys, time
 started = time.perf_counter()
@@ -36,7 +36,6 @@ def add_options(parser: ArgumentParser) -> None:
 
 
 def run(options: Namespace) -> None:
-    """Measure, print a table, write the file."""
     with tempfile.TemporaryDirectory(prefix="lightsweep-benchmark-") as scratch:
         size = write(Path(scratch), options.runs)
         command = [sys.executable, str(ROOT / "src" / "report.py"), scratch]
@@ -55,7 +54,9 @@ def run(options: Namespace) -> None:
 
 def write(root: Path, runs: int) -> int:
     """Write the folders of so many runs; returns the bytes of their results."""
-    config = _config(root)
+    from omegaconf import OmegaConf
+
+    config: Any = OmegaConf.to_container(common.compose([f"run_dir={root}"]), resolve=True)
     draw = random.Random(0)
     written = 0
     for number in range(runs):
@@ -67,15 +68,6 @@ def write(root: Path, runs: int) -> int:
             (folder / name).touch()
         written += (folder / "result.json").write_text(json.dumps(_result(config, number, draw), indent=1))
     return written
-
-
-def _config(root: Path) -> dict[str, Any]:
-    from omegaconf import OmegaConf
-
-    cfg = common.compose([f"run_dir={root}"])
-    config = OmegaConf.to_container(cfg, resolve=True)
-    assert isinstance(config, dict)
-    return {str(key): value for key, value in config.items()}
 
 
 def _result(config: dict[str, Any], number: int, draw: random.Random) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Trials per minute of a sweep: ours, parallel and pruned; ours, one by one; the official sweeper over a template.
 
 All search the same space (learning rate, weight decay, width, dropout; cosine, BatchNorm, two layers) on the same
-images of CIFAR-10 with Optuna's TPE sampler, each as a user would start it: a command in a process of its own, whose
+images of CIFAR-10 with Optuna's TPE sampler, each as a user would start it: a command in a new process, whose
 wall time counts from the first import to the last line. The contenders take turns, round by round.
 """
 
@@ -43,7 +43,6 @@ def add_options(parser: ArgumentParser) -> None:
 
 
 def run(options: Namespace) -> None:
-    """Measure, print the table, write the file. LIGHTSWEEP_DATA must name a real CIFAR-10."""
     if "LIGHTSWEEP_DATA" not in os.environ:
         sys.exit("LIGHTSWEEP_DATA must name the folder of a real CIFAR-10: on generated images no value is the best")
     measured: dict[str, list[dict[str, Any]]] = {PARALLEL: [], SERIAL: [], TEMPLATE: []}
@@ -114,7 +113,7 @@ def _timed(command: list[str], folder: Path) -> dict[str, Any]:
 def _overhead(folder: Path) -> float:
     """Seconds of a warm trial besides its work: from start to end in the study, less its epochs and its scoring.
 
-    Only trials that follow another on the same worker.
+    Only of trials that did not start before the first one ended: a worker's first includes its imports.
     """
     import optuna
     from optuna.storages import JournalStorage
@@ -125,18 +124,13 @@ def _overhead(folder: Path) -> float:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     storage = JournalStorage(JournalFileBackend(str(folder / "study.journal")))
     trials = optuna.load_study(study_name="custom", storage=storage).trials
+    first_end = min(trial.datetime_complete for trial in trials if trial.datetime_complete)
     durations = []
     for trial in trials:
-        if trial.duration is not None and "seconds" in facts_of(trial) and trial.number >= _cold(trials):
-            work = facts_of(trial)["seconds"] + facts_of(trial).get("score_seconds", 0.0)
-            durations.append(trial.duration.total_seconds() - work)
+        facts = facts_of(trial)
+        if trial.duration and trial.datetime_start and trial.datetime_start >= first_end and "seconds" in facts:
+            durations.append(trial.duration.total_seconds() - facts["seconds"] - facts.get("score_seconds", 0.0))
     return median(durations) if durations else float("nan")
-
-
-def _cold(trials: list) -> int:
-    """How many trials began before the first one ended: a worker's first, with its imports."""
-    first_end = min(trial.datetime_complete for trial in trials if trial.datetime_complete)
-    return sum(trial.datetime_start < first_end for trial in trials if trial.datetime_start)
 
 
 def _spread(values: list[float], form: str) -> str:

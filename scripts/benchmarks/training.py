@@ -2,8 +2,8 @@
 
 All train the same MLP (3072-512-256-10, BatchNorm, dropout 0.3) on the same images, batch 128, with AdamW, in one
 process and in turns: in a round each trains a fresh network, and is compared with the others of its round. What is
-timed are whole epochs with their callbacks, loggers and checkpoints; not imports, setting up, reading the data set, or
-validation.
+timed are complete epochs with their callbacks, loggers and checkpoints; not imports, setting up, reading the data set,
+or validation.
 """
 
 import logging
@@ -24,9 +24,7 @@ PLAIN, OURS = "plain loop", "lightsweep"
 
 def add_options(parser: ArgumentParser) -> None:
     parser.add_argument("--precision", default="32-true", choices=("32-true", "bf16-mixed"), help="arithmetic")
-    parser.add_argument(
-        "--bf16", action="store_true", help="measure ours in bf16-mixed too, beside the others' arithmetic"
-    )
+    parser.add_argument("--bf16", action="store_true", help="also measure ours in bf16-mixed")
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"), help="where all of them train")
     parser.add_argument("--epochs", type=int, default=5, help="of a round; some callbacks work in each fifth only")
     parser.add_argument("--repeats", type=int, default=5, help="rounds that are measured; one more goes before them")
@@ -37,7 +35,7 @@ def add_options(parser: ArgumentParser) -> None:
 
 
 def run(options: Namespace) -> None:
-    """Measure, print the table, write the file. LIGHTSWEEP_DATA names a real CIFAR-10; else images are generated."""
+    """LIGHTSWEEP_DATA names a real CIFAR-10; without it images are generated."""
     import torch
 
     from benchmarks import contenders

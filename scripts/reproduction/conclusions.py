@@ -16,7 +16,7 @@ def conclude(experiments: list[Experiment], found: Found) -> list[str]:
         for wanted in (True, False)
     )
     if noise is None:
-        return ["No row has several seeds yet, so nothing can be said of noise."]
+        return ["No row has several seeds yet, so the noise is unknown."]
     by_name = {each.name: each for each in experiments}
     parts = [_about(noise, photos), _nearness(experiments, found, noise)]
     for question in read_questions():
@@ -71,7 +71,7 @@ def _summary(verdicts: list[int]) -> str:
     if worse == total:
         return f"No, the opposite, in {where}."
     if not better and not worse:
-        return f"It cannot be told from the noise in {where}."
+        return f"It is within the noise in {where}."
     counts = (("yes", better), ("the opposite", worse), ("within the noise", total - better - worse))
     return f"Of {total} comparisons {', '.join(f'{word} in {count}' for word, count in counts if count)}."
 
@@ -90,7 +90,7 @@ def _rates(found: Found, noise: Noise) -> str:
     lost = {activation: max(values) - min(values) for activation, values in means.items()}
     more = lost["tanh"] - lost["relu"]
     limit = sqrt(2) * max(noise.limit(one, other) for one in samples for other in samples)  # four means, not two
-    answer = "It cannot be told from the noise." if abs(more) <= limit else ("Yes." if more > 0 else "ReLU does.")
+    answer = "It is within the noise." if abs(more) <= limit else ("Yes." if more > 0 else "ReLU does.")
     details = "; ".join(
         f"{activation} " + ", ".join(f"{each.with_n} at {rate}" for rate, each in rates.items())
         for activation, rates in by_rate.items()

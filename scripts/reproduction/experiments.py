@@ -14,7 +14,7 @@ FILE = ROOT / "docs" / "reference" / "experiments.yaml"
 
 @dataclass(frozen=True)
 class Experiment:
-    """One configuration, and what its report says of it.
+    """One configuration, and the report about it.
 
     Args:
         name: of the config, without its folder.

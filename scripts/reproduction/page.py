@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from statistics import fmean
 
-from .comparison import sample
+from .comparison import Found, sample
 from .conclusions import conclude
 from .experiments import Experiment, document
 from .records import Record, is_finished
@@ -12,8 +12,6 @@ _HEADS = (
     *("row", "", "val reported", "val here", "test reported", "test here", "n", "difference"),
     *("params reported", "params here", "equal", "epochs", "seconds", "last rate"),
 )
-
-Found = dict[str, list[Record]]
 
 
 def format_page(experiments: list[Experiment], found: Found) -> str:
@@ -31,7 +29,7 @@ def format_page(experiments: list[Experiment], found: Found) -> str:
 
 
 def _head(experiments: list[Experiment], found: Found) -> str:
-    records = [record for each in experiments for record in found[each.name] if "versions" in record]  # it was begun
+    records = [record for each in experiments for record in found[each.name] if "versions" in record]  # it started
     if not records:
         return "No run has ended yet."
     done = sum(any(map(is_finished, found[each.name])) for each in experiments)

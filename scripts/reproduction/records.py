@@ -33,7 +33,7 @@ def is_finished(record: Record) -> bool:
 def make_record(experiment: Experiment, seed: int, folder: Path, log: Path, jobs: int) -> Record:
     """The record of a run that has ended. `jobs` runs shared the machine."""
     record: Record = {"row": experiment.name, "seed": seed}
-    if not (folder / "result.json").is_file():  # it was refused, or killed
+    if not (folder / "result.json").is_file():  # it was refused or killed
         return record | {"status": "failed", "error": _last_line(log)}
     result = json.loads((folder / "result.json").read_text())
     record |= {key: value for key, value in result.items() if key in _KEPT or key.startswith(_PARTS)}

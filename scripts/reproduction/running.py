@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from lightsweep.core.files import ROOT
 from lightsweep.runs.run_folder import is_run
@@ -18,7 +19,6 @@ from .records import is_finished, read_records
 
 OUTPUTS = ROOT / "outputs" / "reference"
 FIRST_SEED = 42
-_POLL = 0.5  # seconds
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,20 @@ def find_missing(tasks: list[Task], file: Path) -> list[Task]:
     return [task for task in tasks if (task.experiment.name, task.seed) not in done]
 
 
-def run_all(tasks: Iterable[Task], jobs: int, ended: Callable[[Task], None]) -> None:
+def start_process(task: Task) -> subprocess.Popen:
+    print(f"{'resumed' if is_run(task.folder) else 'started'} {task}", flush=True)
+    task.log.parent.mkdir(parents=True, exist_ok=True)
+    with task.log.open("a") as log:
+        return subprocess.Popen(task.command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+
+def run_all(
+    tasks: Iterable[Task],
+    jobs: int,
+    ended: Callable[[Task], None],
+    start: Callable[[Task], Any] = start_process,
+    poll_seconds: float = 0.5,
+) -> None:
     """Run tasks in `jobs` slots, and call `ended` after each. A run takes as many slots as it has threads; if they are
     more than there are, it runs alone. Ctrl-C and SIGTERM stop the runs in order."""
     waiting = deque(tasks)
@@ -74,8 +87,8 @@ def run_all(tasks: Iterable[Task], jobs: int, ended: Callable[[Task], None]) -> 
         while waiting or running:
             while waiting and (not running or _slots([*running, waiting[0]]) <= jobs):
                 task = waiting.popleft()
-                running[task] = _start(task)
-            time.sleep(_POLL)
+                running[task] = start(task)
+            time.sleep(poll_seconds)
             for task in [task for task, process in running.items() if process.poll() is not None]:
                 del running[task]
                 ended(task)
@@ -83,13 +96,6 @@ def run_all(tasks: Iterable[Task], jobs: int, ended: Callable[[Task], None]) -> 
 
 def _slots(tasks: list[Task]) -> int:
     return sum(task.experiment.threads for task in tasks)
-
-
-def _start(task: Task) -> subprocess.Popen:
-    print(f"{'resumed' if is_run(task.folder) else 'started'} {task}", flush=True)
-    task.log.parent.mkdir(parents=True, exist_ok=True)
-    with task.log.open("a") as log:
-        return subprocess.Popen(task.command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
 
 @contextmanager

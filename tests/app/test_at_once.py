@@ -1,4 +1,4 @@
-"""What is wrong is said before torch and Lightning are imported, which takes many seconds the first time."""
+"""Mistakes are reported before torch and Lightning are imported, which takes many seconds the first time."""
 
 import sys
 from pathlib import Path
@@ -22,7 +22,7 @@ def without_torch(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def mine(tmp_path: Path) -> tuple[str, ...]:
-    """A config folder that names a network of one's own."""
+    """A config folder that names a user's own network."""
     (tmp_path / "my" / "model").mkdir(parents=True)
     (tmp_path / "my" / "model" / "own.yaml").write_text("_target_: nowhere_at_all.Net\n")
     return ("--config-dir", str(tmp_path / "my"), "model=own")
@@ -45,22 +45,24 @@ def mine(tmp_path: Path) -> tuple[str, ...]:
     ],
     ids=lambda item: " ".join(item) if isinstance(item, list) else "",
 )
-def test_a_value_that_cannot_be(launch, tmp_path: Path, without_torch, overrides: list[str], message: str) -> None:
-    place = "hydra.sweep.dir" if overrides[0].startswith("sweep") else "hydra.run.dir"
-    done = launch(*overrides, f"{place}={tmp_path}/run")
+def test_an_invalid_value_is_reported_before_torch_is_imported(
+    launch, tmp_path: Path, without_torch, overrides: list[str], message: str
+) -> None:
+    key = "hydra.sweep.dir" if overrides[0].startswith("sweep") else "hydra.run.dir"
+    done = launch(*overrides, f"{key}={tmp_path}/run")
     assert done.code == 1
     assert done.err.startswith(message), done.err
     assert len(done.err.splitlines()) == 1
     assert not (tmp_path / "run").exists()
 
 
-def test_code_of_ones_own_that_is_not_trusted_with_what_to_set(launch, tmp_path: Path, without_torch, mine) -> None:
+def test_untrusted_user_code_is_refused_with_the_variable_to_set(launch, tmp_path: Path, without_torch, mine) -> None:
     done = launch(*mine, "data=digits", f"hydra.run.dir={tmp_path}/run")
     assert (done.code, len(done.err.splitlines())) == (1, 1)
     assert "LIGHTSWEEP_TRUST=nowhere_at_all.Net in the environment" in done.err
 
 
-def test_code_of_ones_own_that_is_not_found(launch, tmp_path: Path, trust, without_torch, mine) -> None:
+def test_a_missing_user_module_is_named(launch, tmp_path: Path, trust, without_torch, mine) -> None:
     trust("nowhere_at_all.*")
     done = launch(*mine, "data=digits", f"hydra.run.dir={tmp_path}/run")
     assert done.err == (
@@ -68,7 +70,7 @@ def test_code_of_ones_own_that_is_not_found(launch, tmp_path: Path, trust, witho
     )
 
 
-def test_what_is_trusted_already_stays_in_what_to_set(trust) -> None:
+def test_the_proposed_variable_keeps_names_that_are_trusted_already(trust) -> None:
     trust("mine.*", "other.Net")
     assert "LIGHTSWEEP_TRUST=mine.*,other.Net,third.make in" in allowlist.describe_trust("third.make")
     assert "x; rm" not in allowlist.describe_trust("x; rm -r")  # a name from somebody else's config is pasted nowhere

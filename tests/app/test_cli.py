@@ -43,7 +43,7 @@ def test_a_resumed_run_works_in_its_own_folder(a_run: Path, quote: str) -> None:
     assert prepare_arguments(given) == ["test=false", f"resume='{a_run}'", f"hydra.run.dir='{a_run}'"]
 
 
-def test_what_a_resumed_runs_own_config_has_hydra_takes_although_the_defaults_may_lack_it(a_run: Path) -> None:
+def test_a_key_of_a_resumed_run_that_the_defaults_lack_is_accepted(a_run: Path) -> None:
     (a_run / "config.yaml").write_text(
         "scheduler: {patience: 3}\noptimizer: {lr: null}\ndata_dir: ${no}\nmodel: {hidden: [1, 2]}\noverrides: []\n"
     )
@@ -66,12 +66,12 @@ def test_what_a_resumed_runs_own_config_has_hydra_takes_although_the_defaults_ma
     [
         (["lr_find=true", "-m"], "lr_find=true tests one setting, it cannot be swept (drop -m and sweep=)"),
         (["sweep=quick", "lr_find=True"], "lr_find=true tests one setting, it cannot be swept"),
-        (["resume={run}", "-m"], "resume goes on with one run, it cannot be swept"),
+        (["resume={run}", "-m"], "resume continues one run, it cannot be swept"),
         (["resume={run}/nothing"], "resume={run}/nothing: there is no such file or folder"),
         (["hydra.run.dir={run}"], "hydra.run.dir must be a folder without a run, got {run}"),
     ],
 )
-def test_refuses_what_would_lose_a_run(a_run: Path, arguments: list[str], message: str) -> None:
+def test_arguments_that_would_lose_a_run_are_refused(a_run: Path, arguments: list[str], message: str) -> None:
     with pytest.raises(ConfigError) as refusal:
         prepare_arguments([argument.format(run=a_run) for argument in arguments])
     assert str(refusal.value).startswith(message.format(run=a_run))
@@ -144,10 +144,10 @@ def test_bad_input_is_one_line_exit_code_1_and_no_folder(
         (corrupt / name).write_bytes(b"\x80\x02}q\x00(U\x04da")
     filled = [argument.format(tmp=tmp_path) if "{tmp}" in argument else argument for argument in arguments]
     done = launch(*SMALL, f"hydra.run.dir={tmp_path}/runs/one", *filled)
-    said = [line for line in done.err.splitlines() if "not the official md5" not in line]
+    lines = [line for line in done.err.splitlines() if "not the official md5" not in line]
     assert done.code == 1
-    assert len(said) == 1, done.err
-    assert [word for word in words if word not in said[0]] == []
+    assert len(lines) == 1, done.err
+    assert [word for word in words if word not in lines[0]] == []
     assert list((tmp_path / "runs").glob("*")) == []
 
 
@@ -166,7 +166,7 @@ def test_a_bad_value_in_a_grid_costs_its_own_job_only(launch, tmp_path: Path) ->
     }
 
 
-def test_a_grid_that_cannot_be_composed_is_refused_whole(launch, tmp_path: Path) -> None:
+def test_no_job_of_a_grid_that_cannot_be_composed_is_run(launch, tmp_path: Path) -> None:
     done = launch("-m", *SMALL, f"hydra.sweep.dir={tmp_path}/grid", "optimizer=adam,foo")
     assert done.code == 1
     assert "optimizer=foo" in done.err
@@ -174,16 +174,16 @@ def test_a_grid_that_cannot_be_composed_is_refused_whole(launch, tmp_path: Path)
 
 
 def test_a_run_is_not_trained_over(launch, tmp_path: Path) -> None:
-    place = f"hydra.run.dir={tmp_path}/run"
-    assert launch(*SMALL, place).code == 0
+    folder = f"hydra.run.dir={tmp_path}/run"
+    assert launch(*SMALL, folder).code == 0
     before = (tmp_path / "run" / "result.json").read_text()
-    done = launch(*SMALL, place)
+    done = launch(*SMALL, folder)
     assert done.code == 1
     assert f"resume={tmp_path}/run" in done.err
     assert (tmp_path / "run" / "result.json").read_text() == before
 
 
-@pytest.mark.parametrize("logger", ["none", "csv", "[csv,tensorboard]"])
+@pytest.mark.parametrize("logger", ["none", "[csv,tensorboard]"])
 @pytest.mark.parametrize("moment", ["on_train_epoch_start", "on_validation_start", "on_train_epoch_end"])
 def test_a_folder_that_is_removed_while_its_run_trains(launch, tmp_path: Path, monkeypatch, logger, moment) -> None:
     """At any moment: what is written next fails, whether that is ours or a logger's."""
@@ -224,7 +224,7 @@ def test_hydras_own_job_logging_can_be_chosen(launch, tmp_path: Path) -> None:
     assert "epoch" not in done.out.partition("scored epoch")[0]
 
 
-def test_full_error_shows_the_whole_trace(monkeypatch, capsys, type_command) -> None:
+def test_full_error_shows_the_trace(monkeypatch, capsys, type_command) -> None:
     type_command("train.py")
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
 
@@ -272,7 +272,7 @@ def test_a_folder_that_cannot_be_written_is_named(error: OSError, words: list[st
     ],
     ids=["run", "grid", "sweep"],
 )
-def test_a_full_disk_is_told_with_the_key_of_the_folder(type_command, typed: list[str], named: str) -> None:
+def test_a_full_disk_is_reported_with_the_key_of_the_folder(type_command, typed: list[str], named: str) -> None:
     type_command("train.py", *typed)
     full = OSError(errno.ENOSPC, "No space left on device", "a file")
     assert mistakes.describe_error(full) == f"the {named} cannot be written: No space left on device (a file)"
@@ -285,7 +285,7 @@ def raised(error: Exception, **marks: object) -> Exception:
 
 
 @pytest.mark.parametrize(
-    ("error", "said"),
+    ("error", "expected"),
     [
         (
             raised(ConfigError("no"), job=3, printed_by=("elsewhere", 5)),
@@ -298,7 +298,7 @@ def raised(error: Exception, **marks: object) -> Exception:
     ],
     ids=["another machine", "another process", "this one", "hostile", "no job"],
 )
-def test_a_jobs_error_is_told_once(monkeypatch, capsys, error: Exception, said: str, type_command) -> None:
+def test_an_error_of_a_job_is_printed_once(monkeypatch, capsys, error: Exception, expected: str, type_command) -> None:
     type_command("train.py", "-m")
     monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
 
@@ -309,8 +309,8 @@ def test_a_jobs_error_is_told_once(monkeypatch, capsys, error: Exception, said: 
         entry.launch_app(main)
     assert end.value.code == 1
     err = capsys.readouterr().err
-    assert err.startswith(said)
-    assert len(err.splitlines()) == bool(said)
+    assert err.startswith(expected)
+    assert len(err.splitlines()) == bool(expected)
     assert "\x1b" not in err
 
 

@@ -1,4 +1,4 @@
-"""What is refused before anything is built."""
+"""Configs that are refused before anything is built."""
 
 import pytest
 
@@ -32,7 +32,7 @@ def check(compose):
     ],
     ids=" ".join,
 )
-def test_lets_through_what_can_be(check, overrides: list[str]) -> None:
+def test_valid_configs_are_accepted(check, overrides: list[str]) -> None:
     check(*overrides)
 
 
@@ -125,7 +125,7 @@ def test_lets_through_what_can_be(check, overrides: list[str]) -> None:
         (["model.hidden=[8]", "++model.depth=2"], "model.depth must not be set together with model.hidden"),
     ],
 )
-def test_refuses_what_cannot_be(check, overrides: list[str], message: str) -> None:
+def test_invalid_configs_are_refused(check, overrides: list[str], message: str) -> None:
     with pytest.raises(ConfigError) as refusal:
         check(*overrides)
     assert str(refusal.value).startswith(message)

@@ -12,12 +12,12 @@ def test_lists_and_dicts_arrive_as_plain_python() -> None:
     assert type(build(node, "optimizer").keywords["betas"]) is list
 
 
-def test_objects_are_given_beside_the_config(compose) -> None:
+def test_objects_are_passed_in_addition_to_the_config(compose) -> None:
     net = build(compose().model, "model", input_shape=(1, 2, 2), num_classes=3)
     assert (net.body[1].in_features, net.head.out_features) == (4, 3)
 
 
-def test_our_own_refusal_arrives_as_it_was_said(compose) -> None:
+def test_a_config_error_keeps_its_message(compose) -> None:
     with pytest.raises(ConfigError, match=r"^model.dropout must be in \[0, 1\), got 2$"):
         build(compose("model.dropout=2").model, "model", input_shape=(1, 2, 2), num_classes=3)
 
@@ -33,24 +33,24 @@ def test_our_own_refusal_arrives_as_it_was_said(compose) -> None:
         (["trainer.limit_train_batches=-1"], "limit_train_batches"),
     ],
 )
-def test_what_a_library_refuses_is_one_line_that_begins_with_the_key(compose, overrides: list[str], word: str) -> None:
+def test_a_librarys_error_is_one_line_that_begins_with_the_key(compose, overrides: list[str], word: str) -> None:
     with pytest.raises(ConfigError, match=r"^trainer(\.warmth)?: ") as refusal:
         build(compose(*overrides).trainer, "trainer")
     assert word in str(refusal.value)
     assert "\n" not in str(refusal.value)
 
 
-def test_a_gpu_that_is_not_there_is_one_line(compose, monkeypatch) -> None:
+def test_a_missing_gpu_is_one_line(compose, monkeypatch) -> None:
     monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with pytest.raises(ConfigError, match=r"^trainer: .*gpu"):
         build(compose("trainer=gpu").trainer, "trainer")
 
 
-def test_an_interpolation_to_nowhere_is_one_line(compose) -> None:
+def test_an_interpolation_of_an_unknown_key_is_one_line(compose) -> None:
     with pytest.raises(ConfigError, match=r"^model: .*nowhere"):
         build(compose("model.width=${nowhere}").model, "model", input_shape=(1, 2, 2), num_classes=3)
 
 
-def test_explain_makes_one_line_of_many() -> None:
+def test_an_error_of_several_lines_becomes_one() -> None:
     assert str(config_error(ValueError("a\n  b\n\nc"), "key")) == "key: a b c"

@@ -1,4 +1,4 @@
-"""What the tests compose with what they remember of conf/ is what Hydra composes."""
+"""Configs that the tests compose from cached files of conf/ equal what Hydra composes."""
 
 from collections.abc import Iterator
 
@@ -30,7 +30,7 @@ def composed(overrides: tuple[str, ...]) -> DictConfig:
         ("model={width: 8}", "trainer=cpu", "~trainer.log_every_n_steps"),
     ],
 )
-def test_the_same_comes_out_also_the_second_time(overrides: tuple[str, ...]) -> None:
+def test_the_composed_config_is_the_same_each_time(overrides: tuple[str, ...]) -> None:
     composing.uninstall()
     plain = composed(overrides)
     composing.install()
@@ -38,10 +38,10 @@ def test_the_same_comes_out_also_the_second_time(overrides: tuple[str, ...]) -> 
         again = composed(overrides)
         assert OmegaConf.to_container(again) == OmegaConf.to_container(plain)
         assert again.model._get_flag("struct") == plain.model._get_flag("struct")
-        again.seed = 12345  # what is remembered is no part of what is handed out
+        again.seed = 12345  # the cache is not shared with what is returned
 
 
-def test_a_config_folder_of_ones_own_is_read_anew(tmp_path) -> None:
+def test_a_users_config_folder_is_not_cached(tmp_path) -> None:
     for width in (8, 9):
         (tmp_path / "model").mkdir(exist_ok=True)
         (tmp_path / "model" / "own.yaml").write_text(f"defaults: [mlp, _self_]\nwidth: {width}\n")

@@ -50,7 +50,7 @@ def build_group(cfg: DictConfig, group: str) -> list:
     return [optimizer, build(cfg.scheduler, "scheduler")(optimizer, 10, 5)]
 
 
-def test_every_group_of_the_design_is_there() -> None:
+def test_every_group_exists() -> None:
     assert {str(file.parent).split("/")[0] for file in FILES} >= set(GROUPS)
 
 
@@ -77,7 +77,7 @@ def test_every_sweeper_and_pruner_composes_to_what_it_names(choice: str) -> None
 
 
 @pytest.mark.parametrize("choice", CHOICES)
-def test_our_own_targets_have_no_default_beside_the_yaml(compose, choice: str) -> None:
+def test_our_own_targets_have_no_defaults_in_python(compose, choice: str) -> None:
     ours = {name for name in targets(OmegaConf.to_container(compose(choice))) if name.startswith("lightsweep.")}
     assert ours
     for name in ours - {"lightsweep.runs.saved_config.ConfigFirst"}:
@@ -99,7 +99,7 @@ def test_our_own_targets_have_no_default_beside_the_yaml(compose, choice: str) -
         ("logger=none", []),
     ],
 )
-def test_callbacks_and_loggers_come_alone_together_or_not_at_all(compose, choice: str, names: list[str]) -> None:
+def test_callbacks_and_loggers_can_be_combined(compose, choice: str, names: list[str]) -> None:
     assert list(compose(choice)[choice.partition("=")[0]]) == names
 
 
@@ -119,7 +119,7 @@ def test_the_mode_follows_from_the_metric_wherever_it_is_named(compose, key: str
     validation.check_config(cfg, [])
 
 
-def test_the_official_sweeper_seeks_what_is_better() -> None:
+def test_the_official_sweepers_direction_follows_the_metric() -> None:
     with hydra.initialize_config_dir(str(CONF)):
         directions = [
             hydra.compose("train", ["hydra/sweeper=optuna", f"monitor.metric={metric}"], return_hydra_config=True)
@@ -128,7 +128,7 @@ def test_the_official_sweeper_seeks_what_is_better() -> None:
     assert [cfg.hydra.sweeper.direction for cfg in directions] == ["maximize", "minimize"]
 
 
-def test_one_of_them_can_name_its_own(compose) -> None:
+def test_a_scheduler_can_have_another_monitor(compose) -> None:
     cfg = compose("scheduler=plateau", "scheduler.monitor=val/loss", "callbacks=default")
     assert (cfg.scheduler.monitor, cfg.callbacks.checkpoint.monitor) == ("val/loss", "val/acc")
 
@@ -156,12 +156,12 @@ def test_one_of_them_can_name_its_own(compose) -> None:
         ("loss.l2_head", False),
     ],
 )
-def test_defaults_are_those_of_the_issue(compose, key: str, value: object) -> None:
+def test_defaults_are_the_documented_ones(compose, key: str, value: object) -> None:
     cfg = compose("data=cifar10", "logger=tensorboard", "trainer=default")
     assert OmegaConf.select(cfg, key, throw_on_missing=True) == value
 
 
-def test_gpu_and_ddp_are_what_they_say(compose) -> None:
+def test_trainer_choices_set_accelerator_and_strategy(compose) -> None:
     gpu, ddp, debug = (compose(f"trainer={name}").trainer for name in ("gpu", "ddp", "debug"))
     assert (gpu.accelerator, gpu.precision) == ("gpu", "bf16-mixed")
     assert ddp.strategy == "ddp"

@@ -1,4 +1,4 @@
-"""Every named experiment can be built, has the parameters of its report, and Keras's ways where it says so."""
+"""Every named experiment can be built, has the parameters of its report, and Keras's settings where it needs them."""
 
 from copy import deepcopy
 from functools import cache
@@ -66,10 +66,10 @@ def test_every_experiment_can_be_built(name: str, tmp_path: Path) -> None:
     count = count_parameters(built(name).net)["params_keras"]
     assert count == COUNT_OF.get(Path(name).name, count)
     if name in KERAS:
-        check_keras_ways(cfg)
+        check_keras_settings(cfg)
 
 
-def check_keras_ways(cfg: DictConfig) -> None:
+def check_keras_settings(cfg: DictConfig) -> None:
     """One function with the test above: composing an experiment takes a third of a second."""
     assert (cfg.data.split, cfg.data.val_fraction, cfg.data.drop_last) == ("first", 0.1, False)
     assert (cfg.model.bn_momentum, cfg.model.bn_eps, cfg.model.head_init) == (0.01, 1e-3, "glorot_uniform")
@@ -117,7 +117,7 @@ ROWS = {
 
 
 @pytest.mark.parametrize("row", ROWS)
-def test_a_row_is_what_its_report_says(row: str) -> None:
+def test_an_experiment_has_the_values_of_its_report(row: str) -> None:
     cfg = composed(f"reference/{row}")
     assert {key: OmegaConf.select(cfg, key, throw_on_missing=True) for key in ROWS[row]} == ROWS[row]
 
@@ -134,7 +134,7 @@ def test_the_cosine_of_d24_is_keras_cosine_decay() -> None:
         assert 1e-3 * schedule["scheduler"].lr_lambdas[0](step) == pytest.approx(keras)
 
 
-def test_another_optimizer_and_schedule_can_be_put_on_top() -> None:
+def test_optimizer_and_schedule_of_an_experiment_can_be_replaced() -> None:
     with hydra.initialize_config_dir(str(CONF)):
         cfg = hydra.compose("train", ["experiment=reference/a2", "optimizer=rmsprop_keras", "scheduler=cosine"])
     assert cfg.optimizer.lr == 5e-4

@@ -54,19 +54,19 @@ MEANT: list[tuple[list[str], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("typed", "said"), MEANT, ids=lambda item: " ".join(item) if isinstance(item, list) else "")
-def test_a_key_that_no_config_has_is_refused_with_the_one_that_was_meant(launch, tmp_path, typed, said) -> None:
+@pytest.mark.parametrize(("typed", "message"), MEANT, ids=lambda item: " ".join(item) if isinstance(item, list) else "")
+def test_an_unknown_key_is_refused_with_a_proposal(launch, tmp_path, typed, message) -> None:
     kind = "sweep" if typed[0] in ("-m", "sweep=quick") else "run"
     done = launch("data=digits", "trainer=cpu", "logger=none", f"hydra.{kind}.dir={tmp_path}/new", *typed)
     assert done.code == 1
     assert len(done.err.splitlines()) == 1, done.err
-    assert said in done.err
+    assert message in done.err
     assert "To append" not in done.err
     assert not (tmp_path / "new").exists()
 
 
 @pytest.mark.parametrize("group", ["experiment", "sweep"])
-def test_a_file_whose_keys_would_lie_below_its_group_is_refused(launch, tmp_path, group: str) -> None:
+def test_a_file_without_a_global_package_is_refused(launch, tmp_path, group: str) -> None:
     (tmp_path / group).mkdir()
     (tmp_path / group / "own.yaml").write_text("model:\n  width: 8\n")
     done = launch("--config-dir", str(tmp_path), f"{group}=own", "data=digits", f"hydra.run.dir={tmp_path}/new")
@@ -91,7 +91,7 @@ def test_a_file_whose_keys_would_lie_below_its_group_is_refused(launch, tmp_path
     ],
     ids=" ".join,
 )
-def test_what_is_open_by_nature_takes_a_plus(launch, tmp_path: Path, typed: list[str]) -> None:
+def test_open_keys_can_be_added_with_a_plus(launch, tmp_path: Path, typed: list[str]) -> None:
     done = launch("--cfg", "job", *typed)
     assert (done.code, done.err) == (0, "")
 
@@ -113,11 +113,11 @@ def own(folder: Path, text: str, group: str = "experiment") -> list[str]:
     return ["--config-dir", str(folder / "conf"), f"{group}=own"]
 
 
-@pytest.mark.parametrize(("text", "said"), FILES.items(), ids=FILES)
-def test_a_config_files_key_that_nothing_reads_is_refused(launch, tmp_path: Path, text: str, said: str) -> None:
+@pytest.mark.parametrize(("text", "message"), FILES.items(), ids=FILES)
+def test_a_config_files_key_without_effect_is_refused(launch, tmp_path: Path, text: str, message: str) -> None:
     done = launch("data=digits", "trainer=cpu", f"hydra.run.dir={tmp_path}/new", *own(tmp_path, text))
     assert done.code == 1
-    assert done.err.startswith(said)
+    assert done.err.startswith(message)
     assert not (tmp_path / "new").exists()
 
 
@@ -144,17 +144,17 @@ SWEEPERS = {
 }
 
 
-@pytest.mark.parametrize(("text", "said"), SWEEPERS.items(), ids=SWEEPERS)
-def test_a_sweeps_file_is_compared_too(launch, tmp_path: Path, text: str, said: str) -> None:
+@pytest.mark.parametrize(("text", "message"), SWEEPERS.items(), ids=SWEEPERS)
+def test_a_sweeps_file_is_checked_too(launch, tmp_path: Path, text: str, message: str) -> None:
     lines = f"defaults: [/sweep/quick, _self_]\nhydra: {{sweeper: {{study_name: own, {text}}}}}"
     done = launch("trainer=cpu", "optimizer=adamw", f"hydra.sweep.dir={tmp_path}/new", *own(tmp_path, lines, "sweep"))
     assert done.code == 1
     assert len(done.err.splitlines()) == 1, done.err
-    assert done.err.startswith(said)
+    assert done.err.startswith(message)
     assert not (tmp_path / "new").exists()
 
 
-def test_a_best_config_of_an_earlier_version_may_hold_what_did_nothing(launch, tmp_path: Path) -> None:
+def test_a_best_config_of_an_earlier_version_may_hold_keys_without_effect(launch, tmp_path: Path) -> None:
     (tmp_path / "best.yaml").write_text("defaults: [train, _self_]\nlr: 0.1\nmodel: {width: 32}\n")
     done = launch("--config-dir", str(tmp_path), "--config-name", "best", "--cfg", "job")
     assert done.code == 0

@@ -24,7 +24,7 @@ PLAIN = {"devices": 1, "accelerator": "auto", "strategy": "auto"}
         ({"devices": "two"}, 8),  # Lightning says what is wrong with it
     ],
 )
-def test_one_process(trainer: dict, gpus: int) -> None:
+def test_one_device_trains_in_one_process(trainer: dict, gpus: int) -> None:
     node = OmegaConf.create({**PLAIN, **trainer})
     jobs.check_one_process(node, lambda: gpus)
     assert jobs.trains_in_one_process(node, lambda: gpus)
@@ -44,6 +44,6 @@ def test_one_process(trainer: dict, gpus: int) -> None:
         ({"num_nodes": 2}, "trainer.num_nodes must be 1 in a sweep.*, got 2"),
     ],
 )
-def test_several(trainer: dict, line: str) -> None:
+def test_several_processes_are_refused(trainer: dict, line: str) -> None:
     with pytest.raises(ConfigError, match=line):
         jobs.check_one_process(OmegaConf.create({**PLAIN, **trainer}), lambda: 4)

@@ -1,4 +1,4 @@
-"""Checks of typed values: which are let through, and the line that the others get."""
+"""Checks of typed values: which are accepted, and the message for the others."""
 
 import math
 
@@ -17,7 +17,7 @@ from lightsweep.core.errors import ConfigError
         ("[0, inf)", [0, 7], [-1e-9, math.nan, math.inf, "1", None, True, [1]]),
     ],
 )
-def test_number_lets_through_what_lies_in_the_interval(interval: str, inside: list, outside: list) -> None:
+def test_number_accepts_values_in_the_interval_only(interval: str, inside: list, outside: list) -> None:
     for value in inside:
         checks.number("key", value, interval)
     for value in outside:
@@ -26,7 +26,7 @@ def test_number_lets_through_what_lies_in_the_interval(interval: str, inside: li
 
 
 @pytest.mark.parametrize("value", [1.0, True, "1", None, 0])
-def test_whole_refuses_what_is_no_whole_number_in_the_interval(value: object) -> None:
+def test_integer_refuses_other_types_and_values_outside_the_interval(value: object) -> None:
     checks.integer("key", 1, "[1, inf)")
     with pytest.raises(ConfigError):
         checks.integer("key", value, "[1, inf)")
@@ -43,14 +43,14 @@ def test_whole_refuses_what_is_no_whole_number_in_the_interval(value: object) ->
         (checks.choice, None, ("relu",), "model.dropout must be one of relu, got None"),
     ],
 )
-def test_message_names_key_rule_and_value(check, value: object, rule: object, message: str) -> None:
+def test_the_message_names_key_rule_and_value(check, value: object, rule: object, message: str) -> None:
     with pytest.raises(ConfigError) as refusal:
         check("model.dropout", value, rule)
     assert str(refusal.value) == message
 
 
 @pytest.mark.parametrize("value", [0, 1, "true", None])
-def test_flag_is_true_or_false_and_nothing_like_it(value: object) -> None:
+def test_flag_accepts_true_and_false_only(value: object) -> None:
     checks.flag("test", True)
     checks.flag("test", False)
     with pytest.raises(ConfigError, match="test must be true or false, got"):

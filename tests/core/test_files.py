@@ -1,4 +1,4 @@
-"""A file is replaced whole or not at all."""
+"""A file or folder is written atomically or not at all."""
 
 import os
 import stat
@@ -14,7 +14,7 @@ from lightsweep.core.files import read_json, read_regular, replace_atomically, w
 SRC = Path(files.__file__).parents[1]
 
 
-def test_takes_the_old_ones_place(tmp_path: Path) -> None:
+def test_a_file_is_replaced_when_the_block_ends(tmp_path: Path) -> None:
     path = tmp_path / "file"
     write_atomic(path, "old")
     with replace_atomically(path) as temporary:
@@ -25,22 +25,22 @@ def test_takes_the_old_ones_place(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
-def test_an_error_leaves_the_old_one_and_no_litter(tmp_path: Path, error: type[BaseException]) -> None:
+def test_an_error_keeps_the_old_file_and_removes_the_temporary_one(tmp_path: Path, error: type[BaseException]) -> None:
     path = tmp_path / "file"
     path.write_text("old")
 
-    def cut_short() -> None:
+    def interrupted() -> None:
         with replace_atomically(path) as temporary:
             temporary.write_text("ne")
             raise error
 
     with pytest.raises(error):
-        cut_short()
+        interrupted()
     assert path.read_text() == "old"
     assert [file.name for file in tmp_path.iterdir()] == ["file"]
 
 
-def test_others_may_read_it_as_far_as_the_umask_says(tmp_path: Path) -> None:
+def test_permissions_follow_the_umask(tmp_path: Path) -> None:
     mask = os.umask(0o027)
     try:
         write_atomic(tmp_path / "file", "text")
@@ -62,7 +62,7 @@ with files.{how}(Path({path!r})) as temporary:
 
 
 @pytest.mark.parametrize(("how", "name"), [("replace_atomically", "deep/file"), ("create_folder_atomically", "folder")])
-def test_what_a_killed_writer_left_is_swept_and_a_living_ones_is_not(tmp_path: Path, how: str, name: str) -> None:
+def test_only_leftovers_of_a_killed_writer_are_removed(tmp_path: Path, how: str, name: str) -> None:
     (tmp_path / "deep").mkdir()
     code = KILLED.format(how=how, path=str(tmp_path / name))
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
@@ -77,7 +77,7 @@ def test_what_a_killed_writer_left_is_swept_and_a_living_ones_is_not(tmp_path: P
     assert not temporary.exists()
 
 
-def test_sweeping_leaves_what_others_made(tmp_path: Path) -> None:
+def test_files_of_other_programs_are_kept(tmp_path: Path) -> None:
     names = [".file.abcdefgh", "file.lightsweep-part", ".hidden", ".folder.new"]
     for name in names:
         (tmp_path / name).touch()
@@ -86,16 +86,16 @@ def test_sweeping_leaves_what_others_made(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {*names, ".pipe"}
 
 
-def test_a_folder_comes_whole_or_not_at_all(tmp_path: Path) -> None:
+def test_a_folder_is_created_atomically_or_not_at_all(tmp_path: Path) -> None:
     with files.create_folder_atomically(tmp_path / "made") as temporary:
         (temporary / "file").touch()
         assert not (tmp_path / "made").exists()
-    with pytest.raises(OSError, match="so it is"), files.create_folder_atomically(tmp_path / "other"):
-        raise OSError("so it is")
+    with pytest.raises(OSError, match="disk"), files.create_folder_atomically(tmp_path / "other"):
+        raise OSError("disk")
     assert [str(path.relative_to(tmp_path)) for path in sorted(tmp_path.rglob("*"))] == ["made", "made/file"]
 
 
-def test_a_folder_that_was_made_goes_again_where_nothing_is_in_it(tmp_path: Path) -> None:
+def test_after_an_error_a_created_folder_is_removed_if_it_is_empty(tmp_path: Path) -> None:
     def refused(*, leaving: bool) -> None:
         with files.create_folder(tmp_path / "a" / "b"):
             if leaving:
@@ -111,13 +111,13 @@ def test_a_folder_that_was_made_goes_again_where_nothing_is_in_it(tmp_path: Path
 
 
 @pytest.mark.parametrize("text", ["", "{", "[" * 100_000, "9" * 5000])
-def test_what_is_no_json_is_a_value_error(tmp_path: Path, text: str) -> None:
+def test_text_that_is_not_json_is_a_value_error(tmp_path: Path, text: str) -> None:
     (tmp_path / "file").write_text(text)
     with pytest.raises(ValueError, match=r"\w"):
         read_json(tmp_path / "file")
 
 
-def test_a_file_with_holes_that_is_larger_than_memory_is_not_read(tmp_path: Path) -> None:
+def test_a_sparse_file_larger_than_memory_is_not_read(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     os.truncate(tmp_path / "file", 10**13)
     with pytest.raises(OSError, match="larger than 256 MiB"):

@@ -1,4 +1,4 @@
-"""What memory there is, and what is refused for want of it."""
+"""How much memory is available, and what is refused because it does not fit."""
 
 import os
 from pathlib import Path
@@ -15,7 +15,7 @@ GIB = 2**30
 
 @pytest.fixture
 def system(tmp_path: Path):
-    """A root of a file system with what it says of memory."""
+    """A root of a file system with its files about memory."""
 
     def made(meminfo: str = "", group: str = "", **files: str) -> Path:
         (tmp_path / "proc/self").mkdir(parents=True)
@@ -35,19 +35,19 @@ MEMINFO = (
 )
 
 
-def test_of_the_machine_with_its_swap(system) -> None:
+def test_available_memory_includes_swap(system) -> None:
     assert memory.available(system(MEMINFO)) == 9 * GIB
 
 
-def test_without_proc_it_is_what_the_machine_has(tmp_path: Path) -> None:
+def test_without_proc_it_is_the_installed_memory(tmp_path: Path) -> None:
     """As on macOS."""
     installed = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     assert memory.available(tmp_path) == installed
 
 
 @pytest.mark.parametrize("folder", ["job__inner__", "job__", ""])
-def test_a_control_group_of_version_2_or_one_around_it_limits_it(system, folder: str) -> None:
-    """Its files that are only kept because there is room do not count."""
+def test_a_control_group_of_version_2_or_its_parent_limits_it(system, folder: str) -> None:
+    """Cached files do not count as used."""
     files = {
         f"{folder}memory.max": f"{4 * GIB}\n",
         f"{folder}memory.current": f"{2 * GIB}\n",
@@ -68,12 +68,12 @@ def test_a_control_group_of_version_1_limits_it(system) -> None:
     assert memory.available(system(MEMINFO, "9:cpu:/x\n4:memory:/job\n0::/\n", **files)) == 3 * GIB
 
 
-def test_a_group_without_a_limit_sets_none(system) -> None:
+def test_a_group_without_a_limit_changes_nothing(system) -> None:
     files = {"memory.max": "max\n", "memory.current": "5\n", "memory.stat": ""}
     assert memory.available(system(MEMINFO, "0::/\n", **files)) == 9 * GIB
 
 
-def test_of_this_machine_is_a_number() -> None:
+def test_the_memory_of_this_machine_is_a_number() -> None:
     assert 0 < memory.available() < 2**60
 
 
@@ -88,18 +88,18 @@ def test_of_this_machine_is_a_number() -> None:
         (1e24, "1,000,000.0 EB"),
     ],
 )
-def test_sizes_in_words(size: float, text: str) -> None:
+def test_bytes_are_formatted_with_a_unit(size: float, text: str) -> None:
     assert memory.format_bytes(size) == text
 
 
-def test_what_needs_more_is_refused_with_both_numbers() -> None:
+def test_a_larger_need_is_refused_with_both_numbers() -> None:
     memory.require("model", 5, "it needs", free=5)
     with pytest.raises(ConfigError) as refusal:
         memory.require("model", 6e9, "1,000 weights need", free=5e9)
     assert str(refusal.value) == "model must fit into memory: 1,000 weights need 6.0 GB, 5.0 GB are available"
 
 
-def test_so_many_processes_as_there_is_memory_for(memory_left) -> None:
+def test_processes_are_limited_by_memory(memory_left) -> None:
     memory_left(2.2e9)
     memory.check_processes("hydra.sweeper.n_jobs", 4)
     with pytest.raises(ConfigError) as refusal:
@@ -110,7 +110,7 @@ def test_so_many_processes_as_there_is_memory_for(memory_left) -> None:
     )
 
 
-def test_one_process_is_always_tried(memory_left) -> None:
+def test_one_process_is_always_allowed(memory_left) -> None:
     memory_left(1.0)
     memory.check_processes("hydra.sweeper.n_jobs", 1)
 
@@ -118,7 +118,7 @@ def test_one_process_is_always_tried(memory_left) -> None:
 @pytest.mark.parametrize(
     "allocate", [lambda: torch.empty(2**55), lambda: np.empty(2**55), lambda: torch.empty(2**62, 9)]
 )
-def test_an_end_of_memory_is_known_by_its_error(allocate) -> None:
+def test_exhausted_memory_is_recognised_by_its_error(allocate) -> None:
     with pytest.raises((MemoryError, RuntimeError)) as end:
         allocate()
     assert memory.is_exhausted(end.value)

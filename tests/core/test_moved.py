@@ -1,4 +1,4 @@
-"""The names of version 0.1, which configs, checkpoints and studies of that version hold, are known today."""
+"""The names of version 0.1, which configs, checkpoints and studies of that version hold, are known."""
 
 import pytest
 from hydra.utils import get_object
@@ -9,7 +9,7 @@ from lightsweep.core.errors import ConfigError
 from lightsweep.core.moved import MOVED, rename_moved, with_new_names
 from lightsweep.runs import saved_config
 
-# Every name of lightsweep's that version 0.1 let a config call, by the key at which it stood.
+# Every name of lightsweep's that version 0.1 let a config call, by its key.
 VERSION_0_1 = {
     "model": ("nets.CNN", "nets.MLP", "nets.ResMLP"),
     "optimizer": ("keras_rmsprop.KerasRMSprop",),
@@ -38,7 +38,7 @@ NAMES = [(key, f"lightsweep.{name}") for key, names in VERSION_0_1.items() for n
 
 
 @pytest.mark.parametrize(("key", "name"), NAMES)
-def test_a_name_of_that_version_is_one_that_may_stand_there(key: str, name: str) -> None:
+def test_a_name_of_version_0_1_is_allowed_at_its_key(key: str, name: str) -> None:
     (node,) = with_new_names([{"_target_": name}])
     slot = allowlist.find_node(key.split("."))
     assert slot is not None
@@ -47,7 +47,7 @@ def test_a_name_of_that_version_is_one_that_may_stand_there(key: str, name: str)
 
 
 @pytest.mark.parametrize(("key", "name"), NAMES)
-def test_a_saved_config_with_a_name_of_that_version_is_read_with_todays(key: str, name: str, tmp_path) -> None:
+def test_a_saved_config_of_version_0_1_is_read_with_todays_names(key: str, name: str, tmp_path) -> None:
     config = OmegaConf.create({"_target_": name, "other": "${missing}"})
     for part in reversed(key.split(".")):
         config = OmegaConf.create({part: config})
@@ -56,11 +56,11 @@ def test_a_saved_config_with_a_name_of_that_version_is_read_with_todays(key: str
     assert node._target_ == MOVED.get(name, name)
 
 
-def test_all_that_was_moved_was_known_to_that_version() -> None:
+def test_every_moved_name_is_one_of_version_0_1() -> None:
     assert MOVED.keys() <= {name for _, name in NAMES}
 
 
-def test_a_users_own_file_with_names_of_that_version_is_composed_with_todays(launch, tmp_path) -> None:
+def test_a_users_config_file_of_version_0_1_is_composed_with_todays_names(launch, tmp_path) -> None:
     own = {
         "defaults": ["train", "_self_"],
         "scheduler": {"_target_": "lightsweep.schedules.cosine"},
@@ -76,7 +76,7 @@ def test_a_users_own_file_with_names_of_that_version_is_composed_with_todays(lau
     assert cfg.callbacks.graph._target_ == MOVED["lightsweep.insight.layers.Graph"]
 
 
-def test_flat_keys_and_lists_have_todays_names_too() -> None:
+def test_flat_keys_and_lists_are_renamed_too() -> None:
     old = "lightsweep.schedules.step"
     assert with_new_names({"scheduler._target_": old, "typed": [old]}) == {
         "scheduler._target_": MOVED[old],
@@ -84,8 +84,8 @@ def test_flat_keys_and_lists_have_todays_names_too() -> None:
     }
 
 
-def test_no_other_name_may_stand_at_a_key_for_having_been_moved() -> None:
+def test_a_moved_name_is_not_allowed_at_another_key() -> None:
     config = OmegaConf.create({"scheduler": {"_target_": "lightsweep.averaging.WeightAverage"}})
     rename_moved(config)
-    with pytest.raises(ConfigError, match="scheduler._target_ must be in the table"):
+    with pytest.raises(ConfigError, match="scheduler._target_ must be in the allowlist"):
         permissions.check_targets(OmegaConf.to_container(config))

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM inside the block, as an exception that says which."""
+"""Ctrl-C and SIGTERM inside the block, as an exception that names the signal."""
 
 import contextlib
 import signal
@@ -14,7 +14,7 @@ from lightsweep.core.errors import Interrupted
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_is_an_exception_and_handlers_come_back(signum: signal.Signals) -> None:
+def test_a_signal_raises_and_handlers_are_restored(signum: signal.Signals) -> None:
     before = signal.getsignal(signum)
     with pytest.raises(Interrupted) as end, signals.as_exceptions():
         signal.raise_signal(signum)
@@ -22,7 +22,7 @@ def test_a_signal_is_an_exception_and_handlers_come_back(signum: signal.Signals)
     assert signal.getsignal(signum) is before
 
 
-def test_while_one_is_served_others_change_nothing() -> None:
+def test_further_signals_are_ignored_while_one_is_handled() -> None:
     served = []
 
     def stopped() -> None:
@@ -44,7 +44,7 @@ def test_while_one_is_served_others_change_nothing() -> None:
     assert (end.value.signum, served) == (signal.SIGTERM, ["all"])
 
 
-def test_also_by_the_handlers_around() -> None:
+def test_further_signals_are_ignored_after_the_block_too() -> None:
     def inner() -> None:
         try:
             with signals.as_exceptions():
@@ -57,11 +57,11 @@ def test_also_by_the_handlers_around() -> None:
     assert end.value.signum == signal.SIGTERM
 
 
-def test_a_process_that_ends_is_not_disturbed(monkeypatch) -> None:
+def test_signals_are_ignored_in_a_process_that_ends(monkeypatch) -> None:
     put = dict.fromkeys((signal.SIGINT, signal.SIGTERM))
 
     def stopped() -> None:
-        monkeypatch.setattr(signal, "signal", put.__setitem__)  # a test run goes on, and wants its own back
+        monkeypatch.setattr(signal, "signal", put.__setitem__)  # the test run continues with its own handlers
         signal.raise_signal(signal.SIGTERM)
 
     before = {signum: signal.getsignal(signum) for signum in put}
@@ -73,14 +73,14 @@ def test_a_process_that_ends_is_not_disturbed(monkeypatch) -> None:
     assert set(put.values()) == {signal.SIG_IGN}
 
 
-def test_one_that_got_lost_is_not_the_last() -> None:
+def test_a_second_signal_raises_again() -> None:
     with signals.as_exceptions():
         for signum in (signal.SIGINT, signal.SIGINT):
             with pytest.raises(Interrupted):
                 signal.raise_signal(signum)
 
 
-def test_outside_the_main_thread_it_does_nothing() -> None:
+def test_outside_the_main_thread_handlers_are_unchanged() -> None:
     seen = []
 
     def work() -> None:
@@ -93,19 +93,19 @@ def test_outside_the_main_thread_it_does_nothing() -> None:
     assert seen == [signal.getsignal(signal.SIGTERM)]
 
 
-def loses_it() -> None:
+def swallows_it() -> None:
     with contextlib.suppress(BaseException):
         signal.raise_signal(signal.SIGTERM)
 
 
-def makes_another_error_of_it() -> None:
+def raises_another_error() -> None:
     try:
         signal.raise_signal(signal.SIGTERM)
     except BaseException:
         raise KeyError("what OmegaConf looked for") from None
 
 
-def loses_it_in_a_finalizer() -> None:
+def swallows_in_finalizer() -> None:
     class Finalized:
         def __del__(self) -> None:
             signal.raise_signal(signal.SIGTERM)
@@ -113,13 +113,13 @@ def loses_it_in_a_finalizer() -> None:
     Finalized()
 
 
-def loses_it_and_exits() -> None:
-    loses_it()
+def swallows_and_exits() -> None:
+    swallows_it()
     sys.exit(1)
 
 
-@pytest.mark.parametrize("library", [loses_it, makes_another_error_of_it, loses_it_in_a_finalizer, loses_it_and_exits])
-def test_a_process_ends_of_a_signal_that_a_library_loses(library: Callable[[], None], capsys) -> None:
+@pytest.mark.parametrize("library", [swallows_it, raises_another_error, swallows_in_finalizer, swallows_and_exits])
+def test_a_process_ends_by_a_signal_that_a_library_swallows(library: Callable[[], None], capsys) -> None:
     with pytest.raises(SystemExit) as end:
         ends(library)
     assert end.value.code == 128 + signal.SIGTERM
@@ -135,17 +135,17 @@ def ends(library: Callable[[], None]) -> None:
             signal.signal(signum, handler)
 
 
-def test_an_error_that_a_library_makes_of_it_is_interrupted_again() -> None:
+def test_an_error_that_a_library_raises_instead_becomes_interrupted_again() -> None:
     with pytest.raises(Interrupted), signals.as_exceptions(), signals.restoring():
-        makes_another_error_of_it()
+        raises_another_error()
     with pytest.raises(KeyError), signals.as_exceptions(), signals.restoring():  # forgotten with the block
         raise KeyError("a bug")
 
 
-def test_one_that_got_lost_can_be_raised_again() -> None:
+def test_a_swallowed_signal_can_be_raised_again() -> None:
     with signals.as_exceptions():
         signals.raise_lost()
-        loses_it()
+        swallows_it()
         assert signals.received() == signal.SIGTERM
         with pytest.raises(Interrupted):
             signals.raise_lost()

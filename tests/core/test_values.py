@@ -1,4 +1,4 @@
-"""Values on their way through an override come back as what they were, whatever letters they hold."""
+"""Values that are written as overrides are read back unchanged, whatever characters they hold."""
 
 from pathlib import Path
 
@@ -39,7 +39,7 @@ def read(line: str) -> object:
 
 
 @pytest.mark.parametrize("value", VALUES, ids=repr)
-def test_a_written_value_is_read_back(value: object) -> None:
+def test_a_formatted_value_is_read_back(value: object) -> None:
     back = read(f"key={format_value(value)}")
     assert (back, type(back)) == (value, type(value))
 
@@ -69,13 +69,13 @@ def test_null_is_a_choice(line: str) -> None:
     assert [read(format_override("model.dropout", choice)) for choice in choices] == [None, 0.5]
 
 
-def test_choices_are_kept_as_earlier_versions_kept_them() -> None:
+def test_choices_are_stored_as_in_earlier_versions() -> None:
     lines = {"a": "choice(relu,gelu)", "b": "choice([512,256],[64])", "c": "'x','y'", "d": "choice(true,1,0.5)"}
     found = {each.key: each.distribution.choices for each in parse(lines, {}, []).parameters}
     assert found == {"a": ("relu", "gelu"), "b": ("[512,256]", "[64]"), "c": ("'x'", "'y'"), "d": (True, 1, 0.5)}
 
 
-def test_fixed_values_of_a_file_are_what_yaml_says() -> None:
+def test_fixed_values_of_a_file_are_read_as_yaml() -> None:
     text = "{s: 'choice(1,2)', a: null, b: true, c: [1, 'x y'], d: 1.0e-5, e: plain, f: '\"(quoted)\"'}"
     fixed = parse(yaml.safe_load(text), {}, []).fixed
     values = {line[0]: read(line) for line in fixed}
@@ -83,7 +83,7 @@ def test_fixed_values_of_a_file_are_what_yaml_says() -> None:
 
 
 @pytest.mark.parametrize(("suggested", "value"), [("(x)", "(x)"), ("[8,4]", [8, 4]), (None, None), ("a b", "a b")])
-def test_what_a_function_of_ones_own_suggests_reaches_its_trial(suggested: object, value: object) -> None:
+def test_a_value_that_a_users_function_suggests_reaches_its_trial(suggested: object, value: object) -> None:
     space = parse({}, {}, [], lambda trial: trial.suggest_categorical("model.x", [suggested]))
     (line,) = space.suggest(optuna.create_study().ask())
     assert read(line) == value

@@ -9,7 +9,7 @@ import pytest
 
 from cifar10_files import cifar10_batch, write_python2
 from lightsweep.core.errors import ConfigError
-from lightsweep.data.datasets import md5, read_batch, read_pickle
+from lightsweep.data.datasets import read_batch, read_pickle
 
 
 def read(path: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -113,15 +113,3 @@ def test_what_is_no_dict_is_refused(tmp_path: Path) -> None:
     write_python2(tmp_path / "batch", [1, 2])
     with pytest.raises(ConfigError, match="a list where a dict should be"):
         read(tmp_path / "batch")
-
-
-def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
-    with pytest.raises(
-        ConfigError, match=rf"^data_dir: {tmp_path}/batch cannot be read \(No such file or directory\)$"
-    ):
-        md5(tmp_path / "batch")
-
-
-def test_md5_is_that_of_the_content(tmp_path: Path) -> None:
-    (tmp_path / "file").write_bytes(b"abc")
-    assert md5(tmp_path / "file") == "900150983cd24fb0d6963f7d28e17f72"

@@ -27,7 +27,7 @@ def members(compose, tmp_path: Path) -> Callable[..., dict[str, set[str]]]:
         data: ImageFolderDataModule = build(compose("data=image_folder", *options, *overrides).data, "data")
         data.setup()
         files = [str(Path(file).relative_to(root)) for file in data.listing.files]
-        return {part: {files[place] for place in places} for part, places in data.indices.items()}
+        return {part: {files[index] for index in indices} for part, indices in data.indices.items()}
 
     return opened
 
@@ -38,7 +38,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def test_draws_stay_what_they_are() -> None:
-    """Runs and studies that were begun rely on them."""
+    """Runs and studies that were started rely on them."""
     parts, order = image_folder.draw_by_file(
         ["a/1.png", "2.png", "caf\u00e9.jpg", "x\udcff", "y", "z"], 7, test=0.3, val=0.4
     )
@@ -126,8 +126,8 @@ def test_a_part_of_the_training_images_loses_at_most_one_for_each_that_comes(mem
     after = members(root, cut)
     assert len(before["train"] - after["train"]) <= 3
     assert not before["train"] & (after["val"] | after["test"])
-    whole = members(root)
-    assert all(after[part] <= whole[part] for part in after)
+    every = members(root)
+    assert all(after[part] <= every[part] for part in after)
     counts = [sum(name.startswith(f"{label}/") for name in after["train"]) for label in CLASSES]
     assert min(counts) > 4
 
@@ -159,15 +159,15 @@ def test_where_no_seed_helps_none_is_named(members, tmp_path: Path) -> None:
 def test_images_of_each_class_are_said_once(members, root: Path, caplog) -> None:
     caplog.set_level(logging.INFO)
     members(root)
-    (said,) = [message for message in caplog.messages if message.startswith("images of each class")]
-    assert said.startswith("images of each class in train, val, test: ant ")
-    assert said.count(";") == 2
+    (line,) = [message for message in caplog.messages if message.startswith("images of each class")]
+    assert line.startswith("images of each class in train, val, test: ant ")
+    assert line.count(";") == 2
 
 
 def test_of_many_classes_the_smallest_are_named() -> None:
     counts = {"train": np.arange(2000)[::-1] + 3, "val": np.full(2000, 2), "test": np.zeros(2000, int)}
-    said = describe_counts([f"c{number}" for number in range(2000)], counts)
-    assert said == (
+    line = describe_counts([f"c{number}" for number in range(2000)], counts)
+    assert line == (
         "images of each of 2,000 classes: 3 to 2,002 in train, 2 to 2 in val;"
         " fewest c1999 3, 2; c1998 4, 2; c1997 5, 2; c1996 6, 2; c1995 7, 2"
     )

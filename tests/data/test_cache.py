@@ -63,47 +63,41 @@ def flip_a_bit(file: Path) -> None:
     ],
     ids=["no meta", "half meta", "list", "no sums", "binary", "gone", "cut", "empty", "bit", "label", "pickle"],
 )
-def test_a_damaged_copy_is_as_if_it_were_not_there(folder: Path, harm) -> None:
+def test_a_damaged_copy_counts_as_missing(folder: Path, harm) -> None:
     harm(folder)
     assert cache.load(folder, SOURCE) is None
 
 
-LARGE = np.random.default_rng(0).integers(0, 256, (3, 5000), dtype=np.uint8)
+def flip_keeping_the_time(file: Path, position: int) -> None:
+    times = file.stat().st_atime_ns, file.stat().st_mtime_ns
+    with file.open("r+b") as opened:
+        opened.seek(position, os.SEEK_END if position < 0 else os.SEEK_SET)
+        value = opened.read(1)[0]
+        opened.seek(-1, os.SEEK_CUR)
+        opened.write(bytes([value ^ 1]))
+    os.utime(file, ns=times)
 
 
 @pytest.fixture
-def large(tmp_path: Path, monkeypatch) -> Path:
-    monkeypatch.setattr(cache, "_BLOCK", 1024)
-    monkeypatch.setattr(cache, "_SAMPLED", 4)
-    folder = tmp_path / "large"
-    assert cache.save(folder, SOURCE, {"images": LARGE})
-    return folder
+def large(tmp_path: Path) -> Path:
+    """A file of 33 blocks of a MiB, of which the checksum covers all but the last but one."""
+    assert cache.save(tmp_path / "large", SOURCE, {"images": np.zeros((33, 2**20), dtype=np.uint8)})
+    return tmp_path / "large" / "images.npy"
 
 
 def test_a_change_between_the_samples_of_a_large_array_shows_in_the_files_time(large: Path) -> None:
-    file = large / "images.npy"
-    times = file.stat().st_atime_ns, file.stat().st_mtime_ns
-    content = bytearray(file.read_bytes())
-    content[128 + 2 * 1024 + 7] ^= 1  # in the third of 15 blocks; the first, fifth, tenth and last are samples
-    file.write_bytes(content)
-    os.utime(file, ns=times)
-    assert cache.load(large, SOURCE) is not None  # nobody could see it
-    os.utime(file, ns=(1, 1))
-    assert cache.load(large, SOURCE) is None
+    flip_keeping_the_time(large, 128 + 31 * 2**20 + 7)
+    assert cache.load(large.parent, SOURCE) is not None  # the checksum does not cover it
+    os.utime(large, ns=(1, 1))
+    assert cache.load(large.parent, SOURCE) is None
 
 
 def test_samples_are_of_the_beginning_and_the_end(large: Path) -> None:
-    file = large / "images.npy"
-    times = file.stat().st_atime_ns, file.stat().st_mtime_ns
-    for place in (200, -1):
-        content = bytearray(file.read_bytes())
-        content[place] ^= 1
-        file.write_bytes(content)
-        os.utime(file, ns=times)
-        cache._kept.clear()
-        assert cache.load(large, SOURCE) is None
-        content[place] ^= 1
-        file.write_bytes(content)
+    for position in (200, -1):
+        flip_keeping_the_time(large, position)
+        cache.load_once.cache_clear()
+        assert cache.load(large.parent, SOURCE) is None
+        flip_keeping_the_time(large, position)
 
 
 def test_a_file_can_be_filled_by_others_and_counts_once_sealed(tmp_path: Path) -> None:
@@ -119,7 +113,7 @@ def test_another_source_finds_nothing(folder: Path) -> None:
     assert cache.load(folder, [["file", 12, 346]]) is None
 
 
-def test_saving_again_mends_it(folder: Path) -> None:
+def test_saving_again_repairs_it(folder: Path) -> None:
     flip_a_bit(folder / "images.npy")
     assert cache.save(folder, SOURCE, ARRAYS)
     assert cache.load(folder, SOURCE) is not None
@@ -131,13 +125,9 @@ def test_a_folder_that_cannot_be_written_is_no_error(tmp_path: Path) -> None:
     assert not cache.save(tmp_path / "file" / "cache", SOURCE, ARRAYS)
 
 
-def test_a_full_disk_is_no_error_and_leaves_nothing_to_trust(tmp_path: Path, monkeypatch) -> None:
-    def full(file, array) -> None:
-        file.write(b"half")
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(np, "save", full)
-    assert not cache.save(tmp_path, SOURCE, ARRAYS)
+def test_a_file_that_cannot_be_completed_is_no_error_and_leaves_nothing_to_trust(tmp_path: Path, file_limit) -> None:
+    with file_limit(500):
+        assert not cache.save(tmp_path, SOURCE, ARRAYS)
     assert cache.load(tmp_path, SOURCE) is None
     assert list(tmp_path.iterdir()) == []
 

@@ -103,17 +103,17 @@ def test_what_is_transparent_lies_on_white_and_what_is_opaque_stays() -> None:
     alpha[0], alpha[1] = 0, 128
     expected = NOISE.copy()
     expected[0] = 255
-    seen = decoded(content(Image.fromarray(np.dstack([NOISE, alpha]))))
-    np.testing.assert_array_equal(seen[[0, 2, 3, 4, 5]], expected[[0, 2, 3, 4, 5]])
-    np.testing.assert_allclose(seen[1], NOISE[1] * (128 / 255) + 127, atol=1)
+    pixels = decoded(content(Image.fromarray(np.dstack([NOISE, alpha]))))
+    np.testing.assert_array_equal(pixels[[0, 2, 3, 4, 5]], expected[[0, 2, 3, 4, 5]])
+    np.testing.assert_allclose(pixels[1], NOISE[1] * (128 / 255) + 127, atol=1)
 
 
 def test_a_transparent_colour_of_a_palette_lies_on_white() -> None:
     palette = Image.fromarray(CORNERS).quantize(4)
     index = palette.getpixel((0, 0))
-    seen = decoded(content(palette, transparency=index), 24)
-    assert seen[0, 0].tolist() == [255, 255, 255]
-    assert seen[0, 23].tolist() == [0, 255, 0]
+    pixels = decoded(content(palette, transparency=index), 24)
+    assert pixels[0, 0].tolist() == [255, 255, 255]
+    assert pixels[0, 23].tolist() == [0, 255, 0]
 
 
 @pytest.mark.parametrize("orientation", [*TURNED, *MIRRORED])
@@ -121,16 +121,16 @@ def test_a_transparent_colour_of_a_palette_lies_on_white() -> None:
 def test_is_turned_as_its_exif_orientation_says(orientation: int, kind: str) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
-    seen = decoded(content(Image.fromarray(CORNERS), kind, exif=exif), 24)
-    np.testing.assert_allclose(seen[3::6, 3::6], (TURNED | MIRRORED)[orientation](CORNERS)[3::6, 3::6], atol=40)
+    pixels = decoded(content(Image.fromarray(CORNERS), kind, exif=exif), 24)
+    np.testing.assert_allclose(pixels[3::6, 3::6], (TURNED | MIRRORED)[orientation](CORNERS)[3::6, 3::6], atol=40)
 
 
 @pytest.mark.parametrize("exif", [b"Exif\0\0 nothing like it", b"Exif\0\0II*\0\xff\xff\xff\xff"])
 def test_damaged_exif_data_turn_nothing(exif: bytes) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        seen = decoded(content(Image.fromarray(CORNERS), "JPEG", exif=exif), 24)
-    np.testing.assert_allclose(seen[3::6, 3::6], CORNERS[3::6, 3::6], atol=40)
+        pixels = decoded(content(Image.fromarray(CORNERS), "JPEG", exif=exif), 24)
+    np.testing.assert_allclose(pixels[3::6, 3::6], CORNERS[3::6, 3::6], atol=40)
 
 
 def test_exif_data_that_cannot_be_written_back_are_no_damage(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,10 +154,10 @@ STRIPES[:, :6, 0] = STRIPES[:, 18:, 2] = STRIPES[:, 6:18] = 255
     ],
 )
 def test_squash_crop_and_pad(resize: str, row: list, corner: list) -> None:
-    seen = decoded(content(Image.fromarray(STRIPES)), 24, resize=resize)
-    assert seen.shape == (24, 24, 3)
-    assert seen[12, 3::6].tolist() == row
-    assert seen[0, 0].tolist() == corner
+    pixels = decoded(content(Image.fromarray(STRIPES)), 24, resize=resize)
+    assert pixels.shape == (24, 24, 3)
+    assert pixels[12, 3::6].tolist() == row
+    assert pixels[0, 0].tolist() == corner
 
 
 def test_sides_can_differ() -> None:
@@ -168,16 +168,16 @@ def test_a_large_jpeg_is_read_faster_at_no_visible_cost() -> None:
     draw = np.random.default_rng(1)
     smooth = Image.fromarray(draw.integers(0, 256, (12, 16, 3), dtype=np.uint8)).resize((640, 480), Image.BICUBIC)
     jpeg = content(smooth, "JPEG", quality=90)
-    whole = Image.open(BytesIO(jpeg)).resize((32, 32), Image.BILINEAR)
-    assert np.abs(decoded(jpeg, 32).astype(int) - np.asarray(whole)).mean() < 1
+    full = Image.open(BytesIO(jpeg)).resize((32, 32), Image.BILINEAR)
+    assert np.abs(decoded(jpeg, 32).astype(int) - np.asarray(full)).mean() < 1
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP"])
 @pytest.mark.parametrize("share", [0.05, 0.5, 0.9])
 def test_a_file_that_was_cut_off_is_refused(kind: str, share: float) -> None:
-    whole = content(Image.fromarray(np.kron(NOISE, np.ones((20, 20, 1), np.uint8))), kind)
+    full = content(Image.fromarray(np.kron(NOISE, np.ones((20, 20, 1), np.uint8))), kind)
     with pytest.raises(BadImage) as refusal:
-        decoded(whole[: int(len(whole) * share)])
+        decoded(full[: int(len(full) * share)])
     assert "\n" not in str(refusal.value)
 
 

@@ -1,4 +1,4 @@
-"""Class folders: every kind of file, every layout, decoded once, and what is wrong said in a line."""
+"""Class folders: every kind of file and layout, decoded once; mistakes are errors of one line."""
 
 import logging
 import os
@@ -52,8 +52,18 @@ def divided(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def never_decoded(monkeypatch) -> Callable[[], None]:
-    return lambda: monkeypatch.setattr(decode, "decode_all", lambda *_: pytest.fail("decoded again"))
+def count_decodings(caplog) -> Callable[[], int]:
+    """How often all files of a folder were decoded."""
+    caplog.set_level(logging.INFO, "lightsweep.data.cache")
+    return lambda: sum(message.startswith("decoding ") for message in caplog.messages)
+
+
+@pytest.fixture
+def free_disk(monkeypatch) -> Callable[[int], None]:
+    """Make that many bytes of the disk free."""
+    return lambda free: monkeypatch.setattr(
+        shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 10**9 - free, free)
+    )
 
 
 def counts(data: ImageFolderDataModule) -> dict[str, list[int]]:
@@ -62,7 +72,7 @@ def counts(data: ImageFolderDataModule) -> dict[str, list[int]]:
 
 def pixels(data: ImageFolderDataModule, part: str) -> set[bytes]:
     images, _ = data.arrays.of(part)
-    return {images[place].tobytes() for place in data.indices[part]}
+    return {images[index].tobytes() for index in data.indices[part]}
 
 
 def test_shape_and_classes_follow_from_the_folder(open_data: Opener, root: Path) -> None:
@@ -81,7 +91,7 @@ def test_one_folder_is_split_by_file_and_always_the_same_way(open_data: Opener, 
     assert pixels(open_data(root, "data.split_seed=3"), "test") != test
 
 
-def test_the_split_of_earlier_runs_is_as_it_was_and_says_what_it_does(open_data: Opener, root: Path, caplog) -> None:
+def test_the_split_of_earlier_runs_is_as_it_was_and_warns(open_data: Opener, root: Path, caplog) -> None:
     data = open_data(root, "data.split=stratified")
     assert counts(data) == {"train": [6, 6, 6], "val": [2, 2, 2], "test": [2, 2, 2]}
     assert "data.split=stratified: parts are drawn from the positions of all files" in caplog.text
@@ -134,8 +144,8 @@ def test_what_is_no_image_is_named_counted_and_left_out_at_every_start(open_data
         caplog.clear()
         data = open_data(root, "data.test_fraction=0")
         assert sum(counts(data)["train"] + counts(data)["val"]) == 30
-        (said,) = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
-        first, *lines = said.split("\n")
+        (warning,) = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+        first, *lines = warning.split("\n")
         assert first == "5 of 35 files are left out:"
         assert [line.split(": ")[0].rpartition("/")[2] for line in lines] == names
 
@@ -155,11 +165,11 @@ def test_bad_files_can_be_an_error_also_after_a_start_that_skipped_them(open_dat
         open_data(root, "data.on_bad_file=error")
 
 
-def test_a_second_start_maps_what_the_first_decoded(open_data: Opener, root: Path, never_decoded) -> None:
+def test_a_second_start_maps_what_the_first_decoded(open_data: Opener, root: Path, count_decodings) -> None:
     first = open_data(root)
-    cache._kept.clear()
-    never_decoded()
+    cache.load_once.cache_clear()
     second = open_data(root)
+    assert count_decodings() == 1
     assert isinstance(second.arrays.train_images, np.memmap)
     np.testing.assert_array_equal(second.arrays.train_images, first.arrays.train_images)
     loaded = second.train_loader(torch.device("cpu")).store.images
@@ -185,25 +195,25 @@ def test_a_changed_folder_is_decoded_again(open_data: Opener, root: Path, change
     assert len(data.arrays.train_images) == len(list(root.glob("*/*.png")))
 
 
-def test_other_options_have_a_cache_of_their_own(open_data: Opener, root: Path, never_decoded) -> None:
+def test_other_options_have_another_cache(open_data: Opener, root: Path, count_decodings) -> None:
     open_data(root)
     open_data(root, "data.image_size=4")
     assert sorted(folder.name for folder in (root / ".lightsweep-cache").iterdir()) == ["4-squash-rgb", "8-squash-rgb"]
-    never_decoded()
     assert open_data(root).input_shape == (3, 8, 8)
+    assert count_decodings() == 2
 
 
 def test_a_root_that_cannot_be_written_has_its_cache_in_data_dir(
-    open_data: Opener, root: Path, tmp_path: Path, never_decoded
+    open_data: Opener, root: Path, tmp_path: Path, count_decodings
 ) -> None:
     (root / ".lightsweep-cache").touch()  # in the way
     open_data(root)
     assert list((tmp_path / "data_dir").rglob("images.npy"))
-    never_decoded()
     open_data(root)
+    assert count_decodings() == 1
 
 
-def test_without_a_place_for_a_cache_images_are_kept_in_memory(
+def test_without_a_folder_for_a_cache_images_are_kept_in_memory(
     open_data: Opener, root: Path, tmp_path: Path, caplog
 ) -> None:
     expected = open_data(root).arrays.train_images.copy()
@@ -216,29 +226,32 @@ def test_without_a_place_for_a_cache_images_are_kept_in_memory(
     assert "Not a directory" in caplog.text
 
 
-def test_a_full_disk_leaves_no_litter(open_data: Opener, root: Path, monkeypatch, caplog) -> None:
-    def full(*_) -> int:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "pwrite", full)
-    data = open_data(root)
+def test_a_file_that_cannot_be_completed_leaves_nothing_behind(
+    open_data: Opener, root: Path, caplog, file_limit
+) -> None:
+    with file_limit(5000):
+        data = open_data(root)
     assert len(data.arrays.train_images) == 30
-    assert "No space left on device" in caplog.text
+    assert "File too large" in caplog.text
     assert [file.name for file in (root / ".lightsweep-cache" / "8-squash-rgb").iterdir()] == ["lock"]
 
 
-def test_an_interruption_leaves_no_litter_and_the_next_start_clears_a_killed_ones(
-    open_data: Opener, root: Path, monkeypatch
-) -> None:
-    place = root / ".lightsweep-cache" / "8-squash-rgb"
-    with monkeypatch.context() as patch:
-        patch.setattr(decode, "decode_chunk", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
-        with pytest.raises(KeyboardInterrupt):
-            open_data(root)
-    assert [file.name for file in place.iterdir()] == ["lock"]
-    (place / ".images.npy.abc.lightsweep-part").touch()
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a file that is always full")
+def test_a_full_disk_is_an_error_of_the_process_that_writes(root: Path) -> None:
+    files = [str(file) for file in (root / "ant").iterdir()]
+    with pytest.raises(OSError, match="No space left on device"):
+        decode.decode_chunk(0, files, decode.Form(8, "squash", False), decode.Target(Path("/dev/full"), 0))
+
+
+def test_a_start_removes_what_a_killed_one_left(open_data: Opener, root: Path) -> None:
+    folder = root / ".lightsweep-cache" / "8-squash-rgb"
+    folder.mkdir(parents=True)
+    with pytest.raises(KeyboardInterrupt), cache.filling(folder, "images", (2, 3)):
+        raise KeyboardInterrupt
+    assert list(folder.iterdir()) == []
+    (folder / ".images.npy.abc.lightsweep-part").touch()
     open_data(root)
-    assert sorted(file.name for file in place.iterdir()) == [
+    assert sorted(file.name for file in folder.iterdir()) == [
         "bad.npy",
         "bad_files.npy",
         "images.npy",
@@ -247,32 +260,32 @@ def test_an_interruption_leaves_no_litter_and_the_next_start_clears_a_killed_one
     ]
 
 
-def test_who_waited_for_another_process_finds_what_it_decoded(open_data: Opener, root: Path, monkeypatch) -> None:
+def test_who_waited_for_another_process_finds_what_it_decoded(open_data: Opener, root: Path, count_decodings) -> None:
     waiting = open_data(root, setup=False)
     listing = waiting.listing
     open_data(root)  # meanwhile
-    monkeypatch.setattr(decode, "decode_all", lambda *_: pytest.fail("decoded twice"))
     assert len(waiting.cache.build(listing)["images"]) == 30
+    assert count_decodings() == 1
 
 
-def test_many_files_are_decoded_by_processes_to_the_same_pixels(open_data: Opener, root: Path, monkeypatch) -> None:
-    here = open_data(root).arrays.train_images.copy()
-    shutil.rmtree(root / ".lightsweep-cache")
-    monkeypatch.setattr(decode, "FEW", 5)
-    monkeypatch.setattr(decode, "_CHUNK", 4)
-    monkeypatch.setattr(decode, "available_cores", lambda: 2)
-    np.testing.assert_array_equal(open_data(root).arrays.train_images, here)
+def test_many_files_are_decoded_by_processes_to_the_same_pixels(tmp_path: Path) -> None:
+    (file,) = [Path(write_folder(tmp_path, ["one"], count=1), "one", "0.png")]
+    form, count = decode.Form(8, "squash", False), decode.FEW + 1
+    chunks = decode.decode_all([str(file)] * count, form, None, lambda done: None)
+    expected = decode_image(file, **vars(form))
+    assert (np.concatenate([chunk.pixels for chunk in chunks]) == expected).all()
+    assert sum(chunk.files for chunk in chunks) == count
 
 
 def test_a_terminal_has_a_bar_and_anything_else_a_line(monkeypatch, caplog, capsys) -> None:
     caplog.set_level(logging.INFO)
-    with cache._progress(5, Path("/x")) as tell:
-        tell(5)
+    with cache._progress(5, Path("/x")) as report:
+        report(5)
     assert caplog.messages == ["decoding 5 files of /x, once"]
     caplog.clear()
     monkeypatch.setenv("FORCE_COLOR", "1")
-    with cache._progress(5, Path("/x")) as tell:
-        tell(5)
+    with cache._progress(5, Path("/x")) as report:
+        report(5)
     assert caplog.messages == []
     assert "decoding images" in capsys.readouterr().err
 
@@ -297,7 +310,7 @@ MISTAKES = {
         "data.root must be a folder with a folder of images for each class, got",
     ),
     "no class": (lambda root: [shutil.rmtree(root / part) for part in os.listdir(root)], "has none"),
-    "no train": (lambda root: shutil.rmtree(root / "train"), "has val, but no train with class folders beside it"),
+    "no train": (lambda root: shutil.rmtree(root / "train"), "has val, but no train with class folders next to it"),
     "one class": (lambda root: [shutil.rmtree(root / "train" / name) for name in CLASSES[1:]], "has only 'ant'"),
     "empty class": (lambda root: [file.unlink() for file in (root / "val/cat").iterdir()], "val/cat is empty"),
     "not in val": (
@@ -353,10 +366,10 @@ def test_refuses_what_cannot_be(open_data: Opener, root: Path, overrides: list[s
     assert "\n" not in str(refusal.value)
 
 
-def test_what_a_network_follows_from_is_known_before_decoding(open_data: Opener, root: Path, never_decoded) -> None:
-    never_decoded()
+def test_what_a_network_follows_from_is_known_before_decoding(open_data: Opener, root: Path, count_decodings) -> None:
     traits = open_data(root, "data.grayscale=true", setup=False).preview()
     assert (traits.input_shape, traits.class_names, traits.resize) == ((1, 8, 8), CLASSES, "squash")
+    assert count_decodings() == 0
 
 
 def test_a_run_leaves_the_class_names_and_the_shape_in_its_checkpoint(run, tmp_path: Path, monkeypatch) -> None:
@@ -367,9 +380,9 @@ def test_a_run_leaves_the_class_names_and_the_shape_in_its_checkpoint(run, tmp_p
     options = ["data.root=divided", "data.image_size=6", "data.resize=crop", "data.batch_size=8"]
     extras = ["data.class_weights=balanced", "data.sampler=balanced", "data.augment.mixup=0.4", "data.limit=null"]
     done = run("data=image_folder", "logger=tensorboard", *options, *extras)
-    said = done.checkpoint("best.ckpt")["lightsweep"]
-    assert said["class_names"] == ["a,b", r"c\udcff[red]", "\u00e9"]
-    assert (said["input_shape"], said["resize"]) == ([3, 6, 6], "crop")
+    saved = done.checkpoint("best.ckpt")["lightsweep"]
+    assert saved["class_names"] == ["a,b", r"c\udcff[red]", "\u00e9"]
+    assert (saved["input_shape"], saved["resize"]) == ([3, 6, 6], "crop")
     assert "val/acc" in done.result
     assert "test/acc" not in done.result  # there is no test part
     assert done.result["config"]["data"]["root"] == str(tmp_path / "divided")
@@ -404,15 +417,15 @@ def test_an_image_must_fit_into_memory(open_data: Opener, root: Path, size: int)
     assert str(refusal.value).startswith(f"data.image_size must fit into memory: an image [3, {size}, {size}] needs ")
 
 
-def test_a_disk_without_room_is_not_filled(open_data: Opener, root: Path, tmp_path: Path, monkeypatch, caplog) -> None:
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 10**9, 1000))
+def test_a_disk_without_room_is_not_filled(open_data: Opener, root: Path, tmp_path: Path, free_disk, caplog) -> None:
+    free_disk(1000)
     assert len(open_data(root).arrays.train_images)
     assert "1.0 kB of " in caplog.text
     assert not list(tmp_path.rglob("*.npy"))
 
 
-def test_decoded_images_that_fit_nowhere_are_refused(open_data: Opener, root: Path, monkeypatch, memory_left) -> None:
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 10**9, 0))
+def test_decoded_images_that_fit_nowhere_are_refused(open_data: Opener, root: Path, free_disk, memory_left) -> None:
+    free_disk(0)
     memory_left(1000)
     with pytest.raises(ConfigError) as refusal:
         open_data(root)

@@ -1,4 +1,4 @@
-"""Names of parts: recognised as other programs write them, or refused with what was seen."""
+"""Names of parts: recognised as other programs write them, or refused with what was found."""
 
 import logging
 from collections.abc import Sequence
@@ -66,7 +66,7 @@ def test_parts_are_found_under_their_usual_names(tmp_path: Path, names: Sequence
 def test_a_class_may_be_called_as_a_part(tmp_path: Path, classes: Sequence[str]) -> None:
     listing = list_images(made(tmp_path, *(f"{name}/1.png" for name in classes)))
     assert (listing.class_names, listing.divided) == (tuple(sorted(classes)), False)
-    inside = list_images(made(tmp_path / "whole", *of_classes("train", "val", classes=classes)))
+    inside = list_images(made(tmp_path / "divided", *of_classes("train", "val", classes=classes)))
     assert (inside.class_names, inside.divided) == (tuple(sorted(classes)), True)
 
 
@@ -93,7 +93,7 @@ REFUSED = {
         ["training/1.png", "testing/2.png"],
         "ROOT has testing, training without class folders in them: put the images of each class into testing/CLASS",
     ),
-    "and a folder beside": (
+    "and another folder": (
         ["train/1.png", "valid/2.png", "labels/1.txt"],
         "ROOT has train, valid without class folders in them",
     ),
@@ -111,7 +111,7 @@ REFUSED = {
     "a fourth part": (of_classes("train", "valid", "test", "extra"), "rename it to one of the parts, or move it"),
     "train by another name": (
         of_classes("learn", "test"),
-        "ROOT has test, but no train with class folders beside it: rename learn to train, or the class test",
+        "ROOT has test, but no train with class folders next to it: rename learn to train, or the class test",
     ),
     "all by other names": (
         of_classes("learn", "check"),
@@ -131,7 +131,7 @@ REFUSED = {
     ),
     "a class called train that holds folders": (
         ["train/steam/1.png", "train/diesel/2.png", "car/3.jpg"],
-        "ROOT/train holds folders, as train does, but car beside it holds images, as a class does",
+        "ROOT/train holds folders, as train does, but car next to it holds images, as a class does",
     ),
     "a folder around": (
         of_classes("photos"),
@@ -145,20 +145,20 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_is_neither_parts_nor_classes_is_refused_with_what_was_seen(tmp_path: Path, name: str) -> None:
+def test_what_is_neither_parts_nor_classes_is_refused_with_what_was_found(tmp_path: Path, name: str) -> None:
     files, message = REFUSED[name]
     root = made(tmp_path / "root", *files)
     with pytest.raises(ConfigError) as refusal:
         list_images(root)
-    said = str(refusal.value)
-    assert said.startswith("data.root")
-    assert message in said.replace(str(root), "ROOT")
-    assert "\n" not in said
+    text = str(refusal.value)
+    assert text.startswith("data.root")
+    assert message in text.replace(str(root), "ROOT")
+    assert "\n" not in text
 
 
-def test_another_folder_beside_the_parts_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_another_folder_next_to_the_parts_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING)
     root = made(tmp_path / "root", *of_classes("train", "valid"), "annota\ntions/1.json", "__MACOSX/1", ".x/1.png")
     assert len(list_images(root).files) == 4
-    (said,) = caplog.messages
-    assert said == rf"data.root: {root}/annota\ntions is neither train, val nor test: what is in it is left out"
+    (warning,) = caplog.messages
+    assert warning == rf"data.root: {root}/annota\ntions is neither train, val nor test: what is in it is left out"

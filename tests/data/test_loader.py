@@ -121,8 +121,8 @@ def test_processes_draw_different_changes() -> None:
 def test_processes_evaluate_every_image_once_in_as_many_batches() -> None:
     loaders = [eval_loader(batch_size=4, rank=rank, world_size=3) for rank in range(3)]
     assert {len(list(loader)) for loader in loaders} == {len(loaders[0])} == {2}
-    seen = [target for loader in loaders for _, targets in loader for target in targets.tolist()]
-    assert sorted(seen) == list(range(107, 130))
+    yielded = [target for loader in loaders for _, targets in loader for target in targets.tolist()]
+    assert sorted(yielded) == list(range(107, 130))
 
 
 def test_a_share_can_end_in_an_empty_batch() -> None:

@@ -29,10 +29,10 @@ def test_train_and_val_share_the_training_images_out(digits) -> None:
 
 
 def test_limit_cuts_the_training_images_before_the_split_and_leaves_test_alone(digits) -> None:
-    whole, cut = digits(), digits("data.limit=100", "data.split=first")
+    every, cut = digits(), digits("data.limit=100", "data.split=first")
     assert cut.indices["val"].tolist() == list(range(10))
     assert cut.indices["train"].tolist() == list(range(10, 100))
-    np.testing.assert_array_equal(cut.indices["test"], whole.indices["test"])
+    np.testing.assert_array_equal(cut.indices["test"], every.indices["test"])
 
 
 def test_a_limit_beyond_the_set_is_the_whole_set(digits) -> None:
@@ -61,10 +61,11 @@ def test_labels_are_those_of_the_loader(digits, part: str) -> None:
     assert torch.cat([targets for _, targets in data.eval_loader(part, CPU)]).tolist() == data.labels(part).tolist()
 
 
-def test_setup_twice_reads_once(digits, monkeypatch) -> None:
+def test_setup_twice_reads_once(digits) -> None:
     data = digits()
-    monkeypatch.setattr(data, "read", lambda: pytest.fail("read again"))
+    arrays = data.arrays
     data.setup()
+    assert data.arrays is arrays
 
 
 def test_loaders_share_one_tensor_on_the_device(digits) -> None:
@@ -73,17 +74,17 @@ def test_loaders_share_one_tensor_on_the_device(digits) -> None:
     assert len({loader.store.images.data_ptr() for loader in loaders}) == 1
 
 
-def test_drop_last_false_makes_a_large_batch_the_whole_set(digits) -> None:
+def test_without_drop_last_a_large_batch_has_all_images(digits) -> None:
     data = digits("data.batch_size=100000", "data.drop_last=false")
     assert [len(targets) for _, targets in data.train_loader(CPU)] == [len(data.indices["train"])]
 
 
-def test_few_images_per_class_leave_val_and_test_whole(digits) -> None:
-    whole, few = digits(), digits("data.max_per_class=5", "data.batch_size=64", "data.drop_last=false")
+def test_few_images_per_class_leave_val_and_test_as_they_are(digits) -> None:
+    every, few = digits(), digits("data.max_per_class=5", "data.batch_size=64", "data.drop_last=false")
     assert np.bincount(few.labels("train")).tolist() == [5] * 10
-    assert set(few.indices["train"]) < set(whole.indices["train"])
+    assert set(few.indices["train"]) < set(every.indices["train"])
     for part in ("val", "test"):
-        np.testing.assert_array_equal(few.indices[part], whole.indices[part])
+        np.testing.assert_array_equal(few.indices[part], every.indices[part])
     assert [len(targets) for _, targets in few.train_loader(CPU)] == [50]
 
 
@@ -94,13 +95,11 @@ def test_class_weights_are_measured_on_the_training_part(digits) -> None:
     np.testing.assert_allclose(data.class_weights, counts.sum() / (10 * counts), rtol=1e-6)
 
 
-def test_a_set_that_does_not_fit_on_the_device_stays_where_it_is(digits, monkeypatch) -> None:
-    data, meta = digits(), torch.device("meta")
-    for free, where in ((1e9, "meta"), (data.arrays.train_images.nbytes * 1.9, "cpu")):
-        monkeypatch.setattr(loader, "free_memory", lambda device, free=free: free)
-        data._stores.clear()
-        store = data._store("train", meta)
-        assert (store.images.device.type, store.targets.device.type) == (where, "meta")
+@pytest.mark.parametrize(("share", "device"), [(2, "meta"), (1.9, "cpu")])
+def test_images_that_do_not_fit_into_half_of_the_devices_memory_stay_on_the_cpu(share: float, device: str) -> None:
+    images, labels = np.zeros((5, 1, 8, 8), np.uint8), np.zeros(5, np.int64)
+    store = loader.build_store(images, labels, torch.device("meta"), free=share * images.nbytes)
+    assert (store.images.device.type, store.targets.device.type) == (device, "meta")
 
 
 def test_without_test_images_there_is_no_test_to_score(digits, caplog) -> None:
@@ -161,8 +160,8 @@ def test_refuses_what_cannot_be(digits, overrides: list[str], message: str) -> N
 
 def test_batches_are_at_most_what_there_is(digits) -> None:
     assert digits("data.batch_size=32", "data.eval_batch_size=50").batches == (32, 50)
-    whole = digits("data.batch_size=100000", "data.drop_last=false", "data.eval_batch_size=100000")
-    assert whole.batches == (len(whole.indices["train"]),) * 2
+    data = digits("data.batch_size=100000", "data.drop_last=false", "data.eval_batch_size=100000")
+    assert data.batches == (len(data.indices["train"]),) * 2
 
 
 def test_noise_that_is_kept_must_fit_into_memory(digits, memory_left) -> None:

@@ -1,4 +1,4 @@
-"""A LightningDataModule of one's own: trained on, scored and evaluated like any other, or refused in one line."""
+"""A user data module: trained on, scored and evaluated like any other, or refused in one line."""
 
 import re
 from pathlib import Path
@@ -14,7 +14,6 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 import evaluate
 import export
 import predict
-from digits_runs import composed
 from lightsweep.core.errors import ConfigError
 from lightsweep.data import user_data
 
@@ -35,9 +34,9 @@ class Pairs(Dataset):
     def __len__(self) -> int:
         return len(self.labels)
 
-    def __getitem__(self, place: int):
-        image = self.images[place]
-        return image if self.pixels else image / 127.5 - 1, int(self.labels[place])
+    def __getitem__(self, index: int):
+        image = self.images[index]
+        return image if self.pixels else image / 127.5 - 1, int(self.labels[index])
 
 
 class Own(pl.LightningDataModule):
@@ -60,7 +59,7 @@ class Own(pl.LightningDataModule):
         return DataLoader(self.sets[2], 7)
 
 
-class Saying(Own):
+class WithMeanAndStd(Own):
     mean, std = 0.5, 0.5  # as x / 127.5 - 1
 
 
@@ -105,23 +104,19 @@ def _trusted(trust) -> None:
 
 
 @pytest.fixture
-def own_run(run, monkeypatch: pytest.MonkeyPatch):
+def own_run(run):
     """Train on a data module of this file, its node in place of that of digits."""
 
     def trained(kind: type, *overrides: str, name: str = "run", **arguments: Any):
-        def make(folder: Path, *lines: str):
-            cfg = composed(folder, *[line for line in lines if not line.startswith("data.")])
-            cfg.data = {"_target_": f"{__name__}.{kind.__name__}", **arguments}
-            return cfg
-
-        monkeypatch.setattr("digits_runs.composed", make)
-        return run(*overrides, name=name)
+        node = {"_target_": f"{__name__}.{kind.__name__}", **arguments}
+        return run(*overrides, name=name, edit=lambda cfg: cfg.update(data=node))
 
     return trained
 
 
-@pytest.mark.parametrize("kind", [Own, Saying, WithoutTest])
-@pytest.mark.parametrize("pixels", [False, True])
+@pytest.mark.parametrize(
+    ("kind", "pixels"), [(Own, False), (Own, True), (WithMeanAndStd, False), (WithoutTest, True)], ids=str
+)
 def test_is_trained_on_scored_and_shown(own_run, call, kind: type, pixels: bool) -> None:
     done = own_run(
         kind, "callbacks=default", "model.bn=true", "trainer.max_epochs=6", "optimizer.lr=0.01", pixels=pixels
@@ -129,10 +124,10 @@ def test_is_trained_on_scored_and_shown(own_run, call, kind: type, pixels: bool)
     assert done.result["status"] == "completed"
     assert done.result["val/acc"] > 0.5  # a third by chance
     assert ("test/acc" in done.result) == (kind is not WithoutTest)
-    said = done.checkpoint("best.ckpt")["lightsweep"]
-    assert (said["input_shape"], said["class_names"]) == ([1, 6, 6], list(Pairs.classes))
-    told = call(evaluate.main, done.folder, "--split", "val", "--device", "cpu")
-    assert (told.code, "equal to result.json, digit for digit" in told.out) == (0, True), told.err
+    saved = done.checkpoint("best.ckpt")["lightsweep"]
+    assert (saved["input_shape"], saved["class_names"]) == ([1, 6, 6], list(Pairs.classes))
+    evaluated = call(evaluate.main, done.folder, "--split", "val", "--device", "cpu")
+    assert (evaluated.code, "equal to result.json, digit for digit" in evaluated.out) == (0, True), evaluated.err
 
 
 def test_float_and_pixels_are_the_same_to_the_network(own_run) -> None:
@@ -141,15 +136,15 @@ def test_float_and_pixels_are_the_same_to_the_network(own_run) -> None:
 
 
 def test_a_run_is_resumed_exactly(own_run) -> None:
-    whole = own_run(Own, "trainer.max_epochs=3", name="whole")
+    at_once = own_run(Own, "trainer.max_epochs=3", name="at-once")
     own_run(Own, "trainer.max_epochs=1", name="parts")
-    assert own_run(Own, "trainer.max_epochs=3", name="parts").measured == whole.measured
+    assert own_run(Own, "trainer.max_epochs=3", name="parts").measured == at_once.measured
 
 
 def test_a_resumed_run_says_what_changed_in_its_data(own_run, monkeypatch) -> None:
     own_run(Own, "trainer.max_epochs=1")
     monkeypatch.setattr(Own, "val_dataloader", lambda self: DataLoader(Pairs(40, pixels=self.pixels), 7))
-    with pytest.raises(ConfigError, match="the data changed since this run began: val has 40 images, had 31"):
+    with pytest.raises(ConfigError, match="the data changed since this run started: val has 40 images, had 31"):
         own_run(Own, "trainer.max_epochs=2")
 
 
@@ -161,13 +156,13 @@ class Drawn(Own):
 
 
 def test_a_split_that_is_drawn_is_the_same_when_a_run_is_resumed(own_run) -> None:
-    whole = own_run(Drawn, "trainer.max_epochs=3", name="whole")
+    at_once = own_run(Drawn, "trainer.max_epochs=3", name="at-once")
     own_run(Drawn, "trainer.max_epochs=1", name="parts")
     torch.rand(7)
-    assert own_run(Drawn, "trainer.max_epochs=3", name="parts").measured == whole.measured
+    assert own_run(Drawn, "trainer.max_epochs=3", name="parts").measured == at_once.measured
 
 
-@pytest.mark.parametrize(("kind", "pixels"), [(Saying, False), (Own, True)])
+@pytest.mark.parametrize(("kind", "pixels"), [(WithMeanAndStd, False), (Own, True)])
 def test_image_files_are_classified_where_it_is_known_how_pixels_become_inputs(
     own_run, call, tmp_path: Path, kind: type, pixels: bool
 ) -> None:
@@ -176,19 +171,19 @@ def test_image_files_are_classified_where_it_is_known_how_pixels_become_inputs(
     for number, (image, label) in enumerate(images):
         (tmp_path / "files" / images.classes[label]).mkdir(parents=True, exist_ok=True)
         Image.fromarray(image[0].numpy()).save(tmp_path / "files" / images.classes[label] / f"{number}.png")
-    told = call(predict.main, done.folder, tmp_path / "files", "--device", "cpu")
-    assert told.code == 0, told.err
-    assert f"accuracy {done.result['test/acc']:.4f}" in told.out
+    ended = call(predict.main, done.folder, tmp_path / "files", "--device", "cpu")
+    assert ended.code == 0, ended.err
+    assert f"accuracy {done.result['test/acc']:.4f}" in ended.out
 
 
 def test_image_files_are_refused_where_nobody_can_know(own_run, call, tmp_path: Path) -> None:
     done = own_run(Own, "callbacks=checkpoint")
     for main, more in ((predict.main, [tmp_path]), (export.main, [])):
-        told = call(main, done.folder, *more)
-        assert (told.code, told.out) == (1, "")
-        assert "did not say how pixels become such (mean and std" in told.err.splitlines()[-1]
-    told = call(evaluate.main, done.folder, "--data", "data=digits", "--device", "cpu")
-    assert "weights are scored on the run's own data only" in told.err
+        ended = call(main, done.folder, *more)
+        assert (ended.code, ended.out) == (1, "")
+        assert "did not say how pixels become such (mean and std" in ended.err.splitlines()[-1]
+    ended = call(evaluate.main, done.folder, "--data", "data=digits", "--device", "cpu")
+    assert "weights are scored on the run's own data only" in ended.err
 
 
 def test_labels_and_images_are_those_of_the_loaders() -> None:

@@ -20,7 +20,7 @@ CPU = ("trainer=gpu", "trainer.accelerator=cpu")
 
 @pytest.fixture
 def on(tmp_path: Path) -> Callable[..., Run]:
-    """Train in this process on the device, in the folder `name`; again in the same folder goes on."""
+    """Train in this process on the device, in the folder `name`; again in the same folder resumes."""
     return lambda *overrides, name="run", **options: trained(tmp_path / name, *ON, *overrides, **options)
 
 
@@ -32,7 +32,7 @@ def on_cpu(tmp_path: Path) -> Callable[..., Run]:
 
 @pytest.fixture
 def little_memory(monkeypatch: pytest.MonkeyPatch):
-    """The device has hardly any memory left while a test runs. (A CPU's is made to say so.)"""
+    """The device has hardly any memory left while a test runs. (Simulated on a CPU.)"""
     if TYPE == "cuda":
         torch.cuda.empty_cache()
         torch.cuda.set_per_process_memory_fraction(1e-5)

@@ -1,4 +1,4 @@
-"""A checkpoint made on a GPU serves on a CPU, and the other way round."""
+"""A checkpoint made on a GPU works on a CPU, and the other way round."""
 
 import csv
 import importlib.util
@@ -23,7 +23,7 @@ AVERAGED = ("callbacks=[default,ema]", "model.bn=true", "optimizer=adamw", "mode
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """A run on the device. Tests only read it, or write beside it."""
+    """A run on the device. Tests only read it."""
     from digits_runs import trained
 
     return trained(tmp_path_factory.mktemp("made"), *ON, *AVERAGED, "trainer.max_epochs=3")
@@ -43,28 +43,30 @@ def scored(folder: Path) -> dict:
 
 
 def test_is_scored_on_its_own_device_to_the_last_digit(made, call, tmp_path: Path) -> None:
-    said = call(evaluate.main, made.folder, "--device", DEVICE, "--split", "train", "val", "test", "--output", tmp_path)
-    assert said.code == 0, said.err
-    assert "equal to result.json, digit for digit" in said.out
+    ended = call(
+        evaluate.main, made.folder, "--device", DEVICE, "--split", "train", "val", "test", "--output", tmp_path
+    )
+    assert ended.code == 0, ended.err
+    assert "equal to result.json, digit for digit" in ended.out
 
 
 @pytest.mark.parametrize("trained_on", ["device", "cpu"])
-def test_is_scored_elsewhere_alike(made, on_cpu, call, tmp_path: Path, trained_on: str) -> None:
+def test_scores_on_another_device_are_close(made, on_cpu, call, tmp_path: Path, trained_on: str) -> None:
     run = made if trained_on == "device" else on_cpu(*AVERAGED)
-    where = "cpu" if trained_on == "device" else DEVICE
-    said = call(evaluate.main, run.folder, "--device", where, "--output", tmp_path / "there")
-    assert said.code == 0, said.err
-    there = scored(tmp_path / "there")
-    assert there["acc"] == pytest.approx(run.result["test/acc"], abs=0.02)
-    assert there["loss"] == pytest.approx(run.result["test/loss"], rel=0.02)
+    device = "cpu" if trained_on == "device" else DEVICE
+    ended = call(evaluate.main, run.folder, "--device", device, "--output", tmp_path / "other")
+    assert ended.code == 0, ended.err
+    other = scored(tmp_path / "other")
+    assert other["acc"] == pytest.approx(run.result["test/acc"], abs=0.02)
+    assert other["loss"] == pytest.approx(run.result["test/loss"], rel=0.02)
 
 
-def test_predicts_alike_on_both(made, call, pictures: Path, tmp_path: Path) -> None:
+def test_predictions_on_both_devices_agree(made, call, pictures: Path, tmp_path: Path) -> None:
     classes = []
     for device in (DEVICE, "cpu"):
         file = tmp_path / f"{device}-{len(classes)}.csv"
-        said = call(predict.main, made.folder, pictures, "--device", device, "--csv", file, "--tta", "flip")
-        assert said.code == 0, said.err
+        ended = call(predict.main, made.folder, pictures, "--device", device, "--csv", file, "--tta", "flip")
+        assert ended.code == 0, ended.err
         with file.open(newline="") as rows:
             classes.append([row["class"] for row in csv.DictReader(rows)])
     alike = sum(one == other for one, other in zip(*classes, strict=True))
@@ -79,7 +81,7 @@ def test_is_exported(made, call, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("first", ["device", "cpu"])
-def test_a_run_goes_on_elsewhere(on, on_cpu, first: str) -> None:
+def test_a_run_resumes_on_another_device(on, on_cpu, first: str) -> None:
     begin, go_on = (on, on_cpu) if first == "device" else (on_cpu, on)
     begun = begin(*AVERAGED, "trainer.max_epochs=2")
     rows, rate = begun.measured, begun.result["best_value"]
@@ -90,7 +92,7 @@ def test_a_run_goes_on_elsewhere(on, on_cpu, first: str) -> None:
     assert gone_on.result["best_value"] >= rate
 
 
-def test_weights_come_to_the_cpu_wherever_they_were_made(made) -> None:
+def test_weights_are_loaded_to_the_cpu(made) -> None:
     for name in ("best.ckpt", "last.ckpt"):
         net = checkpoints.load(made.folder / "checkpoints" / name).net
         assert {weight.device.type for weight in net.parameters()} == {"cpu"}

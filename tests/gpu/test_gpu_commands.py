@@ -24,8 +24,8 @@ PLAIN = "callbacks=[checkpoint,progress]"
 
 
 def start(*arguments: str, folder: Path) -> subprocess.Popen:
-    place = "hydra.sweep.dir" if arguments[0].startswith("sweep=") else "hydra.run.dir"
-    where = [] if arguments[0].startswith("resume=") else [f"{place}={folder}"]
+    key = "hydra.sweep.dir" if arguments[0].startswith("sweep=") else "hydra.run.dir"
+    where = [] if arguments[0].startswith("resume=") else [f"{key}={folder}"]
     return subprocess.Popen(
         [sys.executable, str(ROOT / "src" / "train.py"), *arguments, *where],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
@@ -69,7 +69,7 @@ def test_two_workers_share_the_device(tmp_path: Path) -> None:
         assert all(0 < each["peak_device_memory"] < 1e9 for each in found)
 
 
-def test_an_interrupted_sweep_goes_on(tmp_path: Path) -> None:
+def test_an_interrupted_sweep_continues(tmp_path: Path) -> None:
     folder = tmp_path / "study"
     size = (
         PLAIN,
@@ -89,21 +89,21 @@ def test_an_interrupted_sweep_goes_on(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_run_goes_on_to_the_same_end(tmp_path: Path, signum: int) -> None:
-    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+def test_an_interrupted_run_resumes_to_the_same_result(tmp_path: Path, signum: int) -> None:
+    full, stopped = tmp_path / "full", tmp_path / "stopped"
     keys = (*SMALL, PLAIN, "trainer.max_epochs=120")
-    beside = start(*keys, folder=whole)
+    full_run = start(*keys, folder=full)
     process = start(*keys, folder=stopped)
     wait_for(stopped / "checkpoints" / "best.ckpt", process)
     process.send_signal(signum)
     finish(process, 128 + signum)
     assert json.loads((stopped / "result.json").read_text())["status"] == "interrupted"
     finish(start(f"resume={stopped}", folder=stopped))
-    finish(beside)
-    assert Run(stopped, 0.0).measured == Run(whole, 0.0).measured
+    finish(full_run)
+    assert Run(stopped, 0.0).measured == Run(full, 0.0).measured
 
 
-def test_a_device_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+def test_a_missing_device_is_one_line(tmp_path: Path) -> None:
     process = start(
         *SMALL, "trainer.devices=[77]" if DEVICE == "gpu" else "trainer.accelerator=tpu", folder=tmp_path / "r"
     )

@@ -1,4 +1,4 @@
-"""Training on a GPU: where everything lies, that it is repeatable, and that every setting works there."""
+"""Training on a GPU: where tensors are, that it is repeatable, and that every setting works."""
 
 import math
 from pathlib import Path
@@ -52,7 +52,7 @@ def test_images_and_network_are_on_the_device_and_products_are_in_bfloat16(on, s
     assert ("peak_device_memory" in done.result) == (TYPE == "cuda")
 
 
-def test_images_that_do_not_fit_stay_behind_and_change_nothing(on, steps, monkeypatch) -> None:
+def test_images_that_do_not_fit_stay_in_main_memory_and_change_nothing(on, steps, monkeypatch) -> None:
     overrides = ("trainer.max_epochs=2", "data.augment.crop=1", "data.augment.noise=0.1")
     resident = on(*overrides, name="resident")
     before = len(steps)
@@ -66,9 +66,9 @@ def test_images_that_do_not_fit_stay_behind_and_change_nothing(on, steps, monkey
 
 def test_in_float32_it_learns_what_a_cpu_learns(on, on_cpu) -> None:
     keys = ("trainer.precision=32-true", "trainer.max_epochs=2", "model.bn=true")
-    here, there = on(*keys, name="here").rows[-1], on_cpu(*keys, name="there").rows[-1]
+    on_device, on_processor = on(*keys, name="device").rows[-1], on_cpu(*keys, name="processor").rows[-1]
     for column in ("train/loss", "val/loss"):
-        assert float(here[column]) == pytest.approx(float(there[column]), rel=1e-3)
+        assert float(on_device[column]) == pytest.approx(float(on_processor[column]), rel=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -83,17 +83,17 @@ def test_in_float32_it_learns_what_a_cpu_learns(on, on_cpu) -> None:
     ],
     ids=" ".join,
 )
-def test_resuming_gives_what_a_run_that_was_never_stopped_gives(on, monkeypatch, overrides: tuple[str, ...]) -> None:
+def test_a_resumed_run_equals_one_that_was_not_interrupted(on, monkeypatch, overrides: tuple[str, ...]) -> None:
     overrides = ("callbacks=checkpoint", *overrides, "trainer.max_epochs=3")
-    whole, again = on(*overrides, name="whole"), on(*overrides, name="again")
-    assert again.measured == whole.measured
+    full, again = on(*overrides, name="full"), on(*overrides, name="again")
+    assert again.measured == full.measured
     with monkeypatch.context() as stopping:
         stopping.setattr("lightsweep.training.trainer.Recorder", stop_in_epoch(2))
         with pytest.raises(Stopped):
             on(*overrides, name="stopped")
     resumed = on(*overrides, name="stopped")
-    assert resumed.measured == whole.measured
-    assert same(resumed.result, whole.result)
+    assert resumed.measured == full.measured
+    assert same(resumed.result, full.result)
 
 
 @pytest.mark.parametrize(
@@ -113,13 +113,13 @@ def test_resuming_gives_what_a_run_that_was_never_stopped_gives(on, monkeypatch,
     ],
     ids=" ".join,
 )
-def test_runs_to_the_end_with(on, overrides: tuple[str, ...]) -> None:
+def test_a_run_completes_with(on, overrides: tuple[str, ...]) -> None:
     done = on("callbacks=default", *overrides)
     assert (done.result["status"], len(done.rows)) == ("completed", 2)
     assert all(math.isfinite(float(cell)) for row in done.rows for cell in row.values())
 
 
-def test_everything_that_is_shown_is_drawn(on, caplog) -> None:
+def test_every_figure_is_drawn(on, caplog) -> None:
     callbacks = "callbacks=[default,histograms,graph]"
     done = on(callbacks, "logger=[tensorboard,csv]", "data.augment.mixup=0.5", "model.dropout=0.1", shown=True)
     assert len(list((done.folder / "figures").glob("*.png"))) == 7
@@ -139,7 +139,7 @@ def test_cifar10_files(on, cifar10: Path, steps) -> None:
     assert {step["images"] for step in steps} == {TYPE}
 
 
-def test_the_average_lies_on_the_device_and_its_count_does_not(on, monkeypatch) -> None:
+def test_the_average_is_on_the_device_and_its_count_is_not(on, monkeypatch) -> None:
     seen = []
     on_train_end = WeightAverage.on_train_end
 
@@ -191,13 +191,13 @@ def test_what_cannot_fit_is_refused_before_it_is_allocated(on) -> None:
 
 
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
-def test_what_is_foreseen_is_no_more_than_training_takes(on, monkeypatch, precision: str) -> None:
+def test_the_estimated_memory_is_at_most_what_training_needs(on, monkeypatch, precision: str) -> None:
     foreseen: list[float] = []
     require = memory.require
 
-    def watched(key: str, need: float, *said) -> None:
+    def watched(key: str, need: float, *rule) -> None:
         foreseen.append(need)
-        require(key, need, *said)
+        require(key, need, *rule)
 
     monkeypatch.setattr(memory, "require", watched)
     if TYPE == "cuda":

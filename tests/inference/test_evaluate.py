@@ -31,7 +31,7 @@ def copied(finished, tmp_path: Path) -> Path:
 @pytest.fixture
 def evaluated(call, monkeypatch) -> Callable[..., Any]:
     """Runs evaluate.py without the second that pictures take."""
-    monkeypatch.setattr(evaluation_folder, "_figures", lambda evaluation: {})
+    monkeypatch.setattr(evaluation_folder, "draw_figures", lambda *_: {})
     return partial(call, evaluate.main)
 
 
@@ -58,7 +58,7 @@ def test_equals_result_json_to_the_last_digit_and_leaves_it_alone(finished, copi
     assert {path: path.read_bytes() for path in before} == before
 
 
-def test_says_where_scores_differ_and_what_else_does(copied: Path, evaluated) -> None:
+def test_different_scores_are_reported_with_other_differences(copied: Path, evaluated) -> None:
     result = json.loads((copied / "result.json").read_text())
     result["test/loss"] += 1e-9
     result["versions"]["torch"] = "1.0"
@@ -105,20 +105,20 @@ def test_a_changed_key_of_its_own_data(copied: Path, evaluated) -> None:
 
 def test_all_parts_as_one(finished, copied: Path, evaluated) -> None:
     assert evaluated(copied, "--split", "all").code == 0
-    whole, right = evaluation(copied / "evaluation", "all"), 0
+    all_parts, right = evaluation(copied / "evaluation", "all"), 0
     for part, images in (("train", 270), ("val", 30), ("test", 359)):
         right += finished.result[f"{part}/acc"] * images
-    assert (whole["images"], whole["acc"]) == (659, pytest.approx(right / 659))
+    assert (all_parts["images"], all_parts["acc"]) == (659, pytest.approx(right / 659))
 
 
 def test_a_part_of_several_finds_its_images_and_labels(compose) -> None:
     data = build(compose("data.limit=300").data, "data")
     data.setup()
     part = Part("all", data)
-    places = np.array([658, 0, 300, 299, 5])
+    chosen = np.array([658, 0, 300, 299, 5])
     images, labels = zip(*part.batches(torch.device("cpu")), strict=True)
-    seen = data.normalization.undo(torch.cat(images))[places]
-    np.testing.assert_array_equal(part.images(places), seen)
+    seen = data.normalization.undo(torch.cat(images))[chosen]
+    np.testing.assert_array_equal(part.images(chosen), seen)
     np.testing.assert_array_equal(part.labels, torch.cat(labels))
 
 
@@ -168,9 +168,9 @@ def test_other_classes_are_refused_with_the_difference(finished, cifar10: Path, 
 def test_bad_overrides_are_one_line(finished, tmp_path: Path, evaluated, typed: list[str], words: list[str]) -> None:
     done = evaluated(finished.folder, "--output", tmp_path / "out", "--data", *typed)
     assert (done.code, done.out) == (1, "")
-    said = done.err.splitlines()[1:]  # after the line that names the weights
-    assert len(said) == 1, done.err
-    assert [word for word in words if word not in said[0]] == []
+    lines = done.err.splitlines()[1:]  # after the line that names the weights
+    assert len(lines) == 1, done.err
+    assert [word for word in words if word not in lines[0]] == []
 
 
 def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_scored(copied: Path, evaluated) -> None:

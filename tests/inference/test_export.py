@@ -72,7 +72,7 @@ def test_a_folder_that_is_not_there_is_refused_at_once(finished, tmp_path: Path,
     assert done.err.startswith("export.py: argument --output: must be a file in a folder that exists, got ")
 
 
-def test_what_the_graph_holds_is_the_network_with_its_normalisation(finished) -> None:
+def test_the_graph_is_the_network_with_its_normalisation(finished) -> None:
     trained = checkpoints.load(finished.folder / "checkpoints" / "best.ckpt")
     images = predictor.random_images(trained.description.input_shape)[-1]
     with torch.inference_mode():

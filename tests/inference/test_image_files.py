@@ -12,8 +12,8 @@ from lightsweep.data.folders import list_images
 from lightsweep.inference.predictions import ImageFile, decode_files, list_files
 
 
-def found(*places: Path) -> list[tuple[str, str]]:
-    return [(file.path.name, file.label) for file in list_files(places)]
+def found(*paths: Path) -> list[tuple[str, str]]:
+    return [(file.path.name, file.label) for file in list_files(paths)]
 
 
 def test_lists_files_below_folders_in_order_with_the_first_folder_as_label(tmp_path: Path) -> None:
@@ -33,7 +33,7 @@ def test_takes_the_files_that_training_takes(tmp_path: Path) -> None:
     assert [str(file.path) for file in list_files([tmp_path])] == list_images(tmp_path).files
 
 
-def test_what_is_named_is_tried_whatever_its_name(tmp_path: Path) -> None:
+def test_a_named_file_is_tried_whatever_its_name(tmp_path: Path) -> None:
     (tmp_path / "photo").touch()
     files = list(list_files([tmp_path / "photo", tmp_path / "gone"]))
     assert files == [ImageFile(tmp_path / "photo", named=True), ImageFile(tmp_path / "gone", named=True)]

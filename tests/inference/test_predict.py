@@ -1,4 +1,4 @@
-"""predict.py: image files -> classes as in training, however many and whatever else lies beside them."""
+"""predict.py: image files -> classes as in training, however many, and whatever other files there are."""
 
 import csv
 import json
@@ -89,7 +89,7 @@ def test_flip_averages_with_the_mirror_image(finished, some: Path, call, tmp_pat
         assert probability == pytest.approx((found["plain"][name] + found["mirrored"][name]) / 2, abs=2e-6)
 
 
-def test_a_bad_file_is_named_and_the_others_go_on(finished, some: Path, call, tmp_path) -> None:
+def test_a_bad_file_is_named_and_the_others_are_classified(finished, some: Path, call, tmp_path) -> None:
     (some / "aa.png").write_bytes(b"no image")
     (some / "notes.txt").write_text("no image by its name")
     shutil.copy(some / "a.png", some / "b without extension")

@@ -10,10 +10,10 @@ from lightsweep.inference import predictor
 from lightsweep.training import checkpoints
 
 
-@pytest.mark.parametrize(("trained_in", "said"), [("bf16-mixed", "bf16-mixed"), ("32", "32-true")])
-def test_a_checkpoint_says_its_precision(run, trained_in: str, said: str) -> None:
+@pytest.mark.parametrize(("trained_in", "recorded"), [("bf16-mixed", "bf16-mixed"), ("32", "32-true")])
+def test_a_checkpoint_records_its_precision(run, trained_in: str, recorded: str) -> None:
     folder = run("trainer.max_epochs=1", f"trainer.precision={trained_in}").folder
-    assert {checkpoints.load(path).precision for path in (folder / "checkpoints").iterdir()} == {said}
+    assert {checkpoints.load(path).precision for path in (folder / "checkpoints").iterdir()} == {recorded}
 
 
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
@@ -37,7 +37,7 @@ def test_of_equal_probabilities_the_first_class_comes_first() -> None:
 @pytest.mark.parametrize(
     ("device", "precision"), [("abacus", "32-true"), ("cpu", "31"), ("cpu:x", "32-true"), ("cpu:1", "32-true")]
 )
-def test_what_cannot_be_is_one_line(device: str, precision: str) -> None:
+def test_an_invalid_device_or_precision_is_one_line(device: str, precision: str) -> None:
     with pytest.raises(ConfigError, match=rf"^--device {device}: ") as refusal:
         predictor.choose_hardware(device, precision)
     assert "\n" not in str(refusal.value)

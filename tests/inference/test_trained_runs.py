@@ -26,8 +26,8 @@ def a_sweep(folder: Path, *rows: str) -> Path:
     return folder
 
 
-def chosen(place: Path | str, which: str | None = None) -> str:
-    return str(trained_runs.find_weights(str(place), which).checkpoint)
+def chosen(name: Path | str, which: str | None = None) -> str:
+    return str(trained_runs.find_weights(str(name), which).checkpoint)
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_of_a_trial_with_seeds_the_best_one_that_was_completed(tmp_path: Path) -
     assert trained_runs.find_weights(str(sweep / "trial-0007"), None).run == sweep / "trial-0007/seed-3"
 
 
-def test_what_means_nothing_is_refused(tmp_path: Path) -> None:
+def test_an_unknown_name_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"/nothing: there is no such file or folder, and no run, sweep or grid "):
         chosen(tmp_path / "nothing")
     (tmp_path / "no run").mkdir()

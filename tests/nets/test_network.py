@@ -1,11 +1,10 @@
-"""Networks of somebody else's: what they are given, and what is said where they do not fit."""
+"""Networks of users: their arguments, and the errors where they do not fit the data."""
 
 import pytest
 import pytorch_lightning as pl
 import torch
 from torch import nn
 
-from digits_runs import composed
 from lightsweep.config.allowlist import read_trusted
 from lightsweep.core.errors import ConfigError
 from lightsweep.nets import build_network
@@ -88,8 +87,8 @@ def test_the_look_at_two_images_changes_no_random_number(trusting) -> None:
         ),
         ({"hidden": 3}, "model must name a network by _target_, got {'hidden': 3}"),
         (ours("Same"), f"model: {__name__}.Same must give logits [B, 10], got [B, 1, 8, 8]"),
-        ({"_target_": RESNET}, f"model._target_ must be in the table of what may stand there, got '{RESNET}'"),
-        ({"_target_": "torch.nn.Identity"}, "model._target_ must be in the table of what may stand there"),
+        ({"_target_": RESNET}, f"model._target_ must be in the allowlist of this key, got '{RESNET}'"),
+        ({"_target_": "torch.nn.Identity"}, "model._target_ must be in the allowlist of this key"),
     ],
 )
 def test_what_does_not_fit_is_said_in_a_line(trusting, model: dict, message: str) -> None:
@@ -107,8 +106,8 @@ def test_images_that_it_cannot_see_are_named(trusting) -> None:
         build_network({"_target_": RESNET}, DIGITS, 10)
 
 
-class Whole(pl.LightningModule):
-    """With a training step of its own, which nobody calls."""
+class WithTrainingStep(pl.LightningModule):
+    """Nobody calls its training step."""
 
     def __init__(self, num_classes: int) -> None:
         super().__init__()
@@ -123,17 +122,12 @@ class Whole(pl.LightningModule):
     configure_optimizers = training_step
 
 
-def test_of_a_lightning_module_the_forward_is_used_which_is_said(trusting, run, monkeypatch, caplog) -> None:
-    trusting(f"{__name__}.Whole")
-
-    def own(folder, *overrides):
-        cfg = composed(folder, *overrides)
-        cfg.model = {"_target_": f"{__name__}.Whole"}
-        return cfg
-
-    monkeypatch.setattr("digits_runs.composed", own)
+def test_of_a_lightning_module_the_forward_is_used_and_the_log_names_it(trusting, run, caplog) -> None:
+    trusting(f"{__name__}.WithTrainingStep")
+    node = {"_target_": f"{__name__}.WithTrainingStep"}
     with caplog.at_level("INFO"):
-        assert run("callbacks=checkpoint").result["status"] == "completed"
+        done = run("callbacks=checkpoint", edit=lambda cfg: cfg.update(model=node))
+    assert done.result["status"] == "completed"
     assert [line for line in caplog.messages if "is a LightningModule: its forward is used; loss, optimizer" in line]
 
 

@@ -32,7 +32,7 @@ def test_too_large_a_batch_for_a_share(train, tmp_path):
     assert ended.code == 1
     assert ended.err == (
         "data.batch_size must be at most 647, the training images of each of 2 processes, got 1000"
-        " (data.drop_last=false makes such a batch the whole set)\n"
+        " (data.drop_last=false makes all of them one batch)\n"
     )
     assert not (tmp_path / "run").exists()
 

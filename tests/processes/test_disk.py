@@ -85,7 +85,7 @@ def test_resume_in_a_read_only_folder(train, small_disk):
     ended = train(f"resume={run}", "trainer.max_epochs=2")
 
     assert (ended.code, ended.out) == (1, "")
-    assert ended.lines == [f"resume: {run} cannot be written, and a run goes on in its own folder"]
+    assert ended.lines == [f"resume: {run} cannot be written, and a run is resumed in its own folder"]
 
 
 def assert_nothing_is_torn(run: Path) -> None:

@@ -150,7 +150,7 @@ def test_a_finished_run_is_trained_further(outputs: Outputs, schedule: str) -> N
     [
         ("cifar10.CIFAR10DataModule", "mlflow", "model.dropout must be in [0, 1), got 1.5"),
         ("cifar100.CIFAR100DataModule", "wandb", "model.dropout must be in [0, 1), got 1.5"),
-        ("fake.FakeDataModule", "mlflow", "the data changed since this run began"),
+        ("fake.FakeDataModule", "mlflow", "the data changed since this run started"),
         ("image_folder.ImageFolderDataModule", "wandb", "data.root must be a folder"),
     ],
 )

@@ -34,7 +34,7 @@ def test_an_interrupted_reproduction_resumes_reports_failures_and_repeats_nothin
     cut_off.send_signal(signal.SIGTERM)
     output, _ = cut_off.communicate(timeout=60)
     assert cut_off.returncode == 1
-    assert output.splitlines()[-1] == "interrupted: the same command goes on"
+    assert output.splitlines()[-1] == "interrupted: the same command resumes"
     assert not (tmp_path / "records").exists()
 
     (tmp_path / "outputs" / "b1" / "seed-42" / "leftover").mkdir(parents=True)  # a run will not run over it

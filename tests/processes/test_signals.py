@@ -42,7 +42,7 @@ sys.meta_path.insert(0, Finder())
 
 
 def advice(run: Path) -> str:
-    return f"interrupted: python src/train.py resume={run} goes on\n"
+    return f"interrupted: python src/train.py resume={run} continues the run\n"
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])

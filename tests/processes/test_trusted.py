@@ -36,5 +36,5 @@ def test_in_workers_but_never_without_the_variable(train, tmp_path):
         refused = train(f"resume={trial}", "trainer.max_epochs=2", *more, PYTHONPATH=str(tmp_path))
         assert refused.code == 1
         assert len(refused.lines) == 1, refused.err
-        assert "model._target_ must be in the table" in refused.err
+        assert "model._target_ must be in the allowlist" in refused.err
         assert len(epochs(trial)) == 1

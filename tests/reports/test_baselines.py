@@ -84,9 +84,9 @@ def test_a_leaderboard_that_cannot_be_read_marks_nothing(folder: Path, capsys, c
     if content is not None:
         board.write_bytes(content)
     report.main([str(folder)])
-    said = capsys.readouterr().out
-    assert "trial-0002" in said
-    assert "baseline" not in said
+    out = capsys.readouterr().out
+    assert "trial-0002" in out
+    assert "baseline" not in out
 
 
 def test_the_page_begins_with_the_verdict_also_of_an_old_confirmation(

@@ -1,4 +1,4 @@
-"""The report against scikit-learn's, and what becomes of classes that cannot be measured."""
+"""The report against scikit-learn's, and classes that cannot be measured."""
 
 import json
 import math
@@ -39,7 +39,7 @@ def test_agrees_with_scikit_learn() -> None:
         assert line["roc_auc"] == pytest.approx(roc_auc_score(column == LABELS, PROBABILITIES[:, column]))
 
 
-def test_a_class_without_images_is_left_out_and_named() -> None:
+def test_a_class_without_images_is_left_out_of_the_averages_and_named() -> None:
     labels = np.where(LABELS == 2, 0, LABELS)
     report = measure_report("val", labels, PROBABILITIES, NAMES)
     assert [math.isnan(value) for value in (report.classes[2].recall, report.classes[2].roc_auc)] == [True, True]
@@ -48,7 +48,7 @@ def test_a_class_without_images_is_left_out_and_named() -> None:
     assert json.loads(json.dumps(report_as_json(report), allow_nan=False))["classes"][2]["f1"] is None
 
 
-def test_a_class_that_is_never_predicted_has_no_precision_but_counts() -> None:
+def test_a_class_that_is_never_predicted_has_precision_0() -> None:
     always_first = np.tile(np.float32([0.7, 0.1, 0.1, 0.1]), (200, 1))
     report = measure_report("val", LABELS, always_first, NAMES)
     assert (report.classes[1].precision, report.classes[1].f1, report.classes[1].roc_auc) == (0, 0, 0.5)
@@ -60,12 +60,12 @@ def test_one_class_alone_has_no_roc_auc() -> None:
     assert report.notes[-1] == "no ROC AUC, as there are no images of other classes: cat"
 
 
-def test_outputs_that_are_no_numbers_are_no_crash() -> None:
+def test_outputs_that_are_not_finite_are_noted() -> None:
     report = measure_report("test", LABELS, np.full_like(PROBABILITIES, np.nan), NAMES)
     assert report.notes == ("the network's outputs are not finite numbers: ROC AUC is left out",)
 
 
-def test_the_text_has_a_line_a_class_and_names_are_no_markup() -> None:
+def test_the_text_has_one_line_for_each_class_and_names_are_not_read_as_markup() -> None:
     text = report_as_text(
         measure_report("test", LABELS, PROBABILITIES, ("[bold]cat", "日本語", "a\nb\x1b[31m", "x" * 99))
     )

@@ -58,7 +58,7 @@ def test_filter_sort_and_group(runs: Path, capsys) -> None:
     assert table["differing"] == ["optimizer.lr"]
 
 
-def test_an_option_does_not_take_a_folder_for_its_file(runs: Path, capsys) -> None:
+def test_csv_before_a_folder_writes_to_standard_output(runs: Path, capsys) -> None:
     report.main(["--csv", str(runs)])
     assert len(capsys.readouterr().out.splitlines()) == 7
 
@@ -81,7 +81,7 @@ def test_writes_files(runs: Path, tmp_path: Path, capsys) -> None:
     assert json.loads((tmp_path / "t.json").read_text())["skipped"] == {}
 
 
-def test_names_are_text_everywhere(make_run, tmp_path: Path, capsys) -> None:
+def test_names_are_never_read_as_markup_or_escape_sequences(make_run, tmp_path: Path, capsys) -> None:
     make_run("[bold]x[/bold]", facts={"error": "\x1b[31mred\x07 <b>|\nline"}, status="failed")
     make_run("=cmd|' /C calc'!A0")
     make_run("\x1b]0;title\x07", optimizer__lr="[link=http://x]y[/link]")
@@ -98,30 +98,30 @@ def test_names_are_text_everywhere(make_run, tmp_path: Path, capsys) -> None:
     assert "\\[bold\\]x\\[/bold\\]" in capsys.readouterr().out
 
 
-def test_what_a_run_watches_and_the_name_of_its_data_are_text_too(make_run, tmp_path: Path, capsys) -> None:
+def test_monitor_and_data_set_are_never_read_as_markup_or_escape_sequences(make_run, tmp_path: Path, capsys) -> None:
     odd = {"monitor": "val/\x1b[31m<b>", "val/\x1b[31m<b>": 0.5}
     make_run("a", facts=odd)
     make_run("b", facts=odd)
     make_run("c", data={"_target_": "x.\x1b]0;taken\x07DataModule"})
     runs = str(tmp_path / "runs")
     report.main([runs])
-    said = capsys.readouterr().out
-    assert "ranked by val/\\x1b[31m<b> (" in said
-    assert "\\x1b]0;taken\\x07" in said
+    out = capsys.readouterr().out
+    assert "ranked by val/\\x1b[31m<b> (" in out
+    assert "\\x1b]0;taken\\x07" in out
     for main, arguments in (
         (report.main, [runs, "--csv"]),
         (report.main, [runs, "--markdown"]),
         (compare.main, [f"{runs}/a", f"{runs}/b"]),
     ):
         main(arguments)
-        said += capsys.readouterr().out
-    assert "\x1b" not in said
-    assert "\x07" not in said
-    assert "ranked by val/\\\\x1b\\[31m\\<b\\>" in said  # Markdown
-    assert "scores" in said
+        out += capsys.readouterr().out
+    assert "\x1b" not in out
+    assert "\x07" not in out
+    assert "ranked by val/\\\\x1b\\[31m\\<b\\>" in out  # Markdown
+    assert "scores" in out
 
 
-def test_what_is_mixed_or_missing_is_said(runs: Path, make_run, capsys) -> None:
+def test_different_data_sets_broken_files_and_missing_results_are_named(runs: Path, make_run, capsys) -> None:
     make_run("cifar", data={"_target_": "lightsweep.data.datasets.CIFAR10DataModule"})
     (make_run("broken") / "result.json").write_text("{")
     (make_run("killed") / "result.json").unlink()
@@ -142,7 +142,7 @@ def test_what_is_mixed_or_missing_is_said(runs: Path, make_run, capsys) -> None:
         (["--html", "/nowhere/x.html"], "--html must be a file in a folder that is there"),
     ],
 )
-def test_mistakes_are_one_line(runs: Path, arguments: list[str], message: str) -> None:
+def test_a_mistake_is_one_line(runs: Path, arguments: list[str], message: str) -> None:
     with pytest.raises(ConfigError) as refusal:
         report.main([str(runs), *arguments])
     assert message in str(refusal.value)
@@ -169,7 +169,7 @@ def test_compares_runs_that_differ_by_their_seed_alone(runs: Path, capsys) -> No
     assert "a Welch t-test needs two seeds a group at least" in out
 
 
-def test_a_config_group_is_no_folder_to_group_by(runs: Path, tmp_path: Path, monkeypatch, capsys) -> None:
+def test_group_by_prefers_a_config_group_to_a_folder(runs: Path, tmp_path: Path, monkeypatch, capsys) -> None:
     (tmp_path / "data").mkdir()
     monkeypatch.chdir(tmp_path)
     report.main(["runs", "--group-by", "data", "--json"])
@@ -181,7 +181,7 @@ def test_a_config_group_is_no_folder_to_group_by(runs: Path, tmp_path: Path, mon
         assert [row["n"] for row in table["rows"]] == [3, 3]
 
 
-def test_no_cell_of_a_csv_file_is_a_formula(make_run, tmp_path: Path, capsys) -> None:
+def test_no_cell_of_a_csv_file_is_read_as_a_formula(make_run, tmp_path: Path, capsys) -> None:
     for name, harm in (("a", "=1+1"), ("b", " =1+1"), ("c", "\n@SUM(1)")):
         make_run(name, model__activation=harm)
     report.main([str(tmp_path), "--csv"])
@@ -189,7 +189,7 @@ def test_no_cell_of_a_csv_file_is_a_formula(make_run, tmp_path: Path, capsys) ->
     assert sorted(cells) == ["'=1+1", "'=1+1", "'@SUM(1)"]
 
 
-def test_a_number_is_the_same_however_it_is_typed(make_run, tmp_path: Path, capsys) -> None:
+def test_equal_numbers_of_different_types_are_one_setting(make_run, tmp_path: Path, capsys) -> None:
     for seed, width in ((1, 8), (2, 8.0), (3, 16)):
         make_run(f"run-{seed}", 0.7 + seed / 100, seed=seed, model__width=width)
     compare.main([str(tmp_path)])
@@ -214,7 +214,7 @@ def test_compares_no_scores_of_different_data_sets(runs: Path, make_run, capsys)
     assert "difference" not in out
 
 
-def test_the_first_that_was_typed_is_what_others_are_held_against(make_run, capsys) -> None:
+def test_other_runs_are_compared_with_the_first_that_was_typed(make_run, capsys) -> None:
     seeded = [
         make_run(f"confirm/best-seed-{n}", seed=seed, facts={"kind": "confirmation"}) for n, seed in ((1, 1), (2, 1))
     ]
@@ -224,14 +224,14 @@ def test_the_first_that_was_typed_is_what_others_are_held_against(make_run, caps
     assert "A has runs of the same seed (1): do not trust its spread and n" in out
 
 
-def test_one_run_cannot_be_compared(runs: Path) -> None:
+def test_a_comparison_needs_two_runs(runs: Path) -> None:
     with pytest.raises(ConfigError, match="compare.py needs at least two runs, got 1"):
         compare.main([str(runs / "adam-1")])
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(120)
-def test_answers_before_heavy_imports_and_survives_a_closed_pipe(runs: Path) -> None:
+def test_starts_without_heavy_imports_and_ends_quietly_on_a_closed_pipe(runs: Path) -> None:
     def imported(script: str, *arguments: str) -> set[str]:
         command = [sys.executable, "-X", "importtime", str(SRC / script), *arguments]
         ended = subprocess.run(command, check=True, capture_output=True, text=True)

@@ -1,4 +1,4 @@
-"""The pictures: every one can be drawn from awkward values, its labels do not lie on each other, and it is small."""
+"""Every picture can be drawn from awkward values; its labels do not overlap, and it is small."""
 
 import warnings
 from io import BytesIO
@@ -84,7 +84,7 @@ def test_a_picture_is_a_small_png_whose_labels_do_not_overlap(name: str) -> None
 
 
 def label_boxes(figure: Figure) -> list[list]:
-    """Where each axis's tick labels and each panel's own texts lie."""
+    """The boxes of each axis's tick labels and of each panel's own texts."""
     renderer = figure.canvas.get_renderer()
     groups = [
         [axis.get_ticklabels() for panel in figure.axes for axis in (panel.xaxis, panel.yaxis)],
@@ -97,28 +97,28 @@ def label_boxes(figure: Figure) -> list[list]:
     ]
 
 
-def test_nothing_is_left_in_pyplot() -> None:
+def test_drawing_leaves_no_figure_in_pyplot() -> None:
     from matplotlib import _pylab_helpers
 
     PICTURES["digits"]()
     assert not _pylab_helpers.Gcf.figs
 
 
-def test_the_best_epoch_and_the_learning_rate_are_there() -> None:
+def test_curves_show_the_best_epoch_and_the_learning_rate() -> None:
     figure = pictures.draw_curves(rows(5), 4)
     legends = [text.get_text() for axes in figure.axes if axes.get_legend() for text in axes.get_legend().get_texts()]
     assert legends == ["train", "val", "best: 0.7500", "train", "val", "best: 0.4000"]
     assert list(figure.axes[2].lines[0].get_ydata()) == [row["lr"] for row in rows(5)]
 
 
-def test_numbers_are_those_of_the_matrix() -> None:
+def test_the_numbers_in_the_picture_are_those_of_the_matrix() -> None:
     figure = pictures.draw_confusion_counts(np.array([[5, 1], [0, 1234]]), ["a", "b"], "")
     assert [text.get_text() for text in figure.axes[0].texts] == ["5", "1", "1234"]
     shares = pictures.draw_confusion_shares(np.array([[3, 1], [1, 499]]), ["a", "b"], "")
     assert [text.get_text() for text in shares.axes[0].texts] == ["75%", "25%", "<1%", "100%"]
 
 
-def test_an_image_is_drawn_as_it_is() -> None:
+def test_an_image_is_drawn_unchanged() -> None:
     sent = images(2)
     drawn = pictures.draw_grid(sent, ["a", "b"], "").axes[0].images
     np.testing.assert_array_equal(drawn[1].get_array(), sent[1].transpose(1, 2, 0))

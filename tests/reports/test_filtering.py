@@ -55,7 +55,7 @@ COLUMNS = ["run", *ROW, "optimizer.momentum", "scheduler"]
         ("max_epochs=10", False),  # as it was typed first, and replaced when the run was resumed
     ],
 )
-def test_means(text: str, meaning: bool) -> None:
+def test_an_expression_selects_the_runs_that_it_describes(text: str, meaning: bool) -> None:
     assert columns.parse_filter(text, COLUMNS)(RUN) is meaning
 
 
@@ -77,13 +77,13 @@ def test_means(text: str, meaning: bool) -> None:
         ("__import__('os').system('true')=1", "there is no column __import__. Known are model.bn"),
     ],
 )
-def test_says_where_it_fails(text: str, message: str) -> None:
+def test_an_error_names_the_position(text: str, message: str) -> None:
     with pytest.raises(ConfigError) as refusal:
         columns.parse_filter(text, COLUMNS)(RUN)
     assert message in str(refusal.value)
     assert str(refusal.value).startswith("--filter: ")
 
 
-def test_a_name_that_may_be_two_is_refused() -> None:
+def test_an_ambiguous_name_is_refused() -> None:
     with pytest.raises(ConfigError, match="lr may be optimizer.lr, scheduler.lr; write more of it"):
         columns.parse_filter("lr<1", ["optimizer.lr", "scheduler.lr"])

@@ -1,4 +1,4 @@
-"""Runs are found below any folder, and one that cannot be read costs itself only."""
+"""Runs are found below any folder; one that cannot be read is skipped."""
 
 import json
 from pathlib import Path
@@ -49,7 +49,7 @@ def test_values_of_wrong_types_break_nothing(make_run, tmp_path: Path) -> None:
     assert (run.value, run.row["hidden"]) == (None, None)
 
 
-def test_numbers_beyond_all_measure_break_nothing(make_run, tmp_path: Path) -> None:
+def test_huge_numbers_break_nothing(make_run, tmp_path: Path) -> None:
     make_run("a", model__taper=1e300, model__width=8, model__depth=9)
     make_run("b", facts={"val/acc": 10**400, "params": 10**400, "seconds": "long", "kind": [1]})
     make_run("c")
@@ -58,7 +58,7 @@ def test_numbers_beyond_all_measure_break_nothing(make_run, tmp_path: Path) -> N
     assert "runs/b" in (tmp_path / "page.html").read_text()
 
 
-def test_checkpoints_and_figures_hold_no_runs(make_run, tmp_path: Path) -> None:
+def test_no_run_is_looked_for_in_checkpoints_and_figures(make_run, tmp_path: Path) -> None:
     make_run("a")
     make_run("a/checkpoints/x")
     make_run("a/figures")
@@ -66,7 +66,7 @@ def test_checkpoints_and_figures_hold_no_runs(make_run, tmp_path: Path) -> None:
     assert [run.name for run in finding.find_runs([tmp_path]).runs] == ["runs/a"]
 
 
-def test_what_a_logger_or_a_rate_test_wrote_is_no_run_that_was_killed(make_run, tmp_path: Path) -> None:
+def test_folders_of_loggers_and_learning_rate_tests_are_not_unfinished_runs(make_run, tmp_path: Path) -> None:
     (make_run("a") / "csv").mkdir()
     (tmp_path / "runs/a/csv/metrics.csv").touch()
     make_run("csv")  # as somebody may call a run
@@ -78,13 +78,13 @@ def test_what_a_logger_or_a_rate_test_wrote_is_no_run_that_was_killed(make_run, 
     assert found.unfinished == []
 
 
-def test_a_run_that_was_killed_is_told(make_run, tmp_path: Path) -> None:
+def test_a_run_without_a_result_is_listed_as_unfinished(make_run, tmp_path: Path) -> None:
     folder = make_run("killed")
     (folder / "result.json").unlink()
     assert finding.find_runs([tmp_path]).unfinished == ["runs/killed"]
 
 
-def test_what_was_typed_stands_for_the_config_of_a_run_that_was_refused(make_run, tmp_path: Path) -> None:
+def test_a_run_without_a_config_has_the_settings_that_were_typed(make_run, tmp_path: Path) -> None:
     folder = make_run("refused")
     (folder / "result.json").write_text(json.dumps({"status": "failed", "kind": "trial", "error": "no"}))
     (folder / ".hydra").mkdir()
@@ -103,7 +103,7 @@ def test_yaml_with_tags_or_aliases_is_not_read(make_run, tmp_path: Path, content
     assert run.overrides == ()
 
 
-def test_no_folder_and_no_run(tmp_path: Path) -> None:
+def test_a_missing_folder_and_a_folder_without_runs_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="nowhere: there is no such folder"):
         finding.find_runs([tmp_path / "nowhere"])
     with pytest.raises(ConfigError, match="no run found there"):

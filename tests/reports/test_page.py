@@ -30,7 +30,7 @@ BROWSER = next(
 )
 
 
-def test_a_page_of_runs_that_all_failed(make_run, tmp_path: Path) -> None:
+def test_a_page_of_failed_runs_only_can_be_written(make_run, tmp_path: Path) -> None:
     make_run("a", None, status="failed", facts={"error": "ValueError: no"})
     report.main([str(tmp_path / "runs"), "--html", str(tmp_path / "page.html")])
     assert "ValueError: no" in (tmp_path / "page.html").read_text()
@@ -54,7 +54,7 @@ def titles(path: Path) -> list[str]:
     return re.findall(r"<h2[^>]*>(.*?)</h2>", path.read_text())
 
 
-def test_a_sweeps_page_has_every_part(sweep_page: Path) -> None:
+def test_the_page_of_a_sweep_has_every_section(sweep_page: Path) -> None:
     text = sweep_page.read_text()
     assert [title.partition(" of ")[0].partition(",")[0].partition(":")[0] for title in titles(sweep_page)] == [
         "Verdict",
@@ -91,7 +91,7 @@ def embedded_figures(path: Path) -> dict[str, Any]:
     return json.loads(found[1])
 
 
-def test_without_a_study_the_page_shows_what_applies(finished, tmp_path: Path, capsys) -> None:
+def test_without_a_study_the_page_has_the_sections_of_runs_only(finished, tmp_path: Path, capsys) -> None:
     report.main([str(finished.folder), "--html", str(tmp_path / "run.html")])
     shown = [title.partition(",")[0] for title in titles(tmp_path / "run.html")][1:]
     assert shown == ["Leaderboard", "Learning curves", "Time spent", "The best run", "How this was made"]
@@ -120,7 +120,7 @@ def opened(cell: str) -> list[str]:
     return [html.unescape(text or code) for text, code in parts]
 
 
-def test_a_pruned_score_says_how_many_epochs_or_seeds_it_is_of(make_run, tmp_path: Path, capsys) -> None:
+def test_the_status_of_a_pruned_run_has_its_number_of_epochs_or_seeds(make_run, tmp_path: Path, capsys) -> None:
     make_run("a", 0.5, status="pruned", facts={"epochs": 1, "kind": "trial"})
     make_run("b", 0.6, status="pruned", facts={"epochs": 7, "kind": "trial"})
     make_run("c", 0.7, status="pruned", facts={"epochs": 7, "kind": "trial", "seeds": [1, 2]})
@@ -132,17 +132,17 @@ def test_a_pruned_score_says_how_many_epochs_or_seeds_it_is_of(make_run, tmp_pat
         assert words in out
 
 
-def test_the_best_says_where_it_lies_at_an_edge(sweep_folder: Path, tmp_path: Path) -> None:
+def test_the_best_run_lists_parameters_at_the_end_of_their_range(sweep_folder: Path, tmp_path: Path) -> None:
     found = study.find_study(sweep_folder, None)
     assert found is not None
     best = found.study.best_trial
     report.main([str(sweep_folder), "--html", str(tmp_path / "page.html")])
     text = html.unescape((tmp_path / "page.html").read_text())
-    said = [
+    messages = [
         name for name in best.params if f"{name} {best.params[name]}" in text or f'<p class="quiet">{name} ' in text
     ]
     ranges = study.find_ranges(found.study.trials)
-    assert said == [name for name, value in best.params.items() if ranges[name].edge(value)]
+    assert messages == [name for name, value in best.params.items() if ranges[name].edge(value)]
 
 
 @pytest.fixture(scope="module")
@@ -159,16 +159,16 @@ def browser() -> Iterator[Any]:
 
 
 class Visit:
-    """A page in the browser, and whatever it said or asked for."""
+    """A page in the browser, with its console messages and requests."""
 
     def __init__(self, browser: Any, path: Path, **options: Any) -> None:
-        self.said: list[str] = []
-        self.asked: list[str] = []
+        self.messages: list[str] = []
+        self.requested: list[str] = []
         self.page = browser.new_context(**options).new_page()
-        self.page.on("console", lambda message: self.said.append(message.text))
-        self.page.on("pageerror", lambda error: self.said.append(str(error)))
-        self.page.on("dialog", lambda dialog: (self.said.append(f"dialog {dialog.message}"), dialog.dismiss()))
-        self.page.on("request", lambda request: self.asked.append(request.url))
+        self.page.on("console", lambda message: self.messages.append(message.text))
+        self.page.on("pageerror", lambda error: self.messages.append(str(error)))
+        self.page.on("dialog", lambda dialog: (self.messages.append(f"dialog {dialog.message}"), dialog.dismiss()))
+        self.page.on("request", lambda request: self.requested.append(request.url))
         self.page.goto(path.as_uri())
 
     def draw_all(self) -> int:
@@ -187,17 +187,17 @@ class Visit:
 
     @property
     def requests(self) -> list[str]:
-        return [url for url in self.asked if not url.startswith(("file:", "data:", "blob:"))]
+        return [url for url in self.requested if not url.startswith(("file:", "data:", "blob:"))]
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("look", ["light", "dark", "phone"])
-def test_in_a_browser(browser, sweep_page: Path, tmp_path: Path, look: str) -> None:
+def test_the_page_works_in_a_browser(browser, sweep_page: Path, tmp_path: Path, look: str) -> None:
     size = {"width": 390, "height": 844} if look == "phone" else {"width": 1280, "height": 900}
     visit = Visit(browser, sweep_page, viewport=size, color_scheme="dark" if look == "dark" else "light")
     assert visit.draw_all() == len(embedded_figures(sweep_page))
-    assert (visit.said, visit.requests, len(visit.asked)) == ([], [], 1)
+    assert (visit.messages, visit.requests, len(visit.requested)) == ([], [], 1)
     assert visit.page.evaluate("document.documentElement.scrollWidth") <= size["width"]
 
     heading = visit.page.locator("#leaderboard th", has_text="lr")
@@ -235,7 +235,7 @@ def sorted_values(visit: Visit, heading: Any) -> list[float]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(180)
-def test_names_are_text_in_a_browser(browser, sweep_page: Path, sweep_folder: Path) -> None:
+def test_names_are_not_read_as_html_in_a_browser(browser, sweep_page: Path, sweep_folder: Path) -> None:
     visit = Visit(browser, sweep_page)
     visit.draw_all()
     assert visit.page.locator("h1").inner_text() == "Sweep toy"
@@ -244,39 +244,39 @@ def test_names_are_text_in_a_browser(browser, sweep_page: Path, sweep_folder: Pa
     assert "<script>alert(1)</script>" in visit.page.locator("#best-run-section").text_content()
     assert "<b>relu</b>" in visit.page.locator("main").text_content()
     assert visit.page.locator("main img, main b").count() == 0
-    assert visit.said == []
+    assert visit.messages == []
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(180)
-def test_colours_follow_the_system(browser, sweep_page: Path) -> None:
+def test_colours_follow_the_systems_colour_scheme(browser, sweep_page: Path) -> None:
     visit = Visit(browser, sweep_page, color_scheme="light")
     visit.draw_all()
     ink = "document.querySelector('.js-plotly-plot')._fullLayout.font.color"
     light = visit.page.evaluate(ink)
     visit.page.emulate_media(color_scheme="dark")
     visit.wait_until(f"{ink} !== '{light}'")
-    assert visit.said == []
+    assert visit.messages == []
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(180)
-def test_the_comparison_in_a_browser(browser, sweep_folder: Path, tmp_path: Path) -> None:
+def test_the_comparison_works_in_a_browser(browser, sweep_folder: Path, tmp_path: Path) -> None:
     confirm = sweep_folder / "confirm"
     runs = [str(folder) for name in ("best", "baseline") for folder in sorted(confirm.glob(f"{name}-*"))]
     compare.main([*runs, str(sweep_folder / "trial-0000"), "--html", str(tmp_path / "c.html")])
     visit = Visit(browser, tmp_path / "c.html", viewport={"width": 390, "height": 844})
     assert visit.draw_all() == len(embedded_figures(tmp_path / "c.html"))
-    assert (visit.said, visit.requests) == ([], [])
+    assert (visit.messages, visit.requests) == ([], [])
     assert visit.page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
 def test_the_command_has_the_config_that_the_run_was_started_with(make_run, tmp_path: Path) -> None:
     folder = make_run("mine", facts={"overrides": ["model.width=8"]})
     (folder / ".hydra").mkdir()
-    place = "{path: /a b/conf, provider: command-line}"
+    source = "{path: /a b/conf, provider: command-line}"
     noted = (
-        f"hydra: {{job: {{config_name: best}}, runtime: {{config_sources: [{{path: x, provider: main}}, {place}]}}}}"
+        f"hydra: {{job: {{config_name: best}}, runtime: {{config_sources: [{{path: x, provider: main}}, {source}]}}}}"
     )
     (folder / ".hydra" / "hydra.yaml").write_text(noted)
     report.main([str(folder), "--html", str(tmp_path / "page.html")])
@@ -284,7 +284,7 @@ def test_the_command_has_the_config_that_the_run_was_started_with(make_run, tmp_
     assert "python src/train.py --config-dir '/a b/conf' --config-name best model.width=8" in text
 
 
-def test_the_line_is_at_the_best_epoch_also_where_the_last_was_scored(make_run, tmp_path: Path) -> None:
+def test_the_dashed_line_is_at_the_best_epoch_even_if_the_last_epoch_was_scored(make_run, tmp_path: Path) -> None:
     folder = make_run("last", facts={"best_epoch": 3})
     (folder / "metrics.csv").write_text("epoch,train/acc,val/acc\n1,0.1,0.2\n2,0.3,0.9\n3,0.4,0.5\n")
     report.main([str(folder), "--html", str(tmp_path / "page.html")])

@@ -15,7 +15,7 @@ def test_the_most_confident_mistakes_come_first() -> None:
     assert find_mistakes(probabilities.argmax(1), probabilities, 5).tolist() == []
 
 
-def test_images_are_of_all_classes_as_evenly_as_can_be() -> None:
+def test_images_are_chosen_evenly_from_all_classes() -> None:
     assert sorted(choose_across_classes(LABELS, 99)) == list(range(7))
     assert LABELS[choose_across_classes(LABELS, 3)].tolist() == [0, 1, 2]
     assert LABELS[choose_across_classes(LABELS, 7)].tolist() == [0, 0, 1, 1, 1, 2, 2]

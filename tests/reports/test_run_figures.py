@@ -1,4 +1,4 @@
-"""What a run shows when it has been scored, and what becomes of what cannot be shown."""
+"""Pictures and the classification report of a scored run, and pictures that cannot be drawn."""
 
 import errno
 import json
@@ -24,7 +24,7 @@ PICTURES = {
 }
 
 
-def test_a_run_leaves_its_pictures(finished) -> None:
+def test_a_run_writes_its_pictures(finished) -> None:
     files = list((finished.folder / "figures").iterdir())
     assert {file.name for file in files} == {f"{name}.png" for name in PICTURES}
     assert all(Image.open(file).size > (300, 100) for file in files)
@@ -38,14 +38,12 @@ def test_the_report_agrees_with_the_result(finished) -> None:
     assert (finished.folder / "report_test.txt").read_text().startswith("test: accuracy 0.")
 
 
-@pytest.mark.parametrize("part", ["val", "test"])
-def test_val_stands_in_for_a_test_that_was_not_scored(part: str, tmp_path: Path) -> None:
-    run = trained(
-        tmp_path, f"test={str(part == 'test').lower()}", "callbacks=figures", "trainer.max_epochs=1", shown=True
-    )
-    assert (run.folder / f"report_{part}.txt").exists()
-    assert (run.folder / "figures" / f"confusion_{part}.png").exists()
-    assert len(list(run.folder.glob("report_*.json"))) == 1
+def test_val_is_shown_if_test_was_not_scored(finished, tmp_path: Path) -> None:
+    run = trained(tmp_path, "test=false", "callbacks=figures", "trainer.max_epochs=1", shown=True)
+    for part, each in (("val", run), ("test", finished)):
+        assert (each.folder / f"report_{part}.txt").exists()
+        assert (each.folder / "figures" / f"confusion_{part}.png").exists()
+        assert len(list(each.folder.glob("report_*.json"))) == 1
 
 
 @pytest.mark.parametrize(
@@ -66,7 +64,9 @@ def test_trials_draw_nothing_unless_asked(tmp_path: Path, monkeypatch, kind: str
 
 
 @pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), ValueError("a bug\nof ours")])
-def test_what_cannot_be_drawn_is_named(tmp_path: Path, monkeypatch, caplog, error: Exception) -> None:
+def test_a_picture_that_cannot_be_drawn_is_named_in_a_warning(
+    tmp_path: Path, monkeypatch, caplog, error: Exception
+) -> None:
     def fail() -> bytes:
         raise error
 
@@ -82,7 +82,7 @@ def test_what_cannot_be_drawn_is_named(tmp_path: Path, monkeypatch, caplog, erro
     assert [file.name for file in (done.folder / "figures").iterdir()] == ["class_counts.png"]
 
 
-def test_the_result_is_whole_before_anything_is_drawn(tmp_path: Path, monkeypatch) -> None:
+def test_the_result_is_written_before_anything_is_drawn(tmp_path: Path, monkeypatch) -> None:
     def interrupted(run, **sizes):
         assert json.loads((tmp_path / "result.json").read_text())["status"] == "completed"
         raise KeyboardInterrupt
@@ -133,6 +133,6 @@ def test_a_bad_value_is_named(tmp_path: Path, override: str, line: str) -> None:
     assert str(refusal.value) == line
 
 
-def test_the_report_is_printed_where_that_is_asked_for(run, capsys) -> None:
+def test_report_true_prints_the_classification_report(run, capsys) -> None:
     run("trainer.max_epochs=1", "report=true")
     assert "weighted average" in capsys.readouterr().out

@@ -6,7 +6,8 @@ import pytest
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import create_trial
 
-from lightsweep.reports.study import ParameterRange, describe_edges, find_ranges, format_number
+from lightsweep.reports.overview import describe_edges
+from lightsweep.reports.study import ParameterRange, find_ranges, format_number
 
 
 def of(*distributions: BaseDistribution) -> ParameterRange:
@@ -52,7 +53,7 @@ def test_an_axis_shows_the_whole_range_and_little_more(distribution: FloatDistri
     assert axis["range"][1] - axis["range"][0] < 1.1 * (high - low)
 
 
-def test_choices_that_were_never_drawn_are_on_the_axis_too() -> None:
+def test_choices_that_were_never_sampled_are_on_the_axis_too() -> None:
     found = of(CategoricalDistribution([True, None, "relu"]))
     assert (
         found.axis()["categoryarray"] == ["true", "null", "relu"] == [found.at(True), found.at(None), found.at("relu")]
@@ -60,7 +61,7 @@ def test_choices_that_were_never_drawn_are_on_the_axis_too() -> None:
     assert found.share(None) == 0.5
 
 
-def test_ranges_of_a_study_that_changed_are_joined() -> None:
+def test_ranges_of_a_changed_study_are_joined() -> None:
     assert of(FloatDistribution(0.1, 0.5), FloatDistribution(0.3, 2.0)) == ParameterRange(0.1, 2.0, is_log=False)
     joined = of(CategoricalDistribution(["a", "b"]), CategoricalDistribution(["b", "c"]))
     assert joined.choices == ("a", "b", "c")
@@ -71,7 +72,7 @@ def test_ranges_of_a_study_that_changed_are_joined() -> None:
     ("value", "edge"),
     [(1e-4, "lower"), (1.1e-4, "lower"), (2e-4, None), (0.03, None), (0.09, "upper"), (0.1, "upper")],
 )
-def test_a_value_near_an_end_lies_at_the_edge(value: float, edge: str | None) -> None:
+def test_a_value_near_an_end_is_at_the_edge(value: float, edge: str | None) -> None:
     assert of(FloatDistribution(1e-4, 0.1, log=True)).edge(value) == edge
 
 
@@ -83,7 +84,7 @@ def test_choices_and_single_values_have_no_edge() -> None:
     assert single.axis()["range"] == [2.5, 3.5]
 
 
-def test_what_is_said_of_an_edge_names_value_and_range() -> None:
+def test_the_sentence_on_an_edge_names_value_and_range() -> None:
     ranges = {"lr": of(FloatDistribution(1e-5, 1e-2, log=True)), "width": of(IntDistribution(8, 64))}
     assert describe_edges({"lr": 9.7e-3, "width": 32}, ranges) == [
         "lr 9.7e-3 is at the upper end of what was searched, 1e-5 to 0.01."
@@ -94,5 +95,5 @@ def test_what_is_said_of_an_edge_names_value_and_range() -> None:
     ("value", "text"),
     [(1e-5, "1e-5"), (0.00437, "4.37e-3"), (0.25, "0.25"), (1000, "1000"), (0, "0"), (2**20, "1.05e6")],
 )
-def test_numbers_are_as_people_type_them(value: float, text: str) -> None:
+def test_numbers_are_formatted_as_people_type_them(value: float, text: str) -> None:
     assert format_number(value) == text

@@ -1,4 +1,4 @@
-"""A study is read while it may be written, and nothing in its folder changes."""
+"""A study is read, also while it is written, and nothing in its folder changes."""
 
 import json
 import shutil
@@ -27,14 +27,14 @@ def test_reads_a_journal_and_changes_nothing(sweep_folder: Path) -> None:
     assert state(sweep_folder) == before
 
 
-def test_names_are_short_and_text(sweep_folder: Path) -> None:
+def test_parameter_names_are_short_and_escaped(sweep_folder: Path) -> None:
     found = study.find_study(sweep_folder, None)
     assert found is not None
     assert found.study.trials[0].params.keys() == {"lr", "width", "activation"}
     assert {trial.params["activation"] for trial in found.study.trials} == {"&lt;b&gt;relu&lt;/b&gt;", "gelu"}
 
 
-def test_a_line_that_is_being_written_is_left_alone(sweep_folder: Path, tmp_path: Path) -> None:
+def test_a_half_written_last_line_is_ignored(sweep_folder: Path, tmp_path: Path) -> None:
     shutil.copytree(sweep_folder, tmp_path / "copy")
     with (tmp_path / "copy" / "study.journal").open("a") as file:
         file.write('{"op_code": 4, "wor')
@@ -45,11 +45,11 @@ def test_a_line_that_is_being_written_is_left_alone(sweep_folder: Path, tmp_path
     assert state(tmp_path) == before
 
 
-def test_a_folder_without_a_study(tmp_path: Path) -> None:
+def test_a_folder_without_a_study_gives_none(tmp_path: Path) -> None:
     assert study.find_study(tmp_path, None) is None
 
 
-def test_a_broken_journal(tmp_path: Path) -> None:
+def test_a_damaged_journal_is_refused(tmp_path: Path) -> None:
     (tmp_path / "study.journal").write_text("no json\n")
     with pytest.raises(ConfigError, match="line 1 of 1 is damaged"):
         study.find_study(tmp_path, None)
@@ -81,14 +81,14 @@ def test_an_sqlite_file_of_the_records_is_read_only(tmp_path: Path) -> None:
         ("sqlite:////nowhere/x.db", "the study's database /nowhere/x.db is not there"),
     ],
 )
-def test_a_folder_does_not_choose_whom_we_connect_to(tmp_path: Path, url: str, message: str) -> None:
+def test_no_connection_is_made_to_a_database_that_the_folder_names(tmp_path: Path, url: str, message: str) -> None:
     with pytest.raises(ConfigError) as refusal:
         study.find_study(named_storage(tmp_path, url), None)
     assert message in str(refusal.value)
     assert "secret" not in str(refusal.value)
 
 
-def test_slices_share_one_scale_and_stand_in_rows_that_do_not_overlap() -> None:
+def test_slices_share_one_colour_scale_and_do_not_overlap() -> None:
     made = optuna.create_study(direction="maximize", sampler=optuna.samplers.RandomSampler(seed=0))
     for number in range(6):
         trial = made.ask()
@@ -98,12 +98,12 @@ def test_slices_share_one_scale_and_stand_in_rows_that_do_not_overlap() -> None:
     scales = [trace["marker"] for trace in figure["data"] if trace["name"] == "completed"]
     assert {(scale["cmin"], scale["cmax"]) for scale in scales} == {(0, 5)}
     layout = figure["layout"]
-    places = {(*layout[f"xaxis{n}"]["domain"], *layout[f"yaxis{n}"]["domain"]) for n in ("", *range(2, 7))}
-    assert len(places) == 6
+    domains = {(*layout[f"xaxis{n}"]["domain"], *layout[f"yaxis{n}"]["domain"]) for n in ("", *range(2, 7))}
+    assert len(domains) == 6
     assert layout["yaxis5"]["domain"][1] < layout["yaxis"]["domain"][0]
 
 
-def test_a_metrics_name_is_no_link_in_a_figure() -> None:
+def test_the_name_of_a_metric_is_escaped_in_figures() -> None:
     made = optuna.create_study(direction="maximize", sampler=optuna.samplers.RandomSampler(seed=0))
     for _ in range(3):
         trial = made.ask()
@@ -115,7 +115,7 @@ def test_a_metrics_name_is_no_link_in_a_figure() -> None:
     assert "<a href" not in text
 
 
-def test_the_timeline_tells_what_was_cut_off_from_what_failed() -> None:
+def test_the_timeline_shows_interrupted_and_failed_trials_separately() -> None:
     study = optuna.create_study()
     for interrupted in (True, False, True):
         trial = study.ask()
@@ -131,7 +131,7 @@ def test_the_timeline_tells_what_was_cut_off_from_what_failed() -> None:
 
 
 def test_repeats_are_in_no_figure_and_keep_the_numbers_of_the_others(tmp_path: Path) -> None:
-    """Trials 1 and 3 repeat trial 0, with its value and as one that was still running."""
+    """Trials 1 and 3 repeat trial 0, with its value and as one that was running."""
     journal = optuna.storages.JournalStorage(
         optuna.storages.journal.JournalFileBackend(str(tmp_path / "study.journal"))
     )

@@ -1,4 +1,4 @@
-"""What stands in a table, and in which order."""
+"""Which runs and columns a table has, and in which order."""
 
 import json
 from pathlib import Path
@@ -18,7 +18,7 @@ def names(runs) -> list[str]:
     return [run.name for run in runs]
 
 
-def test_best_validation_first_then_those_that_did_not_end_well(make_run, tmp_path: Path) -> None:
+def test_completed_runs_come_first_by_validation_then_the_others_by_status(make_run, tmp_path: Path) -> None:
     make_run("low", 0.5, facts={"test/acc": 0.99})
     make_run("high", 0.8, facts={"test/acc": 0.1})
     for status in ("failed", "interrupted", "pruned", "diverged"):
@@ -30,7 +30,7 @@ def test_best_validation_first_then_those_that_did_not_end_well(make_run, tmp_pa
     assert found.best.name == "high"
 
 
-def test_a_loss_is_ranked_the_other_way_round(make_run, tmp_path: Path) -> None:
+def test_a_lower_loss_ranks_higher(make_run, tmp_path: Path) -> None:
     for name, acc in (("a", 0.5), ("b", 0.9)):  # the loss is 1 - acc
         make_run(name, acc, facts={"monitor": "val/loss"}, monitor={"metric": "val/loss", "mode": "min"})
     (found,) = table.build_tables(runs_of(tmp_path))
@@ -38,13 +38,13 @@ def test_a_loss_is_ranked_the_other_way_round(make_run, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("monitor", ["test/acc", "train/loss", "", 3])
-def test_what_is_no_validation_metric_ranks_nothing(make_run, tmp_path: Path, monitor) -> None:
+def test_only_validation_metrics_rank_runs(make_run, tmp_path: Path, monitor) -> None:
     make_run("a", 0.5, facts={"monitor": monitor, "test/acc": 0.9}, monitor={"metric": monitor, "mode": "max"})
     (found,) = table.build_tables(runs_of(tmp_path))
     assert (found.monitor, found.maximises) == ("val/acc", True)
 
 
-def test_differences_leave_out_the_seed_and_the_place(make_run, tmp_path: Path) -> None:
+def test_seeds_and_folders_are_no_differences(make_run, tmp_path: Path) -> None:
     make_run("a", seed=1, data_dir="/here", logger={"tb": {"save_dir": "/a"}}, optimizer__lr=0.1)
     make_run("b", seed=2, data_dir="/there", optimizer__lr=0.2)
     (found,) = table.build_tables(runs_of(tmp_path))
@@ -54,7 +54,7 @@ def test_differences_leave_out_the_seed_and_the_place(make_run, tmp_path: Path) 
 @pytest.mark.parametrize(
     "shown", [{"report": True}, {"callbacks": {"histograms": {"_target_": "x.Histograms", "every": 1}}}]
 )
-def test_what_a_run_shows_of_itself_is_no_difference(make_run, tmp_path: Path, shown: dict) -> None:
+def test_settings_of_the_display_are_no_differences(make_run, tmp_path: Path, shown: dict) -> None:
     shared = {"report": False, "callbacks": {"histograms": {"_target_": "x.Histograms", "every": 5}}}
     make_run("a", **shared)
     make_run("b", **(shared | shown))
@@ -62,7 +62,7 @@ def test_what_a_run_shows_of_itself_is_no_difference(make_run, tmp_path: Path, s
     assert found.differing == ()
 
 
-def test_another_class_differs_but_not_all_that_comes_with_it(make_run, tmp_path: Path) -> None:
+def test_another_class_is_one_difference_without_its_arguments(make_run, tmp_path: Path) -> None:
     make_run("a")
     make_run("b", optimizer={"_target_": "torch.optim.SGD", "lr": 0.001, "momentum": 0.9})
     (found,) = table.build_tables(runs_of(tmp_path))
@@ -70,7 +70,7 @@ def test_another_class_differs_but_not_all_that_comes_with_it(make_run, tmp_path
     assert [run.row["optimizer"] for run in found.runs] == ["Adam", "SGD"]
 
 
-def test_data_sets_and_metrics_get_tables_of_their_own(make_run, tmp_path: Path) -> None:
+def test_each_data_set_and_metric_has_its_own_table(make_run, tmp_path: Path) -> None:
     make_run("a")
     make_run("b", data={"_target_": "lightsweep.data.datasets.CIFAR10DataModule"})
     make_run("c", facts={"monitor": "val/loss"}, monitor={"metric": "val/loss", "mode": "min"})
@@ -83,7 +83,7 @@ def test_data_sets_and_metrics_get_tables_of_their_own(make_run, tmp_path: Path)
     }
 
 
-def test_image_folders_are_data_sets_of_their_own(make_run, tmp_path: Path) -> None:
+def test_each_image_folder_is_its_own_data_set(make_run, tmp_path: Path) -> None:
     data = {"_target_": "lightsweep.data.image_folder.ImageFolderDataModule"}
     for name, root in (("a", "/photos"), ("b", "/photos"), ("c", "/drawings")):
         make_run(name, data=data | {"root": root})
@@ -96,14 +96,14 @@ def test_image_folders_are_data_sets_of_their_own(make_run, tmp_path: Path) -> N
     }
 
 
-def test_what_a_schedule_watches_is_a_difference_where_it_is_not_the_roots(make_run, tmp_path: Path) -> None:
+def test_a_monitor_of_the_scheduler_is_a_difference_if_it_is_not_the_roots(make_run, tmp_path: Path) -> None:
     make_run("a", scheduler={"monitor": "val/acc", "mode": "max"})
     make_run("b", scheduler={"monitor": "val/loss", "mode": "min"})
     (found,) = table.build_tables(runs_of(tmp_path))
     assert found.differing == ("scheduler.monitor", "scheduler.mode")
 
 
-def test_a_run_that_failed_before_it_knew_stays_with_the_others(make_run, tmp_path: Path) -> None:
+def test_a_run_that_failed_early_is_in_the_table_of_the_others(make_run, tmp_path: Path) -> None:
     make_run("a", facts={"monitor": "val/loss"}, monitor={"metric": "val/loss", "mode": "min"})
     (make_run("b") / "result.json").write_text('{"status": "failed", "error": "no"}')
     (found,) = table.build_tables(runs_of(tmp_path))
@@ -137,7 +137,7 @@ def test_group_by_pools_seeds(make_run, tmp_path: Path) -> None:
     assert (len(found.runs), found.columns.count("run")) == (4, 1)
 
 
-def test_sorting(make_run, tmp_path: Path) -> None:
+def test_sort_runs_orders_by_any_column_but_test_scores(make_run, tmp_path: Path) -> None:
     for name, acc, seconds in (("a", 0.5, 3.0), ("b", 0.9, 9.0), ("c", 0.7, None)):
         make_run(name, acc, facts={"seconds": seconds})
     (found,) = table.build_tables(runs_of(tmp_path))

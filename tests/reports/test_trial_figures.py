@@ -1,4 +1,4 @@
-"""Every trial of a study is in its figures, marked by how it ended."""
+"""Every trial of a study is in its figures, with a mark for its status."""
 
 from collections.abc import Callable
 
@@ -58,7 +58,7 @@ def test_pruned_trials_have_their_own_mark_and_the_value_of_the_study() -> None:
     assert {line["line"]["dash"] for line in lines} == {"dot"}
     assert [line["showlegend"] for line in lines] == [True, False]
     failed = traces(figures.history())["failed"]
-    assert failed["y"][0] < 0  # at the foot, whatever it had reported
+    assert failed["y"][0] < 0  # at the bottom, whatever it had reported
 
 
 def test_axes_of_slices_and_parallel_coordinates_span_what_was_searched() -> None:
@@ -71,7 +71,7 @@ def test_axes_of_slices_and_parallel_coordinates_span_what_was_searched() -> Non
         assert all(0 <= height < 0.6 for height in trace["y"][1:])  # lr is below 1e-3 and the width below 8
 
 
-def test_the_best_is_a_star_where_it_lies() -> None:
+def test_the_best_trial_is_a_star() -> None:
     stars = [trace for trace in made(9).slices()["data"] if trace["name"] == "best"]
     assert [star["marker"]["symbol"] for star in stars] == ["star", "star"]
     assert [(*star["x"], *star["y"]) for star in stars] == [(pytest.approx(9e-4), 0.08), (2, 0.08)]
@@ -80,9 +80,7 @@ def test_the_best_is_a_star_where_it_lies() -> None:
 @pytest.mark.parametrize(
     ("completed", "pruned", "enough"), [(19, 0, False), (20, 0, True), (5, 14, False), (5, 15, True)]
 )
-def test_it_takes_twenty_trials_completed_or_pruned_to_tell_what_mattered(
-    completed: int, pruned: int, enough: bool
-) -> None:
+def test_importances_need_twenty_completed_or_pruned_trials(completed: int, pruned: int, enough: bool) -> None:
     figures = made(completed, pruned, failed=3)
     assert (figures.importance() is not None) == enough
     assert (figures.too_few == "") == enough
@@ -116,12 +114,12 @@ def test_a_contour_needs_twenty_completed_trials(completed: int, pruned: int, dr
         assert [-5.2, 0.2] in [pytest.approx(each) for each in ranges]
 
 
-def test_the_page_says_that_there_are_too_few() -> None:
+def test_the_page_says_if_there_are_too_few_trials() -> None:
     drawn = page.Drawing()
     overview._draw_study(drawn, made(6, pruned=2))
-    said = {section["id"]: section["text"] for section in drawn.shown}
-    assert said["importances"].startswith("Too few trials to tell which parameter mattered: 8 have a value")
-    assert "contour" not in said
+    texts = {section["id"]: section["text"] for section in drawn.shown}
+    assert texts["importances"].startswith("Too few trials to tell which parameter mattered: 8 have a value")
+    assert "contour" not in texts
 
 
 @pytest.mark.parametrize(
@@ -136,5 +134,7 @@ def test_the_page_says_that_there_are_too_few() -> None:
         (lambda: create_trial(state=TrialState.WAITING), None),
     ],
 )
-def test_a_trial_stands_for_one_number(trial: Callable[[], optuna.trial.FrozenTrial], value: float | None) -> None:
+def test_the_value_of_a_trial_depends_on_its_state(
+    trial: Callable[[], optuna.trial.FrozenTrial], value: float | None
+) -> None:
     assert value_of(trial()) == value

@@ -1,4 +1,4 @@
-"""What a run's data were made of, kept beside it: what changed is said, and refused where scores would mislead."""
+"""data.json: the data of a run; changes are reported, and refused where scores would mislead."""
 
 import json
 import shutil
@@ -72,24 +72,25 @@ def test_a_run_leaves_a_record_of_each_part(first: Run) -> None:
 def test_a_run_is_not_resumed_on_changed_data_unless_that_is_allowed(
     first: Run, resume, photos: Path, change: str
 ) -> None:
-    harm, said = CHANGES[change]
+    make_change, message = CHANGES[change]
     config = (first.folder / "config.yaml").read_text()
-    harm(photos)
+    make_change(photos)
     refused = resume(first)
     assert refused.code == 1
-    assert refused.err.splitlines()[-1] == f"the data changed since this run began: {said}. {ALLOW} goes on with them"
+    line = f"the data changed since this run started: {message}"
+    assert refused.err.splitlines()[-1] == f"{line}. {ALLOW} continues with them"
     assert (first.folder / "config.yaml").read_text() == config
     assert len(first.rows) == 1
 
     allowed = resume(first, ALLOW)
     assert allowed.code == 0, allowed.err
-    assert f"the data changed since this run began: {said}" in allowed.out + allowed.err
+    assert line in allowed.out + allowed.err
     assert len(first.rows) == 2
     assert "allow_changed_data" not in (first.folder / "config.yaml").read_text()
     assert resume(first).code == 0  # these are its data now
 
 
-def test_what_was_allowed_once_is_not_allowed_the_next_time(first: Run, resume, photos: Path) -> None:
+def test_a_change_that_was_allowed_once_is_not_allowed_the_next_time(first: Run, resume, photos: Path) -> None:
     add(photos)
     assert resume(first, ALLOW).code == 0
     resize(photos)
@@ -99,7 +100,9 @@ def test_what_was_allowed_once_is_not_allowed_the_next_time(first: Run, resume, 
     assert resume(first).code == 1
 
 
-def test_what_moves_no_image_is_no_change(first: Run, resume, photos: Path, tmp_path: Path) -> None:
+def test_settings_and_folders_that_move_no_image_are_no_change(
+    first: Run, resume, photos: Path, tmp_path: Path
+) -> None:
     (photos / "x" / "notes.txt").touch()
     shutil.copytree(photos, tmp_path / "elsewhere", ignore=shutil.ignore_patterns(".*"))
     done = resume(first, f"data.root='{tmp_path}/elsewhere'", "data.augment.flip=true", "data.batch_size=4")
@@ -114,26 +117,26 @@ def test_other_parts_are_a_change_too(first: Run, resume, typed: str) -> None:
     assert resume(first, typed, ALLOW).code == 0
 
 
-@pytest.mark.parametrize(("typed", "said"), [("data.limit=280", "train has"), ("data.split_seed=1", "other images")])
-def test_numbered_images_are_compared_too(run, resume, typed: str, said: str) -> None:
+@pytest.mark.parametrize(("typed", "message"), [("data.limit=280", "train has"), ("data.split_seed=1", "other images")])
+def test_numbered_images_are_compared_too(run, resume, typed: str, message: str) -> None:
     done = run("trainer.max_epochs=1")
     refused = resume(done, typed)
     assert refused.code == 1
-    assert said in refused.err
+    assert message in refused.err
     assert resume(done).code == 0
 
 
-def test_a_run_of_an_earlier_version_goes_on_as_it_was_split(run, resume, typical, photos: Path) -> None:
+def test_a_run_of_an_earlier_version_is_resumed_with_its_split(run, resume, typical, photos: Path) -> None:
     done = run(*typical, "data.split=stratified", "trainer.max_epochs=1")
     parts = json.loads((done.folder / "data.json").read_text())["parts"]
     (done.folder / "data.json").unlink()
     config = (done.folder / "config.yaml").read_text()
     (done.folder / "config.yaml").write_text(config.replace("allow_changed_data: false\n", ""))
-    went_on = resume(done)
-    assert went_on.code == 0, went_on.err
-    said = went_on.out + went_on.err
-    assert "data.split=stratified: parts are drawn from the positions of all files" in said
-    assert "whether they changed cannot be told" in said
+    resumed = resume(done)
+    assert resumed.code == 0, resumed.err
+    output = resumed.out + resumed.err
+    assert "data.split=stratified: parts are drawn from the positions of all files" in output
+    assert "whether they changed is unknown" in output
     assert json.loads((done.folder / "data.json").read_text())["parts"] == parts
 
 
@@ -170,7 +173,7 @@ def test_a_huge_record_is_not_read(tmp_path: Path) -> None:
         data_record.read(tmp_path)
 
 
-def test_names_from_a_record_are_shown_without_what_a_terminal_obeys(first: Run, resume) -> None:
+def test_names_from_a_record_are_shown_without_control_characters(first: Run, resume) -> None:
     record = json.loads((first.folder / "data.json").read_text())
     record["files"]["train"]["\x1b[31mred\n"] = 1
     record["parts"]["train"]["digest"] = "0" * 32
@@ -205,7 +208,7 @@ def test_evaluate_counts_the_images_that_were_trained_on(first: Run, call, photo
     done = call(evaluate.main, first.folder, *other)
     assert done.code == 0, done.err
     assert "images of test, " in done.out
-    assert " were trained on: its score says less" in done.out
+    assert " were trained on: its score means less" in done.out
     copied = shutil.copytree(photos, photos.parent / "copied", ignore=shutil.ignore_patterns(".*"))
     elsewhere = call(evaluate.main, first.folder, "--data", "data=image_folder", f"data.root={copied}")
     assert "trained on" not in elsewhere.out  # another set, whose files may be called alike
@@ -225,14 +228,14 @@ def test_weights_to_start_from_say_how_their_data_changed(first: Run, run, typic
     caplog.clear()
     run(*typical, start, "data.split_seed=3", name="other_parts")
     assert "init_from: the data changed since those weights were trained: " in caplog.text
-    assert " were trained on: its score says less" in caplog.text
+    assert " were trained on: its score means less" in caplog.text
     caplog.clear()
     other = write_folder(photos.parent / "others", ["x", "y"], count=31)
     run(*typical, f"data.root='{other}'", start, name="elsewhere")
     assert "changed" not in caplog.text
 
 
-def test_the_record_of_many_files_tells_by_part(photos: Path, run, resume, typical, monkeypatch) -> None:
+def test_with_many_files_changes_are_reported_by_part(photos: Path, run, resume, typical, monkeypatch) -> None:
     monkeypatch.setattr("lightsweep.runs.data_record._LISTED", 10)
     done = run(*typical, "trainer.max_epochs=1")
     assert json.loads((done.folder / "data.json").read_text())["files"] is None

@@ -1,4 +1,4 @@
-"""Runs of earlier versions: what their configs lack has its default, what they have stays."""
+"""Runs of earlier versions: keys that their configs lack get the defaults, the others stay."""
 
 import shutil
 from pathlib import Path
@@ -17,7 +17,7 @@ def saved(cfg: DictConfig) -> DictConfig:
 
 
 @pytest.mark.parametrize("name", DATA)
-def test_what_is_missing_is_as_the_data_sets_file_has_it(compose, name: str) -> None:
+def test_missing_keys_get_the_defaults_of_the_data_set(compose, name: str) -> None:
     today = compose(f"data={name}").data
     augment = {"_target_": today.augment._target_, "flip": True}
     own = OmegaConf.create({"seed": 42, "data_dir": "data", "data": {"_target_": today._target_, "augment": augment}})
@@ -30,7 +30,7 @@ def test_what_is_missing_is_as_the_data_sets_file_has_it(compose, name: str) -> 
     }
 
 
-def test_what_is_there_stays(compose) -> None:
+def test_present_keys_keep_their_values(compose) -> None:
     own = saved(compose("data=digits", "data.batch_size=7", "data.split=random", "data.augment.noise=0.5"))
     before = OmegaConf.to_container(own)
     add_missing_keys(own)
@@ -38,7 +38,7 @@ def test_what_is_there_stays(compose) -> None:
 
 
 @pytest.mark.parametrize("node", [{"_target_": "mine.Data", "a": 1}, {"_target_": 3}, None, "text", [], "${nothing}"])
-def test_what_is_somebody_elses_and_what_is_no_node_are_left_alone(node) -> None:
+def test_nodes_of_other_programs_and_plain_values_are_not_changed(node) -> None:
     cfg = OmegaConf.create({"data": node})
     add_missing_keys(cfg)
     assert OmegaConf.to_container(cfg, resolve=False) == {"data": node}

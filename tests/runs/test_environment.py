@@ -25,7 +25,7 @@ def repository(tmp_path: Path, monkeypatch) -> Path:
     return tmp_path
 
 
-def test_commit_is_the_whole_hash(repository: Path) -> None:
+def test_commit_is_the_full_hash(repository: Path) -> None:
     head = subprocess.check_output(["git", "rev-parse", "HEAD"], cwd=repository, text=True).strip()
     assert results.git_commit(repository) == head
     (repository / "RESULTS.md").write_text("2")
@@ -50,7 +50,7 @@ def test_versions_name_what_results_depend_on() -> None:
 
 
 def test_peak_memory_is_in_bytes() -> None:
-    assert 100e6 < summary.peak_memory(CPU)["peak_memory"] < 1e12
+    assert 100e6 < summary.describe_hardware(CPU)["peak_memory"] < 1e12
 
 
 def test_device_is_the_processor_with_its_threads() -> None:

@@ -37,7 +37,7 @@ def outputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("name", "place"),
+    ("name", "folder"),
     [
         ("old", "runs/old"),
         ("latest", "runs/new"),
@@ -48,11 +48,11 @@ def outputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("runs", "runs"),
     ],
 )
-def test_a_name_is_looked_up_below_the_outputs(outputs: Path, name: str, place: str) -> None:
-    assert run_folder.find_folder(name) == outputs / place
+def test_a_name_is_looked_up_below_the_outputs(outputs: Path, name: str, folder: str) -> None:
+    assert run_folder.find_folder(name) == outputs / folder
 
 
-def test_what_is_there_comes_before_a_name(outputs: Path) -> None:
+def test_an_existing_path_comes_before_a_name(outputs: Path) -> None:
     Path("wide").mkdir()
     assert run_folder.find_folder("wide") == Path("wide")
     assert run_folder.find_folder(str(outputs / "runs" / "old")) == outputs / "runs" / "old"
@@ -65,7 +65,7 @@ def test_a_checkpoint_means_its_run_where_a_folder_is_wanted(outputs: Path) -> N
 
 
 @pytest.mark.parametrize("name", ["nothing", "../here", "a/b/c", "", "x" * 500, "\x1b[31m"])
-def test_what_means_nothing_is_refused_with_what_there_is(outputs: Path, name: str) -> None:
+def test_an_unknown_name_is_refused_with_the_known_ones(outputs: Path, name: str) -> None:
     if name == "":
         assert run_folder.find_path(name) == Path()  # as every path
         return
@@ -77,31 +77,31 @@ def test_what_means_nothing_is_refused_with_what_there_is(outputs: Path, name: s
 
 
 def test_reports_take_names(outputs: Path, call, capsys) -> None:
-    told = call(lambda: report.main(["wide", "--html", "page.html", "--csv", "rows.csv"]))
-    assert told.code == 0, told.err
-    assert "trial-0000" in told.out
-    assert [line for line in told.err.splitlines() if line.startswith("written")] == [
+    done = call(lambda: report.main(["wide", "--html", "page.html", "--csv", "rows.csv"]))
+    assert done.code == 0, done.err
+    assert "trial-0000" in done.out
+    assert [line for line in done.err.splitlines() if line.startswith("written")] == [
         "written to page.html",
         "written to rows.csv",
     ]
-    told = call(lambda: report.main(["latest", "--csv"]))
-    assert "written" not in told.err
-    told = call(lambda: report.main(["nix"]))
-    assert (told.code, told.err.partition(":")[0]) == (1, "nix")
+    done = call(lambda: report.main(["latest", "--csv"]))
+    assert "written" not in done.err
+    done = call(lambda: report.main(["nix"]))
+    assert (done.code, done.err.partition(":")[0]) == (1, "nix")
 
 
 def test_compare_takes_names(outputs: Path, call) -> None:
-    told = call(lambda: compare.main(["latest", "old", "wide", "--html", "page.html"]))
-    assert told.code == 0, told.err
-    assert "written to page.html" in told.err
+    done = call(lambda: compare.main(["latest", "old", "wide", "--html", "page.html"]))
+    assert done.code == 0, done.err
+    assert "written to page.html" in done.err
     assert Path("page.html").is_file()
 
 
 def test_evaluate_takes_names_and_refuses_before_the_imports(outputs: Path, call, monkeypatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "lightsweep.training.checkpoints", None)  # an import would fail
-    told = call(evaluate.main, "nix")
-    assert (told.code, told.out) == (1, "")
-    assert "nix: there is no such file or folder" in told.err
+    done = call(evaluate.main, "nix")
+    assert (done.code, done.out) == (1, "")
+    assert "nix: there is no such file or folder" in done.err
 
 
 def test_resume_takes_the_name_of_a_run(outputs: Path) -> None:

@@ -1,4 +1,4 @@
-"""metrics.csv: a row an epoch, kept whole across kills; and which metrics can be monitored."""
+"""metrics.csv: a row an epoch, consistent after a kill; and which metrics can be monitored."""
 
 from pathlib import Path
 
@@ -38,7 +38,7 @@ def test_an_epoch_that_was_not_validated_has_empty_cells(file: MetricsFile) -> N
     assert results.read(file.path) == [{"epoch": 1, "train/loss": 2.0}]
 
 
-def test_reopening_drops_what_came_after_the_last_checkpoint(file: MetricsFile) -> None:
+def test_reopening_drops_rows_after_the_last_checkpoint(file: MetricsFile) -> None:
     for epoch in (1, 2, 3):
         file.append(row(epoch))
     again = MetricsFile(file.path)
@@ -57,7 +57,7 @@ def test_a_line_cut_off_by_a_kill_is_dropped(file: MetricsFile, torn: str) -> No
     assert results.read(file.path) == [row(1)]
 
 
-def test_a_file_of_before_there_was_f1_is_gone_on_with(tmp_path: Path) -> None:
+def test_a_file_from_before_f1_is_continued(tmp_path: Path) -> None:
     old = tmp_path / "metrics.csv"
     old.write_text(
         "epoch,train/loss,train/acc,val/loss,val/acc,val/objective,lr,seconds,images_per_second\n1,2,0.1,2,0.2,2,1,3,4\n"
@@ -109,7 +109,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         ("val/objective", "max", "monitor.mode must be min for val/objective, got 'max'"),
     ],
 )
-def test_refuses_a_monitor_that_cannot_be(metric, mode: str, message: str) -> None:
+def test_an_invalid_monitor_is_refused(metric, mode: str, message: str) -> None:
     with pytest.raises(ConfigError) as refusal:
         check_monitor("monitor", metric, mode)
     assert str(refusal.value).startswith(message)

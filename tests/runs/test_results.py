@@ -1,4 +1,4 @@
-"""result.json: what it says of a run that ended well, and of those that did not."""
+"""result.json: of a run that was completed, and of those that failed."""
 
 import json
 import math
@@ -68,7 +68,7 @@ def test_counts_parameters_as_torch_and_as_keras(finished) -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "status", "said"),
+    ("error", "status", "message"),
     [
         (None, "completed", None),
         (Diverged("train/loss became nan in epoch 2"), "diverged", "train/loss became nan in epoch 2"),
@@ -79,16 +79,16 @@ def test_counts_parameters_as_torch_and_as_keras(finished) -> None:
     ],
     ids=["none", "diverged", "interrupted", "ctrl-c", "failed", "bug"],
 )
-def test_status_tells_how_a_run_ended(record, tmp_path: Path, error, status: str, said: str | None) -> None:
+def test_status_is_how_a_run_ended(record, tmp_path: Path, error, status: str, message: str | None) -> None:
     with suppress(BaseException), record:
         if error is not None:
             raise error
         record.complete()
     result = json.loads((tmp_path / "result.json").read_text())
-    assert (result["status"], result.get("error")) == (status, said)
+    assert (result["status"], result.get("error")) == (status, message)
 
 
-def test_what_fails_after_the_result_was_written_leaves_it_as_it_is(record, tmp_path: Path) -> None:
+def test_a_later_failure_does_not_change_the_result(record, tmp_path: Path) -> None:
     with suppress(KeyboardInterrupt), record:
         record.complete()
         raise KeyboardInterrupt
@@ -127,7 +127,7 @@ def test_is_json_also_with_numbers_that_json_lacks(record, tmp_path: Path) -> No
     assert result["deep"] == {"list": [None, 1.5, [2, None]]}
 
 
-def test_is_written_whole_or_not_at_all(record, tmp_path: Path) -> None:
+def test_is_written_atomically(record, tmp_path: Path) -> None:
     record.write(JobState.COMPLETED)
     before = (tmp_path / "result.json").read_text()
     record.add(broken=object())

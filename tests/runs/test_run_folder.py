@@ -32,12 +32,12 @@ def test_finds_a_run_to_resume_by_its_path_or_its_name(runs: Path, tmp_path: Pat
 
 
 @pytest.mark.parametrize("name", ["a", "latest"])
-def test_a_run_goes_on_where_it_can_write(runs: Path, monkeypatch, name: str) -> None:
+def test_a_folder_that_cannot_be_written_is_not_resumed(runs: Path, monkeypatch, name: str) -> None:
     folder = make_run(runs / "a")
     monkeypatch.setattr(os, "access", lambda path, mode: not mode & os.W_OK)
     with pytest.raises(ConfigError) as refusal:
         run_folder.find_resumable(name)
-    assert str(refusal.value) == f"resume: {folder} cannot be written, and a run goes on in its own folder"
+    assert str(refusal.value) == f"resume: {folder} cannot be written, and a run is resumed in its own folder"
 
 
 def test_only_a_file_that_is_missing_with_the_config_is_the_loss_of_a_folder(tmp_path: Path) -> None:
@@ -70,7 +70,7 @@ def test_latest_is_the_newest_run(runs: Path) -> None:
         ("empty", "resume must be a run's folder (one that holds config.yaml) or latest, got 'empty'"),
     ],
 )
-def test_what_is_no_run_is_named(runs: Path, tmp_path: Path, name: str, line: str) -> None:
+def test_a_name_of_no_run_is_refused(runs: Path, tmp_path: Path, name: str, line: str) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(ConfigError) as refusal:
         run_folder.find_resumable(name)
@@ -101,7 +101,7 @@ def resumed(compose):
 
 @pytest.mark.parametrize("typed", ["init_from=elsewhere", "lr_find=true"])
 def test_a_resumed_run_does_not_start_from_another(compose, typed: str) -> None:
-    with pytest.raises(ConfigError, match=rf"^{typed}: a resumed run goes on with its own weights and rate"):
+    with pytest.raises(ConfigError, match=rf"^{typed}: a resumed run keeps its own weights and learning rate"):
         saved_config.with_overrides(compose(), compose(), [typed], set())
 
 
@@ -151,7 +151,7 @@ def test_a_key_that_only_the_defaults_have_is_refused(resumed) -> None:
 def test_what_was_typed_at_a_resume_is_kept_and_the_run_is_no_newer_for_it(resumed, compose, tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", born=10)
     saved_config.write_changes(compose("seed=7"), run)
-    assert (run / "config.yaml").read_text() == "seed: 1\n"  # no resumed run's: what was written at its birth stands
+    assert (run / "config.yaml").read_text() == "seed: 1\n"  # no resumed run's: what was written at its callback stands
     saved_config.write_changes(resumed("trainer.max_epochs=40", "data_dir=images"), run)
     kept = saved_config.read_config(run)
     assert (kept.seed, kept.trainer.max_epochs, kept.overrides) == (
@@ -164,7 +164,7 @@ def test_what_was_typed_at_a_resume_is_kept_and_the_run_is_no_newer_for_it(resum
 
 
 @pytest.mark.parametrize(
-    ("place", "kind"),
+    ("below", "kind"),
     [
         ("runs/2026-11-21", "run"),
         ("grid/3", "job"),
@@ -174,21 +174,21 @@ def test_what_was_typed_at_a_resume_is_kept_and_the_run_is_no_newer_for_it(resum
         ("sweep/confirm/best-seed-1", "confirmation"),
     ],
 )
-def test_a_run_is_resumed_as_what_it_was(tmp_path: Path, place: str, kind: str) -> None:
-    (tmp_path / place).mkdir(parents=True)
-    if not place.startswith(("runs", "official")):
-        (tmp_path / place.partition("/")[0] / "multirun.yaml").touch()
-    assert run_folder.kind_of_run(tmp_path / place) == kind
+def test_a_run_is_resumed_as_what_it_was(tmp_path: Path, below: str, kind: str) -> None:
+    (tmp_path / below).mkdir(parents=True)
+    if not below.startswith(("runs", "official")):
+        (tmp_path / below.partition("/")[0] / "multirun.yaml").touch()
+    assert run_folder.kind_of_run(tmp_path / below) == kind
 
 
 @pytest.mark.parametrize("override", ["~logger", "experiment=best", "sweep=mlp"])
-def test_refuses_what_would_change_the_run_as_a_whole(compose, override: str) -> None:
+def test_an_experiment_or_a_sweep_is_not_added_to_a_resumed_run(compose, override: str) -> None:
     with pytest.raises(ConfigError, match=rf"^{override}: a resumed run keeps its own"):
         saved_config.with_overrides(compose(), compose(), [override], {"logger"})
 
 
 @pytest.mark.parametrize("kept", ["metrics.csv", "result.json", "checkpoints"])
-def test_discard_keeps_a_run_that_began(tmp_path: Path, kept: str) -> None:
+def test_discard_keeps_a_run_that_started(tmp_path: Path, kept: str) -> None:
     folder = make_run(tmp_path / "run")
     (folder / kept).touch()
     run_folder.discard_folder(folder)
@@ -212,23 +212,25 @@ def test_discard_keeps_what_is_the_users(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("error", "stays"), [(Interrupted(15), True), (ValueError("of Hydra's"), False)])
-def test_stays_where_a_signal_came_before_the_job(tmp_path: Path, monkeypatch, capsys, error, stays: bool) -> None:
+def test_a_folder_stays_if_a_signal_came_before_the_job(
+    tmp_path: Path, monkeypatch, capsys, error, stays: bool
+) -> None:
     monkeypatch.chdir(tmp_path)
     config = OmegaConf.create({"seed": 1, "hydra": {"run": {"dir": "a run"}, "overrides": {"task": ["seed=1"]}}})
-    birth = saved_config.ConfigFirst()
+    callback = saved_config.ConfigFirst()
 
     def hydra_runs() -> None:
-        birth.on_run_start(config)
+        callback.on_run_start(config)
         try:
             raise error
         finally:
-            birth.on_run_end(config)
+            callback.on_run_end(config)
 
     with pytest.raises(type(error)):
         hydra_runs()
     folder = tmp_path / "a run"
     assert run_folder.is_run(folder) == folder.exists() == stays
-    line = f"interrupted: python src/train.py resume='{folder}' goes on\n"
+    line = f"interrupted: python src/train.py resume='{folder}' continues the run\n"
     assert capsys.readouterr().err == (line if stays else "")
 
 
@@ -252,16 +254,16 @@ def a_grid(folder: Path, job: Path, *, trained: bool, jobs: int = 1, launcher: s
     callback.on_multirun_end(config)
 
 
-@pytest.mark.parametrize("place", ["grid/0", "elsewhere/0"])
-def test_a_grid_whose_jobs_trained_stays_wherever_they_lie(tmp_path: Path, place: str) -> None:
-    a_grid(tmp_path / "grid", tmp_path / place, trained=True)
+@pytest.mark.parametrize("below", ["grid/0", "elsewhere/0"])
+def test_a_grid_whose_jobs_trained_stays_wherever_they_lie(tmp_path: Path, below: str) -> None:
+    a_grid(tmp_path / "grid", tmp_path / below, trained=True)
     assert (tmp_path / "grid" / "multirun.yaml").exists()
-    assert (tmp_path / place / "result.json").exists()
+    assert (tmp_path / below / "result.json").exists()
 
 
-@pytest.mark.parametrize("place", ["made/grid/0", "elsewhere/0"])
-def test_a_grid_without_a_good_job_goes_with_what_was_made_for_it(tmp_path: Path, place: str) -> None:
-    a_grid(tmp_path / "made" / "grid", tmp_path / place, trained=False)
+@pytest.mark.parametrize("below", ["made/grid/0", "elsewhere/0"])
+def test_a_grid_in_which_nothing_was_trained_is_removed(tmp_path: Path, below: str) -> None:
+    a_grid(tmp_path / "made" / "grid", tmp_path / below, trained=False)
     assert not (tmp_path / "made").exists()
 
 
@@ -279,12 +281,12 @@ def test_jobs_of_a_launcher_that_lie_elsewhere_are_not_missed(tmp_path: Path) ->
     assert (tmp_path / "grid" / "multirun.yaml").exists()
 
 
-def test_what_a_killed_run_left_goes_as_the_next_begins(launch, tmp_path: Path) -> None:
-    unbegun = tmp_path / ".earlier.0123abcd.lightsweep-new"
-    unbegun.mkdir()
+def test_leftovers_of_a_killed_run_are_removed_when_the_next_one_starts(launch, tmp_path: Path) -> None:
+    leftover = tmp_path / ".earlier.0123abcd.lightsweep-new"
+    leftover.mkdir()
     small = ("data=digits", "trainer=cpu", "trainer.max_epochs=1", "logger=none", "callbacks=none", "data.limit=200")
     assert launch(*small, f"hydra.run.dir={tmp_path}/first").code == 0
-    assert not unbegun.exists()
+    assert not leftover.exists()
     left = tmp_path / "first" / "checkpoints" / ".last.ckpt.abc.lightsweep-part"
     left.touch()
     assert launch(f"resume={tmp_path}/first", "trainer.max_epochs=2").code == 0

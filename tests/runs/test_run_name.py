@@ -19,7 +19,7 @@ NAMES = {
 
 
 @pytest.mark.parametrize(("typed", "name"), NAMES.items(), ids=str)
-def test_what_differs_from_the_defaults_is_the_name(typed: tuple[str, ...], name: str) -> None:
+def test_the_name_is_made_of_what_differs_from_the_defaults(typed: tuple[str, ...], name: str) -> None:
     assert run_folder.name_run(None, typed) == name
 
 
@@ -43,7 +43,7 @@ def test_a_folders_name_holds_a_safe_part_of_it(name: str, part: str) -> None:
     assert run_folder.folder_suffix(name, []) == part
 
 
-def test_a_long_default_ends_with_a_whole_part() -> None:
+def test_a_long_default_is_cut_between_parts() -> None:
     typed = [f"model.key{number}=value" for number in range(20)]
     name = run_folder.name_run(None, typed)
     assert len(name) <= 60

@@ -13,7 +13,7 @@ from lightsweep.core.files import ROOT
 from lightsweep.reports import finding, table
 
 
-def test_made_up_runs_are_read_like_real_ones(tmp_path: Path) -> None:
+def test_generated_runs_are_read_like_real_ones(tmp_path: Path) -> None:
     size = reporting.write(tmp_path, 30)
     found = finding.find_runs([tmp_path])
     assert (len(found.runs), found.broken, found.unfinished) == (30, {}, [])
@@ -29,19 +29,8 @@ def test_a_command_that_fails_is_no_measurement() -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_training_is_measured_beside_the_others(tmp_path: Path) -> None:
-    options = [
-        "--images",
-        "450",
-        "--epochs",
-        "2",
-        "--repeats",
-        "1",
-        "--threads",
-        "1",
-        "--out",
-        str(tmp_path / "out.json"),
-    ]
+def test_training_is_measured_and_compared(tmp_path: Path) -> None:
+    options = f"--images=450 --epochs=2 --repeats=1 --threads=1 --out={tmp_path / 'out.json'}".split()
     command = [sys.executable, str(ROOT / "scripts" / "benchmark.py"), "train", *options]
     environment = {name: value for name, value in os.environ.items() if name != "LIGHTSWEEP_DATA"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)

@@ -86,32 +86,29 @@ def test_rows_run_in_the_order_in_which_they_are_named() -> None:
     assert chosen == ["b2", "b0", "b1", "b3", "a4"]
 
 
-def test_a_run_on_two_threads_takes_two_slots(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    class Done:
+def test_a_run_on_two_threads_takes_two_slots(tmp_path: Path) -> None:
+    class Process:
         def poll(self) -> int | None:
-            events.append(len(begun))
+            events.append(len(started))
             return 0 if len(events) > 2 else None
 
-    begun: list[str] = []
+    started: list[str] = []
     events: list[int] = []
-    monkeypatch.setattr(running, "_start", lambda task: begun.append(str(task)) or Done())
-    monkeypatch.setattr(running, "_POLL", 0.0)
     tasks = [running.Task(each, 42, tmp_path) for each in (BY_NAME["a1"], BY_NAME["best_mlp"], BY_NAME["a2"])]
-    running.run_all(tasks, 2, lambda task: None)
-    assert begun == ["a1 seed 42", "best_mlp seed 42", "a2 seed 42"]
+    running.run_all(tasks, 2, lambda task: None, lambda task: started.append(str(task)) or Process(), poll_seconds=0)
+    assert started == ["a1 seed 42", "best_mlp seed 42", "a2 seed 42"]
     assert events[:3] == [1, 1, 1]  # best_mlp waits until a1 has ended, although a slot is free
     assert "threads=2" in tasks[1].command
 
 
-def test_without_a_gpu_what_needs_one_is_left_out(monkeypatch, tmp_path: Path, capsys, type_command) -> None:
-    monkeypatch.setattr(reproduce, "has_gpu", lambda: False)
-    monkeypatch.setattr(running, "run_all", lambda tasks, jobs, ended: begun.extend(tasks))
-    begun: list[running.Task] = []
-    arguments = [f"--{name}={tmp_path / name}" for name in ("records", "outputs", "table")]
-    type_command("reproduce.py", "best", "--nice=0", *arguments)
-    reproduce.main()
-    assert "skipped: best_mlp_gpu needs a GPU" in capsys.readouterr().out
-    assert {task.experiment.name for task in begun} == {"best_mlp", "best_mlp_pixels"}
+def test_without_a_gpu_what_needs_one_is_skipped(tmp_path: Path, capsys, type_command) -> None:
+    type_command("reproduce.py", "best", *[f"--{name}={tmp_path / name}" for name in ("records", "outputs")])
+    options = reproduce.parse(EVERY)
+    able = {task.experiment.name for task in reproduce.find_tasks(EVERY, options, lambda: False)}
+    assert able == {"best_mlp", "best_mlp_pixels"}
+    assert capsys.readouterr().out == "skipped: best_mlp_gpu needs a GPU\n"
+    every = {task.experiment.name for task in reproduce.find_tasks(EVERY, options, lambda: True)}
+    assert every == {*able, "best_mlp_gpu"}
 
 
 @pytest.mark.parametrize(("status", "runs_again"), [("completed", False), ("diverged", False), ("failed", True)])
@@ -151,7 +148,7 @@ def test_a_record_is_what_the_table_needs_and_no_more(finished, tmp_path: Path) 
     assert kept["by epoch"]["val/acc"] == pytest.approx([float(each["val/acc"]) for each in finished.rows], rel=1e-3)
 
 
-def test_a_run_that_never_began_has_a_record_with_the_last_line_of_its_log(tmp_path: Path) -> None:
+def test_a_run_that_did_not_start_has_a_record_with_the_last_line_of_its_log(tmp_path: Path) -> None:
     (tmp_path / "log").write_text("a line\nmodel.dropout must be in [0, 1), got 2\n\n")
     failed = records.make_record(row(), 42, tmp_path / "nothing", tmp_path / "log", 2)
     assert failed == {"row": "a1", "seed": 42, "status": "failed", "error": "model.dropout must be in [0, 1), got 2"}
@@ -201,7 +198,7 @@ def test_a_row_of_the_table_has_their_numbers_and_ours() -> None:
     ]
 
 
-def test_a_row_says_if_it_diverged_failed_or_was_not_run() -> None:
+def test_a_row_shows_if_it_diverged_failed_or_was_not_run() -> None:
     bare = {key: value for key, value in record("a1", 0.0).items() if "/" not in key}
     failed = bare | {"status": "diverged", "error": "train/loss became nan in epoch 1"}
     text = format_page([row("a1"), row("a2")], {"a1": [failed], "a2": []})
@@ -230,7 +227,7 @@ def test_the_noise_is_pooled_over_rows_with_several_seeds() -> None:
     [
         (0.56, "Yes, in the one comparison.", "better by more than the noise"),
         (0.52, "No, the opposite, in the one comparison.", "worse by more than the noise"),
-        (0.541, "It cannot be told from the noise in the one comparison.", "within the noise"),
+        (0.541, "It is within the noise in the one comparison.", "within the noise"),
     ],
 )
 def test_a_verdict_follows_from_the_numbers_whichever_way_they_fall(d21: float, answer: str, word: str) -> None:
@@ -256,7 +253,7 @@ def test_photos_have_a_separate_noise() -> None:
     (batch,) = (each for each in paragraphs if "batch 128 beat 64" in each)
     (dropout,) = (each for each in paragraphs if "E: does dropout help?" in each)
     assert "Yes, in the one comparison." in batch
-    assert "It cannot be told from the noise in the one comparison." in dropout
+    assert "It is within the noise in the one comparison." in dropout
     (unknown,) = (each for each in conclude(EVERY, NOTHING | {"d24": quiet}) if "E: does dropout" in each)
     assert "Not run with several seeds yet." in unknown
 

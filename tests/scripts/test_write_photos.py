@@ -8,12 +8,9 @@ from PIL import Image
 import write_photos
 
 
-def test_classes_are_unbalanced_and_images_large_and_of_unequal_sizes(
-    cifar10: Path, tmp_path: Path, monkeypatch
-) -> None:
-    monkeypatch.setattr(write_photos, "LARGEST", {"train": 10, "test": 2})
+def test_classes_are_unbalanced_and_images_large_and_of_unequal_sizes(cifar10: Path, tmp_path: Path) -> None:
     folder = tmp_path / "photos"
-    written = write_photos.write(folder, cifar10)
+    written = write_photos.write(folder, cifar10, {"train": 10, "test": 2})
     files = list(folder.rglob("*.jpg"))
     counts = [len(list((folder / "train" / name).iterdir())) for name in ("airplane", "automobile", "truck")]
     assert counts == [10, 8, 1]
@@ -24,9 +21,8 @@ def test_classes_are_unbalanced_and_images_large_and_of_unequal_sizes(
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
-def test_an_image_is_the_one_of_its_class(cifar10: Path, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(write_photos, "LARGEST", {"train": 3, "test": 2})
-    write_photos.write(tmp_path / "photos", cifar10)
+def test_an_image_is_the_one_of_its_class(cifar10: Path, tmp_path: Path) -> None:
+    write_photos.write(tmp_path / "photos", cifar10, {"train": 3, "test": 2})
     data = write_photos._read(cifar10)
     first = data.train_images[data.train_labels == 1][0].transpose(1, 2, 0)
     photo = np.asarray(Image.open(tmp_path / "photos" / "train" / "automobile" / "0000.jpg").resize((32, 32)))

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import shutil
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,9 @@ from typing import Any
 
 import pytest
 import yaml
+
+from digits_runs import trained
+from saved_runs import change
 
 
 class Touches:
@@ -54,10 +58,15 @@ class Scene:
 
     def filled(self, node: Any) -> Any:
         """A node with {victim}, {home}, {marker}, {pickle} and {run} filled in."""
-        text = yaml.safe_dump(node)
-        for name in ("victim", "marker", "pickle", "run"):
-            text = text.replace(f"{{{name}}}", str(getattr(self, name)))
-        return yaml.safe_load(text.replace("{home}", str(self.victim.parent)))
+        if isinstance(node, dict):
+            return {key: self.filled(value) for key, value in node.items()}
+        if isinstance(node, list | tuple):
+            return [self.filled(value) for value in node]
+        if isinstance(node, str):
+            for name in ("victim", "marker", "pickle", "run"):
+                node = node.replace(f"{{{name}}}", str(getattr(self, name)))
+            return node.replace("{home}", str(self.victim.parent))
+        return node
 
     def write(self, path: str, content: Any, header: str = "") -> Path:
         """A config file below `folder`/conf, which is taken as given from now on."""
@@ -130,3 +139,16 @@ def attack(scene: Scene, launch) -> Callable[..., str]:
         return done.err
 
     return attacked
+
+
+@pytest.fixture(scope="session")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of one epoch; tests change copies of it."""
+    return trained(tmp_path_factory.mktemp("kept"), "trainer.max_epochs=1").folder
+
+
+@pytest.fixture
+def foreign(scene, kept: Path) -> Path:
+    shutil.copytree(kept, scene.run, dirs_exist_ok=True)
+    change(scene.run, "run_dir", "${hydra:runtime.output_dir}")  # as train.py's own command keeps it
+    return scene.run

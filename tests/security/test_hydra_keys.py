@@ -2,14 +2,11 @@
 
 import shutil
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
-from omegaconf import OmegaConf
 
-from lightsweep.config import allowlist, hydra_keys, loader, permissions
-from lightsweep.core.errors import ConfigError
+from lightsweep.config import hydra_keys
 
 GLOBAL = "# @package _global_\n"
 
@@ -329,11 +326,11 @@ def test_a_file_that_is_no_plain_yaml_is_one_line(scene, attack, text: str) -> N
 
 
 TYPED = {
-    "++model={_target_:os.system,command:x}": "model._target_ must be in the table",
-    "model._target_=torch.load": "model._target_ must be in the table",
-    "optimizer._target_=torch.utils.collect_env.run": "optimizer._target_ must be in the table",
+    "++model={_target_:os.system,command:x}": "model._target_ must be in the allowlist",
+    "model._target_=torch.load": "model._target_ must be in the allowlist",
+    "optimizer._target_=torch.utils.collect_env.run": "optimizer._target_ must be in the allowlist",
     "model.width={_target_:os.system,command:x}": "model.width must not have a _target_",
-    "+logger.evil={_target_:subprocess.getoutput,cmd:x}": "logger.evil._target_ must be in the table",
+    "+logger.evil={_target_:subprocess.getoutput,cmd:x}": "logger.evil._target_ must be in the allowlist",
     "+hydra.job.env_set.PATH=/evil": "hydra.job.env_set",
     "+hydra.callbacks.evil={_target_:os.system,command:x}": "hydra.callbacks.evil._target_",
     "hydra.launcher._target_=os.system": "hydra.launcher._target_",
@@ -344,156 +341,3 @@ TYPED = {
 def test_what_is_typed_calls_nothing_else_either(scene, attack, argument: str, says: str) -> None:
     scene.write("experiment/fine.yaml", {"seed": 1}, GLOBAL)
     attack(argument, says=says)
-
-
-def look(typed_keys: list[str], **hydra: Any) -> None:
-    """A look at a composed config in which a file has set these keys of ``hydra``."""
-    config = OmegaConf.create(
-        {
-            "hydra": {
-                "job": {"env_set": {}, "name": "train"},
-                "run": {"dir": "outputs/x"},
-                "sweep": {"dir": "outputs/y", "subdir": "0"},
-                "runtime": {},
-                "launcher": {"_target_": allowlist.NODES["hydra.launcher"].names[0]},
-                "sweeper": {},
-                "output_subdir": ".hydra",
-                **hydra,
-            }
-        }
-    )
-    raw: Any = OmegaConf.to_container(config)
-    typed = permissions.read_typed(typed_keys).holding_in(raw)
-    hydra_keys.check_hydra_keys(raw, typed)
-    loader.check_logging(raw["hydra"], typed)
-
-
-PERSONS_OWN = {
-    "hydra.run.dir=/x/y": {"run": {"dir": "/x/y"}},
-    "hydra.sweep={dir:/x,subdir:/y}": {"sweep": {"dir": "/x", "subdir": "/y"}},
-    "hydra.output_subdir=/x": {"output_subdir": "/x"},
-    "hydra.job_logging.handlers.file.filename=/x.log": {
-        "job_logging": {"handlers": {"file": {"class": "logging.FileHandler", "filename": "/x.log"}}}
-    },
-    "hydra.launcher.setup=[x]": {"launcher": {"setup": ["x"]}},
-    "hydra.sweeper.storage=sqlite:////x": {"sweeper": {"storage": "sqlite:////x"}},
-    "hydra.sweeper.preload=[x]": {"sweeper": {"preload": ["x"]}},
-}
-
-
-@pytest.mark.parametrize(("argument", "node"), PERSONS_OWN.items(), ids=PERSONS_OWN)
-def test_all_of_it_may_be_typed(argument: str, node: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError):
-        look([], **node)
-    look([argument], **node)
-
-
-def test_harmless_settings_of_a_cluster_pass() -> None:
-    look(
-        [],
-        launcher={
-            "_target_": "hydra_plugins.hydra_submitit_launcher.submitit_launcher.SlurmLauncher",
-            "submitit_folder": "${hydra.sweep.dir}/.submitit/%j",
-            "timeout_min": 60,
-            "name": "${hydra.job.name}",
-            "partition": "gpu,debug",
-            "constraint": "a100&ib",
-            "gres": "gpu:a100:2",
-            "mem_per_cpu": "4GB",
-            "setup": None,
-            "additional_parameters": {},
-        },
-    )
-
-
-NESTED = {"additional_parameters": {"no_requeue": True, "nice": 5}}
-NESTED_TYPED = ("+hydra.launcher.additional_parameters.no_requeue=true", "+hydra.launcher.additional_parameters.nice=5")
-
-
-def test_keys_inside_a_launchers_key_may_be_typed() -> None:
-    look([*NESTED_TYPED], launcher=NESTED)
-    look(["hydra.launcher.additional_parameters={no_requeue:true,nice:5}"], launcher=NESTED)
-    look(["+hydra.launcher.ray.remote.num_cpus=0.5"], launcher={"ray": {"init": {}, "remote": {"num_cpus": 0.5}}})
-
-
-@pytest.mark.parametrize(
-    "argument",
-    [
-        *NESTED_TYPED,  # the other one is the file's
-        "+hydra.launcher.additional_parameters.wrap=x",
-        "+hydra.launcher.additional_parameters={no_requeue:false,nice:6}",
-        "hydra/launcher=submitit_slurm",
-    ],
-)
-def test_what_a_file_adds_beside_them_is_refused(argument: str) -> None:
-    with pytest.raises(ConfigError, match="hydra.launcher.additional_parameters must be typed on the command line"):
-        look([argument], launcher=NESTED)
-
-
-JOBLIB = {
-    "n_jobs": 4,
-    "backend": "loky",
-    "prefer": "processes",
-    "require": None,
-    "verbose": 0,
-    "timeout": 60.5,
-    "pre_dispatch": "2*n_jobs",
-    "batch_size": "auto",
-    "temp_folder": None,
-    "max_nbytes": "1M",
-    "mmap_mode": "r",
-}
-
-
-def test_amounts_of_joblib_pass() -> None:
-    look([], launcher=JOBLIB)
-    for value in ("n_jobs", "all", "2 * n_jobs"):
-        look([], launcher={**JOBLIB, "pre_dispatch": value})
-
-
-@pytest.mark.parametrize(
-    ("key", "value"),
-    [
-        ("pre_dispatch", "__import__('os').system('x')"),
-        ("pre_dispatch", "2*n_jobs+x"),
-        ("pre_dispatch", "${oc.env:HOME}"),
-        ("temp_folder", "/tmp/x"),
-        ("temp_folder", "x"),
-        ("n_jobs", "4"),
-        ("n_jobs", [4]),
-        ("timeout", "1; x"),
-        ("verbose", {"a": 1}),
-        ("backend", "a b"),
-        ("backend", ["loky"]),
-        ("max_nbytes", "1M\nx"),
-        ("further", 5),
-    ],
-)
-def test_what_joblib_would_compute_or_write_elsewhere_is_typed(key: str, value: Any) -> None:
-    launcher = {**JOBLIB, key: value}
-    with pytest.raises(ConfigError, match=f"hydra.launcher.{key} must be"):
-        look([], launcher=launcher)
-
-
-def test_it_may_be_typed() -> None:
-    typed_keys = ["hydra.launcher.temp_folder=/tmp/x", "hydra.launcher.pre_dispatch=3*n_jobs"]
-    look(typed_keys, launcher={**JOBLIB, "temp_folder": "/tmp/x", "pre_dispatch": "3*n_jobs"})
-
-
-def test_a_typed_choice_of_a_group_says_nothing_of_what_is_in_it() -> None:
-    node = {"job_logging": {"handlers": {"file": {"class": "logging.FileHandler", "filename": "/x.log"}}}}
-    for argument in ("hydra/job_logging=evil", "hydra.verbose=true", "+hydra.job_logging.x=1", "~hydra.job_logging"):
-        with pytest.raises(ConfigError, match="filename"):
-            look([argument], **node)
-
-
-def test_best_yaml_finds_its_folders_again(tmp_path: Path) -> None:
-    hydra_keys.check_search_path([f"file://{tmp_path}", str(tmp_path)], permissions.Typed())
-    hydra_keys.check_search_path(["pkg://mine.conf"], permissions.read_typed(["hydra.searchpath=[pkg://mine.conf]"]))
-
-
-def test_a_trusted_package_may_hold_configs(trust) -> None:
-    trust("mine.*")
-    hydra_keys.check_search_path(["pkg://mine.conf", "pkg://mine/conf"], permissions.Typed())
-    with pytest.raises(ConfigError):
-        hydra_keys.check_search_path(["pkg://yours.conf"], permissions.Typed())

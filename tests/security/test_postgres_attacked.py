@@ -65,7 +65,7 @@ def test_a_pickle_in_a_study_is_not_run(url: str, tmp_path: Path) -> None:
         )
     done = train(tmp_path / "study", "hydra/sweeper/sampler=cmaes", "hydra.sweeper.n_trials=5", LIGHTSWEEP_STORAGE=url)
     assert done.returncode == 1
-    assert "cannot go on with this study" in done.stderr.splitlines()[-1]
+    assert "cannot continue this study" in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
     assert not marker.exists()
 

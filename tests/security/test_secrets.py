@@ -8,7 +8,7 @@ import pytest
 import toy
 from lightsweep.core import secrets
 from lightsweep.core.errors import ConfigError
-from lightsweep.sweeper.storage import Address, connect, turns_at
+from lightsweep.sweeper.storage import Address, claims_lock_path, connect
 from tiny import TINY
 
 URLS = {
@@ -26,9 +26,15 @@ def environment(monkeypatch) -> None:
     connect.cache_clear()
 
 
-@pytest.mark.parametrize("url", URLS.values(), ids=URLS)
+FORMS = ("hydra.sweeper.storage={}", "++hydra.sweeper.storage={}", "hydra.sweeper.storage='{}'", "environment")
+
+
 @pytest.mark.parametrize(
-    "form", ["hydra.sweeper.storage={}", "++hydra.sweeper.storage={}", "hydra.sweeper.storage='{}'", "environment"]
+    ("url", "form"),
+    [
+        *((URLS[name], form) for name in ("user", "no URL") for form in FORMS),
+        *((URLS[name], FORMS[0]) for name in ("query", "driver", "no such driver")),
+    ],
 )
 def test_a_database_that_cannot_be_reached_is_named_without_it(
     launch, tmp_path: Path, monkeypatch, url: str, form: str
@@ -72,7 +78,7 @@ def test_an_address_travels_as_a_reference(monkeypatch) -> None:
     address = Address(secrets.storage_reference(), "study")
     assert "hunter2" not in repr(address)
     assert address.url == url
-    assert "hunter2" not in str(turns_at(address))
+    assert "hunter2" not in str(claims_lock_path(address))
     monkeypatch.delenv(secrets.VARIABLE)
     with pytest.raises(ConfigError, match="LIGHTSWEEP_STORAGE must be set"):
         _ = address.url

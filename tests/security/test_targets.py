@@ -73,7 +73,7 @@ ATTACKS: dict[str, dict[str, Any]] = {
     "train.main": {},
 }
 SLOTS = [key.replace("*", "some") for key in allowlist.NODES]
-REFUSED = r"must be in the table|must not have a _target_|must be left out"
+REFUSED = r"must be in the allowlist|must not have a _target_|must be left out"
 
 
 @pytest.mark.parametrize("target", ATTACKS)
@@ -96,7 +96,7 @@ def test_every_attack_is_refused_in_every_slot_and_form(scene, target: str) -> N
 @pytest.mark.parametrize(("key", "other"), [("model", "data"), ("optimizer", "model"), ("callbacks.x", "trainer")])
 def test_what_belongs_elsewhere_is_refused(key: str, other: str) -> None:
     node = OmegaConf.create({"_target_": allowlist.NODES[other].names[0]})
-    with pytest.raises(ConfigError, match=rf"^{key}\._target_ must be in the table"):
+    with pytest.raises(ConfigError, match=rf"^{key}\._target_ must be in the allowlist"):
         build(node, key)
 
 

@@ -17,7 +17,7 @@ ESCAPE = "\x1b]0;PWNED\x07\x1b[2J"
 def test_of_a_key(scene, attack) -> None:
     node = {"callbacks": {ESCAPE: {"_target_": "os.system"}}}
     scene.write("experiment/evil.yaml", node, "# @package _global_\n")
-    line = attack("experiment=evil", says="must be in the table")
+    line = attack("experiment=evil", says="must be in the allowlist")
     assert "PWNED" in line
     assert "\x1b" not in line
 

@@ -1,5 +1,6 @@
-"""Sweeps in processes of their own, of runs that take milliseconds, and tiny ones in this process."""
+"""Sweeps in further processes, of runs that take milliseconds, and tiny ones in this process."""
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import optuna
 import pytest
 
 import toy
+from queued_jobs import Scheduler
 from tiny import TINY
 from toy_sweeps import Sweep
 
@@ -39,3 +41,20 @@ def toy_sweep(launch, tmp_path: Path):
 def study(tmp_path: Path) -> Callable[..., optuna.Study]:
     """The study in tmp_path/study, read anew."""
     return lambda name="quick": Sweep(tmp_path / "study").study(name)
+
+
+@pytest.fixture
+def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Let so many seconds pass, for the queue."""
+    now = [time.monotonic()]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+
+    def passed(seconds: float) -> None:
+        now[0] += seconds
+
+    return passed
+
+
+@pytest.fixture
+def scheduler(tmp_path: Path) -> Scheduler:
+    return Scheduler(tmp_path)

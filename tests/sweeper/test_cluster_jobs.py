@@ -6,11 +6,10 @@ import pickle
 import signal
 import stat
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
-from omegaconf import OmegaConf
 
 from lightsweep.core import signals
 from lightsweep.sweeper.executors import cluster_jobs
@@ -21,7 +20,20 @@ utils = pytest.importorskip("submitit.core.utils", reason="needs the extra: pip 
 
 COMPLETE = JobResult(JobState.COMPLETED, 0.5, facts={"epochs": 3})
 INTERRUPTED = JobResult(JobState.INTERRUPTED, facts={"epochs": 2}, by_signal=True)
-SETUP = SimpleNamespace(config=OmegaConf.create({"hydra": {"job": {"name": "toy"}}}))
+
+
+@dataclass(frozen=True)
+class ToyJob(ClusterJob):
+    """A job whose function is given."""
+
+    function: Callable[[], JobResult]
+
+    def run(self) -> JobResult:
+        return self.function()
+
+
+def toy_job(folder: Path, function: Callable[[], JobResult]) -> ToyJob:
+    return ToyJob(None, Job("trial", (), folder.name, 0), str(folder), "mine", function)
 
 
 @pytest.fixture(autouse=True)
@@ -35,16 +47,15 @@ def _own_signals(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., JobResult | None]:
+def run(tmp_path: Path) -> Callable[..., JobResult | None]:
     """Run a job whose function is this one; returns the result that it leaves."""
 
     def ran(function: Callable[[], JobResult]) -> JobResult | None:
-        monkeypatch.setattr(cluster_jobs, "run_job", lambda place, job: function())
         folder = tmp_path / "trial-0000"
         folder.mkdir(exist_ok=True)
         cluster_jobs.write_job_file(JobFile("slurm", "7", "", [], "mine"), folder)
-        ClusterJob(SETUP, Job("trial", (), "trial-0000", 0), str(folder), "mine")()
-        return read_result(tmp_path / "trial-0000")
+        toy_job(folder, function)()
+        return read_result(folder)
 
     return ran
 
@@ -105,7 +116,7 @@ def test_a_preempted_job_is_requeued_and_leaves_no_result(run, slurm, tmp_path, 
         assert not requeued.exists()
 
 
-def test_where_the_scheduler_takes_no_job_back_it_is_interrupted(run, slurm) -> None:
+def test_a_job_that_cannot_be_requeued_is_interrupted(run, slurm) -> None:
     slurm("RUNNING", code=1)
     assert run(lambda: INTERRUPTED) == INTERRUPTED
 
@@ -144,7 +155,7 @@ def test_the_warning_before_the_time_limit_goes_to_submitit(run, tmp_path, raise
     assert called == [signal.SIGUSR2]
 
 
-def test_a_warning_that_came_too_late_changes_nothing(run) -> None:
+def test_a_warning_after_the_jobs_end_changes_nothing(run) -> None:
     def submitits(signum, frame) -> None:
         raise AssertionError("the job had ended")
 
@@ -169,13 +180,10 @@ MARK = {"cluster": "slurm", "id": "7", "log": "", "overrides": []}
 
 
 @pytest.mark.parametrize("mark", [None, {**MARK, "token": "another's"}, [], MARK, {**MARK, "token": None}])
-def test_a_job_does_not_begin_where_the_job_file_is_anothers(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mark
-) -> None:
-    monkeypatch.setattr(cluster_jobs, "run_job", lambda place, job: pytest.fail("it has begun"))
+def test_a_job_does_not_start_where_the_job_file_is_anothers(tmp_path: Path, mark) -> None:
     if mark is not None:
         (tmp_path / "job.json").write_text(json.dumps(mark))
-    ClusterJob(SETUP, Job("trial", (), "trial-0000", 0), str(tmp_path), "mine")()
+    toy_job(tmp_path, lambda: pytest.fail("it started"))()
     assert read_result(tmp_path) is None
 
 
@@ -185,6 +193,5 @@ def test_a_job_adds_its_id_where_its_sweeper_was_killed_before(run, tmp_path: Pa
     folder = tmp_path / "trial-0000"
     folder.mkdir()
     cluster_jobs.write_job_file(JobFile("slurm", None, "", [], "mine"), folder)
-    monkeypatch.setattr(cluster_jobs, "run_job", lambda place, job: JobResult(JobState.COMPLETED, 1.0))
-    ClusterJob(SETUP, Job("trial", (), "trial-0000", 0), str(folder), "mine")()
+    toy_job(folder, lambda: COMPLETE)()
     assert cluster_jobs.read_job_file(folder) == JobFile("slurm", "12", "", [], "mine")

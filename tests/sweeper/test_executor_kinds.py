@@ -16,8 +16,9 @@ def plan(launcher: str | None = "basic", executor: str | None = None, n_jobs: in
     """As much of a plan as the choice needs. The launcher's own keys are those of `keys`."""
     choices = {} if launcher is None else {"hydra/launcher": launcher}
     config = OmegaConf.create({"hydra": {"runtime": {"choices": choices}, "launcher": others.pop("keys", {})}})
+    folder = others.pop("folder", Path())
     settings = {"executor": executor, "n_jobs": n_jobs, "on_interrupt": "cancel", "storage": None, **others}
-    return SimpleNamespace(config=config, settings=SimpleNamespace(**settings))
+    return SimpleNamespace(config=config, folder=folder, settings=SimpleNamespace(**settings))
 
 
 @pytest.mark.parametrize(
@@ -56,10 +57,10 @@ def test_jobs_that_end_with_the_sweep_cannot_be_left(keys: dict[str, Any]) -> No
         executors.check_executor(plan(**keys, on_interrupt="leave"))
 
 
-@pytest.mark.parametrize("launcher", ["submitit_slurm", "submitit_local"])
-def test_jobs_of_a_scheduler_can_be_left(monkeypatch: pytest.MonkeyPatch, launcher: str) -> None:
-    monkeypatch.setattr(executors, "_scheduler", lambda plan, which: SimpleNamespace(check=lambda: None))
-    executors.check_executor(plan(launcher, on_interrupt="leave"))
+def test_jobs_of_a_scheduler_can_be_left(tmp_path: Path) -> None:
+    config = pytest.importorskip("hydra_plugins.hydra_submitit_launcher.config", reason="needs the extra slurm")
+    keys = OmegaConf.structured(config.LocalQueueConf(submitit_folder=str(tmp_path), name="toy"))
+    executors.check_executor(plan("submitit_local", on_interrupt="leave", keys=keys, folder=tmp_path))
 
 
 @pytest.mark.parametrize("scheduler", [Slurm, LocalProcesses])

@@ -1,90 +1,20 @@
 """The queue of a scheduler's jobs: submitted and asked for together, and the result that follows from each status."""
 
 import json
-import os
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from lightsweep.core.errors import RunFailed
-from lightsweep.sweeper.executors import job_queue
 from lightsweep.sweeper.executors.cluster_jobs import ClusterJob, FileReports, JobStatus, Phase, write_result
 from lightsweep.sweeper.executors.job_queue import JobQueue, QueueSlot
-from lightsweep.sweeper.job import Job, JobResult, JobState
+from lightsweep.sweeper.job import JobResult, JobState
+from queued_jobs import COMPLETE, INTERRUPTED, LOG, OUT_OF_MEMORY, Scheduler, Study, ends, new_job, submitted
 
-OUT_OF_MEMORY = JobStatus(Phase.FAULT, "it ran out of memory")
 CANCELLED = JobStatus(Phase.NO_FAULT, "the job was cancelled")
 PREEMPTED = JobStatus(Phase.NO_FAULT, "the job was preempted", is_final=False)
-COMPLETE = JobResult(JobState.COMPLETED, 0.5)
-
-
-class Scheduler:
-    """A scheduler in memory: knows the jobs 1, 2, … that were submitted, and reports the status that a test sets."""
-
-    name = "fake"
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.submitted: list[list[ClusterJob]] = []
-        self.known: dict[str, JobStatus] = {}
-        self.asked: list[list[str]] = []
-        self.cancelled: list[str] = []
-        self.ours: set[str] = set()
-        self.answers = self.takes_jobs = self.cancels = True
-
-    def submit(self, jobs: Sequence[ClusterJob]) -> list[str]:
-        if not self.takes_jobs:
-            raise RuntimeError("sbatch: error:\n  too many jobs")
-        self.submitted.append(list(jobs))
-        ids = [str(len(self.known) + number) for number in range(1, len(jobs) + 1)]
-        self.known |= dict.fromkeys(ids, JobStatus(Phase.ACTIVE))
-        return ids
-
-    def states(self, ids: Sequence[str]) -> dict[str, JobStatus] | None:
-        self.asked.append(list(ids))
-        return {job_id: self.known.get(job_id, JobStatus(Phase.UNKNOWN)) for job_id in ids} if self.answers else None
-
-    def is_ours(self, job_id: str) -> bool:
-        return job_id in self.ours
-
-    def cancel(self, ids: Sequence[str]) -> bool:
-        if self.cancels:
-            self.cancelled += ids
-        return self.cancels
-
-    def log(self, job_id: str) -> Path:
-        return self.folder / ".submitit" / f"{job_id}.err"
-
-
-class Study:
-    """What a job's reports come to."""
-
-    def __init__(self) -> None:
-        self.values: list[tuple[int, float]] = []
-
-    def report(self, step: int, value: float) -> bool:
-        self.values.append((step, value))
-        return False
-
-
-@pytest.fixture
-def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
-    """Let so many seconds pass, for the queue."""
-    now = [time.monotonic()]
-    monkeypatch.setattr("time.monotonic", lambda: now[0])
-
-    def passed(seconds: float) -> None:
-        now[0] += seconds
-
-    return passed
-
-
-@pytest.fixture
-def scheduler(tmp_path: Path) -> Scheduler:
-    return Scheduler(tmp_path)
+LOST = JobResult(JobState.INTERRUPTED, error="no database")
 
 
 @pytest.fixture
@@ -96,21 +26,6 @@ def open_queue(later, scheduler: Scheduler, tmp_path: Path) -> Callable[..., Job
 @pytest.fixture
 def queue(open_queue) -> JobQueue:
     return open_queue()
-
-
-def new_job(number: int = 0, kind: str = "trial", reports: Any = None, **others: Any) -> Job:
-    return Job(kind, ("a=1",), f"trial-{number:04d}", number, reports, **others)
-
-
-def submitted(queue: JobQueue, count: int = 1) -> list[Any]:
-    jobs = [queue.add(new_job(number)) for number in range(count)]
-    assert [queue.result(job) for job in jobs] == [None] * count
-    return jobs
-
-
-def mark(folder: Path, content: Any) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "job.json").write_text(content if isinstance(content, str) else json.dumps(content))
 
 
 def test_jobs_that_are_added_together_are_submitted_and_asked_for_together(queue, scheduler, tmp_path: Path) -> None:
@@ -161,20 +76,6 @@ def test_a_failure_names_its_log(queue, tmp_path: Path) -> None:
     assert queue.result(job) == JobResult(JobState.FAILED, error="no luck (log: .submitit/1.err)", facts={"epochs": 3})
 
 
-def ends(queue: JobQueue, job: Any, later: Callable[[float], None]) -> tuple[float, JobResult]:
-    """After how many seconds there is a result, and which one."""
-    for second in range(120):
-        if (result := queue.result(job)) is not None:
-            return second, result
-        later(1.0)
-    raise AssertionError("it does not end")
-
-
-INTERRUPTED, LOST = (
-    JobResult(JobState.INTERRUPTED, facts={"epochs": 2}, by_signal=True),
-    JobResult(JobState.INTERRUPTED, error="no database"),
-)
-LOG = "(log: .submitit/1.err)"
 ENDS: dict[str, tuple[JobStatus, JobResult | None, JobResult, tuple[int, int]]] = {
     "a fault": (OUT_OF_MEMORY, None, JobResult(JobState.FAILED, error=f"it ran out of memory {LOG}"), (0, 6)),
     "a fault after a warning": (
@@ -202,7 +103,7 @@ ENDS: dict[str, tuple[JobStatus, JobResult | None, JobResult, tuple[int, int]]] 
         JobResult(JobState.FAILED, error=f"the job ended without a result {LOG}"),
         (20, 27),
     ),
-    "told to end": (
+    "ended by a signal": (
         JobStatus(Phase.ENDED),
         INTERRUPTED,
         JobResult(JobState.INTERRUPTED, error="the job was ended by a signal", facts={"epochs": 2}),
@@ -212,7 +113,7 @@ ENDS: dict[str, tuple[JobStatus, JobResult | None, JobResult, tuple[int, int]]] 
     "unknown": (
         JobStatus(Phase.UNKNOWN),
         None,
-        JobResult(JobState.INTERRUPTED, error="fake knows the job 1 no more"),
+        JobResult(JobState.INTERRUPTED, error="fake no longer knows the job 1"),
         (60, 67),
     ),
 }
@@ -304,7 +205,7 @@ def test_an_interruption_cancels_the_jobs_and_takes_what_they_leave(queue, sched
     queue.stop()
     assert scheduler.cancelled == []  # it is called in a signal's handler
     assert queue.result(one) is None
-    assert queue.result(waiting) == JobResult(JobState.INTERRUPTED, error="it was not submitted yet")
+    assert queue.result(waiting) == JobResult(JobState.INTERRUPTED, error="it was not submitted")
     assert scheduler.cancelled == ["1", "2"]
     assert len(scheduler.submitted) == 1
     write_result(COMPLETE, tmp_path / "trial-0000")
@@ -327,30 +228,6 @@ def test_jobs_that_do_not_end_are_interrupted(queue, scheduler, capsys) -> None:
     assert [queue.result(job) for job in jobs] == [JobResult(JobState.INTERRUPTED, error="cancelled")] * 3
     assert capsys.readouterr().out == "cancelled 3 jobs (1, 2, 3)\n"
     assert scheduler.cancelled == ["1", "2", "3"] * 2
-
-
-def test_jobs_that_are_left_to_run_are_taken_over_by_the_next_sweeper(
-    open_queue, scheduler, tmp_path: Path, capsys
-) -> None:
-    queue = open_queue(leave=True)
-    one, other = submitted(queue, 2)
-    waiting = queue.add(new_job(2))
-    write_result(COMPLETE, tmp_path / "trial-0000")
-    queue.stop()
-    assert queue.result(one) == COMPLETE
-    assert queue.result(other) == JobResult(JobState.DETACHED)
-    assert queue.result(waiting).state == JobState.INTERRUPTED
-    assert scheduler.cancelled == []
-    assert capsys.readouterr().out == "left 2 jobs (1, 2) to run: the same command takes the results\n"
-    scheduler.ours = {"2"}
-    again = open_queue()
-    assert again.has_job(tmp_path / "trial-0001")
-    assert not again.has_job(tmp_path / "trial-0002")
-    (job,) = (again.add(new_job(1)),)
-    assert again.result(job) is None
-    write_result(COMPLETE, tmp_path / "trial-0001")
-    assert again.result(job) == COMPLETE
-    assert len(scheduler.submitted) == 1
 
 
 def test_a_scheduler_that_refuses_is_asked_again(queue, scheduler, later) -> None:
@@ -381,120 +258,6 @@ def test_a_scheduler_that_refuses_for_too_long_ends_the_sweep(queue, scheduler, 
     assert capsys.readouterr().err == f"waiting for fake to take jobs {reason}, at most 300 s\n"
 
 
-def test_a_job_of_a_sweeper_that_is_gone_is_waited_for(open_queue, scheduler, tmp_path: Path, later) -> None:
-    submitted(open_queue())
-    scheduler.ours = {"1"}
-    queue = open_queue()
-    assert queue.has_job(tmp_path / "trial-0000")
-    job = queue.add(new_job())
-    scheduler.known["1"] = OUT_OF_MEMORY
-    assert queue.result(job) == JobResult(JobState.FAILED, error=f"it ran out of memory {LOG}")
-    assert len(scheduler.submitted) == 1
-
-
-def test_a_trial_has_a_job_where_one_of_its_seeds_has(queue, scheduler, tmp_path: Path) -> None:
-    scheduler.ours = {"7"}
-    mark(tmp_path / "trial-0000" / "seed-2", {"cluster": "fake", "id": "7", "log": ""})
-    assert queue.has_job(tmp_path / "trial-0000")
-    assert not queue.has_job(tmp_path / "trial-0000" / "seed-1")
-
-
-def test_the_result_of_a_job_that_the_scheduler_has_forgotten_is_taken(open_queue, scheduler, tmp_path: Path) -> None:
-    submitted(open_queue())
-    queue = open_queue()
-    assert not queue.has_job(tmp_path / "trial-0000")  # it has left nothing
-    write_result(COMPLETE, tmp_path / "trial-0000")
-    assert queue.has_job(tmp_path / "trial-0000")
-    assert queue.result(queue.add(new_job())) == COMPLETE
-
-
-@pytest.mark.parametrize("left", [INTERRUPTED, COMPLETE, None])
-def test_a_job_that_only_a_file_claims_is_neither_asked_for_nor_cancelled(
-    queue, scheduler, tmp_path: Path, left: JobResult | None
-) -> None:
-    """It may be another job of this person's, or an option of the scheduler's commands."""
-    folder = tmp_path / "trial-0000"
-    mark(folder, {**FINE, "id": "--me", "overrides": ["a=1"]})
-    (folder / "outcome.json").write_text("x")
-    if left is not None:
-        write_result(left, folder)
-    assert queue.has_job(folder)
-    assert not queue.has_job(folder, ("a=2",))
-    job = queue.add(new_job())
-    submitted(queue, 0)
-    queue.stop() if left is None else None
-    found = queue.result(job)
-    assert found is not None
-    assert found.state == ("interrupted" if left is None else left.state)
-    assert (scheduler.asked, scheduler.cancelled) == ([], [])
-
-
-FINE = {"cluster": "fake", "id": "7", "log": "7.err"}
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        "",
-        "x",
-        "5",
-        "null",
-        "[" * 100_000,
-        [],
-        ["fake", "7", ""],
-        {},
-        {"cluster": "fake", "id": "7"},
-        {**FINE, "cluster": "slurm"},
-        {**FINE, "cluster": ["fake"]},
-        {**FINE, "id": "8"},  # somebody else's
-        {**FINE, "id": 7},
-        {**FINE, "id": None},
-        {**FINE, "id": ["7"]},
-        {**FINE, "log": None},
-        {**FINE, "log": 5},
-    ],
-    ids=lambda content: str(content)[:60],
-)
-def test_a_job_of_another_sweep_is_not_taken_over(queue, scheduler, tmp_path: Path, content) -> None:
-    scheduler.ours = {"7"}
-    folder = tmp_path / "trial-0000"
-    mark(folder, FINE)
-    assert queue.has_job(folder)
-    mark(folder, content)
-    assert not queue.has_job(folder)
-    assert queue.result(queue.add(new_job())) is None
-    assert len(scheduler.submitted) == 1
-    assert scheduler.cancelled == []
-
-
-@pytest.mark.timeout(10)
-@pytest.mark.parametrize("kind", ["pipe", "device", "folder", "endless"])
-def test_what_is_no_regular_file_is_not_read_as_a_job_file(queue, tmp_path: Path, kind: str) -> None:
-    file = tmp_path / "trial-0000" / "job.json"
-    file.parent.mkdir()
-    if kind == "pipe":
-        os.mkfifo(file)
-    elif kind == "device":
-        file.symlink_to("/dev/zero")
-    elif kind == "folder":
-        file.mkdir()
-    else:
-        file.touch()
-        os.truncate(file, 10**12)
-    assert not queue.has_job(file.parent)
-
-
-@pytest.mark.parametrize("log", ["{outside}", "../secret", "link", "\0", "x\0"])
-def test_a_log_outside_the_sweeps_folder_is_not_read(queue, scheduler, tmp_path: Path, later, log: str) -> None:
-    secret = tmp_path.parent / "secret"
-    secret.write_text("a secret\n")
-    (tmp_path / "link").symlink_to(secret)
-    scheduler.ours, scheduler.known["7"] = {"7"}, JobStatus(Phase.ENDED)
-    mark(tmp_path / "trial-0000", {**FINE, "log": log.format(outside=secret)})
-    _, result = ends(queue, queue.add(new_job()), later)
-    assert result == JobResult(JobState.FAILED, error="the job ended without a result (log: unknown)")
-
-
 def test_a_slot_has_one_job_after_the_other(queue, tmp_path: Path) -> None:
     slot = QueueSlot(queue)
     assert slot.poll() is None
@@ -507,38 +270,13 @@ def test_a_slot_has_one_job_after_the_other(queue, tmp_path: Path) -> None:
     assert slot.waitables() == []
 
 
-@pytest.mark.parametrize("end", [JobResult(JobState.FAILED, error="x"), JobResult(JobState.INTERRUPTED), COMPLETE])
-def test_a_confirmation_that_has_come_to_an_end_is_no_job_of_the_next_one(
-    open_queue, scheduler, tmp_path: Path, later, end: JobResult
-) -> None:
-    """It is run again where it failed, or where another trial is the best by then."""
-    queue = open_queue()
-    job = queue.add(new_job(kind="confirmation"))
-    assert queue.result(job) is None
-    write_result(end, tmp_path / "trial-0000")
-    scheduler.known["1"], scheduler.ours = JobStatus(Phase.ENDED), {"1"}
-    assert ends(queue, job, later)[1].state == end.state
-    assert not open_queue().has_job(tmp_path / "trial-0000")
-
-
-def test_a_confirmation_goes_on_unless_another_trial_is_the_best_by_now(open_queue, scheduler, tmp_path: Path) -> None:
-    queue = open_queue()
-    queue.result(queue.add(new_job(kind="confirmation")))
-    scheduler.ours = {"1"}
-    assert open_queue().has_job(tmp_path / "trial-0000", ("a=1",))
-    assert scheduler.cancelled == []
-    assert not open_queue().has_job(tmp_path / "trial-0000", ("a=2",))
-    assert scheduler.cancelled == ["1"]
-
-
-def test_the_scheduler_is_asked_once_in_a_while(queue, scheduler, later) -> None:
+def test_the_scheduler_is_asked_every_five_seconds(queue, scheduler, later) -> None:
     jobs = submitted(queue, 5)
     for _ in range(40):
         for job in jobs:
             queue.result(job)
         later(0.25)
     assert len(scheduler.asked) <= 3
-    assert job_queue._LOOK_EVERY == 5.0
 
 
 def test_a_scheduler_that_cancels_nothing_is_asked_again_and_the_job_is_left(queue, scheduler, later, capsys) -> None:
@@ -550,26 +288,16 @@ def test_a_scheduler_that_cancels_nothing_is_asked_again_and_the_job_is_left(que
     assert "cancelled" not in capsys.readouterr().out
     later(2)
     queue.kill()
-    assert queue.result(job) == JobResult(JobState.DETACHED)  # its trial goes on, and is found by the next sweeper
-    assert "fake did not cancel the job 1: it goes on" in capsys.readouterr().out
+    assert queue.result(job) == JobResult(JobState.DETACHED)  # its trial stays open: the next sweeper finds it
+    assert "fake did not cancel the job 1: it runs on" in capsys.readouterr().out
 
 
-def test_ctrl_c_while_a_job_begins_is_no_fault_of_it(queue, scheduler) -> None:
+def test_a_job_that_ctrl_c_ends_is_interrupted(queue, scheduler) -> None:
     job = queue.add(new_job())
     queue.result(job)
-    scheduler.known["1"] = JobStatus(Phase.ENDED)  # it was ended before it could write what came of it
+    scheduler.known["1"] = JobStatus(Phase.ENDED)  # it was ended before it could write a result
     queue.stop()
     queue._next_look = 0.0
     result = queue.result(job)
     assert result is not None
     assert result.state == JobState.INTERRUPTED
-
-
-def test_a_job_that_may_have_been_submitted_does_not_begin_beside_its_successor(queue, tmp_path: Path) -> None:
-    """Its sweeper was killed before the scheduler's id was written."""
-    folder = tmp_path / "trial-0000"
-    folder.mkdir()
-    mark = {"cluster": "fake", "id": None, "log": "", "overrides": [], "token": "1"}
-    (folder / "job.json").write_text(json.dumps(mark))
-    assert not queue.has_job(folder)
-    assert not (folder / "job.json").exists()

@@ -84,7 +84,7 @@ def test_a_blank_line_in_the_middle_is_taken_out_by_the_command_that_is_said(fil
     file.write_bytes(b"".join([*lines[:4], b"  \n", *lines[4:]]))
     with pytest.raises(ConfigError, match=f"line 5 of {len(lines) + 1} is blank") as refused:
         reopened(file)
-    command = re.search(r"(sed .*) takes such lines out", str(refused.value))
+    command = re.search(r"(sed .*) removes such lines", str(refused.value))
     assert command
     subprocess.run(command[1], shell=True, check=True)
     assert len(reopened(file).trials) == 3

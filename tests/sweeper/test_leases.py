@@ -62,7 +62,7 @@ def test_who_comes_between_anothers_look_and_its_word_does_not_hold_it_too(candi
     early, late = candidate("b"), candidate("a")  # the lower name would come first
     taken = []
     coming = Thread(target=lambda: taken.append(late.take()), daemon=True)
-    look = early._others
+    look = early._other_marks
 
     def look_and_dawdle():
         seen = look()
@@ -70,7 +70,7 @@ def test_who_comes_between_anothers_look_and_its_word_does_not_hold_it_too(candi
         coming.join(timeout=0.5)
         return seen
 
-    early._others = look_and_dawdle
+    early._other_marks = look_and_dawdle
     assert early.take()
     coming.join(timeout=10)
     assert taken == [False]
@@ -81,7 +81,7 @@ def _other_writes_first(*leases: Lease) -> list[str]:
     wrote: list[str] = []
 
     def slowed(lease: Lease) -> None:
-        write, others = lease._write, lease._others
+        write, others = lease._write, lease._other_marks
 
         def write_and_say(mark) -> None:
             write(mark)
@@ -92,7 +92,7 @@ def _other_writes_first(*leases: Lease) -> list[str]:
                 time.sleep(0.01)
             return others()
 
-        lease._write, lease._others = write_and_say, read_late
+        lease._write, lease._other_marks = write_and_say, read_late
 
     for lease in leases:
         slowed(lease)

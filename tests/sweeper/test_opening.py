@@ -185,7 +185,7 @@ def test_a_study_is_begun_by_one_sweeper_at_a_time(tmp_path: Path) -> None:
     most: list[int] = []
 
     def begin(number: int) -> None:
-        with opening._alone(studies[number]):
+        with opening._opening_lease(studies[number]):
             inside.append(number)
             time.sleep(0.3)
             most.append(len(inside))

@@ -17,25 +17,30 @@ from sqlalchemy.exc import DataError, OperationalError
 from lightsweep.core import text
 from lightsweep.core.errors import StorageLost
 from lightsweep.core.files import JOURNAL
-from lightsweep.sweeper import optuna_access as patience
+from lightsweep.sweeper import storage
 from lightsweep.sweeper.job import JobResult, JobState, TrialContext, _call
 from lightsweep.sweeper.leases import LOST_AFTER, is_alive
-from lightsweep.sweeper.optuna_access import Retry, RetryingStorage, transient
+from lightsweep.sweeper.optuna_access import Retry, RetryingStorage, outage_reason
 from lightsweep.sweeper.storage import Address, connect, follow
 from lightsweep.sweeper.trial_queue import TrialQueue
 from lightsweep.sweeper.trials import is_interrupted
 from tiny import TINY
 
+PAUSES = (0.01, 0.05)
 GONE = OperationalError("SELECT 1", None, Exception("server closed the\nconnection"))
 
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patience, "_PAUSES", (0.01, 0.05))
+    monkeypatch.setattr(storage, "_PAUSES", PAUSES)
     monkeypatch.setattr(text, "PRINT_AFTER", 0.1)
-    monkeypatch.setattr("lightsweep.sweeper.storage._LOCKED", 0.1)
+    monkeypatch.setattr(storage, "_LOCKED", 0.1)
     connect.cache_clear()
     follow.cache_clear()
+
+
+def retry_for(name: str, *, seconds: float = 300.0) -> Retry:
+    return Retry(name, seconds=seconds, pauses=PAUSES)
 
 
 def failing(seconds: float, error: Exception) -> Callable[[], str]:
@@ -59,14 +64,14 @@ def failing(seconds: float, error: Exception) -> Callable[[], str]:
     ],
 )
 def test_is_tried_again_and_told_once(error: Exception, reason: str, capsys) -> None:
-    patient = Retry("the database")
-    assert patient(failing(0.5, error)) == "done"
+    retry = retry_for("the database")
+    assert retry(failing(0.5, error)) == "done"
     assert capsys.readouterr().err == f"waiting for the database ({reason}), at most 300 s\n"
-    assert time.time() - patient.reached_since < 1.0
+    assert time.time() - retry.reached_since < 1.0
 
 
 def test_a_hiccup_is_not_told(capsys) -> None:
-    assert Retry("the database")(failing(0.02, GONE)) == "done"
+    assert retry_for("the database")(failing(0.02, GONE)) == "done"
     assert capsys.readouterr().err == ""
 
 
@@ -82,7 +87,7 @@ def test_a_hiccup_is_not_told(capsys) -> None:
 def test_what_no_time_mends_is_not_tried_again(error: Exception) -> None:
     began = time.monotonic()
     with pytest.raises(type(error)):
-        Retry("the database")(failing(5.0, error))
+        retry_for("the database")(failing(5.0, error))
     assert time.monotonic() - began < 1.0
 
 
@@ -95,18 +100,16 @@ def test_what_optuna_makes_of_it_is_known() -> None:
 
     with pytest.raises(optuna.exceptions.StorageInternalError) as wrapped:
         operation()
-    assert transient(wrapped.value) == "server closed the connection"
+    assert outage_reason(wrapped.value) == "server closed the connection"
 
 
-def test_after_a_set_time_it_is_lost_and_what_follows_fails_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patience, "RETRY_SECONDS", 0.3)
-    patient = Retry("the database")
-    line = r"^the database could not be used for 0 s \(server closed the connection\); the same command goes on$"
-    with pytest.raises(StorageLost, match=line):
-        patient(failing(60.0, GONE))
+def test_after_a_set_time_it_is_lost_and_what_follows_fails_at_once() -> None:
+    retry = retry_for("the database", seconds=0.3)
+    with pytest.raises(StorageLost, match=r"^the database .* for 0 s \(server closed the connection\); .* continues$"):
+        retry(failing(60.0, GONE))
     began = time.monotonic()
     with pytest.raises(StorageLost):
-        patient(failing(60.0, GONE))
+        retry(failing(60.0, GONE))
     assert time.monotonic() - began < 0.2
 
 
@@ -131,7 +134,7 @@ class Forgetful(InMemoryStorage):
 @pytest.fixture
 def forgetful() -> tuple[Forgetful, optuna.Study]:
     storage = Forgetful()
-    return storage, optuna.create_study(storage=RetryingStorage(storage, Retry("the database")))
+    return storage, optuna.create_study(storage=RetryingStorage(storage, retry_for("the database")))
 
 
 def test_a_trial_that_waits_is_made_once_although_the_answer_was_lost(forgetful) -> None:
@@ -265,13 +268,13 @@ def test_a_lock_that_lasts_is_one_line_and_the_same_command_goes_on(
     where = (f"hydra.sweep.dir={tmp_path}/study", f"hydra.sweeper.storage=sqlite:///{tmp_path}/study.db")
     typed = ("sweep=quick", *where, *TINY, "hydra.sweeper.n_trials=2")
     with monkeypatch.context() as patch:
-        patch.setattr(patience, "RETRY_SECONDS", 1.0)
+        patch.setattr(storage, "RETRY_SECONDS", 1.0)
         done = launch(*typed)
     assert done.code == 1
     assert "Traceback" not in done.err
     *others, last = done.err.splitlines()
     assert last.startswith("hydra.sweeper.storage: sqlite:///")
-    assert last.endswith(" could not be used for 1 s (database is locked); the same command goes on")
+    assert last.endswith(" could not be used for 1 s (database is locked); the same command continues")
     assert len(others) <= 3, done.err
     for each in unlock:
         each()

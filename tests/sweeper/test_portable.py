@@ -114,13 +114,12 @@ def test_it_is_called_and_pickled_again_where_it_has_arrived() -> None:
 
 
 def test_the_search_path_leaves_out_the_installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    prefixes = str(tmp_path / "venv"), str(tmp_path / "base")
     folders = {name: tmp_path / name for name in ("venv/lib/site-packages", "base/lib", "venv2", "mine", "here")}
     for folder in folders.values():
         folder.mkdir(parents=True)
     (tmp_path / "code.zip").touch()
-    monkeypatch.setattr(sys, "prefix", str(tmp_path / "venv"))
-    monkeypatch.setattr(sys, "base_prefix", str(tmp_path / "base"))
     monkeypatch.chdir(folders["here"])
     further = [str(tmp_path / "gone"), str(tmp_path / "code.zip"), "", str(folders["mine"] / ".." / "mine")]
-    monkeypatch.setattr(sys, "path", [*map(str, folders.values()), *further])
-    assert application.search_path() == tuple(str(folders[name]) for name in ("venv2", "mine", "here"))
+    entries = [*map(str, folders.values()), *further]
+    assert application.search_path(entries, prefixes) == tuple(str(folders[name]) for name in ("venv2", "mine", "here"))

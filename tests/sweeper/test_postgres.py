@@ -104,7 +104,7 @@ def test_one_of_many_begins_the_study_and_one_confirms_it(fresh, attempt: int):
             together.wait()
             storage = connect.__wrapped__(url)  # a connection of its own
             study = optuna.create_study(study_name="study", storage=storage, load_if_exists=True)
-            with opening._alone(study):
+            with opening._opening_lease(study):
                 if not study.user_attrs.get("begun"):
                     study.enqueue_trial({"x": 1})
                     study.set_user_attr("begun", True)
@@ -157,7 +157,7 @@ def test_a_server_that_stays_away_is_one_line_and_the_same_command_goes_on(sweep
     (tmp_path / "sitecustomize.py").write_text(
         # Longer than two of the longest pauses between tries: it must say that it waits.
         f"import sys\nsys.path.insert(0, {str(source)!r})\n"
-        "from lightsweep.sweeper import optuna_access\noptuna_access.RETRY_SECONDS = 12.0\n"
+        "from lightsweep.sweeper import storage\nstorage.RETRY_SECONDS = 12.0\n"
     )
     arguments = (f"hydra.sweeper.storage={url}", "hydra.sweeper.n_trials=4", "hydra.sweeper.n_jobs=2")
     with monkeypatch.context() as patch:
@@ -171,7 +171,7 @@ def test_a_server_that_stays_away_is_one_line_and_the_same_command_goes_on(sweep
     waits, line = errors.splitlines()
     assert waits.startswith("waiting for hydra.sweeper.storage: postgresql://")
     assert "could not be used for 12 s" in line
-    assert line.endswith("the same command goes on")
+    assert line.endswith("the same command continues")
     done = sweep.run(*arguments)
     assert done.returncode == 0, done.stderr
     trials = optuna.load_study(study_name="quick", storage=url).trials

@@ -131,10 +131,14 @@ def test_a_function_of_ones_own_that_fails_is_refused(sweep, place: Path, monkey
     assert {name for name in contents(place) if "__pycache__" not in name} == set(before)
 
 
-@pytest.mark.parametrize("kind", ["journal", "sqlite"])
 @pytest.mark.parametrize(
-    "fault",
-    ["trainer.max_epochs=1", "hydra.sweeper.direction=minimize", "hydra.sweeper.enqueue=[{model.width:9}]", "seed=-1"],
+    ("kind", "fault"),
+    [
+        ("journal", "trainer.max_epochs=1"),  # found in the study
+        ("sqlite", "trainer.max_epochs=1"),
+        ("journal", "hydra.sweeper.enqueue=[{model.width:9}]"),  # found before it is opened
+        ("sqlite", "hydra.sweeper.direction=minimize"),
+    ],
 )
 def test_a_study_that_was_there_stays_as_it_was(sweep, place: Path, kind: str, fault: str) -> None:
     storage = [f"hydra.sweeper.storage=sqlite:///{place}/study.db"] * (kind == "sqlite")
@@ -177,5 +181,5 @@ def test_a_study_of_several_objectives_is_named(sweep, place: Path) -> None:
     before = contents(place)
     done = sweep(f"hydra.sweeper.storage={url}")
     assert done.code == 1
-    assert done.err == "hydra.sweeper.study_name: the study 'quick' has 2 objectives, not one\n"
+    assert done.err == "hydra.sweeper.study_name must name a study of one objective, got 'quick'\n"
     assert contents(place) == before

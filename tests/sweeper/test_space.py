@@ -81,7 +81,7 @@ def test_conditions_on_what_is_fixed_are_decided_by_it() -> None:
     assert [line.partition("=")[0] for line in settled.suggest(trial)] == ["optimizer.lr", "optimizer.momentum"]
     with pytest.raises(ConfigError, match=r"hydra\.sweeper\.params must hold at least one range or choice"):
         space.settled({"optimizer=adam": False, "optimizer=sgd": False})
-    with pytest.raises(ConfigError, match=r"hydra\.sweeper\.when lets in optimizer\.lr twice"):
+    with pytest.raises(ConfigError, match=r"hydra\.sweeper\.when has optimizer\.lr"):
         space.settled({"optimizer=adam": True, "optimizer=sgd": True})
 
 
@@ -168,7 +168,7 @@ def test_hidden_may_be_searched_when_the_width_is_taken_out() -> None:
 
 def test_a_grid_knows_no_conditions() -> None:
     with pytest.raises(ConfigError, match=r"sampler=grid knows no conditions"):
-        grid_of(parse({"optimizer": "choice(adam, sgd)"}, WHEN, []), list)
+        grid_of(parse({"optimizer": "choice(adam, sgd)"}, WHEN, []))
 
 
 @pytest.mark.parametrize(
@@ -182,7 +182,7 @@ def test_a_grid_knows_no_conditions() -> None:
 def test_a_grid_has_so_many_points_as_can_be_listed(lines: list[str], points: str) -> None:
     space = parse({f"a.x{number}": line for number, line in enumerate(lines)}, {}, [])
     with pytest.raises(ConfigError) as refusal:
-        grid_of(space, list)
+        grid_of(space)
     assert str(refusal.value) == f"hydra/sweeper/sampler=grid must have at most 1,000,000 points, got {points}"
 
 

@@ -9,7 +9,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 from lightsweep.core.errors import ConfigError
 from lightsweep.core.files import JOURNAL
 from lightsweep.sweeper import storage
-from lightsweep.sweeper.storage import Address, connect, turns_at
+from lightsweep.sweeper.storage import Address, claims_lock_path, connect
 
 
 @pytest.fixture(autouse=True)
@@ -63,8 +63,8 @@ def test_a_file_that_is_no_journal_is_left_as_it_is(tmp_path: Path) -> None:
 
 def test_sweepers_take_turns_beside_the_file_whatever_their_temporary_folder_is(tmp_path: Path, temporary) -> None:
     places = [str(tmp_path / JOURNAL), f"sqlite:///{tmp_path}/study.db", "postgresql://host/db"]
-    before = [turns_at(Address(place, "study")) for place in places]
+    before = [claims_lock_path(Address(place, "study")) for place in places]
     temporary(tmp_path)
-    after = [turns_at(Address(place, "study")) for place in places]
+    after = [claims_lock_path(Address(place, "study")) for place in places]
     assert before[:2] == after[:2] == [tmp_path / f"{JOURNAL}.claims", tmp_path / "study.db.claims"]
     assert after[2].is_relative_to(tmp_path)

@@ -178,7 +178,9 @@ def test_a_stopped_worker_does_not_hold_up_one_signal(sweep, tmp_path, monkeypat
     source = Path(__file__).parents[2] / "src"
     (tmp_path / "sitecustomize.py").write_text(
         f"import sys\nsys.path.insert(0, {str(source)!r})\n"
-        "from lightsweep.sweeper import controller\ncontroller.GRACE = 2.0\n"
+        "import functools\n"
+        "from lightsweep.sweeper import session\n"
+        "session.Limits = functools.partial(session.Limits, grace=2.0)\n"
     )
     arguments = ("hydra.sweeper.n_trials=2", "hydra.sweeper.n_jobs=1")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))

@@ -172,23 +172,23 @@ def test_the_same_command_again_does_nothing_more(sweep, study) -> None:
     assert len(study().trials) == 1
 
 
-@pytest.mark.parametrize(
-    ("override", "difference"),
-    [
-        ("trainer.max_epochs=1", "trainer.max_epochs was 2, is 1"),
-        ("model.width=choice(8,16,32)", "model.width was"),
-        ("monitor.metric=train/acc", "monitor.metric was val/acc, is train/acc"),
-        ("hydra.sweeper.seeds=[3]", "hydra.sweeper.seeds was None, is [3]"),
-    ],
-)
-def test_a_changed_study_is_refused_with_the_difference(sweep, study, override: str, difference: str) -> None:
+DIFFERENCES = {
+    "trainer.max_epochs=1": "trainer.max_epochs was 2, is 1",
+    "model.width=choice(8,16,32)": "model.width was",
+    "monitor.metric=train/acc": "monitor.metric was val/acc, is train/acc",
+    "hydra.sweeper.seeds=[3]": "hydra.sweeper.seeds was None, is [3]",
+}
+
+
+def test_a_changed_study_is_refused_with_the_difference(sweep, study) -> None:
     assert sweep("hydra.sweeper.n_trials=1").code == 0
-    done = sweep("hydra.sweeper.n_trials=2", override)
-    assert done.code == 1
-    assert difference in done.err
-    assert len(done.err.strip().splitlines()) == 1
-    assert len(study().trials) == 1
-    assert sweep("hydra.sweeper.n_trials=2", override, "hydra.sweeper.allow_changed_space=true").code == 0
+    for override, difference in DIFFERENCES.items():
+        done = sweep("hydra.sweeper.n_trials=2", override)
+        assert done.code == 1
+        assert difference in done.err
+        assert len(done.err.strip().splitlines()) == 1
+        assert len(study().trials) == 1
+    assert sweep("hydra.sweeper.n_trials=2", *DIFFERENCES, "hydra.sweeper.allow_changed_space=true").code == 0
 
 
 def test_a_study_of_an_earlier_version_goes_on_though_its_mode_was_set(sweep, study) -> None:
@@ -214,16 +214,16 @@ def test_what_is_fixed_below_a_searched_group_may_not_change_either(sweep) -> No
     assert "optimizer.weight_decay was 0.1, is 0.9" in done.err
 
 
-@pytest.mark.parametrize("pruner", ["none", "median", "percentile", "successive_halving", "hyperband", "patient"])
-def test_every_pruner_can_be_chosen_over_the_sweep_files(sweep, pruner: str) -> None:
-    done = sweep("hydra.sweeper.n_trials=1", f"hydra/sweeper/pruner={pruner}")
-    assert done.code == 0, done.err
+def test_every_pruner_can_be_chosen_over_the_sweep_files(sweep) -> None:
+    for pruner in ("none", "median", "percentile", "successive_halving", "hyperband", "patient"):
+        done = sweep("hydra.sweeper.n_trials=1", f"hydra/sweeper/pruner={pruner}")
+        assert done.code == 0, done.err
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "random", "qmc", "nsgaii", "gp"])
-def test_the_official_samplers_can_be_chosen(sweep, sampler: str) -> None:
-    done = sweep("hydra.sweeper.n_trials=2", f"hydra/sweeper/sampler={sampler}")
-    assert done.code == 0, done.err
+def test_the_official_samplers_can_be_chosen(sweep) -> None:
+    for trial, sampler in enumerate(("tpe", "random", "qmc", "nsgaii", "gp")):
+        done = sweep(f"hydra.sweeper.n_trials={trial + 2}", f"hydra/sweeper/sampler={sampler}")
+        assert done.code == 0, done.err
 
 
 def test_a_grid_is_visited_whole(launch, study, tmp_path: Path) -> None:

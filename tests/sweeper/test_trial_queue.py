@@ -294,14 +294,12 @@ def test_a_trial_of_a_sweeper_that_lives_is_left_to_it(open_queue) -> None:
     assert one.tell(trial, JobResult(JobState.COMPLETED, 1.0))
 
 
-def test_a_trial_that_is_lost_while_it_is_told_is_refused(open_queue, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_trial_that_is_closed_as_lost_keeps_its_state(open_queue) -> None:
     late, other = open_queue(n_trials=1), open_queue(n_trials=1)
     trial = late.claim()
-    monkeypatch.setattr(late, "_state", lambda trial: TrialState.RUNNING)  # it was, when it was asked
     other.study.tell(trial.number, state=TrialState.FAIL)
     assert not late.tell(trial, JobResult(JobState.COMPLETED, 1.0, facts={"epochs": 3}))
     late._mine[trial.number] = trial
-    late._renewed = -1e9
     late.renew()
 
 

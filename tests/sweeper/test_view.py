@@ -1,4 +1,4 @@
-"""What is seen of a sweep while it runs, at any width."""
+"""What a sweep prints while it runs, at any width."""
 
 import io
 
@@ -62,12 +62,12 @@ def test_no_score_is_cut_in_the_last_table(width: int) -> None:
 
 
 @pytest.mark.parametrize(("count", "words"), [(1, "starting 1 worker…"), (3, "starting 3 workers…")])
-def test_workers_that_start_are_no_trials(count: int, words: str) -> None:
+def test_starting_workers_are_not_counted_as_trials(count: int, words: str) -> None:
     lines = [line.rstrip() for line in shown(view.running_table(progress(starting=count)), 80)]
     assert lines == ["0/40 trials  0 completed  0 pruned  0 failed", "best: none yet", words]
 
 
-def test_a_pruned_trials_line_has_its_last_report_and_how_far_it_came(capsys) -> None:
+def test_a_pruned_trials_line_has_its_last_report_and_step(capsys) -> None:
     pruned = trial(3, TrialState.PRUNED, 0.7, 0.9, 0.81234)
     shown_by = view.View()
     shown_by.console = Console(width=300)
@@ -75,8 +75,8 @@ def test_a_pruned_trials_line_has_its_last_report_and_how_far_it_came(capsys) ->
     assert "trial 3 pruned val/balanced_acc 0.8123 after step 3" in capsys.readouterr().out
 
 
-def test_what_was_cut_off_is_counted_nowhere() -> None:
-    cut_off = trial(0, TrialState.FAIL)
-    cut_off.set_user_attr("interrupted", True)
-    ended = [cut_off, trial(1, TrialState.FAIL), trial(2, TrialState.COMPLETE, value=1.0)]
-    assert view.counted(ended) == {"completed": 1, "pruned": 0, "failed": 1}
+def test_interrupted_trials_are_not_counted() -> None:
+    interrupted = trial(0, TrialState.FAIL)
+    interrupted.set_user_attr("interrupted", True)
+    ended = [interrupted, trial(1, TrialState.FAIL), trial(2, TrialState.COMPLETE, value=1.0)]
+    assert view.format_summary(ended, 0, 1.0).startswith("2 trials: 1 completed, 0 pruned, 1 failed")

@@ -99,12 +99,12 @@ def test_a_sweep_that_waits_for_anothers_trial_says_so_once(open_queue, capsys) 
     one, other = open_queue(n_trials=1), open_queue(n_trials=1)
     trial = one.claim()
     Timer(2.0, lambda: one.tell(trial, JobResult(JobState.COMPLETED, 1.0))).start()
-    controlled(other).run_trials()
+    controller_of(other).run_trials()
     assert capsys.readouterr().err == (
         "waiting for trial 0 of another sweeper; until it ends, or for 60 s if that sweeper died\n"
     )
 
 
-def controlled(queue: TrialQueue) -> Controller:
-    quiet = {"changed": lambda number: None, "look": lambda running: None, "say": lambda line: None}
-    return Controller(queue, [], begin=lambda trial: None, limits=Limits(None, 3), **quiet)
+def controller_of(queue: TrialQueue) -> Controller:
+    quiet = {"ended": lambda number: None, "show": lambda running: None, "warn": lambda line: None}
+    return Controller(queue, [], Limits(None, 3), start=lambda trial: None, **quiet)

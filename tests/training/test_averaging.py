@@ -1,4 +1,4 @@
-"""Averaged weights: they are what is validated, kept and scored, and a resumed run goes on with them exactly."""
+"""Averaged weights: they are what is validated, kept and scored, and a resumed run continues with them exactly."""
 
 import pytest
 import torch
@@ -50,7 +50,7 @@ def test_the_best_checkpoint_holds_averaged_weights_alone(averaged) -> None:
     assert all(torch.equal(best[name], last[name]) for name in best)
 
 
-def test_is_what_the_formula_says(run) -> None:
+def test_the_average_follows_the_formula(run) -> None:
     """One batch an epoch: the average of two steps is 2/11 of the first weights and 9/11 of the second."""
     batch = (*EMA, "data.batch_size=100000", "data.drop_last=false")
     first = weights(run(*batch, "trainer.max_epochs=1", name="one"), "last.ckpt", "current_model_state")
@@ -60,7 +60,7 @@ def test_is_what_the_formula_says(run) -> None:
     torch.testing.assert_close(weights(two, "last.ckpt")["net.head.weight"], expected)
 
 
-def test_decay_grows_to_what_was_asked() -> None:
+def test_decay_grows_to_the_given_value() -> None:
     average = WeightAverage(decay=0.9, every=2, start=3, use_buffers=True)
     decays = []
     for step in range(200):
@@ -73,7 +73,7 @@ def test_decay_grows_to_what_was_asked() -> None:
     assert decays[-1] == pytest.approx(0.9)
 
 
-def test_a_resumed_run_is_the_same_to_the_last_bit(averaged, run) -> None:
+def test_a_resumed_run_is_the_same_bit_for_bit(averaged, run) -> None:
     run(*EMA, "trainer.max_epochs=1")
     resumed = run(*EMA, "trainer.max_epochs=3")
     assert resumed.measured == averaged.measured
@@ -82,7 +82,7 @@ def test_a_resumed_run_is_the_same_to_the_last_bit(averaged, run) -> None:
         assert all(torch.equal(before[name], after[name]) for name in before)
 
 
-def test_until_it_starts_the_weights_are_taken_as_they_are(run) -> None:
+def test_before_it_starts_the_average_equals_the_weights(run) -> None:
     plain = run("callbacks=default", "model.bn=true", name="plain")
     late = run(*EMA, "callbacks.ema.start=1000", name="late")
     assert late.measured == plain.measured

@@ -44,14 +44,14 @@ def test_network_and_normalisation_are_rebuilt_from_the_file_alone(finished, com
     assert not trained.net.training
 
 
-def test_an_older_checkpoint_means_squash(finished, tmp_path: Path) -> None:
+def test_an_older_checkpoint_without_resize_means_squash(finished, tmp_path: Path) -> None:
     content = finished.checkpoint("best.ckpt")
     assert content["lightsweep"].pop("resize") == "squash"
     torch.save(content, tmp_path / "older.ckpt")
     assert checkpoints.load(tmp_path / "older.ckpt").description.resize == "squash"
 
 
-def test_an_older_checkpoint_lacks_what_networks_have_learnt_since(finished, tmp_path: Path) -> None:
+def test_an_older_checkpoint_without_newer_keys_is_loaded(finished, tmp_path: Path) -> None:
     content = finished.checkpoint("best.ckpt")
     del content["lightsweep"]["model"]["dct"]
     torch.save(content, tmp_path / "older.ckpt")
@@ -66,14 +66,14 @@ def test_best_is_the_best_epoch_and_last_the_last(finished) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 no zip", b"\x80\x02]q\x00."], ids=["empty", "zip", "list"])
-def test_a_file_that_is_no_checkpoint_is_named(tmp_path: Path, content: bytes) -> None:
+def test_the_error_names_a_file_that_is_no_checkpoint(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "x.ckpt").write_bytes(content)
     with pytest.raises(ConfigError, match=r"x.ckpt is no checkpoint of lightsweep") as refusal:
         checkpoints.load(tmp_path / "x.ckpt")
     assert "\n" not in str(refusal.value)
 
 
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
+def test_the_error_names_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"gone.ckpt"):
         checkpoints.load(tmp_path / "gone.ckpt")
 
@@ -93,20 +93,20 @@ def test_weights_of_another_network_are_refused(finished, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("there", "score_with", "chosen"),
+    ("files", "score_with", "chosen"),
     [
         (["best.ckpt", "last.ckpt"], "best", "best.ckpt"),
         (["best.ckpt", "last.ckpt"], "last", "last.ckpt"),
         (["last.ckpt"], "best", "last.ckpt"),
     ],
 )
-def test_chooses_what_is_scored(tmp_path: Path, there: list[str], score_with: str, chosen: str) -> None:
-    for name in there:
+def test_chooses_what_is_scored(tmp_path: Path, files: list[str], score_with: str, chosen: str) -> None:
+    for name in files:
         (tmp_path / name).touch()
     assert run_folder.choose_checkpoint(tmp_path, score_with).name == chosen
 
 
-def test_a_write_that_fails_leaves_the_old_file_and_no_litter(tmp_path: Path, monkeypatch) -> None:
+def test_a_write_that_fails_keeps_the_old_file_and_leaves_no_temporary_file(tmp_path: Path, monkeypatch) -> None:
     path = tmp_path / "last.ckpt"
     AtomicCheckpointIO([]).save_checkpoint({"epoch": 1}, path)
 
@@ -121,7 +121,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_litter(tmp_path: Path, mo
     assert [file.name for file in tmp_path.iterdir()] == ["last.ckpt"]
 
 
-def test_best_takes_up_its_score_in_a_folder_that_was_moved(tmp_path: Path) -> None:
+def test_best_restores_its_score_in_a_folder_that_was_moved(tmp_path: Path) -> None:
     best = BestCheckpoint(dirpath=str(tmp_path / "new"), monitor="val/acc", mode="max")
     best.load_state_dict({"best_model_score": torch.tensor(0.5), "dirpath": "/old", "monitor": "val/acc"})
     assert best.best_k_models == {str(tmp_path / "new" / "best.ckpt"): torch.tensor(0.5)}

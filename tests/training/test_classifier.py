@@ -71,7 +71,7 @@ def test_sums_are_added_over_the_processes() -> None:
     assert means == pytest.approx(expected)
 
 
-def test_an_empty_share_of_a_batch_changes_nothing(classifier) -> None:
+def test_an_empty_batch_changes_nothing(classifier) -> None:
     model = classifier("model.bn=true").eval()
     model.on_validation_epoch_start()
     model.validation_step((IMAGES, CLASSES), 0)
@@ -91,7 +91,7 @@ def test_an_empty_share_of_a_batch_changes_nothing(classifier) -> None:
         (["loss.l2=-1"], "loss.l2 must be >= 0, got -1"),
     ],
 )
-def test_refuses_at_once_what_cannot_train(classifier, overrides: list[str], message: str) -> None:
+def test_refuses_invalid_values_when_it_is_built(classifier, overrides: list[str], message: str) -> None:
     with pytest.raises(ConfigError) as refusal:
         classifier(*overrides)
     assert str(refusal.value).startswith(message)

@@ -22,7 +22,7 @@ def traced_only(monkeypatch) -> list[nn.Module]:
     return compiled
 
 
-def test_compiled_or_not_the_same_comes_out(run, traced_only) -> None:
+def test_a_compiled_network_trains_as_one_that_is_not(run, traced_only) -> None:
     keys = ("callbacks=[default,ema]", "callbacks.ema.decay=0.5", "trainer.max_epochs=1")
     plain = run(*keys, name="plain")
     assert traced_only == []

@@ -1,4 +1,4 @@
-"""Training that ends before its last epoch says why, and a resumed run that trains nothing says what would."""
+"""Training that ends before its last epoch logs why; a resumed run that trains nothing logs what would continue it."""
 
 import logging
 import re
@@ -8,14 +8,14 @@ import pytest
 
 from lightsweep.core.errors import ConfigError
 
-Said = Callable[[], str]
+Logged = Callable[[], str]
 FAST = ("data.batch_size=32", "callbacks=[early_stopping,progress,checkpoint]", "optimizer.lr=0.05")
 IMPATIENT = (*FAST, "callbacks.early_stopping.patience=1", "trainer.max_epochs=50")
 
 
 @pytest.fixture
-def said(caplog: pytest.LogCaptureFixture) -> Iterator[Said]:
-    """What was logged since it was asked last."""
+def logged(caplog: pytest.LogCaptureFixture) -> Iterator[Logged]:
+    """What was logged since the last call."""
 
     def since() -> str:
         text = "\n".join(caplog.messages)
@@ -65,50 +65,50 @@ def epochs(text: str) -> list[str]:
     ],
     ids=["patience", "delta", "mid-epoch", "threshold", "divergence", "steps", "time"],
 )
-def test_a_run_says_why_it_ended_and_the_same_when_it_is_resumed(run, said: Said, overrides, line: str) -> None:
+def test_a_run_logs_why_it_ended_and_again_when_it_is_resumed(run, logged: Logged, overrides, line: str) -> None:
     run(*overrides)
-    assert re.search(f"^{line}", said(), re.M)
+    assert re.search(f"^{line}", logged(), re.M)
     again = run(*overrides)
     ended = line.partition("; training ended")[0]
-    text = said()
-    assert re.search(rf"^nothing was trained, the run had ended after epoch \d+ \({ended}\); .* goes on$", text, re.M)
+    text = logged()
+    assert re.search(rf"^nothing was trained, .* after epoch \d+ \({ended}\); .* continues it$", text, re.M)
     assert not epochs(text)
     assert again.result["status"] == "completed"
 
 
-def test_a_run_that_trained_all_its_epochs_says_nothing(run, said: Said) -> None:
+def test_a_run_that_trained_all_its_epochs_logs_no_reason(run, logged: Logged) -> None:
     run(*FAST, "trainer.max_epochs=2")
-    text = said()
+    text = logged()
     assert len(epochs(text)) == 2
     assert "training ended" not in text
     assert "nothing was trained" not in text
 
 
-def test_what_a_resumed_run_says_to_type_lets_it_go_on(run, said: Said) -> None:
+def test_a_resumed_run_continues_with_the_logged_override(run, logged: Logged) -> None:
     before = len(run(*IMPATIENT).rows)
-    said()
+    logged()
     assert len(run(*IMPATIENT, "trainer.max_epochs=60").rows) == before  # more epochs are not what it lacked
-    typed = re.search(r"(callbacks\.early_stopping\.patience=\d+) or more goes on", said())
+    typed = re.search(r"(callbacks\.early_stopping\.patience=\d+) or more continues it", logged())
     assert typed
     assert len(run(*IMPATIENT, typed[1]).rows) > before
 
 
-def test_a_completed_run_says_how_many_epochs_more_it_takes(run, said: Said) -> None:
+def test_a_completed_run_logs_how_many_epochs_continue_it(run, logged: Logged) -> None:
     run(*FAST, "trainer.max_epochs=2")
-    said()
+    logged()
     run(*FAST, "trainer.max_epochs=2")
-    assert "(trainer.max_epochs=2); trainer.max_epochs=3 or more goes on" in said()
+    assert "(trainer.max_epochs=2); trainer.max_epochs=3 or more continues it" in logged()
     assert len(run(*FAST, "trainer.max_epochs=3").rows) == 3
 
 
-def test_a_threshold_that_is_raised_lets_a_run_go_on(run) -> None:
+def test_a_run_continues_with_a_higher_threshold(run) -> None:
     bound = "+callbacks.early_stopping.stopping_threshold"
     assert len(run(*FAST, f"{bound}=0.05", "trainer.max_epochs=3").rows) == 1
     assert len(run(*FAST, f"{bound}=1.5", "trainer.max_epochs=3").rows) == 3
 
 
 @pytest.mark.parametrize(("trained", "wanted"), [(3, 2), (2, 1)])
-def test_fewer_epochs_than_there_are_is_said_in_numbers_as_typed(run, trained: int, wanted: int) -> None:
+def test_fewer_epochs_than_were_trained_are_refused(run, trained: int, wanted: int) -> None:
     run(*FAST, f"trainer.max_epochs={trained}")
     rule = f"trainer.max_epochs must be at least {trained}, the epochs that this run has trained already, got {wanted}"
     with pytest.raises(ConfigError, match=re.escape(rule)):
@@ -116,13 +116,13 @@ def test_fewer_epochs_than_there_are_is_said_in_numbers_as_typed(run, trained: i
 
 
 @pytest.mark.parametrize("every", [2, 3])
-def test_an_epoch_without_a_validation_shows_no_validation_scores(run, said: Said, every: int) -> None:
+def test_an_epoch_without_a_validation_shows_no_validation_scores(run, logged: Logged, every: int) -> None:
     run("callbacks=progress", "trainer.max_epochs=4", f"trainer.check_val_every_n_epoch={every}")
-    shown = ["val/" in line for line in epochs(said())]
+    shown = ["val/" in line for line in epochs(logged())]
     assert shown == [epoch % every == 0 for epoch in range(1, 5)]
 
 
-def test_where_nothing_was_validated_no_epoch_is_called_the_best(run, capsys: pytest.CaptureFixture) -> None:
+def test_without_a_validation_no_epoch_is_called_the_best(run, capsys: pytest.CaptureFixture) -> None:
     run("callbacks=checkpoint", "trainer.check_val_every_n_epoch=5")
     out = capsys.readouterr().out
     assert "scored epoch 2 of 2" in out
@@ -130,10 +130,10 @@ def test_where_nothing_was_validated_no_epoch_is_called_the_best(run, capsys: py
 
 
 @pytest.mark.parametrize("kind", ["simple", "advanced"])
-def test_a_profiler_leaves_a_file_that_is_named(run, said: Said, kind: str) -> None:
+def test_the_file_of_a_profiler_is_logged(run, logged: Logged, kind: str) -> None:
     done = run(f"+trainer.profiler={kind}")
     file = done.folder / "fit-profile.txt"
-    assert f"profile: {file}" in said()
+    assert f"profile: {file}" in logged()
     assert "training_step" in file.read_text()
     run("trainer.max_epochs=3")
-    assert "profile:" not in said()
+    assert "profile:" not in logged()

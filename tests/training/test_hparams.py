@@ -100,7 +100,7 @@ def test_what_was_typed_is_a_column_that_comes_first_and_all_runs_have_the_same_
     assert first >= {"callbacks.early_stopping.patience", "optimizer", "model", "data"}
 
 
-def test_everything_typed_comes_first_beside_model_and_data(compose) -> None:
+def test_typed_keys_come_first_with_model_and_data(compose) -> None:
     typed = ["data.batch_size=32", "optimizer.lr=0.1", "model.bn=true", "model.dropout=0.2", "loss.l2=0.1", "seed=1"]
     table = tracking.table_columns(tracking.flat_settings(compose(*typed), typed), typed)
     first = {key for key, column in table.items() if column.first}

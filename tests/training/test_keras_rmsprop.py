@@ -62,21 +62,21 @@ def test_a_closure_is_called_with_gradients_on() -> None:
     assert (weights < 1).all()
 
 
-def test_goes_on_from_its_state() -> None:
-    whole, cut = (nn.Parameter(torch.ones(4, dtype=torch.float64)) for _ in range(2))
+def test_continues_from_its_state() -> None:
+    full, cut = (nn.Parameter(torch.ones(4, dtype=torch.float64)) for _ in range(2))
     settings = {"lr": RATE, "rho": RHO, "eps": EPS, "weight_decay": 0.0}
-    optimizer = KerasRMSprop([whole], **settings)
+    optimizer = KerasRMSprop([full], **settings)
     resumed = KerasRMSprop([cut], **settings)
     for number, gradient in enumerate(GRADIENTS):
         if number == 1:
-            cut.data.copy_(whole.data)
+            cut.data.copy_(full.data)
             resumed.load_state_dict(deepcopy(optimizer.state_dict()))
-        whole.grad = torch.tensor(gradient)
+        full.grad = torch.tensor(gradient)
         optimizer.step()
         if number:
             cut.grad = torch.tensor(gradient)
             resumed.step()
-    torch.testing.assert_close(cut, whole, rtol=0, atol=0)
+    torch.testing.assert_close(cut, full, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ def test_suggests_a_third_of_where_a_noisy_loss_is_least() -> None:
         (np.linspace(2.3, 9, 200), "lr_find: the loss never fell: lower lr_find_range.low"),
     ],
 )
-def test_says_why_it_suggests_nothing(losses: np.ndarray, message: str) -> None:
+def test_the_error_says_why_nothing_is_suggested(losses: np.ndarray, message: str) -> None:
     with pytest.raises(ConfigError) as refusal:
         suggest(RATES[: len(losses)], losses)
     assert str(refusal.value) == message
@@ -55,8 +55,8 @@ def found(compose, tmp_path: Path, capsys):
     ],
     ids=" ".join,
 )
-def test_leaves_a_picture_the_numbers_and_a_command(found, overrides: list[str]) -> None:
-    rate, folder, said = found(*overrides)
+def test_writes_a_picture_and_the_numbers_and_prints_a_command(found, overrides: list[str]) -> None:
+    rate, folder, printed = found(*overrides)
     assert sorted(file.name for file in folder.iterdir()) == [LR_FIND, PLOT]
     assert (folder / PLOT).read_bytes().startswith(b"\x89PNG")
     with (folder / LR_FIND).open(newline="") as file:
@@ -65,17 +65,17 @@ def test_leaves_a_picture_the_numbers_and_a_command(found, overrides: list[str])
     assert rates[0] == pytest.approx(1e-6)
     assert np.diff(np.log(rates)) == pytest.approx(np.log(1e7) / 59)
     assert 1e-6 < rate < 10
-    assert said.splitlines()[-1] == f"train with it: python src/train.py {' '.join(overrides)} optimizer.lr={rate:g}"
+    assert printed.splitlines()[-1] == f"train with it: python src/train.py {' '.join(overrides)} optimizer.lr={rate:g}"
 
 
-def test_a_second_time_gives_the_same(found, tmp_path: Path) -> None:
+def test_repeating_it_gives_the_same(found, tmp_path: Path) -> None:
     _, folder, _ = found("model.dropout=0.2")
     first = (folder / LR_FIND).read_text()
     folder.rename(tmp_path / "first")
     assert (found("model.dropout=0.2")[1] / LR_FIND).read_text() == first
 
 
-def test_is_no_run_to_resume(found) -> None:
+def test_its_folder_cannot_be_resumed(found) -> None:
     _, folder, _ = found()
     (folder / CONFIG).touch()
     assert not is_run(folder)
@@ -89,13 +89,13 @@ def test_is_no_run_to_resume(found) -> None:
         ("steps=19", "lr_find_range.steps must be an integer in [20, 100000], got 19"),
     ],
 )
-def test_refuses_a_range_that_is_none(found, override: str, message: str) -> None:
+def test_refuses_an_invalid_range(found, override: str, message: str) -> None:
     with pytest.raises(ConfigError) as refusal:
         found(f"lr_find_range.{override}")
     assert str(refusal.value) == message
 
 
-def test_is_not_for_grids_and_sweeps(compose, tmp_path: Path) -> None:
+def test_is_refused_in_grids_and_sweeps(compose, tmp_path: Path) -> None:
     cfg = compose("lr_find=true")
     for kind in ("job", "trial"):
         with pytest.raises(ConfigError, match=r"^lr_find must be false in a grid or a sweep"):

@@ -52,10 +52,11 @@ def test_l2_is_lambda_times_the_sum_of_squares_of_hidden_weights(with_head: bool
 
 def test_without_an_attribute_head_the_last_linear_layer_is_the_head() -> None:
     net = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
-    torch.testing.assert_close(objective(net, l2=1.0).penalty(), net[0].weight.square().sum())
+    loss = objective(net, l2=1.0)(LOGITS, CLASSES)
+    torch.testing.assert_close(loss.objective - loss.cross_entropy, net[0].weight.square().sum())
 
 
-def test_l2_pulls_on_hidden_weights_alone() -> None:
+def test_l2_has_gradients_of_hidden_weights_only() -> None:
     net = ConvNet()
     objective(net, l2=0.01)(LOGITS, CLASSES).objective.backward()
     torch.testing.assert_close(net.middle.weight.grad, 0.02 * net.middle.weight.detach())
@@ -80,7 +81,7 @@ def test_class_weights_work_on_half_precision() -> None:
     assert loss.objective.isfinite()
 
 
-def test_cross_entropy_for_the_record_has_no_gradient() -> None:
+def test_the_recorded_cross_entropy_has_no_gradient() -> None:
     loss = objective(label_smoothing=0.1)(LOGITS.clone().requires_grad_(), CLASSES)
     assert loss.objective.requires_grad
     assert not loss.cross_entropy.requires_grad

@@ -36,7 +36,7 @@ def test_weight_decay_goes_to_weights_only(partial, net: nn.Module, name: str) -
     assert decays(net, made) == weights | spared
 
 
-def test_decay_all_spares_nothing(partial, net: nn.Module) -> None:
+def test_decay_all_decays_everything(partial, net: nn.Module) -> None:
     made = optimization.build_optimizer(partial("optimizer=adamw", "optimizer.weight_decay=0.3"), net, decay_all=True)
     assert set(decays(net, made).values()) == {0.3}
     assert len(decays(net, made)) == 8

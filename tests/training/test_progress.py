@@ -14,7 +14,7 @@ def epoch_lines(caplog) -> list[str]:
     return [message for message in caplog.messages if re.match(r"epoch +\d", message)]
 
 
-def test_elsewhere_an_epoch_is_a_line_with_the_scores(run, caplog) -> None:
+def test_without_a_terminal_each_epoch_is_a_line_with_the_scores(run, caplog) -> None:
     with caplog.at_level(logging.INFO, logger="lightsweep.training.callbacks"):
         done = run("callbacks=progress")
     lines = epoch_lines(caplog)

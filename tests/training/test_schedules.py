@@ -101,7 +101,7 @@ def test_plateau_follows_the_root_monitor_unless_it_names_its_own(schedule) -> N
 
 
 @pytest.mark.parametrize("name", ["constant", "step", "cosine"])
-def test_interval_is_what_the_config_says(schedule, name: str) -> None:
+def test_the_interval_comes_from_the_config(schedule, name: str) -> None:
     assert schedule(f"scheduler={name}", "scheduler.interval=step")["interval"] == "step"
     assert schedule(f"scheduler={name}", "scheduler.interval=epoch")["interval"] == "epoch"
 

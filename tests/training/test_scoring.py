@@ -33,20 +33,20 @@ def test_agrees_with_scikit_learn_whatever_the_batches(batch_size: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("there", "predicted"),
+    ("true", "predicted"),
     [
         ([0, 1, 2, 2, 1], [0, 1, 2, 1, 1]),
-        ([0, 0, 0, 2], [0, 2, 0, 2]),  # class 1 is neither there nor predicted
-        ([0, 0, 2], [1, 0, 2]),  # class 1 is predicted and not there
-        ([0, 1, 1], [0, 0, 0]),  # class 1 is there and never predicted
+        ([0, 0, 0, 2], [0, 2, 0, 2]),  # class 1 is neither true nor predicted
+        ([0, 0, 2], [1, 0, 2]),  # class 1 is predicted and never true
+        ([0, 1, 1], [0, 0, 0]),  # class 1 is true and never predicted
         ([1, 1], [0, 0]),
     ],
 )
 @pytest.mark.filterwarnings("ignore:y_pred contains classes not in y_true")
-def test_f1_and_balanced_accuracy_are_scikit_learns(there: list[int], predicted: list[int]) -> None:
-    counts = confusion_matrix(there, predicted, labels=range(4))
-    assert macro_f1(counts) == pytest.approx(f1_score(there, predicted, average="macro", zero_division=0))
-    assert balanced_accuracy(counts) == pytest.approx(balanced_accuracy_score(there, predicted))
+def test_f1_and_balanced_accuracy_are_scikit_learns(true: list[int], predicted: list[int]) -> None:
+    counts = confusion_matrix(true, predicted, labels=range(4))
+    assert macro_f1(counts) == pytest.approx(f1_score(true, predicted, average="macro", zero_division=0))
+    assert balanced_accuracy(counts) == pytest.approx(balanced_accuracy_score(true, predicted))
 
 
 def test_scores_without_dropout_and_leaves_batch_statistics_alone() -> None:

@@ -1,4 +1,4 @@
-"""What a run says before it trains, and where it warns that its data are too few."""
+"""What a run logs before it trains, and its warnings of too few data."""
 
 import logging
 
@@ -10,7 +10,7 @@ from lightsweep.training.summary import few_images, few_steps
 NAMES = ("ant", "bee", "cat")
 
 
-def test_a_run_says_what_it_is_about_to_do(run, caplog) -> None:
+def test_a_run_logs_its_data_network_and_device(run, caplog) -> None:
     with caplog.at_level(logging.INFO):
         done = run("model=mlp", "data.batch_size=50", "callbacks=none")
     lines = [record.getMessage() for record in caplog.records if record.name == "lightsweep.training.summary"]
@@ -25,14 +25,14 @@ def test_a_run_says_what_it_is_about_to_do(run, caplog) -> None:
     assert lines[2:] == ["30 validation images: one is 3.3 points of accuracy"]
 
 
-def test_a_warning_is_one_of_its_lines(run, caplog) -> None:
+def test_few_steps_are_a_logged_warning(run, caplog) -> None:
     with caplog.at_level(logging.WARNING):
         run("data.batch_size=100", "trainer.accumulate_grad_batches=2", "callbacks=none")
     assert "an epoch has 1 step: a smaller data.batch_size (now 100) makes more" in caplog.messages
 
 
 @pytest.mark.parametrize(
-    ("images", "said"),
+    ("images", "warnings"),
     [
         (17, ["17 validation images: one is 5.9 points of accuracy"]),
         (199, ["199 validation images: one is 0.5 points of accuracy"]),
@@ -40,9 +40,9 @@ def test_a_warning_is_one_of_its_lines(run, caplog) -> None:
         (200, []),
     ],
 )
-def test_a_small_validation_part_is_coarse(images: int, said: list[str]) -> None:
+def test_a_small_validation_part_is_coarse(images: int, warnings: list[str]) -> None:
     lines = few_images({"train": np.zeros(9, int), "val": np.zeros(images, int), "test": np.zeros(0, int)}, ("ant",))
-    assert [line for line in lines if "fewer" not in line] == said
+    assert [line for line in lines if "fewer" not in line] == warnings
 
 
 def test_classes_with_fewer_than_two_images_are_named_for_each_part() -> None:
@@ -53,7 +53,7 @@ def test_classes_with_fewer_than_two_images_are_named_for_each_part() -> None:
     ]
 
 
-def test_names_of_classes_are_shortened_and_cannot_rule_the_terminal() -> None:
+def test_names_of_classes_are_short_and_printable() -> None:
     names = (*(f"class-{number}" for number in range(9)), "\x1b[2J" + "long" * 20)
     (line,) = few_images({"train": np.zeros(2, int), "val": np.zeros(0, int), "test": np.zeros(0, int)}, names)
     assert line.endswith("class-1 (0), class-2 (0), class-3 (0), class-4 (0), class-5 (0) and 4 more")

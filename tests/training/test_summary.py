@@ -33,7 +33,7 @@ RESULT = RunResult(
 )
 
 
-def test_shows_scores_size_time_and_where_the_run_lies(capsys: pytest.CaptureFixture) -> None:
+def test_shows_scores_size_time_and_the_folder(capsys: pytest.CaptureFixture) -> None:
     folder = Path("/a/very/long/path") / "/".join(["with[red]brackets"] * 8)
     trainer.print_scores(RESULT, folder, of_best=True)
     out = capsys.readouterr().out
@@ -54,7 +54,7 @@ def test_the_last_epoch_is_not_called_the_best(capsys: pytest.CaptureFixture) ->
     assert "best epoch" not in out
 
 
-def test_where_nothing_was_validated_no_epoch_is_the_best(capsys: pytest.CaptureFixture) -> None:
+def test_without_a_validation_no_epoch_is_the_best(capsys: pytest.CaptureFixture) -> None:
     trainer.print_scores(
         replace(RESULT, monitor="val/f1", best_value=None, scores=SCORES | dict.fromkeys(F1, 0.1)),
         Path("/run"),
@@ -69,7 +69,7 @@ def test_leaves_out_what_was_not_scored(capsys: pytest.CaptureFixture) -> None:
     assert "test" not in capsys.readouterr().out
 
 
-def test_has_a_column_for_a_score_of_unequal_classes_that_was_watched(capsys: pytest.CaptureFixture) -> None:
+def test_has_a_column_for_the_monitored_metric(capsys: pytest.CaptureFixture) -> None:
     scores = SCORES | dict(zip(F1, (0.7, 0.6, 0.5), strict=True))
     trainer.print_scores(replace(RESULT, monitor="val/f1", scores=scores), Path("/run"), of_best=True)
     header, _, _, test = capsys.readouterr().out.splitlines()[:4]

@@ -1,11 +1,11 @@
-"""The same record in every tracker, read back from where it was stored; runs end there as they really ended."""
+"""Every tracker holds the same settings, scores and end of a run, read back from its storage."""
 
 import json
-import logging
 import sys
 from pathlib import Path
 
 import pytest
+from pytorch_lightning.loggers import CSVLogger
 
 from digits_runs import trained
 from lightsweep.core.errors import ConfigError, Diverged
@@ -51,7 +51,7 @@ def test_mlflow_has_settings_scores_pictures_and_the_end(tmp_path: Path, store) 
 
 
 @pytest.mark.slow
-def test_a_resumed_run_goes_on_in_its_run_of_mlflow(tmp_path: Path, store) -> None:
+def test_a_resumed_run_continues_its_run_of_mlflow(tmp_path: Path, store) -> None:
     overrides = ("logger=mlflow", store.override, "callbacks=none")
     trained(tmp_path / "again/trial-0000", *overrides, "trainer.max_epochs=1")
     trained(tmp_path / "again/trial-0000", *overrides, "trainer.max_epochs=2")
@@ -97,16 +97,13 @@ def test_a_package_that_is_missing_is_one_clear_line(tmp_path: Path, monkeypatch
         trained(tmp_path, f"logger={name}")
 
 
-def test_a_tracker_that_fails_costs_a_warning(tmp_path: Path, run, monkeypatch, caplog) -> None:
-    def fail(self, facts) -> None:
-        raise OSError(28, "No space left on device")
+def test_a_logger_that_fails_costs_a_warning(tmp_path: Path, caplog) -> None:
+    class FullLogger(CSVLogger):
+        def log_metrics(self, metrics, step=None) -> None:
+            raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("lightsweep.training.tracking.Tracker.scores", fail)
-    with caplog.at_level(logging.WARNING):
-        done = run("logger=csv", "trainer.max_epochs=1")
-    assert done.result["status"] == "completed"
-    said = [record.message for record in caplog.records if "the scores" in record.message]
-    assert said == ["CSVLogger did not take the scores (OSError: [Errno 28] No space left on device)"]
+    loggers.Trackers([FullLogger(tmp_path)]).scores({"val/acc": 0.5})
+    assert caplog.messages == ["FullLogger did not take the scores (OSError: [Errno 28] No space left on device)"]
 
 
 @pytest.mark.parametrize(
@@ -120,7 +117,7 @@ def test_a_tracker_that_fails_costs_a_warning(tmp_path: Path, run, monkeypatch, 
         ("mine", "runs", "mine"),
     ],
 )
-def test_a_run_is_called_by_its_folder_and_grouped_by_its_sweep(folder: str, group: str, name: str) -> None:
+def test_a_run_has_the_name_of_its_folder_and_the_group_of_its_sweep(folder: str, group: str, name: str) -> None:
     assert run_folder.split_name(f"/somewhere/{folder}") == (group, name)
 
 

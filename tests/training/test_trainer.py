@@ -52,7 +52,7 @@ def test_has_the_chosen_callbacks_and_those_of_every_run(make, overrides: list[s
     assert sorted(found, key=str) == sorted([*ALWAYS, *chosen], key=str)
 
 
-def test_the_recorder_is_first_and_the_last_checkpoint_knows_what_the_others_know(make) -> None:
+def test_the_recorder_is_first_and_the_last_checkpoint_last(make) -> None:
     made = make("callbacks=default", "logger=csv")
     assert isinstance(made.callbacks[0], Recorder)
     assert [type(one) for one in made.callbacks[-2:]] == [BestCheckpoint, LastCheckpoint]
@@ -63,7 +63,7 @@ def test_takes_several_loggers(make) -> None:
     assert names == ["TensorBoardLogger", "CSVLogger"]
 
 
-def test_writes_checkpoints_atomically_and_shares_no_data_out_itself(make) -> None:
+def test_writes_checkpoints_atomically_and_does_not_distribute_data_itself(make) -> None:
     made = make()
     assert isinstance(made.strategy.checkpoint_io, AtomicCheckpointIO)
     assert not made._accelerator_connector.use_distributed_sampler
@@ -73,11 +73,11 @@ def test_takes_any_argument_of_lightnings(make) -> None:
     assert make("+trainer.max_steps=7").max_steps == 7
 
 
-def test_keys_of_a_callback_that_was_not_chosen_are_left_out_and_named(make, caplog) -> None:
+def test_a_node_without_target_is_skipped_and_logged(make, caplog) -> None:
     with caplog.at_level("INFO"):
         made = make("experiment=reference/a4", "callbacks=none", "data=digits")
     assert not kinds(made, EarlyStopping)
-    assert "callbacks.early_stopping is not among the chosen: left out" in caplog.messages
+    assert "callbacks.early_stopping skipped: it has no _target_" in caplog.messages
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_keys_of_a_callback_that_was_not_chosen_are_left_out_and_named(make, cap
         ("+logger.mine._target_=torch.nn.ReLU", "logger.mine must be a logger of Lightning's, got 'ReLU'"),
     ],
 )
-def test_what_is_no_callback_and_no_logger_is_refused(make, trust, override: str, message: str) -> None:
+def test_an_object_that_is_no_callback_or_logger_is_refused(make, trust, override: str, message: str) -> None:
     trust("torch.nn.ReLU", "torch.nn.modules.activation.ReLU")
     with pytest.raises(ConfigError, match=re.escape(message)):
         make(override)

@@ -1,4 +1,4 @@
-"""Starting from an earlier run's weights: what fits is copied, what does not is said."""
+"""Starting from an earlier run's weights: what fits is copied, the rest is logged."""
 
 import logging
 from pathlib import Path
@@ -38,7 +38,7 @@ def same(one: nn.Module, other: nn.Module) -> bool:
     return all(torch.equal(one.state_dict()[name], weight) for name, weight in other.state_dict().items())
 
 
-def test_a_runs_best_weights_are_copied_whole(net, folder: Path, caplog) -> None:
+def test_all_best_weights_of_a_run_are_copied(net, folder: Path, caplog) -> None:
     fresh = net()
     with caplog.at_level(logging.INFO):
         checkpoints.load_initial_weights(folder, fresh)
@@ -46,7 +46,7 @@ def test_a_runs_best_weights_are_copied_whole(net, folder: Path, caplog) -> None
     assert caplog.messages == [f"init_from: 9 of 9 tensors from {folder}/checkpoints/best.ckpt"]
 
 
-def test_a_head_of_another_size_stays_fresh_and_is_named(net, folder: Path, caplog) -> None:
+def test_a_head_of_another_size_keeps_its_initial_weights_and_is_logged(net, folder: Path, caplog) -> None:
     other = net(classes=7)
     before = other.head.weight.clone()
     with caplog.at_level(logging.INFO):
@@ -55,31 +55,32 @@ def test_a_head_of_another_size_stays_fresh_and_is_named(net, folder: Path, capl
     assert same(other.body, trained.body)
     assert torch.equal(other.head.weight, before)
     assert caplog.messages[0].endswith(
-        "last.ckpt; left out: head.weight [10, 16], head.bias [10]; stays fresh: head.weight [7, 16], head.bias [7]"
+        "last.ckpt; not used: head.weight [10, 16], head.bias [10];"
+        " keeps its initial values: head.weight [7, 16], head.bias [7]"
     )
 
 
 @pytest.mark.parametrize("prefix", ["", "net.", "_orig_mod.", "net._orig_mod."])
-def test_a_plain_state_dict_will_do_whatever_wraps_it(net, tmp_path: Path, prefix: str) -> None:
+def test_a_state_dict_of_a_wrapped_network_is_accepted(net, tmp_path: Path, prefix: str) -> None:
     one, other = net(), net()
     torch.save({prefix + name: weight for name, weight in one.state_dict().items()}, tmp_path / "weights.pth")
     checkpoints.load_initial_weights(tmp_path / "weights.pth", other)
     assert same(other, one)
 
 
-def test_nothing_that_fits_is_an_error(net, folder: Path) -> None:
+def test_no_fitting_weight_is_an_error(net, folder: Path) -> None:
     with pytest.raises(ConfigError, match=r"^init_from: no weight in .*best.ckpt has the name and the shape of one of"):
         checkpoints.load_initial_weights(folder, nn.Linear(3, 3))
 
 
 @pytest.mark.parametrize("content", [b"", b"\x80\x02]q\x00."], ids=["empty", "list"])
-def test_a_file_that_is_no_checkpoint_is_named(net, tmp_path: Path, content: bytes) -> None:
+def test_the_error_names_a_file_that_is_no_checkpoint(net, tmp_path: Path, content: bytes) -> None:
     (tmp_path / "x.ckpt").write_bytes(content)
     with pytest.raises(ConfigError, match=r"^init_from: .*x.ckpt is no checkpoint"):
         checkpoints.load_initial_weights(tmp_path / "x.ckpt", net())
 
 
-def test_no_such_run_is_seen_before_anything_is_read(run, tmp_path: Path) -> None:
+def test_a_missing_run_is_refused_before_training(run, tmp_path: Path) -> None:
     with pytest.raises(
         ConfigError, match=r"^init_from must be a run's folder \(one that holds config.yaml\) or a chec"
     ):
@@ -91,7 +92,7 @@ def test_no_such_run_is_seen_before_anything_is_read(run, tmp_path: Path) -> Non
         run(f"init_from={tmp_path}")
 
 
-def test_a_run_starts_from_it_and_a_resumed_one_from_its_own(run, folder: Path) -> None:
+def test_a_run_starts_from_it_and_a_resumed_run_from_its_own_weights(run, folder: Path) -> None:
     keys = ("model.bn=true", "model.dropout=0.1", "optimizer=sgd", "optimizer.lr=1e-12", f"init_from={folder}")
     done = run(*keys, "trainer.max_epochs=1")
     trained = checkpoints.load(folder / "checkpoints" / "best.ckpt").net

@@ -3,9 +3,10 @@
 import math
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from secrets import token_hex
+from typing import Any
 
 from hydra.core.override_parser.types import Quote, QuotedString
 from omegaconf import DictConfig, OmegaConf
@@ -13,16 +14,14 @@ from omegaconf import DictConfig, OmegaConf
 from lightsweep.config import loader, mistakes, permissions
 from lightsweep.core import files, secrets
 from lightsweep.core.errors import ConfigError
-from lightsweep.core.files import OUTPUTS, ROOT
+from lightsweep.core.files import CONF, OUTPUTS, ROOT
 from lightsweep.core.metrics import mode_of
-from lightsweep.core.secrets import storage_reference
 from lightsweep.runs import run_folder, saved_config
-from lightsweep.runs.run_folder import split_name
 from lightsweep.sweeper.application import search_path
 
 
 def read_command_line(arguments: list[str]) -> list[str]:
-    """Check what was typed, note it for this process and the ones that it starts, and return what Hydra gets.
+    """Check what was typed, record it for this process and the ones that it starts, and return what Hydra gets.
 
     Raises:
         ConfigError: an argument cannot be read, or may not be typed.
@@ -31,8 +30,8 @@ def read_command_line(arguments: list[str]) -> list[str]:
     _share_search_path()
     mistakes.check_arguments(arguments)
     prepared = prepare_arguments(arguments)
-    permissions.declare_typed(read := permissions.read_typed(prepared))
-    _check_folders(read)
+    permissions.declare_typed(typed := permissions.read_typed(prepared))
+    _check_folders(typed)
     return prepared
 
 
@@ -44,26 +43,29 @@ def _share_search_path() -> None:
 
 
 def prepare_arguments(arguments: list[str]) -> list[str]:
-    """Arguments as Hydra needs them: a resumed run works in its own folder, nothing runs over another run, and
+    """Arguments as Hydra needs them: a resumed run works in its own folder, no run overwrites another one, and
     ``sweep=NAME`` sweeps.
 
     Raises:
         ConfigError: `resume` names no run, or `hydra.run.dir` one that is already there.
     """
     _refuse_no_choice(arguments)
-    _refuse_rerun(arguments)
+    if any(argument.startswith("--e") for argument in arguments):  # Hydra's parser accepts abbreviations
+        # Hydra's rerun of a folder would treat what was typed then as typed now.
+        raise ConfigError("--experimental-rerun is not supported: resume=FOLDER continues a run")
     arguments = secrets.move_to_environment(arguments)
-    resumed = _last_value(arguments, "resume")
-    sweep = _last_value(arguments, "sweep")
     multirun = bool({"-m", "--multirun"} & set(arguments))
-    if (multirun or sweep not in (None, "null")) and str(_last_value(arguments, "lr_find")).lower() == "true":
+    swept = multirun or _last_value(arguments, "sweep") is not None
+    if swept and str(_last_value(arguments, "lr_find")).lower() == "true":
         raise ConfigError("lr_find=true tests one setting, it cannot be swept (drop -m and sweep=)")
-    if resumed in (None, "null"):
-        _refuse_to_run_over(arguments)
-        # A sweep file cannot set the mode itself: Hydra wants it before it composes.
-        return arguments if multirun or sweep in (None, "null") else [*arguments, "hydra.mode=MULTIRUN"]
-    if multirun or sweep not in (None, "null"):
-        raise ConfigError("resume goes on with one run, it cannot be swept (drop -m)")
+    resumed = _last_value(arguments, "resume")
+    if resumed is None:
+        if not multirun:
+            _refuse_used_folder(_last_value(arguments, "hydra.run.dir"))
+        # A sweep file cannot set the mode itself: Hydra needs it before it composes.
+        return [*arguments, "hydra.mode=MULTIRUN"] if swept and not multirun else arguments
+    if swept:
+        raise ConfigError("resume continues one run, it cannot be swept (drop -m)")
     folder = run_folder.find_resumable(resumed.strip("'\""))
     quoted = QuotedString(str(folder), Quote.single).with_quotes()
     own = saved_config.read_config(folder)
@@ -75,14 +77,15 @@ def _with_force_add(argument: str, own: DictConfig) -> str:
     """An argument with ``++`` where the run's own config has its key: Hydra composes the defaults, which may lack it:
     ``scheduler.patience=5`` of a run with ``scheduler=plateau``."""
     key, is_value, _ = argument.partition("=")
-    is_group = (ROOT / "conf" / key).is_dir()
-    of_the_run = key != saved_config.OVERRIDES and saved_config.has_key(own, key)
-    return f"++{argument}" if is_value and not is_group and of_the_run else argument
+    is_group = (CONF / key).is_dir()
+    is_own = key != saved_config.OVERRIDES and saved_config.has_key(own, key)
+    return f"++{argument}" if is_value and not is_group and is_own else argument
 
 
 def _last_value(arguments: list[str], key: str) -> str | None:
+    """The value that counts; None where there is none, or null."""
     values = [argument.partition("=")[2] for argument in arguments if _key(argument) == key]
-    return values[-1] if values else None
+    return values[-1] if values and values[-1] != "null" else None
 
 
 def _key(argument: str) -> str:
@@ -93,7 +96,7 @@ def _refuse_no_choice(arguments: list[str]) -> None:
     """Refuse GROUP=null: Hydra's error does not name the group."""
     for argument in arguments:
         group, _, choice = argument.partition("=")
-        folder = ROOT / "conf" / group
+        folder = CONF / group
         if choice == "null" and group and folder.is_dir():
             options = sorted(file.stem for file in folder.glob("*.yaml") if not file.name.startswith("_"))
             raise ConfigError(
@@ -101,40 +104,34 @@ def _refuse_no_choice(arguments: list[str]) -> None:
             )
 
 
-def _check_folders(given: permissions.Typed) -> None:
-    """Hydra writes into a typed folder, perhaps somebody else's, before a run or a grid begins."""
+def _check_folders(typed: permissions.Typed) -> None:
+    """Hydra writes into a typed folder, perhaps somebody else's, before a run or a grid starts."""
     for key in ("hydra.run.dir", "hydra.sweep.dir"):
-        for value in given.values.get(key, ()):
+        for value in typed.values.get(key, ()):
             if isinstance(value, str) and "${" not in value:
                 files.check_links(Path(value), within=Path(value))
-    for value in given.values.get("hydra.sweep.dir", ()):
-        ours = {"sweep", "hydra/sweeper"} & given.values.keys()  # whose jobs have unpredictable folders
-        if not ours and (Path(str(value)) / ".submitit").exists():
+    if {"sweep", "hydra/sweeper"} & typed.values.keys():  # the folders of its jobs are unpredictable
+        return
+    for value in typed.values.get("hydra.sweep.dir", ()):
+        if (Path(str(value)) / ".submitit").exists():
             raise ConfigError(f"hydra.sweep.dir: {value} holds jobs of submitit, which could run: take a new folder")
 
 
-def _refuse_rerun(arguments: list[str]) -> None:
-    """Hydra's rerun of a folder would treat what was typed then as typed now."""
-    if any(argument.startswith("--e") for argument in arguments):  # the parser takes abbreviations
-        raise ConfigError("--experimental-rerun is not supported: resume=FOLDER goes on with a run")
-
-
-def _refuse_to_run_over(arguments: list[str]) -> None:
-    typed = _last_value(arguments, "hydra.run.dir")
-    if typed is None or {"-m", "--multirun"} & set(arguments) or run_folder.is_follower():
+def _refuse_used_folder(typed: str | None) -> None:
+    """Refuse a ``hydra.run.dir`` with a run in it, or with any other files."""
+    if typed is None or run_folder.is_follower():
         return
     folder = Path(typed.strip("'\""))
     if run_folder.is_run(folder):
         raise ConfigError(
-            f"hydra.run.dir must be a folder without a run, got {typed};"
-            f" resume={shlex.quote(typed)} goes on with that run"
+            f"hydra.run.dir must be a folder without a run, got {typed}; resume={shlex.quote(typed)} continues that run"
         )
     if folder.is_dir() and any(folder.iterdir()):
         raise ConfigError(f"hydra.run.dir must be a new or an empty folder, got {typed!r}")
 
 
 def register_resolvers() -> None:
-    """Make the resolvers known; again does nothing new.
+    """Register the resolvers of conf/, ``lightsweep.NAME``; a second call changes nothing.
 
     ``root:NAME`` is a path in the project's root; its first part ``outputs`` is `OUTPUTS`, wherever that is.
     ``run_id:`` is a few random letters, ``folder_name:NAME,OVERRIDES`` a run's name as a part of its folder's.
@@ -144,18 +141,22 @@ def register_resolvers() -> None:
     for the address in LIGHTSWEEP_STORAGE, if there is one. OmegaConf's own resolvers are restricted.
     """
     permissions.restrict_interpolations()
-    OmegaConf.register_resolver("lightsweep.storage", storage_reference, replace=True)
-    OmegaConf.register_resolver("lightsweep.root", _in_root, replace=True)
-    OmegaConf.register_resolver("lightsweep.run_id", lambda: token_hex(2), use_cache=True, replace=True)
-    OmegaConf.register_resolver(
-        "lightsweep.folder_name", run_folder.folder_suffix, replace=True, annotation_validation="off"
-    )
-    OmegaConf.register_resolver("lightsweep.mode", lambda metric: mode_of(str(metric)), replace=True)
-    OmegaConf.register_resolver("lightsweep.direction", direction, replace=True)
-    OmegaConf.register_resolver("lightsweep.group", lambda folder: split_name(folder)[0], replace=True)
-    OmegaConf.register_resolver("lightsweep.name", lambda folder: split_name(folder)[1], replace=True)
-    OmegaConf.register_resolver("lightsweep.steps", steps, replace=True, annotation_validation="off")
-    OmegaConf.register_resolver("lightsweep.warmup_steps", warmup_steps, replace=True, annotation_validation="off")
+    resolvers: dict[str, Callable[..., Any]] = {
+        "storage": secrets.storage_reference,
+        "root": _in_root,
+        "run_id": lambda: token_hex(2),
+        "folder_name": run_folder.folder_suffix,
+        "mode": lambda metric: mode_of(str(metric)),
+        "direction": lambda metric: f"{mode_of(str(metric))}imize",
+        "group": lambda folder: run_folder.split_name(folder)[0],
+        "name": lambda folder: run_folder.split_name(folder)[1],
+        "steps": _steps,
+        "warmup_steps": _warmup_steps,
+    }
+    for name, resolver in resolvers.items():
+        OmegaConf.register_resolver(
+            f"lightsweep.{name}", resolver, replace=True, use_cache=name == "run_id", annotation_validation="off"
+        )
 
 
 def _in_root(name: str) -> str:
@@ -163,18 +164,12 @@ def _in_root(name: str) -> str:
     return str(OUTPUTS.joinpath(*rest) if first == "outputs" else ROOT / name)
 
 
-def direction(metric: str) -> str:
-    """maximize or minimize: what a search does with the metric."""
-    return f"{mode_of(str(metric))}imize"
-
-
-def steps(epochs: int, seeds: Sequence[int] | None) -> int:
+def _steps(epochs: int, seeds: Sequence[int] | None) -> int:
     """A trial's steps are its seeds, where it has several, and else its epochs."""
     return len(seeds) if seeds and len(seeds) > 1 else epochs
 
 
-def warmup_steps(epochs: int, seeds: Sequence[int] | None) -> int:
+def _warmup_steps(epochs: int, seeds: Sequence[int] | None) -> int:
     """One seed, or a quarter of the epochs: dropout and weight decay cost accuracy at first and pay later."""
-    if seeds and len(seeds) > 1:
-        return 1
-    return max(1, math.ceil(epochs / 4)) if isinstance(epochs, int) else 1
+    several_seeds = seeds and len(seeds) > 1
+    return 1 if several_seeds or not isinstance(epochs, int) else max(1, math.ceil(epochs / 4))

@@ -1,6 +1,6 @@
-"""How a script begins, `begin`, and ends, `launch_app` or `launch_command`; and the parser of those with options.
+"""How a script starts, `begin`, and runs, `launch_app` or `launch_command`; and the parser of command-line options.
 
-Imported before all else, so it imports nothing that takes time.
+Imported before everything else, so it imports nothing slow.
 """
 
 import argparse
@@ -90,10 +90,11 @@ def launch_app(main: Callable[[], Any]) -> None:
 
     ``HYDRA_FULL_ERROR=1`` shows the full trace instead.
     """
-    from lightsweep.app import arguments
+    from lightsweep.app import arguments, jobs
+    from lightsweep.config.mistakes import describe_error
     from lightsweep.runs.run_folder import is_follower
 
-    # What distributed training starts further inherits the next line's setting, which is not the user's.
+    # The followers of distributed training inherit the next line's setting, which is not the user's.
     full_trace = _wants_full_trace() and not is_follower()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise, not print
     shown = sys.stderr if full_trace else _WithoutHydrasLine(sys.stderr)
@@ -104,13 +105,18 @@ def launch_app(main: Callable[[], Any]) -> None:
                 main()
     except Interrupted as error:
         sys.exit(128 + error.signum)
-    except BrokenPipeError:  # the reader has seen enough, as in --help | head
+    except BrokenPipeError:  # the reader, such as head, has seen enough
         _close_stdout()
         sys.exit(1)
     except Exception as error:
-        if full_trace:
+        line = None if full_trace else describe_error(error)
+        if line is None:  # a bug
             raise
-        sys.exit(_print_error_of_app(error))
+        if isinstance(error, Diverged) and is_follower():
+            sys.exit(0)  # the first process prints it; Lightning would kill that one for another exit code of this one
+        if not jobs.is_printed(error):
+            _print_line(f"job {error.job}: {line}" if hasattr(error, "job") else line)  # of a grid, run by a launcher
+        sys.exit(1)
 
 
 def launch_command(main: Callable[[], int]) -> None:
@@ -137,26 +143,6 @@ def launch_command(main: Callable[[], int]) -> None:
     sys.exit(code)
 
 
-def _print_error_of_app(error: Exception) -> int:
-    """Print an error of train.py as one line, unless that was done; returns the exit code.
-
-    Raises:
-        Exception: the error itself, where it is a bug of ours whose trace is wanted.
-    """
-    from lightsweep.app.jobs import is_printed
-    from lightsweep.config.mistakes import describe_error
-    from lightsweep.runs.run_folder import is_follower
-
-    line = describe_error(error)
-    if line is None:
-        raise error
-    if isinstance(error, Diverged) and is_follower():
-        return 0  # so has the first process, which says so; Lightning would kill it for another code of ours
-    if not is_printed(error):
-        _print_line(f"job {error.job}: {line}" if hasattr(error, "job") else line)  # of a grid, run by a launcher
-    return 1
-
-
 def _print_line(line: str) -> None:
     print(printable(secrets.redact(line)), file=sys.stderr)  # it may quote control characters
 
@@ -177,7 +163,7 @@ def _close_stdout() -> None:
 
 
 class _WithoutHydrasLine:
-    """stderr less the line that Hydra writes before it raises a job's error: `launch_app` says what is wrong."""
+    """stderr without the line that Hydra writes before it raises a job's error: `launch_app` prints the error."""
 
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream

@@ -62,9 +62,7 @@ def open_run(cfg: DictConfig) -> Iterator[tuple[DictConfig, Run]]:
             cfg = saved_config.with_overrides(own, cfg, overrides, set(hydra_cfg.runtime.choices))
             overrides = list(cfg.overrides)
         if str(cfg.run_dir) != str(folder):  # other paths follow from it
-            raise ConfigError(
-                f"run_dir must be left as it is, hydra.run.dir says where a run lies, got {cfg.run_dir!r}"
-            )
+            raise ConfigError(f"run_dir must be left as it is, hydra.run.dir sets a run's folder, got {cfg.run_dir!r}")
         save_changes = partial(saved_config.write_changes, cfg, folder)
         yield cfg, Run(folder, kind, overrides, saved_config.config_options(hydra_cfg), save_changes)
 
@@ -74,7 +72,11 @@ def _kind_of_run(folder: Path, *, resumed: bool) -> str:
         return job.kind
     if resumed:
         return run_folder.kind_of_run(folder)
-    return "job" if HydraConfig.get().mode == RunMode.MULTIRUN else "run"
+    return "job" if _is_multirun() else "run"
+
+
+def _is_multirun() -> bool:
+    return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
 
 
 @contextmanager
@@ -89,7 +91,7 @@ def _job(folder: Path, *, fresh: bool) -> Iterator[None]:
             raise ConfigError(f"{folder} holds a run already: choose another hydra.run.dir or hydra.sweep.dir")
         yield
     except Interrupted:
-        if HydraConfig.get().mode == RunMode.RUN and not run_folder.is_follower():
+        if not _is_multirun() and not run_folder.is_follower():
             run_folder.print_how_to_resume(folder)
         raise
     except Exception as caught:
@@ -100,22 +102,18 @@ def _job(folder: Path, *, fresh: bool) -> Iterator[None]:
         if isinstance(error, SweepRefused):
             print(error, file=sys.stderr)
             sys.exit(1)  # another sweeper would take an exception for one job's, and run the next
-        is_grid = HydraConfig.get().mode == RunMode.MULTIRUN and not isinstance(error, DataChanged)  # the sweep says it
-        if is_grid and (line := describe_error(error)):
-            _print_of_job(error, line, HydraConfig.get().job.num)
+        # A launcher sends the error to the first process. The sweep prints DataChanged.
+        if _is_multirun() and not isinstance(error, DataChanged) and (line := describe_error(error)):
+            job = HydraConfig.get().job.num
+            error.job, error.printed_by = job, _this_process()  # type: ignore[attr-defined]
+            print(printable(f"job {job}: {secrets.redact(line)}"), file=sys.stderr)
         if error is caught:
             raise
         raise error from caught
 
 
-def _print_of_job(error: Exception, line: str, job: int) -> None:
-    """Print it now, and note on the error, which a launcher sends to the first process, that and where it was done."""
-    error.job, error.printed_by = job, _this_process()  # type: ignore[attr-defined]
-    print(printable(f"job {job}: {secrets.redact(line)}"), file=sys.stderr)
-
-
 def is_printed(error: Exception) -> bool:
-    """Was the error printed in this process? Nobody reads what a launcher's job printed elsewhere."""
+    """Whether the error was printed in this process. Nobody reads what a launcher's job printed elsewhere."""
     return getattr(error, "printed_by", None) == _this_process()
 
 
@@ -124,23 +122,24 @@ def _this_process() -> tuple[str, int]:
 
 
 def belongs_to_other_sweeper() -> bool:
-    """Does this job belong to a sweeper that is not ours, such as Optuna's official one?"""
-    if not HydraConfig.initialized() or HydraConfig.get().mode != RunMode.MULTIRUN:
-        return False
-    return HydraConfig.get().runtime.choices.get("hydra/sweeper") not in ("basic", "lightsweep")
+    """Whether this job belongs to another sweeper, such as Optuna's official one."""
+    ours = ("basic", "lightsweep")
+    return _is_multirun() and HydraConfig.get().runtime.choices.get("hydra/sweeper") not in ours
 
 
 def is_left_to_first_process(cfg: DictConfig) -> bool:
     """Whether another process runs this job. With distributed training each process runs all jobs of a grid; one that
     trains in a single process belongs to the first."""
-    if not run_folder.is_follower() or HydraConfig.get().mode != RunMode.MULTIRUN:
-        return False
-    from torch.cuda import device_count
-
-    return trains_in_one_process(cfg.trainer, device_count)
+    return run_folder.is_follower() and _is_multirun() and trains_in_one_process(cfg.trainer)
 
 
-def check_one_process(trainer: DictConfig, gpus: Callable[[], int]) -> None:
+def count_gpus() -> int:
+    from torch.cuda import device_count  # a job imports torch anyway
+
+    return device_count()
+
+
+def check_one_process(trainer: DictConfig, gpus: Callable[[], int] = count_gpus) -> None:
     """Check that a trial trains in one process. Lightning starts a further one as the command that was typed, which
     would be another sweep.
 
@@ -152,22 +151,22 @@ def check_one_process(trainer: DictConfig, gpus: Callable[[], int]) -> None:
         ConfigError: it would start further processes.
     """
     nodes, strategy = trainer.get("num_nodes", 1), trainer.strategy
-    require(nodes == 1, "trainer.num_nodes", "be 1 in a sweep, where each trial trains in one process", nodes)
-    alone = str(strategy).lower() in _ONE_PROCESS
-    require(alone, "trainer.strategy", "be auto in a sweep, where each trial trains in one process", strategy)
-    single = _devices(trainer, gpus) <= 1
-    rule = "be one device in a sweep, where each trial trains in one process"
-    require(single, "trainer.devices", rule, trainer.devices)
+    for key, value, rule, holds in (
+        ("num_nodes", nodes, "1", nodes == 1),
+        ("strategy", strategy, "auto", str(strategy).lower() in _ONE_PROCESS),
+        ("devices", trainer.devices, "one device", _count_devices(trainer, gpus) <= 1),
+    ):
+        require(holds, f"trainer.{key}", f"be {rule} in a sweep, where each trial trains in one process", value)
 
 
-def trains_in_one_process(trainer: DictConfig, gpus: Callable[[], int]) -> bool:
-    """Whether a run with this trainer trains in one process, as far as its number of devices and nodes says."""
-    return trainer.get("num_nodes", 1) == 1 and _devices(trainer, gpus) <= 1
+def trains_in_one_process(trainer: DictConfig, gpus: Callable[[], int] = count_gpus) -> bool:
+    """Whether a run with this trainer trains in one process, judged by its number of devices and nodes."""
+    return trainer.get("num_nodes", 1) == 1 and _count_devices(trainer, gpus) <= 1
 
 
-def _devices(trainer: DictConfig, gpus: Callable[[], int]) -> int:
-    """How many devices, as Lightning reads it: a number, a list of names, or all there are. A value that it will not
-    understand counts as one: it is refused by its own name."""
+def _count_devices(trainer: DictConfig, gpus: Callable[[], int]) -> int:
+    """How many devices, as Lightning reads it: a number, a list of names, or all there are. A value that it does not
+    understand counts as one: Lightning refuses it."""
     devices = trainer.devices
     if isinstance(devices, ListConfig | list | tuple):
         return len(devices)

@@ -23,7 +23,7 @@ from lightsweep.sweeper.job import current_trial
 from lightsweep.training import checkpoints, trainer
 from lightsweep.training.callbacks import PruningCallback
 from lightsweep.training.checkpoints import Description
-from lightsweep.training.classifier import Classifier, Objective, Score, score_part
+from lightsweep.training.classifier import Classifier, Objective, score_part
 from lightsweep.training.loggers import Trackers
 from lightsweep.training.summary import StartSummary, check_memory, describe_hardware
 
@@ -47,7 +47,7 @@ def new_record(config: RunConfig, opened: Run) -> ResultWriter:
 
 
 def read_data(config: RunConfig) -> ImageDataModule:
-    """The data module, set up; what is wrong with the network is said before data is fetched."""
+    """The data module, set up; a network that cannot be built is refused before data is fetched."""
     data = user_data.build_data(config.data)
     if (traits := data.preview()) is not None:
         build_classifier(config, traits)
@@ -59,7 +59,7 @@ def check_data(data: ImageDataModule, folder: Path, *, resumed: bool, allow_chan
     """What the data are made of.
 
     Raises:
-        DataChanged: the study was begun with others.
+        DataChanged: the study was started with other data.
         ConfigError: the run was, and `allow_change` is false.
     """
     fingerprint, job = data.fingerprint(), current_trial().job
@@ -70,14 +70,21 @@ def check_data(data: ImageDataModule, folder: Path, *, resumed: bool, allow_chan
     return fingerprint
 
 
-def initial_classifier(config: RunConfig, data: ImageDataModule, *, warm: bool) -> Classifier:
-    """The classifier as training begins with it: with weights that follow from the seed, or, if `warm`, `init_from`."""
+def initial_classifier(
+    config: RunConfig, data: ImageDataModule, fingerprint: Fingerprint, *, resumed: bool = False
+) -> Classifier:
+    """The classifier at the start of training: its weights follow from the seed, or are those of `init_from`.
+
+    Args:
+        fingerprint: of the data.
+        resumed: the run has weights of its own, which are loaded later.
+    """
     seed_everything(config.seed)
     classifier = build_classifier(config, data)
     log_lightning_module(classifier.net)
-    if warm and config.init_from is not None:
+    if config.init_from is not None and not resumed:
         checkpoints.load_initial_weights(config.init_from, classifier.net)
-        data_record.warn_of_changes(config.init_from, data.fingerprint())
+        data_record.warn_of_changes(config.init_from, fingerprint)
     return classifier
 
 
@@ -127,10 +134,12 @@ def build_trainer(config: RunConfig, opened: Run, record: ResultWriter, further:
     return built
 
 
-def score(config: RunConfig, record: ResultWriter, data: ImageDataModule, fitting: pl.Trainer) -> dict[str, Score]:
+def score(
+    config: RunConfig, record: ResultWriter, data: ImageDataModule, fitting: pl.Trainer, trackers: Trackers
+) -> ScoredRun:
     """Score the best or the last weights on each part, without augmentation and in the precision of training."""
     started = time.perf_counter()
-    trained = checkpoints.load(_chosen_checkpoint(config, record))
+    trained = checkpoints.load(_chosen_checkpoint(record.folder, config))
     record.scored_epoch = trained.epoch
     device = fitting.strategy.root_device
     net, scores = trained.net.to(device), {}
@@ -145,25 +154,16 @@ def score(config: RunConfig, record: ResultWriter, data: ImageDataModule, fittin
         )
         record.add_score(part, scores[part].metrics, scores[part].confusion, data.class_names)
     record.add(score_seconds=time.perf_counter() - started)
-    return scores
-
-
-def show(
-    config: RunConfig,
-    record: ResultWriter,
-    result: RunResult,
-    data: ImageDataModule,
-    fitting: pl.Trainer,
-    scores: dict[str, Score],
-    trackers: Trackers,
-) -> None:
-    """Print the scores, and let callbacks draw pictures."""
-    of_best = _chosen_checkpoint(config, record).name == run_folder.BEST_CHECKPOINT
-    trainer.print_scores(result, record.folder, of_best=of_best)
     rows, best = record.metrics.rows, record.metrics.best(*config.monitor) or {"epoch": 0}
-    scored = ScoredRun(record.folder, rows, best["epoch"], scores, data, fitting.train_dataloader, trackers)
-    show_scored_run(scored, fitting.callbacks, report=config.report)  # type: ignore[attr-defined]
+    return ScoredRun(record.folder, rows, best["epoch"], scores, data, fitting.train_dataloader, trackers)
 
 
-def _chosen_checkpoint(config: RunConfig, record: ResultWriter) -> Path:
-    return run_folder.choose_checkpoint(record.folder / "checkpoints", config.score_with)
+def show(config: RunConfig, result: RunResult, scored: ScoredRun, callbacks: Sequence[Callback]) -> None:
+    """Print the scores, and let callbacks draw pictures."""
+    of_best = _chosen_checkpoint(scored.folder, config).name == run_folder.BEST_CHECKPOINT
+    trainer.print_scores(result, scored.folder, of_best=of_best)
+    show_scored_run(scored, callbacks, report=config.report)
+
+
+def _chosen_checkpoint(folder: Path, config: RunConfig) -> Path:
+    return run_folder.choose_checkpoint(folder / "checkpoints", config.score_with)

@@ -1,4 +1,4 @@
-"""What the sweeper is told of training runs: `TRAINING`. What takes time to import is imported where it is used."""
+"""What the sweeper knows of training runs: `TRAINING`. Slow imports are inside the functions that need them."""
 
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
@@ -7,11 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hydra.errors import HydraException, MissingConfigException
+from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from lightsweep.app import jobs
+from lightsweep.config import allowlist, build
 from lightsweep.core.errors import ConfigError
 from lightsweep.core.metrics import FINAL, compared_names
 from lightsweep.core.overrides import format_override
+from lightsweep.runs.saved_config import own_config
 from lightsweep.sweeper.application import Application
 
 if TYPE_CHECKING:
@@ -43,28 +47,11 @@ class Training(Application):
     program = "python src/train.py"
     trial_overrides = ("test=false",)
     confirmation_overrides = ("test=true",)
-    # Where a run is, what it prints, and what it runs on may change while a study goes on.
+    # Where a run is, what it prints, and what it runs on may change when a study is continued.
     free_keys = (
-        "hydra",
-        "name",
-        "run_dir",
-        "resume",
-        "data_dir",
-        "allow_changed_data",
-        "threads",
-        "test",
-        "lr_find",
-        "lr_find_range",
-        "logger",
-        "callbacks.progress",
-        "callbacks.lr_monitor",
-        "callbacks.figures",
-        "callbacks.histograms",
-        "callbacks.graph",
-        "report",
-        "trainer.accelerator",
-        "trainer.devices",
-        "trainer.strategy",
+        *("hydra", "name", "run_dir", "resume", "data_dir", "allow_changed_data", "threads", "test", "report"),
+        *("lr_find", "lr_find_range", "logger", "trainer.accelerator", "trainer.devices", "trainer.strategy"),
+        *(f"callbacks.{name}" for name in ("progress", "lr_monitor", "figures", "histograms", "graph")),
     )
     # They follow from the metric; configs of earlier versions have them.
     derived_keys = ("monitor.mode", "scheduler.mode", "callbacks.early_stopping.mode", "callbacks.checkpoint.mode")
@@ -87,30 +74,21 @@ class Training(Application):
         return str(config.monitor.metric), "maximize" if config.monitor.mode == "max" else "minimize"
 
     def build(self, node: DictConfig, key: str) -> Any:
-        from lightsweep.config.build import build
-
-        return build(node, key)
+        return build.build(node, key)
 
     def find_function(self, name: str, key: str) -> Any:
-        from hydra.utils import instantiate
-
-        from lightsweep.config import allowlist
-        from lightsweep.config.build import config_error
-
         try:
             return instantiate({"_target_": name, "_partial_": True}, _execution_whitelist_=list(allowlist.TRUSTED))
         except HydraException as error:
-            raise config_error(error, key) from error
+            raise build.config_error(error, key) from error
 
     def takes_list(self, config: Mapping[str, Any], key: str) -> bool:
-        """Whether the class that the value goes to says that it takes a list, or does not say."""
-        from lightsweep.config.build import find_parameters
-
+        """Whether the class that gets the value declares that it takes a list, or declares nothing."""
         node: Any = OmegaConf.select(OmegaConf.create(dict(config)), key.rpartition(".")[0] or key)
         target, name = (node.get("_target_") if isinstance(node, DictConfig) else None), key.rpartition(".")[2]
         if not isinstance(target, str):
             return False
-        parameters = find_parameters(target)
+        parameters = build.find_parameters(target)
         if parameters is None or name not in parameters:
             return True
         annotation = parameters[name].annotation
@@ -141,34 +119,30 @@ class Training(Application):
         _check_one_process(config, in_this_process)
 
     def check_drawn(self, config: DictConfig) -> None:
-        from lightsweep.config.build import check_arguments
-
-        check_arguments(config)
+        build.check_arguments(config)
 
     def check_plan(self, plan: "Plan", *, in_this_process: bool) -> None:
         _check_trainers(plan, in_this_process)
         _check_start(plan)
 
     def kept_overrides(
-        self, begun_with: Mapping[str, Any], config: DictConfig, typed: Sequence[str]
+        self, started_with: Mapping[str, Any], config: DictConfig, typed: Sequence[str]
     ) -> tuple[str, ...]:
-        """A study that was begun before image folders were split by file keeps its split."""
+        """A study that was started before image folders were split by file keeps its split."""
         from lightsweep.data.folders import BY_FILE
 
-        before = begun_with.get(_SPLIT)
+        before = started_with.get(_SPLIT)
         is_typed = any(line.partition("=")[0].lstrip("+") == _SPLIT for line in typed)
         if is_typed or before not in _OLD_SPLITS or OmegaConf.select(config, _SPLIT) != BY_FILE:
             return ()
         return (f"{_SPLIT}={before}",)
 
     def own_config(self, config: DictConfig) -> DictConfig:
-        from lightsweep.runs.saved_config import own_config
-
         return own_config(config)
 
     def reads_same_data(self, space: "Space", config: DictConfig) -> bool:
-        """Whether all trials are trained on the same images. A data module of the user's own may make others of any of
-        its arguments: a loader that drops the last batch does of its size."""
+        """Whether all trials are trained on the same images. In a user data module they may depend on any argument: on
+        the batch size, if its loader drops the last batch."""
         is_users = not str(config.data.get("_target_")).startswith("lightsweep.")
         return not any(key == _TRAINING_IMAGES or (is_users and _is_below(key, ("data",))) for key in _searched(space))
 
@@ -179,7 +153,7 @@ class Training(Application):
         from lightsweep.runs import data_record
 
         found = data_record.read_if_valid(folder)
-        return None if found is None else found.digest
+        return found.digest if found else None
 
 
 TRAINING = Training()
@@ -206,24 +180,18 @@ def _check_trainers(plan: "Plan", in_this_process: bool) -> None:
 
 
 def _check_one_process(config: DictConfig, in_this_process: bool) -> None:
-    from lightsweep.app import jobs
-
     jobs.check_one_process(config.trainer, lambda: _gpus_of_job(in_this_process))
 
 
 def _gpus_of_job(in_this_process: bool) -> int:
     """How many a job can see. A worker is given one; what a cluster's job has is known only there."""
-    if not in_this_process:
-        return 1
-    from torch.cuda import device_count  # this process trains, and imports torch anyway
-
-    return device_count()
+    return jobs.count_gpus() if in_this_process else 1
 
 
 def _check_start(plan: "Plan") -> None:
-    """See that some trial could start from `init_from`, on torch's meta device; else each would fail by itself.
+    """See that some trial could start from `init_from`, on torch's meta device; else each would fail on its own.
 
-    What depends on more is left to the trials: images of a searched size, a network of somebody else's.
+    What depends on more is left to the trials: images of a searched size, a user's own network.
 
     Raises:
         ConfigError: no file of weights can be read, or none of these networks has a weight like one of them.

@@ -59,29 +59,19 @@ class RunConfig:
 
 def plain_config(cfg: DictConfig) -> RunConfig:
     """A config as plain values, unchecked."""
-    values = {field.name: _plain(cfg[field.name]) for field in fields(RunConfig) if field.name != "saved"}
-    own = _plain(saved_config.own_config(cfg))
-    saved = {key: value for key, value in own.items() if key not in _NOT_SAVED}
-    return RunConfig(**{**values, "monitor": Monitor(**values["monitor"]), "saved": saved})
-
-
-def _plain(value: Any) -> Any:
-    return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+    values: dict[str, Any] = {field.name: cfg[field.name] for field in fields(RunConfig) if field.name != "saved"}
+    for name, value in values.items():
+        if OmegaConf.is_config(value):
+            values[name] = OmegaConf.to_container(value, resolve=True)
+    own: Any = OmegaConf.to_container(saved_config.own_config(cfg), resolve=True)
+    values["monitor"] = Monitor(**values["monitor"])
+    return RunConfig(**values, saved={key: value for key, value in own.items() if key not in _NOT_SAVED})
 
 
 _NODES = (
-    "monitor",
-    "loss",
-    "data",
-    "model",
-    "optimizer",
-    "scheduler",
-    "callbacks",
-    "logger",
-    "trainer",
-    "lr_find_range",
+    *("monitor", "loss", "data", "model", "optimizer", "scheduler", "callbacks", "logger", "trainer", "lr_find_range"),
 )
-# Of the nodes that have no _target_, which would say so itself.
+# Of the nodes without a _target_, whose class would check its own arguments.
 _KEYS = {
     "monitor": ("metric", "mode"),
     "loss": ("label_smoothing", "l2", "l2_head"),
@@ -105,9 +95,9 @@ _NOT_THE_TRAINERS = {
     "overfit_batches": "data.limit=N trains on the first N images; the batches of an epoch are drawn anew each time",
     "fast_dev_run": "trainer=debug is for a quick look",  # it would score weights that were never saved
 }
-# Each step is a row of lr_find.csv: fewer are not enough for a curve, more tell nothing further.
+# Each step is a row of lr_find.csv: fewer are not enough for a curve, more add nothing.
 _RANGE_STEPS = "[20, 100000]"
-# One of these says to a process which of several machines it is on: Slurm, torchrun, LSF, MPI, or a person.
+# One of these tells a process which of several machines it is on: Slurm, torchrun, LSF, MPI, or a person.
 _CLUSTER = ("SLURM_NTASKS", "TORCHELASTIC_RUN_ID", "LSB_JOBID", "OMPI_COMM_WORLD_SIZE", "GROUP_RANK", "NODE_RANK")
 _INSTEAD_OF_HIDDEN = ("model.width", "model.depth", "model.taper")
 
@@ -117,29 +107,19 @@ def validate(cfg: DictConfig, opened: Run) -> RunConfig:
 
     Raises:
         ConfigError: names the key.
-        SweepRefused: it is wrong with all jobs of a sweep by another sweeper.
+        SweepRefused: it is wrong for all jobs of a sweep by another sweeper.
     """
-    checks.require(
-        opened.kind == "run" or not cfg.lr_find,
-        "lr_find",
-        "be false in a grid or a sweep, since it tests one setting",
-        cfg.lr_find,
-    )
+    rule = "be false in a grid or a sweep, since it tests one setting"
+    checks.require(opened.kind == "run" or not cfg.lr_find, "lr_find", rule, cfg.lr_find)
     check_config(cfg, opened.overrides)
     if current_trial().job:
-        jobs.check_one_process(cfg.trainer, _count_gpus)
+        jobs.check_one_process(cfg.trainer)
     elif jobs.belongs_to_other_sweeper():
         try:
-            jobs.check_one_process(cfg.trainer, _count_gpus)
+            jobs.check_one_process(cfg.trainer)
         except ConfigError as error:
             raise SweepRefused(str(error)) from error
     return plain_config(cfg)
-
-
-def _count_gpus() -> int:
-    from torch.cuda import device_count
-
-    return device_count()
 
 
 def check_config(cfg: DictConfig, overrides: list[str]) -> None:
@@ -164,11 +144,8 @@ def check_config(cfg: DictConfig, overrides: list[str]) -> None:
     checks.require(cfg.name is None or is_text, "name", "be a text, or null", cfg.name)
     checks.integer("seed", cfg.seed, "[0, inf)")
     checks.choice("score_with", cfg.score_with, ("best", "last"))
-    checks.flag("test", cfg.test)
-    checks.flag("report", cfg.report)
-    checks.flag("compile", cfg.compile)
-    checks.flag("lr_find", cfg.lr_find)
-    checks.flag("allow_changed_data", cfg.allow_changed_data)
+    for key in ("test", "report", "compile", "lr_find", "allow_changed_data"):
+        checks.flag(key, cfg[key])
     if cfg.init_from is not None:
         run_folder.find_initial_weights(cfg.init_from)
     if cfg.threads is not None:
@@ -227,36 +204,39 @@ def _check_trainer(node: DictConfig) -> None:
             raise ConfigError(f"trainer.{name} must be left out, got {node[name]!r}: {instead}")
     _check_length(node)
     checks.integer("trainer.accumulate_grad_batches", node.accumulate_grad_batches, "[1, 1000000]")
-    checks.require(
-        node.deterministic in (True, False, "warn"),
-        "trainer.deterministic",
-        "be true, false or warn",
-        node.deterministic,
-    )
+    known = node.deterministic in (True, False, "warn")
+    checks.require(known, "trainer.deterministic", "be true, false or warn", node.deterministic)
     if node.gradient_clip_val is not None:
         checks.number("trainer.gradient_clip_val", node.gradient_clip_val, "[0, inf)")
     for name in ("limit_train_batches", "limit_val_batches", "val_check_interval"):
-        _check_limit(f"trainer.{name}", node.get(name))
+        if isinstance(limit := node.get(name), float):
+            checks.number(f"trainer.{name}", limit, "(0, 1]")
+        elif limit is not None:
+            checks.integer(f"trainer.{name}", limit, "[1, inf)")
     checks.integer("trainer.check_val_every_n_epoch", node.check_val_every_n_epoch, "[1, inf)")
     sanity = node.get("num_sanity_val_steps", 0)
     checks.require(sanity == 0, "trainer.num_sanity_val_steps", "be 0: the first epoch ends with a validation", sanity)
-    _check_nodes(node.get("num_nodes", 1))
+    nodes = node.get("num_nodes", 1)
+    checks.integer("trainer.num_nodes", nodes, "[1, inf)")
+    # Several machines find each other by what a cluster tells them. Without it the first would wait forever.
+    in_cluster = any(name in os.environ for name in _CLUSTER)
+    rule = "be 1 outside a cluster (Slurm, torchrun, or NODE_RANK and MASTER_ADDR in the environment)"
+    checks.require(nodes == 1 or in_cluster, "trainer.num_nodes", rule, nodes)
     if isinstance(node.devices, int):
         memory.check_processes("trainer.devices", node.devices)
 
 
 def _check_length(node: DictConfig) -> None:
     """A run must train an epoch, a step or some time, or there is nothing to score."""
-    if node.max_epochs != -1:
-        checks.integer("trainer.max_epochs", node.max_epochs, "[1, inf)")
-    if node.get("max_steps", -1) != -1:
-        checks.integer("trainer.max_steps", node.max_steps, "[1, inf)")
-    for name in ("min_epochs", "min_steps"):
-        if node.get(name) is not None:
-            checks.integer(f"trainer.{name}", node[name], "[0, inf)")
-            most = f"max_{name.removeprefix('min_')}"  # which ends the run all the same
-            within = node.get(most, -1) in (-1, None) or node[name] <= node[most]
-            checks.require(within, f"trainer.{name}", f"be at most trainer.{most}={node.get(most)}", node[name])
+    for unit in ("epochs", "steps"):
+        least, most = node.get(f"min_{unit}"), node.get(f"max_{unit}", -1)  # the most ends the run in any case
+        if most != -1:
+            checks.integer(f"trainer.max_{unit}", most, "[1, inf)")
+        if least is not None:
+            checks.integer(f"trainer.min_{unit}", least, "[0, inf)")
+            checks.require(
+                most == -1 or least <= most, f"trainer.min_{unit}", f"be at most trainer.max_{unit}={most}", least
+            )
     if node.get("max_time") is not None:
         rule = "be a time above 0, DD:HH:MM:SS or {hours: 1}"
         checks.require(_duration(node.max_time) > timedelta(0), "trainer.max_time", rule, node.max_time)
@@ -275,37 +255,16 @@ def _duration(value: Any) -> timedelta:
     return timedelta(0)
 
 
-def _check_nodes(nodes: Any) -> None:
-    """Several machines find each other by what a cluster tells them. Without it the first would wait for ever."""
-    checks.integer("trainer.num_nodes", nodes, "[1, inf)")
-    alone = not any(name in os.environ for name in _CLUSTER)
-    rule = "be 1 outside a cluster (Slurm, torchrun, or NODE_RANK and MASTER_ADDR in the environment)"
-    checks.require(nodes == 1 or not alone, "trainer.num_nodes", rule, nodes)
-
-
-def _check_limit(key: str, limit: float | None) -> None:
-    if isinstance(limit, float):
-        checks.number(key, limit, "(0, 1]")
-    elif limit is not None:
-        checks.integer(key, limit, "[1, inf)")
-
-
 def _check_shape(model: DictConfig, overrides: list[str]) -> None:
     """A list of widths replaces three other keys: to set one of those too would have no effect, silently."""
     if model.get("hidden") is None:
         return
-    for override in overrides:
-        key = override.partition("=")[0].lstrip("+~")
-        keys = [f"model.{name}" for name in _keys(override)] if key == "model" and "{" in override else [key]
-        for name in keys:
+    for line in overrides:
+        key = line.partition("=")[0].lstrip("+~")
+        value = OverridesParser.create().parse_override(line).value() if key == "model" and "{" in line else None
+        for name in [f"model.{each}" for each in value] if isinstance(value, dict) else [key]:
             if name in _INSTEAD_OF_HIDDEN:
                 raise ConfigError(
                     f"{name} must not be set together with model.hidden, which replaces it"
-                    f" (model.hidden=null makes room for it), got {override}"
+                    f" (model.hidden=null makes room for it), got {line}"
                 )
-
-
-def _keys(override: str) -> list[str]:
-    """The keys of ``model={width:16}``."""
-    value = OverridesParser.create().parse_override(override).value()
-    return list(value) if isinstance(value, dict) else []

@@ -4,7 +4,7 @@ There are no wildcards: ``torch.nn.*`` would admit functions that import files, 
 compared as the config has it, before anything is imported; then the object must be a subclass of the node's base, or
 the listed function itself (`lightsweep.config.build`). All arguments are keywords.
 
-Users who trust code of their own say so in the environment, ``LIGHTSWEEP_TRUST=mypackage.*,other.Net``. It is read
+Users name code that they trust in the environment, ``LIGHTSWEEP_TRUST=mypackage.*,other.Net``. It is read
 here, before Hydra starts: no config and no override can grant trust. Trusted names are allowed in every node, may be
 functions, and may have trusted names below them.
 
@@ -139,7 +139,7 @@ class PathArguments:
     Args:
         parts: each below the one before it: ``save_dir/name/version``. The first is relative to the working directory.
         own: the only other path that is allowed without typing, our default, below the outputs' folder. A database
-            in the run's folder would be somebody else's.
+            in the run's folder would be of another user.
     """
 
     parts: tuple[str, ...]

@@ -31,8 +31,9 @@ def check_arguments(cfg: DictConfig) -> None:
         ConfigError: a class has no such argument; names the key.
     """
     plain: Any = OmegaConf.to_container(cfg, resolve=False)
-    for key, node in _nodes(plain, ""):
-        check_node_arguments(key, node)
+    for path, node in permissions.walk(plain):
+        if isinstance(node, Mapping) and path[:1] != ("hydra",):
+            check_node_arguments(".".join(path), node)
 
 
 def check_node_arguments(key: str, node: Mapping[str, Any]) -> None:
@@ -41,14 +42,14 @@ def check_node_arguments(key: str, node: Mapping[str, Any]) -> None:
     Raises:
         ConfigError: its class has no such argument.
     """
-    target, slot = node.get(permissions.TARGET), allowlist.find_node(key.split("."))
-    if not isinstance(target, str) or not (allowlist.is_trusted(target) or (slot and target in slot.names)):
+    target, allowed = node.get(permissions.TARGET), allowlist.find_node(key.split("."))
+    if not isinstance(target, str) or not (allowlist.is_trusted(target) or (allowed and target in allowed.names)):
         return  # nothing is imported that is not allowed
     known = default_arguments().get(target, ())
-    strange = [str(name) for name in node if not str(name).startswith("_") and name not in known]
-    if not strange or (taken := find_parameters(target)) is None:
+    further = [str(name) for name in node if not str(name).startswith("_") and name not in known]
+    if not further or (taken := find_parameters(target)) is None:
         return
-    for name in strange:
+    for name in further:
         if name not in taken:
             near = did_you_mean(f"{key}.{name}", [f"{key}.{each}" for each in taken])
             takes = f"; it takes {', '.join(taken) or 'none'}" if len(taken) <= _MOST_LISTED else ""
@@ -80,23 +81,15 @@ def _parameters(target: Callable) -> Mapping[str, inspect.Parameter] | None:
     return None
 
 
-def _nodes(node: Any, key: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    for name, value in node.items() if isinstance(node, Mapping) else ():
-        below = f"{key}.{name}" if key else str(name)
-        if isinstance(value, Mapping) and below != "hydra":
-            yield below, value
-            yield from _nodes(value, below)
-
-
 @cache
 def default_arguments() -> Mapping[str, Mapping[str, Any]]:
     """The arguments that the files of conf/ give to each ``_target_``, with those that a group shares."""
     found: dict[str, dict[str, Any]] = {}
     for file in sorted((ROOT / "conf").glob("[!eh]*/*.yaml")):  # neither experiments nor Hydra's
         shared = {name: value for common in file.parent.glob("_*.yaml") for name, value in _load(common).items()}
-        for key, node in _nodes({"": _load(file)}, ""):
-            if isinstance(target := node.get(permissions.TARGET), str):
-                found.setdefault(target, {}).update({**(shared if key == "" else {}), **node})
+        for path, node in permissions.walk(_load(file)):
+            if isinstance(node, Mapping) and isinstance(target := node.get(permissions.TARGET), str):
+                found.setdefault(target, {}).update({**({} if path else shared), **node})
     return found
 
 
@@ -129,12 +122,12 @@ def build(node: Mapping[str, Any], key: str, *, folder: Path | None = None, **ob
     Raises:
         ConfigError: the target may not be called, has another type, or refused its arguments.
     """
-    with _naming(key):
+    with _errors_with(key):
         values = _plain(node, key)
         permissions.check_targets(values, key)
         if folder is not None:
             permissions.check_paths(values, key, folder)
-        allowed = [*_locate(values, key), *allowlist.TRUSTED]
+        allowed = [*_import_targets(values, key), *allowlist.TRUSTED]
         return instantiate(values, **objects, _convert_="all", _execution_whitelist_=allowed)
 
 
@@ -144,7 +137,7 @@ def finish(deferred: partial, key: str, **objects: Any) -> Any:
     Raises:
         ConfigError: it refused its arguments.
     """
-    with _naming(key):
+    with _errors_with(key):
         return deferred(**objects)
 
 
@@ -153,69 +146,57 @@ def _plain(node: Any, key: str) -> dict[str, Any]:
     values = OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
     if not isinstance(values, dict):
         raise ConfigError(f"{key} must be a mapping, got {values!r}")
-    _refuse_interpolations(values, key)
+    for path, value in permissions.walk(values, (key,)):
+        if isinstance(value, str) and "${" in value:
+            raise ConfigError(f"{'.'.join(path)} must not hold ${{, got {value!r}")
     return {str(name): value for name, value in values.items()}
 
 
-def _refuse_interpolations(value: Any, key: str) -> None:
-    if isinstance(value, dict):
-        for name, item in value.items():
-            _refuse_interpolations(item, f"{key}.{name}")
-    elif isinstance(value, list):
-        for item in value:
-            _refuse_interpolations(item, key)
-    elif isinstance(value, str) and "${" in value:
-        raise ConfigError(f"{key} must not hold ${{, got {value!r}")
-
-
-def _locate(node: Any, key: str) -> list[str]:
+def _import_targets(node: Mapping[str, Any], key: str) -> list[str]:
     """Import the targets of a node and of those below it, and check their types; returns their names, with those that
     Python knows them by."""
-    if not isinstance(node, dict):
-        return []
     found: list[str] = []
-    name = node.get(permissions.TARGET)
-    slot = allowlist.find_node(key.split("."))
-    if name is not None and slot is not None and not allowlist.is_trusted(name):
-        found += _as_listed(name, slot, key)
-        check_node_arguments(key, node)
-    for argument, value in node.items():
-        found += _locate(value, f"{key}.{argument}")
+    for path, each in permissions.walk(node, tuple(key.split("."))):
+        name = each.get(permissions.TARGET) if isinstance(each, Mapping) else None
+        allowed = allowlist.find_node(path)
+        if name is not None and allowed is not None and not allowlist.is_trusted(name):
+            found += [name, _check_type(name, allowed, ".".join(path))]
+            check_node_arguments(".".join(path), each)
     return found
 
 
-def _as_listed(name: str, slot: allowlist.AllowedNode, key: str) -> list[str]:
-    thing = get_object(name)
-    own_name = f"{getattr(thing, '__module__', '')}.{getattr(thing, '__qualname__', '')}"
-    if name in slot.functions:
-        right = inspect.isfunction(thing) and own_name == name
+def _check_type(name: str, allowed: allowlist.AllowedNode, key: str) -> str:
+    """Import a target; returns the name that Python knows it by."""
+    found = get_object(name)
+    own_name = f"{getattr(found, '__module__', '')}.{getattr(found, '__qualname__', '')}"
+    if name in allowed.functions:
+        right = inspect.isfunction(found) and own_name == name
     else:
-        right = isinstance(thing, type) and issubclass(thing, get_object(slot.base))
+        right = isinstance(found, type) and issubclass(found, get_object(allowed.base))
     if not right:
-        raise ConfigError(f"{key}._target_ must name a {slot.base}, got {name!r}, which is {own_name}")
-    return [name, own_name]
+        raise ConfigError(f"{key}._target_ must name a {allowed.base}, got {name!r}, which is {own_name}")
+    return own_name
 
 
 @contextmanager
-def _naming(key: str) -> Iterator[None]:
+def _errors_with(key: str) -> Iterator[None]:
+    """Turn errors of libraries, which raise all kinds for a wrong argument, into one line that begins with the key."""
     try:
         yield
     except OSError:  # of a file, not of a value
         raise
-    except Exception as error:  # libraries raise all kinds for a wrong argument
-        raise _config_error(error, key) from error
+    except Exception as error:
+        origin = error.__cause__ or error
+        if isinstance(origin, OSError):
+            raise origin from None
+        if isinstance(origin, ConfigError):
+            raise ConfigError(_one_line(origin)) from error
+        raise config_error(origin, key) from error
 
 
 def config_error(error: BaseException, key: str) -> ConfigError:
     """The error of a library about its arguments, as one line that begins with the key."""
     return ConfigError(f"{key}: {_one_line(error)}")
-
-
-def _config_error(error: BaseException, key: str) -> ConfigError:
-    origin = error.__cause__ or error
-    if isinstance(origin, OSError):
-        raise origin
-    return ConfigError(_one_line(origin)) if isinstance(origin, ConfigError) else config_error(origin, key)
 
 
 def _one_line(error: BaseException) -> str:

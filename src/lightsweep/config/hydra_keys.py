@@ -1,4 +1,4 @@
-"""What a config file, perhaps from somebody else, may set of Hydra: folders, names, the launcher and the sweeper.
+"""What a config file, perhaps of another user, may set of Hydra: folders, names, the launcher and the sweeper.
 
 Values are checked as they are written. An interpolation can have one value now and another later, so that in these keys
 only a few are allowed, whose values are known or harmless. Typed values are not checked.
@@ -10,13 +10,15 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from hydra.types import RunMode
+
 from lightsweep.config import allowlist, permissions
-from lightsweep.config.permissions import Typed
+from lightsweep.config.permissions import Typed, find_value, walk
 from lightsweep.core.errors import ConfigError
 from lightsweep.core.files import OUTPUTS, is_inside
 from lightsweep.core.secrets import INTERPOLATION as STORAGE
 
-_RUN = "/the run's folder"  # a stand-in: the folder is known only when the job begins
+_RUN = "/the run's folder"  # a stand-in: the folder is known only when the job starts
 _SWEEP = "/the sweep's folder"
 # The interpolations of our own conf/ and of Hydra's and the launchers' defaults, and a stand-in for each.
 _KNOWN = (
@@ -37,7 +39,7 @@ _OF_HYDRA: Mapping[str, tuple[str, ...] | None] = {
 _NAMES = ("hydra.job.name", "hydra.sweeper.study_name")  # plain words in a config file
 _UNIQUE = re.compile(r"\$\{now:[^}]*%S\}|\$\{lightsweep\.run_id:\}")
 _NAME = re.compile(r"[\w.,+=@-]+")
-_NODES = ("job", "run", "sweep", "job_logging", "hydra_logging", "launcher", "sweeper", "callbacks", "runtime")
+_MAPPINGS = ("job", "run", "sweep", "job_logging", "hydra_logging", "launcher", "sweeper", "callbacks", "runtime")
 _PRELOADED = ("pytorch_lightning",)
 # Of a cluster's launcher: amounts, and words without spaces, quotes and line ends. All else could be a command.
 _AMOUNTS = (
@@ -46,16 +48,12 @@ _AMOUNTS = (
     *("n_jobs", "inner_max_num_threads", "verbose", "timeout"),  # joblib's
 )
 _WORDS = (
-    *("name", "partition", "qos", "constraint", "exclude", "gres", "mem_per_gpu", "mem_per_cpu"),
-    *("account", "comment"),
+    *("name", "partition", "qos", "constraint", "exclude", "gres", "mem_per_gpu", "mem_per_cpu", "account", "comment"),
     *("backend", "prefer", "require", "batch_size", "max_nbytes", "mmap_mode"),  # joblib's
 )
 _WORD = re.compile(r"[\w.,:@+/%=\[\]&|*-]*")
 _PRE_DISPATCH = ("2*n_jobs", "2 * n_jobs", "n_jobs", "all")
-_RAY: tuple[Any, ...] = (
-    {"init": {"address": None}, "remote": {}},
-    {"init": {}, "remote": {}},
-)  # the plugin's own default
+_RAY: tuple[Any, ...] = ({"init": {"address": None}, "remote": {}}, {"init": {}, "remote": {}})  # the plugin's default
 
 
 def check_hydra_keys(config: Mapping[str, Any], typed: Typed) -> None:
@@ -69,7 +67,7 @@ def check_hydra_keys(config: Mapping[str, Any], typed: Typed) -> None:
         ConfigError: names the key.
     """
     hydra = config["hydra"]
-    for name in _NODES:
+    for name in _MAPPINGS:
         if not isinstance(hydra.get(name), Mapping | None):
             raise ConfigError(f"hydra.{name} must be a mapping, got {hydra[name]!r}")
     if hydra["job"].get("env_set"):  # PATH, LD_PRELOAD and others choose what code runs
@@ -112,31 +110,31 @@ class _Checks:
     def __init__(self, config: Mapping[str, Any], typed: Typed) -> None:
         self.hydra, self.typed = config["hydra"], typed
 
+    def untyped(self, key: str) -> Any:
+        """The value of a key, if it was not typed."""
+        return None if self.typed.covers(key) else _at(self.hydra, key)
+
     def check_names(self) -> None:
         """Names that become parts of paths must be plain words."""
         for key in _NAMES:
-            name = _at(self.hydra, key)
-            if name not in (None, "???") and not self.typed.covers(key) and not _is_name(name):
+            name = self.untyped(key)
+            if name not in (None, "???") and not (_NAME.fullmatch(str(name)) and str(name).strip(".")):
                 raise ConfigError(f"{key} must be a name of letters, digits and . _ - unless it is typed, got {name!r}")
 
     def check_folders(self) -> None:
         for key in ("hydra.run.dir", "hydra.sweep.dir"):
-            raw = _at(self.hydra, key)
-            if raw is None or self.typed.covers(key):
+            if (raw := self.untyped(key)) is None:
                 continue
-            if not _in_outputs(folder := _text(self.hydra, key, raw)):
+            folder = _text(self.hydra, key, raw)
+            if "://" in folder or not is_inside(Path(folder), OUTPUTS):
                 raise ConfigError(f"{key} must lie in {OUTPUTS} unless it is typed, got {raw!r}")
-            if key == "hydra.run.dir" and _UNIQUE.search(raw) is None:
-                self._check_is_new(key, Path(folder))
+            single = key == "hydra.run.dir" and self.hydra.get("mode") != RunMode.MULTIRUN
+            if single and _UNIQUE.search(raw) is None and Path(folder).is_dir() and any(Path(folder).iterdir()):
+                raise ConfigError(f"{key} must be a new or an empty folder unless it is typed, got {folder!r}")
         for key in ("hydra.sweep.subdir", "hydra.output_subdir"):
-            raw = _at(self.hydra, key)
-            if raw is not None and not self.typed.covers(key) and not _stays_inside(_text(self.hydra, key, raw)):
+            raw = self.untyped(key)
+            if raw is not None and not _stays_inside(_text(self.hydra, key, raw)):
                 raise ConfigError(f"{key} must lie in the folder above it unless it is typed, got {raw!r}")
-
-    def _check_is_new(self, key: str, folder: Path) -> None:
-        multirun = str(self.hydra.get("mode")).endswith("MULTIRUN")
-        if not multirun and folder.is_dir() and any(folder.iterdir()):
-            raise ConfigError(f"{key} must be a new or an empty folder unless it is typed, got {str(folder)!r}")
 
     def check_launcher(self) -> None:
         for name, value in (self.hydra.get("launcher") or {}).items():
@@ -174,7 +172,7 @@ class _Checks:
             if key.lstrip("+~").startswith("hydra") or "@hydra" in key:
                 raise ConfigError(f"hydra.sweeper.params must name keys of the run, not of Hydra, got {key!r}")
         self._check_storage(node)
-        self._check_preload(node)
+        self._check_preload()
         function = node.get("custom_search_space")
         if function is not None and not (isinstance(function, str) and allowlist.is_trusted(function)):
             raise ConfigError(
@@ -183,7 +181,7 @@ class _Checks:
 
     def _check_storage(self, node: Mapping[str, Any]) -> None:
         storage, sampler = node.get("storage"), node.get("sampler")
-        if storage not in (None, STORAGE) and not self.typed.covers("hydra.sweeper.storage"):
+        if self.untyped("hydra.sweeper.storage") not in (None, STORAGE):
             raise ConfigError("hydra.sweeper.storage must be typed, or be given by LIGHTSWEEP_STORAGE")
         if not str(node.get("_target_")).endswith(".OptunaSweeper"):
             return
@@ -192,20 +190,17 @@ class _Checks:
                 "hydra.sweeper.storage: hydra/sweeper=optuna would write a server's address into its records; take"
                 " hydra/sweeper=lightsweep"
             )
-        if not isinstance(sampler, Mapping | None) or _holds_interpolation(sampler):
+        if isinstance(sampler, str) or any(isinstance(value, str) and "${" in value for _, value in walk(sampler)):
             raise ConfigError("hydra.sweeper.sampler must be plain values for hydra/sweeper=optuna")
-        if storage is not None and any(
-            str(name).endswith("CmaEsSampler") for name in permissions.find_targets(sampler)
-        ):
+        targets = permissions.find_targets(sampler)
+        if storage is not None and any(str(name).endswith("CmaEsSampler") for name in targets):
             raise ConfigError(
                 "hydra/sweeper/sampler=cmaes keeps pickles in a study, which hydra/sweeper=optuna would run:"
                 " leave hydra.sweeper.storage out, or take hydra/sweeper=lightsweep"
             )
 
-    def _check_preload(self, node: Mapping[str, Any]) -> None:
-        modules = node.get("preload")
-        if modules is None or self.typed.covers("hydra.sweeper.preload"):
-            return
+    def _check_preload(self) -> None:
+        modules = self.untyped("hydra.sweeper.preload") or []
         for module in modules if isinstance(modules, list) else [modules]:
             if module not in _PRELOADED and not (isinstance(module, str) and allowlist.is_trusted(module)):
                 raise ConfigError(
@@ -223,13 +218,13 @@ def check_hydra_of_files(config: Mapping[str, Any]) -> None:
         ConfigError: names the key.
     """
     hydra = config.get("hydra")
-    hydra = hydra if isinstance(hydra, Mapping) else {}
     for node_name, names in _OF_HYDRA.items():
-        node = hydra.get(node_name)
+        node = find_value(hydra, [node_name])
         for name, value in node.items() if isinstance(node, Mapping) else ():
             if (names is None or name in names) and value not in (None, "???", [], {}):
                 raise ConfigError(f"hydra.{node_name}.{name} must be left out, Hydra sets it, got {value!r}")
-    separators = _at(hydra, "hydra.job.config.override_dirname")  # between the overrides in the name of a job's folder
+    # between the overrides in the name of a job's folder
+    separators = find_value(config, ("hydra", "job", "config", "override_dirname"))
     for name, value in separators.items() if isinstance(separators, Mapping) else ():
         if isinstance(value, str) and re.fullmatch(r"[=,;:_+-]*", value) is None:
             raise ConfigError(f"hydra.job.config.override_dirname.{name} must be one of = , ; : _ + -, got {value!r}")
@@ -259,22 +254,7 @@ def check_search_path(entries: Any, typed: Typed) -> None:
 
 def _at(hydra: Mapping[str, Any], key: str) -> Any:
     """The value of ``hydra.a.b`` as it is written; None where there is none."""
-    node: Any = hydra
-    for part in key.split(".")[1:]:
-        node = node.get(part) if isinstance(node, Mapping) else None
-    return node
-
-
-def _holds_interpolation(value: Any) -> bool:
-    if isinstance(value, Mapping):
-        return any(_holds_interpolation(item) for item in value.values())
-    if isinstance(value, list):
-        return any(map(_holds_interpolation, value))
-    return isinstance(value, str) and "${" in value
-
-
-def _in_outputs(folder: str) -> bool:
-    return "://" not in folder and is_inside(Path(folder), OUTPUTS)
+    return find_value(hydra, key.split(".")[1:])
 
 
 def _stays_inside(path: str, folder: str = "") -> bool:
@@ -283,10 +263,6 @@ def _stays_inside(path: str, folder: str = "") -> bool:
     if folder:
         return inside.startswith(folder + os.sep)
     return not (Path(inside).is_absolute() or inside == ".." or inside.startswith(".." + os.sep))
-
-
-def _is_name(name: Any) -> bool:
-    return isinstance(name, str) and _NAME.fullmatch(name) is not None and name.strip(".") != ""
 
 
 def _keys_of_jobs(sweeper: Mapping[str, Any]) -> Iterator[str]:

@@ -15,7 +15,7 @@ from hydra.core.override_parser.types import Override, Sweep
 from omegaconf import DictConfig, OmegaConf
 from omegaconf._utils import split_key
 
-from lightsweep.config.permissions import TARGET
+from lightsweep.config.permissions import TARGET, find_value, walk
 from lightsweep.core.errors import ConfigError
 from lightsweep.core.files import ROOT
 from lightsweep.core.text import did_you_mean
@@ -25,9 +25,9 @@ Parts = tuple[str, ...]
 _PROPOSED = re.compile(r"hydra\.(sweeper(?!\.(params|when)\.)|launcher|run\.dir|sweep\.dir)")
 SWEEPER = "hydra/sweeper/lightsweep"
 _PRIMARY = "train"
-_BEST = "best"  # a sweep's best.yaml; one of an earlier version may hold keys that did nothing
+_BEST = "best"  # a sweep's best.yaml; one of an earlier version may hold keys without effect
 _GLOBAL = ("experiment", "sweep")  # groups whose files set keys at the root
-_OBJECTS = ("callbacks", "logger")  # groups whose nodes are objects by names of their own
+_OBJECTS = ("callbacks", "logger")  # groups whose nodes are objects by any name
 
 
 class UnknownKey(ConfigError):
@@ -93,7 +93,9 @@ def check_files(files: Files, defaults: Sequence[Any]) -> None:
             if isinstance(value, Mapping) and TARGET in value:
                 continue  # refused by `check_targets`
             if key not in root_keys() and not is_read(str(key), files.config, ()):
-                raise UnknownKey(f"{_origin(key, files, defaults)}{key}: no config has this key{_near(key, files)}")
+                others = [each for each in files.every_key() if each.partition(".")[0] != str(key)]
+                hint = did_you_mean(str(key), others)
+                raise UnknownKey(f"{_origin(key, files, defaults)}{key}: no config has this key{hint}")
     for group in _GLOBAL:
         if isinstance(files.config.get(group), Mapping) and not is_read(group, files.config, ()):
             raise UnknownKey(_without_package(group, defaults))
@@ -120,10 +122,6 @@ def _without_package(group: str, defaults: Sequence[Any]) -> str:
     )
 
 
-def _near(key: Any, files: Files) -> str:
-    return did_you_mean(str(key), [each for each in files.every_key() if each.partition(".")[0] != str(key)])
-
-
 def _origin(key: Any, files: Files, defaults: Sequence[Any]) -> str:
     """The last file that has the key."""
     paths = [path for each in defaults if (path := each.config_path) and key in files.load(path)]
@@ -147,28 +145,15 @@ def has_key(config: Any, parts: Parts) -> bool:
 
 def merge_keys(one: Mapping[str, Any], other: Mapping[str, Any]) -> Mapping[str, Any]:
     """The keys of both configs, at any depth; where both have a value, that of the other."""
-    both = {key: merge_keys(one[key], other[key]) for key in one if _are_nodes(one[key], other.get(key))}
-    return {**one, **other, **both}
-
-
-def _are_nodes(*values: Any) -> bool:
-    return all(isinstance(value, Mapping) for value in values)
+    nodes = [key for key in one if isinstance(one[key], Mapping) and isinstance(other.get(key), Mapping)]
+    return {**one, **other, **{key: merge_keys(one[key], other[key]) for key in nodes}}
 
 
 def is_read(root: str, config: Mapping[str, Any], typed: Sequence[str]) -> bool:
     """Does an interpolation read this key at the root, ``${mine}`` or ``${mine.width}``?"""
     pattern = re.compile(rf"\$\{{{re.escape(root)}[.\[}}]")
-    return any(pattern.search(text) for text in (*typed, *_texts(config)))
-
-
-def _texts(node: Any) -> Iterator[str]:
-    if isinstance(node, Mapping):
-        node = list(node.values())
-    if isinstance(node, list):
-        for value in node:
-            yield from _texts(value)
-    elif isinstance(node, str):
-        yield node
+    texts = (value for _, value in walk(config) if isinstance(value, str))
+    return any(pattern.search(text) for text in (*typed, *texts))
 
 
 def _flat(node: Any, prefix: str = "") -> Iterator[str]:
@@ -248,7 +233,7 @@ def _objects(overrides: Sequence[Override]) -> set[Parts]:
 
 def _merged(parts: Parts, value: Any, config: Mapping[str, Any]) -> Iterator[Parts]:
     """The keys that a value sets; a mapping is merged into a node."""
-    node = _at(parts, config)
+    node = find_value(config, parts)
     if isinstance(value, dict) and value and isinstance(node, Mapping):
         for name, item in value.items():
             yield from _merged((*parts, str(name)), item, config)
@@ -265,19 +250,12 @@ def _message(override: Override, parts: Parts, files: Files) -> str:
     if others := files.choices_with(parts):
         return f"{line}; it comes with {' or '.join(others)}"
     hint = did_you_mean(key, files.every_key())
-    target = None if prefix else _foreign(_at(parts[:-1], files.config))
+    target = None if prefix else _library_class(find_value(files.config, parts[:-1]))
     adds = f" (+{key} adds an argument of {target})" if target else ""
     return f"{line}{hint}{adds}" if hint or adds else f"{line} (python src/train.py --cfg job shows all)"
 
 
-def _foreign(node: Any) -> str | None:
+def _library_class(node: Any) -> str | None:
     """The class of a node, if it is not ours: it may have more arguments than the YAML file."""
     target = node.get(TARGET) if isinstance(node, Mapping) else None
     return target if isinstance(target, str) and not target.startswith(("lightsweep.", "hydra")) else None
-
-
-def _at(parts: Parts, config: Mapping[str, Any]) -> Any:
-    node: Any = config
-    for part in parts:
-        node = node.get(part) if isinstance(node, Mapping) else None
-    return node

@@ -60,8 +60,7 @@ class CheckedLoader(ConfigLoaderImpl):
 
     def _compose_config_from_defaults_list(self, defaults: Any, repo: Any) -> DictConfig:
         config = super()._compose_config_from_defaults_list(defaults=defaults, repo=repo)
-        rename_moved(config)
-        plain: Any = OmegaConf.to_container(config, resolve=False)
+        plain = rename_moved(config)
         hydra_keys.check_hydra_of_files(plain)
         files = keys.Files(plain, repo)
         keys.check_files(files, defaults)
@@ -86,8 +85,7 @@ class CheckedLoader(ConfigLoaderImpl):
             raise
         except (AssertionError, AttributeError, KeyError, TypeError) as error:  # of a file that is no config of Hydra's
             raise ConfigError(f"the config cannot be composed ({type(error).__name__}: {error})") from error
-        rename_moved(config)  # also what was typed
-        raw: Any = OmegaConf.to_container(config, resolve=False)
+        raw = rename_moved(config)  # also what was typed
         if raw["hydra"]["mode"] == RunMode.MULTIRUN and config.hydra.runtime.choices.get("hydra/sweeper") == "basic":
             mistakes.check_grid(raw["hydra"]["overrides"]["task"])
         permissions.check_targets(raw)
@@ -116,16 +114,8 @@ def install(read_saved_config: Callable[[Path], DictConfig]) -> None:
     hydra_application.ConfigLoaderImpl = CheckedLoader  # type: ignore[misc]
 
 
-_LOGGING = {
-    "version",
-    "formatters",
-    "filters",
-    "handlers",
-    "loggers",
-    "root",
-    "disable_existing_loggers",
-    "incremental",
-}
+_PARTS = {"formatters", "filters", "handlers", "loggers"}
+_LOGGING = _PARTS | {"version", "root", "disable_existing_loggers", "incremental"}
 _STREAMS = ("ext://sys.stdout", "ext://sys.stderr", None)
 _CONSOLE, _FILE, _NONE = "logging.StreamHandler", "logging.FileHandler", "logging.NullHandler"
 _HANDLER = {"class", "formatter", "level", "filters"}
@@ -150,62 +140,49 @@ def check_logging(hydra: Mapping[str, Any], typed: Typed) -> None:
         ConfigError: names the key.
     """
     for name in ("job_logging", "hydra_logging"):
-        _LoggingChecks(hydra, typed).check(f"hydra.{name}", hydra.get(name) or {})
-
-
-class _LoggingChecks:
-    def __init__(self, hydra: Mapping[str, Any], typed: Typed) -> None:
-        self.hydra, self.typed = hydra, typed
-
-    def check(self, key: str, node: Mapping[str, Any]) -> None:
-        _check_keys(key, node, _LOGGING)
-        for part in ("formatters", "filters", "handlers", "loggers"):
-            entries = node.get(part) or {}
-            if not isinstance(entries, Mapping) or not all(
-                isinstance(each, Mapping | None) for each in entries.values()
-            ):
+        key, node = f"hydra.{name}", hydra.get(name) or {}
+        _check_names(key, node, _LOGGING)
+        parts = {part: node.get(part) or {} for part in _PARTS}
+        for part, entries in parts.items():
+            nodes = entries.values() if isinstance(entries, Mapping) else [entries]
+            if not all(isinstance(each, Mapping | None) for each in nodes):
                 raise ConfigError(f"{key}.{part} must be a mapping, got {entries!r}")
-        for each, formatter in (node.get("formatters") or {}).items():
+        for each, formatter in parts["formatters"].items():
             _check_formatter(f"{key}.formatters.{each}", formatter or {})
-        for each, filter_ in (node.get("filters") or {}).items():
-            _check_keys(f"{key}.filters.{each}", filter_ or {}, {"name"})
-        for each, handler in (node.get("handlers") or {}).items():
-            self._check_handler(f"{key}.handlers.{each}", handler or {})
-        self._check_references(key, {part: value for part, value in node.items() if part != "handlers"})
-
-    def _check_handler(self, key: str, handler: Mapping[str, Any]) -> None:
-        if self.typed.covers(f"{key}.class"):
-            return
-        kind = handler.get("class")
-        if kind not in _HANDLERS:
-            raise ConfigError(f"{key}.class must be one of {', '.join(_HANDLERS)} unless it is typed, got {kind!r}")
-        _check_keys(key, handler, _HANDLERS[kind])
-        self._check_references(key, {name: value for name, value in handler.items() if name != "stream"})
-        if kind == _CONSOLE and handler.get("stream") not in _STREAMS:
-            raise ConfigError(f"{key}.stream must be ext://sys.stdout or ext://sys.stderr, got {handler['stream']!r}")
-        if kind != _FILE or self.typed.covers(f"{key}.filename"):
-            return
-        if not hydra_keys.is_in_run_folder(self.hydra, f"{key}.filename", handler.get("filename")):
-            raise ConfigError(
-                f"{key}.filename must lie in the run's folder, ${{hydra.runtime.output_dir}}, unless it is typed,"
-                f" got {handler.get('filename')!r}"
-            )
-
-    def _check_references(self, key: str, value: Any) -> None:
-        """Logging would look up ``ext://module.name``."""
-        if isinstance(value, Mapping):
-            for name, item in value.items():
-                self._check_references(f"{key}.{name}", item)
-        elif isinstance(value, list):
-            for item in value:
-                self._check_references(key, item)
-        elif isinstance(value, str) and value.startswith(("ext://", "cfg://")):
-            raise ConfigError(f"{key} must not refer to an object, got {value!r}")
+        for each, filter_ in parts["filters"].items():
+            _check_names(f"{key}.filters.{each}", filter_ or {}, {"name"})
+        for each, handler in parts["handlers"].items():
+            _check_handler(f"{key}.handlers.{each}", handler or {}, hydra, typed)
+        _check_references(key, {part: value for part, value in node.items() if part != "handlers"})
 
 
-def _check_keys(key: str, node: Mapping[str, Any], allowed: set[str]) -> None:
-    if strange := sorted(map(str, set(node) - allowed)):
-        raise ConfigError(f"{key}.{strange[0]} must be left out: in a config file only {', '.join(sorted(allowed))}")
+def _check_handler(key: str, handler: Mapping[str, Any], hydra: Mapping[str, Any], typed: Typed) -> None:
+    if typed.covers(f"{key}.class"):
+        return
+    kind = handler.get("class")
+    if kind not in _HANDLERS:
+        raise ConfigError(f"{key}.class must be one of {', '.join(_HANDLERS)} unless it is typed, got {kind!r}")
+    _check_names(key, handler, _HANDLERS[kind])
+    _check_references(key, {name: value for name, value in handler.items() if name != "stream"})
+    if kind == _CONSOLE and handler.get("stream") not in _STREAMS:
+        raise ConfigError(f"{key}.stream must be ext://sys.stdout or ext://sys.stderr, got {handler['stream']!r}")
+    file, path = f"{key}.filename", handler.get("filename")
+    if kind == _FILE and not typed.covers(file) and not hydra_keys.is_in_run_folder(hydra, file, path):
+        raise ConfigError(
+            f"{file} must lie in the run's folder, ${{hydra.runtime.output_dir}}, unless it is typed, got {path!r}"
+        )
+
+
+def _check_references(key: str, node: Mapping[str, Any]) -> None:
+    """Logging would look up ``ext://module.name``."""
+    for path, value in permissions.walk(node, (key,)):
+        if isinstance(value, str) and value.startswith(("ext://", "cfg://")):
+            raise ConfigError(f"{'.'.join(path)} must not refer to an object, got {value!r}")
+
+
+def _check_names(key: str, node: Mapping[str, Any], allowed: set[str]) -> None:
+    if others := sorted(map(str, set(node) - allowed)):
+        raise ConfigError(f"{key}.{others[0]} must be left out: in a config file only {', '.join(sorted(allowed))}")
 
 
 def _check_formatter(key: str, formatter: Mapping[str, Any]) -> None:
@@ -214,4 +191,4 @@ def _check_formatter(key: str, formatter: Mapping[str, Any]) -> None:
     if factory is not None and factory != "colorlog.ColoredFormatter" and not allowlist.is_trusted(str(factory)):
         raise ConfigError(f"{key}.() must be left out, or be named by LIGHTSWEEP_TRUST, got {factory!r}")
     if factory is None or factory == "colorlog.ColoredFormatter":
-        _check_keys(key, formatter, _FORMATTER if factory is None else _COLORLOG)
+        _check_names(key, formatter, _FORMATTER if factory is None else _COLORLOG)

@@ -34,12 +34,8 @@ from lightsweep.core.overrides import (
 )
 
 _NAMES = ("ENOSPC", "EDQUOT", "EFBIG", "EIO", "EROFS", "EACCES", "EPERM", "ENOENT", "ENOTDIR", "EEXIST", "ENAMETOOLONG")
-_EXTRAS = {
-    "hydra/launcher=submitit_slurm": "slurm",
-    "hydra/launcher=submitit_local": "slurm",
-    "hydra/launcher=ray": "ray",
-    "hydra/launcher=joblib": "joblib",
-}  # which extra brings a choice
+_EXTRAS = {"submitit_slurm": "slurm", "submitit_local": "slurm", "ray": "ray", "joblib": "joblib"}  # of hydra/launcher
+_ADDED = re.compile(r"^\s*(full_key:|object_type=|reference_type=).*$", re.MULTILINE)
 _TWICE = re.compile(r"Multiple values for ([\w/]+)\. To override a value use 'override [\w/]+: ([\w/.-]+)'")
 _DISK = {getattr(errno, name) for name in _NAMES}
 
@@ -74,7 +70,7 @@ def describe_error(error: BaseException) -> str | None:
 
 
 def _no_such_choice(file: str, options: Sequence[str]) -> str:
-    """The line for a choice that is not there. `options` are those of its group, less what lies in folders of it."""
+    """The line for a missing choice. `options` are those of its group, without those in subfolders."""
     group, _, name = file.rpartition("/")
     choices = [option for option in options if not option.startswith("_")]
     top, _, below = file.partition("/")
@@ -82,7 +78,7 @@ def _no_such_choice(file: str, options: Sequence[str]) -> str:
     nested = [str(path.relative_to(folder).with_suffix("")) for path in sorted(folder.rglob("[!_]*.yaml"))]
     if top != "hydra" and any("/" in each for each in nested):  # as experiment=reference/a1 has it
         group, name, choices = top, below, nested
-    extra = _EXTRAS.get(f"{group}={name}")
+    extra = _EXTRAS.get(name) if group == "hydra/launcher" else None
     needs = f" (it comes with pip install -e '.[{extra}]')" if extra else ""
     return f"{group}={name}: there is no such choice{needs}; there is {', '.join(choices) or 'none'}"
 
@@ -100,21 +96,16 @@ def _raised_by_hydra(error: BaseException) -> bool:
 
 
 def _one_line(error: BaseException) -> str:
+    """The error and its cause, without the lines that OmegaConf adds."""
     texts = [str(error)]
     if error.__cause__ is not None and str(error.__cause__) not in texts[0]:
         texts.append(str(error.__cause__))
-    return "; ".join(" ".join(_lines(text)) for text in texts)
-
-
-def _lines(text: str) -> list[str]:
-    lines = [line.strip() for line in text.splitlines()]
-    return [line for line in lines if line and not line.startswith(("full_key:", "object_type=", "reference_type="))]
+    return "; ".join(" ".join(_ADDED.sub("", text).split()) for text in texts)
 
 
 _NAMED = re.compile(r"([A-Za-z_][\w-]*)(?:\.[\w-]+)*($|[:=!])?")  # as a key is, alone or before a sign
-_UNREADABLE = "it cannot be read"
 _NUMBER = re.compile(r"[-+.\deE_, ]*\d[-+.\deE_, ]*")
-_SPECIAL = re.compile(r"[^\w/\\+.$%*@?|:, \t-]|[^\x00-\x7f]")  # what stands in quotes only
+_SPECIAL = re.compile(r"[^\w/\\+.$%*@?|:, \t-]|[^\x00-\x7f]")  # what needs quotes
 _VALUE = re.compile(r"[-+.\d\[({'\"]|(?i:true|false|null)$")
 
 
@@ -122,13 +113,15 @@ def check_arguments(arguments: Sequence[str]) -> None:
     """See that each argument is an option of Hydra or a readable override.
 
     Raises:
-        ConfigError: one is not; says what to type instead.
+        ConfigError: one is not; names what to type instead.
     """
-    pieces = _pieces(arguments)
-    if all(map(_is_right, pieces)):
+    known, unknown = get_args_parser().parse_known_intermixed_args(list(arguments))
+    overrides = {*known.overrides, *unknown}  # which are no options of Hydra
+    pieces = [argument for argument in arguments if argument in overrides]
+    if all(map(_is_override, pieces)):
         return
     for group in _groups(pieces):
-        if len(group) > 1 or not _is_right(group[0]):
+        if len(group) > 1 or not _is_override(group[0]):
             raise ConfigError(_message(group))
 
 
@@ -136,7 +129,7 @@ def check_single(overrides: Sequence[Override]) -> None:
     """See that no override of a single run has several values.
 
     Raises:
-        ConfigError: one has; says how to try them all, and how to write a list or a text.
+        ConfigError: one has; shows how to try them all, and how to write a list or a text.
     """
     for override in overrides:
         line, value = str(override.input_line), override.value()
@@ -166,30 +159,23 @@ def check_grid(lines: Sequence[str]) -> None:
             )
 
 
-def _is_right(piece: str) -> bool:
+def _is_override(piece: str) -> bool:
     """Is it readable? `app.arguments` quotes the folder of ``resume=``."""
     return is_readable(piece) or (piece.startswith("resume=") and not piece.endswith("\r"))
-
-
-def _pieces(arguments: Sequence[str]) -> list[str]:
-    """The arguments that are no options of Hydra."""
-    known, unknown = get_args_parser().parse_known_intermixed_args(list(arguments))
-    meant = [*known.overrides, *unknown]
-    return [argument for argument in arguments if argument in meant]
 
 
 def _groups(pieces: Sequence[str]) -> list[list[str]]:
     """The pieces, grouped by the override that was meant."""
     groups: list[list[str]] = []
     for piece, following in zip(pieces, [*pieces[1:], ""], strict=True):
-        if groups and _goes_on(_glued(groups[-1]), piece, following):
+        if groups and _continues(_join(groups[-1]), piece, following):
             groups[-1].append(piece)
         else:
             groups.append([piece])
     return groups
 
 
-def _goes_on(text: str, piece: str, following: str) -> bool:
+def _continues(text: str, piece: str, following: str) -> bool:
     """Is a piece the continuation of the text before it, rather than another override?"""
     if find_key(piece) or (piece.startswith(("~", *DASHES)) and not find_unclosed(text)):
         return False
@@ -202,7 +188,7 @@ def _goes_on(text: str, piece: str, following: str) -> bool:
     return "/" in value or "\\" in value or bool(_NUMBER.fullmatch(value) and _NUMBER.fullmatch(piece))
 
 
-def _glued(group: Sequence[str]) -> str:
+def _join(group: Sequence[str]) -> str:
     """``optimizer.lr``, ``=`` and ``0.01`` as one override; pieces of a value with the spaces between them."""
     text = ""
     for piece in group:
@@ -217,13 +203,13 @@ def _glued(group: Sequence[str]) -> str:
 
 def _message(group: Sequence[str]) -> str:
     typed = " ".join(group).strip()
-    proposal = _proposal(_glued(group))
+    proposal = _propose(_join(group))
     if proposal is None:
-        return f"{typed}: {_reason(group)}, an override is KEY=VALUE, or ~KEY to delete{_said(group)}"
+        return f"{typed}: {_reason(group)}, an override is KEY=VALUE, or ~KEY to delete{_hydras_reason(group[0])}"
     return f"{typed}: {_reason(group)}; type {proposal}"
 
 
-def _proposal(text: str) -> str | None:
+def _propose(text: str) -> str | None:
     """The proposal, quoted for a shell; None where there is none."""
     parts = SPACES.sub(" ", text).split()
     if len(parts) > 1 and all(find_key(part) and is_readable(part) for part in parts) and SPACES.search(text):
@@ -255,19 +241,16 @@ def _reason(group: Sequence[str]) -> str:
         return "choice() takes no null, a list of choices does"
     if translate_call(value):
         return "that is no function of this grammar"
-    special = _SPECIAL.search(value)
-    return (
-        f"{special[0]} needs quotes"
-        if special and repair_override(group[0]) == f"{key}={quote(value)}"
-        else _UNREADABLE
-    )
+    if (special := _SPECIAL.search(value)) and repair_override(group[0]) == f"{key}={quote(value)}":
+        return f"{special[0]} needs quotes"
+    return "it cannot be read"
 
 
-def _said(group: Sequence[str]) -> str:
+def _hydras_reason(text: str) -> str:
     """Hydra's reason, where it is readable."""
     try:
-        OverridesParser.create().parse_override(group[0])
+        OverridesParser.create().parse_override(text)
     except HydraException as error:
-        said = " ".join(str(error).split())
-        return f" ({said})" if "while evaluating" in said or "nknown function" in said else ""
+        reason = " ".join(str(error).split())
+        return f" ({reason})" if "while evaluating" in reason or "nknown function" in reason else ""
     return ""

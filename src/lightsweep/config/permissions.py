@@ -2,7 +2,7 @@
 
 Targets are compared with the allowlist at any depth, before anything is imported. Paths must be below the run's folder
 unless they were typed. Interpolations must not read a secret, import a module or make a node with a target: OmegaConf's
-own resolvers are replaced by narrower ones, for the whole process.
+own resolvers are replaced by narrower ones, in this process.
 """
 
 import re
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import ChoiceSweep, Override
+from hydra.core.override_parser.types import ChoiceSweep
 from hydra.errors import HydraException
 from omegaconf import Container, Node, OmegaConf
 from omegaconf.resolvers import oc
@@ -23,6 +23,24 @@ from lightsweep.core.files import OUTPUTS, is_inside
 
 _ENVIRONMENT = re.compile(r"oc\.env:\s*([A-Za-z_]\w*)")
 _ABSENT = object()
+_typed_values: dict[str, "Typed"] = {}  # of this process
+
+
+def walk(node: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """A node of plain dicts and lists and all that is below it, each with its path."""
+    yield path, node
+    below = node.items() if isinstance(node, Mapping) else enumerate(node) if isinstance(node, list | tuple) else ()
+    for name, value in below:
+        yield from walk(value, (*path, str(name)))
+
+
+def find_value(config: Any, path: Sequence[str], default: Any = None) -> Any:
+    """The value at a path of plain dicts, as it is written; the default where there is none."""
+    for part in path:
+        if not isinstance(config, Mapping) or part not in config:
+            return default
+        config = config[part]
+    return config
 
 
 @dataclass(frozen=True)
@@ -48,8 +66,10 @@ class Typed:
         Args:
             config: plain dicts with their interpolations, as typed values have them.
         """
-        held = {key: values for key, values in self.values.items() if _at(config, key) in values}
-        return replace(self, values=held)
+        kept = {
+            key: values for key, values in self.values.items() if find_value(config, key.split("."), _ABSENT) in values
+        }
+        return replace(self, values=kept)
 
 
 def read_typed(arguments: Sequence[str]) -> Typed:
@@ -63,19 +83,12 @@ def read_typed(arguments: Sequence[str]) -> Typed:
             override = parser.parse_override(argument)
         except HydraException:  # Hydra reports it
             continue
-        for value in _values(override):
+        typed = override.value()
+        for value in typed.list if isinstance(typed, ChoiceSweep) else [typed]:
             for key, leaf in _leaves(override.key_or_group, value):
                 values[key] = (*values.get(key, ()), leaf)
     variables = {name for argument in arguments for name in _ENVIRONMENT.findall(argument)}
     return Typed(values, frozenset(variables))
-
-
-def _values(override: Override) -> Iterator[Any]:
-    value = override.value()
-    if isinstance(value, ChoiceSweep):
-        yield from value.list
-    else:
-        yield value
 
 
 def _leaves(key: str, value: Any) -> Iterator[tuple[str, Any]]:
@@ -86,26 +99,14 @@ def _leaves(key: str, value: Any) -> Iterator[tuple[str, Any]]:
         yield key, value
 
 
-def _at(config: Mapping[str, Any], key: str) -> Any:
-    node: Any = config
-    for part in key.split("."):
-        if not isinstance(node, Mapping) or part not in node:
-            return _ABSENT
-        node = node[part]
-    return node
-
-
-_process: dict[str, Typed] = {}
-
-
 def declare_typed(typed: Typed) -> None:
     """Set what was typed for this process: in a script that starts, or in a worker."""
-    _process["typed"] = typed
+    _typed_values["typed"] = typed
 
 
 def typed_here() -> Typed:
-    """What was typed; nothing before `declare`."""
-    return _process.get("typed", Typed())
+    """What was typed; nothing before `declare_typed`."""
+    return _typed_values.get("typed", Typed())
 
 
 TARGET = "_target_"
@@ -122,18 +123,9 @@ def check_targets(node: Any, key: str = "") -> None:
     Raises:
         ConfigError: a target is not allowed. Nothing was imported.
     """
-    _check_node(node, tuple(key.split(".")) if key else ())
-
-
-def _check_node(node: Any, path: tuple[str, ...]) -> None:
-    if isinstance(node, Mapping):
-        if TARGET in node:
-            _check_target(node, path)
-        for name, value in node.items():
-            _check_node(value, (*path, str(name)))
-    elif isinstance(node, list | tuple):
-        for index, value in enumerate(node):
-            _check_node(value, (*path, str(index)))
+    for path, each in walk(node, tuple(key.split(".")) if key else ()):
+        if isinstance(each, Mapping) and TARGET in each:
+            _check_target(each, path)
 
 
 def _check_target(node: Mapping[str, Any], path: tuple[str, ...]) -> None:
@@ -144,14 +136,14 @@ def _check_target(node: Mapping[str, Any], path: tuple[str, ...]) -> None:
         return
     advice = allowlist.describe_trust(name)
     if slot is None:
-        raise ConfigError(f"{key} must not have a {TARGET}: no object may stand there, got {name!r}; {advice}")
+        raise ConfigError(f"{key} must not have a {TARGET}: no object is allowed here, got {name!r}; {advice}")
     if name not in slot.names:
-        raise ConfigError(f"{key}.{TARGET} must be in the table of what may stand there, got {name!r}; {advice}")
+        raise ConfigError(f"{key}.{TARGET} must be in the allowlist of this key, got {name!r}; {advice}")
     allowed = allowlist.ARGUMENTS.get(name)
     for argument in node:
         if argument == TARGET or (argument == _PARTIAL and slot.partial):
             continue
-        if _is_private(argument):
+        if str(argument).startswith("_") and str(argument).endswith("_"):  # by such keys Hydra would call differently
             raise ConfigError(f"{key}.{argument} must be left out: {name} takes keywords only")
         if allowed is not None and argument not in allowed:
             raise ConfigError(f"{key}.{argument} must be left out: {name} takes {', '.join(sorted(allowed))}")
@@ -159,17 +151,7 @@ def _check_target(node: Mapping[str, Any], path: tuple[str, ...]) -> None:
 
 def find_targets(node: Any) -> list[str]:
     """Every ``_target_`` in a node of plain dicts and lists."""
-    if isinstance(node, Mapping):
-        here = [node[TARGET]] if TARGET in node else []
-        return here + [name for value in node.values() for name in find_targets(value)]
-    if isinstance(node, list | tuple):
-        return [name for value in node for name in find_targets(value)]
-    return []
-
-
-def _is_private(argument: Any) -> bool:
-    """Is it ``_args_`` or another key by which Hydra would call differently?"""
-    return isinstance(argument, str) and argument.startswith("_") and argument.endswith("_")
+    return [each[TARGET] for _, each in walk(node) if isinstance(each, Mapping) and TARGET in each]
 
 
 # In the name of a checkpoint: {epoch}, {val/acc:.3f}. Python's format would also reach attributes and items of a value.
@@ -254,12 +236,6 @@ def _coerce(type_name: str, value: Any) -> Any:
 
 def _harmless(value: Any) -> Any:
     plain = OmegaConf.to_container(value, resolve=False) if OmegaConf.is_config(value) else value
-    if _makes_an_object(plain):
+    if any(isinstance(each, Mapping) and any(call in each for call in _CALLS) for _, each in walk(plain)):
         raise ConfigError("an interpolation must not make a mapping with a _target_")
     return value
-
-
-def _makes_an_object(value: Any) -> bool:
-    if isinstance(value, Mapping):
-        return any(call in value for call in _CALLS) or any(_makes_an_object(item) for item in value.values())
-    return isinstance(value, list | tuple) and any(_makes_an_object(item) for item in value)

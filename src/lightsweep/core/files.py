@@ -1,4 +1,4 @@
-"""Where the project and its outputs lie; files and folders written atomically; text that may be somebody else's."""
+"""The folders of the project and its outputs; files and folders written atomically; text of unknown origin."""
 
 import errno
 import fcntl
@@ -17,7 +17,7 @@ from lightsweep.core.errors import ConfigError
 JOURNAL = "study.journal"  # of a sweep without a database, in its folder
 ROOT = Path(__file__).resolve().parents[3]
 CONF = ROOT / "conf"
-# Where runs, grids and sweeps lie. Moved by the environment only: a config from somebody else cannot.
+# The folder of runs, grids and sweeps. Only the environment moves it: a config of another user cannot.
 OUTPUTS = Path(os.path.abspath(Path(os.environ.get("LIGHTSWEEP_OUTPUTS") or ROOT / "outputs").expanduser()))  # noqa: PTH100  # resolve() would leave symlinks
 
 
@@ -32,7 +32,7 @@ def check_links(folder: Path, *, within: Path, deep: bool = True) -> None:
     Args:
         folder: `within` itself or below it; it need not exist.
         within: the run's, the sweep's or the data's folder, which may itself be reached through links.
-        deep: look at everything below the folder, not only at what lies directly in it.
+        deep: look at everything below the folder, not only at what is directly in it.
 
     Raises:
         ConfigError: a link leads out of `within`; names it.
@@ -51,7 +51,7 @@ def find_escape(folder: Path, *, within: Path, deep: bool = True) -> Path | None
 def _find_links(folder: Path, deep: bool) -> Iterator[Path]:
     try:
         entries = list(os.scandir(folder))
-    except OSError:  # not there, or not ours to read: nothing can be written there either
+    except OSError:  # missing or not readable: nothing can be written there either
         return
     for entry in entries:
         if entry.is_symlink():
@@ -141,7 +141,7 @@ def _remove_unless_locked(path: Path) -> None:
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
-        return  # gone, or not ours
+        return  # removed meanwhile, or of another user
     try:
         with suppress(OSError):  # its writer lives, or there are no locks
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -151,7 +151,7 @@ def _remove_unless_locked(path: Path) -> None:
 
 
 def read_regular(path: Path) -> str:
-    """The text (UTF-8) of a regular file, perhaps from somebody else: a pipe would block, a device has no end.
+    """The text (UTF-8) of a regular file, perhaps of another user: a pipe would block, a device has no end.
 
     Raises:
         OSError: it is no regular file, cannot be read, or is too large: a sparse file may be larger than any disk.
@@ -165,7 +165,7 @@ def read_regular(path: Path) -> str:
 
 
 def read_json(path: Path) -> Any:
-    """The content of a regular JSON file, perhaps from somebody else.
+    """The content of a regular JSON file, perhaps of another user.
 
     Raises:
         OSError: as `read_regular` does.
@@ -175,7 +175,7 @@ def read_json(path: Path) -> Any:
 
 
 def parse_json(text: str) -> Any:
-    """The content of a JSON text, perhaps from somebody else.
+    """The content of a JSON text, perhaps of another user.
 
     Raises:
         ValueError: it is not JSON.

@@ -26,7 +26,7 @@ def require(key: str, need: float, rule: str, free: float | None = None) -> None
         free: bytes that are available; None: those of this machine.
 
     Raises:
-        ConfigError: says what is needed and what is available.
+        ConfigError: names what is needed and what is available.
     """
     free = available() if free is None else free
     if need > free:
@@ -60,7 +60,7 @@ def available(system: Path = Path("/")) -> float:
 
 
 def available_cores() -> int:
-    """How many cores this process may use; where the system does not say (macOS), how many the machine has."""
+    """How many cores this process may use; where that is unknown (macOS), how many the machine has."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -71,7 +71,7 @@ def format_bytes(size: float) -> str:
 
 
 def is_exhausted(error: BaseException) -> bool:
-    """Whether an error says that memory is exhausted; torch has no class for that on the CPU."""
+    """Whether an error means that memory is exhausted; torch has no class for that on the CPU."""
     return isinstance(error, MemoryError) or (
         isinstance(error, RuntimeError) and any(words in str(error) for words in _EXHAUSTED)
     )

@@ -1,6 +1,6 @@
 """Today's names of what a config of an earlier version names, so that its runs, studies and files can be opened."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, flag_override
@@ -43,19 +43,29 @@ def with_new_names(node: Any) -> Any:
     return node
 
 
-def rename_moved(config: DictConfig) -> None:
-    """Give each ``_target_`` of a config, in place, today's name. Nothing is resolved."""
+def rename_moved(config: DictConfig) -> Any:
+    """Give each ``_target_`` of a config, in place, today's name. Nothing is resolved.
+
+    Returns:
+        The config in plain dicts and lists, an interpolation as its text.
+    """
+    plain: Any = OmegaConf.to_container(config, resolve=False)
     with flag_override(config, "readonly", False):
-        _rename_below(config, OmegaConf.to_container(config, resolve=False))
+        for path in list(_moved_below(plain)):
+            node, copy = config, plain
+            for key in path:
+                node, copy = node[key], copy[key]
+            node[_TARGET] = copy[_TARGET] = current_name(copy[_TARGET])
+    return plain
 
 
-def _rename_below(node: Any, plain: Any) -> None:
-    """`plain` holds the same node, where an interpolation is a text."""
+def _moved_below(plain: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The paths of the nodes whose ``_target_`` has another name today."""
     for key, value in plain.items() if isinstance(plain, dict) else enumerate(plain):
         if isinstance(value, dict | list):
-            _rename_below(node[key], value)
-        elif key == _TARGET and value != (name := current_name(value)):
-            node[key] = name
+            yield from _moved_below(value, (*path, key))
+        elif key == _TARGET and value != current_name(value):
+            yield path
 
 
 def current_name(name: Any) -> Any:

@@ -15,6 +15,7 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +37,6 @@ _VERSION = 2
 _BLOCK = 2**20  # bytes
 _SAMPLED = 32  # blocks of an array that the checksum covers; 32 MB take about 5 ms
 _DECODED = ".lightsweep-cache"
-_kept: dict[Path, tuple[list, list, Arrays]] = {}  # by folder: source, files, arrays
 
 
 def file_states(files: list[Path]) -> list[list]:
@@ -50,22 +50,18 @@ def load(folder: Path, source: list) -> Arrays | None:
     A process that asks again gets the same map while the files are the same: a sweep's worker reads them once.
     """
     try:
-        files = file_states(sorted(folder.iterdir()))
+        states = file_states(sorted(folder.iterdir()))
     except OSError:
         return None
-    if _kept.get(folder, (None, None, None))[:2] != (source, files):
-        _kept.clear()
-        arrays = _load(folder, source)
-        if arrays is None:
-            return None
-        _kept[folder] = (source, files, arrays)
-    return dict(_kept[folder][2])
+    return load_once(folder, json.dumps(source), json.dumps(states))
 
 
-def _load(folder: Path, source: list) -> Arrays | None:
+@lru_cache(maxsize=1)
+def load_once(folder: Path, source: str, _states: str) -> Arrays | None:
+    """As `load`, once for each text of the source and of the states of the cache's files."""
     try:
         meta = json.loads((folder / "meta.json").read_text())
-        if meta["version"] != _VERSION or meta["source"] != source:
+        if meta["version"] != _VERSION or meta["source"] != json.loads(source):
             return None
         arrays = {name: _mapped(folder, name) for name in meta["arrays"]}
         damaged = any(_mark(folder, name, array) != meta["arrays"][name] for name, array in arrays.items())
@@ -76,7 +72,7 @@ def _load(folder: Path, source: list) -> Arrays | None:
 
 def save(folder: Path, source: list, arrays: Mapping[str, np.ndarray]) -> bool:
     """Store the arrays; False where the folder cannot be written or its disk is full."""
-    if find_escape(folder, within=folder.parent) is not None:  # a link in somebody else's folder
+    if find_escape(folder, within=folder.parent) is not None:  # the folder may be somebody else's
         return False
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -90,24 +86,18 @@ def save(folder: Path, source: list, arrays: Mapping[str, np.ndarray]) -> bool:
 
 
 def put(folder: Path, name: str, array: np.ndarray) -> None:
-    """Write one array; it counts once the folder is sealed.
-
-    Raises:
-        OSError: it cannot be written.
-    """
+    """Write one array; it counts once the folder is sealed."""
     with replace_atomically(folder / f"{name}.npy") as temporary, temporary.open("wb") as file:
-        np.save(file, array)
+        array = np.ascontiguousarray(array)
+        np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
+        file.write(array.data)  # np.save does not notice that the disk is full
         file.flush()
         os.fsync(file.fileno())
 
 
 @contextmanager
 def filling(folder: Path, name: str, shape: tuple[int, ...]) -> Iterator[decode.Target]:
-    """A file for a ``uint8`` array, whose pixels the block writes. It counts once the folder is sealed.
-
-    Raises:
-        OSError: it cannot be written.
-    """
+    """A file for a ``uint8`` array, whose pixels the block writes. It counts once the folder is sealed."""
     with replace_atomically(folder / f"{name}.npy") as temporary:
         array = np.lib.format.open_memmap(temporary, "w+", np.uint8, shape)
         yield decode.Target(temporary, array.offset)
@@ -116,11 +106,7 @@ def filling(folder: Path, name: str, shape: tuple[int, ...]) -> Iterator[decode.
 
 
 def seal(folder: Path, source: list, names: Iterable[str]) -> None:
-    """Declare that the folder's arrays of these names are those of the source.
-
-    Raises:
-        OSError: it cannot be written.
-    """
+    """Declare that the folder's arrays of these names are those of the source."""
     marks = {name: _mark(folder, name, _mapped(folder, name)) for name in names}
     write_atomic(folder / "meta.json", json.dumps({"version": _VERSION, "source": source, "arrays": marks}))
 
@@ -203,11 +189,9 @@ class DecodedCache:
         if (link := find_escape(folder, within=base)) is not None:  # it may be somebody else's folder
             raise OSError(errno.ELOOP, f"{printable(link.name)} is or lies behind a symbolic link that leads elsewhere")
         folder.mkdir(parents=True, exist_ok=True)
-        free = shutil.disk_usage(folder).free
-        if self._bytes(listing) > free:
-            raise OSError(
-                errno.ENOSPC, f"{memory.format_bytes(free)} of {memory.format_bytes(self._bytes(listing))} are free"
-            )
+        free, need = shutil.disk_usage(folder).free, self._bytes(listing)
+        if need > free:
+            raise OSError(errno.ENOSPC, f"{memory.format_bytes(free)} of {memory.format_bytes(need)} are free")
         source = self._source(listing)
         with one_at_a_time(folder / "lock", "is decoding these images"):
             stored = load(folder, source)  # by a process that was faster
@@ -229,8 +213,7 @@ class DecodedCache:
         with _progress(len(listing.files), self.root) as report:
             chunks = decode.decode_all(listing.files, self.form, target, report)
         reasons = {number: reason for chunk in chunks for number, reason in chunk.bad.items()}
-        bad = np.zeros(len(listing.files), dtype=bool)
-        bad[list(reasons)] = True
+        bad = np.isin(np.arange(len(listing.files)), list(reasons))
         lines = [f"{printable(listing.files[number])}: {reason}" for number, reason in reasons.items()]
         arrays = {"bad": bad, "bad_files": np.array(lines, dtype=str)}
         if target is None:
@@ -246,14 +229,12 @@ def one_at_a_time(lock: Path, waiting_for: str) -> Iterator[None]:
     """
     file_lock = FileLock(lock)
     try:
-        file_lock.acquire(timeout=0)
+        held = file_lock.acquire(timeout=0)
     except Timeout:
         log.info("waiting for another process that %s", waiting_for)
-        file_lock.acquire()
-    try:
+        held = file_lock.acquire()
+    with held:
         yield
-    finally:
-        file_lock.release()
 
 
 @contextmanager
@@ -262,9 +243,7 @@ def _progress(count: int, root: Path) -> Iterator[Callable[[int], None]]:
     console = Console(stderr=True)
     if not console.is_terminal:
         log.info("decoding %s files of %s, once", f"{count:,}", printable(root))
-        yield lambda done: None
-        return
     columns = TextColumn("decoding images"), BarColumn(20), MofNCompleteColumn(), TimeRemainingColumn(compact=True)
-    with Progress(*columns, console=console, transient=True) as bar:
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("", total=count)
         yield lambda done: bar.advance(task, done)

@@ -3,10 +3,8 @@
 The files of CIFAR are pickles. They are read without being trusted: only arrays and plain containers come out of them.
 """
 
-import hashlib
 import logging
 import math
-import os
 import pickle
 import tarfile
 from contextlib import suppress
@@ -16,7 +14,7 @@ from typing import Any
 import numpy as np
 from sklearn.datasets import load_digits
 from torchvision.datasets import CIFAR10, CIFAR100
-from torchvision.datasets.utils import download_and_extract_archive
+from torchvision.datasets.utils import check_md5, download_and_extract_archive
 
 from lightsweep.core import checks, files, memory
 from lightsweep.core.errors import ConfigError
@@ -24,8 +22,18 @@ from lightsweep.data import cache
 from lightsweep.data.loader import split
 from lightsweep.data.module import ImageArrays, ImageDataModule, Traits
 
+log = logging.getLogger(__name__)
+
 _TEST_FRACTION, _TEST_SEED = 0.2, 0  # of digits
 _PART, _PART_BYTES = 4096, 2**28  # images, and bytes, generated at a time
+_SIDE = 32  # pixels, of an image of CIFAR
+_PICKLED = {  # all that an array in a pickle needs
+    ("numpy.core.multiarray", "_reconstruct"),
+    ("numpy._core.multiarray", "_reconstruct"),
+    ("numpy", "ndarray"),
+    ("numpy", "dtype"),
+    ("_codecs", "encode"),
+}
 
 
 class DigitsDataModule(ImageDataModule):
@@ -84,20 +92,8 @@ class FakeDataModule(ImageDataModule):
         return images, labels
 
 
-log = logging.getLogger(__name__)
-
-_SIDE = 32
-_PICKLED = {  # all that an array in a pickle needs
-    ("numpy.core.multiarray", "_reconstruct"),
-    ("numpy._core.multiarray", "_reconstruct"),
-    ("numpy", "ndarray"),
-    ("numpy", "dtype"),
-    ("_codecs", "encode"),
-}
-
-
 class CIFARDataModule(ImageDataModule):
-    """50,000 training and 10,000 test images, ``uint8 [3, 32, 32]``; a subclass says of which set.
+    """50,000 training and 10,000 test images, ``uint8 [3, 32, 32]``, of the set that a subclass names.
 
     Args:
         data_dir: holds, or will hold, the set's folder. Further arguments: see `ImageDataModule`.
@@ -114,13 +110,11 @@ class CIFARDataModule(ImageDataModule):
         self.folder = self.data_dir / self.official.base_folder
 
     def preview(self) -> Traits | None:
-        if not self._missing():
-            return None
         names = tuple(map(str, range(self.classes)))
-        return Traits((3, _SIDE, _SIDE), names, self.resize)
+        return Traits((3, _SIDE, _SIDE), names, self.resize) if self._missing() else None
 
     def prepare_data(self) -> None:
-        """Download what is missing.
+        """Download what is missing; processes that start together wait for the first.
 
         Raises:
             ConfigError: files are missing and cannot be downloaded.
@@ -152,10 +146,13 @@ class CIFARDataModule(ImageDataModule):
         try:
             return [file.name for file in self._files() if not file.is_file()]
         except OSError as error:  # the folder may not be entered
-            raise _unreadable(self.folder, error) from error
+            raise _unreadable(error) from error
 
     def _parse(self) -> dict[str, np.ndarray]:
-        unofficial = [file.name for file, official in self._files().items() if md5(file) != official]
+        try:
+            unofficial = [file.name for file, md5 in self._files().items() if not check_md5(file, md5)]
+        except OSError as error:
+            raise _unreadable(error) from error
         if unofficial:
             log.warning("%s: not the official md5 of %s; used as they are", self.folder, ", ".join(unofficial))
         *batches, (test_images, test_labels) = [
@@ -173,14 +170,14 @@ class CIFARDataModule(ImageDataModule):
         official = self.official
         missing = f"{', '.join(self._missing())} of {official.base_folder}/"
         lock = self.data_dir / f".{official.base_folder}.lock"
-        existed = self.data_dir.exists()
+        made = files.find_missing(self.data_dir)
         for path in (self.data_dir / official.filename, self.folder, lock):
             files.check_links(path, within=self.data_dir)  # the folder may be somebody else's
         try:
             self.data_dir.mkdir(parents=True, exist_ok=True)
-            with cache.one_at_a_time(lock, f"fetches {self.name}"):
+            with cache.one_at_a_time(lock, f"downloads {self.name}"):
                 if self._missing():
-                    log.info("%s is not in %s; fetching it (170 MB)", self.name, self.data_dir)
+                    log.info("%s is not in %s: downloading it (170 MB)", self.name, self.data_dir)
                     download_and_extract_archive(
                         official.url, str(self.data_dir), filename=official.filename, md5=official.tgz_md5
                     )
@@ -188,12 +185,10 @@ class CIFARDataModule(ImageDataModule):
             reason = " ".join(str(error).split())
             with suppress(OSError):  # leave nothing where the folder was mistyped
                 lock.unlink()
-                if not existed:
-                    self.data_dir.rmdir()
+            files.remove_empty(made)
             raise ConfigError(
-                f"data_dir={os.fspath(self.data_dir)} lacks {self.name} ({missing}) and it cannot be"
-                f" fetched ({reason}): put the files there, set LIGHTSWEEP_DATA to the folder that has them, or train"
-                " on data=digits"
+                f"data_dir={self.data_dir} lacks {self.name} ({missing}) and it cannot be downloaded ({reason}): put"
+                " the files there, set LIGHTSWEEP_DATA to the folder that has them, or train on data=digits"
             ) from error
 
 
@@ -251,23 +246,10 @@ def read_batch(path: Path, label_key: str, classes: int, side: int) -> tuple[np.
     return pixels.reshape(-1, 3, side, side), np.array(labels, dtype=np.int64)
 
 
-def md5(path: Path) -> str:
-    """The md5 of a file in hexadecimal digits.
-
-    Raises:
-        ConfigError: it cannot be read.
-    """
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "md5").hexdigest()
-    except OSError as error:
-        raise _unreadable(path, error) from error
-
-
-def _unreadable(path: Path, error: OSError) -> ConfigError:
-    return ConfigError(f"data_dir: {path} cannot be read ({error.strerror})")
+def _unreadable(error: OSError) -> ConfigError:
+    return ConfigError(f"data_dir: {error.filename} cannot be read ({error.strerror})")
 
 
 def _damaged(path: Path, reason: str) -> ConfigError:
     reason = " ".join(reason.split())
-    return ConfigError(f"{path} is damaged or no batch file ({reason}); remove it and it will be fetched again")
+    return ConfigError(f"{path} is damaged or no batch file ({reason}); remove it and it will be downloaded again")

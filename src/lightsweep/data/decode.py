@@ -1,8 +1,8 @@
 """Image files -> pixels: one file of any size and kind as a network sees it, or many files on all cores.
 
 Training and prediction decode the same way. Worker processes import this module, so it imports neither torch nor
-Lightning. Each worker writes its images into the array's file by position; through a memory map, a full disk would kill
-it.
+Lightning. Each worker writes its images into the array's file by position: a full disk would kill a process that writes
+through a memory map.
 """
 
 import os
@@ -29,7 +29,7 @@ from lightsweep.core.memory import available_cores
 
 VERSION = 1  # increase it where the same file gives other pixels: caches of another version are decoded again
 RESIZES = ("squash", "crop", "pad")
-NO_PIXELS = "unknown"  # in place of a resize: nobody knows how a file's pixels become the network's input
+NO_PIXELS = "unknown"  # instead of a resize: it is unknown how a file's pixels become the network's input
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")  # Pillow opens others too, some with other programs
 MAX_PIXELS = 100_000_000  # 10,000 x 10,000; a larger image is refused, not decoded
 BACKGROUND = "white"  # behind transparent pixels, as in a browser
@@ -88,7 +88,9 @@ def decode_image(
 def fit_image(image: Image.Image, *, image_size: int | tuple[int, int], resize: str, grayscale: bool) -> np.ndarray:
     """A decoded image -> ``uint8 [C, H, W]``, as `decode_image` does it."""
     height, width = _sides(image_size)
-    image = _resized(_plain(image, "L" if grayscale else "RGB"), (width, height), resize)
+    image, size = _to_mode(image, "L" if grayscale else "RGB"), (width, height)
+    if image.size != size:
+        image = _resize(image, size, resize)
     pixels = np.asarray(image).reshape(height, width, -1)
     return np.ascontiguousarray(pixels.transpose(2, 0, 1))  # [H, W, C] -> [C, H, W]
 
@@ -98,7 +100,7 @@ def _sides(image_size: int | tuple[int, int]) -> tuple[int, int]:
 
 
 def _load(source: Path | bytes, enough: int) -> Image.Image:
-    """The image, decoded and upright; of a large JPEG a smaller version whose sides are still `enough`."""
+    """The image, decoded and upright; of a large JPEG a smaller version whose sides are at least `enough`."""
     if isinstance(source, Path) and not source.is_file():  # reading a pipe would never end
         raise BadImage("it is no regular file" if source.exists() else "there is no such file")
     with Image.open(BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS) as image:
@@ -114,8 +116,8 @@ def _load(source: Path | bytes, enough: int) -> Image.Image:
         return image.transpose(_TURNS[orientation]) if orientation in _TURNS else image
 
 
-def _plain(image: Image.Image, mode: str) -> Image.Image:
-    """The image in mode L or RGB, whatever it was."""
+def _to_mode(image: Image.Image, mode: str) -> Image.Image:
+    """An image of any mode in mode L or RGB."""
     if image.mode == "F":
         raise BadImage("it has floating-point pixels, whose range is not known")
     if image.mode.startswith("I"):  # 16-bit gray, also where Pillow gives it as 32-bit integers
@@ -129,9 +131,7 @@ def _plain(image: Image.Image, mode: str) -> Image.Image:
     return image.convert(mode)
 
 
-def _resized(image: Image.Image, size: tuple[int, int], resize: str) -> Image.Image:
-    if image.size == size:
-        return image
+def _resize(image: Image.Image, size: tuple[int, int], resize: str) -> Image.Image:
     if resize == "crop":
         return ImageOps.fit(image, size, _FILTER)
     if resize == "pad":
@@ -155,7 +155,7 @@ def _too_large(pixels: str) -> str:
 
 @dataclass(frozen=True)
 class Form:
-    """What every image becomes; see `decode_image`."""
+    """What every image becomes: the arguments of `decode_image`."""
 
     image_size: int
     resize: str
@@ -195,14 +195,14 @@ def decode_chunk(first: int, files: Sequence[str], form: Form, target: Target | 
     pixels = np.zeros((len(files), *form.shape), np.uint8)
     for number, file in enumerate(files):
         try:
-            pixels[number] = decode_image(
-                Path(file), image_size=form.image_size, resize=form.resize, grayscale=form.grayscale
-            )
+            pixels[number] = decode_image(Path(file), **vars(form))
         except BadImage as error:
             bad[first + number] = str(error)
     if target is None:
         return Decoded(len(files), bad, pixels)
-    _write_at(target.file, target.offset + first * form.bytes_each, pixels)
+    with target.file.open("r+b") as opened:
+        opened.seek(target.offset + first * form.bytes_each)
+        opened.write(pixels.data)
     return Decoded(len(files), bad, None)
 
 
@@ -220,7 +220,7 @@ def decode_all(files: Sequence[str], form: Form, target: Target | None, report: 
     firsts = range(0, len(files), size)
     chunks = [files[first : first + size] for first in firsts]
     results = []
-    with _mapping(1 if len(files) <= FEW else min(available_cores(), len(chunks))) as apply:
+    with _start_map(1 if len(files) <= FEW else min(available_cores(), len(chunks))) as apply:
         for result in apply(partial(decode_chunk, form=form, target=target), firsts, chunks):
             results.append(result)
             report(result.files)
@@ -228,8 +228,8 @@ def decode_all(files: Sequence[str], form: Form, target: Target | None, report: 
 
 
 @contextmanager
-def _mapping(processes: int) -> Iterator[Callable[..., Any]]:
-    """`map`, in this process or in several, which end with the block."""
+def _start_map(processes: int) -> Iterator[Callable[..., Any]]:
+    """A `map` in this process or in several, which end with the block."""
     if processes == 1:
         yield map
         return
@@ -238,7 +238,7 @@ def _mapping(processes: int) -> Iterator[Callable[..., Any]]:
     try:
         yield pool.map
     except BrokenProcessPool as error:
-        raise RunFailed("a process that decoded images was killed; is there memory enough for them?") from error
+        raise RunFailed("a process that decoded images was killed; is there enough memory for them?") from error
     finally:
         pool.shutdown(cancel_futures=True)
 
@@ -254,14 +254,3 @@ def _end_with_parent() -> None:
     assert parent is not None
     parent.join()
     os._exit(1)
-
-
-def _write_at(path: Path, position: int, pixels: np.ndarray) -> None:
-    left = memoryview(pixels.reshape(-1))  # type: ignore[arg-type]
-    handle = os.open(path, os.O_WRONLY)
-    try:
-        while left:
-            written = os.pwrite(handle, left, position)
-            left, position = left[written:], position + written
-    finally:
-        os.close(handle)

@@ -1,7 +1,7 @@
 """A folder of images: which files it has, of which class, in which part. Files are only listed, not opened.
 
 Either ROOT/train/CLASS/..., with or without ROOT/val and ROOT/test, or one ROOT/CLASS/...; parts may have other usual
-names. Images may lie in folders below their class's. Hidden names are skipped, as is what systems leave behind.
+names. Images may lie in folders below their class's. Hidden files and those of operating systems are skipped.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ _WORDS = {
     VAL: ("val", "valid", "validation", "validate", "dev", "development", "eval", "evaluation"),
     TEST: ("test", "testing"),
 }
-_LITTER = {"thumbs.db", "desktop.ini", "__macosx"}
+_SKIPPED = {"thumbs.db", "desktop.ini", "__macosx"}
 _IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm")
 _LOOKED_AT = 100  # files of a folder, to see what it holds
 _NAMED = 5  # folders in an error
@@ -60,11 +60,7 @@ class Listing:
 
 
 def require_folder(root: object) -> None:
-    """See that there is such a folder, whatever is in it.
-
-    Raises:
-        ConfigError: there is none.
-    """
+    """Raises: ConfigError: there is no such folder."""
     try:
         is_there = isinstance(root, str) and root != "" and Path(root).expanduser().is_dir()
     except OSError as error:
@@ -82,9 +78,9 @@ def list_images(root: Path) -> Listing:
         require_folder(str(root))
         parts = find_parts(root)
         folders = {part: _class_folders(folder) for part, folder in (parts or {TRAIN: root}).items()}
-        class_names = _check_classes(root, folders)
+        _check_classes(root, folders)
         _check_nested(folders[TRAIN])
-        return _listing(root, folders, class_names, bool(parts))
+        return _list_files(root, folders, divided=bool(parts))
     except OSError as error:
         raise _unreadable(error.filename or root, error) from error
 
@@ -98,7 +94,7 @@ def walk(folder: str | Path, above: frozenset[tuple[int, int]] = frozenset()) ->
     """Path, size and time of change of each file, also in folders below and behind links, but not in circles."""
     here = Path(folder).stat()
     with os.scandir(folder) as entries:
-        visible = sorted([entry for entry in entries if not _is_litter(entry.name)], key=attrgetter("name"))
+        visible = sorted([entry for entry in entries if not _is_skipped(entry.name)], key=attrgetter("name"))
     identity = (here.st_dev, here.st_ino)
     if identity in above:
         return []
@@ -116,7 +112,8 @@ def walk(folder: str | Path, above: frozenset[tuple[int, int]] = frozenset()) ->
     return found
 
 
-def _listing(root: Path, folders: dict[str, dict[str, Path]], class_names: tuple[str, ...], divided: bool) -> Listing:
+def _list_files(root: Path, folders: dict[str, dict[str, Path]], *, divided: bool) -> Listing:
+    class_names = tuple(folders[TRAIN])
     rows: list[tuple[str, str, int, int, int]] = []
     digest = hashlib.blake2b(digest_size=16)
     for part, classes in folders.items():
@@ -142,55 +139,51 @@ def _class_folders(folder: Path) -> dict[str, Path]:
     return found
 
 
-def _check_classes(root: Path, folders: dict[str, dict[str, Path]]) -> tuple[str, ...]:
-    """The names of the classes, which are those of train."""
-    names = tuple(folders[TRAIN])
+def _check_classes(root: Path, folders: dict[str, dict[str, Path]]) -> None:
+    """See that each part has the classes of train."""
+    names = list(folders[TRAIN])
     if not names:
         raise ConfigError(f"data.root must have a folder of images for each class, {printable(root)} has none")
     if len(names) == 1:
         raise ConfigError(_one_class(folders[TRAIN][names[0]]))
-    _check_case(root, {name for part in folders.values() for name in part})
-    for part in folders:
-        unknown = [name for name in folders[part] if name not in names]
-        if unknown:
-            raise ConfigError(f"data.root: {part} has the class {unknown[0]!r}, which train lacks")
-    missing = [name for name in names if VAL in folders and name not in folders[VAL]]
-    if missing:
-        raise ConfigError(f"data.root: val lacks the class {missing[0]!r}, which train has")
-    return names
-
-
-def _one_class(folder: Path) -> str:
-    """What is wrong with a single class: often an archive has a folder around those of the classes."""
-    held = _names(_subfolders(folder))
-    problem = f"data.root must have at least two classes, {printable(folder.parent)} has only {class_name(folder)!r}"
-    around = f", a folder that holds {_format(held)}: name that folder, or move them up" if len(held) > 1 else ""
-    return problem + around
-
-
-def _check_case(root: Path, names: set[str]) -> None:
-    for one, other in pairwise(sorted(names, key=lambda name: (name.casefold(), name))):
+    every = {name for part in folders.values() for name in part}
+    for one, other in pairwise(sorted(every, key=lambda name: (name.casefold(), name))):
         if one.casefold() == other.casefold():
             raise ConfigError(
                 f"data.root: the class folders {one!r} and {other!r} in {printable(root)} differ only in case;"
                 " rename one, or put their images together"
             )
+    for part in folders:
+        for name in folders[part]:
+            if name not in names:
+                raise ConfigError(f"data.root: {part} has the class {name!r}, which train lacks")
+    for name in names if VAL in folders else ():
+        if name not in folders[VAL]:
+            raise ConfigError(f"data.root: val lacks the class {name!r}, which train has")
+
+
+def _one_class(folder: Path) -> str:
+    """What is wrong with a single class: often an archive has a folder around those of the classes."""
+    inner = _names(_subfolders(folder))
+    problem = f"data.root must have at least two classes, {printable(folder.parent)} has only {class_name(folder)!r}"
+    hint = f", a folder that holds {_format(inner)}: name that folder, or move them up" if len(inner) > 1 else ""
+    return problem + hint
 
 
 def _check_nested(classes: Mapping[str, Path]) -> None:
     """See that the folders of classes are not parts, or kinds of files, that hold the same classes."""
     seen: dict[frozenset[str], str] = {}
     for name, folder in classes.items():
-        held = _names(_subfolders(folder))
-        has_parts = any(map(part_of_name, held))
-        if not has_parts and len(held) < 2:
+        inner = _names(_subfolders(folder))
+        has_parts = any(map(part_of_name, inner))
+        if not has_parts and len(inner) < 2:
             continue
-        other = seen.setdefault(frozenset() if has_parts else frozenset(held), name)
+        other = seen.setdefault(frozenset() if has_parts else frozenset(inner), name)
         if other == name:
             continue
-        both = f"data.root: the class folders {other!r} and {name!r} both hold the folders {_format(held)}: "
+        both = f"data.root: the class folders {other!r} and {name!r} both hold the folders {_format(inner)}: "
         if has_parts:
-            raise ConfigError(f"{both}a part holds the classes, {printable(held[0])}/{name}, and no class the parts")
+            raise ConfigError(f"{both}a part holds the classes, {printable(inner[0])}/{name}, and no class the parts")
         raise ConfigError(
             f"{both}if these are the classes, rename the folders above them to train, val or test; if not, give them"
             " names that differ"
@@ -231,7 +224,7 @@ def find_parts(root: Path) -> dict[str, Path]:
     if TRAIN not in found:
         has = printable(found.get(VAL, found.get(TEST, root)).name)
         hint = f": rename {_format(_names(others))} to train, or the class {has}" if others else ""
-        raise ConfigError(f"data.root: {printable(root)} has {has}, but no train with class folders beside it{hint}")
+        raise ConfigError(f"data.root: {printable(root)} has {has}, but no train with class folders next to it{hint}")
     _check_others(found, others)
     return {part: found[part] for part in PARTS if part in found}
 
@@ -260,20 +253,19 @@ def _check_others(found: Mapping[str, Path], others: Sequence[Path]) -> None:
             )
         if len(found) == 1 and _holds_images(other):
             raise ConfigError(
-                f"data.root: {printable(found[TRAIN])} holds folders, as train does, but {printable(other.name)} beside"
-                " it holds images, as a class does: rename the one, or move the other elsewhere"
+                f"data.root: {printable(found[TRAIN])} holds folders, as train does, but {printable(other.name)} next"
+                " to it holds images, as a class does: rename the one, or move the other elsewhere"
             )
         log.warning("data.root: %s is neither train, val nor test: what is in it is left out", printable(other))
 
 
 def _holds_images(folder: Path) -> bool:
-    with os.scandir(folder) as entries:
-        return any(entry.name.lower().endswith(_IMAGES) for entry in islice(entries, _LOOKED_AT))
+    return any(path.suffix.lower() in _IMAGES for path in islice(folder.iterdir(), _LOOKED_AT))
 
 
 def _subfolders(folder: Path) -> list[Path]:
-    """The folders in a folder, less litter, in the order of their names."""
-    found = [Path(entry.path) for entry in os.scandir(folder) if not _is_litter(entry.name) and _is_folder(entry)]
+    """The folders in a folder that are not skipped, in the order of their names."""
+    found = [Path(entry.path) for entry in os.scandir(folder) if not _is_skipped(entry.name) and _is_folder(entry)]
     return sorted(found, key=attrgetter("name"))
 
 
@@ -284,8 +276,8 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _is_litter(name: str) -> bool:
-    return name[0] == "." or name.lower() in _LITTER
+def _is_skipped(name: str) -> bool:
+    return name[0] == "." or name.lower() in _SKIPPED
 
 
 def _names(folders: Iterable[Path]) -> list[str]:

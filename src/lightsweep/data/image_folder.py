@@ -20,71 +20,15 @@ from lightsweep.data.loader import SPLITS, split
 from lightsweep.data.module import ImageArrays, ImageDataModule, Traits
 from lightsweep.runs import data_record
 
-_SEEDS_TRIED = 200  # to find one that leaves no class out
-_CLASSES_NAMED = 10  # in a line of counts
-_FEWEST_NAMED = 5  # of more classes than that, those with the fewest training images
-
-
-def draw_by_file(names: Sequence[str], seed: int, *, test: float, val: float) -> tuple[np.ndarray, np.ndarray]:
-    """Draw the part of each file from its own name: a file more, less or damaged moves no other to another part.
-
-    A hash of the name and the seed decides, so that a fraction is an expected share, not an exact one. The class does
-    not count: an image whose label is corrected stays in its part.
-
-    Args:
-        names: paths within the folders of the classes. Unicode letters may be composed or not, as systems differ.
-        test: the expected share of all.
-        val: the expected share of those that are not in test.
-
-    Returns:
-        Each file's part, 0 train, 1 val, 2 test, ``int64 [N]``, and a random order of the files, ``int64 [N]``.
-    """
-    start = hashlib.blake2b(f"{seed}\n".encode(), digest_size=24)
-    digests = []
-    for name in names:
-        each = start.copy()
-        each.update(unicodedata.normalize("NFC", name).encode("utf-8", "surrogateescape"))
-        digests.append(each.digest())
-    numbers = np.frombuffer(b"".join(digests), dtype="<u8").reshape(-1, 3) / 2**64
-    in_test, in_val = numbers[:, 0] < test, numbers[:, 1] < val
-    return np.where(in_test, 2, np.where(in_val, 1, 0)), np.argsort(numbers[:, 2], kind="stable")
-
-
-def find_seed(names: Sequence[str], labels: np.ndarray, classes: int, *, test: float, val: float) -> int | None:
-    """The first seed with which each part that is drawn has each class; None if none of the first ones does."""
-    wanted = [0, *([1] if val else []), *([2] if test else [])]
-    for seed in range(_SEEDS_TRIED):
-        parts, _ = draw_by_file(names, seed, test=test, val=val)
-        if all(len(np.unique(labels[parts == part])) == classes for part in wanted):
-            return seed
-    return None
-
-
-def describe_counts(class_names: Sequence[str], counts: Mapping[str, np.ndarray]) -> str:
-    """How many images of each class are in each part, in a line.
-
-    Args:
-        counts: of each part, ``int64 [K]``; the first is that of training.
-    """
-    parts = [part for part in counts if counts[part].any()]
-    table = np.stack([counts[part] for part in parts], 1)
-    few = len(class_names) <= _CLASSES_NAMED
-    named = range(len(class_names)) if few else table[:, 0].argsort(kind="stable")[:_FEWEST_NAMED]
-    rows = "; ".join(f"{class_names[row]} {', '.join(f'{count:,}' for count in table[row])}" for row in named)
-    if few:
-        return f"images of each class in {', '.join(parts)}: {rows}"
-    ranges = ", ".join(
-        f"{low:,} to {high:,} in {part}" for part, low, high in zip(parts, table.min(0), table.max(0), strict=True)
-    )
-    return f"images of each of {len(class_names):,} classes: {ranges}; fewest {rows}"
-
-
 log = logging.getLogger(__name__)
 
 _ORDER_SEED = _TEST_SEED = 0
 _NAMED = 10  # bad files that are named one by one
 _FEW = 2000  # files among which another split_seed is looked for
 _PER_PIXEL = 8  # bytes at the least while an image is decoded: Pillow's and ours, before and after it is resized
+_SEEDS_TRIED = 200  # to find one that leaves no class out
+_CLASSES_NAMED = 10  # in a line of counts
+_FEWEST_NAMED = 5  # of more classes than that, those with the fewest training images
 
 
 class ImageFolderDataModule(ImageDataModule):
@@ -144,10 +88,9 @@ class ImageFolderDataModule(ImageDataModule):
 
     def setup(self, stage: str | None = None) -> None:
         """As of `ImageDataModule`; every class must be in each part, unless these are only to be scored (`test`)."""
-        first = self.arrays is None
-        super().setup(stage)
-        if not first:
+        if self.arrays is not None:
             return
+        super().setup(stage)
         counts = {part: np.bincount(self.labels(part), minlength=self.num_classes) for part in PARTS}
         draws_test = self.split == BY_FILE and not self.listing.divided and self.test_fraction > 0
         required = PARTS if draws_test else (TRAIN, VAL)  # the user's own test part may lack classes
@@ -189,7 +132,7 @@ class ImageFolderDataModule(ImageDataModule):
         )
 
     def _parts(self) -> dict[str, np.ndarray]:
-        """The parts, each in an order that is drawn once and for all: its first images are of any class."""
+        """The parts, each in an order that is drawn once: its first images are of any class."""
         listing = self.listing
         if self.split == BY_FILE:
             self._drawn, order = draw_by_file(listing.names, self.split_seed, **self._shares())
@@ -202,8 +145,8 @@ class ImageFolderDataModule(ImageDataModule):
             del parts[VAL]
             if self.split != BY_FILE:
                 log.warning(
-                    "data.split=%s: parts are drawn from the positions of all files, so that one more or less moves"
-                    " others to another part; data.split=by_file, the default now, moves none",
+                    "data.split=%s: parts are drawn from the positions of all files, so that one file more or less"
+                    " moves others to another part; data.split=by_file, the default now, moves none",
                     self.split,
                 )
         return parts if listing.divided else parts | self._split_off_test(parts[TRAIN])
@@ -213,8 +156,8 @@ class ImageFolderDataModule(ImageDataModule):
 
     def _split_off_test(self, pool: np.ndarray) -> dict[str, np.ndarray]:
         if self.split == BY_FILE:
-            chosen = self._drawn[pool] == 2
-            return {TRAIN: pool[~chosen], TEST: pool[chosen]}
+            in_test = self._drawn[pool] == 2
+            return {TRAIN: pool[~in_test], TEST: pool[in_test]}
         if round(len(pool) * self.test_fraction) == 0:
             return {}
         try:
@@ -226,8 +169,8 @@ class ImageFolderDataModule(ImageDataModule):
     def _split(self, pool: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         if self.split != BY_FILE:
             return super()._split(pool, labels)
-        chosen = self._drawn[pool] == 1
-        return pool[~chosen], pool[chosen]
+        in_val = self._drawn[pool] == 1
+        return pool[~in_val], pool[in_val]
 
     def _check_classes(self, parts: dict[str, np.ndarray]) -> None:
         """Every class folder must have a file that is an image."""
@@ -241,9 +184,59 @@ class ImageFolderDataModule(ImageDataModule):
     def _report_bad(self, lines: list[str]) -> None:
         if not lines:
             return
-        files = f"{len(self.listing.files):,}"
+        count = len(self.listing.files)
         if self.on_bad_file == "error":
-            raise ConfigError(f"data.on_bad_file=error: {printable(lines[0])} ({len(lines)} of {files} files)")
+            raise ConfigError(f"data.on_bad_file=error: {printable(lines[0])} ({len(lines)} of {count:,} files)")
         further = [f"and {len(lines) - _NAMED:,} more"] if len(lines) > _NAMED else []
         named = "\n  ".join([*map(printable, lines[:_NAMED]), *further])
-        log.warning("%s of %s files are left out:\n  %s", f"{len(lines):,}", files, named)
+        log.warning("%s of %s files are left out:\n  %s", f"{len(lines):,}", f"{count:,}", named)
+
+
+def draw_by_file(names: Sequence[str], seed: int, *, test: float, val: float) -> tuple[np.ndarray, np.ndarray]:
+    """Draw the part of each file from its own name: a file more, less or damaged moves no other to another part.
+
+    A hash of the name and the seed decides, so that a fraction is an expected share, not an exact one. The class does
+    not count: an image whose label is corrected stays in its part.
+
+    Args:
+        names: paths within the folders of the classes. Unicode letters may be composed or not, as systems differ.
+        test: the expected share of all.
+        val: the expected share of those that are not in test.
+
+    Returns:
+        Each file's part, 0 train, 1 val, 2 test, ``int64 [N]``, and a random order of the files, ``int64 [N]``.
+    """
+    start = hashlib.blake2b(f"{seed}\n".encode(), digest_size=24)
+    digests = []
+    for name in names:
+        each = start.copy()
+        each.update(unicodedata.normalize("NFC", name).encode("utf-8", "surrogateescape"))
+        digests.append(each.digest())
+    numbers = np.frombuffer(b"".join(digests), dtype="<u8").reshape(-1, 3) / 2**64
+    in_test, in_val = numbers[:, 0] < test, numbers[:, 1] < val
+    return np.where(in_test, 2, np.where(in_val, 1, 0)), np.argsort(numbers[:, 2], kind="stable")
+
+
+def find_seed(names: Sequence[str], labels: np.ndarray, classes: int, *, test: float, val: float) -> int | None:
+    """The first seed with which each part that is drawn has each class; None if none of the first ones does."""
+    wanted = [0, *([1] if val else []), *([2] if test else [])]
+    for seed in range(_SEEDS_TRIED):
+        parts, _ = draw_by_file(names, seed, test=test, val=val)
+        if all(len(np.unique(labels[parts == part])) == classes for part in wanted):
+            return seed
+    return None
+
+
+def describe_counts(class_names: Sequence[str], counts: Mapping[str, np.ndarray]) -> str:
+    """How many images of each class are in each part, in a line; `counts` ``int64 [K]`` of each part, train first."""
+    parts = [part for part in counts if counts[part].any()]
+    table = np.stack([counts[part] for part in parts], 1)
+    few = len(class_names) <= _CLASSES_NAMED
+    named = range(len(class_names)) if few else table[:, 0].argsort(kind="stable")[:_FEWEST_NAMED]
+    rows = "; ".join(f"{class_names[row]} {', '.join(f'{count:,}' for count in table[row])}" for row in named)
+    if few:
+        return f"images of each class in {', '.join(parts)}: {rows}"
+    ranges = ", ".join(
+        f"{low:,} to {high:,} in {part}" for part, low, high in zip(parts, table.min(0), table.max(0), strict=True)
+    )
+    return f"images of each of {len(class_names):,} classes: {ranges}; fewest {rows}"

@@ -43,16 +43,16 @@ class ImageStore(NamedTuple):
         return images, self.targets.index_select(0, chosen.to(self.device))
 
 
-def build_store(images: np.ndarray, labels: np.ndarray, device: torch.device) -> ImageStore:
-    """The images on the device if they leave room for the network; else, and always on the CPU, as they are, without a
-    copy. A set larger than memory is then read through its memory map, batch by batch."""
+def build_store(images: np.ndarray, labels: np.ndarray, device: torch.device, free: float) -> ImageStore:
+    """The images on the device if its free bytes leave room for the network; else, and always on the CPU, as they are,
+    without a copy. A set larger than memory is then read through its memory map, batch by batch."""
     tensor = torch.from_numpy(images)
-    fits = images.nbytes <= _MEMORY_SHARE * free_memory(device)
+    fits = images.nbytes <= _MEMORY_SHARE * free
     return ImageStore(tensor.to(device) if fits else tensor, torch.from_numpy(labels).to(device))
 
 
 def free_memory(device: torch.device) -> float:
-    """Free bytes of an accelerator; infinite where it does not say."""
+    """Free bytes of a CUDA device; infinite for others."""
     return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else math.inf
 
 
@@ -146,9 +146,9 @@ class TrainLoader:
         order = self.indices[order.to(self.indices.device)]
         self.generator.manual_seed(derive(self.seed, self.epoch, self.rank + 1))
         for batch in range(self.batches):
-            yield self._changed(order[batch * self.batch_size : (batch + 1) * self.batch_size])
+            yield self._batch(order[batch * self.batch_size : (batch + 1) * self.batch_size])
 
-    def _changed(self, chosen: Tensor) -> tuple[Tensor, Tensor]:
+    def _batch(self, chosen: Tensor) -> tuple[Tensor, Tensor]:
         pixels, targets = self.store.take(chosen)
         pixels = self.augment.change(pixels, self.normalization.mean, self.generator)
         inputs, targets = self.augment.mix(self.normalization(pixels), targets, self.classes, self.generator)
@@ -180,17 +180,11 @@ def _balanced_order(members: Sequence[Tensor], count: int, generator: torch.Gene
 
 
 def check_class_weights(weights: str | list[float] | None) -> None:
-    """Refuse a `class_weights` that fits no number of classes.
-
-    Raises:
-        ConfigError: names the key.
-    """
-    if isinstance(weights, list):
-        for weight in weights:
-            checks.number("data.class_weights", weight, "(0, 1e6]")
-        return
+    """Raises: ConfigError: the weights fit no number of classes."""
     rule = "be null, balanced, or a list with a number > 0 for each class"
-    checks.require(weights in (None, "balanced"), "data.class_weights", rule, weights)
+    checks.require(isinstance(weights, list) or weights in (None, "balanced"), "data.class_weights", rule, weights)
+    for weight in weights if isinstance(weights, list) else ():
+        checks.number("data.class_weights", weight, "(0, 1e6]")
 
 
 def class_weights(weights: str | list[float] | None, labels: np.ndarray, classes: int) -> Tensor:
@@ -204,11 +198,6 @@ def class_weights(weights: str | list[float] | None, labels: np.ndarray, classes
     return torch.tensor(len(labels) / (classes * np.maximum(counts, 1)), dtype=torch.float32)
 
 
-def validation_count(count: int, fraction: float) -> int:
-    """How many of `count` images validate."""
-    return round(count * fraction)
-
-
 def first_of_each_class(labels: np.ndarray, most: int) -> np.ndarray:
     """Indices, ascending, of the first `most` images of each class; `labels` ``int64 [N]``."""
     found = [np.flatnonzero(labels == label)[:most] for label in np.unique(labels)]
@@ -219,9 +208,9 @@ def split(method: str, labels: np.ndarray, fraction: float, seed: int) -> tuple[
     """Indices of the training part and of the validation part, both ``int64`` and ascending.
 
     Args:
-        method: first (the first ones validate), random, or stratified (the same share of each class).
+        method: first (the first images are for validation), random, or stratified (the same share of each class).
         labels: ``int64 [N]``.
-        fraction: of the N images that validate, rounded.
+        fraction: of the N images that are for validation, rounded.
         seed: of random and stratified.
 
     Raises:
@@ -230,7 +219,7 @@ def split(method: str, labels: np.ndarray, fraction: float, seed: int) -> tuple[
     from sklearn.model_selection import train_test_split  # takes a second
 
     indices = np.arange(len(labels))
-    held_out = validation_count(len(labels), fraction)
+    held_out = round(len(labels) * fraction)
     if method == "first":
         return indices[held_out:], indices[:held_out]
     left, classes = len(labels) - held_out, len(np.unique(labels))

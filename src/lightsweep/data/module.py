@@ -12,6 +12,7 @@ from torch import Tensor
 
 from lightsweep.core import checks, memory
 from lightsweep.core.errors import ConfigError
+from lightsweep.core.moved import MOVED
 from lightsweep.data import loader, transforms
 from lightsweep.data.loader import EvalLoader, ImageStore, TrainLoader
 from lightsweep.data.transforms import Augment, Normalization
@@ -20,12 +21,7 @@ from lightsweep.runs import data_record
 log = logging.getLogger(__name__)
 
 # data.json names the class by the module it was in first, so that earlier runs and studies have the same source.
-_RECORDED_AS = {
-    "lightsweep.data.datasets.CIFAR10DataModule": "lightsweep.data.cifar10.CIFAR10DataModule",
-    "lightsweep.data.datasets.CIFAR100DataModule": "lightsweep.data.cifar100.CIFAR100DataModule",
-    "lightsweep.data.datasets.DigitsDataModule": "lightsweep.data.digits.DigitsDataModule",
-    "lightsweep.data.datasets.FakeDataModule": "lightsweep.data.fake.FakeDataModule",
-}
+_RECORDED_AS = {new: old for old, new in MOVED.items()}
 
 
 @dataclass(frozen=True)
@@ -103,10 +99,9 @@ class ImageDataModule(pl.LightningDataModule):
         checks.choice("data.split", split, self.splits)
         checks.integer("data.split_seed", split_seed, f"[0, {loader.LARGEST_SEED}]")
         checks.choice("data.normalize", normalize, transforms.NORMALIZATIONS)
-        if limit is not None:
-            checks.integer("data.limit", limit, "[1, inf)")
-        if max_per_class is not None:
-            checks.integer("data.max_per_class", max_per_class, "[1, inf)")
+        for key, value in (("data.limit", limit), ("data.max_per_class", max_per_class)):
+            if value is not None:
+                checks.integer(key, value, "[1, inf)")
         loader.check_class_weights(class_weights)
         checks.choice("data.sampler", sampler, loader.SAMPLERS)
         checks.integer("data.seed", seed, "[0, inf)")
@@ -127,7 +122,7 @@ class ImageDataModule(pl.LightningDataModule):
         raise NotImplementedError
 
     def setup(self, stage: str | None = None) -> None:
-        """Read, cut, split and measure; a second call does nothing.
+        """Read the data set, split it and fit the normalization; a second call does nothing.
 
         Raises:
             ConfigError: too few images for what was asked.
@@ -136,7 +131,7 @@ class ImageDataModule(pl.LightningDataModule):
             return
         arrays = self.read()
         if self.augment.noise and not self.augment.noise_redraw:
-            rule = f"the noise of {len(arrays.train_images):,} images, which is drawn once and for all, needs"
+            rule = f"the noise of {len(arrays.train_images):,} images, which is drawn once, needs"
             memory.require("data.augment.noise_redraw=false", 2 * arrays.train_images.size, rule)
         self.input_shape = arrays.train_images.shape[1:]
         self.augment.check_size(*self.input_shape[1:])
@@ -150,7 +145,7 @@ class ImageDataModule(pl.LightningDataModule):
 
     @property
     def title(self) -> str:
-        """The data set's name for people."""
+        """The data set's name in messages."""
         return type(self).__name__.removesuffix("DataModule")
 
     @property
@@ -165,10 +160,10 @@ class ImageDataModule(pl.LightningDataModule):
 
     def scored_parts(self, *, test: bool) -> tuple[str, ...]:
         """The parts that a run scores at its end; test is one of them if wanted and not empty."""
-        if test and not len(self.indices["test"]):
+        has_test = len(self.indices["test"]) > 0
+        if test and not has_test:
             log.info("there is no test part, so there will be no test score")
-            return "train", "val"
-        return ("train", "val", "test") if test else ("train", "val")
+        return ("train", "val", "test") if test and has_test else ("train", "val")
 
     def labels(self, part: str) -> np.ndarray:
         """Class numbers ``int64`` of train, val or test."""
@@ -237,15 +232,11 @@ class ImageDataModule(pl.LightningDataModule):
         images, labels = self._loaded.of(part)
         key = device, id(images)
         if key not in self._stores:
-            self._stores[key] = loader.build_store(images, labels, device)
+            self._stores[key] = loader.build_store(images, labels, device, loader.free_memory(device))
         return self._stores[key]
 
     def check_batches_of_one(self, processes: int) -> None:
-        """See that no batch for BatchNorm has a single image, which it cannot train on.
-
-        Raises:
-            ConfigError: one has.
-        """
+        """Raises: ConfigError: a batch has a single image, which BatchNorm cannot train on."""
         share = len(self.indices["train"]) // processes
         last = 0 if self.drop_last else share % self.batch_size
         if 1 in (self.batch_size, last):
@@ -256,11 +247,7 @@ class ImageDataModule(pl.LightningDataModule):
             )
 
     def check_shares(self, processes: int) -> None:
-        """See that each of several processes has a batch to train on.
-
-        Raises:
-            ConfigError: it has not.
-        """
+        """Raises: ConfigError: one of several processes would have no batch to train on."""
         share = len(self.indices["train"]) // processes
         self._check_batch(share, f"the training images of each of {processes} processes")
 
@@ -268,7 +255,7 @@ class ImageDataModule(pl.LightningDataModule):
         if self.drop_last and self.batch_size > count:
             raise ConfigError(
                 f"data.batch_size must be at most {count}, {images}, got {self.batch_size}"
-                " (data.drop_last=false makes such a batch the whole set)"
+                " (data.drop_last=false makes all of them one batch)"
             )
 
     def _train_and_val(self, arrays: ImageArrays) -> tuple[np.ndarray, np.ndarray]:
@@ -287,7 +274,7 @@ class ImageDataModule(pl.LightningDataModule):
         return np.sort(train), np.sort(val)
 
     def _split(self, pool: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        held_out = loader.validation_count(len(pool), self.val_fraction)
+        held_out = round(len(pool) * self.val_fraction)
         rule = f"leave at least one of {len(pool)} images to each part"
         checks.require(0 < held_out < len(pool), "data.val_fraction", rule, self.val_fraction)
         try:

@@ -1,4 +1,4 @@
-"""What happens to a batch on its device before the network sees it: augmentation and normalisation."""
+"""Augmentation and normalisation of batches on their device."""
 
 import math
 from dataclasses import dataclass
@@ -39,7 +39,7 @@ class Augment:
             2017). Its centre lies anywhere in the image, so part of it may lie outside.
         mixup: alpha of Zhang et al. 2018; targets become probabilities.
         noise: sigma of Gaussian noise in normalised units.
-        noise_redraw: draw new noise each time, or the same for an image in every epoch.
+        noise_redraw: draw new noise for each batch, or once for each image.
     """
 
     flip: bool
@@ -63,11 +63,7 @@ class Augment:
             checks.number(f"data.augment.{name}", getattr(self, name), interval)
 
     def check_size(self, height: int, width: int) -> None:
-        """See that the images are large enough for `crop` and `cutout`.
-
-        Raises:
-            ConfigError: they are not.
-        """
+        """Raises: ConfigError: the images are too small for `crop` or `cutout`."""
         side = min(height, width)
         checks.require(self.crop < side, "data.augment.crop", f"be smaller than the image's side, {side}", self.crop)
         checks.require(self.cutout <= side, "data.augment.cutout", f"be at most the image's side, {side}", self.cutout)
@@ -109,7 +105,7 @@ class Augment:
 
 
 def random_flip(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Mirror left-right, each with probability one half."""
+    """Mirror each image left-right with probability one half."""
     chosen = torch.rand(len(images), generator=generator, device=images.device) < 0.5
     return torch.where(chosen[:, None, None, None], images.flip(-1), images)
 
@@ -185,9 +181,6 @@ def _within(length: int, side: int, count: int, generator: torch.Generator) -> T
     return (positions >= first) & (positions < first + side)
 
 
-NORMALIZATIONS = ("symmetric", "channel", "feature")
-
-
 class Normalization(NamedTuple):
     """Subtract `mean`, divide by `std`; both in pixel units, ``float [C or 1, H or 1, W or 1]``."""
 
@@ -207,7 +200,7 @@ class Normalization(NamedTuple):
 
 
 def symmetric_normalization() -> Normalization:
-    """From 0..255 to [-1, 1], whatever the images."""
+    """From 0..255 to [-1, 1]."""
     half = torch.full((1, 1, 1), 127.5)
     return Normalization(half, half)
 

@@ -1,4 +1,4 @@
-"""A user data module: a LightningDataModule of the user's own, used like an `ImageDataModule` (docs/own_code.md).
+"""A user data module: a LightningDataModule that the user wrote, used like an `ImageDataModule` (docs/own_code.md).
 
 Its loaders are read once, for the classes and the shape of an image. Images are ``float [B, C, H, W]`` as the network
 is to see them, or ``uint8``, which are brought to [-1, 1] here.
@@ -31,7 +31,7 @@ _PIXEL = 255.0
 
 
 def build_data(node: Any) -> Any:
-    """The data module that the config's node data names: one of ours, or the user's own.
+    """The data module that the config's node data names: one of lightsweep's, or the user's.
 
     Raises:
         ConfigError: it may not be called, or lacks what is needed.
@@ -102,17 +102,17 @@ class UserData(pl.LightningDataModule):
 
     def __init__(self, inner: Any) -> None:
         super().__init__()
-        self.inner, self.name = inner, printable(f"{type(inner).__module__}.{type(inner).__qualname__}")
+        self.inner, self.title = inner, printable(f"{type(inner).__module__}.{type(inner).__qualname__}")
         lacking = [name for name in ("train_dataloader", "val_dataloader") if not _has(inner, name)]
         if lacking:
             rule = "be a LightningDataModule with train_dataloader and val_dataloader"
-            raise ConfigError(f"data must {rule}: {self.name} lacks {' and '.join(lacking)}")
+            raise ConfigError(f"data must {rule}: {self.title} lacks {' and '.join(lacking)}")
         self.parts = [part for part, loader in _LOADERS.items() if _has(inner, loader)]
         self._loaders: dict[str, Any] = {}
         self._labels: dict[str, np.ndarray] = {}
 
     def preview(self) -> Traits | None:
-        """Always None: only the loaders can tell."""
+        """Always None: only the loaders have what a network follows from."""
         return None
 
     def setup(self, stage: str | None = None) -> None:
@@ -129,7 +129,7 @@ class UserData(pl.LightningDataModule):
                 self._call(method, *arguments)
         self._loaders = {part: self._loader(part) for part in self.parts}
         images, targets = self._first("train")
-        self.input_shape: tuple[int, int, int] = (int(images.shape[1]), int(images.shape[2]), int(images.shape[3]))
+        self.input_shape = tuple(images.shape[1:])
         self.batch_size = len(images)
         self._labels = {part: self._read_labels(part) for part in self.parts}
         self.class_names = self._class_names(targets)
@@ -138,10 +138,6 @@ class UserData(pl.LightningDataModule):
         self.indices = {part: np.arange(len(self.labels(part))) for part in _LOADERS}
         self.class_weights = torch.ones(self.num_classes)
         self.normalization, self.resize = self._pixels(images)
-
-    @property
-    def title(self) -> str:
-        return str(self.name)
 
     @property
     def num_classes(self) -> int:
@@ -154,7 +150,7 @@ class UserData(pl.LightningDataModule):
     def scored_parts(self, *, test: bool) -> tuple[str, ...]:
         """As of `ImageDataModule`. Train is scored as its loader gives it."""
         if test and "test" not in self.parts:
-            log.info("%s has no test_dataloader, so there will be no test score", self.name)
+            log.info("%s has no test_dataloader, so there will be no test score", self.title)
         return ("train", "val", "test") if test and "test" in self.parts else ("train", "val")
 
     def labels(self, part: str) -> np.ndarray:
@@ -192,8 +188,8 @@ class UserData(pl.LightningDataModule):
         return UserBatches(self._loaders["val"], self._key("val"), self.normalization)
 
     def check_shares(self, processes: int) -> None:
-        """Raises: ConfigError: several processes would each train on all of it."""
-        rule = f"be 1 with the data module {self.name}, whose loaders do not deal the images out"
+        """Raises: ConfigError: several processes would each train on all images."""
+        rule = f"be 1 with the data module {self.title}, whose loaders do not divide the images among processes"
         checks.require(processes == 1, "trainer.devices", rule, processes)
 
     def check_batches_of_one(self, processes: int) -> None:
@@ -205,13 +201,13 @@ class UserData(pl.LightningDataModule):
             )
 
     def _key(self, part: str) -> str:
-        return f"data: {self.name}.{_LOADERS[part]}"
+        return f"data: {self.title}.{_LOADERS[part]}"
 
     def _call(self, method: str, *arguments: Any) -> Any:
         try:
             return getattr(self.inner, method)(*arguments)
         except Exception as error:  # the user's code can raise anything
-            raise config_error(error, f"data: {self.name}.{method} failed: {type(error).__name__}") from error
+            raise config_error(error, f"data: {self.title}.{method} failed: {type(error).__name__}") from error
 
     def _loader(self, part: str) -> Any:
         loader, key = self._call(_LOADERS[part]), self._key(part)
@@ -267,12 +263,13 @@ class UserData(pl.LightningDataModule):
             raise ConfigError(f"{self._key(part)} {rule}, got {labels.min()} to {labels.max()}")
 
     def _pixels(self, images: Tensor) -> tuple[Normalization, str]:
-        """How pixels become inputs, and how image files are resized; of float images only if the module says it."""
+        """How pixels become inputs, and how image files are resized; for float images only if the module has mean and
+        std."""
         resize = getattr(self.inner, "resize", None)
         resize = resize if resize in RESIZES else RESIZES[0]
         if images.dtype == torch.uint8:
             return symmetric_normalization(), resize
-        mean, std = (getattr(self.inner, name, None) for name in ("mean", "std"))
+        mean, std = getattr(self.inner, "mean", None), getattr(self.inner, "std", None)
         if mean is not None and std is not None:
             return self._given_normalization(mean, std), resize
         low, high = float(images.min()), float(images.max())
@@ -286,11 +283,11 @@ class UserData(pl.LightningDataModule):
         except (TypeError, ValueError, RuntimeError):
             fits = False
         rule = f"have a mean and a std of pixels in [0, 1], one number or {self.input_shape[0]} each, std above 0"
-        checks.require(fits, f"data: {self.name}", rule, (mean, std))
+        checks.require(fits, f"data: {self.title}", rule, (mean, std))
         return Normalization(*tensors)
 
 
 def _has(module: Any, name: str) -> bool:
-    """Does the module have a loader of its own? Lightning's base class has them all, and they only raise."""
+    """Whether the module defines a loader; those of Lightning's base class only raise."""
     method = getattr(type(module), name, None)
     return callable(method) and not str(method.__module__).startswith(("pytorch_lightning.", "lightning."))

@@ -60,7 +60,7 @@ class Part:
         return np.concatenate([self.data.labels(part) for part in self._parts])
 
     def batches(self, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
-        """Normalised images and classes, as `scoring.score` takes them."""
+        """Normalised images and classes, as `classifier.score_part` takes them."""
         return chain.from_iterable(self.data.eval_loader(part, device) for part in self._parts)
 
     def images(self, chosen: np.ndarray) -> np.ndarray:
@@ -80,7 +80,8 @@ class Part:
 class Evaluation:
     """The score of a part and where it was measured.
 
-    `in_training` has the metrics that result.json gives for the part; none if it is about other data or weights.
+    Args:
+        in_training: the part's metrics from result.json; none if that is about other data or weights.
     """
 
     part: Part
@@ -135,7 +136,7 @@ def show_scores(evaluations: Sequence[Evaluation]) -> None:
 def compare_with_training(
     evaluations: Sequence[Evaluation], result: Mapping[str, Any], data_changes: Sequence[str]
 ) -> list[str]:
-    """Lines that say whether the scores are those of result.json, and if not, what else differs from training.
+    """Lines: whether the scores are those of result.json, and if not, what else differs from training.
 
     Args:
         data_changes: how the data changed, in lines.
@@ -177,45 +178,37 @@ def write_evaluation(folder: Path, evaluation: Evaluation, facts: Mapping[str, A
     """
     part, score = evaluation.part, evaluation.score
     names = part.data.class_names
-    report = scored_run.measure_report(part.name, part.labels, score.probabilities, names)
-    texts = {
-        "report.txt": scored_run.report_as_text(report),
-        "report.json": _json(scored_run.report_as_json(report)),
-        "confusion.csv": results.confusion_csv(score.confusion, names),
-        EVALUATION_FILE: _json(_content(evaluation, facts)),
-    }
-    for name, text in texts.items():
-        write_atomic(folder / name, text)
-    for name, figure in _figures(evaluation).items():
-        with replace_atomically(folder / name) as temporary:
-            temporary.write_bytes(pictures.render_png(figure))
-
-
-def _content(evaluation: Evaluation, facts: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "part": evaluation.part.name,
+    content = {
+        "part": part.name,
         "images": evaluation.images,
-        **evaluation.score.metrics,
+        **score.metrics,
         "noted_in_training": dict(evaluation.in_training),
         "device": summary.device_name(evaluation.hardware.device),
         "versions": results.versions(),
         "git_commit": results.git_commit(ROOT),
         **facts,
     }
+    report = scored_run.measure_report(part.name, part.labels, score.probabilities, names)
+    texts = {
+        "report.txt": scored_run.report_as_text(report),
+        "report.json": json.dumps(scored_run.report_as_json(report), indent=1) + "\n",
+        "confusion.csv": results.confusion_csv(score.confusion, names),
+        EVALUATION_FILE: json.dumps(content, indent=1) + "\n",
+    }
+    for name, text in texts.items():
+        write_atomic(folder / name, text)
+    for name, figure in draw_figures(part, score).items():
+        with replace_atomically(folder / name) as temporary:
+            temporary.write_bytes(pictures.render_png(figure))
 
 
-def _figures(evaluation: Evaluation) -> dict[str, Figure]:
-    part, score = evaluation.part, evaluation.score
+def draw_figures(part: Part, score: Score) -> dict[str, Figure]:
+    """The pictures of a part, by file name."""
     names = part.data.class_names
-    heading = f"{part.name}: {evaluation.images:,} images, accuracy {score.metrics['acc']:.4f}"
+    heading = f"{part.name}: {int(score.confusion.sum()):,} images, accuracy {score.metrics['acc']:.4f}"
+    mistakes = (part.name, part.labels, score.probabilities, names, part.images, _MISTAKES)
     return {
         "confusion.png": pictures.draw_confusion_counts(score.confusion, names, heading),
         "confusion_normalised.png": pictures.draw_confusion_shares(score.confusion, names, heading),
-        "most_wrong.png": pictures.draw_mistakes(
-            part.name, part.labels, score.probabilities, names, part.images, _MISTAKES
-        ),
+        "most_wrong.png": pictures.draw_mistakes(*mistakes),
     }
-
-
-def _json(content: dict[str, Any]) -> str:
-    return json.dumps(content, indent=1) + "\n"

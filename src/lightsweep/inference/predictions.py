@@ -32,7 +32,13 @@ from lightsweep.data.decode import FORMATS, BadImage
 from lightsweep.data.folders import class_name, walk
 from lightsweep.inference.predictor import Predictor, rank_classes
 
+ROWS = 100  # of the table; files hold any number
 _MOST_THREADS = 8
+_DIGITS = 6
+_NAMED = 5  # skipped files that are named; the others are counted
+_NEVER_FOLDED = 100_000  # characters
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -46,7 +52,7 @@ class ImageFile:
 
     @property
     def is_called_image(self) -> bool:
-        """Does its name end as that of an image? Others are tried, as in training, and skipped if they are none."""
+        """Whether its name ends like an image's. Others are tried, as in training, and skipped if they are none."""
         return self.named or self.path.suffix.lower() in _suffixes()
 
 
@@ -103,25 +109,12 @@ def _suffixes() -> frozenset[str]:
     return frozenset(suffix for suffix, kind in Image.registered_extensions().items() if kind in FORMATS)
 
 
-T = TypeVar("T")
-
-ROWS = 100  # of the table; files hold any number
-_DIGITS = 6
-_NAMED = 5  # skipped files that are named; the others are counted
-_NEVER_FOLDED = 100_000  # characters
-
-
 @dataclass(frozen=True)
 class Prediction:
     """The k most probable classes of an image with their probabilities, the most probable first."""
 
     file: Path
-    classes: Sequence[str]
-    probabilities: Sequence[float]
-
-    @property
-    def pairs(self) -> Iterator[tuple[str, float]]:
-        return zip(self.classes, self.probabilities, strict=True)
+    classes: Sequence[tuple[str, float]]
 
 
 class Writer:
@@ -152,7 +145,7 @@ class TableWriter(Writer):
         if self.table.row_count == ROWS:
             self.left_out += 1
             return
-        cells = [cell for name, probability in prediction.pairs for cell in (printable(name), f"{probability:.4f}")]
+        cells = [cell for name, probability in prediction.classes for cell in (printable(name), f"{probability:.4f}")]
         self.table.add_row(*(Text(cell) for cell in (printable(prediction.file), *cells)))  # Text: a name is no markup
 
     def show(self) -> None:
@@ -173,7 +166,7 @@ class CsvWriter(Writer):
 
     def add(self, prediction: Prediction) -> None:
         cells = [spreadsheet_cell(str(prediction.file))]
-        for name, probability in prediction.pairs:
+        for name, probability in prediction.classes:
             cells += [spreadsheet_cell(name), f"{probability:.{_DIGITS}f}"]
         self.rows.writerow(cells)
 
@@ -188,7 +181,7 @@ class JsonWriter(Writer):
         file.write('{"images": [')
 
     def add(self, prediction: Prediction) -> None:
-        top = [{"class": name, "probability": round(probability, _DIGITS)} for name, probability in prediction.pairs]
+        top = [{"class": name, "probability": round(probability, _DIGITS)} for name, probability in prediction.classes]
         self.file.write(self.separator + json.dumps({"file": str(prediction.file), "predictions": top}))
         self.separator = ",\n"
 
@@ -247,7 +240,13 @@ class Classification:
         values, classes = rank_classes(self.predictor(torch.from_numpy(pixels)))
         kept = zip(values[:, : self.top].tolist(), classes[:, : self.top].tolist(), strict=True)
         for each, (probabilities, numbers) in zip(good, kept, strict=True):
-            self._add(each, [self.class_names[number] for number in numbers], probabilities)
+            names = [self.class_names[number] for number in numbers]
+            self.count += 1
+            if each.file.label in self.class_names:
+                self.labelled += 1
+                self.correct += names[0] == each.file.label
+            for writer in self.writers:
+                writer.add(Prediction(each.file.path, list(zip(names, probabilities, strict=True))))
 
     def end(self, facts: dict[str, Any]) -> list[str]:
         """Give the writers the facts.
@@ -256,15 +255,21 @@ class Classification:
             Lines: how many images there were, how fast it went, and the accuracy on images whose class is known.
         """
         seconds = time.perf_counter() - self.started
+        lines = [f"{self.count:,} images classified in {seconds:.1f} s ({self.count / seconds:,.0f} a second)"]
+        if self.failed:
+            lines[0] += f", {self.failed:,} could not be used"
+        if self.skipped:
+            names = ", ".join(map(printable, self.first_skipped))
+            more = f" and {self.skipped - _NAMED:,} more" if self.skipped > _NAMED else ""
+            lines.append(f"{self.skipped:,} other files skipped: {names}{more}")
         if self.labelled:
-            facts = {**facts, "labelled": self.labelled, "correct": self.correct, "accuracy": self.accuracy}
+            accuracy = self.correct / self.labelled
+            facts = {**facts, "labelled": self.labelled, "correct": self.correct, "accuracy": accuracy}
+            known = f"{self.correct:,} of {self.labelled:,} in folders named as classes"
+            lines.append(f"accuracy {accuracy:.4f} ({known})")
         for writer in self.writers:
             writer.end({"count": self.count, **facts})
-        return self._lines(seconds)
-
-    @property
-    def accuracy(self) -> float:
-        return self.correct / self.labelled
+        return lines
 
     @property
     def exit_code(self) -> int:
@@ -280,25 +285,3 @@ class Classification:
         print(f"{printable(bad.file.path)}: {bad.problem}", file=sys.stderr)
         for writer in self.writers:
             writer.fail(bad.file.path, bad.problem)
-
-    def _add(self, image: DecodedFile, names: Sequence[str], probabilities: Sequence[float]) -> None:
-        self.count += 1
-        if image.file.label in self.class_names:
-            self.labelled += 1
-            self.correct += names[0] == image.file.label
-        for writer in self.writers:
-            writer.add(Prediction(image.file.path, names, probabilities))
-
-    def _lines(self, seconds: float) -> list[str]:
-        lines = [f"{self.count:,} images classified in {seconds:.1f} s ({self.count / seconds:,.0f} a second)"]
-        if self.failed:
-            lines[0] += f", {self.failed:,} could not be used"
-        if self.skipped:
-            names = ", ".join(map(printable, self.first_skipped))
-            more = f" and {self.skipped - _NAMED:,} more" if self.skipped > _NAMED else ""
-            lines.append(f"{self.skipped:,} other files skipped: {names}{more}")
-        if self.labelled:
-            lines.append(
-                f"accuracy {self.accuracy:.4f} ({self.correct:,} of {self.labelled:,} in folders named as classes)"
-            )
-        return lines

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +15,13 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from PIL import Image
 
-from lightsweep.config import mistakes
-from lightsweep.config import permissions as typed_here
+from lightsweep.config import mistakes, permissions
 from lightsweep.core import checks
 from lightsweep.core.errors import ConfigError
-from lightsweep.core.files import ROOT
+from lightsweep.core.files import CONF
 from lightsweep.core.text import printable
 from lightsweep.data.decode import NO_PIXELS, fit_image
-from lightsweep.data.module import ImageArrays, ImageDataModule
+from lightsweep.data.module import ImageDataModule
 from lightsweep.data.user_data import UserData, build_data
 from lightsweep.inference.trained_runs import Weights
 from lightsweep.runs import data_record, saved_config
@@ -75,32 +73,30 @@ def data_settings(weights: Weights, typed: Sequence[str]) -> DataSettings:
     Raises:
         ConfigError: they are not about data, there is no such choice, key or value, or the run's config has no data.
     """
-    typed_here.declare_typed(typed_here.read_typed(typed))
+    permissions.declare_typed(permissions.read_typed(typed))
     try:
-        return _settings(weights, typed)
+        overrides = OverridesParser.create().parse_overrides(list(typed))
+        for override in overrides:
+            if override.key_or_group.partition(".")[0] not in ("data", "data_dir"):
+                line = override.input_line
+                raise ConfigError(f"--data takes data=NAME, data.KEY=VALUE and data_dir=PATH, got {line}")
+        if chosen := [str(override.value()) for override in overrides if override.key_or_group == "data"]:
+            settings = DataSettings(_compose_other(weights, typed), Path(chosen[-1]).name)
+        else:  # a data_dir is another folder with the same data
+            same = all(override.key_or_group == "data_dir" for override in overrides)
+            settings = DataSettings(_change_own(weights.config, overrides), "" if same else "changed")
+        if not isinstance(settings.cfg.get("data"), DictConfig):
+            raise ConfigError(
+                "the run's config.yaml must have a node data with keys of its own; --data data=NAME chooses"
+            )
+        _ = settings.data  # so that what cannot be resolved raises here
+        return settings
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(f"--data: {mistakes.describe_error(error)}") from error
 
 
-def _settings(weights: Weights, typed: Sequence[str]) -> DataSettings:
-    overrides = OverridesParser.create().parse_overrides(list(typed))
-    for override in overrides:
-        if override.key_or_group.partition(".")[0] not in ("data", "data_dir"):
-            raise ConfigError(f"--data takes data=NAME, data.KEY=VALUE and data_dir=PATH, got {override.input_line}")
-    chosen = [str(override.value()) for override in overrides if override.key_or_group == "data"]
-    moved = all(override.key_or_group == "data_dir" for override in overrides)  # the same data in another folder
-    if chosen:
-        settings = DataSettings(_composed(weights, typed), Path(chosen[-1]).name)
-    else:
-        settings = DataSettings(_changed(weights.config, overrides), "" if moved else "changed")
-    if not isinstance(settings.cfg.get("data"), DictConfig):
-        raise ConfigError("the run's config.yaml must have a node data with keys of its own; --data data=NAME chooses")
-    _ = settings.data  # so that what cannot be resolved raises here
-    return settings
-
-
-def _composed(weights: Weights, typed: Sequence[str]) -> DictConfig:
-    with hydra.initialize_config_dir(str(ROOT / "conf")):
+def _compose_other(weights: Weights, typed: Sequence[str]) -> DictConfig:
+    with hydra.initialize_config_dir(str(CONF)):
         # Train is only scored here. In halves, each class can be in both parts, however few its images are.
         cfg = hydra.compose("train", ["data.val_fraction=0.5", *typed])
     if weights.run is not None:
@@ -108,7 +104,7 @@ def _composed(weights: Weights, typed: Sequence[str]) -> DictConfig:
     return cfg
 
 
-def _changed(cfg: DictConfig, overrides: Sequence[Override]) -> DictConfig:
+def _change_own(cfg: DictConfig, overrides: Sequence[Override]) -> DictConfig:
     if isinstance(cfg.get("data"), DictConfig):
         saved_config.add_missing_keys(cfg.data)
     OmegaConf.set_struct(cfg, True)  # a key that is not there is a mistake
@@ -124,17 +120,27 @@ def read_data(settings: DataSettings, description: Description) -> ImageDataModu
         ConfigError: the classes are others.
     """
     cfg: Any = settings.cfg
-    if not settings.own:
-        known = {key: value for key, value in _as_in_training(description).items() if key in cfg.data}
-        cfg = OmegaConf.merge(cfg, {"data": known})
-    data = build_data(cfg.data)
+    if not settings.own:  # what follows from the trained network, or would refuse a small data set
+        known = {
+            "image_size": max(description.image_size),
+            "resize": description.resize,
+            "grayscale": description.grayscale,
+            "normalize": "symmetric",  # measures nothing; `match_data` sets the network's own
+            "drop_last": False,
+            "class_weights": None,
+        }
+        cfg = OmegaConf.merge(cfg, {"data": {key: value for key, value in known.items() if key in cfg.data}})
+    data: ImageDataModule = build_data(cfg.data)
     if not settings.own and (isinstance(data, UserData) or description.resize == NO_PIXELS):
         raise ConfigError("--data: with a user data module, weights are scored on the run's own data only")
     data.setup(None if settings.own else "test")  # other data may have few images: they are only scored
-    if isinstance(data, UserData):
-        _check_same(data, description)
-    else:
+    if not isinstance(data, UserData):
         match_data(data, description)
+        return data
+    for name in ("class_names", "input_shape"):
+        trained, found = getattr(description, name), getattr(data, name)
+        if trained != found:
+            raise ConfigError(f"data: {data.name} must give the {name} of the network, {trained}, got {found}")
     return data
 
 
@@ -162,19 +168,6 @@ def sample_images(weights: Weights, description: Description) -> np.ndarray:
     return np.array(images) if images.shape[1:] == description.input_shape else none
 
 
-def _as_in_training(description: Description) -> dict[str, object]:
-    """Keys of data sets' configs that follow from the trained network, or would refuse a small data set."""
-    height, width = description.image_size
-    return {
-        "image_size": max(height, width),
-        "resize": description.resize,
-        "grayscale": description.grayscale,
-        "normalize": "symmetric",  # measures nothing; `match_data` sets the network's own
-        "drop_last": False,
-        "class_weights": None,
-    }
-
-
 def match_data(data: ImageDataModule, description: Description) -> None:
     """Bring data that were set up to what the network was trained on.
 
@@ -182,52 +175,42 @@ def match_data(data: ImageDataModule, description: Description) -> None:
         ConfigError: their classes are others.
     """
     assert data.arrays is not None, "call setup first"
-    numbers = class_numbers(data.arrays.class_names, description.class_names)
     arrays = data.arrays
-    if not np.array_equal(numbers, np.arange(len(numbers))):
-        arrays = replace(arrays, train_labels=numbers[arrays.train_labels], test_labels=numbers[arrays.test_labels])
-    data.arrays = _fitted(arrays, description)
+    numbers = class_numbers(arrays.class_names, description.class_names)
+    data.arrays = replace(
+        arrays,
+        train_images=_fit_images(arrays.train_images, description),
+        train_labels=numbers[arrays.train_labels],
+        test_images=_fit_images(arrays.test_images, description),
+        test_labels=numbers[arrays.test_labels],
+    )
     data.class_names = description.class_names
     data.input_shape = description.input_shape
     data.normalization = description.normalization
 
 
-def _check_same(data: UserData, description: Description) -> None:
-    """See that a user data module gives what the network was trained on."""
-    for name in ("class_names", "input_shape"):
-        was, now = getattr(description, name), getattr(data, name)
-        if was != now:
-            raise ConfigError(f"data: {data.name} must give the {name} of the network, {was}, got {now}")
-
-
 def class_numbers(names: Sequence[str], trained: Sequence[str]) -> np.ndarray:
     """The network's class number of each class of the data, ``int64 [K]``."""
     missing, unknown = sorted(set(trained) - set(names)), sorted(set(names) - set(trained))
-    if missing or unknown:
-        parts = [f"the network knows {_format(missing)}, which the data lack"] if missing else []
-        parts += [f"the data have {_format(unknown)}, which it does not know"] if unknown else []
+    parts = [f"the network knows {_format_names(missing)}, which the data lack"] if missing else []
+    parts += [f"the data have {_format_names(unknown)}, which it does not know"] if unknown else []
+    if parts:
         raise ConfigError(f"the data must have the classes of the network: {'; '.join(parts)}")
     return np.array([trained.index(name) for name in names])
 
 
-def _format(names: Sequence[str]) -> str:
+def _format_names(names: Sequence[str]) -> str:
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     return ", ".join(map(printable, names[:_NAMED])) + more
 
 
-def _fitted(arrays: ImageArrays, description: Description) -> ImageArrays:
-    """Images of another size, or with other channels, are brought to the input's shape as image files are."""
-    if arrays.train_images.shape[1:] == arrays.test_images.shape[1:] == description.input_shape:
-        return arrays
-    fit = partial(
-        fit_image, image_size=description.image_size, resize=description.resize, grayscale=description.grayscale
-    )
-
-    def fitted(images: np.ndarray) -> np.ndarray:
-        out = np.empty((len(images), *description.input_shape), dtype=np.uint8)
-        for number, pixels in enumerate(images):
-            picture = pixels[0] if len(pixels) == 1 else np.moveaxis(pixels, 0, -1)  # [C, H, W] -> [H, W, C]
-            out[number] = fit(Image.fromarray(picture))
-        return out
-
-    return replace(arrays, train_images=fitted(arrays.train_images), test_images=fitted(arrays.test_images))
+def _fit_images(images: np.ndarray, description: Description) -> np.ndarray:
+    """Images of another size, or with other channels, brought to the input's shape as image files are."""
+    if images.shape[1:] == description.input_shape:
+        return images
+    size, resize, grayscale = description.image_size, description.resize, description.grayscale
+    fitted = np.empty((len(images), *description.input_shape), dtype=np.uint8)
+    for number, pixels in enumerate(images):
+        picture = pixels[0] if len(pixels) == 1 else np.moveaxis(pixels, 0, -1)  # [C, H, W] -> [H, W, C]
+        fitted[number] = fit_image(Image.fromarray(picture), image_size=size, resize=resize, grayscale=grayscale)
+    return fitted

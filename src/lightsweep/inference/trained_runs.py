@@ -2,9 +2,10 @@
 
 import csv
 import re
+import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
@@ -15,6 +16,9 @@ from lightsweep.core.metrics import mode_of
 from lightsweep.core.text import printable
 from lightsweep.runs import run_folder, saved_config
 from lightsweep.runs.run_folder import BEST_CHECKPOINT, LAST_CHECKPOINT
+
+if TYPE_CHECKING:
+    from lightsweep.training.checkpoints import Trained
 
 
 @dataclass(frozen=True)
@@ -48,14 +52,19 @@ class Weights:
     def evaluation_folder(self) -> Path:
         return (self.run or self.checkpoint.parent) / "evaluation"
 
-    def describe(self, epoch: int) -> str:
-        """The chosen weights in a line."""
+    def load(self) -> "Trained":
+        """The network with these weights; names them on stderr."""
+        from lightsweep.training import checkpoints, trainer
+
+        trainer.quiet_libraries()
+        trained = checkpoints.load(self.checkpoint)
         reason = f" ({self.reason})" if self.reason else ""
-        return printable(f"{self.checkpoint} of epoch {epoch}{reason}")
+        print(printable(f"{self.checkpoint} of epoch {trained.epoch}{reason}"), file=sys.stderr)
+        return trained
 
     @property
     def result(self) -> dict[str, Any]:
-        """What the run's result.json says; nothing where there is none."""
+        """The content of the run's result.json; empty where there is none."""
         return _read(self.run / "result.json") if self.run else {}
 
 
@@ -63,7 +72,7 @@ def find_weights(name: str, which: str | None) -> Weights:
     """The weights that RUN means.
 
     Args:
-        name: as in `lookup`: of a run, a checkpoint file, a sweep, a trial with several seeds, or latest.
+        name: of a run, a checkpoint file, a sweep, a trial with several seeds, or latest.
         which: best, last, or None for those that training scored.
 
     Raises:
@@ -78,7 +87,7 @@ def find_weights(name: str, which: str | None) -> Weights:
     if (path / "leaderboard.csv").is_file():
         return _of_sweep(path, which)
     if seeds := sorted(path.glob("seed-*")):
-        files.check_links(path, within=path, deep=False)  # its runs are its own
+        files.check_links(path, within=path, deep=False)  # no run of another folder
         return _of_run(_best_of(seeds, path), which, "its best seed by validation")
     raise ConfigError(f"RUN must be a run's folder, a sweep's folder, a checkpoint file or latest, got {name!r}")
 

@@ -2,7 +2,8 @@
 
 `build_network` makes one from the config's model: one of lightsweep's own, or any other `nn.Module` that the user
 trusts. Lightsweep's own take `input_shape` (C, H, W) and `num_classes` K, which follow from the data, and keyword
-arguments without defaults: conf/model/ has those. Their output layer is `head`.
+arguments without defaults: conf/model/ has those. A value out of its range is a ConfigError. Their output layer is
+`head`.
 """
 
 import logging
@@ -28,8 +29,8 @@ log = logging.getLogger(__name__)
 def build_network(model: dict[str, Any], input_shape: tuple[int, int, int], num_classes: int) -> nn.Module:
     """A new network with initial weights, built under the allowlist.
 
-    A user's network gets `num_classes`, and `input_shape` if it has a parameter of that name; then it sees two images,
-    so that a mistake is reported before training.
+    A user's network gets `num_classes`, and `input_shape` if it has a parameter of that name; then it is called with
+    two images, so that a mistake is reported before training.
 
     Args:
         model: the config's node.
@@ -61,8 +62,7 @@ def _arguments(deferred: partial, input_shape: tuple[int, int, int], num_classes
         parameters = dict(signature(deferred).parameters)
     except ValueError:  # written in C
         parameters = {}
-    any_name = any(parameter.kind == Parameter.VAR_KEYWORD for parameter in parameters.values())
-    if "num_classes" not in parameters and not any_name:
+    if "num_classes" not in parameters and Parameter.VAR_KEYWORD not in [each.kind for each in parameters.values()]:
         takes = ", ".join(parameters) or "no arguments"
         raise ConfigError(
             f"model: {_name(deferred.func)} must take num_classes, and may take input_shape; it takes {takes}"

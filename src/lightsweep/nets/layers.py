@@ -34,11 +34,7 @@ _OPPONENT = (
 
 
 def check_width_depth(*, width: int, depth: int) -> None:
-    """See that width and depth are integers that make a network.
-
-    Raises:
-        ConfigError: names the key.
-    """
+    """Raises: ConfigError: width or depth is no integer in its range."""
     checks.integer("model.width", width, "[1, inf)")
     checks.integer("model.depth", depth, "[1, inf)")
     checks.require(width <= MAX_WIDTH, "model.width", f"be at most {MAX_WIDTH}", width)
@@ -46,11 +42,7 @@ def check_width_depth(*, width: int, depth: int) -> None:
 
 
 def check_names(*, activation: str, init: str, head_init: str) -> None:
-    """See that there are such activations and initial weights.
-
-    Raises:
-        ConfigError: names the key.
-    """
+    """Raises: ConfigError: there is no such activation or initializer."""
     checks.choice("model.activation", activation, ACTIVATIONS)
     checks.choice("model.init", init, INITIALIZER_NAMES)
     checks.choice("model.head_init", head_init, INITIALIZER_NAMES)
@@ -62,17 +54,11 @@ def _truncated_normal(weight: Tensor, variance: float) -> None:
 
 
 def _he_normal(weight: Tensor) -> None:
-    _truncated_normal(weight, 2 / _fans(weight)[0])
+    _truncated_normal(weight, 2 / weight[0].numel())  # of a weight [out, in, ...]
 
 
 def _glorot_normal(weight: Tensor) -> None:
-    _truncated_normal(weight, 2 / sum(_fans(weight)))
-
-
-def _fans(weight: Tensor) -> tuple[int, int]:
-    """Inputs and outputs of each unit of a weight ``[out, in, ...]``."""
-    receptive_field = weight[0, 0].numel()
-    return weight.shape[1] * receptive_field, weight.shape[0] * receptive_field
+    _truncated_normal(weight, 2 / (weight[0].numel() + weight[:, 0].numel()))
 
 
 # As Keras draws them: the normal ones from a truncated normal.
@@ -157,11 +143,7 @@ def input_layer(
     input_shape: tuple[int, int, int], dct: int | list[int] | None, dct_eps: float
 ) -> tuple[nn.Module, int]:
     """The layer that turns an image into a row of features, and their number: the pixels, or with `dct` that many
-    frequencies along each side, brought to mean 0 and to variance v / (v + dct_eps).
-
-    Raises:
-        ConfigError: `dct` is not what the images have.
-    """
+    frequencies along each side, brought to mean 0 and to variance v / (v + dct_eps)."""
     checks.number("model.dct_eps", dct_eps, "(0, inf)")
     if dct is None:
         return nn.Flatten(), math.prod(input_shape)

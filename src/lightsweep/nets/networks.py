@@ -32,9 +32,6 @@ class MLP(nn.Module):
         dropout: one number, or one a hidden layer.
         init, head_init: names from `layers.INITIALIZER_NAMES`.
         dct, dct_eps: see `layers.input_layer`.
-
-    Raises:
-        ConfigError: a value is out of its range.
     """
 
     def __init__(
@@ -99,9 +96,6 @@ class ResMLP(nn.Module):
             equal steps from 0 (stochastic depth, Huang et al. 2016).
         init, head_init: names from `layers.INITIALIZER_NAMES`.
         dct, dct_eps: see `layers.input_layer`.
-
-    Raises:
-        ConfigError: a value is out of its range.
     """
 
     def __init__(
@@ -212,9 +206,6 @@ class CNN(nn.Module):
         activation: a name from `layers.ACTIVATIONS`.
         dropout: the share of channels that is left out.
         init, head_init: names from `layers.INITIALIZER_NAMES`.
-
-    Raises:
-        ConfigError: a value is out of its range, or the images are too small for so many stages.
     """
 
     def __init__(
@@ -233,7 +224,10 @@ class CNN(nn.Module):
     ) -> None:
         super().__init__()
         check_width_depth(width=width, depth=depth)
-        _check_size(input_shape, depth)
+        _, height, length = input_shape
+        most = min(height, length).bit_length()  # the last stage has at least one pixel left
+        rule = f"be at most {most} for images of {height}x{length}, which all stages but the last halve"
+        checks.require(depth <= most, "model.depth", rule, depth)
         checks.integer("model.convs", convs, f"[1, {MAX_DEPTH}]")
         checks.choice("model.norm", norm, NORMS)
         check_names(activation=activation, init=init, head_init=head_init)
@@ -259,10 +253,3 @@ class CNN(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Images ``float [B, C, H, W]`` -> logits ``float [B, K]``."""
         return self.head(self.body(images.contiguous(memory_format=torch.channels_last)))
-
-
-def _check_size(input_shape: tuple[int, int, int], depth: int) -> None:
-    _, height, width = input_shape
-    most = min(height, width).bit_length()  # the last stage has at least one pixel left
-    rule = f"be at most {most} for images of {height}x{width}, which all stages but the last halve"
-    checks.require(depth <= most, "model.depth", rule, depth)

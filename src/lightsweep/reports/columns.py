@@ -9,18 +9,18 @@ OPERATOR := = == != < <= > >=
 VALUE := a number, true, false, null, a word, or a text in quotes
 """
 
-import difflib
 import html
 import json
 import operator
 import re
 from collections.abc import Callable, Collection, Iterable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from lightsweep.core.checks import is_number
 from lightsweep.core.errors import ConfigError
 from lightsweep.core.metrics import DIFFERENCE_COLUMNS, format_difference_cell
-from lightsweep.core.text import printable_line
+from lightsweep.core.text import did_you_mean, printable_line
 from lightsweep.reports.runs import Run, is_metric
 
 Predicate = Callable[[Run], bool]
@@ -28,8 +28,8 @@ Predicate = Callable[[Run], bool]
 _TOKEN = re.compile(
     r"""\s*(?:(?P<text>'[^']*'|"[^"]*")|(?P<operator><=|>=|!=|==|[=<>])|(?P<bracket>[()])|(?P<word>[^\s()=<>!'"]+))"""
 )
-_ORDER = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
-_DEEPEST = 50
+_COMPARISONS = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
+_MAX_DEPTH = 50
 
 
 class _Token(NamedTuple):
@@ -44,7 +44,12 @@ def parse_filter(text: str, columns: Collection[str]) -> Predicate:
     Raises:
         ConfigError: the text does not follow the grammar, or a name is no column.
     """
-    return _Parser(text, columns).parse()
+    if not text.strip():
+        raise ConfigError("--filter: an expression is missing, as in optimizer=adamw and val/acc>0.5")
+    parser = _Parser(text, columns)
+    predicate = parser.expression()
+    parser.take("expected and, or, or the end", "end")
+    return predicate
 
 
 class _Parser:
@@ -54,33 +59,23 @@ class _Parser:
         self.at = 0
         self.depth = 0
 
-    def parse(self) -> Predicate:
-        if len(self.tokens) == 1:
-            raise ConfigError("--filter: an expression is missing, as in optimizer=adamw and val/acc>0.5")
-        predicate = self._expression()
-        self._take("expected and, or, or the end", "end")
-        return predicate
+    def expression(self) -> Predicate:
+        return self._join("or", any, partial(self._join, "and", all, self._term))
 
-    def _expression(self) -> Predicate:
-        parts = [self._conjunction()]
-        while self._skip("or"):
-            parts.append(self._conjunction())
-        return lambda run: any(part(run) for part in parts)
-
-    def _conjunction(self) -> Predicate:
-        parts = [self._term()]
-        while self._skip("and"):
-            parts.append(self._term())
-        return lambda run: all(part(run) for part in parts)
+    def _join(self, word: str, combine: Callable[[Iterable[bool]], bool], parse: Callable[[], Predicate]) -> Predicate:
+        parts = [parse()]
+        while self._skip(word):
+            parts.append(parse())
+        return lambda run: combine(part(run) for part in parts)
 
     def _term(self) -> Predicate:
         self.depth += 1
-        if self.depth > _DEEPEST:
+        if self.depth > _MAX_DEPTH:
             raise self._error("nested too deeply")
         if self._skip("not"):
             term = _negate(self._term())
         elif self._skip("("):
-            term = self._expression()
+            term = self.expression()
             if not self._skip(")"):
                 raise self._error("expected )")
         else:
@@ -89,17 +84,17 @@ class _Parser:
         return term
 
     def _comparison(self) -> Predicate:
-        name = self._take("expected a column", "word", "text").text
+        name = self.take("expected a column", "word", "text").text
         column = resolve_column(name, self.columns, option="--filter")
-        sign = self._take("expected = != < <= > or >=", "operator").text
-        value = self._take("expected a value", "word", "text")
-        wanted = value.text if value.kind == "text" else _literal(value.text)
-        if sign in _ORDER and not is_number(wanted):
+        sign = self.take("expected = != < <= > or >=", "operator").text
+        value = self.take("expected a value", "word", "text")
+        expected_value = value.text if value.kind == "text" else _parse_value(value.text)
+        if sign in _COMPARISONS and not is_number(expected_value):
             self.at -= 1
             raise self._error(f"{sign} needs a number")
-        return _compare(column, sign, wanted)
+        return _compare(column, sign, expected_value)
 
-    def _take(self, expected: str, *kinds: str) -> _Token:
+    def take(self, expected: str, *kinds: str) -> _Token:
         token = self.tokens[self.at]
         if token.kind not in kinds:
             raise self._error(expected)
@@ -135,7 +130,7 @@ def _split(text: str) -> list[_Token]:
     return [*tokens, _Token("end", "", len(text))]
 
 
-def _literal(word: str) -> Any:
+def _parse_value(word: str) -> Any:
     for read in (lambda: json.loads(word.lower()), lambda: float(word)):
         try:
             return read()
@@ -144,16 +139,16 @@ def _literal(word: str) -> Any:
     return word
 
 
-def _compare(column: str, sign: str, wanted: Any) -> Predicate:
-    if sign in _ORDER:
-        compare = _ORDER[sign]
-        return lambda run: is_number(run.at(column)) and compare(run.at(column), wanted)
+def _compare(column: str, sign: str, expected_value: Any) -> Predicate:
+    if sign in _COMPARISONS:
+        compare = _COMPARISONS[sign]
+        return lambda run: is_number(run.at(column)) and compare(run.at(column), expected_value)
     choice = f"{column}="
 
     def equal(run: Run) -> bool:
         # The last one counts: what was typed when a run was resumed follows what it replaced.
         typed = [line.removeprefix(choice) for line in run.overrides if line.startswith(choice)][-1:]
-        return any(_same(value, wanted) for value in (run.at(column), *typed))
+        return any(_is_equal(value, expected_value) for value in (run.at(column), *typed))
 
     return _negate(equal) if sign == "!=" else equal
 
@@ -162,17 +157,17 @@ def _negate(predicate: Predicate) -> Predicate:
     return lambda run: not predicate(run)
 
 
-def _same(value: Any, wanted: Any) -> bool:
-    if wanted is None or value is None:
-        return value is wanted
-    if is_number(value) and is_number(wanted):
-        return bool(value == wanted)
-    if isinstance(value, bool) or isinstance(wanted, bool):
-        return value is wanted
-    return _squeezed(value) == _squeezed(wanted)
+def _is_equal(value: Any, expected_value: Any) -> bool:
+    if expected_value is None or value is None:
+        return value is expected_value
+    if is_number(value) and is_number(expected_value):
+        return bool(value == expected_value)
+    if isinstance(value, bool) or isinstance(expected_value, bool):
+        return value is expected_value
+    return _without_spaces(value) == _without_spaces(expected_value)
 
 
-def _squeezed(value: Any) -> str:
+def _without_spaces(value: Any) -> str:
     return "".join(str(value).split()).casefold()
 
 
@@ -203,25 +198,22 @@ def resolve_column(name: str, columns: Collection[str], *, option: str) -> str:
     if len(matches) == 1:
         return matches[0]
     if matches:
-        raise ConfigError(f"{option}: {printable_line(name)} may be {_listed(matches)}; write more of it")
-    ends = [column.rpartition(".")[2] for column in columns]
-    near = difflib.get_close_matches(lowered, [*columns, *ends], n=1)
-    guess = f"; did you mean {printable_line(near[0])}?" if near else "."
-    raise ConfigError(
-        f"{option}: there is no column {printable_line(name)}{guess} Known are {_listed(sorted(columns))}"
-    )
+        raise ConfigError(f"{option}: {printable_line(name)} may be {_join_names(matches)}; write more of it")
+    proposal = printable_line(did_you_mean(name, columns)) or "."
+    known = _join_names(sorted(columns))
+    raise ConfigError(f"{option}: there is no column {printable_line(name)}{proposal} Known are {known}")
 
 
-def _listed(columns: Iterable[str]) -> str:
+def _join_names(columns: Iterable[str]) -> str:
     return ", ".join(map(printable_line, columns))
 
 
 def short_labels(columns: Sequence[str]) -> dict[str, str]:
     """The shortest labels that keep these columns apart."""
-    return {column: _shortest(column, columns) for column in columns}
+    return {column: _find_shortest(column, columns) for column in columns}
 
 
-def _shortest(column: str, columns: Sequence[str]) -> str:
+def _find_shortest(column: str, columns: Sequence[str]) -> str:
     parts = column.split(".")
     if is_metric(column):
         return column
@@ -248,10 +240,8 @@ def format_cell(run: Run, column: str) -> str:
 
 def format_value(column: str, value: Any, spread: Any = None) -> str:
     """A value of a column, with its standard deviation where there is one."""
-    if value is None:
-        return ""
     if not is_number(value):
-        return printable_line(str(value).lower() if isinstance(value, bool) else value)
+        return "" if value is None else printable_line(str(value).lower() if isinstance(value, bool) else value)
     shown = _format_number(column, value)
     varies = is_number(spread) and not (spread == 0 and column in _COUNTS)
     return f"{shown} ± {_format_number(column, spread)}" if varies else shown

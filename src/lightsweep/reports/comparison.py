@@ -1,15 +1,11 @@
-"""Runs side by side, on the terminal and as a page.
-
-What differs in their configs, scores and classes, and whether it is more than chance.
-"""
+"""Runs side by side: what differs in their configs, scores and classes, and whether it is more than chance."""
 
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -18,17 +14,16 @@ from lightsweep.core.checks import is_number
 from lightsweep.core.errors import ConfigError
 from lightsweep.core.metrics import PARTS
 from lightsweep.core.text import printable_line
-from lightsweep.reports import figures, page
 from lightsweep.reports.columns import format_value, short_labels
 from lightsweep.reports.finding import BASELINE, find_runs, fold_seeds, mark_baselines
-from lightsweep.reports.page import Drawing, describe_column, text_cell
-from lightsweep.reports.runs import Run, is_metric, read_confusion, read_curve
+from lightsweep.reports.runs import MAIN, Run, is_metric, read_confusion, read_curve
 from lightsweep.reports.table import comparable, find_differences
 from lightsweep.reports.table_text import open_console, print_grid, print_line
 from lightsweep.sweeper import statistics
 
 _LABELS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-_TRADES = 3  # confusions a pair of groups that are described
+_MAX_CLASSES = 20  # on the terminal
+_MAX_TRADES = 3  # confusions a pair of groups that are described
 
 
 @dataclass(frozen=True)
@@ -100,26 +95,19 @@ class Comparison:
     @property
     def test_lines(self) -> list[str]:
         """For the monitor and the test accuracy, a sentence a group; p-values of several tests are adjusted."""
-        metrics = dict.fromkeys([self.monitor, "test/acc"]) if self._has_same_data else {}
-        return [
-            line
-            for metric in metrics
-            if all(group.values(metric) for group in self.groups)
-            for line in self._describe_tests(metric)
-        ]
-
-    def _describe_tests(self, metric: str) -> list[str]:
-        first, *others = self.groups
-        lines, ps = [], []
-        for group in others:
-            samples = first.values(metric), group.values(metric)
-            test = statistics.welch_test(*samples)
-            words = statistics.describe_test(test, (len(samples[0]), len(samples[1])))
-            lines.append(f"{metric}, {first.label} less {group.label}: {words}")
-            ps += [test.p] if test.p is not None else []
-        if len(ps) > 1:
-            adjusted = ", ".join(f"{p:.2g}" for p in statistics.holm(ps))
-            lines.append(f"{metric}: p-values adjusted for {len(ps)} tests (Holm): {adjusted}")
+        lines = []
+        for metric in dict.fromkeys([self.monitor, f"test/{MAIN[0]}"]) if self._has_same_data else ():
+            first, *others = samples = [group.values(metric) for group in self.groups]
+            if not all(samples):
+                continue
+            tests = [statistics.welch_test(first, other) for other in others]
+            for group, other, test in zip(self.groups[1:], others, tests, strict=True):
+                result = statistics.describe_test(test, (len(first), len(other)))
+                lines.append(f"{metric}, {self.groups[0].label} less {group.label}: {result}")
+            ps = [test.p for test in tests if test.p is not None]
+            if len(ps) > 1:
+                adjusted = ", ".join(f"{p:.2g}" for p in statistics.holm(ps))
+                lines.append(f"{metric}: p-values adjusted for {len(ps)} tests (Holm): {adjusted}")
         return lines
 
     @cached_property
@@ -137,12 +125,8 @@ class Comparison:
         """Which classes the first group confuses more or less often than each other one."""
         if self.confusions is None:
             return []
-        one, *others = self.confusions.counts
-        return [
-            line
-            for group, other in zip(self.groups[1:], others, strict=True)
-            for line in _describe_trades((self.groups[0], one), (group, other), self.confusions.classes)
-        ]
+        first, *others = zip(self.groups, self.confusions.counts, strict=True)
+        return [line for other in others for line in _describe_trades(first, other, self.confusions.classes)]
 
 
 def subtract_shares(one: np.ndarray, other: np.ndarray) -> np.ndarray:
@@ -157,7 +141,7 @@ def _describe_trades(
     difference = subtract_shares(first[1], second[1])
     np.fill_diagonal(difference, 0.0)
     lines = []
-    for index in np.argsort(-np.abs(difference), axis=None)[:_TRADES]:
+    for index in np.argsort(-np.abs(difference), axis=None)[:_MAX_TRADES]:
         true, predicted = divmod(int(index), len(difference))
         points = float(difference[true, predicted])
         if points == 0.0:
@@ -192,29 +176,25 @@ def compare_runs(paths: Sequence[Path]) -> Comparison:
     runs = [seed for run in mark_baselines(fold_seeds(found.values())) for seed in run.members]
     order = {folder: index for index, folder in enumerate(found)}
     runs.sort(key=lambda run: order[run.folder.resolve()])  # as typed: fold_seeds puts seed runs last
-    complete = [run for run in runs if run.is_complete]
     notes += [f"{run.name} is {run.status}" for run in runs if not run.is_complete]
-    chosen = complete if len(complete) > 1 else runs
-    if len(chosen) < 2:
-        raise ConfigError(f"compare.py needs at least two runs, got {len(chosen)}")
-    return _compare(chosen, notes)
-
-
-def _compare(runs: Sequence[Run], notes: list[str]) -> Comparison:
+    complete = [run for run in runs if run.is_complete]
+    runs = complete if len(complete) > 1 else runs
+    if len(runs) < 2:
+        raise ConfigError(f"compare.py needs at least two runs, got {len(runs)}")
     differing = find_differences(runs)
     if len({str(run.row.get("data")) for run in runs}) > 1:
         differing = ("data", *differing)
     if {"data", "data.root"} & set(differing):
         notes.append("the runs are of different data sets: their scores cannot be compared")
     groups = _group(runs, differing, notes)
-    notes += [line for group in groups for line in _note_repeated_seeds(group)]
+    notes += [note for group in groups for note in _note_repeated_seeds(group)]
     monitors = {run.monitor for run in runs}
     if len(monitors) > 1:
         notes.append(f"the runs monitored different metrics: {', '.join(sorted(monitors))}")
     metrics = dict.fromkeys(key for run in runs for key in run.row if is_metric(key) and is_number(run.row[key]))
-    return Comparison(
-        groups, differing, tuple(sorted(metrics, key=_part_order)), runs[0].monitor, tuple(dict.fromkeys(notes))
-    )
+    parts = {part: index for index, part in enumerate(PARTS)}
+    in_order = sorted(metrics, key=lambda metric: parts.get(metric.partition("/")[0], len(parts)))
+    return Comparison(groups, differing, tuple(in_order), runs[0].monitor, tuple(dict.fromkeys(notes)))
 
 
 def _group(runs: Sequence[Run], differing: Sequence[str], notes: list[str]) -> tuple[Group, ...]:
@@ -229,10 +209,10 @@ def _group(runs: Sequence[Run], differing: Sequence[str], notes: list[str]) -> t
         raise ConfigError(
             f"compare.py compares at most {len(_LABELS)} settings, got {len(members)}; report.py has no limit"
         )
-    return tuple(Group(label, _name(each), tuple(each)) for label, each in zip(_LABELS, members, strict=False))
+    return tuple(Group(label, _name_group(each), tuple(each)) for label, each in zip(_LABELS, members, strict=False))
 
 
-def _name(runs: Sequence[Run]) -> str:
+def _name_group(runs: Sequence[Run]) -> str:
     more = f" and {len(runs) - 1} more" * (len(runs) > 1)
     return f"{runs[0].name}{more}{' (baseline)' * (runs[0].row.get(BASELINE) is True)}"
 
@@ -242,16 +222,6 @@ def _note_repeated_seeds(group: Group) -> list[str]:
     counts = Counter(str(run.row["seed"]) for run in group.runs if run.row.get("seed") is not None)
     repeated = ", ".join(printable_line(seed) for seed, count in counts.items() if count > 1)
     return [f"{group.label} has runs of the same seed ({repeated}): do not trust its spread and n"] if repeated else []
-
-
-def _part_order(metric: str) -> int:
-    part = metric.partition("/")[0]
-    return PARTS.index(part) if part in PARTS else len(PARTS)
-
-
-_MOST_CLASSES = 20  # on the terminal
-_CURVES = 4  # metrics that are drawn on the page
-_MATRICES = 4  # differences of confusion matrices on the page
 
 
 def print_comparison(comparison: Comparison) -> None:
@@ -304,67 +274,6 @@ def _mean_curve(group: Group, metric: str) -> dict[int, float]:
 def _recall_rows(comparison: Comparison) -> list[list[str]]:
     assert comparison.confusions is not None
     recalls = comparison.confusions.recalls
-    order = np.argsort(-np.ptp(recalls, axis=0), kind="stable")[:_MOST_CLASSES]
+    order = np.argsort(-np.ptp(recalls, axis=0), kind="stable")[:_MAX_CLASSES]
     classes = comparison.confusions.classes
     return [[printable_line(classes[index]), *(f"{recall[index]:.4f}" for recall in recalls)] for index in order]
-
-
-def write_page(path: Path, comparison: Comparison) -> None:
-    page.write_page(path, "compare.html.j2", *build_content(comparison))
-
-
-def build_content(comparison: Comparison) -> tuple[dict[str, Any], dict[str, figures.Figure]]:
-    """What the template shows, and the figures' data."""
-    drawing = _draw(comparison)
-    groups, metric = comparison.groups, comparison.monitor
-    settings = _table("settings", "What differs", "Keys of the config", comparison, comparison.setting_rows)
-    caption = "Mean ± standard deviation over the runs of a setting"
-    scores = _table("scores", "Scores", caption, comparison, comparison.score_rows) | {"lines": comparison.test_lines}
-    tables = [table for table in (settings, scores) if table["rows"]]
-    return {
-        "title": f"Comparison of {len(groups)} settings",
-        "subtitle": f"{sum(len(group.runs) for group in groups)} runs",
-        "summary": [(f"{group.label}, {metric}", group.format_mean(metric)) for group in groups],
-        "notes": [printable_line(note) for note in (*comparison.notes, *drawing.problems)],
-        "groups": [(group.label, printable_line(group.name)) for group in groups],
-        "tables": tables,
-        "figures": drawing.shown,
-        "sections": [("runs", "Runs"), *((table["id"], table["title"]) for table in tables), *drawing.links],
-    }, drawing.data
-
-
-def _table(id_: str, title: str, caption: str, comparison: Comparison, rows: Sequence[Sequence[str]]) -> dict[str, Any]:
-    columns = [describe_column("", numeric=False, sortable=False)]
-    columns += [describe_column(group.label, sortable=False) for group in comparison.groups]
-    cells = [[text_cell(label), *(text_cell(text) | {"kind": "number"} for text in texts)] for label, *texts in rows]
-    return {"id": id_, "title": title, "caption": caption, "columns": columns, "rows": cells, "lines": []}
-
-
-def _draw(comparison: Comparison) -> Drawing:
-    drawing, groups = Drawing(), comparison.groups
-    named = [(f"{group.label} {group.name}" if len(groups) < 4 else group.label, group.runs) for group in groups]
-    metrics = dict.fromkeys([comparison.monitor, "val/loss", "train/acc", "train/loss"])
-    drawing.section("curves", "Learning curves")
-    for metric in list(metrics)[:_CURVES]:
-        drawing.add(f"{metric} by epoch", partial(figures.draw_groups, named, metric), "One line per run.")
-    confusions = comparison.confusions
-    if confusions is None:
-        return drawing
-    drawing.section("classes", "Classes")
-    recalls = [(group.label, recall) for group, recall in zip(groups, confusions.recalls, strict=True)]
-    drawing.add(
-        "Recall by class",
-        lambda: figures.draw_recalls(confusions.classes, recalls),
-        f"Share of each class of the {confusions.part} set that was found.",
-    )
-    drawing.section("confusion", "Differences between the confusion matrices")
-    first = groups[0].label
-    for group, counts in list(zip(groups, confusions.counts, strict=True))[1 : 1 + _MATRICES]:
-        points = subtract_shares(confusions.counts[0], counts)
-        draw = partial(figures.draw_confusion_difference, confusions.classes, points)
-        note = (
-            f"Percentage points of the true class, {first} less {group.label}. Blue: {first} has more, which is good on"
-            " the diagonal and bad elsewhere."
-        )
-        drawing.add(f"Confusion of {first} less {group.label}", draw, note, "tall")
-    return drawing

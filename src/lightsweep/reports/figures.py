@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from lightsweep.reports.columns import escape_tags
-from lightsweep.reports.runs import Matrix, Run, find_best_epoch, read_curve, read_epochs
+from lightsweep.reports.runs import MAIN, Matrix, Run, find_best_epoch, read_curve, read_epochs
 
 Figure = dict[str, Any]
 
@@ -30,10 +30,10 @@ SYMBOLS = {
 BEST_COLOUR = "#d6246e"
 GREY = "#8a94a0"
 SCALE: list[list[Any]] = [[0.0, "#a3adb8"], [0.5, "#3b82f6"], [1.0, BEST_COLOUR]]  # seen on white and on black
-_LINES = ("#2f81f7", BEST_COLOUR, "#c98a12", "#3fa45b", "#986ee2", "#0f9aa8", "#e5534b", GREY)
-_MOST_METRICS = 4  # of one run
-_MOST_WITH_NUMBERS = 20  # classes of a confusion matrix
-_LONGEST = 32  # letters of a class's name
+_PALETTE = ("#2f81f7", BEST_COLOUR, "#c98a12", "#3fa45b", "#986ee2", "#0f9aa8", "#e5534b", GREY)
+_MAX_METRICS = 4  # of one run
+_MAX_CLASSES_WITH_NUMBERS = 20  # classes of a confusion matrix
+_MAX_LETTERS = 32  # letters of a class's name
 
 
 def label_axes(x: str, y: str) -> dict[str, Any]:
@@ -42,6 +42,15 @@ def label_axes(x: str, y: str) -> dict[str, Any]:
 
 def scatter(mode: str, x: Sequence[Any], y: Sequence[Any], **more: Any) -> dict[str, Any]:
     return {"type": "scatter", "mode": mode, "x": list(x), "y": list(y), **more}
+
+
+def colour_at(share: float) -> str:
+    """The colour of `SCALE` at a share in [0, 1]."""
+    low, high = (SCALE[0], SCALE[1]) if share < 0.5 else (SCALE[1], SCALE[2])
+    part = min(1.0, max(0.0, (share - low[0]) / 0.5))
+    ends = [[int(str(end[1])[start : start + 2], 16) for start in (1, 3, 5)] for end in (low, high)]
+    mixed = (round(one + (other - one) * part) for one, other in zip(*ends, strict=True))
+    return f"rgb({','.join(map(str, mixed))})"
 
 
 def draw_learning_curves(runs: Sequence[Run], metric: str, best: Run | None) -> Figure | None:
@@ -104,9 +113,10 @@ def draw_run(run: Run) -> dict[str, Figure]:
     ends = [name.partition("/")[2] for name in columns if name.startswith("val/") and f"train/{name[4:]}" in columns]
     best_epoch = find_best_epoch(first)
     figures = {}
-    for end in sorted(ends, key=lambda name: (name != "acc", name != "loss", name))[:_MOST_METRICS]:
+    in_order = sorted(ends, key=lambda name: (MAIN.index(name) if name in MAIN else len(MAIN), name))
+    for end in in_order[:_MAX_METRICS]:
         train = _curve(first, f"train/{end}", f"train/{end}", GREY, dash="dot")
-        figure = _by_epoch([train, _curve(first, f"val/{end}", f"val/{end}", _LINES[0])], end)
+        figure = _by_epoch([train, _curve(first, f"val/{end}", f"val/{end}", _PALETTE[0])], end)
         if figure is None:
             continue
         if best_epoch is not None:
@@ -121,7 +131,7 @@ def draw_groups(groups: Sequence[tuple[str, Sequence[Run]]], metric: str) -> Fig
     """One metric of several groups of runs, a colour a group."""
     traces = []
     for index, (name, runs) in enumerate(groups):
-        curves = [_curve(run, metric, name, _LINES[index % len(_LINES)]) for run in runs]
+        curves = [_curve(run, metric, name, _PALETTE[index % len(_PALETTE)]) for run in runs]
         traces += [curve | {"legendgroup": str(index), "showlegend": curve is curves[0]} for curve in curves]
     return _by_epoch(traces, metric)
 
@@ -191,7 +201,7 @@ def _matrix(names: Sequence[str], colours: np.ndarray, numbers: np.ndarray, *, s
         "xgap": 1,
         "ygap": 1,
     }
-    if len(names) <= _MOST_WITH_NUMBERS:
+    if len(names) <= _MAX_CLASSES_WITH_NUMBERS:
         trace |= {"text": numbers.tolist(), "texttemplate": "%{text}", "textfont": {"size": 11}}
     layout = label_axes("predicted", "true")
     layout["xaxis"] |= {"type": "category", "showgrid": False, "tickangle": -45 if max(map(len, names)) > 3 else 0}
@@ -201,7 +211,7 @@ def _matrix(names: Sequence[str], colours: np.ndarray, numbers: np.ndarray, *, s
 
 def _distinct(names: Sequence[str]) -> list[str]:
     """Labels that differ: plotly draws equal categories as one."""
-    short = [escape_tags(name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…") for name in names]
+    short = [escape_tags(name if len(name) <= _MAX_LETTERS else f"{name[: _MAX_LETTERS - 1]}…") for name in names]
     return [label if short.count(label) == 1 else f"{label} ({index})" for index, label in enumerate(short)]
 
 
@@ -214,7 +224,7 @@ def draw_recalls(names: Sequence[str], recalls: Iterable[tuple[str, np.ndarray]]
             "name": escape_tags(group),
             "x": labels,
             "y": np.round(recall, 4).tolist(),
-            "marker": {"color": _LINES[index % len(_LINES)]},
+            "marker": {"color": _PALETTE[index % len(_PALETTE)]},
         }
         for index, (group, recall) in enumerate(recalls)
     ]

@@ -33,7 +33,7 @@ class Found:
 
     Args:
         broken: why a result.json could not be read, by its path.
-        unfinished: folders of runs that have none: still running, or killed.
+        unfinished: folders of runs that have none: running, or killed.
     """
 
     runs: list[Run] = field(default_factory=list)
@@ -47,38 +47,33 @@ def find_runs(paths: Sequence[Path]) -> Found:
     Raises:
         ConfigError: a path is no folder, or there is no run at all.
     """
-    was_on = gc.isenabled()
+    for path in paths:
+        if not path.is_dir():
+            raise ConfigError(f"{path}: there is no such folder")
+    found = Found()
+    folders = {folder: has_result for path in paths for folder, has_result in _list_run_folders(str(path))}
+    root = str(paths[0])
     gc.disable()  # searching millions of kept objects for garbage takes as long as reading them
     try:
-        found = _find(paths)
-    finally:
-        if was_on:
-            gc.enable()
-    if not (found.runs or found.broken or found.unfinished):
-        named = ", ".join(str(path) for path in paths)
-        raise ConfigError(f"{named}: no run found there (a run's folder holds {RESULT_FILE})")
-    return found
-
-
-def _find(paths: Sequence[Path]) -> Found:
-    found = Found()
-    seen: set[str] = set()
-    for root in map(str, paths):
-        if not os.path.isdir(root):  # noqa: PTH112
-            raise ConfigError(f"{root}: there is no such folder")
-        for folder, has_result in _run_folders(root):
-            if folder in seen:
-                continue
-            seen.add(folder)
+        for folder, has_result in folders.items():
             name = folder if len(paths) > 1 or folder == root else folder[len(root) :].lstrip(os.sep)
-            if has_result:
-                _read(Path(folder), name, found)
-            else:
+            if not has_result:
                 found.unfinished.append(name)
+                continue
+            try:
+                found.runs.append(read_run(Path(folder), name))
+            except (OSError, ValueError, RecursionError) as error:
+                reason = error.strerror if isinstance(error, OSError) else error
+                found.broken[str(Path(name, RESULT_FILE))] = printable_line(reason or type(error).__name__)
+    finally:
+        gc.enable()
+    if not (found.runs or found.broken or found.unfinished):
+        listed = ", ".join(map(str, paths))
+        raise ConfigError(f"{listed}: no run found there (a run's folder holds {RESULT_FILE})")
     return found
 
 
-def _run_folders(root: str) -> Iterator[tuple[str, bool]]:
+def _list_run_folders(root: str) -> Iterator[tuple[str, bool]]:
     """Folders of runs and whether each has its result.json, in the order of their names."""
     waiting = [root]
     while waiting:
@@ -101,14 +96,6 @@ def _run_folders(root: str) -> Iterator[tuple[str, bool]]:
             yield folder, RESULT_FILE in files
 
 
-def _read(folder: Path, name: str, found: Found) -> None:
-    try:
-        found.runs.append(read_run(folder, name))
-    except (OSError, ValueError, RecursionError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        found.broken[str(Path(name, RESULT_FILE))] = printable_line(reason or type(error).__name__)
-
-
 def fold_seeds(runs: Iterable[Run]) -> list[Run]:
     """Make one run of a trial's seed runs, and of those of a confirmation's configuration."""
     kept: dict[Path, Run] = {}
@@ -122,12 +109,12 @@ def fold_seeds(runs: Iterable[Run]) -> list[Run]:
         else:
             kept[run.folder] = run
     for folder, members in seeds.items():
-        kept[folder] = _trial(kept.get(folder), folder, members)
+        kept[folder] = _fold_trial(kept.get(folder), folder, members)
     return list(kept.values())
 
 
-def _trial(trial: Run | None, folder: Path, members: Sequence[Run]) -> Run:
-    """A trial over its seeds. What its own result says counts more than what its seeds add up to."""
+def _fold_trial(trial: Run | None, folder: Path, members: Sequence[Run]) -> Run:
+    """A trial of several seeds. Values of its own result replace what its seeds give."""
     parent = Path(members[0].name).parent
     overrides = tuple(line for line in members[0].overrides if not line.startswith("seed="))
     name, own = str(parent / folder.name), {}
@@ -148,7 +135,7 @@ def pool_runs(members: Sequence[Run]) -> Row:
     row: Row = {
         key: value
         for key, value in members[0].row.items()
-        if key not in _PER_SEED and not is_metric(key) and all(_same(run.row.get(key), value) for run in members)
+        if key not in _PER_SEED and not is_metric(key) and all(_is_equal(run.row.get(key), value) for run in members)
     }
     for key in dict.fromkeys(key for run in complete for key in run.row if is_metric(key) or key in _MEANS):
         values = _numbers(complete, key)
@@ -167,7 +154,7 @@ def _numbers(runs: Iterable[Run], key: str) -> list[float]:
     return [run.row[key] for run in runs if is_number(run.row.get(key))]
 
 
-def _same(one: Any, other: Any) -> bool:
+def _is_equal(one: Any, other: Any) -> bool:
     return type(one) is type(other) and one == other
 
 
@@ -182,7 +169,7 @@ def mark_baselines(runs: Sequence[Run]) -> Sequence[Run]:
         for baseline in [run for run in members if run.folder.name == name]:
             for each in (baseline, *baseline.seeds):
                 each.row[BASELINE] = True
-            _compare(members, baseline)
+            _note_differences(members, baseline)
     return runs
 
 
@@ -197,7 +184,7 @@ def _baseline_folder(sweep: Path) -> str | None:
     return marked[0].get("folder") if marked else None
 
 
-def _compare(runs: Iterable[Run], baseline: Run) -> None:
+def _note_differences(runs: Iterable[Run], baseline: Run) -> None:
     if baseline.value is None or not baseline.is_complete:
         return
     for run in runs:

@@ -3,7 +3,7 @@
 import html
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,45 +17,38 @@ from lightsweep.reports.figures import Figure
 from lightsweep.reports.finding import Found
 from lightsweep.reports.page import Drawing, cell_of, describe_column, text_cell
 from lightsweep.reports.runs import Run
-from lightsweep.reports.study import Study, describe_edges, find_ranges, find_study
+from lightsweep.reports.study import ParameterRange, Study, find_ranges, find_study, format_number
 from lightsweep.reports.study_figures import StudyFigures
-from lightsweep.reports.table import Parts, Table
+from lightsweep.reports.table import SCORES, Selection, Table
 from lightsweep.reports.table_text import describe_problems
 from lightsweep.sweeper import statistics, verdict
 from lightsweep.sweeper.trials import number_of, summarise_trials
 from lightsweep.sweeper.verdict import read_confirmation
 
-_CONFIRMED = ("val/acc", "test/acc", "val/loss", "test/loss")
-_MOST_VALUES = 12  # of one fact, such as the seeds of all runs
+_CONFIRMED = tuple(f"{part}/{name}" for name in runs.MAIN for part in ("val", "test"))
+_MAX_VALUES = 12  # of one fact, such as the seeds of all runs
 
 Pairs = list[tuple[str, str]]  # labels and values
 
 
-def write_page(path: Path, found: Found, parts: Parts, paths: Sequence[Path], *, storage: str | None) -> None:
+def write_page(path: Path, found: Found, selection: Selection, paths: Sequence[Path], *, storage: str | None) -> None:
     """Write the report of what was found below `paths`."""
     study = find_study(paths[0], storage) if len(paths) == 1 else None
-    page.write_page(path, "report.html.j2", *build_content(found, parts, paths, study))
-
-
-def build_content(
-    found: Found, parts: Parts, paths: Sequence[Path], study: Study | None
-) -> tuple[dict[str, Any], dict[str, Figure]]:
-    """What the template shows, and the figures' data."""
-    every = [run for table, _ in parts for run in table.runs]
-    main = parts[0][0] if parts else None
+    every = [run for table, _ in selection for run in table.runs]
+    main = selection[0][0] if selection else None
     best = main.best if main else None
     drawing = _draw(study, main, best)
     confirmation = _build_confirmation([run for run in every if run.is_confirmation])
     verdict_lines = _judge(study, main, paths)
     failed = [run for run in every if run.status in ("failed", "diverged") and run.row.get("error")]
-    return {
+    content = {
         "title": printable_line(f"Sweep {study.name}" if study else f"Runs in {', '.join(map(str, paths))}"),
         "subtitle": printable_line(", ".join(str(path.resolve()) for path in paths)),
         "summary": _summarise(every, main, best),
-        "notes": _list_notes(found, parts, study, drawing),
+        "notes": _list_notes(found, selection, study, drawing),
         "verdict": verdict_lines,
         "best": _describe_best(best, main, study) if best and main else None,
-        "tables": [page.build_leaderboard(table, wanted) for table, wanted in parts if not table.is_confirmation],
+        "tables": [page.build_leaderboard(table, rows) for table, rows in selection if not table.is_confirmation],
         "errors": [(printable_line(run.name), printable_line(run.row["error"])) for run in failed],
         "figures": drawing.shown,
         "confirmation": confirmation,
@@ -68,7 +61,8 @@ def build_content(
             *([("confirmation", "Confirmation")] if confirmation else []),
             ("setting", "How this was made"),
         ],
-    }, drawing.data
+    }
+    page.write_page(path, "report.html.j2", content, drawing.data)
 
 
 def _judge(study: Study | None, table: Table | None, paths: Sequence[Path]) -> list[str]:
@@ -164,16 +158,16 @@ def _format_duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
-def _list_notes(found: Found, parts: Parts, study: Study | None, drawing: Drawing) -> list[str]:
+def _list_notes(found: Found, selection: Selection, study: Study | None, drawing: Drawing) -> list[str]:
     notes = [*describe_problems(found), *drawing.problems]
-    if not parts:
+    if not selection:
         notes.append("No run has a result yet.")
-    if sum(not table.is_confirmation for table, _ in parts) > 1:
+    if sum(not table.is_confirmation for table, _ in selection) > 1:
         notes.append(
             "Scores of different data sets or metrics cannot be compared: there is a table for each, and the figures"
             " are of the first."
         )
-    hidden = sum(len(table.runs) - len(shown) for table, shown in parts)
+    hidden = sum(len(table.runs) - len(shown) for table, shown in selection)
     if hidden:
         notes.append(f"{hidden} more rows are not shown (--top).")
     if study is not None and not study.complete:
@@ -182,9 +176,7 @@ def _list_notes(found: Found, parts: Parts, study: Study | None, drawing: Drawin
 
 
 def _describe_best(best: Run, table: Table, study: Study | None) -> dict[str, Any]:
-    keys = dict.fromkeys(
-        [*table.differing, "hidden", "params", "train/acc", "val/acc", "test/acc", "gap", "best_epoch"]
-    )
+    keys = dict.fromkeys([*table.differing, "hidden", "params", *SCORES, "gap", "best_epoch"])
     labels = short_labels(list(keys))
     command, note = page.find_training_command(best)
     return {
@@ -207,6 +199,16 @@ def _list_edges(best: Run, study: Study | None) -> list[str]:
     return [html.unescape(line) for line in describe_edges(params, find_ranges(trials))]
 
 
+def describe_edges(params: Mapping[str, Any], ranges: Mapping[str, ParameterRange]) -> list[str]:
+    """A sentence for each value that is at an end of its range."""
+    return [
+        f"{name} {format_number(value)} is at the {end} end of what was searched,"
+        f" {format_number(ranges[name].low)} to {format_number(ranges[name].high)}."
+        for name, value in params.items()
+        if (end := ranges[name].edge(value)) is not None
+    ]
+
+
 def _build_confirmation(confirmed: Sequence[Run]) -> dict[str, Any] | None:
     """Columns, rows and sentences on the best configuration against the baseline; None where nothing was confirmed."""
     if not confirmed:
@@ -223,20 +225,20 @@ def _build_confirmation(confirmed: Sequence[Run]) -> dict[str, Any] | None:
             [text_cell(run.name if several else run.folder.name), *(cell_of(run, key) for key in keys)]
             for run in ordered
         ],
-        "lines": [
-            line
-            for score in (("val/acc", "test/acc") if is_pair else ())
-            for line in _test(score, by_name["best"], by_name["baseline"])
-        ],
+        "lines": _describe_tests(by_name["best"], by_name["baseline"]) if is_pair else [],
     }
 
 
-def _test(score: str, *pair: Run) -> list[str]:
-    one, other = ([seed.row[score] for seed in run.seeds if seed.row.get(score) is not None] for run in pair)
-    if not one or not other:
-        return []
-    test = statistics.welch_test(one, other)
-    return [f"{score}, best less baseline: {statistics.describe_test(test, (len(one), len(other)))}."]
+def _describe_tests(best: Run, baseline: Run) -> list[str]:
+    lines = []
+    for score in SCORES[1:]:  # not on the training images
+        samples = [
+            [seed.row[score] for seed in run.seeds if seed.row.get(score) is not None] for run in (best, baseline)
+        ]
+        if all(samples):
+            result = statistics.describe_test(statistics.welch_test(*samples), (len(samples[0]), len(samples[1])))
+            lines.append(f"{score}, best less baseline: {result}.")
+    return lines
 
 
 def _describe_setting(runs: Sequence[Run], study: Study | None) -> list[tuple[str, Pairs]]:
@@ -285,5 +287,5 @@ def _list_values(runs: Sequence[Run], key: str) -> str:
     counts = Counter(printable_line(run.row[key]) for run in runs if run.row.get(key) is not None)
     if len(counts) == 1:
         return next(iter(counts))
-    shown = [f"{value} ({count})" for value, count in counts.most_common(_MOST_VALUES)]
-    return ", ".join(shown) + (" …" if len(counts) > _MOST_VALUES else "")
+    shown = [f"{value} ({count})" for value, count in counts.most_common(_MAX_VALUES)]
+    return ", ".join(shown) + (" …" if len(counts) > _MAX_VALUES else "")

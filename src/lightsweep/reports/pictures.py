@@ -32,10 +32,10 @@ _PARTS = {"train": _BLUE, "val": _ORANGE, "test": _GREEN}
 _SCRIPTS = ("Noto Sans CJK JP", "Noto Sans CJK SC", "WenQuanYi Zen Hei", "Noto Sans Arabic", "Noto Sans Devanagari")
 
 _DOTS_PER_INCH, _POINTS_PER_INCH = 110, 72
-_SMALLEST, _LARGEST = 6.0, 9.0  # points of a letter; smaller ones cannot be read
-_LINE, _DIGIT = 1.25, 0.64  # height of a line and width of a digit, in letters' sizes
-_LETTER = 0.085  # inches, about, of 9 points
-_LONGEST = 18  # letters of a class's name
+_MIN_SIZE, _MAX_SIZE = 6.0, 9.0  # points of a letter; smaller ones cannot be read
+_LINE_HEIGHT, _DIGIT_WIDTH = 1.25, 0.64  # height of a line and width of a digit, in letters' sizes
+_LETTER_WIDTH = 0.085  # inches, about, of 9 points
+_MAX_LETTERS = 18  # letters of a class's name
 _FEW_EPOCHS = 40  # more dots would run into each other
 _MATRIX_NUMBERS, _BAR_NUMBERS = 25, 12  # classes; more numbers would not fit
 _GAMMA = 0.5  # exponent of a share for its colour: rare mistakes are visible next to the many that are right
@@ -65,7 +65,7 @@ def render_png(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-def _plain_text() -> dict[str, Any]:
+def _text_style() -> dict[str, Any]:
     """How a text that somebody else chose is drawn, a class's name: never as mathematics, in any installed script."""
     return {"parse_math": False, "family": _font_families()}
 
@@ -80,17 +80,17 @@ def _label_classes(axis: Axis, class_names: Sequence[str], inches: float, *, may
     """Names at the ticks 0, 1, ... of an axis of `inches`: where there are many, in smaller letters, and then only
     every second, third ... name."""
     pitch = inches * _POINTS_PER_INCH / len(class_names)
-    size = float(np.clip(pitch / _LINE, _SMALLEST, _LARGEST))
-    every = ceil(size * _LINE / pitch - 0.05)
+    size = float(np.clip(pitch / _LINE_HEIGHT, _MIN_SIZE, _MAX_SIZE))
+    every = ceil(size * _LINE_HEIGHT / pitch - 0.05)
     ticks = range(0, len(class_names), every)
-    turned = may_turn and _longest(class_names) * _LETTER > 0.9 * inches / len(class_names)
-    names = [shorten(class_names[tick], _LONGEST) for tick in ticks]
-    axis.set_ticks(ticks, labels=names, rotation=90 if turned else 0, size=size, **_plain_text())
+    turned = may_turn and _longest(class_names) * _LETTER_WIDTH > 0.9 * inches / len(class_names)
+    names = [shorten(class_names[tick], _MAX_LETTERS) for tick in ticks]
+    axis.set_ticks(ticks, labels=names, rotation=90 if turned else 0, size=size, **_text_style())
 
 
 def _longest(class_names: Sequence[str]) -> int:
     """Letters in the longest label of `_label_classes`."""
-    return max(len(shorten(name, _LONGEST)) for name in class_names)
+    return max(len(shorten(name, _MAX_LETTERS)) for name in class_names)
 
 
 def _style_axes(axes: Axes) -> None:
@@ -195,8 +195,8 @@ def _draw_matrix(
 def _write_numbers(axes: Axes, values: np.ndarray, largest: float, text: Format, side: float) -> None:
     cell = side * _POINTS_PER_INCH / len(values)  # points
     letters = max((len(text(value)) for value in values.ravel() if np.isfinite(value)), default=1)
-    size = min(9.0, 0.9 * cell / (_DIGIT * letters))
-    if size < 0.8 * _SMALLEST:
+    size = min(9.0, 0.9 * cell / (_DIGIT_WIDTH * letters))
+    if size < 0.8 * _MIN_SIZE:
         return
     for (row, column), value in np.ndenumerate(values):
         if np.isfinite(value) and value != 0:
@@ -240,7 +240,7 @@ def draw_grid(images: np.ndarray, captions: Sequence[str], heading: str) -> Figu
         pixels = image[:3].transpose(1, 2, 0) if len(image) in (3, 4) else image.mean(0)  # [H, W, 3], or grey
         axes.imshow(pixels, extent=(left, left + width, top + height, top), cmap="gray", vmin=0, vmax=255)
         short = "\n".join(shorten(line, _CAPTION_LETTERS) for line in caption.split("\n"))
-        axes.text(column + 0.5, top - 0.02, short, ha="center", va="bottom", size=_CAPTION, **_plain_text())
+        axes.text(column + 0.5, top - 0.02, short, ha="center", va="bottom", size=_CAPTION, **_text_style())
     axes.set(xlim=(0, columns), ylim=(rows * pitch, -0.02), aspect="equal")
     axes.set_axis_off()
     axes.set_title(heading, **_TITLE)

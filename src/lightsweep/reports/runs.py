@@ -20,15 +20,19 @@ import yaml
 from lightsweep.core.checks import is_number
 from lightsweep.core.errors import ConfigError
 from lightsweep.core.files import CONF, read_regular
-from lightsweep.core.metrics import mode_of
+from lightsweep.core.metrics import FINAL, mode_of
 from lightsweep.core.text import plain_text
 from lightsweep.runs import results
 
 RESULT_FILE = "result.json"
-_LARGEST = 32_000_000  # bytes; a result.json has some thousand
-_MOST_CLASSES = 1000
+_MAX_BYTES = 32_000_000  # bytes; a result.json has some thousand
+_MAX_CLASSES = 1000
 _NESTED = ("config", "overrides", "versions")
 _NO_SETTINGS = {"name"}  # keys that do not change what a run does
+
+MAIN = tuple(
+    metric.name for metric in sorted(FINAL, key=lambda metric: not metric.is_share) if metric.is_main
+)  # every report shows them: acc, loss
 
 Row = dict[str, Any]
 Matrix = list[list[float]]
@@ -119,31 +123,31 @@ def read_run(folder: Path, name: str) -> Run:
         OSError: it cannot be read.
     """
     with open(f"{folder}/{RESULT_FILE}", "rb") as file:  # noqa: PTH123  # twice as fast as Path.open
-        text = file.read(_LARGEST)
-    if len(text) == _LARGEST:
+        text = file.read(_MAX_BYTES)
+    if len(text) == _MAX_BYTES:
         raise ValueError("larger than a result.json can be")
     result = json.loads(text)
     if not isinstance(result, dict) or not isinstance(result.get("status"), str):
         raise ValueError("no JSON object with a status")
-    config, overrides = result.get("config"), _texts(result.get("overrides"))
+    config, overrides = result.get("config"), _list_texts(result.get("overrides"))
     if isinstance(config, dict):
-        row = _flat_config(config)
-    else:  # refused before it began: only what was typed is known
-        overrides = overrides or _texts(load_yaml(folder / ".hydra" / "overrides.yaml"))
-        row = _typed_settings(overrides)
-    settings = _shared(frozenset(row.keys() - _NO_SETTINGS))
+        row = _flatten_config(config)
+    else:  # refused before it started: only what was typed is known
+        overrides = overrides or _list_texts(load_yaml(folder / ".hydra" / "overrides.yaml"))
+        row = _read_typed(overrides)
+    settings = _intern_keys(frozenset(row.keys() - _NO_SETTINGS))
     if isinstance(result.get("versions"), dict):
         _flatten("versions.", result["versions"], row)
     row |= {key: _finite(value) if is_metric(key) else value for key, value in result.items() if key not in _NESTED}
-    _derive(row, folder)
+    _add_derived(row, folder)
     return Run(folder, name, row, tuple(overrides), settings=settings)
 
 
-def _texts(value: Any) -> list[str]:
+def _list_texts(value: Any) -> list[str]:
     return [str(entry) for entry in value] if isinstance(value, list) else []
 
 
-def _flat_config(config: Mapping[str, Any]) -> Row:
+def _flatten_config(config: Mapping[str, Any]) -> Row:
     row: Row = {}
     _flatten("", config, row)
     for key in [key for key, value in config.items() if type(value) is not dict and key not in _root_keys()]:
@@ -163,7 +167,7 @@ def _flatten(prefix: str, node: Mapping[str, Any], row: Row) -> None:
             row[intern(prefix + key)] = str(value) if kind is list else value
 
 
-def _typed_settings(overrides: Sequence[str]) -> Row:
+def _read_typed(overrides: Sequence[str]) -> Row:
     pairs = ((key.lstrip("+"), value) for key, _, value in (line.partition("=") for line in overrides))
     return {key: _parse(value) for key, value in pairs if "." in key or "/" in key or key in _root_keys()}
 
@@ -186,12 +190,12 @@ def _root_keys() -> frozenset[str]:
 
 
 @cache
-def _shared(keys: frozenset[str]) -> frozenset[str]:
+def _intern_keys(keys: frozenset[str]) -> frozenset[str]:
     """One object for equal sets: thousands of runs have the same keys."""
     return keys
 
 
-def _derive(row: Row, folder: Path) -> None:
+def _add_derived(row: Row, folder: Path) -> None:
     """Add what follows from the rest of a row."""
     monitor = row.get("monitor")
     if isinstance(monitor, str) and monitor.startswith("val/") and row.get(monitor) is None:  # it was never scored
@@ -276,6 +280,6 @@ def _read_confusion(folder: Path, part: str) -> tuple[list[str], Matrix] | None:
     except (OSError, ValueError, OverflowError, csv.Error):
         return None
     names = [plain_text(name) for name in head[1:]]
-    if not 0 < len(names) <= _MOST_CLASSES or list(map(len, counts)) != [len(names)] * len(names):
+    if not 0 < len(names) <= _MAX_CLASSES or list(map(len, counts)) != [len(names)] * len(names):
         return None
     return names, counts

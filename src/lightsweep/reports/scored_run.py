@@ -1,4 +1,4 @@
-"""What a run shows when it has been scored: its classification report, and the callback that keeps figures/*.png."""
+"""What a run shows when it has been scored: its classification report, and the callback that writes figures/*.png."""
 
 import json
 import logging
@@ -19,23 +19,23 @@ from rich.text import Text
 
 from lightsweep.core import checks
 from lightsweep.core.files import replace_atomically, write_atomic
+from lightsweep.core.metrics import PARTS
 from lightsweep.core.text import printable_line
 from lightsweep.data.module import ImageDataModule
 from lightsweep.runs.results import Row
 from lightsweep.training.classifier import Score
 from lightsweep.training.loggers import Trackers
 
-_FIELDS = ("precision", "recall", "f1", "roc_auc")
-_WIDTH = 100  # columns of the text file
+log = logging.getLogger(__name__)
+
+FOLDER = "figures"
+_MIXED = 0.05  # share from which a class of a mixed image is named
 _NAMED = 5  # classes in a note
 
 
 @dataclass(frozen=True)
 class Line:
-    """Scores in [0, 1] of a class, or an average over classes; NaN where one is not defined.
-
-    `roc_auc` is the class against all others.
-    """
+    """Scores in [0, 1] of a class (ROC AUC against all others), or an average over classes; NaN where not defined."""
 
     name: str
     precision: float
@@ -72,25 +72,26 @@ def measure_report(part: str, labels: np.ndarray, probabilities: np.ndarray, cla
     for scores in columns:
         scores[support == 0] = math.nan
     columns.append(np.array([_roc_auc(labels == column, probabilities[:, column]) for column in every]))
-    classes = tuple(
-        _line(name, scores, images) for name, *scores, images in zip(class_names, *columns, support, strict=True)
-    )
-    averages = (
-        _average("macro average", columns, support, np.ones(len(support))),
-        _average("weighted average", columns, support, support),
+    rows = zip(class_names, *columns, support, strict=True)
+    classes = tuple(_line(name, scores, images) for name, *scores, images in rows)
+    known = np.ma.masked_invalid(columns)  # [4, K]
+    averages = tuple(
+        _line(name, np.ma.filled(np.ma.average(known, axis=1, weights=weights), math.nan), support.sum())
+        for name, weights in (("macro average", np.ones(len(support))), ("weighted average", support))
     )
     return Report(part, float((predicted == labels).mean()), classes, averages, _notes(classes, probabilities))
 
 
 def _line(name: str, scores: Iterable[float], support: int) -> Line:
-    return Line(name=name, support=int(support), **dict(zip(_FIELDS, map(float, scores), strict=True)))
+    precision, recall, f1, roc_auc = map(float, scores)
+    return Line(name, precision, recall, f1, roc_auc, int(support))
 
 
 def _roc_auc(positive: np.ndarray, probabilities: np.ndarray) -> float:
-    """Area under a class's curve against all others; NaN where there are only its images or none of it.
+    """Area under the curve of a class against all others; NaN where there are only its images or none of it.
 
     Args:
-        positive: ``bool [N]``.
+        positive: whether an image is of the class, ``bool [N]``.
         probabilities: of the class, ``float [N]``.
     """
     from scipy.stats import rankdata
@@ -103,51 +104,42 @@ def _roc_auc(positive: np.ndarray, probabilities: np.ndarray) -> float:
     return float((rankdata(probabilities)[positive].sum() - ours * (ours + 1) / 2) / pairs)
 
 
-def _average(name: str, columns: Sequence[np.ndarray], support: np.ndarray, weights: np.ndarray) -> Line:
-    def mean(scores: np.ndarray) -> float:
-        known = np.isfinite(scores)
-        return float(np.average(scores[known], weights=weights[known])) if known.any() else math.nan
-
-    return _line(name, map(mean, columns), support.sum())
-
-
 def _notes(classes: Sequence[Line], probabilities: np.ndarray) -> tuple[str, ...]:
     if not np.isfinite(probabilities).all():
         return ("the network's outputs are not finite numbers: ROC AUC is left out",)
-    named = {
-        "without images, left out of the averages": [line.name for line in classes if line.support == 0],
-        "no ROC AUC, as there are no images of other classes": [
-            line.name for line in classes if line.support and math.isnan(line.roc_auc)
-        ],
+    reasons = {
+        "without images, left out of the averages": lambda line: not line.support,
+        "no ROC AUC, as there are no images of other classes": lambda line: line.support and math.isnan(line.roc_auc),
     }
-    return tuple(f"{reason}: {_list_names(names)}" for reason, names in named.items() if names)
-
-
-def _list_names(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(map(printable_line, names[:_NAMED])) + more
+    notes = []
+    for reason, applies in reasons.items():
+        names = [printable_line(line.name) for line in classes if applies(line)]
+        if names:
+            more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+            notes.append(f"{reason}: {', '.join(names[:_NAMED])}{more}")
+    return tuple(notes)
 
 
 def report_as_json(report: Report) -> dict[str, Any]:
     """The report as plain values; what is not defined is None."""
+
+    def as_json(line: Line) -> dict[str, Any]:
+        return {key: None if value != value else value for key, value in asdict(line).items()}  # NaN is not itself
+
     return {
         "part": report.part,
         "images": sum(line.support for line in report.classes),
         "accuracy": report.accuracy,
-        "classes": [_line_as_json(line) for line in report.classes],
-        **{line.name.replace(" ", "_"): _line_as_json(line) for line in report.averages},
+        "classes": [as_json(line) for line in report.classes],
+        **{line.name.replace(" ", "_"): as_json(line) for line in report.averages},
         "notes": list(report.notes),
     }
-
-
-def _line_as_json(line: Line) -> dict[str, Any]:
-    return {key: None if value != value else value for key, value in asdict(line).items()}  # NaN is not itself
 
 
 def report_as_text(report: Report) -> str:
     """The report as a table of plain text."""
     text = StringIO()
-    print_report(report, Console(file=text, width=_WIDTH, color_system=None, force_terminal=False))
+    print_report(report, Console(file=text, width=100, color_system=None, force_terminal=False))
     return "".join(f"{line.rstrip()}\n" for line in text.getvalue().splitlines())
 
 
@@ -157,11 +149,8 @@ def print_report(report: Report, console: Console) -> None:
     table.add_column("class", overflow="ellipsis", max_width=40)
     for name in ("precision", "recall", "F1", "ROC AUC", "support"):
         table.add_column(name, justify="right", no_wrap=True)
-    for line in report.classes:
-        table.add_row(*_cells(line))
-    table.add_row()
-    for line in report.averages:
-        table.add_row(*_cells(line))
+    for cells in (*map(_cells, report.classes), (), *map(_cells, report.averages)):
+        table.add_row(*cells)
     console.print(Text(f"{report.part}: accuracy {report.accuracy:.4f}"))
     console.print(table)
     for note in report.notes:
@@ -169,15 +158,9 @@ def print_report(report: Report, console: Console) -> None:
 
 
 def _cells(line: Line) -> tuple[Text, ...]:
-    scores = (getattr(line, field) for field in _FIELDS)
+    scores = (line.precision, line.recall, line.f1, line.roc_auc)
     texts = ("" if math.isnan(score) else f"{score:.4f}" for score in scores)
     return (Text(printable_line(line.name)), *map(Text, texts), Text(f"{line.support:,}"))
-
-
-log = logging.getLogger(__name__)
-
-FOLDER = "figures"
-_MIXED = 0.05  # share from which a class of a mixed image is named
 
 
 @dataclass(frozen=True)
@@ -221,7 +204,7 @@ class AfterScoring:
 
 
 def show_scored_run(run: ScoredRun, callbacks: Iterable[Callback], *, report: bool) -> None:
-    """Print the classification report, where that is wanted, and call `on_scored` of the callbacks that have it."""
+    """Print the classification report, if asked for, and call `on_scored` of the callbacks that have it."""
     if report:
         print_report(run.report(), Console())
     for callback in callbacks:
@@ -247,28 +230,25 @@ class RunFigures(Callback, AfterScoring):
         self.samples, self.mistakes, self.in_trials = samples, mistakes, in_trials
 
     def on_scored(self, run: ScoredRun) -> None:
-        _attempt(f"report_{run.part}.txt", partial(_keep_report, run))
+        files = {f"report_{run.part}.txt": partial(_write_report, run)}
         for name, draw in list_pictures(run, samples=self.samples, mistakes=self.mistakes).items():
-            _attempt(f"{FOLDER}/{name}.png", partial(_keep_picture, run, name, draw))
+            files[f"{FOLDER}/{name}.png"] = partial(_write_picture, run, name, draw)
+        for name, write in files.items():
+            try:
+                write()
+            except Exception as error:  # whatever it is: the scores matter more
+                log.warning("%s is missing (%s)", name, " ".join(f"{type(error).__name__}: {error}".split()))
 
 
-def _attempt(name: str, keep: Callable[[], None]) -> None:
-    try:
-        keep()
-    except Exception as error:  # whatever it is: the scores matter more
-        log.warning("%s is missing (%s)", name, " ".join(f"{type(error).__name__}: {error}".split()))
-
-
-def _keep_picture(run: ScoredRun, name: str, draw: Callable[[], bytes]) -> None:
+def _write_picture(run: ScoredRun, name: str, draw: Callable[[], bytes]) -> None:
     path = run.folder / FOLDER / f"{name}.png"
     path.parent.mkdir(exist_ok=True)
-    png = draw()
     with replace_atomically(path) as temporary:
-        temporary.write_bytes(png)
+        temporary.write_bytes(draw())
     run.trackers.figure(f"{FOLDER}/{name}", path, len(run.rows))
 
 
-def _keep_report(run: ScoredRun) -> None:
+def _write_report(run: ScoredRun) -> None:
     report = run.report()
     path = run.folder / f"report_{run.part}.txt"
     write_atomic(path, report_as_text(report))
@@ -283,40 +263,31 @@ def list_pictures(run: ScoredRun, *, samples: int, mistakes: int) -> dict[str, C
     data, part, score = run.data, run.part, run.scores[run.part]
     names, labels = data.class_names, data.labels(part)
     heading = f"{part}: {int(score.confusion.sum()):,} images, accuracy {score.metrics['acc']:.4f}"
-
-    def draw_class_counts():
-        counts = {part: np.bincount(data.labels(part), minlength=len(names)) for part in ("train", "val", "test")}
-        return pictures.draw_class_counts(counts, names)
-
-    def draw_train_images():
-        return pictures.draw_grid(*_train_images(run, samples), "train: images as the network sees them")
-
-    def draw_val_images():
-        chosen = pictures.choose_across_classes(data.labels("val"), samples)
-        captions = [names[label] for label in data.labels("val")[chosen]]
-        return pictures.draw_grid(data.images("val", chosen), captions, "val: images of each class")
-
-    images = partial(data.images, part)
+    chosen = pictures.choose_across_classes(data.labels("val"), samples)
+    captions = [names[label] for label in data.labels("val")[chosen]]
     drawn: dict[str, Callable[[], Any]] = {
         "curves": partial(pictures.draw_curves, run.rows, run.best_epoch),
         f"confusion_{part}": partial(pictures.draw_confusion_counts, score.confusion, names, heading),
         f"confusion_{part}_normalised": partial(pictures.draw_confusion_shares, score.confusion, names, heading),
         f"most_wrong_{part}": partial(
-            pictures.draw_mistakes, part, labels, score.probabilities, names, images, mistakes
+            pictures.draw_mistakes, part, labels, score.probabilities, names, partial(data.images, part), mistakes
         ),
-        "class_counts": draw_class_counts,
-        "images_train": draw_train_images,
-        "images_val": draw_val_images,
+        "class_counts": lambda: pictures.draw_class_counts(
+            {part: np.bincount(data.labels(part), minlength=len(names)) for part in PARTS}, names
+        ),
+        "images_train": lambda: pictures.draw_grid(
+            *_train_images(run, samples), "train: images as the network sees them"
+        ),
+        "images_val": lambda: pictures.draw_grid(data.images("val", chosen), captions, "val: images of each class"),
     }
     return {name: lambda draw=draw: pictures.render_png(draw()) for name, draw in drawn.items()}  # type: ignore[misc]
 
 
 def _train_images(run: ScoredRun, count: int) -> tuple[np.ndarray, list[str]]:
     """The first images of the first batch ``[count, C, H, W]``, and their captions."""
-    loader = run.train_loader
-    loader.set_epoch(0)
-    inputs, targets = next(iter(loader))
-    images = loader.normalization.undo(inputs[:count]).cpu().numpy()
+    run.train_loader.set_epoch(0)
+    inputs, targets = next(iter(run.train_loader))
+    images = run.train_loader.normalization.undo(inputs[:count]).cpu().numpy()
     return images, [_caption(target, run.data.class_names) for target in targets[:count].cpu()]
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.distributions import CategoricalDistribution
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import BaseJournalBackend
 from optuna.study import StudyDirection
@@ -26,6 +26,9 @@ from lightsweep.sweeper.storage import read_journal
 from lightsweep.sweeper.trials import is_repeat, without_repeats
 
 _KEPT = ("interrupted", "error", "baseline", "note", "repeat_of")  # of a trial's attributes
+_MARGIN = 0.04  # of an axis, beyond what was searched
+_EDGE = 0.03  # of a range: a value this near to an end is at the edge
+_MAX_TICKS = 6  # of a logarithmic axis
 _SQLITE = re.compile(r"sqlite:///(?P<path>[^?#:]+)$")
 
 
@@ -95,8 +98,8 @@ def find_study(folder: Path, storage: str | None) -> Study | None:
     if storage is None and not file.is_file() and not named:
         return None
     try:
-        opened = _open(file, storage, named)
-        return Study(_copy(_choose_study(opened, settings.get("study_name") or folder.name)), settings)
+        opened = _open_storage(file, storage, named)
+        return Study(_copy(_load_study(opened, settings.get("study_name") or folder.name)), settings)
     except ConfigError:
         raise
     except Exception as error:  # each storage raises its own
@@ -116,7 +119,7 @@ def _read_settings(folder: Path) -> dict[str, Any]:
     return {}
 
 
-def _open(file: Path, storage: str | None, named: Any) -> BaseStorage:
+def _open_storage(file: Path, storage: str | None, named: Any) -> BaseStorage:
     if storage is None and file.is_file():
         return JournalStorage(_ReadOnlyJournal(file))
     url = storage or str(named)
@@ -146,9 +149,9 @@ class _ReadOnlyJournal(BaseJournalBackend):
         raise ConfigError("a report must not write into a study")
 
 
-def _choose_study(storage: BaseStorage, wanted: str) -> optuna.Study:
+def _load_study(storage: BaseStorage, name_in_config: str) -> optuna.Study:
     names = optuna.get_all_study_names(storage)
-    name = names[0] if len(names) == 1 else wanted
+    name = names[0] if len(names) == 1 else name_in_config
     if name not in names:
         raise ConfigError(f"the storage holds no study {name!r}, it holds {', '.join(map(repr, names)) or 'none'}")
     return optuna.load_study(study_name=name, storage=storage)
@@ -178,18 +181,17 @@ def _relabel(trial: FrozenTrial, labels: Mapping[str, str]) -> FrozenTrial:
         datetime_start=trial.datetime_start,
         datetime_complete=trial.datetime_complete,
         params={labels[name]: _escape_text(value) for name, value in trial.params.items()},
-        distributions={labels[name]: _escape_choices(each) for name, each in trial.distributions.items()},
+        distributions={
+            labels[name]: CategoricalDistribution([_escape_text(choice) for choice in each.choices])
+            if isinstance(each, CategoricalDistribution)
+            else each
+            for name, each in trial.distributions.items()
+        },
         user_attrs=attributes,
         system_attrs={},
         intermediate_values=trial.intermediate_values,
         trial_id=trial.number,
     )
-
-
-def _escape_choices(distribution: BaseDistribution) -> BaseDistribution:
-    if isinstance(distribution, CategoricalDistribution):
-        return CategoricalDistribution([_escape_text(choice) for choice in distribution.choices])
-    return distribution
 
 
 def _escape_text(value: Any) -> Any:
@@ -205,11 +207,6 @@ def _shorten_names(names: Sequence[str]) -> dict[str, str]:
         short[name] = f"{label} ({condition.rpartition('=')[2]})" if condition else label
     taken = list(short.values())
     return {name: escape_tags(label if taken.count(label) == 1 else name) for name, label in short.items()}
-
-
-_MARGIN = 0.04  # of an axis, beyond what was searched
-_EDGE = 0.03  # of a range: a value this near to an end is at the edge
-_MOST_TICKS = 6  # of a logarithmic axis
 
 
 @dataclass(frozen=True)
@@ -245,7 +242,7 @@ class ParameterRange:
         powers = range(math.ceil(math.log10(self.low) - 1e-9), math.floor(math.log10(self.high) + 1e-9) + 1)
         if len(powers) < 2:
             return [self.low, self.high]
-        return [10.0**power for power in powers[:: 1 + (len(powers) - 1) // _MOST_TICKS]]
+        return [10.0**power for power in powers[:: 1 + (len(powers) - 1) // _MAX_TICKS]]
 
     def at(self, value: Any) -> Any:
         """A value on the axis, where choices are text: plotly takes true for 1."""
@@ -270,13 +267,13 @@ class ParameterRange:
 
 
 def find_ranges(trials: Sequence[FrozenTrial]) -> dict[str, ParameterRange]:
-    """Each parameter's range in all trials together: a study that goes on may have been given wider ones."""
+    """Each parameter's range in all trials together: a resumed study may search wider ones."""
     names = dict.fromkeys(name for trial in trials for name in trial.distributions)
     every = [trial.distributions for trial in trials]
-    return {name: _join([each[name] for each in every if name in each]) for name in names}
+    return {name: _join_distributions([each[name] for each in every if name in each]) for name in names}
 
 
-def _join(distributions: Sequence[Any]) -> ParameterRange:
+def _join_distributions(distributions: Sequence[Any]) -> ParameterRange:
     last = distributions[-1]
     is_choice = isinstance(last, CategoricalDistribution)
     same = [each for each in distributions if isinstance(each, CategoricalDistribution) == is_choice]
@@ -285,16 +282,6 @@ def _join(distributions: Sequence[Any]) -> ParameterRange:
         return ParameterRange(0.0, 0.0, is_log=False, choices=tuple(choices))
     low, high = min(each.low for each in same), max(each.high for each in same)
     return ParameterRange(low, high, is_log=bool(last.log) and low > 0)
-
-
-def describe_edges(params: Mapping[str, Any], ranges: Mapping[str, ParameterRange]) -> list[str]:
-    """A sentence for each value that is at an end of its range."""
-    return [
-        f"{name} {format_number(value)} is at the {end} end of what was searched,"
-        f" {format_number(ranges[name].low)} to {format_number(ranges[name].high)}."
-        for name, value in params.items()
-        if (end := ranges[name].edge(value)) is not None
-    ]
 
 
 def _format_choice(choice: Any) -> str:

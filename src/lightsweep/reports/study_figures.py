@@ -2,64 +2,247 @@
 
 import json
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from itertools import accumulate, combinations, compress
 from typing import Any
 
 import optuna
 from optuna import visualization
-from optuna.study import StudyDirection
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from lightsweep.reports.columns import escape_tags
-from lightsweep.reports.figures import BEST_COLOUR, COLOURS, GREY, SCALE, SYMBOLS, Figure, draw_bars, scatter
+from lightsweep.reports.figures import BEST_COLOUR, COLOURS, GREY, SCALE, SYMBOLS, Figure, colour_at, draw_bars, scatter
 from lightsweep.reports.study import ParameterRange, Study, find_ranges, format_number
 from lightsweep.sweeper.trials import value_of
 
-STATUS = {
-    TrialState.COMPLETE: "completed",
-    TrialState.PRUNED: "pruned",
-    TrialState.FAIL: "failed",
-    TrialState.RUNNING: "unfinished",
-}
-BEST = {"symbol": "star", "color": BEST_COLOUR, "size": 15, "line": {"color": "#ffffff", "width": 1}}
+ENOUGH = 20  # trials with a value that show what mattered
+_MAX_LINES = 200  # trials in parallel coordinates: more lines than that are a blot
+_MAX_POINTS = 150  # trials in a contour, whose grid grows with their square
+_MAX_SLICES, _MAX_AXES = 8, 10  # parameters that are drawn
 _IN_A_ROW = 4  # slices
+_STATUSES = {  # of a run, by the name of a trial's state
+    "COMPLETE": "completed",
+    "PRUNED": "pruned",
+    "RUNNING": "unfinished",
+    "FAIL": "failed",
+}
+_BEST = {"symbol": "star", "color": BEST_COLOUR, "size": 15, "line": {"color": "#ffffff", "width": 1}}
 
 
-def status_of(trial: FrozenTrial) -> str | None:
+class StudyFigures:
+    """Draws a study; every method returns None where a figure would show nothing.
+
+    Args:
+        metric: what the study optimises, for the axes.
+    """
+
+    def __init__(self, study: Study, metric: str) -> None:
+        self.study, self.metric, self.maximises = study.study, escape_tags(metric), study.maximises
+        self.trials, self.complete = study.trials, study.complete
+        self.scored = [
+            trial
+            for trial in self.trials
+            if _status_of(trial) in ("completed", "pruned") and value_of(trial) is not None and trial.params
+        ]
+        self.ranges = find_ranges(self.trials)
+        choose_best = max if self.maximises else min
+        self.best = choose_best(self.complete, key=_value, default=None)
+
+    @cached_property
+    def importances(self) -> dict[str, float]:
+        """Of each parameter, the largest first; all 0 where there are too few trials to tell."""
+        names = dict.fromkeys((name for trial in self.scored for name in trial.params), 0.0)
+        if len(self.scored) < ENOUGH:
+            return names
+        try:
+            with warnings.catch_warnings(action="ignore"):  # it is experimental in Optuna
+                found = optuna.importance.get_param_importances(self._complete_study(self.scored))
+        except (ValueError, RuntimeError, ZeroDivisionError):
+            return names
+        return found | {name: 0.0 for name in names if name not in found}
+
+    @property
+    def too_few(self) -> str:
+        """Why there are no importances yet; empty where there are."""
+        count = len(self.scored)
+        if count >= ENOUGH:
+            return ""
+        return (
+            f"Too few trials to tell which parameter mattered: {count} {'has' if count == 1 else 'have'} a value,"
+            f" completed or pruned; it takes {ENOUGH}."
+        )
+
+    def history(self) -> Figure | None:
+        """Each trial's value as a mark, and the best so far as a step; trials without a value are at the bottom."""
+        if not self.trials:
+            return None
+        values = [value for trial in self.trials if (value := value_of(trial)) is not None]
+        low, high = min(values, default=0.0), max(values, default=0.0)
+        foot = low - 0.05 * (high - low) if self.maximises else high + 0.05 * (high - low)
+        traces = [self._best_so_far()]
+        for status in ("completed", "pruned", "unfinished", "interrupted", "failed"):
+            members = [trial for trial in self.trials if _status_of(trial) == status]
+            if members:
+                heights = [foot if (value := value_of(trial)) is None else value for trial in members]
+                traces.append(_draw_marks(members, [trial.number for trial in members], heights, status))
+        layout = {"xaxis": {"title": {"text": "trial"}}, "yaxis": {"title": {"text": self.metric}}}
+        return {"data": traces, "layout": layout}
+
+    def _best_so_far(self) -> dict:
+        values = list(accumulate(map(_value, self.complete), max if self.maximises else min))
+        numbers = [trial.number for trial in self.complete]
+        if values:  # up to the last trial
+            numbers, values = [*numbers, self.trials[-1].number], [*values, values[-1]]
+        line = {"color": GREY, "shape": "hv", "width": 2}
+        hover = "best up to trial %{x}: %{y:.4f}<extra></extra>"
+        return scatter("lines", numbers, values, name="best so far", line=line, hovertemplate=hover)
+
+    def importance(self) -> Figure | None:
+        """None where there are too few trials to tell, or one parameter alone."""
+        found = {name: share for name, share in reversed(self.importances.items()) if share > 0}
+        return draw_bars(found, "importance (PED-ANOVA)", digits=2) if len(self.importances) > 1 and found else None
+
+    def parallel(self) -> Figure | None:
+        """A line a trial, the best on top, through its value and its parameters; axes span what was searched."""
+        names = [name for name in self.importances if all(name in trial.params for trial in self.scored)][:_MAX_AXES]
+        if not names or len(self.scored) < 2:
+            return None
+        trials = self._sample(self.scored, _MAX_LINES)
+        values = list(map(_value, trials))
+        scores = ParameterRange(min(values), max(values), is_log=False)
+        axes = [(self.metric, scores), *((name, self.ranges[name]) for name in names)]
+        sign = 1 if self.maximises else -1
+        lines = []
+        for trial in sorted(trials, key=lambda trial: (trial.state == TrialState.COMPLETE, sign * _value(trial))):
+            heights = [scores.share(_value(trial)), *(self.ranges[name].share(trial.params[name]) for name in names)]
+            lines.append(_draw_line(trial, heights, heights[0] if self.maximises else 1 - heights[0]))
+        first_pruned = next((line for line in lines if line["name"] == "pruned"), None)
+        for line in lines:
+            line["showlegend"] = line is first_pruned
+        scale = SCALE if self.maximises else [[1 - share, colour] for share, colour in reversed(SCALE)]
+        marker = {"color": [scores.low], "cmin": scores.low, "cmax": scores.high, "colorscale": scale, "opacity": 0}
+        marker |= {"showscale": True, "colorbar": _colour_bar(self.metric)}
+        colours = scatter("markers", [0], [0], marker=marker, showlegend=False, hoverinfo="skip")  # invisible points
+        return {"data": [*lines, colours], "layout": _upright_axes(axes)}
+
+    def slices(self) -> Figure | None:
+        """A plot a parameter: the trials' values over it. Completed trials have the colour of their number."""
+        if not self.importances or len(self.scored) < 2:
+            return None
+        figure: Figure = {"data": [], "layout": {}}
+        names = list(self.importances)[:_MAX_SLICES]
+        rows, columns = -(-len(names) // _IN_A_ROW), min(len(names), _IN_A_ROW)
+        for index, name in enumerate(names):
+            row, column = divmod(index, _IN_A_ROW)
+            number = str(index + 1) if index else ""
+            span = {"domain": [column / columns, (column + 0.87) / columns], "anchor": f"y{number}"}
+            figure["layout"][f"xaxis{number}"] = self.ranges[name].axis() | span | {"title": {"text": name}}
+            bottom = 1 - (row + 1) / rows + (0.3 / rows if rows > 1 else 0)
+            height: dict[str, Any] = {"domain": [bottom, 1 - row / rows], "anchor": f"x{number}"}
+            height |= {"showticklabels": column == 0} | ({"matches": "y"} if index else {})
+            figure["layout"][f"yaxis{number}"] = height | ({} if column else {"title": {"text": self.metric}})
+            for trace in self._draw_slice(name):
+                trace["marker"]["showscale"] = index == 0 and "cmin" in trace["marker"]
+                figure["data"].append(trace | {"xaxis": f"x{number}", "yaxis": f"y{number}", "showlegend": index == 0})
+        return figure
+
+    def _draw_slice(self, name: str) -> list[dict]:
+        searched, traces = self.ranges[name], []
+        numbers = [trial.number for trial in self.scored]
+        # One scale for all plots: plotly would give each its own, and show the first one's.
+        shared = {"cmin": min(numbers), "cmax": max(numbers), "colorscale": SCALE, "colorbar": _colour_bar("trial")}
+        for status in ("pruned", "completed"):
+            members = [trial for trial in self.scored if name in trial.params and _status_of(trial) == status]
+            if members:
+                at = [searched.at(trial.params[name]) for trial in members]
+                trace = _draw_marks(members, at, list(map(_value, members)), status) | {"legendgroup": status}
+                if status == "completed":
+                    trace["marker"] |= shared | {"color": [trial.number for trial in members], "size": 8}
+                traces.append(trace)
+        if self.best is not None and name in self.best.params:
+            star = _draw_marks([self.best], [searched.at(self.best.params[name])], [_value(self.best)], "completed")
+            traces.append(star | {"name": "best", "legendgroup": "best", "marker": {**_BEST}})
+        return traces
+
+    @property
+    def contour_pair(self) -> tuple[str, str] | None:
+        """The two most important parameters that some completed trials have together."""
+        if len(self.complete) < ENOUGH:
+            return None
+        return next((pair for pair in combinations(self.importances, 2) if self._vary_together(pair)), None)
+
+    def _vary_together(self, names: tuple[str, str]) -> bool:
+        points = [trial.params for trial in self.complete if trial.params.keys() >= set(names)]
+        return len(points) >= 4 and all(len({point[name] for point in points}) > 1 for name in names)
+
+    def contour(self) -> Figure | None:
+        """The value over `contour_pair`, of completed trials alone."""
+        names = self.contour_pair
+        if names is None:
+            return None
+        fewer = self._complete_study(self._sample(self.complete, _MAX_POINTS))
+        with warnings.catch_warnings(action="ignore"):
+            drawn = visualization.plot_contour(fewer, params=list(names), target_name=self.metric)
+        figure = _without_template(drawn)
+        for letter, name in zip("xy", names, strict=True):
+            if not self.ranges[name].choices:
+                figure["layout"][f"{letter}axis"] |= self.ranges[name].axis()
+        for trace in figure["data"]:
+            if trace.get("type") == "contour":
+                trace["colorscale"] = "Viridis"
+        if self.best is not None and self.best.params.keys() >= set(names):
+            x, y = ([self.ranges[name].at(self.best.params[name])] for name in names)
+            hover = "the best<extra></extra>"
+            figure["data"].append(scatter("markers", x, y, name="best", marker=_BEST, hovertemplate=hover))
+        return figure
+
+    def timeline(self) -> Figure | None:
+        """When each trial ran."""
+        if not self.trials:
+            return None
+        figure = _without_template(visualization.plot_timeline(self.study))
+        statuses = {trial.number: _status_of(trial) for trial in self.trials}
+        traces = []
+        for trace in figure["data"]:
+            state = _STATUSES.get(trace["name"], "unfinished")
+            for status in (state, "interrupted"):  # Optuna's bars of failed trials include interrupted ones
+                chosen = [statuses.get(number) == status for number in trace["y"]]
+                bars = {key: list(compress(trace[key], chosen)) for key in ("x", "y", "base")}
+                if bars["y"]:
+                    look = {"name": status, "marker": {"color": COLOURS[status]}}
+                    look |= {"hovertemplate": "%{text}<extra>" + status + "</extra>"}
+                    traces.append(trace | bars | look | {"text": [f"trial {number}" for number in bars["y"]]})
+        figure["layout"]["xaxis"] = {"title": {"text": ""}, "type": "date"}
+        return figure | {"data": traces}
+
+    def _sample(self, trials: Sequence[FrozenTrial], most: int) -> list[FrozenTrial]:
+        """At most so many of them, the best first: the best, and others from all ranks."""
+        ranked = sorted(trials, key=_value, reverse=self.maximises)
+        step = max(1.0, len(ranked) / most)
+        return [ranked[int(index * step)] for index in range(min(most, len(ranked)))]
+
+    def _complete_study(self, trials: Sequence[FrozenTrial]) -> optuna.Study:
+        """A study in which each of these trials is complete, with its value: Optuna leaves the others out."""
+        study = optuna.create_study(direction=self.study.direction)
+        for trial in trials:
+            value, params, distributions = value_of(trial), trial.params, trial.distributions
+            study.add_trial(create_trial(value=value, params=params, distributions=distributions))
+        return study
+
+
+def _status_of(trial: FrozenTrial) -> str | None:
     """As a run's; None of a trial that waits."""
     if trial.state == TrialState.FAIL and trial.user_attrs.get("interrupted"):
         return "interrupted"
-    return STATUS.get(trial.state)
+    return _STATUSES.get(trial.state.name)
 
 
-def draw_history(trials: Sequence[FrozenTrial], metric: str, *, maximises: bool) -> Figure:
-    """Each trial's value as a mark, and the best so far as a step; those without a value are at the foot."""
-    values = [value for trial in trials if (value := value_of(trial)) is not None]
-    low, high = min(values, default=0.0), max(values, default=0.0)
-    foot = low - 0.05 * (high - low) if maximises else high + 0.05 * (high - low)
-    traces = [_best_so_far(trials, maximises=maximises)]
-    for status in ("completed", "pruned", "unfinished", "interrupted", "failed"):
-        members = [trial for trial in trials if status_of(trial) == status]
-        if members:
-            heights = [foot if (value := value_of(trial)) is None else value for trial in members]
-            traces.append(_marks(members, [trial.number for trial in members], heights, status))
-    return {"data": traces, "layout": {"xaxis": {"title": {"text": "trial"}}, "yaxis": {"title": {"text": metric}}}}
+def _value(trial: FrozenTrial) -> float:
+    return value_of(trial) or 0.0
 
 
-def _best_so_far(trials: Sequence[FrozenTrial], *, maximises: bool) -> dict:
-    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
-    values = list(accumulate([trial.value or 0.0 for trial in complete], max if maximises else min))
-    numbers = [trial.number for trial in complete]
-    if complete:  # up to the last trial
-        numbers, values = [*numbers, trials[-1].number], [*values, values[-1]]
-    line = {"color": GREY, "shape": "hv", "width": 2}
-    hover = "best up to trial %{x}: %{y:.4f}<extra></extra>"
-    return scatter("lines", numbers, values, name="best so far", line=line, hovertemplate=hover)
-
-
-def _marks(trials: Sequence[FrozenTrial], x: Sequence[Any], y: Sequence[float], status: str) -> dict:
+def _draw_marks(trials: Sequence[FrozenTrial], x: Sequence[Any], y: Sequence[float], status: str) -> dict:
     marker = {"symbol": SYMBOLS[status], "color": COLOURS[status], "size": 9}
     texts, hover = list(map(_describe, trials)), f"%{{text}}<extra>{status}</extra>"
     return scatter("markers", x, y, name=status, text=texts, hovertemplate=hover, marker=marker)
@@ -73,119 +256,18 @@ def _describe(trial: FrozenTrial) -> str:
     return ", ".join(words) + (f"<br>{error}" if error else "")
 
 
-def draw_slices(
-    trials: Sequence[FrozenTrial], ranges: Mapping[str, ParameterRange], metric: str, best: FrozenTrial | None
-) -> Figure:
-    """A plot a parameter: the trials' values over it. Completed trials have the colour of their number.
-
-    Args:
-        trials: that have a value, completed or pruned.
-    """
-    figure: Figure = {"data": [], "layout": {}}
-    rows = -(-len(ranges) // _IN_A_ROW)
-    columns = min(len(ranges), _IN_A_ROW)
-    for index, (name, searched) in enumerate(ranges.items()):
-        row, column = divmod(index, _IN_A_ROW)
-        number = str(index + 1) if index else ""
-        span = {"domain": [column / columns, (column + 0.87) / columns], "anchor": f"y{number}"}
-        figure["layout"][f"xaxis{number}"] = searched.axis() | span | {"title": {"text": name}}
-        height = _height_axis(metric, row, rows, is_first=column == 0)
-        figure["layout"][f"yaxis{number}"] = height | {"anchor": f"x{number}"}
-        for trace in _slice(name, searched, trials, best):
-            trace["marker"]["showscale"] = index == 0 and "cmin" in trace["marker"]
-            figure["data"].append(trace | {"xaxis": f"x{number}", "yaxis": f"y{number}", "showlegend": index == 0})
-    return figure
-
-
-def _height_axis(metric: str, row: int, rows: int, *, is_first: bool) -> dict[str, Any]:
-    top, bottom = 1 - row / rows, 1 - (row + 1) / rows
-    axis: dict[str, Any] = {"domain": [bottom + 0.3 / rows if rows > 1 else 0, top], "showticklabels": is_first}
-    axis |= {"title": {"text": metric}} if is_first else {}
-    return axis | ({"matches": "y"} if row or not is_first else {})
-
-
-def _slice(name: str, searched: ParameterRange, trials: Sequence[FrozenTrial], best: FrozenTrial | None) -> list[dict]:
-    traces = []
-    for status in ("pruned", "completed"):
-        members = [trial for trial in trials if name in trial.params and status_of(trial) == status]
-        if not members:
-            continue
-        at = [searched.at(trial.params[name]) for trial in members]
-        trace = _marks(members, at, [value_of(trial) or 0.0 for trial in members], status)
-        trace["legendgroup"] = status
-        if status == "completed":
-            trace["marker"] |= _colour_by_number(members, trials)
-        traces.append(trace)
-    if best is not None and name in best.params and best.value is not None:
-        star = _marks([best], [searched.at(best.params[name])], [best.value], "completed")
-        traces.append(star | {"name": "best", "legendgroup": "best", "marker": {**BEST}})
-    return traces
-
-
-def _colour_by_number(members: Sequence[FrozenTrial], trials: Sequence[FrozenTrial]) -> dict[str, Any]:
-    """One scale for all plots: plotly would give each its own, and show the first one's."""
-    numbers = [trial.number for trial in trials]
-    scale = {"cmin": min(numbers), "cmax": max(numbers), "colorscale": SCALE, "colorbar": _colour_bar("trial")}
-    return {"color": [trial.number for trial in members], "size": 8, **scale}
-
-
-def _colour_bar(title: str) -> dict[str, Any]:
-    return {"title": {"text": title}, "thickness": 14, "outlinewidth": 0}
-
-
-def draw_parallel(
-    trials: Sequence[FrozenTrial], ranges: Mapping[str, ParameterRange], metric: str, *, maximises: bool
-) -> Figure:
-    """A line a trial, through its value and its parameters; axes span what was searched.
-
-    Args:
-        trials: that have a value and all of these parameters, completed or pruned.
-    """
-    values = [value_of(trial) or 0.0 for trial in trials]
-    axes = [(metric, ParameterRange(min(values), max(values), is_log=False)), *ranges.items()]
-
-    def rank(trial: FrozenTrial) -> tuple[bool, float]:
-        value = value_of(trial) or 0.0
-        return trial.state == TrialState.COMPLETE, value if maximises else -value
-
-    traces = []
-    for trial in sorted(trials, key=rank):  # the best on top
-        heights = [
-            searched.share(trial.params[name] if index else value_of(trial))
-            for index, (name, searched) in enumerate(axes)
-        ]
-        traces.append(_line(trial, heights, heights[0] if maximises else 1 - heights[0]))
-    first_pruned = next((trace for trace in traces if trace["name"] == "pruned"), None)
-    for trace in traces:
-        trace["showlegend"] = trace is first_pruned
-    scale = SCALE if maximises else [[1 - share, colour] for share, colour in reversed(SCALE)]
-    return {"data": [*traces, _colour_legend(axes[0][1], metric, scale)], "layout": _upright_axes(axes)}
-
-
-def _line(trial: FrozenTrial, heights: Sequence[float], goodness: float) -> dict:
-    status = status_of(trial) or ""
+def _draw_line(trial: FrozenTrial, heights: Sequence[float], goodness: float) -> dict:
+    status = _status_of(trial) or ""
     pruned = status == "pruned"
-    line = {"color": COLOURS["pruned"], "width": 1, "dash": "dot"} if pruned else {"color": _colour_at(goodness)}
+    line = {"color": COLOURS["pruned"], "width": 1, "dash": "dot"} if pruned else {"color": colour_at(goodness)}
     opacity = 0.5 if pruned else 0.4 + 0.6 * goodness
     texts, hover = [_describe(trial)] * len(heights), f"%{{text}}<extra>{status}</extra>"
     shared = {"name": status, "legendgroup": status, "text": texts, "hovertemplate": hover}
     return scatter("lines", range(len(heights)), heights, line={"width": 1.6, **line}, opacity=opacity, **shared)
 
 
-def _colour_at(share: float) -> str:
-    """The colour of `SCALE` at a share in [0, 1]."""
-    low, high = (SCALE[0], SCALE[1]) if share < 0.5 else (SCALE[1], SCALE[2])
-    part = min(1.0, max(0.0, (share - low[0]) / 0.5))
-    ends = [[int(str(end[1])[start : start + 2], 16) for start in (1, 3, 5)] for end in (low, high)]
-    mixed = (round(one + (other - one) * part) for one, other in zip(*ends, strict=True))
-    return f"rgb({','.join(map(str, mixed))})"
-
-
-def _colour_legend(values: ParameterRange, metric: str, scale: list) -> dict:
-    """A trace that shows nothing but the colours of the lines."""
-    marker = {"color": [values.low], "cmin": values.low, "cmax": values.high, "colorscale": scale, "opacity": 0}
-    marker |= {"showscale": True, "colorbar": _colour_bar(metric)}
-    return scatter("markers", [0], [0], marker=marker, showlegend=False, hoverinfo="skip")
+def _colour_bar(title: str) -> dict[str, Any]:
+    return {"title": {"text": title}, "thickness": 14, "outlinewidth": 0}
 
 
 def _upright_axes(axes: Sequence[tuple[str, ParameterRange]]) -> dict[str, Any]:
@@ -208,154 +290,9 @@ def _upright_axes(axes: Sequence[tuple[str, ParameterRange]]) -> dict[str, Any]:
     }
 
 
-ENOUGH = 20  # trials with a value that show what mattered
-_LINES = 200  # trials in parallel coordinates: more lines than that are a blot
-_POINTS = 150  # trials in a contour, whose grid grows with their square
-_SLICES, _AXES = 8, 10  # parameters that are drawn
-
-
-class StudyFigures:
-    """Draws a study; every method returns None where a figure would show nothing.
-
-    Args:
-        metric: what the study optimises, for the axes.
-    """
-
-    def __init__(self, study: Study, metric: str) -> None:
-        self.study, self.metric, self.maximises = study.study, escape_tags(metric), study.maximises
-        self.trials, self.complete = study.trials, study.complete
-        self.scored = [
-            trial
-            for trial in self.trials
-            if status_of(trial) in ("completed", "pruned") and value_of(trial) is not None and trial.params
-        ]
-        self.ranges = find_ranges(self.trials)
-        choose_best = max if self.maximises else min
-        self.best = choose_best(self.complete, key=lambda trial: trial.value or 0.0, default=None)
-
-    @cached_property
-    def importances(self) -> dict[str, float]:
-        """Of each parameter, the largest first; all 0 where there are too few trials to tell."""
-        names = dict.fromkeys((name for trial in self.scored for name in trial.params), 0.0)
-        if len(self.scored) < ENOUGH:
-            return names
-        try:
-            with _ignore_warnings():
-                study = _complete_study(self.scored, self.study.direction)
-                found = optuna.importance.get_param_importances(study)
-        except (ValueError, RuntimeError, ZeroDivisionError):
-            return names
-        return found | {name: 0.0 for name in names if name not in found}
-
-    @property
-    def too_few(self) -> str:
-        """Why there are no importances yet; empty where there are."""
-        count = len(self.scored)
-        if count >= ENOUGH:
-            return ""
-        return (
-            f"Too few trials to tell which parameter mattered: {count} {'has' if count == 1 else 'have'} a value,"
-            f" completed or pruned; it takes {ENOUGH}."
-        )
-
-    def history(self) -> Figure | None:
-        return draw_history(self.trials, self.metric, maximises=self.maximises) if self.trials else None
-
-    def importance(self) -> Figure | None:
-        """None where there are too few trials to tell, or one parameter alone."""
-        found = {name: share for name, share in reversed(self.importances.items()) if share > 0}
-        return draw_bars(found, "importance (PED-ANOVA)", digits=2) if len(self.importances) > 1 and found else None
-
-    def parallel(self) -> Figure | None:
-        names = [name for name in self.importances if all(name in trial.params for trial in self.scored)][:_AXES]
-        if not names or len(self.scored) < 2:
-            return None
-        shown, ranges = self._sample(self.scored, _LINES), {name: self.ranges[name] for name in names}
-        return draw_parallel(shown, ranges, self.metric, maximises=self.maximises)
-
-    def slices(self) -> Figure | None:
-        if not self.importances or len(self.scored) < 2:
-            return None
-        ranges = {name: self.ranges[name] for name in list(self.importances)[:_SLICES]}
-        return draw_slices(self.scored, ranges, self.metric, self.best)
-
-    @property
-    def contour_pair(self) -> tuple[str, str] | None:
-        """The two most important parameters that some completed trials have together."""
-        if len(self.complete) < ENOUGH:
-            return None
-        return next((pair for pair in combinations(self.importances, 2) if self._vary_together(pair)), None)
-
-    def _vary_together(self, names: tuple[str, str]) -> bool:
-        points = [trial.params for trial in self.complete if trial.params.keys() >= set(names)]
-        return len(points) >= 4 and all(len({point[name] for point in points}) > 1 for name in names)
-
-    def contour(self) -> Figure | None:
-        """The value over `contour_pair`, of completed trials alone."""
-        names = self.contour_pair
-        if names is None:
-            return None
-        fewer = _complete_study(self._sample(self.complete, _POINTS), self.study.direction)
-        with _ignore_warnings():
-            drawn = visualization.plot_contour(fewer, params=list(names), target_name=self.metric)
-        figure = _without_template(drawn)
-        for letter, name in zip("xy", names, strict=True):
-            if not self.ranges[name].choices:
-                figure["layout"][f"{letter}axis"] |= self.ranges[name].axis()
-        for trace in figure["data"]:
-            if trace.get("type") == "contour":
-                trace["colorscale"] = "Viridis"
-        if self.best is not None and self.best.params.keys() >= set(names):
-            x, y = ([self.ranges[name].at(self.best.params[name])] for name in names)
-            hover = "the best<extra></extra>"
-            figure["data"].append(scatter("markers", x, y, name="best", marker=BEST, hovertemplate=hover))
-        return figure
-
-    def timeline(self) -> Figure | None:
-        if not self.trials:
-            return None
-        figure = _without_template(visualization.plot_timeline(self.study))
-        statuses = {state.name: status for state, status in STATUS.items()}
-        numbers = {trial.number: status_of(trial) for trial in self.trials}
-        traces = []
-        for trace in figure["data"]:
-            state = statuses.get(trace["name"], "unfinished")
-            for status in (state, "interrupted"):  # Optuna's bars of failed trials include interrupted ones
-                chosen = [numbers.get(number) == status for number in trace["y"]]
-                bars = {key: list(compress(trace[key], chosen)) for key in ("x", "y", "base")}
-                if bars["y"]:
-                    look = {"name": status, "marker": {"color": COLOURS[status]}}
-                    hover = {"hovertemplate": "%{text}<extra>" + status + "</extra>"}
-                    texts = {"text": [f"trial {number}" for number in bars["y"]]}
-                    traces.append({**trace, **bars, **look, **hover, **texts})
-        figure["layout"]["xaxis"] = {"title": {"text": ""}, "type": "date"}
-        return figure | {"data": traces}
-
-    def _sample(self, trials: Sequence[FrozenTrial], most: int) -> list[FrozenTrial]:
-        """At most so many of them: the best, and others from all ranks."""
-        ranked = sorted(trials, key=lambda trial: value_of(trial) or 0.0, reverse=self.maximises)
-        step = max(1.0, len(ranked) / most)
-        return [ranked[int(index * step)] for index in range(min(most, len(ranked)))]
-
-
-def _complete_study(trials: Sequence[FrozenTrial], direction: StudyDirection) -> optuna.Study:
-    """A study in which each of these trials is complete, with its value: Optuna leaves the others out."""
-    study = optuna.create_study(direction=direction)
-    for trial in trials:
-        study.add_trial(
-            optuna.trial.create_trial(value=value_of(trial), params=trial.params, distributions=trial.distributions)
-        )
-    return study
-
-
 def _without_template(figure: Any) -> Figure:
     """Optuna's figure as plain values, without template and title, which are the page's."""
     content = json.loads(figure.to_json())
     for name in ("template", "title"):
         content["layout"].pop(name, None)
     return content
-
-
-def _ignore_warnings() -> warnings.catch_warnings:
-    """Optuna warns of what is experimental in it."""
-    return warnings.catch_warnings(action="ignore")

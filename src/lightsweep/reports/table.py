@@ -1,7 +1,7 @@
 """Tables of runs: which runs can be compared, in which keys of their configs they differ, and who comes first.
 
 Runs are ranked by the validation metric that they monitored, never by test scores: a test score that runs were chosen
-by no longer says how good the choice is.
+by overestimates how good the choice is.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,14 +9,15 @@ from dataclasses import dataclass
 
 from lightsweep.core.checks import is_number
 from lightsweep.core.errors import ConfigError
-from lightsweep.core.metrics import DIFFERENCE_COLUMNS, mode_of
+from lightsweep.core.metrics import DIFFERENCE_COLUMNS, METRICS, mode_of
 from lightsweep.reports.finding import pool_runs
 from lightsweep.reports.runs import Row, Run, is_metric
 
-Parts = Sequence[tuple["Table", Sequence[Run]]]  # tables, each with the rows that are wanted, in order
+Selection = Sequence[tuple["Table", Sequence[Run]]]  # tables, each with the rows to show, in order
 
 STATUSES = ("completed", "unfinished", "pruned", "interrupted", "diverged", "failed")
-_SCORES = ("train/acc", "val/acc", "test/acc")
+# train/acc, val/acc and test/acc
+SCORES = tuple(f"{part}/{each.name}" for each in METRICS if each.is_main and each.is_share for part in each.compared)
 _NO_DIFFERENCE = (
     *("seed", "data", "data.seed", "data_dir", "data.data_dir"),
     *("threads", "test", "logger", "report", "sweep"),
@@ -27,7 +28,7 @@ _NO_DIFFERENCE_BELOW = (
     *("trainer.accelerator", "trainer.devices", "trainer.strategy"),
 )
 _NO_DIFFERENCE_AT_END = ("dirpath", "save_dir")
-_FOLLOWING = {".monitor": "monitor.metric", ".mode": "monitor.mode"}  # by default they are the root's
+_ROOT_KEYS = {".monitor": "monitor.metric", ".mode": "monitor.mode"}  # by default they are the root's
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class Table:
         A confirmation has none: it is a trial's configuration once more.
         """
         ranked = [run for run in self.runs if run.is_complete and run.value is not None and not run.is_confirmation]
-        ranked.sort(key=lambda run: -_signed(run.value, self.maximises))
+        ranked.sort(key=lambda run: -_goodness(run.value, self.maximises))
         return {run.name: rank for rank, run in enumerate(ranked, start=1)}
 
     @property
@@ -80,26 +81,26 @@ def build_tables(runs: Sequence[Run], *, group_by: Sequence[str] | None = None) 
     Args:
         group_by: columns whose equal values make one row; empty: every key in which runs differ; None: a row a run.
     """
-    parts: dict[tuple, list[Run]] = {}
+    runs_by_key: dict[tuple, list[Run]] = {}
     for run in sorted(runs, key=lambda run: "monitor" not in run.row):  # those that know least come last
-        parts.setdefault(_part_of(run, parts), []).append(run)
-    in_order = sorted(parts.items(), key=lambda part: (part[0][-1], -len(part[1])))
-    roots = {data: {root for name, root, *_ in parts if name == data} for data, *_ in parts}
+        runs_by_key.setdefault(_find_key(run, runs_by_key), []).append(run)
+    in_order = sorted(runs_by_key.items(), key=lambda part: (part[0][-1], -len(part[1])))
+    roots = {data: {root for name, root, *_ in runs_by_key if name == data} for data, *_ in runs_by_key}
     return [
         _build_table(members, root if len(roots[data]) > 1 else None, monitor, maximises, group_by)
         for (data, root, monitor, maximises, _), members in in_order
     ]
 
 
-def _part_of(run: Run, parts: Mapping[tuple, list[Run]]) -> tuple:
+def _find_key(run: Run, runs_by_key: Mapping[tuple, list[Run]]) -> tuple:
     """What the runs of one table share. A run that failed before it knew joins the largest table that it may fit."""
     # A run that was refused has what was typed, image_folder, and not the class, ImageFolder.
     data = str(run.row["data"]).replace("_", "").casefold() if run.row.get("data") is not None else None
     root = run.row.get("data.root")
     if "monitor" not in run.row:
-        fitting = [key for key in parts if data in (None, key[0]) and key[-1] == run.is_confirmation]
+        fitting = [key for key in runs_by_key if data in (None, key[0]) and key[-1] == run.is_confirmation]
         if fitting:
-            return max(fitting, key=lambda key: len(parts[key]))
+            return max(fitting, key=lambda key: len(runs_by_key[key]))
     return (data, None if root is None else str(root), run.monitor, run.maximises, run.is_confirmation)
 
 
@@ -115,7 +116,7 @@ def _build_table(
 
     def rank(run: Run) -> tuple[int, float, str]:
         status = STATUSES.index(run.status) if run.status in STATUSES else len(STATUSES)
-        return status, -_signed(run.row.get(monitor), maximises), run.name
+        return status, -_goodness(run.row.get(monitor), maximises), run.name
 
     in_order = sorted(runs, key=rank)
     columns = _choose_columns(in_order, differing, monitor, grouped=group_by is not None)
@@ -143,14 +144,14 @@ def _choose_columns(runs: Sequence[Run], differing: Sequence[str], monitor: str,
         *(["kind"] if several_kinds else []),
         *differing,
         *("hidden", "params"),
-        *([monitor] if monitor not in _SCORES else []),
-        *_SCORES,
+        *([monitor] if monitor not in SCORES else []),
+        *SCORES,
         *(name for name in DIFFERENCE_COLUMNS if any(name in run.row for run in runs)),
         "gap",
         *(["n"] if grouped or folded else []),
         *("best_epoch", "seconds", "status"),
     ]
-    optional = {"hidden", "params", *_SCORES, "gap", "best_epoch", "seconds"}
+    optional = {"hidden", "params", *SCORES, "gap", "best_epoch", "seconds"}
     empty = {column for column in optional if all(run.row.get(column) is None for run in runs)}
     return tuple(column for column in dict.fromkeys(wanted) if column not in empty)
 
@@ -176,7 +177,7 @@ def _sortable(value: object) -> tuple[int, float, str]:
     return (0, value, "") if is_number(value) else (1, 0.0, str(value))
 
 
-def _signed(value: float | None, maximises: bool) -> float:
+def _goodness(value: float | None, maximises: bool) -> float:
     if not is_number(value):
         return float("-inf")
     return value if maximises else -value
@@ -203,10 +204,12 @@ def find_differences(runs: Sequence[Run]) -> tuple[str, ...]:
     rows = [run.row for run in runs]
     runs_by_keys = {run.settings: run for run in runs}
     keys = dict.fromkeys(key for run in runs_by_keys.values() for key in run.row if key in run.settings)
-    return tuple(key for key in keys if _counts(key) and _differ([_setting(row, key) for row in rows if key in row]))
+    return tuple(
+        key for key in keys if _is_compared(key) and _differ([_setting(row, key) for row in rows if key in row])
+    )
 
 
-def _counts(key: str) -> bool:
+def _is_compared(key: str) -> bool:
     """Whether two runs with different values of this key of the config are different runs."""
     is_excluded = key in _NO_DIFFERENCE or key.startswith(_NO_DIFFERENCE_BELOW) or key.endswith(_NO_DIFFERENCE_AT_END)
     return not is_excluded
@@ -214,14 +217,13 @@ def _counts(key: str) -> bool:
 
 def _setting(row: Row, key: str) -> object:
     """A run's value of a key. A part's metric and mode that follow the root's are no setting of the part."""
-    root = next((name for end, name in _FOLLOWING.items() if key.endswith(end)), key)
+    root = next((name for end, name in _ROOT_KEYS.items() if key.endswith(end)), key)
     return "the root's" if root != key and row[key] == row.get(root) else row[key]
 
 
 def _differ(values: Sequence[object]) -> bool:
-    if all(value == values[0] and type(value) is type(values[0]) for value in values):  # the quick way
-        return False
-    return len(set(map(comparable, values))) > 1
+    is_same = all(value == values[0] and type(value) is type(values[0]) for value in values)  # the quick way
+    return not is_same and len(set(map(comparable, values))) > 1
 
 
 def comparable(value: object) -> str:

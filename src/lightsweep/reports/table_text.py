@@ -17,13 +17,13 @@ from lightsweep.core.text import printable, printable_line, spreadsheet_cell
 from lightsweep.reports.columns import format_cell, is_numeric, short_labels
 from lightsweep.reports.finding import Found
 from lightsweep.reports.runs import Run
-from lightsweep.reports.table import Parts, Table, list_rows
+from lightsweep.reports.table import Selection, Table, list_rows
 
 _STYLES = {"completed": "green", "pruned": "yellow", "interrupted": "magenta", "diverged": "red", "failed": "red"}
-_FIRST_TO_GO = ("kind", "best_epoch", "hidden", "params", "seconds", "train/acc", "gap", "test/acc", "n")
-_LEFT = ("run", "kind", "status", "hidden")
-_LONGEST = 40  # characters of a value before it is folded
-_MOST = 500  # rows without --top; ten thousand take longer to lay out than to read
+_LEAST_NEEDED = ("kind", "best_epoch", "hidden", "params", "seconds", "train/acc", "gap", "test/acc", "n")
+_LEFT_ALIGNED = ("run", "kind", "status", "hidden")
+_MAX_LENGTH = 40  # characters of a value before it is folded
+_MAX_ROWS = 500  # rows without --top; ten thousand take longer to lay out than to read
 _MARKUP = re.compile(r"([\\`*\[\]<>|#~&]|(?<!\w)_|_(?!\w))")
 
 
@@ -56,65 +56,55 @@ def print_grid(console: Console, columns: Iterable[tuple[str, bool]], rows: Iter
     console.print(grid)
 
 
-def print_report(found: Found, parts: Parts, *, most: int | None) -> None:
-    """Print the tables, each with the rows that are wanted, and what has to be known of them.
+def print_report(found: Found, selection: Selection, *, most: int | None) -> None:
+    """Print the tables, each with the rows to show, and remarks on them.
 
     Args:
         most: rows of a table; None: 500.
     """
     console = open_console()
-    parts = [(table, runs[: most or _MOST]) for table, runs in parts]
-    if sum(not table.is_confirmation for table, _ in parts) > 1:
+    selection = [(table, runs[: most or _MAX_ROWS]) for table, runs in selection]
+    if sum(not table.is_confirmation for table, _ in selection) > 1:
         print_line(console, "scores of different data sets or metrics cannot be compared: a table for each")
-    for table, runs in parts:
-        if len(parts) > 1:
-            _print_title(console, table)
+    for table, runs in selection:
+        if len(selection) > 1:
+            rows = f"{len(table.runs)} row{'s' * (len(table.runs) != 1)}"
+            kind = "confirmation with fresh seeds, " * table.is_confirmation
+            console.print()
+            print_line(console, f"{kind}{table.data or 'unknown data'}, {table.monitor}: {rows}", "bold")
         _print_table(console, table, runs)
         for run in runs:
             if run.row.get("error") and run.status in ("failed", "diverged"):
                 print_line(console, f"{run.status} {printable_line(run.name)}: {printable_line(run.row['error'])}")
-    if parts:
-        rankings = sorted({table.ranking for table, _ in parts})
+    if selection:
+        rankings = sorted({table.ranking for table, _ in selection})
         print_line(console, f"ranked by {' or '.join(rankings)}, never by test scores")
     else:
         print_line(console, "no run fits" if found.runs else "no run has a result yet")
-    if hidden := _count_hidden(parts):
+    hidden = Counter(run.status for table, _ in selection for run in table.runs)
+    hidden -= Counter(run.status for _, runs in selection for run in runs)
+    if hidden:
         counts = ", ".join(f"{count:,} {printable_line(status)}" for status, count in hidden.most_common())
         print_line(console, f"{sum(hidden.values()):,} more rows are not shown (--top shows more): {counts}")
     for line in describe_problems(found):
         print_line(console, line)
 
 
-def _count_hidden(parts: Parts) -> Counter[str]:
-    """How many rows of each status the tables have beyond those that are shown."""
-    every = Counter(run.status for table, _ in parts for run in table.runs)
-    return every - Counter(run.status for _, runs in parts for run in runs)
-
-
 def describe_problems(found: Found) -> list[str]:
     """Folders that are no row, and why."""
     lines = [f"skipped {printable_line(path)}: {reason}" for path, reason in found.broken.items()]
-    count = len(found.unfinished)
-    if count:
+    if found.unfinished:
         named = ", ".join(map(printable_line, found.unfinished[:5]))
-        more = f" and {count - 5} more" if count > 5 else ""
+        more = f" and {len(found.unfinished) - 5} more" if len(found.unfinished) > 5 else ""
         lines.append(f"without a result.json, so still running or killed: {named}{more}")
     return lines
-
-
-def _print_title(console: Console, table: Table) -> None:
-    count = len(table.runs)
-    what = "confirmation with fresh seeds, " * table.is_confirmation
-    console.print()
-    title = f"{what}{table.data or 'unknown data'}, {table.monitor}: {count} row{'s' * (count != 1)}"
-    print_line(console, title, "bold")
 
 
 def _print_table(console: Console, table: Table, runs: Sequence[Run]) -> None:
     ranks, labels = table.ranks, short_labels(table.columns)
     cells = {column: [format_cell(run, column) for run in runs] for column in table.columns}
     fitting, left_out = _choose_fitting(table, cells, labels, console.width)
-    columns = [(printable_line(labels[name]), name in _LEFT or not is_numeric(name, runs)) for name in fitting]
+    columns = [(printable_line(labels[name]), name in _LEFT_ALIGNED or not is_numeric(name, runs)) for name in fitting]
     rows = []
     for index, run in enumerate(runs):
         styles = {"status": _STYLES.get(run.status, "")}
@@ -131,10 +121,10 @@ def _choose_fitting(
 ) -> tuple[list[str], list[str]]:
     """The columns that fit into `width` characters, and those left out: the least needed go first."""
     needed = {
-        column: min(_LONGEST, max([len(labels[column]), *map(len, cells[column])])) + 2 for column in table.columns
+        column: min(_MAX_LENGTH, max([len(labels[column]), *map(len, cells[column])])) + 2 for column in table.columns
     }
     fitting, left_out = list(table.columns), []
-    expendable = [column for column in _FIRST_TO_GO if column in fitting and column != table.monitor]
+    expendable = [column for column in _LEAST_NEEDED if column in fitting and column != table.monitor]
     expendable += [column for column in reversed(table.differing) if column in fitting and column not in expendable]
     while expendable and sum(needed[column] for column in fitting) + 6 > width:
         left_out.append(expendable.pop(0))
@@ -142,12 +132,12 @@ def _choose_fitting(
     return fitting, left_out
 
 
-def format_csv(parts: Parts) -> str:
-    """The rows that are wanted, with every column.
+def format_csv(selection: Selection) -> str:
+    """The rows to show, with every column.
 
     A text that a spreadsheet would take for a formula begins with an apostrophe.
     """
-    rows = [row for table, runs in parts for row in list_rows(table, runs)]
+    rows = [row for table, runs in selection for row in list_rows(table, runs)]
     columns = dict.fromkeys(column for row in rows for column in row)
     buffer = StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
@@ -162,8 +152,8 @@ def _csv_cell(value: Any) -> Any:
     return "" if value is None else value
 
 
-def format_json(parts: Parts, problems: Mapping[str, str]) -> str:
-    """The tables with the rows that are wanted, and the files that could not be read."""
+def format_json(selection: Selection, problems: Mapping[str, str]) -> str:
+    """The tables with the rows to show, and the files that could not be read."""
     tables = [
         {
             "data": table.data,
@@ -172,23 +162,25 @@ def format_json(parts: Parts, problems: Mapping[str, str]) -> str:
             "differing": table.differing,
             "rows": list_rows(table, runs),
         }
-        for table, runs in parts
+        for table, runs in selection
     ]
-    return json.dumps(_finite({"tables": tables, "skipped": problems}), indent=1, allow_nan=False) + "\n"
+    return json.dumps(make_finite({"tables": tables, "skipped": problems}), indent=1, allow_nan=False) + "\n"
 
 
-def _finite(value: Any) -> Any:
-    """With None for numbers that JSON does not have."""
+def make_finite(value: Any, *, digits: int = 17) -> Any:
+    """A value for JSON: None in place of infinite numbers and NaN, and so many digits of the others."""
     if isinstance(value, dict):
-        return {str(key): _finite(item) for key, item in value.items()}
+        return {str(key): make_finite(item, digits=digits) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+        return [make_finite(item, digits=digits) for item in value]
+    if isinstance(value, float):
+        return float(f"{value:.{digits}g}") if math.isfinite(value) else None
+    return value
 
 
-def format_markdown(parts: Parts) -> str:
+def format_markdown(selection: Selection) -> str:
     """The tables as they are shown."""
-    return "\n".join(_markdown(table, runs) for table, runs in parts)
+    return "\n".join(_markdown(table, runs) for table, runs in selection)
 
 
 def _markdown(table: Table, runs: Sequence[Run]) -> str:

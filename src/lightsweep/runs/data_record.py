@@ -1,4 +1,4 @@
-"""Fingerprints of data sets, and data.json in a run's folder: which data a run began with, and how they changed."""
+"""Fingerprints of data sets, and data.json in a run's folder: the data a run started with, and how they changed."""
 
 import hashlib
 import json
@@ -14,18 +14,15 @@ import numpy as np
 from lightsweep.core.errors import ConfigError, DataChanged
 from lightsweep.core.files import read_json, write_atomic
 from lightsweep.core.text import printable
-from lightsweep.runs import run_folder
-from lightsweep.runs.run_folder import find_initial_weights
+from lightsweep.runs.run_folder import find_initial_weights, is_follower
 
 log = logging.getLogger(__name__)
 
 FILE = "data.json"
 ALLOW = "allow_changed_data=true"
-_MOST = 2**25  # bytes
+Files = Mapping[str, Mapping[str, int]]  # by part and path below the root, the size in bytes
 
-
-Files = Mapping[str, tuple[int, str]]
-
+_MOST = 2**25  # bytes of a record
 _PARTS = ("train", "val", "test")
 _VERSION = 1
 _LISTED = 20_000  # files that are kept one by one: some 0.7 MB of JSON
@@ -41,7 +38,7 @@ class Fingerprint:
     source: which data set it is, and of files in which folder; not compared, since a folder may be moved.
     counts: of each part, images by class.
     digests: of each part, of labels and indices, or of files and their sizes.
-    files: by path below the root, each one's size and part; None where images are numbered, or too many.
+    files: None where images are numbered, or too many.
     """
 
     source: str
@@ -58,31 +55,27 @@ class Fingerprint:
         """What has changed, in a few words each; nothing if nothing has."""
         if self.digest == before.digest:
             return []
-        classes, were = (set().union(*each.counts.values()) for each in (self, before))
-        said = _names("classes added", classes - were) + _names("classes removed", were - classes)
+        classes, earlier = (set().union(*each.counts.values()) for each in (self, before))
+        changes = _count_names("classes added", classes - earlier) + _count_names("classes removed", earlier - classes)
         if self.files is not None and before.files is not None:
-            said += _of_files(before.files, self.files)
-        else:
-            said += [line for part in _PARTS if (line := self._of_part(part, before))]
-        return said or ["other labels"]
+            return changes + _changes_of_files(before.files, self.files) or ["other labels"]
+        for part in _PARTS:
+            now, was = sum(self.counts[part].values()), sum(before.counts[part].values())
+            if now != was:
+                changes.append(f"{part} has {now:,} images, had {was:,}")
+            elif self.digests[part] != before.digests[part]:
+                changes.append(f"{part} has other images, {now:,} as before")
+        return changes or ["other labels"]
 
     def seen_in_training(self, part: str, trained: "Fingerprint") -> int:
         """How many images of a part a run with that fingerprint was trained on, as far as is known."""
-        files, theirs = self.files or {}, trained.files or {}
-        return sum(own == part and theirs.get(name, (0, ""))[1] == "train" for name, (_, own) in files.items())
+        if self.files is None or trained.files is None:
+            return 0
+        return len(self.files[part].keys() & trained.files["train"].keys())
 
     def as_json(self) -> dict[str, Any]:
-        listed = None
-        if self.files is not None:
-            listed = {part: {name: size for name, (size, own) in self.files.items() if own == part} for part in _PARTS}
         parts = {part: {"digest": self.digests[part], "images": dict(self.counts[part])} for part in _PARTS}
-        return {"version": _VERSION, "source": self.source, "parts": parts, "files": listed}
-
-    def _of_part(self, part: str, before: "Fingerprint") -> str:
-        now, were = sum(self.counts[part].values()), sum(before.counts[part].values())
-        if now != were:
-            return f"{part} has {now:,} images, had {were:,}"
-        return f"{part} has other images, {now:,} as before" if self.digests[part] != before.digests[part] else ""
+        return {"version": _VERSION, "source": self.source, "parts": parts, "files": self.files}
 
 
 def read(folder: Path) -> Fingerprint | None:
@@ -99,8 +92,8 @@ def read(folder: Path) -> Fingerprint | None:
             raise ValueError(f"it is larger than {_MOST >> 20} MiB")
         return parse_fingerprint(read_json(path))
     except (OSError, ValueError) as error:
-        said = getattr(error, "strerror", None) or " ".join(str(error).split())
-        raise ConfigError(f"{path} is no record of a run's data ({said}): remove it to go on without") from error
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        raise ConfigError(f"{path} is no record of a run's data ({reason}): remove it to continue without") from error
 
 
 def read_if_valid(folder: Path) -> Fingerprint | None:
@@ -113,12 +106,12 @@ def read_if_valid(folder: Path) -> Fingerprint | None:
 
 def write(folder: Path, now: Fingerprint) -> None:
     """Write the record, unless it is there."""
-    if not run_folder.is_follower() and read_if_valid(folder) != now:
+    if not is_follower() and read_if_valid(folder) != now:
         write_atomic(folder / FILE, json.dumps(now.as_json(), separators=(",", ":")) + "\n")
 
 
 def check(folder: Path, now: Fingerprint, *, resumed: bool, allow_change: bool) -> None:
-    """Compare a run's data with those that it began with; nothing is written.
+    """Compare a run's data with those that it started with; nothing is written.
 
     Raises:
         ConfigError: they changed, and `allow_change` is false. Says what changed.
@@ -126,17 +119,17 @@ def check(folder: Path, now: Fingerprint, *, resumed: bool, allow_change: bool) 
     before = read(folder)
     if before is None:
         if resumed:
-            log.info("this run began before runs kept a record of their data: whether they changed cannot be told")
+            log.info("this run has no record of its data, as in earlier versions: whether they changed is unknown")
         return
-    changes = now.changes(before)
-    if changes and not allow_change:
-        raise ConfigError(f"the data changed since this run began: {'; '.join(changes)}. {ALLOW} goes on with them")
-    if changes:
-        log.warning("the data changed since this run began: %s", "; ".join(changes))
+    if changes := now.changes(before):
+        line = f"the data changed since this run started: {'; '.join(changes)}"
+        if not allow_change:
+            raise ConfigError(f"{line}. {ALLOW} continues with them")
+        log.warning("%s", line)
 
 
 def check_study(now: Fingerprint, digest: str, folder: Path) -> None:
-    """Compare a job's data with those that its study was begun with.
+    """Compare a job's data with those that its study was started with.
 
     Args:
         digest: of the study's data.
@@ -148,16 +141,15 @@ def check_study(now: Fingerprint, digest: str, folder: Path) -> None:
     if now.digest == digest:
         return
     before = read_if_valid(folder)
-    known = before is not None and before.digest == digest
-    changes = now.changes(before) if before is not None and known else ["they are others"]
+    changes = now.changes(before) if before is not None and before.digest == digest else ["they are others"]
     raise DataChanged(
-        f"the data changed since this study was begun: {'; '.join(changes)}. Trials on them cannot be compared with"
-        f" earlier ones: take another hydra.sweeper.study_name, or go on anyway with {ALLOW}"
+        f"the data changed since this study was started: {'; '.join(changes)}. Trials on them cannot be compared with"
+        f" earlier ones: take another hydra.sweeper.study_name, or continue anyway with {ALLOW}"
     )
 
 
 def warn_of_changes(source: Any, now: Fingerprint) -> None:
-    """Say of a run whose weights are taken, ``init_from``, how the same data set changed since it was trained."""
+    """Warn if the data set of the run whose weights are used, ``init_from``, changed since that run was trained."""
     before = read_if_valid(find_initial_weights(source).parent.parent)
     if before is not None and before.source == now.source and (lines := describe_changes(before, now)):
         log.warning("init_from: %s", "; ".join(lines))
@@ -166,13 +158,12 @@ def warn_of_changes(source: Any, now: Fingerprint) -> None:
 def describe_changes(before: Fingerprint, now: Fingerprint) -> list[str]:
     """Of weights that were trained on a data set: how it changed, and which scores are too good for it."""
     changes = now.changes(before)
-    said = [f"the data changed since those weights were trained: {'; '.join(changes)}"] if changes else []
+    lines = [f"the data changed since those weights were trained: {'; '.join(changes)}"] if changes else []
     for part in ("val", "test"):
         if seen := now.seen_in_training(part, before):
-            count = sum(now.counts[part].values())
-            were = "was" if seen == 1 else "were"
-            said.append(f"of the {count:,} images of {part}, {seen:,} {were} trained on: its score says less")
-    return said
+            count, were = sum(now.counts[part].values()), "was" if seen == 1 else "were"
+            lines.append(f"of the {count:,} images of {part}, {seen:,} {were} trained on: its score means less")
+    return lines
 
 
 def fingerprint_arrays(
@@ -202,8 +193,7 @@ def fingerprint_files(
     names: of all files, below the root; `sizes` in bytes, and `labels`.
     parts: of each part, which of the files it has.
     """
-    digests, counts = {}, {}
-    files: dict[str, tuple[int, str]] = {}
+    digests, counts, files = {}, {}, {}
     few = sum(map(len, parts.values())) <= _LISTED
     for part, indices in parts.items():
         chosen = indices.tolist()
@@ -211,8 +201,7 @@ def fingerprint_files(
             f"{names[index]}\0{sizes[index]}\0".encode("utf-8", "surrogatepass") for index in chosen
         )
         counts[part] = _counts(labels[indices], class_names)
-        if few:
-            files |= {names[index]: (sizes[index], part) for index in chosen}
+        files[part] = {names[index]: sizes[index] for index in chosen} if few else {}
     return Fingerprint(source, counts, digests, files if few else None)
 
 
@@ -226,13 +215,13 @@ def parse_fingerprint(content: Any) -> Fingerprint:
         _require(content["version"] == _VERSION and isinstance(content["source"], str))
         counts, digests = {}, {}
         for part in _PARTS:
-            counts[part], digests[part] = dict(content["parts"][part]["images"]), content["parts"][part]["digest"]
+            counts[part], digests[part] = {**content["parts"][part]["images"]}, content["parts"][part]["digest"]
             _require(all(type(count) is int and 0 <= count < _MOST_IMAGES for count in counts[part].values()))
             _require(isinstance(digests[part], str) and _DIGEST.fullmatch(digests[part]) is not None)
-        files = None
-        if content["files"] is not None:
-            files = {name: (size, part) for part in _PARTS for name, size in content["files"][part].items()}
-            _require(all(type(size) is int for size, _ in files.values()))
+        files = content["files"]
+        if files is not None:
+            files = {part: {**files[part]} for part in _PARTS}
+            _require(all(type(size) is int for sizes in files.values() for size in sizes.values()))
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError("it does not say what a data set is made of") from error
     return Fingerprint(content["source"], counts, digests, files)
@@ -243,22 +232,22 @@ def _require(right: bool) -> None:
         raise TypeError
 
 
-def _of_files(before: Files, now: Files) -> list[str]:
-    both = now.keys() & before.keys()
-    said = _names("files added", now.keys() - before.keys()) + _names("files removed", before.keys() - now.keys())
-    said += _names("files changed in size", {name for name in both if now[name][0] != before[name][0]})
-    moved: dict[tuple[str, str], set[str]] = {}
-    for name in both:
-        if now[name][1] != before[name][1]:
-            moved.setdefault((before[name][1], now[name][1]), set()).add(name)
-    return said + [
-        line
-        for (old, new), names in sorted(moved.items())
-        for line in _names(f"files moved from {old} to {new}", names)
-    ]
+def _changes_of_files(before: Files, now: Files) -> list[str]:
+    old, new = (
+        {name: (size, part) for part, sizes in files.items() for name, size in sizes.items()} for files in (before, now)
+    )
+    changes = _count_names("files added", new.keys() - old.keys())
+    changes += _count_names("files removed", old.keys() - new.keys())
+    both = new.keys() & old.keys()
+    changes += _count_names("files changed in size", [name for name in both if new[name][0] != old[name][0]])
+    moves = {name: (old[name][1], new[name][1]) for name in both if old[name][1] != new[name][1]}
+    for move in sorted(set(moves.values())):
+        names = [name for name in moves if moves[name] == move]
+        changes += _count_names(f"files moved from {move[0]} to {move[1]}", names)
+    return changes
 
 
-def _names(what: str, names: Iterable[str]) -> list[str]:
+def _count_names(what: str, names: Iterable[str]) -> list[str]:
     """``3 files added (a/x.png, b/y.png, c/z.png)``; nothing where there are none."""
     few = sorted(names)
     if not few:

@@ -1,4 +1,4 @@
-"""metrics.csv, a row an epoch, and result.json, how a run ended and on what it was run. Both are read by reports."""
+"""metrics.csv, a row an epoch, and result.json: the state, scores and hardware of a run. Reports read both."""
 
 import csv
 import json
@@ -13,9 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from io import StringIO
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lightsweep.core import checks
 from lightsweep.core.errors import ConfigError, Diverged, JobState
@@ -25,7 +23,14 @@ from lightsweep.core.signals import state_of
 from lightsweep.core.text import spreadsheet_cell
 from lightsweep.runs.run_folder import is_follower
 
+if TYPE_CHECKING:  # report.py starts without numpy
+    import numpy as np
+
 COLUMNS = ("epoch", *BY_EPOCH_NAMES, "lr", "seconds", "images_per_second")
+FILE = "result.json"
+# What a sweep keeps of a result.
+TRIAL_FACTS = ("status", *FINAL_NAMES, "best_epoch", "epochs", "params", "seconds", "score_seconds")
+_PACKAGES = ("torch", "torchvision", "pytorch-lightning", "hydra-core", "optuna", "numpy")
 
 Row = dict[str, float]
 
@@ -54,18 +59,18 @@ class MetricsFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.rows: list[Row] = _read(path) if path.exists() else []
+        self.rows: list[Row] = read(path) if path.exists() else []
 
     def reopen(self, epochs: int) -> None:
         """Keep the rows of the first `epochs` epochs, and drop what a stopped run wrote after its last checkpoint."""
         self.rows = [row for row in self.rows if row["epoch"] <= epochs]
-        write_atomic(self.path, _text([COLUMNS, *map(_cells, self.rows)]))
+        write_atomic(self.path, _format_csv([COLUMNS, *map(_cells, self.rows)]))
 
     def append(self, row: Row) -> None:
         self.rows.append(row)
-        with self.path.open("r+", encoding="utf-8") as file:  # not "a": a file that is gone would begin without a head
+        with self.path.open("r+", encoding="utf-8") as file:  # not "a", which would make a lost file without a header
             file.seek(0, os.SEEK_END)
-            file.write(_text([_cells(row)]))
+            file.write(_format_csv([_cells(row)]))
 
     def best(self, metric: str, mode: str) -> Row | None:
         """The first row with the best value; None before the first value."""
@@ -83,10 +88,6 @@ def read(path: Path) -> list[Row]:
     """
     if not path.is_file():
         raise ConfigError(f"{path} is missing: no epoch was finished, or it is no run's folder")
-    return _read(path)
-
-
-def _read(path: Path) -> list[Row]:
     rows = []
     try:
         with path.open(encoding="utf-8", newline="") as file:
@@ -96,7 +97,7 @@ def _read(path: Path) -> list[Row]:
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path} is no table of metrics ({error.reason})") from error
     except (TypeError, ValueError, KeyError, OverflowError, csv.Error):
-        pass  # a line cut off by a kill, or none of ours: what follows is dropped
+        pass  # a line cut off by a kill, or another file: what follows is dropped
     return rows
 
 
@@ -104,31 +105,19 @@ def _cells(row: Row) -> list[object]:
     return [row.get(column, "") for column in COLUMNS]
 
 
-def _text(lines: Iterable[Iterable[object]]) -> str:
+def _format_csv(lines: Iterable[Iterable[object]]) -> str:
     buffer = StringIO()
     csv.writer(buffer, lineterminator="\n").writerows(lines)
     return buffer.getvalue()
 
 
-FILE = "result.json"
-TRIAL_FACTS = (  # what a sweep keeps of a result
-    "status",
-    *FINAL_NAMES,
-    "best_epoch",
-    "epochs",
-    "params",
-    "seconds",
-    "score_seconds",
-)
-
-
 @dataclass(frozen=True)
 class RunResult:
-    """What result.json says of a run.
+    """The content of a run's result.json.
 
     Args:
         facts: kind, name, seed, what was typed, versions, numbers of parameters, and the error of a run that failed.
-        scores: the final metrics by name, ``val/acc``; none of a run that did not get so far.
+        scores: the final metrics by name, ``val/acc``; none of a run that was not scored.
         best_value: of `monitor`; None where it was never measured.
         best_epoch: the one that was scored, or that had the best value; epochs count from 1.
         seconds: of all epochs, also those before the run was resumed.
@@ -149,34 +138,23 @@ class RunResult:
     config: Mapping[str, Any]
 
     def as_json(self) -> dict[str, Any]:
-        return _plain(
-            {
-                "status": self.state,
-                **self.facts,
-                **self.scores,
-                "monitor": self.monitor,
-                "best_value": self.best_value,
-                "best_epoch": self.best_epoch,
-                "epochs": self.epochs,
-                "seconds": self.seconds,
-                "last_lr": self.last_lr,
-                **self.hardware,
-                "config": self.config,
-            }
-        )
+        names = ("monitor", "best_value", "best_epoch", "epochs", "seconds", "last_lr")
+        named = {name: getattr(self, name) for name in names}
+        content = {"status": self.state, **self.facts, **self.scores, **named, **self.hardware, "config": self.config}
+        return _without_nan(content)
 
 
 class ResultWriter:
     """Gathers the facts of a run while its block runs; writes them when it is complete, and when its block fails.
 
-    Nothing is written where the run was refused (`ConfigError`): it never began.
+    Nothing is written where the run was refused (`ConfigError`): it never started.
 
     Args:
         folder: the run's.
         metrics: its epochs.
         monitor: the metric by which an epoch is the best.
         config: the run's own, as plain values.
-        facts: what is known when it begins: kind, name, seed, overrides.
+        facts: what is known when it starts: kind, name, seed, overrides.
         publish: called with the `TRIAL_FACTS` that are known, whenever the result is written.
         hardware: called for the device and its memory, whenever the result is written.
     """
@@ -203,7 +181,7 @@ class ResultWriter:
         self.facts |= facts
 
     def add_score(
-        self, part: str, metrics: Mapping[str, float], confusion: np.ndarray, class_names: tuple[str, ...]
+        self, part: str, metrics: Mapping[str, float], confusion: "np.ndarray", class_names: tuple[str, ...]
     ) -> None:
         """Keep a part's metrics, and for val and test the counts ``[K, K]`` as a CSV file."""
         self.scores |= {f"{part}/{name}": value for name, value in metrics.items()}
@@ -216,11 +194,11 @@ class ResultWriter:
         best = self.metrics.best(*self.monitor)
         return best[self.monitor.metric] if best else math.nan
 
-    def result(self, state: JobState) -> RunResult:
-        """The run as it stands, ended in this state."""
+    def write(self, state: JobState) -> RunResult:
+        """Write the result so far, of a run that ended in this state."""
         best, rows = self.metrics.best(*self.monitor), self.metrics.rows
         best_epoch = int(best["epoch"]) if best else None
-        return RunResult(
+        result = RunResult(
             state=state,
             facts=self.facts,
             scores=self.scores,
@@ -233,16 +211,13 @@ class ResultWriter:
             hardware=self.hardware(),
             config=self.config,
         )
-
-    def write(self, state: JobState) -> RunResult:
-        result = self.result(state)
         content = result.as_json()
         self.publish({name: content[name] for name in TRIAL_FACTS if name in content})
         write_atomic(self.folder / FILE, json.dumps(content, indent=1, allow_nan=False) + "\n")
         return result
 
     def complete(self) -> RunResult:
-        """Write the result of a run that has all its scores. Whatever happens after that leaves it as it is."""
+        """Write the result of a run that has all its scores. A later error does not change it."""
         result = self.write(JobState.COMPLETED)
         self.completed = True
         return result
@@ -254,18 +229,15 @@ class ResultWriter:
         if error is None or self.completed or isinstance(error, ConfigError) or is_follower():
             return
         self.add(error=_last_line(error))
-        with suppress(OSError):  # a full disk: the first error says so
+        with suppress(OSError):  # a full disk: the first error is reported
             self.write(state_of(error))
 
 
-def confusion_csv(confusion: np.ndarray, class_names: tuple[str, ...]) -> str:
+def confusion_csv(confusion: "np.ndarray", class_names: tuple[str, ...]) -> str:
     """Counts ``[K, K]``, true class by row, predicted by column, as CSV with the names quoted where needed."""
-    buffer = StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
     names = [spreadsheet_cell(name) for name in class_names]
-    writer.writerow(["true \\ predicted", *names])
-    writer.writerows([name, *counts] for name, counts in zip(names, confusion.tolist(), strict=True))
-    return buffer.getvalue()
+    rows = [[name, *counts] for name, counts in zip(names, confusion.tolist(), strict=True)]
+    return _format_csv([["true \\ predicted", *names], *rows])
 
 
 def _last_line(error: BaseException) -> str:
@@ -273,18 +245,15 @@ def _last_line(error: BaseException) -> str:
     return lines[-1] if isinstance(error, Diverged) else f"{type(error).__name__}: {lines[-1]}"
 
 
-def _plain(value: Any) -> Any:
+def _without_nan(value: Any) -> Any:
     """JSON knows no NaN and no infinity: they become null."""
     if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): _without_nan(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [_without_nan(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
-
-
-_PACKAGES = ("torch", "torchvision", "pytorch-lightning", "hydra-core", "optuna", "numpy")
 
 
 def versions() -> dict[str, str]:

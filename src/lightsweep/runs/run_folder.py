@@ -8,17 +8,22 @@ import re
 import shlex
 import shutil
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from lightsweep.core.errors import ConfigError, RunFailed
-from lightsweep.core.files import (
-    JOURNAL,
-    OUTPUTS,
-)
+from lightsweep.core.files import JOURNAL, OUTPUTS
 
+CONFIG = "config.yaml"
+LR_FIND = "lr_find.csv"  # what a learning-rate range test leaves, which is no run
+LAST_CHECKPOINT = "last.ckpt"
+BEST_CHECKPOINT = "best.ckpt"
+LATEST = "latest"
+_JOB = re.compile(r"\d+(-(?!\d\d-\d\d).*)?")  # 0, 12-lr0.1; not 2026-11-21_10-52-37-957b
+_BELOW = ("runs", "sweeps", "grids", "")  # of the outputs' folder, in this order
+_LISTED = 10  # names in an error
 _MOST_LETTERS = 60  # letters, and bytes of a folder's name, which also has the time or the job's number
 # What changes where and how a run computes, or what is kept of it, but not what it is.
 _NOT_IN_NAME = ("hydra", "logger", "callbacks", "sweep")
@@ -30,12 +35,22 @@ _KEYS_NOT_IN_NAME = {
 
 
 def name_run(name: object, overrides: Sequence[str]) -> str:
-    """The name that was given, or else one that says what was typed; an empty text where nothing was.
+    """The name that was given, or else one made of what was typed; an empty text where nothing was.
 
     Args:
         overrides: what was typed, ``key=value`` each.
     """
-    return str(name) if name is not None else "-".join(_within(_parts(overrides)))
+    if name is not None:
+        return str(name)
+    parts: list[str] = []
+    for override in _last_of_each_key(overrides):
+        key = override.key_or_group
+        unnamed = key in _KEYS_NOT_IN_NAME or re.split(r"[./]", key)[0] in _NOT_IN_NAME
+        if not (unnamed or override.is_delete() or override.is_sweep_override()):
+            parts.append(_part(key, override.value()))
+    while len("-".join(parts)) > _MOST_LETTERS:
+        parts.pop()  # no part is cut
+    return "-".join(parts)
 
 
 def folder_suffix(name: object, overrides: Sequence[str]) -> str:
@@ -45,24 +60,6 @@ def folder_suffix(name: object, overrides: Sequence[str]) -> str:
     return f"-{plain}" if plain else ""
 
 
-def _within(parts: Iterable[str]) -> Iterator[str]:
-    """As many parts as there is room for; none is cut."""
-    length = 0
-    for part in parts:
-        length += len(part) + 1
-        if length > _MOST_LETTERS + 1:
-            return
-        yield part
-
-
-def _parts(overrides: Sequence[str]) -> Iterator[str]:
-    for override in _last_of_each_key(overrides):
-        key = override.key_or_group
-        silent = key in _KEYS_NOT_IN_NAME or re.split(r"[./]", key)[0] in _NOT_IN_NAME
-        if not (silent or override.is_delete() or override.is_sweep_override()):
-            yield _part(key, override.value())
-
-
 def _last_of_each_key(overrides: Sequence[str]) -> Iterable[Any]:
     """Of a key that was typed twice, as for a resumed run, the last value counts."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -70,7 +67,7 @@ def _last_of_each_key(overrides: Sequence[str]) -> Iterable[Any]:
 
     parser, found = OverridesParser.create(), dict[str, Any]()
     for line in overrides:
-        with suppress(HydraException):  # it is refused where it matters
+        with suppress(HydraException):  # it is refused elsewhere
             override = parser.parse_override(line)
             found[override.key_or_group] = override
     return found.values()
@@ -106,11 +103,11 @@ def _number(value: float) -> str:
 
 def print_how_to_resume(folder: Path) -> None:
     """The one line at the end of a run that was interrupted."""
-    print(f"interrupted: python src/train.py resume={shlex.quote(str(folder))} goes on", file=sys.stderr)
+    print(f"interrupted: python src/train.py resume={shlex.quote(str(folder))} continues the run", file=sys.stderr)
 
 
 def discard_folder(folder: Path) -> None:
-    """Remove the folder of a run that never began: what Hydra and `ConfigFirst` wrote, and itself if that was all."""
+    """Remove the folder of a run that never started: what Hydra and `ConfigFirst` wrote, and itself if that was all."""
     if was_trained(folder):
         return
     shutil.rmtree(folder / ".hydra", ignore_errors=True)
@@ -128,22 +125,17 @@ def explain_lost_folder(folder: Path, error: Exception) -> Exception:
     return RunFailed(f"the folder of the run was removed while it ran: {folder}")
 
 
-CONFIG = "config.yaml"
-_JOB = re.compile(r"\d+(-(?!\d\d-\d\d).*)?")  # 0, 12-lr0.1; not 2026-11-21_10-52-37-957b
-LR_FIND = "lr_find.csv"  # what a learning-rate range test leaves, which is no run
-
-
 def is_run(folder: Path) -> bool:
     return (folder / CONFIG).is_file() and not (folder / LR_FIND).exists()
 
 
 def was_trained(folder: Path) -> bool:
-    """Does the folder hold what a run leaves once it has begun?"""
+    """Whether the folder holds what a run leaves once it has started."""
     return any((folder / name).exists() for name in ("metrics.csv", "result.json", "checkpoints"))
 
 
 def is_follower() -> bool:
-    """Is this one of the further processes that Lightning starts for distributed training?"""
+    """Whether this is one of the further processes that Lightning starts for distributed training."""
     return os.environ.get("LOCAL_RANK", "0") != "0"
 
 
@@ -153,19 +145,19 @@ def newest_run(runs: Path) -> Path:
     Raises:
         ConfigError: there is none.
     """
-    folders = [folder for folder in sorted(runs.glob("*"), key=_created) if is_run(folder)]
+    folders = [folder for folder in runs.glob("*") if is_run(folder)]
     if not folders:
         raise ConfigError(f"{LATEST}: there is no run in {runs}")
-    return folders[-1]
+    return max(folders, key=lambda folder: ((folder / CONFIG).stat().st_mtime, folder.name))
 
 
 def kind_of_run(folder: Path) -> str:
     """What a run that lies there was started as: run, job (of a grid), trial, seed (of a trial) or confirmation."""
     if folder.parent.name == "confirm":
         return "confirmation"
-    for name, meaning in ((folder.name, "trial"), (folder.parent.name, "seed")):
+    for name, kind in ((folder.name, "trial"), (folder.parent.name, "seed")):
         if re.fullmatch(r"trial-\d+", name):
-            return meaning
+            return kind
     # Hydra's grid leaves a multirun.yaml, the official Optuna sweeper does not; both number their jobs.
     return "job" if (folder.parent / "multirun.yaml").is_file() or _JOB.fullmatch(folder.name) else "run"
 
@@ -177,16 +169,6 @@ def split_name(folder: str) -> tuple[str, str]:
         if re.fullmatch(r"trial-\d+|confirm", part):
             return parts[index - 1], "/".join(parts[index:])
     return (parts[-2], parts[-1]) if len(parts) > 1 and _JOB.fullmatch(parts[-1]) else ("runs", parts[-1])
-
-
-def _created(folder: Path) -> tuple[float, str]:
-    config = folder / CONFIG
-    return (config.stat().st_mtime if config.is_file() else 0.0), folder.name
-
-
-LATEST = "latest"
-_BELOW = ("runs", "sweeps", "grids", "")  # of the outputs' folder, in this order
-_LISTED = 10  # names in an error
 
 
 def find_path(name: str) -> Path:
@@ -202,7 +184,7 @@ def find_path(name: str) -> Path:
         if typed.exists():
             return typed
         if not typed.is_absolute() and ".." not in typed.parts:  # below the outputs' folder, and nowhere else
-            return next(place for each in _BELOW if (place := OUTPUTS / each / typed).exists())
+            return next(path for folder in _BELOW if (path := OUTPUTS / folder / typed).exists())
     except (OSError, StopIteration):
         pass
     raise ConfigError(
@@ -218,8 +200,8 @@ def find_folder(name: str) -> Path:
         ConfigError: it means nothing.
     """
     found = find_path(name)
-    of_a_run = found.is_file() and is_run(found.parent.parent)
-    return found.parent.parent if of_a_run else found
+    run = found.parent.parent
+    return run if found.is_file() and is_run(run) else found
 
 
 def find_resumable(name: str) -> Path:
@@ -235,15 +217,14 @@ def find_resumable(name: str) -> Path:
     if not is_run(folder):
         raise ConfigError(f"resume must be a run's folder (one that holds {CONFIG}) or {LATEST}, got {name!r}")
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise ConfigError(f"resume: {folder} cannot be written, and a run goes on in its own folder")
+        raise ConfigError(f"resume: {folder} cannot be written, and a run is resumed in its own folder")
     return folder
 
 
 def list_sweeps() -> list[str]:
     """The names of the sweeps, the newest last."""
-    below = OUTPUTS / "sweeps"
-    found = [each for each in below.glob("*") if each.is_dir()] if below.is_dir() else []
-    return [each.name for each in sorted(found, key=lambda each: (each.stat().st_mtime, each.name))]
+    found = [folder for folder in (OUTPUTS / "sweeps").glob("*") if folder.is_dir()]
+    return [folder.name for folder in sorted(found, key=lambda folder: (folder.stat().st_mtime, folder.name))]
 
 
 def find_journal(name: str | None) -> Path:
@@ -269,10 +250,6 @@ def _join_names(names: list[str]) -> str:
     return ", ".join(names[-_LISTED:]) or "none"
 
 
-LAST_CHECKPOINT = "last.ckpt"
-BEST_CHECKPOINT = "best.ckpt"
-
-
 def choose_checkpoint(folder: Path, score_with: str) -> Path:
     """Which checkpoint of a run is scored: the best one, or the last where that is asked for or no best was kept."""
     best = folder / BEST_CHECKPOINT
@@ -287,18 +264,14 @@ def find_initial_weights(source: Any) -> Path:
     """
     path = Path(str(source)).expanduser()
     try:
-        return _find_initial_weights(path)
+        if path.is_file():
+            return path
+        if not is_run(path):
+            rule = f"a run's folder (one that holds {CONFIG}) or a checkpoint file"
+            raise ConfigError(f"init_from must be {rule}, got {str(path)!r}")
+        chosen = choose_checkpoint(path / "checkpoints", "best")
+        if not chosen.is_file():
+            raise ConfigError(f"init_from: no epoch of {path} was finished, it has no checkpoint")
+        return chosen
     except OSError as error:
         raise ConfigError(f"init_from: {path} cannot be read ({error.strerror})") from error
-
-
-def _find_initial_weights(path: Path) -> Path:
-    if path.is_file():
-        return path
-    if not is_run(path):
-        rule = f"a run's folder (one that holds {CONFIG}) or a checkpoint file"
-        raise ConfigError(f"init_from must be {rule}, got {str(path)!r}")
-    chosen = choose_checkpoint(path / "checkpoints", "best")
-    if not chosen.is_file():
-        raise ConfigError(f"init_from: no epoch of {path} was finished, it has no checkpoint")
-    return chosen

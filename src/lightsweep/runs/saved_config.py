@@ -17,7 +17,6 @@ from omegaconf.errors import OmegaConfBaseException
 
 from lightsweep.config import keys, permissions
 from lightsweep.config.build import default_arguments
-from lightsweep.config.permissions import TARGET
 from lightsweep.core.errors import ConfigError, Interrupted
 from lightsweep.core.files import (
     create_folder_atomically,
@@ -31,24 +30,25 @@ from lightsweep.core.moved import rename_moved
 from lightsweep.runs.run_folder import CONFIG, discard_folder, is_follower, is_run, print_how_to_resume, was_trained
 
 OVERRIDES = "overrides"  # its extra key: what was typed
-_ONCE = ("resume", "allow_changed_data")  # what holds for one start, and is not the run's own
+_GRID = "multirun.yaml"
+_ONCE = ("resume", "allow_changed_data")  # these hold for one start, and are not the run's own
 
 
 def write_config(config: DictConfig, folder: Path) -> None:
-    """Write the run's config, with what depends on the shell it was typed in resolved."""
+    """Write the config of a run that starts, as `own_config` gives it, with what was typed."""
     own = own_config(config)
     own.overrides = list(config.hydra.overrides.task)
     write_atomic(folder / CONFIG, OmegaConf.to_yaml(own))
 
 
 def write_changes(config: DictConfig, folder: Path) -> None:
-    """Write what was typed when a run was resumed into its config, for the next time that it is resumed;
-    also the keys that a later version of the program brought.
+    """Write what was typed when a run was resumed into its config, for the next time that it is resumed, and the keys
+    that a later version of the program brought.
 
     Call it only when training starts: a value that is refused changes nothing.
 
     Args:
-        config: of a resumed run, as `with_overrides` made it; any other's stays as it was first written.
+        config: of a resumed run, as `with_overrides` made it; that of any other run stays as it was first written.
     """
     if OVERRIDES not in config or is_follower():
         return
@@ -61,7 +61,7 @@ def write_changes(config: DictConfig, folder: Path) -> None:
 
 
 def own_config(config: DictConfig) -> DictConfig:
-    """What of a composed config is the run's, with paths that hold wherever it is read."""
+    """The part of a composed config that is the run's own, with absolute paths."""
     own = OmegaConf.masked_copy(config, [str(key) for key in config if key not in ("hydra", *_ONCE)])
     OmegaConf.set_struct(own, False)
     for node, key in ((own, "data_dir"), (own, "init_from"), (own.get("data"), "root")):
@@ -105,25 +105,25 @@ def with_overrides(own: DictConfig, composed: DictConfig, overrides: list[str], 
     today: Any = OmegaConf.to_container(composed, resolve=False)
     add_missing_keys(own, {key: value for key, value in today.items() if key != "resume"})
     own["allow_changed_data"] = today["allow_changed_data"]
-    typed: dict[str, str] = {}  # as Hydra got it, as it was typed
+    typed: dict[str, str] = {}  # what Hydra got: what was typed
     parsed = OverridesParser.create().parse_overrides(overrides)
     for override in sorted(parsed, key=lambda each: each.key_or_group not in groups):  # choices first, as in Hydra
         key, line = override.key_or_group, str(override.input_line)
         if key in (*_ONCE, "run_dir") or key.startswith("hydra"):
             continue
         if has_key(own, key):
-            line = line.removeprefix("++")  # which `app.arguments` may have put there
+            line = line.removeprefix("++")  # `app.arguments` may have added it
         _check_change(own, override, line, is_choice=key in groups)
         value = override.value()
-        partly = isinstance(value, dict)  # loss={l2:0.1} leaves the others of its keys as they are, as in Hydra
+        merge = isinstance(value, dict)  # loss={l2:0.1} leaves its other keys as they are, as in Hydra
         try:
-            new = value if partly else OmegaConf.select(composed, key)
-            OmegaConf.update(own, key, new, merge=partly, force_add=True)
+            new = value if merge else OmegaConf.select(composed, key)
+            OmegaConf.update(own, key, new, merge=merge, force_add=True)
         except OmegaConfBaseException as error:
             raise ConfigError(f"{line}: {' '.join(str(error).split())}") from error
         typed[str(override.input_line)] = line
-    every = [*own.get(OVERRIDES, []), *(typed[line] for line in overrides if line in typed)]
-    own[OVERRIDES] = list(dict.fromkeys(reversed(every)))[::-1]  # of equal lines the last
+    lines = [*own.get(OVERRIDES, []), *(typed[line] for line in overrides if line in typed)]
+    own[OVERRIDES] = list(dict.fromkeys(reversed(lines)))[::-1]  # of equal lines the last
     return own
 
 
@@ -131,7 +131,7 @@ def _check_change(own: DictConfig, override: Override, line: str, *, is_choice: 
     """Refuse what a resumed run cannot change, and a key that it does not have."""
     key = override.key_or_group
     if key in ("init_from", "lr_find"):
-        raise ConfigError(f"{line}: a resumed run goes on with its own weights and rate")
+        raise ConfigError(f"{line}: a resumed run keeps its own weights and learning rate")
     if override.is_delete() or key in ("experiment", "sweep"):
         raise ConfigError(f"{line}: a resumed run keeps its own; override single keys instead")
     if not is_choice and not has_key(own, key):
@@ -140,7 +140,7 @@ def _check_change(own: DictConfig, override: Override, line: str, *, is_choice: 
 
 
 def has_key(config: DictConfig, key: str) -> bool:
-    """Is there such a key, ``optimizer.lr``, whatever its value?"""
+    """Whether there is such a key, ``optimizer.lr``, whatever its value."""
     return keys.has_key(OmegaConf.to_container(config, resolve=False), tuple(key.split(".")))
 
 
@@ -165,7 +165,7 @@ def add_missing_keys(node: DictConfig, defaults: Mapping[str, Any] | None = None
         defaults: the keys that the node has today, as plain values; by default those of the class that it names.
     """
     if defaults is None:
-        target = str(node.get(TARGET))
+        target = str(node.get(permissions.TARGET))
         defaults = default_arguments().get(target, {}) if target.startswith("lightsweep.") else {}
     for name in defaults.keys() - node.keys():
         node[name] = defaults[name]
@@ -175,21 +175,18 @@ def add_missing_keys(node: DictConfig, defaults: Mapping[str, Any] | None = None
             add_missing_keys(node[name])
 
 
-_GRID = "multirun.yaml"
-
-
 class ConfigFirst(Callback):
     """A Hydra callback: the run's own config.yaml is in its folder from the moment that the folder exists.
 
-    So a run that is killed at any moment can be resumed. (Hydra's `.hydra/config.yaml` does not do for this: a run
-    that resumes in the same folder writes over it.)
+    So a run that is killed at any moment can be resumed. (Hydra's `.hydra/config.yaml` is overwritten when a run is
+    resumed.)
     """
 
     def __init__(self) -> None:
         self.unused: Path | None = None  # the folder made here, until a job works in it
         self.before: set[str] = set()  # what lay in a grid's folder
         self.made: list[Path] = []  # the folders that a grid has to make
-        self.jobs = self.trained = 0  # of a grid: begun, and worth their folders
+        self.jobs = self.trained = 0  # of a grid: started, and worth their folders
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         folder = Path(config.hydra.run.dir)
@@ -204,10 +201,11 @@ class ConfigFirst(Callback):
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
         self.unused = None
         self.jobs += 1
+        if is_follower():
+            return
         folder = Path(config.hydra.runtime.output_dir)
-        if not is_follower():
-            remove_leftovers(folder)
-        if not is_run(folder) and not is_follower():
+        remove_leftovers(folder)
+        if not is_run(folder):
             with suppress(OmegaConfBaseException):
                 write_config(config, folder)
 
@@ -228,36 +226,26 @@ class ConfigFirst(Callback):
         self.before = {file.name for file in folder.glob("*")}
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        """Remove what a grid leaves that came to nothing. Its jobs' folders may lie elsewhere, `hydra.sweep.subdir`
-        says; jobs of a launcher run in other processes, and are known by their folders only."""
-        folder = Path(config.hydra.sweep.dir)
-        left = {file.name for file in folder.glob("*")} - self.before
+        """Remove what a grid leaves if nothing was trained; fail where it had no job, which Hydra calls a success.
+
+        The folders of jobs may lie elsewhere, as `hydra.sweep.subdir` says. Jobs of a launcher run in other processes,
+        and are known by their folders only.
+        """
+        folder, choices = Path(config.hydra.sweep.dir), config.hydra.runtime.choices
         if is_follower():
             if self.made and not self.trained:  # its name has the time in it: the first process has another one
                 shutil.rmtree(folder, ignore_errors=True)
             return
-        if self.trained or not left <= {_GRID} or _jobs_lie_elsewhere(config):
+        left = {file.name for file in folder.glob("*")} - self.before
+        sweep: Any = OmegaConf.to_container(config.hydra.sweep, resolve=False)
+        below = Path(str(sweep["subdir"]))
+        uncounted = choices.get("hydra/launcher") != "basic" and (below.is_absolute() or ".." in below.parts)
+        if self.trained or not left <= {_GRID} or uncounted:
             return
         for name in left:
             (folder / name).unlink()
         remove_empty(self.made)
-        if not self.jobs and config.hydra.runtime.choices.get("hydra/sweeper") == "basic":
-            _refuse_no_job()
-
-
-def _jobs_lie_elsewhere(config: DictConfig) -> bool:
-    """Do a launcher's jobs have folders outside the grid's? Those without a launcher are counted."""
-    if config.hydra.runtime.choices.get("hydra/launcher") == "basic":
-        return False
-    below = Path(str(OmegaConf.to_container(config.hydra.sweep, resolve=False)["subdir"]))  # type: ignore[call-overload, index]
-    return below.is_absolute() or ".." in below.parts
-
-
-def _refuse_no_job() -> None:
-    """End the process where a grid came to nothing without an error: Hydra itself would call that a success."""
-    if sys.exc_info()[1] is None:
-        print(
-            "no job was run: a glob found no choice; it enters no folder, '+experiment/reference=glob(a*)' names one",
-            file=sys.stderr,
-        )
-        sys.exit(1)  # an exception in a callback would be no more than a warning
+        if not self.jobs and choices.get("hydra/sweeper") == "basic" and sys.exception() is None:
+            reason = "a glob found no choice; it enters no folder, '+experiment/reference=glob(a*)' names one"
+            print(f"no job was run: {reason}", file=sys.stderr)
+            sys.exit(1)  # an exception in a callback would be no more than a warning

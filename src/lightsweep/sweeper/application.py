@@ -1,7 +1,7 @@
 """What the sweeper asks of the program that it sweeps: `Application`, whose answers suit any Hydra app.
 
-A program with answers of its own marks its job's function: ``@sweepable(application)`` below ``@hydra.main``. Other
-processes find that function by a reference. Imported at every start, so neither Optuna nor torch is.
+A program with other answers marks its job's function: ``@sweepable(application)`` below ``@hydra.main``. Other
+processes find that function by a `FunctionReference`. Imported at every start, so neither Optuna nor torch is.
 """
 
 import functools
@@ -10,7 +10,7 @@ import importlib.util
 import platform
 import shlex
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -22,22 +22,23 @@ from omegaconf import DictConfig
 if TYPE_CHECKING:
     from lightsweep.sweeper.plan import Plan
     from lightsweep.sweeper.space import Space
+
 _ATTRIBUTE = "lightsweep_application"
 
 
 class Application:
-    """The program that is swept. A subclass replaces what it knows better.
+    """The program that is swept. A subclass overrides what differs from any Hydra app.
 
     Attributes:
         trial_overrides: added to each trial's overrides.
         confirmation_overrides: added to those of a confirmation's runs.
-        free_keys: keys whose values may change while a study goes on, with all below them.
+        free_keys: keys whose values may change when a study is resumed, with all below them.
         derived_keys: keys that follow from others, and are not compared with those of an earlier sweep.
         not_in_best: keys and config groups that best.yaml leaves out.
-        columns: of a job's facts, those that the leaderboard shows.
+        columns: facts of a job that the leaderboard shows.
         scores: entries of result.json that a confirmation compares.
         records: files of a job's folder that come back from another machine.
-        data_file: one of them, that says which data the run has read.
+        data_file: the one of them that describes the data which the run has read.
     """
 
     trial_overrides: tuple[str, ...] = ()
@@ -120,17 +121,17 @@ class Application:
         """
 
     def kept_overrides(
-        self, begun_with: Mapping[str, Any], config: DictConfig, typed: Sequence[str]
+        self, started_with: Mapping[str, Any], config: DictConfig, typed: Sequence[str]
     ) -> tuple[str, ...]:
-        """Overrides with which a study keeps what it was begun with, where a default has changed since.
+        """Overrides with which a study keeps the values that it was started with, where a default has changed since.
 
         Args:
-            begun_with: what was fixed then, by key.
+            started_with: what was fixed then, by key.
         """
         return ()
 
     def own_config(self, config: DictConfig) -> DictConfig:
-        """What of a composed config is the run's own, so that it can be written into another folder."""
+        """The part of a composed config that does not depend on the run's folder."""
         return config
 
     def reads_same_data(self, space: "Space", config: DictConfig) -> bool:
@@ -138,7 +139,7 @@ class Application:
         return False
 
     def allows_changed_data(self, config: DictConfig) -> bool:
-        """Whether a study goes on where the data have changed."""
+        """Whether a study may be resumed where the data have changed."""
         return False
 
     def data_digest(self, folder: Path) -> str | None:
@@ -161,7 +162,7 @@ class Portable:
         return self._function(cfg)
 
     def __reduce__(self) -> tuple[Callable, tuple]:
-        return _found, (reference(self._function),)
+        return _find_portable, (reference(self._function),)
 
 
 def sweepable(application: Application) -> Callable[[Callable[[DictConfig], Any]], Portable]:
@@ -175,7 +176,7 @@ def sweepable(application: Application) -> Callable[[Callable[[DictConfig], Any]
 
 
 def application_of(function: Callable[..., Any]) -> Application:
-    """The application that a job's function was marked with, by whatever it is decorated."""
+    """The application that a job's function was marked with, whatever its decorators."""
     return getattr(undecorated(function), _ATTRIBUTE, None) or Application()
 
 
@@ -202,7 +203,7 @@ class FunctionReference:
             ImportError: there is no such module or script here, or it cannot be imported.
         """
         sys.path[:0] = [folder for folder in self.path if folder not in sys.path]
-        found: Any = importlib.import_module(self.module) if self.script is None else _loaded(self.script)
+        found: Any = importlib.import_module(self.module) if self.script is None else _load_script(self.script)
         for part in self.name.split("."):
             found = getattr(found, part)
         return undecorated(found)
@@ -210,8 +211,7 @@ class FunctionReference:
 
 def reference(function: Callable[[DictConfig], Any]) -> FunctionReference:
     """The reference of a job's function."""
-    function = undecorated(function)
-    path = search_path()
+    function, path = undecorated(function), search_path()
     if function.__module__ != "__main__":
         return FunctionReference(function.__module__, function.__qualname__, path)
     main = sys.modules["__main__"]
@@ -222,8 +222,8 @@ def reference(function: Callable[[DictConfig], Any]) -> FunctionReference:
     return FunctionReference(file.stem, function.__qualname__, folders, str(file))
 
 
-def _found(where: FunctionReference) -> Portable:
-    return Portable(where.find())
+def _find_portable(found_by: FunctionReference) -> Portable:
+    return Portable(found_by.find())
 
 
 def undecorated(function: Any) -> Callable[[DictConfig], Any]:
@@ -233,18 +233,23 @@ def undecorated(function: Any) -> Callable[[DictConfig], Any]:
     return function
 
 
-def search_path() -> tuple[str, ...]:
-    """The folders where this process finds modules and another one may not: all but those of its Python."""
-    installed = [Path(prefix).resolve() for prefix in (sys.prefix, sys.base_prefix)]
-    folders = [Path(entry or ".").resolve() for entry in sys.path]
-    own = [
-        folder for folder in folders if folder.is_dir() and not any(folder.is_relative_to(each) for each in installed)
-    ]
+def search_path(
+    entries: Iterable[str] | None = None, prefixes: Iterable[str] = (sys.prefix, sys.base_prefix)
+) -> tuple[str, ...]:
+    """The folders where this process finds modules and another one may not: all but those of its Python.
+
+    Args:
+        entries: those of sys.path by default.
+        prefixes: of this Python's installation.
+    """
+    installed = [Path(prefix).resolve() for prefix in prefixes]
+    folders = [Path(entry or ".").resolve() for entry in (sys.path if entries is None else entries)]
+    own = [each for each in folders if each.is_dir() and not any(map(each.is_relative_to, installed))]
     return tuple(dict.fromkeys(map(str, own)))
 
 
 @functools.cache
-def _loaded(script: str) -> ModuleType:
+def _load_script(script: str) -> ModuleType:
     """The module of a script's file; loaded once a process."""
     for module in list(sys.modules.values()):
         if (file := getattr(module, "__file__", None)) and Path(file).resolve() == Path(script):

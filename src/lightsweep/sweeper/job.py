@@ -1,10 +1,9 @@
-"""A job of a sweep: what it is to do, what it knows of its trial while it runs, how it is run, and how it ended; and
-the configs that train it, or the best one, again."""
+"""A job of a sweep: what it does, its trial's context while it runs, its result, and the config to train it again."""
 
 import json
 import logging
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -36,7 +35,7 @@ REPEAT_FILE = "repeat.yaml"  # of a job of a sweep, itself
 
 
 class Reports(Protocol):
-    """Where a job reports the values of its epochs; picklable."""
+    """Takes the values of a job's epochs; picklable."""
 
     def report(self, step: int, value: float) -> bool:
         """Add a value, of an epoch from 1 on; returns whether the job is to end as pruned."""
@@ -52,8 +51,8 @@ class Job:
         overrides: ``key=value`` each.
         folder: relative to the sweep's folder.
         number: the trial's.
-        data: the digest of the data that the study was begun with, and the folder that has the record of them; None
-            where they may be any.
+        data: the digest of the data that the study was started with, and the folder with the record of them; None
+            where any will do.
         reports: None where epochs are not reported.
     """
 
@@ -88,7 +87,7 @@ class JobResult:
 
 
 class TrialContext:
-    """What the running job knows of its trial, and what it hands to the sweeper.
+    """The trial of the running job, and the facts that the job hands to the sweeper.
 
     Args:
         job: None outside of a sweep.
@@ -123,26 +122,25 @@ def current_trial() -> TrialContext:
     return _current.get()
 
 
+@dataclass(frozen=True)
 class JobFunction:
-    """An application's function with a job's context around it. However the function ends, a `JobResult` comes back:
-    a trial that is pruned or fails is no error of the sweep."""
+    """An application's function in a job's context. However it ends, a `JobResult` comes back: a trial that is pruned
+    or fails is no error of the sweep."""
 
-    def __init__(self, function: Callable[[DictConfig], Any], job: Job) -> None:
-        self.function = function
-        self.job = job
+    function: Callable[[DictConfig], Any]
+    job: Job
 
     def __call__(self, cfg: DictConfig) -> JobResult:
         """Run the job. A failed one leaves a result.json, where it has not written one itself."""
         from hydra.core.hydra_config import HydraConfig
 
-        trial = TrialContext(self.job)
-        token = _current.set(trial)
+        token = _current.set(TrialContext(self.job))
         try:
-            result = _call(self.function, cfg, trial)
+            result = _call(self.function, cfg, current_trial())
         finally:
             _current.reset(token)
         file = Path(HydraConfig.get().runtime.output_dir) / "result.json"
-        if result.state.is_failure and not file.exists():  # refused before it began
+        if result.state.is_failure and not file.exists():  # refused before it started
             content = {"status": result.state, "kind": self.job.kind, "error": result.error}
             with suppress(OSError):
                 write_atomic(file, json.dumps(content) + "\n")
@@ -157,10 +155,8 @@ def _call(function: Callable[[DictConfig], Any], cfg: DictConfig, trial: TrialCo
         returned = function(cfg)
     except (Exception, KeyboardInterrupt, Interrupted) as error:  # whatever it is, it must not end the sweep
         state = state_of(error)
-        if state == JobState.PRUNED:
-            return ended(state)
-        if state == JobState.INTERRUPTED and not isinstance(error, StorageLost):
-            return ended(state, by_signal=True)
+        if state == JobState.PRUNED or (state == JobState.INTERRUPTED and not isinstance(error, StorageLost)):
+            return ended(state, by_signal=state == JobState.INTERRUPTED)
         if isinstance(error, ConfigError | Diverged | RunFailed):
             return ended(state, error=str(error))
         log.exception("the trial failed")
@@ -219,111 +215,81 @@ def run_job(setup: JobSetup, job: Job) -> JobResult:
             job_subdir_key="hydra.sweep.subdir",
         )
         with suppress(OSError, HydraException, OmegaConfBaseException):  # the result does not depend on that
+            folder, study = setup.folder / job.folder, setup.config.hydra.sweeper.study_name
+            comment = printable(f"{folder.name} of the sweep {study}, to be trained again")
             loader, application = setup.hydra_context.config_loader, application_of(function)
-            write_repeat(setup.folder / job.folder, loader, setup.config, config, application)
+            write_config(folder / REPEAT_FILE, comment, config, setup.config, loader, application)
         return returned.return_value
-    except Exception as error:  # a folder that cannot be written, a value that cannot be composed
+    except Exception as error:  # such as a folder that cannot be written, a value that cannot be composed
         return JobResult(JobState.FAILED, error=" ".join(f"{type(error).__name__}: {error}".split()))
 
 
 def last_line(text: str) -> str:
-    """The last line of a message or a trace, which says what it was."""
+    """The last line of a message or a trace, which names the error."""
     lines = text.strip().splitlines()
     return lines[-1].strip() if lines else ""
 
 
-def write_best(
-    folder: Path,
-    loader: ConfigLoader,
-    config: DictConfig,
-    overrides: Sequence[str],
-    application: Application,
-    *,
-    comment: str,
+def write_config(
+    file: Path, comment: str, config: DictConfig, base: DictConfig, loader: ConfigLoader, application: Application
 ) -> None:
-    """Write best.yaml of a study.
+    """Write a config that one command trains: what differs from the defaults, and nothing else.
 
     Args:
-        config: the sweep's composed config.
-        overrides: of the best trial.
         comment: its first line.
+        config: composed for a job of the sweep.
+        base: the sweep's own.
     """
-    best = loader.load_sweep_config(config, list(overrides))
-    write_atomic(folder / BEST_FILE, f"# {comment}\n{_format_config(loader, config, best, application)}")
-
-
-def write_repeat(
-    folder: Path, loader: ConfigLoader, config: DictConfig, own: DictConfig, application: Application
-) -> None:
-    """Write repeat.yaml of a job.
-
-    Args:
-        config: the sweep's composed config.
-        own: the job's.
-    """
-    comment = printable(f"{folder.name} of the sweep {config.hydra.sweeper.study_name}, to be trained again")
-    write_atomic(folder / REPEAT_FILE, f"# {comment}\n{_format_config(loader, config, own, application)}")
-
-
-def _format_config(loader: ConfigLoader, config: DictConfig, best: DictConfig, application: Application) -> str:
-    name = str(config.hydra.job.config_name)
+    name = str(base.hydra.job.config_name)
     choices: dict[str, str | None] = {
         str(group): choice
-        for group, choice in best.hydra.runtime.choices.items()
-        if choice
-        and not str(group).startswith("hydra/")
-        and "@" not in str(group)
-        and group not in application.not_in_best
+        for group, choice in config.hydra.runtime.choices.items()
+        if choice and not str(group).startswith("hydra/") and "@" not in group and group not in application.not_in_best
     }
     chosen = [f"{group}={choice}" for group, choice in choices.items()]
-    if config.hydra.searchpath:
-        chosen.append(f"hydra.searchpath={list(config.hydra.searchpath)}")
-    plain = _compose_defaults(loader, name, tuple(chosen))
-    mine, theirs = _config_contents(best, application), _config_contents(plain, application)
-    for group in [group for group in plain.hydra.runtime.choices if group in theirs]:
-        if _lacks_key(mine.get(group), theirs[group]):
-            choices[group] = None  # a config can add to a choice, not take away from it: here comes the whole
+    if base.hydra.searchpath:
+        chosen.append(f"hydra.searchpath={list(base.hydra.searchpath)}")
+    defaults = _compose_defaults(loader, name, tuple(chosen))
+    ours, theirs = _config_contents(config, application), _config_contents(defaults, application)
+    for group in [group for group in defaults.hydra.runtime.choices if group in theirs]:
+        if _lacks_key(ours.get(group), theirs[group]):
+            choices[group] = None  # a config can add keys to a choice, not remove them: all of them are written
             del theirs[group]
-    body = _config_difference(mine, theirs)
-    defaults: list[Any] = [name, *({f"override {group}": choice} for group, choice in choices.items()), "_self_"]
-    return OmegaConf.to_yaml(OmegaConf.create({"defaults": defaults, **_search_path(config), **body}))
+    order: list[Any] = [name, *({f"override {group}": choice} for group, choice in choices.items()), "_self_"]
+    content = {"defaults": order, **_search_path(base), **_config_difference(ours, theirs)}
+    write_atomic(file, f"# {comment}\n{OmegaConf.to_yaml(OmegaConf.create(content))}")
 
 
-@lru_cache(maxsize=16)  # composing takes 0.1 s, and most trials make the same choices
+@lru_cache(maxsize=16)  # composing takes 0.1 s, and most trials have the same choices
 def _compose_defaults(loader: ConfigLoader, name: str, chosen: tuple[str, ...]) -> DictConfig:
     """The defaults under these choices."""
     return loader.load_configuration(config_name=name, overrides=list(chosen), run_mode=RunMode.RUN)
 
 
 def _search_path(config: DictConfig) -> dict[str, Any]:
-    """Where else the sweep found its choices: folders that ``--config-dir`` or ``hydra.searchpath`` named."""
-    sources = config.hydra.runtime.config_sources
+    """The folders of ``--config-dir`` and ``hydra.searchpath``, where the sweep found choices too."""
     paths = [
         f"{source.schema}://{source.path}"
-        for source in sources
+        for source in config.hydra.runtime.config_sources
         if source.provider == "command-line" or source.provider.startswith("hydra.searchpath")
     ]
     return {"hydra": {"searchpath": paths}} if paths else {}
 
 
 def _lacks_key(one: Any, other: Any) -> bool:
-    """Is there a key in the other that the one has not?"""
-    if not isinstance(other, dict):
-        return False
-    if not isinstance(one, dict):
-        return bool(other)
+    """Whether the other has a key that the one has not."""
+    if not isinstance(other, dict) or not isinstance(one, dict):
+        return isinstance(other, dict) and bool(other)
     return any(key not in one or _lacks_key(one[key], value) for key, value in other.items())
 
 
 def _config_contents(config: DictConfig, application: Application) -> dict[str, Any]:
-    contents = OmegaConf.to_container(
-        application.own_config(config), resolve=False
-    )  # with paths that hold in any folder
-    assert isinstance(contents, dict)
+    contents: Any = OmegaConf.to_container(application.own_config(config), resolve=False)
     return {str(key): value for key, value in contents.items() if key not in application.not_in_best}
 
 
 def _config_difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """What of the one the other lacks, or has with another value."""
     different: dict[str, Any] = {}
     for key, value in one.items():
         if isinstance(value, dict) and isinstance(other.get(key), dict):

@@ -30,17 +30,17 @@ RENEW_EVERY = 10.0  # seconds between two renewals of marks and leases
 LOST_AFTER = 60.0  # seconds after the last renewal
 AHEAD = 30.0  # seconds; machines whose clocks differ by more than this cannot share a study
 _LEASE_PAUSE = 0.2  # seconds between two tries to take a lease
-_KEPT = 86_400.0  # seconds that the lock of a killed sweeper is kept
+_LOCK_KEPT = 86_400.0  # seconds that the lock file of a killed sweeper is kept
 
 
 class FileLock:
     """An exclusive lock on a file, held until `release` or the end of the process.
 
     Releasing it removes the file. That is safe: a process that gets the lock of a removed file sees that the path leads
-    to another file, or to none, and tries again.
+    to another file, or to none, and retries.
 
     Args:
-        stays: do not remove the file, whose existence is looked for.
+        stays: do not remove the file, whose existence matters.
     """
 
     def __init__(self, path: Path, *, stays: bool = False) -> None:
@@ -69,7 +69,7 @@ class FileLock:
 
     def _try(self) -> bool | None:
         """Take the lock; False where another process holds it, None where its file was removed meanwhile."""
-        self.release()  # a signal may have come between a call of `acquire` and the block that releases
+        self.release()  # a signal may have come between `acquire` and the block that releases
         self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -93,13 +93,12 @@ class FileLock:
             os.close(descriptor)
 
     def _is_current(self) -> bool:
-        """Does the path lead to the file that is open here?"""
+        """Whether the path leads to the file that is open here."""
         assert self._descriptor is not None
         try:
-            there = self.path.stat()
+            return os.path.samestat(self.path.stat(), os.fstat(self._descriptor))
         except FileNotFoundError:
             return False
-        return os.path.samestat(there, os.fstat(self._descriptor))
 
     def __enter__(self) -> "FileLock":
         self.acquire()
@@ -136,27 +135,25 @@ class Owner:
         self._lock.acquire()
 
     def mark(self) -> dict[str, Any]:
-        """What a trial or lease of this owner says: who, on which machine, and when it was last alive."""
+        """What a trial or lease of this owner holds: who, on which machine, and when it was last alive."""
         return {"owner": self.name, "host": self.host, "seen": time.time()}
 
     def is_mine(self, mark: dict[str, Any]) -> bool:
         return mark.get("owner") == self.name
 
     def resign(self, *, trials_left: bool) -> None:
-        """Release the lock. Where running trials are left, its file stays: it shows that they are lost."""
+        """Release the lock. Where running trials are left, its file stays: it shows that they are lost.
+
+        Files of killed sweepers are removed after a day: by then their marks are old.
+        """
         self._lock.stays = trials_left
         self._lock.release()
-        _remove_old(self._lock.path.parent)
-
-
-def _remove_old(folder: Path) -> None:
-    """Remove locks of killed sweepers after a day: by then their marks show that their trials are lost."""
-    for path in folder.glob("*.lock"):
-        with suppress(OSError):
-            if time.time() - path.stat().st_mtime > _KEPT:
-                lock = FileLock(path)
-                lock.acquire(wait=False)
-                lock.release()
+        for path in self._lock.path.parent.glob("*.lock"):
+            with suppress(OSError):
+                if time.time() - path.stat().st_mtime > _LOCK_KEPT:
+                    lock = FileLock(path)
+                    lock.acquire(wait=False)
+                    lock.release()
 
 
 @contextmanager
@@ -192,7 +189,7 @@ def is_alive(mark: dict[str, Any] | None, *, reached_since: float = 0.0) -> bool
     path = shared_path(mark["owner"])
     # Cluster jobs and containers may have another temporary folder, with the lock of a live owner.
     if mark["host"] != platform.node() or not path.exists():
-        # A mark from the future was written by a wrong clock: waiting until it is old could take years.
+        # A mark from the future was written by a wrong clock: it could be years until it is old.
         now, seen = time.time(), mark["seen"]
         return seen < now + AHEAD and now - max(seen, reached_since) < LOST_AFTER
     lock = FileLock(path, stays=True)
@@ -225,7 +222,7 @@ class Lease:
         """Take it; False where another live sweeper holds it or comes first."""
         while not self._held:
             self._write({**self._owner.mark(), "held": False})
-            others = self._others()
+            others = self._other_marks()
             if any(mark["held"] or mark["owner"] < self._owner.name for mark in others):
                 self._write(None)
                 return False
@@ -247,7 +244,7 @@ class Lease:
             time.sleep(_LEASE_PAUSE)
 
     def renew(self) -> None:
-        """Renew it, where this sweeper holds it. May be called from another thread."""
+        """Renew it if this sweeper holds it; from any thread."""
         with self._turn:
             if self._held:
                 self._write({**self._owner.mark(), "held": True})
@@ -262,11 +259,10 @@ class Lease:
         self._marked = mark is not None
         set_system_attribute(self._study, self._prefix + self._owner.name, mark)
 
-    def _others(self) -> list[dict[str, Any]]:
+    def _other_marks(self) -> list[dict[str, Any]]:
         """Marks of other live sweepers."""
-        marks = system_attributes(self._study)
         return [
             mark
-            for key, mark in marks.items()
+            for key, mark in system_attributes(self._study).items()
             if key.startswith(self._prefix) and mark and not self._owner.is_mine(mark) and is_alive(mark)
         ]

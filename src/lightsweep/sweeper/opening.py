@@ -1,5 +1,7 @@
-"""The study of a sweep, opened or started. Before that the plan is checked: what is refused has written nothing. What a
-study holds fixed is compared with what it was started with, else its trials would not compare."""
+"""The study of a sweep: its plan is checked before anything is written, then it is opened or started.
+
+Trials of a study can only be compared while what it holds fixed stays the same: that is kept in its attributes.
+"""
 
 import platform
 import shlex
@@ -12,7 +14,7 @@ from typing import Any
 import optuna
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from optuna.trial import TrialState
 
 from lightsweep.core import checks, files, memory, overrides
@@ -23,20 +25,21 @@ from lightsweep.core.overrides import format_override
 from lightsweep.sweeper import executors, storage
 from lightsweep.sweeper.leases import FileLock, Lease, Owner, is_alive, renewing, shared_path
 from lightsweep.sweeper.optuna_access import RetryingStorage, set_system_attribute, system_attributes
-from lightsweep.sweeper.plan import Plan, _check_sampler, check_pruner, enqueue_first, enqueued_points, make_sampler
-from lightsweep.sweeper.space import Space
+from lightsweep.sweeper.plan import Plan, check_pruner, check_sampler, enqueue_first, enqueued_points, make_sampler
 from lightsweep.sweeper.storage import connect, is_missing, is_server
-from lightsweep.sweeper.trials import check_attributes, number_of
+from lightsweep.sweeper.trials import OPENINGS, OWNER, PREFIX, check_attributes, number_of
+
+_SPACE, _CONFIG, _TYPED = "space", "config", "beside"  # attributes, as version 0.1 named them
 
 
 def open_study(plan: Plan) -> tuple[Plan, optuna.Study, int]:
-    """Open or begin the study; one sweeper at a time.
+    """Open or start the study; one sweeper at a time.
 
     Returns:
-        The plan, whose space may have got other names; the study; and how many trials shall end in it.
+        The plan, whose parameters may have other names; the study; and its total of trials.
 
     Raises:
-        ConfigError: the study was begun with other settings, or cannot be reached.
+        ConfigError: the study was started with other settings, or cannot be reached.
     """
     files.check_links(plan.folder, within=plan.folder, deep=False)
     files.check_links(plan.folder / "confirm", within=plan.folder, deep=False)
@@ -50,26 +53,28 @@ def open_study(plan: Plan) -> tuple[Plan, optuna.Study, int]:
             )
         study = _load(plan)
         check_attributes(study)
-        remove_leftovers(plan.folder)  # also in the folders of trials that were cut off, which nobody starts again
-        kept = kept_overrides(study, plan)
+        remove_leftovers(plan.folder)  # also of lost trials, whose folders nobody writes again
+        kept = plan.application.kept_overrides(study.user_attrs.get(_CONFIG) or {}, plan.config, plan.space.fixed)
         plan = plan.in_space(replace(plan.space, fixed=(*plan.space.fixed, *kept)))
-        now = fixed_settings(plan)
-        check_unchanged(study, now, plan)  # before anything is written: what is refused changes nothing
+        now = _fixed_settings(plan)
+        _check_unchanged(study, now, plan)  # before anything is written
         _check_hosts(plan, study)
-        with _alone(study):
-            check_unchanged(study, now, plan)  # another may have begun it meanwhile
+        with _opening_lease(study):
+            _check_unchanged(study, now, plan)  # another sweeper may have started it meanwhile
             keep_settings(study, now)
             if study.metric_names is None:
                 study.set_metric_names([plan.metric])  # for optuna-dashboard
-            study.sampler, n_trials = make_sampler(plan, trials + _openings(study))
-            plan = plan.in_space(plan.space.beside(study.get_trials(deepcopy=False)))
+            openings = system_attributes(study).get(OPENINGS, 0)  # before this one
+            set_system_attribute(study, OPENINGS, openings + 1)
+            study.sampler, n_trials = make_sampler(plan, trials + openings)
+            plan = plan.in_space(plan.space.renamed_for(study.get_trials(deepcopy=False)))
             enqueue_first(plan, study)
     return plan, study, n_trials
 
 
 @contextmanager
-def _alone(study: optuna.Study) -> Iterator[None]:
-    """One sweeper at a time, of all machines: what a study is begun with is written once."""
+def _opening_lease(study: optuna.Study) -> Iterator[None]:
+    """One sweeper at a time, of all machines: what a study is started with is written once."""
     owner = Owner()
     lease = Lease(study, "opening", owner)
     try:
@@ -82,18 +87,16 @@ def _alone(study: optuna.Study) -> Iterator[None]:
 
 
 def _check_hosts(plan: Plan, study: optuna.Study) -> None:
-    """See that no other machine uses a study that is a file: on most network disks its locks hold on one machine only.
+    """Check that no other machine uses a study that is a file: on most network disks locks hold on one machine only.
 
     Raises:
         ConfigError: a sweeper of another machine does.
     """
     if is_server(plan.address):
         return
-    marks = [
-        mark for name, mark in system_attributes(study).items() if name.startswith("lightsweep:")
-    ]  # samplers keep things there too
+    marks = [mark for name, mark in system_attributes(study).items() if name.startswith(PREFIX)]
     running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-    for mark in (*marks, *(trial.user_attrs.get("lightsweep") for trial in running)):
+    for mark in (*marks, *(trial.user_attrs.get(OWNER) for trial in running)):
         if isinstance(mark, dict) and mark["host"] != platform.node() and is_alive(mark):
             raise ConfigError(
                 f"{plan.storage_key}: the study {study.study_name!r} is used by a sweep on {mark['host']}; several"
@@ -103,16 +106,16 @@ def _check_hosts(plan: Plan, study: optuna.Study) -> None:
 
 @contextmanager
 def _folder(plan: Plan) -> Iterator[None]:
-    """The sweep's folder, which goes again where the sweep is refused before anything is in it."""
+    """The sweep's folder, removed again where the sweep is refused before anything is in it."""
     with ExitStack() as stack:
-        with _writing("hydra.sweep.dir", plan.folder):
+        with _naming_key("hydra.sweep.dir", plan.folder):
             stack.enter_context(create_folder(plan.folder))
         yield
 
 
 @contextmanager
-def _writing(key: str, path: str | Path) -> Iterator[None]:
-    """Name the key that the path came from where it cannot be written."""
+def _naming_key(key: str, path: str | Path) -> Iterator[None]:
+    """Name the key of a path that cannot be written."""
     try:
         yield
     except OSError as error:
@@ -128,23 +131,11 @@ def _load(plan: Plan) -> optuna.Study:
         study = optuna.create_study(
             study_name=name, storage=storage, pruner=plan.pruner, direction=plan.direction, load_if_exists=True
         )
-    several = len(study.directions)
-    if several > 1:
-        raise ConfigError(f"hydra.sweeper.study_name: the study {study.study_name!r} has {several} objectives, not one")
-    begun = study.direction.name.lower()
-    if begun != plan.direction:
-        raise ConfigError(
-            f"hydra.sweeper.direction must be {begun}, as the study {study.study_name!r} was begun,"
-            f" got {plan.direction!r}"
-        )
+    checks.require(len(study.directions) == 1, "hydra.sweeper.study_name", "name a study of one objective", name)
+    direction = study.direction.name.lower()
+    rule = f"be {direction}, as when the study {name!r} was started"
+    checks.require(direction == plan.direction, "hydra.sweeper.direction", rule, plan.direction)
     return study
-
-
-def _openings(study: optuna.Study) -> int:
-    """How often the study was opened before; this time counts from now on."""
-    before = system_attributes(study).get("lightsweep:openings", 0)
-    set_system_attribute(study, "lightsweep:openings", before + 1)
-    return before
 
 
 def _count(plan: Plan) -> int:
@@ -155,90 +146,65 @@ def _count(plan: Plan) -> int:
 
 
 def _connected(plan: Plan) -> RetryingStorage:
-    with _writing(plan.storage_key, plan.settings.storage or plan.folder):
+    with _naming_key(plan.storage_key, plan.settings.storage or plan.folder):
         return connect(plan.address.url)
 
 
-_SPACE, _CONFIG, _BESIDE = "space", "config", "beside"
-
-
-def fixed_settings(plan: Plan) -> dict[str, Any]:
-    """What a sweep holds fixed."""
+def _fixed_settings(plan: Plan) -> dict[str, Any]:
+    """What a sweep holds fixed: the space, the config outside it, and below a group that is searched, as the optimizer,
+    what was typed; the rest there is each choice's own."""
     config = plan.compose(plan.space.fixed)
+    searched = [parameter.key for parameter in plan.space.parameters]
+    free = (*plan.application.free_keys, *(key.lstrip("+") for key in searched))
+    typed = {
+        each.key_or_group: "deleted" if each.is_delete() else each.value()
+        for each in OverridesParser.create().parse_overrides(list(plan.space.fixed))
+        if _is_below(each.key_or_group, searched)
+    }
+    extension = {"hydra.sweeper.custom_search_space": plan.settings.custom_search_space}
     return {
         _SPACE: plan.space.describe(),
-        _CONFIG: _fixed(config, plan) | {"hydra.sweeper.seeds": plan.settings.seeds},
-        _BESIDE: _beside(config, plan.space),  # apart: a study that was begun before it was kept has none
+        _CONFIG: {key: value for key, value in _flat("", config) if not _is_below(key, free)}
+        | {"hydra.sweeper.seeds": plan.settings.seeds},
+        _TYPED: extension | typed,
     }
 
 
-def check_unchanged(study: optuna.Study, now: Mapping[str, Any], plan: Plan) -> None:
-    """Compare what is fixed with what a study was begun with; nothing is written.
+def _check_unchanged(study: optuna.Study, now: Mapping[str, Any], plan: Plan) -> None:
+    """Compare what is fixed with what a study was started with.
 
     Raises:
         ConfigError: something differs, and hydra.sweeper.allow_changed_space is false. Names what was, and what is.
     """
-    before = _before(study)
-    derived = plan.application.derived_keys
+    before = _kept_settings(study)
     changes = [
-        change for name in now if before[name] is not None for change in _changes(before[name], now[name], derived)
+        f"{key} was {before[name].get(key, 'not there')}, is {now[name].get(key, 'not there')}"
+        for name in now
+        if before[name] is not None  # studies of earlier versions lack some
+        for key in sorted(before[name].keys() | now[name].keys())
+        if before[name].get(key) != now[name].get(key) and key not in plan.application.derived_keys
     ]
     if changes and not plan.settings.allow_changed_space:
         raise ConfigError(
-            f"the study {study.study_name!r} was begun with other settings: {'; '.join(changes[:5])}"
+            f"the study {study.study_name!r} was started with other settings: {'; '.join(changes[:5])}"
             f"{f'; and {len(changes) - 5} more' if len(changes) > 5 else ''}. Take another hydra.sweeper.study_name, or"
-            " go on anyway with hydra.sweeper.allow_changed_space=true"
+            " continue anyway with hydra.sweeper.allow_changed_space=true"
         )
 
 
-def kept_overrides(study: optuna.Study, plan: Plan) -> tuple[str, ...]:
-    """Overrides with which the study keeps what it was begun with, where a default has changed since."""
-    return plan.application.kept_overrides(study.user_attrs.get(_CONFIG) or {}, plan.config, plan.space.fixed)
-
-
 def keep_settings(study: optuna.Study, now: Mapping[str, Any]) -> None:
-    """Keep what is fixed in the study, and from which trial on it holds."""
-    before = _before(study)
-    if any(before[name] not in (None, now[name]) for name in (_CONFIG, _BESIDE)):
+    """Keep in the study what is fixed, and from which trial on."""
+    before = _kept_settings(study)
+    if any(before[name] not in (None, now[name]) for name in (_CONFIG, _TYPED)):
         study.set_user_attr("changed_at", len(study.get_trials(deepcopy=False)))
     for name, value in now.items():
         if before[name] != value:
             study.set_user_attr(name, value)
 
 
-def _before(study: optuna.Study) -> dict[str, Any]:
+def _kept_settings(study: optuna.Study) -> dict[str, Any]:
     attributes = study.user_attrs
-    return {name: with_new_names(attributes.get(name)) for name in (_SPACE, _CONFIG, _BESIDE)}
-
-
-def _changes(before: Mapping[str, Any], now: Mapping[str, Any], derived: Sequence[str]) -> list[str]:
-    return [
-        f"{key} was {before.get(key, 'not there')}, is {now.get(key, 'not there')}"
-        for key in sorted(before.keys() | now.keys())
-        if before.get(key) != now.get(key) and key not in derived
-    ]
-
-
-def _fixed(config: DictConfig, plan: Plan) -> dict[str, Any]:
-    searched = tuple(parameter.key.lstrip("+") for parameter in plan.space.parameters)
-    left_out = (*plan.application.free_keys, *searched)
-    return {key: value for key, value in _flat("", config) if not _below(key, left_out)}
-
-
-def _beside(config: DictConfig, space: Space) -> dict[str, Any]:
-    """What is fixed beside what is searched: the user's own function, and below a group that is searched, as the
-    optimizer, what was typed; the rest there is each choice's own."""
-    searched = [parameter.key for parameter in space.parameters]
-    typed = OverridesParser.create().parse_overrides(list(space.fixed))
-    below = {
-        each.key_or_group: "deleted" if each.is_delete() else each.value()
-        for each in typed
-        if _below(each.key_or_group, searched)
-    }
-    return {
-        "hydra.sweeper.custom_search_space": OmegaConf.select(config, "hydra.sweeper.custom_search_space"),
-        **below,
-    }
+    return {name: with_new_names(attributes.get(name)) for name in (_SPACE, _CONFIG, _TYPED)}
 
 
 def _flat(prefix: str, node: Any) -> list[tuple[str, Any]]:
@@ -250,12 +216,12 @@ def _flat(prefix: str, node: Any) -> list[tuple[str, Any]]:
     ]
 
 
-def _below(key: str, roots: Sequence[str]) -> bool:
+def _is_below(key: str, roots: Sequence[str]) -> bool:
     return any(key == root or key.startswith(f"{root}.") for root in roots)
 
 
 def check_plan(plan: Plan) -> None:
-    """See that a trial can be composed: at the baseline, at a point inside, and under each condition.
+    """Check that a trial can be composed: at the baseline, at a point inside, and under each condition.
 
     Raises:
         HydraException: a key or a choice does not exist.
@@ -269,18 +235,22 @@ def check_plan(plan: Plan) -> None:
     plan.application.check_space(plan.space, plan.metric)
     _check_fixed_lists(plan)
     in_this_process = kind == "inline"
-    _check_composes(plan, plan.space.fixed, in_this_process)
-    for condition in plan.space.conditions():
-        _check_composes(plan, (*plan.space.fixed, condition), in_this_process)
-    _check_direction(plan)
+    for condition in ([], *([each] for each in plan.space.conditions())):
+        _check_composes(plan, (*plan.space.fixed, *condition), in_this_process)
+    # In another direction the best trials would be pruned, and the worst be confirmed.
+    metric, right = plan.application.objective(plan.compose(plan.space.fixed))
+    named = plan.settings.direction
+    checks.require(
+        named is None or right in (None, named), "hydra.sweeper.direction", f"be {right} for {metric}", named
+    )
     enqueued_points(plan)
-    _check_sampler(plan)
+    check_sampler(plan)
     check_pruner(plan)
     plan.application.check_plan(plan, in_this_process=in_this_process)
 
 
 def _check_fixed_lists(plan: Plan) -> None:
-    """See that a fixed list stands where a list is taken: elsewhere it was meant as values to search."""
+    """Check that a fixed list is the value of a list: elsewhere it was meant as values to search."""
     for each in OverridesParser.create().parse_overrides(list(plan.space.fixed)):
         value = each.value()
         is_group = plan.context.config_loader.get_group_options(each.key_or_group)  # callbacks=[default,ema]
@@ -295,8 +265,8 @@ def _check_fixed_lists(plan: Plan) -> None:
 
 
 def _takes_list(fixed: Override, value: list[Any], plan: Plan) -> bool:
-    others = [line for line in plan.space.fixed if line != fixed.input_line]
-    config: Any = OmegaConf.to_container(plan.compose(others), resolve=False)
+    others = plan.compose([line for line in plan.space.fixed if line != fixed.input_line])
+    config: Any = OmegaConf.to_container(others, resolve=False)
     before = _value_at(config, fixed.key_or_group)
     if isinstance(before, list):
         return isinstance(value[0], list) == bool(before and isinstance(before[0], list))
@@ -315,25 +285,16 @@ def _value_at(node: Any, key: str) -> Any:
 
 
 def _check_composes(plan: Plan, overrides: Sequence[str], in_this_process: bool) -> None:
-    """Every key that applies under these overrides exists, and what is fixed makes sense."""
+    """Check that every key that applies under these overrides exists, and that fixed values are valid."""
     plan.application.check_config(plan.compose(overrides), overrides, in_this_process=in_this_process)
     point = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0)).ask()
-    # A choice of a group that is drawn may not go with a condition's keys: only the condition itself is composed.
-    groups = plan.config.hydra.runtime.choices
+    # A drawn choice of a group may lack a condition's keys: only the condition itself is composed.
     drawn = [
         format_override(parameter.key, parameter.suggest(point))
         for parameter in plan.space.parameters
-        if parameter.key not in groups and (parameter.condition is None or parameter.condition in overrides)
+        if parameter.key not in plan.config.hydra.runtime.choices
+        and (parameter.condition is None or parameter.condition in overrides)
     ]
     config = plan.compose((*overrides, *drawn))
     if any(parameter.key.startswith("+") for parameter in plan.space.parameters):
         plan.application.check_drawn(config)
-
-
-def _check_direction(plan: Plan) -> None:
-    """The best trials would be pruned, and the worst be confirmed, where it is not the metric's own."""
-    metric, right = plan.application.objective(plan.compose(plan.space.fixed))
-    named = plan.settings.direction
-    checks.require(
-        named is None or right in (None, named), "hydra.sweeper.direction", f"be {right} for {metric}", named
-    )

@@ -3,7 +3,7 @@
 No other module uses private names of theirs:
 
 - Attributes of a study that dashboards do not show: `Study.system_attrs` is gone, storages still have them.
-- A trial that another process began: `Trial` is made from the id that only the storage knows.
+- A trial that another process started: `Trial` is made from the id that only the storage knows.
 - CMA-ES keeps its state pickled in a study's trials and unpickles what it finds there: with a study from somebody else,
   that runs any command. `restrict_cmaes` lets nothing but cmaes' own optimizers and arrays come out of such a pickle.
 - Hydra's search space grammar as Optuna's distributions: the official sweeper's own functions.
@@ -29,29 +29,29 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from lightsweep.core.errors import RunFailed, StorageLost
 from lightsweep.core.text import Wait
 
-RETRY_SECONDS = 300.0  # seconds that an operation is tried again
-_PAUSES = (0.1, 5.0)  # seconds: the first and the longest between two tries
 _NAMES = ("EIO", "ESTALE", "ENOSPC", "EDQUOT", "EAGAIN", "EBUSY", "ETIMEDOUT", "EHOSTDOWN", "EHOSTUNREACH", "ENOLCK")
-_DISK = {getattr(errno, name) for name in _NAMES if hasattr(errno, name)}
-_DATABASE = (
+_DISK_ERRORS = {getattr(errno, name) for name in _NAMES if hasattr(errno, name)}
+_DATABASE_ERRORS = (  # of SQLAlchemy, which is not imported
     "OperationalError",
     "InterfaceError",
     "InternalError",
     "TimeoutError",
     "PendingRollbackError",  # of the operation after one whose connection was lost as it ended
-)  # of SQLAlchemy, which is not imported
+)
 _Result = TypeVar("_Result")
 
 
 class Retry:
-    """Tries again what fails because a storage is out of reach. Threads share one: an outage is told once.
+    """Retries what fails because a storage is out of reach. Threads share one: an outage is printed once.
 
     Args:
-        name: of the storage, in what is said.
+        name: of the storage, for messages.
+        seconds: for which an operation is retried.
+        pauses: in seconds, the first and the longest between two attempts.
     """
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    def __init__(self, name: str, *, seconds: float, pauses: tuple[float, float]) -> None:
+        self.name, self.seconds, self.pauses = name, seconds, pauses
         self.reached_since = 0.0  # seconds since the epoch: when the last outage was over
         self._wait = Wait()
         self._lost = False
@@ -60,24 +60,24 @@ class Retry:
         """The operation's result.
 
         Raises:
-            StorageLost: it failed again and again, for `PATIENCE` seconds.
+            StorageLost: it failed for `seconds`.
         """
-        began, pause = time.monotonic(), _PAUSES[0]
+        started, pause = time.monotonic(), self.pauses[0]
         while True:
             try:
                 result = operation()
             except Exception as error:
-                reason = transient(error)
+                reason = outage_reason(error)
                 if reason is None:
                     raise
-                if self._lost or time.monotonic() - began > RETRY_SECONDS:
-                    self._lost = True  # what is still to be done as the sweep ends fails at once
+                if self._lost or time.monotonic() - started > self.seconds:
+                    self._lost = True  # further operations, as the sweep ends, fail at once
                     raise StorageLost(
-                        f"{self.name} could not be used for {RETRY_SECONDS:.0f} s ({reason}); the same command goes on"
+                        f"{self.name} could not be used for {self.seconds:.0f} s ({reason}); the same command continues"
                     ) from error
-                self._wait.update(f"{self.name} ({reason}), at most {RETRY_SECONDS:.0f} s")
+                self._wait.update(f"{self.name} ({reason}), at most {self.seconds:.0f} s")
                 time.sleep(pause * random.uniform(0.5, 1.0))
-                pause = min(2 * pause, _PAUSES[1])
+                pause = min(2 * pause, self.pauses[1])
                 continue
             if self._wait.seconds:
                 self.reached_since = time.time()
@@ -87,74 +87,73 @@ class Retry:
 
 
 class RetryingStorage(BaseStorage):
-    """A storage all of whose operations are tried again.
+    """A storage all of whose operations are retried.
 
-    An operation whose answer was lost may have been done all the same. Most can be done twice. Of a new trial that
-    runs, the first one has no owner then, and is found as cut off. The other exceptions have methods of their own.
+    An operation whose answer was lost may have been done. Most can be done twice. Of a new trial that runs, the first
+    one then has no owner, and is found as lost. The other exceptions have methods here.
     """
 
     def __init__(self, storage: BaseStorage, retry: Retry) -> None:
         self._storage, self.retry = storage, retry
 
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
-        """A trial that is to wait must not be asked for twice: it is looked for before it is made again."""
+        """A queued trial must not be added twice: before another attempt it is looked for."""
         if template_trial is None:
             return self.retry(lambda: self._storage.create_new_trial(study_id))
+        attributes = (template_trial.user_attrs, template_trial.system_attrs)
         known = {trial._trial_id for trial in self.get_all_trials(study_id, deepcopy=False)}
 
         def once() -> int:
             for trial in self._storage.get_all_trials(study_id, deepcopy=False):
-                if trial._trial_id not in known and _same(trial, template_trial):
+                if trial._trial_id not in known and (trial.user_attrs, trial.system_attrs) == attributes:
                     return trial._trial_id
             return self._storage.create_new_trial(study_id, template_trial)
 
         return self.retry(once)
 
     def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
-        """A trial that was told before the answer was lost is not told again, which would be an error."""
-        tried: list[bool] = []
+        """A trial that was closed before the answer was lost is not closed again, which would be an error."""
+        attempts = 0
 
         def once() -> bool:
-            if tried and state.is_finished() and self._storage.get_trial(trial_id).state == state:
+            nonlocal attempts
+            attempts += 1
+            if attempts > 1 and state.is_finished() and self._storage.get_trial(trial_id).state == state:
                 return True
-            tried.append(True)
             return self._storage.set_trial_state_values(trial_id, state, values)
 
         return self.retry(once)
 
 
-def _tried_again(name: str) -> Callable[..., Any]:
-    def method(self: RetryingStorage, *arguments: Any, **named: Any) -> Any:
-        return self.retry(lambda: getattr(self._storage, name)(*arguments, **named))
-
-    return method
+def _retried(name: str) -> Callable[..., Any]:
+    return lambda self, *arguments, **named: self.retry(lambda: getattr(self._storage, name)(*arguments, **named))
 
 
-_OPERATIONS = {name for name in vars(BaseStorage) if not name.startswith("_") and name not in vars(RetryingStorage)}
+for _name in vars(BaseStorage).keys() - vars(RetryingStorage).keys():
+    if not _name.startswith("_"):
+        setattr(RetryingStorage, _name, _retried(_name))
+RetryingStorage.__abstractmethods__ = frozenset()
 
 
-def transient(error: BaseException) -> str | None:
-    """Why a storage is out of reach, if that is what the error says or was caused by; None if it is another."""
+def outage_reason(error: BaseException) -> str | None:
+    """Why a storage is out of reach, if that is the error or its cause; None for another error."""
     cause: BaseException | None = error
     while cause is not None:
         kind = type(cause)
-        if isinstance(cause, OSError) and cause.errno in _DISK:
+        if isinstance(cause, OSError) and cause.errno in _DISK_ERRORS:
             return str(cause.strerror)
-        if kind.__module__.startswith("sqlalchemy") and kind.__name__ in _DATABASE:
+        if kind.__module__.startswith("sqlalchemy") and kind.__name__ in _DATABASE_ERRORS:
             return " ".join(str(getattr(cause, "orig", None) or cause).split())[:200]
         cause = cause.__cause__
     return None
 
 
-def _same(trial: FrozenTrial, template: FrozenTrial) -> bool:
-    return (trial.user_attrs, trial.system_attrs) == (template.user_attrs, template.system_attrs)
-
-
 grid_choices = OptunaSweeperImpl._to_grid_sampler_choices
 
 
-def storage_of(study: optuna.Study) -> Any:
-    return study._storage
+def retry_of(study: optuna.Study) -> Retry:
+    """The `Retry` of a study on a `RetryingStorage`."""
+    return study._storage.retry  # type: ignore[attr-defined]
 
 
 def system_attributes(study: optuna.Study) -> dict[str, Any]:
@@ -171,7 +170,7 @@ def trial_id(trial: Trial | FrozenTrial) -> int:
 
 
 def set_attribute(study: optuna.Study, trial: Trial | FrozenTrial, name: str, value: Any) -> None:
-    """Set a user attribute; from any thread, and of a trial that another process began."""
+    """Set a user attribute; from any thread, and of a trial that another process started."""
     study._storage.set_trial_user_attr(trial._trial_id, name, value)
 
 
@@ -181,7 +180,7 @@ def current(study: optuna.Study, trial: Trial | FrozenTrial) -> FrozenTrial:
 
 
 def take_over(study: optuna.Study, trial: FrozenTrial) -> Trial:
-    """A running trial that another process began, to be told here."""
+    """A running trial that another process started, to be closed here."""
     return Trial(study, trial._trial_id)
 
 
@@ -206,7 +205,7 @@ class _Unpickler(pickle.Unpickler):
 
 
 def restrict_cmaes() -> None:
-    """Give Optuna's CMA-ES sampler an unpickler that calls nothing else, in this process. Again does nothing new."""
+    """Give Optuna's CMA-ES sampler an unpickler that calls nothing else, in this process."""
     assert hasattr(_cmaes, "pickle"), "this version of Optuna restores CMA-ES in another way"
     _cmaes.pickle = SimpleNamespace(loads=_loads, dumps=pickle.dumps)  # type: ignore[assignment]
 
@@ -216,6 +215,6 @@ def _loads(data: bytes) -> Any:
         return _Unpickler(io.BytesIO(data)).load()
     except Exception as error:  # a damaged pickle can raise anything
         raise RunFailed(
-            f"hydra/sweeper/sampler=cmaes cannot go on with this study: what it keeps in it is no optimizer of cmaes"
+            "hydra/sweeper/sampler=cmaes cannot continue this study: its attributes hold no optimizer of cmaes"
             f" ({' '.join(str(error).split())})"
         ) from error

@@ -1,9 +1,9 @@
-"""A sweep as planned: settings, search space, folder, study, sampler and the first points."""
+"""A sweep as planned: settings, search space, folder, study, pruner, sampler and first points."""
 
 import importlib.util
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, replace
@@ -18,15 +18,15 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from optuna.pruners import BasePruner, WilcoxonPruner
 from optuna.samplers import BaseSampler, GridSampler
-from optuna.trial import Trial
 
 from lightsweep.core.errors import ConfigError
 from lightsweep.core.files import JOURNAL
 from lightsweep.sweeper.application import Application, application_of
-from lightsweep.sweeper.optuna_access import grid_choices
 from lightsweep.sweeper.settings import Settings, parse
-from lightsweep.sweeper.space import Space, grid_of, same_point, values_of
+from lightsweep.sweeper.space import Space, grid_of, point_key, values_of
 from lightsweep.sweeper.storage import Address
+
+_MADE_UP = 4  # trials, after which a sampler that is checked learns from them
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,8 @@ class Plan:
     Args:
         config: composed, with its ``hydra`` node.
         context: of Hydra, with the config loader.
-        function: the job's.
-        application: that the function belongs to.
+        function: that a job calls.
+        application: to which the function belongs.
     """
 
     settings: Settings
@@ -67,13 +67,13 @@ class Plan:
 
     @property
     def direction(self) -> Literal["minimize", "maximize"]:
-        """The one that was set, else that of the monitor."""
-        named = self.settings.direction or self.application.objective(self.config)[1]
-        return "maximize" if named == "maximize" else "minimize"
+        """The one that was set, else that of the metric."""
+        direction = self.settings.direction or self.application.objective(self.config)[1]
+        return "maximize" if direction == "maximize" else "minimize"
 
     @property
     def seeds(self) -> list[int]:
-        """Those that each trial trains with; none for the config's own."""
+        """Those that each trial is run with; none for the config's own."""
         return self.settings.seeds or []
 
     def compose(self, overrides: Sequence[str]) -> DictConfig:
@@ -81,13 +81,13 @@ class Plan:
 
         Raises:
             HydraException: a key or a choice does not exist.
-            ConfigError: a value cannot be where it is put.
+            ConfigError: a value does not fit its key.
         """
         try:
             return self.context.config_loader.load_sweep_config(self.config, list(overrides))
         except OmegaConfBaseException as error:
-            said = " ".join(str(error).partition("\nfull_key:")[0].split())
-            raise ConfigError(f"hydra.sweeper.params: {said}") from error
+            reason = " ".join(str(error).partition("\nfull_key:")[0].split())
+            raise ConfigError(f"hydra.sweeper.params: {reason}") from error
 
     def in_space(self, space: Space) -> "Plan":
         return replace(self, space=space)
@@ -102,45 +102,35 @@ def make_plan(
         arguments: the command line's overrides of the job.
 
     Raises:
-        ConfigError: either makes no sense.
+        ConfigError: either is invalid.
     """
     application = application_of(function)
-    extend = _extension(settings.custom_search_space, config, application)
+    extend = None
+    if name := settings.custom_search_space:  # the user's own, called as the official sweeper calls it
+        extension = application.find_function(name, "hydra.sweeper.custom_search_space")
+        extend = partial(extension, config)
     space = parse(settings.params or {}, settings.when or {}, arguments, extend)
-    plan = Plan(settings, config, context, function, application, space, _pruner(settings, application))
-    while conditions := plan.space.undecided():  # deciding one may take away what another is about
+    pruner = application.build(settings.pruner, "hydra.sweeper.pruner")
+    if isinstance(pruner, WilcoxonPruner) and len(settings.seeds or []) < 2:
+        raise ConfigError("hydra/sweeper/pruner=wilcoxon needs hydra.sweeper.seeds with at least two seeds")
+    plan = Plan(settings, config, context, function, application, space, pruner)
+    while conditions := plan.space.undecided():  # one may decide another's key
         plan = plan.in_space(plan.space.settled({condition: _holds(condition, plan) for condition in conditions}))
     return plan
 
 
 def _holds(condition: str, plan: Plan) -> bool:
-    """Does a condition hold in every trial? With ``sweep=optimizers optimizer=sgd`` only ``optimizer=sgd`` does."""
+    """Whether a condition holds in every trial: with ``sweep=optimizers optimizer=sgd`` only ``optimizer=sgd`` does."""
     key = condition.partition("=")[0]
-    fixed, under = (plan.compose(overrides) for overrides in (plan.space.fixed, (*plan.space.fixed, condition)))
-    stands, wanted = (values_of(config, [key], config.hydra.runtime.choices) for config in (fixed, under))
-    return stands == wanted
-
-
-def _pruner(settings: Settings, application: Application) -> BasePruner:
-    pruner = application.build(settings.pruner, "hydra.sweeper.pruner")
-    if isinstance(pruner, WilcoxonPruner) and len(settings.seeds or []) < 2:
-        raise ConfigError("hydra/sweeper/pruner=wilcoxon needs hydra.sweeper.seeds with at least two seeds")
-    return pruner
-
-
-def _extension(name: str | None, config: DictConfig, application: Application) -> Callable[[Trial], None] | None:
-    """The user's ``custom_search_space``, called as the official sweeper calls it."""
-    if name is None:
-        return None
-    function = application.find_function(name, "hydra.sweeper.custom_search_space")
-    return lambda trial: function(config, trial)
+    configs = (plan.compose(overrides) for overrides in (plan.space.fixed, (*plan.space.fixed, condition)))
+    value, wanted = (values_of(config, [key], config.hydra.runtime.choices) for config in configs)
+    return value == wanted
 
 
 def enqueue_first(plan: Plan, study: optuna.Study) -> None:
-    """The config as it stands is the first trial, then come the points that the user named, also for a study that is
-    gone on with. None that is there already, in whatever state, is asked for again."""
-    points = enqueued_points(plan)  # before a word is written: a point that does not exist is refused
-    # The baseline comes once, and to a grid never, which visits its own points and no others.
+    """Queue the baseline, then the points that the user named; a resumed study gets those that it has no trial of."""
+    points = enqueued_points(plan)  # before anything is written: a point outside the space is refused
+    # The baseline is queued once, and never in a grid, which visits its own points and no others.
     if not study.user_attrs.get("enqueued") and not isinstance(study.sampler, GridSampler):
         point, remarks = baseline_point(plan)
         note = {"note": "; ".join(remarks)} if remarks else {}
@@ -152,11 +142,11 @@ def enqueue_first(plan: Plan, study: optuna.Study) -> None:
 
 def enqueued_points(plan: Plan) -> list[dict[str, Any]]:
     """``hydra.sweeper.enqueue`` as Optuna's parameters."""
-    return [_wanted(plan.space, wanted) for wanted in plan.settings.enqueue or []]
+    return [_enqueued_point(plan.space, wanted) for wanted in plan.settings.enqueue or []]
 
 
 def baseline_point(plan: Plan) -> tuple[dict[str, Any], list[str]]:
-    """The point of the config as it stands, and what keeps it from being quite that."""
+    """The point of the config as it stands, and remarks on what differs from the config."""
     config = plan.compose(plan.space.fixed)
     keys = list(dict.fromkeys(parameter.key for parameter in plan.space.parameters))
     values = values_of(config, keys, config.hydra.runtime.choices)
@@ -165,7 +155,7 @@ def baseline_point(plan: Plan) -> tuple[dict[str, Any], list[str]]:
     return point, [*remarks, *(f"{key} is drawn, as the config has none" for key in always if key not in values)]
 
 
-def _wanted(space: Space, wanted: Mapping[str, Any]) -> dict[str, Any]:
+def _enqueued_point(space: Space, wanted: Mapping[str, Any]) -> dict[str, Any]:
     unknown = set(wanted) - {parameter.key for parameter in space.parameters}
     if unknown:
         raise ConfigError(f"hydra.sweeper.enqueue must name searched keys, got {', '.join(sorted(unknown))}")
@@ -176,8 +166,8 @@ def _wanted(space: Space, wanted: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def mark_baseline(trial: optuna.Trial, point: Mapping[str, Any], remarks: Sequence[str]) -> None:
-    """Mark a trial as the baseline where its sampler has met that point, as a grid does."""
-    if not remarks and same_point(trial.params, point):
+    """Mark a trial as the baseline if its sampler has drawn that point, as a grid does."""
+    if not remarks and point_key(trial.params) == point_key(point):
         trial.set_user_attr("baseline", True)
 
 
@@ -185,12 +175,10 @@ def make_sampler(plan: Plan, shift: int) -> tuple[BaseSampler, int]:
     """The sampler, and the number of trials: a grid has no more than its points.
 
     Args:
-        shift: of its seed, if it has one. A study that is gone on with, or that several sweepers begin together, must
-            not draw its first points again. A grid's points are known by their order, which the seed shuffles: it keeps
-            its seed.
+        shift: of its seed, if it has one: a study that is resumed, or that several sweepers start together, must not
+            draw its first points again. A grid keeps its seed, which decides the order that its points are known by.
     """
-    node = plan.settings.sampler.copy()
-    OmegaConf.set_readonly(node, False)
+    node = _writable(plan.settings.sampler)
     if node._target_.endswith("CmaEsSampler") and importlib.util.find_spec("cmaes") is None:
         raise ConfigError("hydra/sweeper/sampler=cmaes needs the package cmaes (pip install cmaes)")
     if node.get("seed") is not None and not node._target_.endswith("GridSampler"):
@@ -198,84 +186,75 @@ def make_sampler(plan: Plan, shift: int) -> tuple[BaseSampler, int]:
     sampler = plan.application.build(node, "hydra.sweeper.sampler")
     if not (isinstance(sampler, partial) and sampler.func is GridSampler):
         return sampler, plan.settings.n_trials
-    grid = grid_of(plan.space, grid_choices)
+    grid = grid_of(plan.space)
     return sampler(grid), min(plan.settings.n_trials, prod(len(values) for values in grid.values()))
 
 
-_FIRST = 4  # trials after which a sampler begins to learn from them here
-_WAITS = ("n_startup_trials", "population_size")  # what says how many it would let pass
+def _writable(node: DictConfig) -> DictConfig:
+    """A copy that may be changed."""
+    copy = node.copy()
+    OmegaConf.set_readonly(copy, False)
+    return copy
 
 
-def with_quick_start(sampler: DictConfig) -> DictConfig:
-    """A sampler's settings, with which it learns from the first trials already."""
-    node = sampler.copy()
-    OmegaConf.set_readonly(node, False)
-    for name in _WAITS:
-        if isinstance(node.get(name), int):
-            node[name] = min(node[name], _FIRST)
-    return node
-
-
-def check_sampler(plan: Plan, sampler: BaseSampler) -> None:
-    """Let the sampler draw.
+def check_sampler(plan: Plan) -> None:
+    """Let the sampler draw made-up trials, and the user's own function suggest once.
 
     Raises:
-        ConfigError: it cannot.
+        HydraException: the function suggests a key that does not exist.
+        ConfigError: the sampler cannot draw, or the function fails, or suggests what is searched already.
     """
-    if isinstance(sampler, GridSampler):  # it was made of its points
-        return
-    try:
-        with without_optuna_messages():
-            _draw(plan, sampler)
-    except Exception as error:  # whatever its arithmetic comes to
-        name = type(sampler).__name__
-        raise ConfigError(f"hydra.sweeper.sampler: {name} cannot draw a trial as it is set ({error})") from error
+    node = _writable(plan.settings.sampler)
+    for name in ("n_startup_trials", "population_size"):  # with these it learns from the first trials
+        if isinstance(node.get(name), int):
+            node[name] = min(node[name], _MADE_UP)
+    with _without_optuna_messages():
+        sampler, _ = make_sampler(replace(plan, settings=replace(plan.settings, sampler=node)), shift=0)
+        if not isinstance(sampler, GridSampler):  # its points were listed as it was made
+            try:
+                _draw(plan, sampler)
+            except Exception as error:  # any that its arithmetic may raise
+                name = type(sampler).__name__
+                raise ConfigError(
+                    f"hydra.sweeper.sampler: {name} cannot draw a trial as it is set ({error})"
+                ) from error
+        if plan.space.extend is None:
+            return
+        drawn = plan.space.suggest(_made_up_study(plan).ask())
+    searched = {parameter.key for parameter in plan.space.parameters}
+    plan.compose((*plan.space.fixed, *(each for each in drawn if each.partition("=")[0] not in searched)))
 
 
 def _draw(plan: Plan, sampler: BaseSampler) -> None:
     study = optuna.create_study(sampler=sampler, direction=plan.direction)
     space = replace(plan.space, extend=None)  # the user's own function is for real trials
-    for number in range(_FIRST + 2):
+    for number in range(_MADE_UP + 2):
         trial = study.ask()
         space.suggest(trial)
         study.tell(trial, float(number))
 
 
-def check_extension(plan: Plan) -> None:
-    """Let the user's own function suggest values for one trial.
-
-    Raises:
-        HydraException: it suggests a key that does not exist.
-        ConfigError: it fails, or suggests what is searched already.
-    """
-    if plan.space.extend is None:
-        return
-    with without_optuna_messages():
-        trial = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0), direction=plan.direction).ask()
-        drawn = plan.space.suggest(trial)
-    searched = {parameter.key for parameter in plan.space.parameters}
-    plan.compose((*plan.space.fixed, *(each for each in drawn if each.partition("=")[0] not in searched)))
-
-
 def check_pruner(plan: Plan) -> None:
-    """Let the pruner judge.
+    """Let the pruner judge a made-up trial.
 
     Raises:
         ConfigError: it cannot.
     """
-    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0), direction=plan.direction)
-    trial = study.ask()
-    trial.report(0.5, step=1)
+    study = _made_up_study(plan)
+    study.ask().report(0.5, step=1)
     try:
         deepcopy(plan.pruner).prune(study, study.trials[0])  # a copy: pruners keep what they have seen
-    except Exception as error:  # whatever its arithmetic comes to
+    except Exception as error:  # any that its arithmetic may raise
         pruner = type(plan.pruner).__name__
         raise ConfigError(f"hydra.sweeper.pruner: {pruner} cannot judge a trial as it is set ({error})") from error
 
 
+def _made_up_study(plan: Plan) -> optuna.Study:
+    return optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0), direction=plan.direction)
+
+
 @contextmanager
-def without_optuna_messages() -> Iterator[None]:
-    """Without what Optuna says of trials: these are made up."""
+def _without_optuna_messages() -> Iterator[None]:
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(logging.ERROR)
     try:
@@ -284,12 +263,3 @@ def without_optuna_messages() -> Iterator[None]:
             yield
     finally:
         optuna.logging.set_verbosity(before)
-
-
-def _check_sampler(plan: Plan) -> None:
-    """Let the sampler draw made-up trials, and the user's own function suggest once."""
-    settings = replace(plan.settings, sampler=with_quick_start(plan.settings.sampler))
-    with without_optuna_messages():
-        sampler, _ = make_sampler(replace(plan, settings=settings), shift=0)
-    check_sampler(plan, sampler)
-    check_extension(plan)

@@ -19,6 +19,7 @@ from optuna.trial import BaseTrial, FrozenTrial, Trial
 from lightsweep.core import overrides
 from lightsweep.core.errors import ConfigError, RunFailed
 from lightsweep.core.overrides import format_override, format_value
+from lightsweep.sweeper.optuna_access import grid_choices
 
 _MOST_IN_GRID = 1_000_000  # of a grid, which lists them all before the first
 _MOST_LISTED = 10_000  # of a space that is listed
@@ -28,10 +29,10 @@ Params = dict[str, Any]
 
 @dataclass(frozen=True)
 class Parameter:
-    """One dimension: `key` is overridden by a value from `distribution`, under the condition ``key=choice`` if any.
+    """A parameter: `key` is overridden by a value from `distribution`, under the condition ``key=choice`` if any.
 
-    `name` is Optuna's for it. Under a condition that is ``condition:key``, so that the learning rates of two optimizers
-    are two dimensions.
+    `name` is Optuna's. Under a condition it is ``condition:key``, so that the learning rates of two optimizers are two
+    parameters.
     """
 
     name: str
@@ -71,24 +72,33 @@ class Space:
             if applies(parameter, chosen):
                 chosen[parameter.key] = parameter.suggest(trial)
         if self.extend is not None:
-            _extend(self.extend, trial)
-        drawn = (format_override(key, value) for key, value in chosen.items())
-        return (*drawn, *self._further(trial, chosen))
+            try:
+                self.extend(trial)
+            except (ConfigError, RunFailed):
+                raise
+            except Exception as error:  # any that the user's own code may raise
+                reason = " ".join(f"{type(error).__name__}: {error}".split())
+                raise ConfigError(f"hydra.sweeper.custom_search_space: {reason}") from error
+        names = {parameter.name for parameter in self.parameters}
+        extra = {name: value for name, value in trial.params.items() if name not in names}
+        if clash := extra.keys() & chosen.keys():
+            raise ConfigError(f"hydra.sweeper.custom_search_space suggests what is searched already: {sorted(clash)}")
+        return tuple(format_override(key, value) for key, value in (chosen | extra).items())
 
     def overrides(self, trial: BaseTrial) -> tuple[str, ...]:
         """The overrides of a trial whose values were drawn before."""
         return tuple(format_override(key_of(name), value) for name, value in trial.params.items())
 
-    def beside(self, trials: Sequence[FrozenTrial]) -> "Space":
-        """This space under names that go with the trials of a study whose space was another.
+    def renamed_for(self, trials: Sequence[FrozenTrial]) -> "Space":
+        """This space under names that fit a study whose trials had another space.
 
-        Optuna keeps a categorical dimension's choices for ever: one with other choices gets a new name, ``key#2``.
+        Optuna never changes a categorical parameter's choices: one with other choices gets a new name, ``key#2``.
         """
-        known = {name: dimension for trial in trials for name, dimension in trial.distributions.items()}
+        known = {name: one for trial in trials for name, one in trial.distributions.items()}
         return replace(self, parameters=tuple(_renamed(parameter, known) for parameter in self.parameters))
 
     def describe(self) -> dict[str, str]:
-        """Each dimension in words, to compare two spaces by."""
+        """Each parameter's distribution as text, to compare two spaces by."""
         return {parameter.name: str(parameter.distribution) for parameter in self.parameters}
 
     def conditions(self) -> list[str]:
@@ -100,22 +110,22 @@ class Space:
         return [condition for condition in self.conditions() if condition.partition("=")[0] not in searched]
 
     def settled(self, holds: Mapping[str, bool]) -> "Space":
-        """This space where some conditions are decided: what they let in is searched always, the rest not at all.
+        """This space where some conditions are decided: their parameters are searched always, or never.
 
         Raises:
-            ConfigError: nothing is left, or two conditions let in one key.
+            ConfigError: nothing is left, or two conditions that hold have one key.
         """
         parameters = [parameter for parameter in self.parameters if holds.get(parameter.condition or "", True)]
         parameters = [replace(each, condition=None) if each.condition in holds else each for each in parameters]
         always = [parameter.key for parameter in parameters if parameter.condition is None]
         if twice := sorted({key for key in always if always.count(key) > 1}):
-            raise ConfigError(f"hydra.sweeper.when lets in {', '.join(twice)} twice")
+            raise ConfigError(f"hydra.sweeper.when has {', '.join(twice)} under two conditions that hold")
         space = replace(self, parameters=tuple(sorted(parameters, key=lambda each: each.condition is not None)))
         check_not_empty(space)
         return space
 
     def point(self, values: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-        """The nearest point inside, as Optuna's parameters, and a remark on each value that lay outside.
+        """The nearest point inside, as Optuna's parameters, and a remark on each value outside.
 
         Args:
             values: by key; those that are missing are left to the sampler.
@@ -134,13 +144,6 @@ class Space:
                 remarks.append(f"{parameter.key}={outside} lies outside the space, {found} is searched from")
         return inside, remarks
 
-    def _further(self, trial: Trial, chosen: Mapping[str, Any]) -> list[str]:
-        names = {parameter.name for parameter in self.parameters}
-        extra = {name: value for name, value in trial.params.items() if name not in names}
-        if clash := extra.keys() & chosen.keys():
-            raise ConfigError(f"hydra.sweeper.custom_search_space suggests what is searched already: {sorted(clash)}")
-        return [format_override(name, value) for name, value in extra.items()]
-
 
 def key_of(name: str) -> str:
     """The key that a parameter of Optuna's overrides: its name without condition and version."""
@@ -148,50 +151,39 @@ def key_of(name: str) -> str:
 
 
 def ends(distribution: BaseDistribution) -> Sequence[Any]:
-    """All choices of a categorical dimension, the lowest and the highest value of another."""
+    """All choices of a categorical distribution, the lowest and the highest value of another."""
     if isinstance(distribution, CategoricalDistribution):
         return distribution.choices
     assert isinstance(distribution, IntDistribution | FloatDistribution)
     return distribution.low, distribution.high
 
 
-def grid_of(space: Space, choices: Callable[[BaseDistribution], Any]) -> dict[str, list]:
-    """The values of each dimension for a grid sampler; `choices` is the official sweeper's own conversion."""
+def grid_of(space: Space) -> dict[str, list]:
+    """The values of each parameter for a grid sampler."""
     if space.conditions():
         raise ConfigError("hydra/sweeper/sampler=grid knows no conditions (hydra.sweeper.when)")
     points = math.prod(_count_values(parameter.distribution) for parameter in space.parameters)
-    if _MOST_IN_GRID < points < math.inf:  # what has no end of values is refused below
+    if _MOST_IN_GRID < points < math.inf:  # infinitely many values are refused below
         raise ConfigError(f"hydra/sweeper/sampler=grid must have at most {_MOST_IN_GRID:,} points, got {points:,}")
     try:
-        return {parameter.name: list(choices(parameter.distribution)) for parameter in space.parameters}
+        return {parameter.name: list(grid_choices(parameter.distribution)) for parameter in space.parameters}
     except ValueError as error:
         raise ConfigError(f"hydra/sweeper/sampler=grid: {error}") from error
 
 
 def values_of(config: DictConfig, keys: Sequence[str], choices: Mapping[str, str]) -> dict[str, Any]:
-    """The values that a composed config holds for these keys, without those that it lacks; a config group's is the name
-    of its choice."""
+    """The values of these keys in a composed config, without those that it lacks; a config group's is the name of its
+    choice."""
     values = {key: choices[key] if key in choices else OmegaConf.select(config, key, default=...) for key in keys}
     return {key: value for key, value in values.items() if value is not ...}
 
 
 def _count_values(distribution: BaseDistribution) -> float:
-    """How many values a dimension has."""
     if isinstance(distribution, CategoricalDistribution):
         return len(distribution.choices)
-    step = distribution.step  # type: ignore[attr-defined]
-    width = distribution.high - distribution.low  # type: ignore[attr-defined]
-    return math.inf if step is None else math.floor(width / step) + 1
-
-
-def _extend(function: Callable[[Trial], None], trial: Trial) -> None:
-    try:
-        function(trial)
-    except (ConfigError, RunFailed):
-        raise
-    except Exception as error:  # the user's own code, which may raise whatever it wants
-        what = " ".join(f"{type(error).__name__}: {error}".split())
-        raise ConfigError(f"hydra.sweeper.custom_search_space: {what}") from error
+    assert isinstance(distribution, IntDistribution | FloatDistribution)
+    width = distribution.high - distribution.low  # a multiple of the step
+    return math.inf if distribution.step is None else round(width / distribution.step) + 1
 
 
 def check_not_empty(space: Space) -> None:
@@ -216,7 +208,7 @@ def _compatible(one: BaseDistribution, other: BaseDistribution) -> bool:
 
 
 def applies(parameter: Parameter, chosen: Mapping[str, Any]) -> bool:
-    """Is a parameter searched where these values are chosen? ``model.bn=true`` holds where it is True."""
+    """Whether a parameter is searched where these values are chosen: ``model.bn=true`` holds where it is True."""
     if parameter.condition is None:
         return True
     key, _, wanted = parameter.condition.partition("=")
@@ -224,7 +216,7 @@ def applies(parameter: Parameter, chosen: Mapping[str, Any]) -> bool:
 
 
 def nearest_value(distribution: BaseDistribution, value: Any) -> Any:
-    """The value inside a dimension, as a study keeps it, that is nearest to a config's."""
+    """The value inside a distribution, as a study keeps it, that is nearest to a config's."""
     if isinstance(distribution, CategoricalDistribution):
         return _nearest_choice(distribution.choices, value)
     if not isinstance(value, int | float) or isinstance(value, bool):
@@ -251,7 +243,7 @@ def _nearest_choice(choices: Sequence[Any], value: Any) -> Any:
 
 
 def is_same_value(choice: Any, value: Any) -> bool:
-    """Is a value the one that a choice means, or written so? ``[512,256]``, a choice, is ``[512, 256]``, a config's."""
+    """Whether a choice means a value, or is written as it: the choice ``[512,256]`` means the list ``[512, 256]``."""
     one, other = ("null" if each is None else each for each in (choice, value))
     if one == other or _is(overrides.decode_choice(choice), value) or _plain(one) == _plain(other):
         return True
@@ -276,9 +268,10 @@ def list_points(space: Space) -> list[Params] | None:
         return None
     found: list[tuple[Params, Params]] = [({}, {})]  # by name, and by key
     for parameter in space.parameters:
-        values = _values(parameter.distribution)
-        if values is None or len(found) * len(values) > _MOST_LISTED:
+        count = _count_values(parameter.distribution)
+        if len(found) * count > _MOST_LISTED:
             return None
+        values = _list_values(parameter.distribution, int(count))
         found = [
             (point | {parameter.name: value}, chosen | {parameter.key: value}) if value is not ... else (point, chosen)
             for point, chosen in found
@@ -287,23 +280,14 @@ def list_points(space: Space) -> list[Params] | None:
     return [point for point, _ in found]
 
 
-def _values(distribution: BaseDistribution) -> Sequence[Any] | None:
-    """All values of a dimension; None where they are too many."""
+def _list_values(distribution: BaseDistribution, count: int) -> Sequence[Any]:
     if isinstance(distribution, CategoricalDistribution):
         return distribution.choices
-    if not isinstance(distribution, IntDistribution | FloatDistribution) or distribution.step is None:
-        return None
-    count = round((distribution.high - distribution.low) / distribution.step) + 1
-    if count > _MOST_LISTED:
-        return None
-    return [distribution.low + place * distribution.step for place in range(count)]
-
-
-def same_point(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    return point_key(one) == point_key(other)
+    assert isinstance(distribution, IntDistribution | FloatDistribution)
+    return [distribution.low + index * (distribution.step or 0) for index in range(count)]
 
 
 def point_key(params: Mapping[str, Any]) -> frozenset[tuple[str, str]]:
-    """What is typed for these parameters; of floats as many digits as a step keeps."""
+    """Equal for equal points: the parameters as typed; of floats as many digits as a step keeps."""
     texts = {name: f"{value:.12g}" if isinstance(value, float) else str(value) for name, value in params.items()}
     return frozenset((key_of(name), text) for name, text in texts.items())

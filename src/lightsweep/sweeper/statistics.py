@@ -1,10 +1,10 @@
-"""Is a difference between two groups of runs more than chance, and how many seeds would tell?"""
+"""Whether a difference between two groups of runs is more than chance, and how many seeds would show it."""
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from math import sqrt
 from statistics import fmean, stdev, variance
+from typing import Any
 
 _LEVEL = 0.05
 _POWER = 0.8
@@ -17,10 +17,10 @@ class WelchTest:
 
     Args:
         difference: of their means, the first less the second.
-        p: of Welch's t-test, two-sided; None where it cannot be made.
+        p: of Welch's t-test, two-sided; None where there are too few runs, or no spread.
         interval: 95 % confidence interval of the difference.
         seeds: how many a group find such a difference in 4 of 5 experiments at the 5 % level; None for more than
-            1,000, or where nothing can be said.
+            1,000, or where `p` is None.
     """
 
     difference: float
@@ -79,8 +79,8 @@ def holm(ps: Sequence[float]) -> list[float]:
     """p-values of several tests, adjusted (Holm 1979)."""
     order = sorted(range(len(ps)), key=lambda index: ps[index])
     adjusted, highest = [0.0] * len(ps), 0.0
-    for place, index in enumerate(order):
-        highest = max(highest, min(1.0, ps[index] * (len(ps) - place)))
+    for rank, index in enumerate(order):
+        highest = max(highest, min(1.0, ps[index] * (len(ps) - rank)))
         adjusted[index] = highest
     return adjusted
 
@@ -97,16 +97,16 @@ def _power(difference: float, one: float, other: float, n: int) -> float:
 
 def describe_test(result: WelchTest, sizes: tuple[int, int]) -> str:
     """One sentence or two."""
-    said = f"difference {result.difference:+.4f}"
-    if result.p is None:
-        few = "two seeds a group at least" if min(sizes) < 2 else "runs that differ"
-        return f"{said} (n = {sizes[0]}, {sizes[1]}); a Welch t-test needs {few}"
-    low, high = result.interval or (math.nan, math.nan)
-    said += f" (95 % interval {low:+.4f} to {high:+.4f}), Welch p {format_p(result.p)}, n = {sizes[0]}, {sizes[1]}"
-    verdict = "more than chance would give" if result.p < _LEVEL else "chance alone may give that"
+    text, count = f"difference {result.difference:+.4f}", f"n = {sizes[0]}, {sizes[1]}"
+    if result.p is None or result.interval is None:
+        needed = "two seeds a group at least" if min(sizes) < 2 else "runs that differ"
+        return f"{text} ({count}); a Welch t-test needs {needed}"
+    low, high = result.interval
+    text += f" (95 % interval {low:+.4f} to {high:+.4f}), Welch p {format_p(result.p)}, {count}"
+    text += ": more than chance would give" if result.p < _LEVEL else ": chance alone may give that"
     if result.seeds is None:
-        return f"{said}: {verdict}. No number of seeds up to {_MOST:,} would settle a difference so small"
-    return f"{said}: {verdict}. A difference of that size needs {result.seeds} seeds a group (80 % power, 5 % level)"
+        return f"{text}. No number of seeds up to {_MOST:,} would settle a difference so small"
+    return f"{text}. A difference of that size needs {result.seeds} seeds a group (80 % power, 5 % level)"
 
 
 def format_p(value: float | None) -> str:
@@ -125,15 +125,15 @@ class Entry:
 
 @dataclass(frozen=True)
 class Search:
-    """What is known from the trials alone.
+    """What the trials alone show.
 
     Args:
         best: the best of `completed`, which are all completed trials.
         baseline: None where it has no value.
-        baseline_state: how its trial stands; None where there is none.
-        is_baseline: is the best trial the baseline itself?
+        baseline_state: of its trial; None where there is none.
+        is_baseline: whether the best trial is the baseline.
         seeds: that a trial's value is the mean of.
-        changed_at: the first trial that has the data and settings of now.
+        changed_at: the first trial with the present data and settings.
     """
 
     metric: str
@@ -175,14 +175,14 @@ class Confirmed:
         return self.scores.get(configuration, {}).get(score, ())
 
     def score(self, metric: str) -> str | None:
-        """What the two are compared by: test images, which no trial was chosen by, else what was searched for; None
+        """The score that the two are compared by: on test images, which chose no trial, else the searched metric; None
         where one of the two has neither."""
         wanted = (f"test/{metric.partition('/')[2]}", metric)
         return next((name for name in wanted if all(self.values(each, name) for each in ("best", "baseline"))), None)
 
 
 def noise_of_trials(samples: Sequence[Sequence[float]], *, seeds: int) -> float | None:
-    """By how much two trials of equal configurations differ at most, in 19 of 20 pairs; None where nothing tells.
+    """By how much two trials of equal configurations differ at most, in 19 of 20 pairs; None if unknown.
 
     Args:
         samples: values of runs that differ by their seed alone, a group a configuration; their variances are pooled.
@@ -194,9 +194,22 @@ def noise_of_trials(samples: Sequence[Sequence[float]], *, seeds: int) -> float 
         return None
     from scipy import stats
 
-    return float(stats.t.ppf(0.975, freedom)) * sqrt(2 * squares / freedom / seeds)
+    return float(stats.t.ppf(0.975, freedom)) * math.sqrt(2 * squares / freedom / seeds)
 
 
 def spread(values: Sequence[float]) -> float | None:
     """The sample standard deviation; None of a single value."""
     return stdev(values) if len(values) > 1 else None
+
+
+def mean_facts(facts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """One value of each fact from those of several seeds: the sum of seconds, the mean of other numbers; integers that
+    are the same for all seeds stay integers."""
+    means: dict[str, Any] = {}
+    for name in dict.fromkeys(name for each in facts for name in each):
+        values = [each[name] for each in facts if isinstance(each.get(name), int | float)]
+        if name == "seconds":
+            means[name] = sum(values)
+        elif values:
+            means[name] = values[0] if len(set(values)) == 1 else fmean(values)
+    return means

@@ -9,13 +9,14 @@ import shlex
 import stat
 import time
 from collections.abc import Container
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.storages import JournalStorage, RDBStorage, get_storage
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage, get_storage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
@@ -23,23 +24,17 @@ from lightsweep.core import checks, secrets
 from lightsweep.core.errors import ConfigError
 from lightsweep.core.text import Wait, printable
 from lightsweep.sweeper.leases import FileLock, shared_path
-from lightsweep.sweeper.optuna_access import (
-    _OPERATIONS,
-    RETRY_SECONDS,
-    BaseJournalFileLock,
-    Retry,
-    RetryingStorage,
-    _tried_again,
-)
+from lightsweep.sweeper.optuna_access import BaseJournalFileLock, Retry, RetryingStorage
 from lightsweep.sweeper.trials import without_repeats
 
-for _name in _OPERATIONS:
-    setattr(RetryingStorage, _name, _tried_again(_name))
-RetryingStorage.__abstractmethods__ = frozenset()
-
-
-_LOCKED = 5.0  # seconds that SQLite waits by itself for a file that another process has locked
-_TRIES = 6  # to make a database's tables while others make them
+RETRY_SECONDS = 300.0  # for which an operation is retried
+_PAUSES = (0.1, 5.0)  # seconds: the first and the longest between two attempts
+_LOCKED = 5.0  # seconds that SQLite itself waits for a file that another process has locked
+_TABLE_ATTEMPTS = 6  # to create a database's tables while other processes create them
+_SHOWN = 60  # characters of a damaged line
+_SQLITE = re.compile(r"sqlite(\+\w+)?://(/(?P<path>[^?]*))?(\?.*)?")
+_JOURNAL_HEAD = b'{"op_code":'  # of each line of Optuna's journals
+_SQLITE_HEAD = b"SQLite format 3\0"
 
 
 @dataclass(frozen=True)
@@ -63,16 +58,15 @@ class Address:
 
 @lru_cache(maxsize=4)
 def connect(location: str) -> RetryingStorage:
-    """Open a storage, once a process. Once it is open it may be out of reach for a while, but not before.
+    """Open a storage, once a process. Only an open one may be out of reach for a while.
 
     Raises:
         ConfigError: it cannot be reached or read.
         OSError: the journal's folder or file cannot be written.
     """
     try:
-        storage = get_storage(_database(location)) if "://" in location else _journal(Path(location))
-        retry = Retry(_name_of(location))
-        return RetryingStorage(storage, retry)  # type: ignore[abstract]
+        storage = _open_database(location) if "://" in location else _open_journal(Path(location))
+        return RetryingStorage(storage, _retry_for(location))  # type: ignore[abstract]
     except ConfigError:
         raise
     except Exception as error:  # each database driver has its own
@@ -84,14 +78,13 @@ def connect(location: str) -> RetryingStorage:
 
 @lru_cache(maxsize=4)
 def follow(address: Address) -> optuna.Study:
-    """The study as a job sees it: to report to, not to ask. The sampler is the cheapest one, it draws nothing."""
-    opening = Retry(_name_of(address.url))  # the sweep has opened it before
-    storage = opening(lambda: connect(address.url))
-    return _Tried(address.study, storage, sampler=optuna.samplers.RandomSampler())
+    """The study of a running job, which reports to it and draws nothing: its sampler is the cheapest."""
+    storage = _retry_for(address.url)(lambda: connect(address.url))  # the sweeper has opened it before
+    return _StudyWithoutRepeats(address.study, storage, sampler=optuna.samplers.RandomSampler())
 
 
-class _Tried(optuna.Study):
-    """A study without repeats, which a pruner would take for further trials."""
+class _StudyWithoutRepeats(optuna.Study):
+    """A pruner would take repeats for further trials."""
 
     def get_trials(self, deepcopy: bool = True, states: Container[TrialState] | None = None) -> list[FrozenTrial]:
         return without_repeats(super().get_trials(deepcopy, states))
@@ -104,16 +97,16 @@ def is_server(address: Address) -> bool:
 
 
 def is_missing(address: Address) -> bool:
-    """Whether the study is to be kept in a file that is not there yet: then it has no trials."""
+    """Whether the study's file does not exist yet: then it has no trials."""
     return not is_server(address) and not Path(_file(address)).exists()
 
 
-def turns_at(address: Address) -> Path:
+def claims_lock_path(address: Address) -> Path:
     """The lock file with which the sweepers of one machine take turns in claiming trials.
 
-    It lies next to the study's file, since jobs of one machine may have temporary folders of their own, and would start
-    more trials than the total. A database server has no such folder: there sweepers that share a temporary folder take
-    turns, and others are treated as on several machines.
+    It is next to the study's file, since jobs of one machine may have different temporary folders, and would start more
+    trials than the total. A server's study has no file: sweepers that share a temporary folder take turns, and others
+    are treated as on several machines.
     """
     if is_server(address):
         return shared_path(f"{address.url} {address.study}")
@@ -121,11 +114,15 @@ def turns_at(address: Address) -> Path:
 
 
 def _file(address: Address) -> str:
-    """The path of a journal or of SQLite's database; of other databases it is none."""
+    """The path of a journal or of an SQLite database."""
     return address.url.removeprefix("sqlite:///").partition("?")[0]
 
 
-def _journal(path: Path) -> JournalStorage:
+def _retry_for(location: str) -> Retry:
+    return Retry(secrets.redact(f"hydra.sweeper.storage: {location}"), seconds=RETRY_SECONDS, pauses=_PAUSES)
+
+
+def _open_journal(path: Path) -> JournalStorage:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.touch()
     with path.open("rb") as file:
@@ -133,120 +130,45 @@ def _journal(path: Path) -> JournalStorage:
             raise ValueError("it is no journal of Optuna's")
     lock = JournalLock(path)
     try:
-        lock.acquire()  # cuts off what a killed writer left unfinished, before anybody reads it
+        lock.acquire()  # removes an unfinished line of a killed writer before anybody reads it
     finally:
         lock.release()
-    read_journal(path)  # says which line is damaged; Optuna would find the last one so as late as another follows
+    read_journal(path)  # names a damaged line; Optuna reports the last one only after another was written
     return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
 
 
-def _database(url: str) -> RDBStorage:
-    """Open a database. Machines that begin together all make its tables; all but one are told that they exist."""
-    from sqlalchemy.exc import DBAPIError, IntegrityError, ProgrammingError  # not for a journal: it takes its time
+def _open_database(url: str) -> BaseStorage:
+    """Open a database. Of machines that start together all create its tables, and all but one fail at first."""
+    from sqlalchemy.exc import DBAPIError, IntegrityError, ProgrammingError  # slow to import, and no journal needs it
 
-    logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)  # it prints a trace of a connection that is lost
-    wait = {"connect_args": {"timeout": _LOCKED}} if url.startswith("sqlite") else {"pool_pre_ping": True}
-    waiting, tries = Wait(), 0
+    logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)  # it prints a traceback for a lost connection
+    engine = {"connect_args": {"timeout": _LOCKED}} if url.startswith("sqlite") else {"pool_pre_ping": True}
+    waiting, attempts = Wait(), 0
     while True:
         try:
-            return RDBStorage(url, engine_kwargs=wait)
+            return get_storage(RDBStorage(url, engine_kwargs=engine))
         except DBAPIError as error:
             if "database is locked" in str(error) and waiting.seconds < RETRY_SECONDS:
                 waiting.update(f"{url}, which another process has locked, at most {RETRY_SECONDS:.0f} s")
                 continue
-            # Each database has its own error for it; a server that cannot be reached is an OperationalError too.
-            made = isinstance(error, IntegrityError | ProgrammingError) or "already exists" in str(error)
-            tries += 1
-            if not made or tries == _TRIES:
+            # Each database has its own error for existing tables; an unreachable server is an OperationalError too.
+            exists = isinstance(error, IntegrityError | ProgrammingError) or "already exists" in str(error)
+            attempts += 1
+            if not exists or attempts == _TABLE_ATTEMPTS:
                 raise
         time.sleep(random.uniform(0.1, 0.5))
 
 
-def _name_of(location: str) -> str:
-    """Of a storage, in what is said."""
-    return secrets.redact(f"hydra.sweeper.storage: {location}")
-
-
-_SHOWN = 60  # characters of a damaged line
-
-
-def read_journal(path: Path) -> list[dict[str, Any]]:
-    """What whole lines say. The last one may be half written, and blank lines at the end say nothing.
-
-    Raises:
-        ConfigError: a line is damaged; says which one, and how everything before it is kept.
-    """
-    lines = _whole_lines(path.read_bytes())
-    return [_parsed(line, number, len(lines), path) for number, line in enumerate(lines, start=1)]
-
-
-def remove_torn_line(path: Path) -> None:
-    """Cut off a line that its writer could not finish, and blank lines at the end. Call it with the lock.
-
-    Optuna would append to such a torn line, and the study would be unreadable for ever; so it would be after a blank
-    line.
-    """
-    with path.open("rb+") as file:
-        if file.read(1) != b"{":  # empty, or no journal at all: nothing of ours to mend
-            return
-        end = file.seek(0, os.SEEK_END)
-        file.seek(max(0, end - 3))
-        if _ends_with_a_whole_line(file.read()):
-            return
-        file.seek(0)
-        file.truncate(sum(len(line) + 1 for line in _whole_lines(file.read())))
-
-
-def _ends_with_a_whole_line(tail: bytes) -> bool:
-    """Of the last three bytes. Where it cannot be told, it is looked at closely."""
-    return tail.endswith(b"\n") and bool(tail.strip()) and not tail[:-1].rstrip(b"\r").endswith(b"\n")
-
-
-def _whole_lines(content: bytes) -> list[bytes]:
-    """The lines up to the last one that is whole and not blank, without their line feeds."""
-    lines = content.split(b"\n")[:-1]
-    while lines and not lines[-1].strip():
-        lines.pop()
-    return lines
-
-
-def _parsed(line: bytes, number: int, count: int, path: Path) -> dict[str, Any]:
-    try:
-        said = json.loads(line)
-    except ValueError as error:
-        raise _damaged(line, number, count, path) from error
-    if not isinstance(said, dict):
-        raise _damaged(line, number, count, path)
-    return said
-
-
-def _damaged(line: bytes, number: int, count: int, path: Path) -> ConfigError:
-    file = shlex.quote(str(path))
-    where = f"{path}, line {number} of {count}"
-    if not line.strip():
-        return ConfigError(f"{where} is blank: sed -i.damaged '/^[[:space:]]*$/d' {file} takes such lines out")
-    shown = printable(line[:_SHOWN].decode(errors="replace"))
-    way_out = (
-        f"sed -i.damaged '{number},$d' {file} keeps what was written before it, and the whole in {path.name}.damaged"
-    )
-    return ConfigError(f"{where} is damaged ({shown}): {way_out}")
-
-
-_SQLITE = re.compile(r"sqlite(\+\w+)?://(/(?P<path>[^?]*))?(\?.*)?")
-_JOURNAL_HEAD = b'{"op_code":'  # of each line of Optuna's journals
-_SQLITE_HEAD = b"SQLite format 3\0"
-
-
 def check_study_file(key: str, location: str, *, workers: bool) -> None:
-    """Look at the file that an address means; databases behind a server are left to their drivers.
+    """Check the file of an address; databases on a server are left to their drivers.
 
     Args:
         key: where the address came from.
         location: the path of a journal, or an Optuna URL.
-        workers: other processes are to open it too.
+        workers: whether other processes will open it too.
 
     Raises:
-        ConfigError: it is something else than a study's file.
+        ConfigError: it is not a study's file.
     """
     sqlite = _SQLITE.fullmatch(location)
     if sqlite is None and "://" in location:
@@ -257,32 +179,72 @@ def check_study_file(key: str, location: str, *, workers: bool) -> None:
         checks.require(not workers, key, rule, location)
         return
     head = _JOURNAL_HEAD if sqlite is None else _SQLITE_HEAD
-    rule = "be the file of a study, or a new one"
-    checks.require(_is_new(Path(path)) or _begins(Path(path), head), key, rule, location)
+    checks.require(_may_be_study(Path(path), head), key, "be the file of a study, or a new one", location)
 
 
-def _is_new(path: Path) -> bool:
-    """Whether nothing is there, or an empty file. What cannot be looked at is left to whoever opens it, and says so."""
+def _may_be_study(path: Path, head: bytes) -> bool:
+    """Whether nothing is there, or a file that starts so, as far as a killed writer came. What cannot be read is left
+    to `connect`."""
     try:
-        status = path.stat()
-    except OSError:
-        return True
-    return stat.S_ISREG(status.st_mode) and status.st_size == 0
-
-
-def _begins(path: Path, head: bytes) -> bool:
-    """Whether a regular file begins as it should, as far as a killed writer came with it."""
-    if not path.is_file():
-        return False
-    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            return False
         with path.open("rb") as file:
             return head.startswith(file.read(len(head)))
     except OSError:
         return True
 
 
+def read_journal(path: Path) -> list[dict[str, Any]]:
+    """The entries of complete lines. The last line may be half written, and blank lines at the end are skipped.
+
+    Raises:
+        ConfigError: a line is damaged; names it, and a command that keeps everything before it.
+    """
+    lines = _complete_lines(path.read_bytes())
+    return [_parse_line(line, number, len(lines), path) for number, line in enumerate(lines, start=1)]
+
+
+def remove_torn_line(path: Path) -> None:
+    """Remove an unfinished last line, and blank lines at the end. Call it with the lock.
+
+    Optuna would append to such a line, and never read the study again; nor does it read past a blank line.
+    """
+    with path.open("rb+") as file:
+        if file.read(1) != b"{":  # empty, or no journal
+            return
+        end = file.seek(0, os.SEEK_END)
+        file.seek(max(0, end - 3))
+        tail = file.read()
+        if tail.endswith(b"\n") and tail.strip() and not tail[:-1].rstrip(b"\r").endswith(b"\n"):
+            return  # the usual case, without reading the file
+        file.seek(0)
+        file.truncate(sum(len(line) + 1 for line in _complete_lines(file.read())))
+
+
+def _complete_lines(content: bytes) -> list[bytes]:
+    """The lines up to the last one that is complete and not blank, without their line feeds."""
+    lines = content.split(b"\n")[:-1]
+    while lines and not lines[-1].strip():
+        lines.pop()
+    return lines
+
+
+def _parse_line(line: bytes, number: int, count: int, path: Path) -> dict[str, Any]:
+    with suppress(ValueError):
+        if isinstance(entry := json.loads(line), dict):
+            return entry
+    where, file = f"{path}, line {number} of {count}", shlex.quote(str(path))
+    if not line.strip():
+        raise ConfigError(f"{where} is blank: sed -i.damaged '/^[[:space:]]*$/d' {file} removes such lines")
+    shown = printable(line[:_SHOWN].decode(errors="replace"))
+    raise ConfigError(
+        f"{where} is damaged ({shown}): sed -i.damaged '{number},$d' {file} keeps what was written before it, and the"
+        f" original in {path.name}.damaged"
+    )
+
+
 class JournalLock(BaseJournalFileLock):
-    """The lock of a journal file. Whoever takes it first cuts off a line that its writer could not finish.
+    """The lock of a journal file. Whoever takes it first removes an unfinished line of a killed writer.
 
     Optuna's own lock outlives a killed process by 30 seconds.
     """

@@ -1,15 +1,15 @@
-"""The queue of a study's trials: claims the next one, closes those that ended or were lost, counts to the total.
+"""The queue of a study's trials: claims the next one, closes those that ended or were lost, up to the total.
 
 A trial counts when it ended by itself: complete, pruned or failed. One whose sweeper died is lost: it is closed as
-failed with the mark *interrupted*, does not count, and is retried under a new number, `retries` times.
+failed with the attribute *interrupted*, does not count, and is retried under a new number, `retries` times.
 
-Marks on a trial (user attributes): ``lightsweep`` (owner, host, seen), ``folder``, ``facts``, ``error``,
+User attributes of a trial: ``lightsweep`` (the mark of its owner), ``folder``, ``facts``, ``error``,
 ``interrupted``, ``retry_of``, ``retries``, ``repeat_of``.
 """
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import optuna
@@ -19,11 +19,10 @@ from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from lightsweep.sweeper.job import JobResult, JobState
 from lightsweep.sweeper.leases import LOST_AFTER, FileLock, Lease, Owner, is_alive
-from lightsweep.sweeper.optuna_access import Retry, current, set_attribute, storage_of, take_over
-from lightsweep.sweeper.storage import Address, is_server, turns_at
-from lightsweep.sweeper.trials import Repeats, count_ended, folder_of, is_interrupted
+from lightsweep.sweeper.optuna_access import current, retry_of, set_attribute, take_over
+from lightsweep.sweeper.storage import Address, claims_lock_path, is_server
+from lightsweep.sweeper.trials import OWNER, Repeats, count_ended, folder_of, is_interrupted
 
-_OWNER = "lightsweep"
 _STATES = {JobState.COMPLETED: TrialState.COMPLETE, JobState.PRUNED: TrialState.PRUNED}  # else FAIL
 
 
@@ -33,25 +32,24 @@ class TrialQueue:
     Args:
         study: with the sampler that draws the parameters, on a storage that `connect` has opened.
         address: of the study.
-        n_trials: the number of trials that are to end by themselves.
-        retries: how often a lost trial is tried again.
+        n_trials: the total of trials that end by themselves.
+        retries: how often a lost trial is retried.
     """
 
     def __init__(self, study: optuna.Study, address: Address, *, n_trials: int, retries: int) -> None:
         self.study = study
         self.n_trials, self.retries = n_trials, retries
-        self.retry: Retry = storage_of(study).retry
+        self.retry = retry_of(study)
         self.owner = Owner()
-        self._claims = FileLock(turns_at(address))
+        self._claims = FileLock(claims_lock_path(address))
         self._alone = not is_server(address)  # no sweeper on another machine
         self._confirmation = Lease(study, "confirmation", self.owner)
         self._closing = Lease(study, "burial", self.owner)  # the stored name of version 0.1
         self._unmarked: dict[int, float] = {}  # running trials without an owner, and when each was first seen
         self._mine: dict[int, Trial] = {}
         self.repeats = Repeats(None, since=0)
-        self.has_job: Callable[[int], bool] = lambda number: (
-            False
-        )  # does a job of this trial run on without its sweeper?
+        # Whether a trial has a job that runs without its sweeper.
+        self.has_job: Callable[[int], bool] = lambda number: False
 
     def trials(self) -> list[FrozenTrial]:
         return self.study.get_trials(deepcopy=False)
@@ -59,7 +57,7 @@ class TrialQueue:
     def claim(self) -> Trial | None:
         """The next trial to run; None where ended and running trials reach the total.
 
-        A trial whose sweeper died and whose job still runs comes first, unchanged: its job is waited for.
+        A trial whose sweeper died and whose job runs comes first, unchanged: its job is waited for.
         """
         with self._claims:
             if (trial := self._take_over()) is not None:
@@ -67,20 +65,19 @@ class TrialQueue:
             if not self._close_lost_trials():
                 return None
             trials = self.trials()
-            under_way = sum(trial.state == TrialState.RUNNING for trial in trials)
-            if count_ended(trials) + under_way >= self.n_trials or self.repeats.why_over(trials):
+            if self.remaining() <= 0 or self.repeats.why_over(trials):
                 return None
             if (point := self.repeats.proposal(trials)) is not None:
                 self.study.enqueue_trial(point)
             trial = self.study.ask()
-            trial.set_user_attr(_OWNER, self.owner.mark())
+            trial.set_user_attr(OWNER, self.owner.mark())
             trial.set_user_attr("folder", folder_of(trial.number))
         self._mine[trial.number] = trial
         return trial
 
     def close_repeat(self, trial: Trial) -> bool:
-        """Close a trial whose point was tried before, with the earlier value if there is one. Returns whether it was a
-        repeat: then another trial is to be claimed."""
+        """Close a trial whose point was tried before, with the earlier value if there is one; False where it is no
+        repeat."""
         with self._claims:
             earlier = self.repeats.earlier(current(self.study, trial), self.trials())
             if earlier is None:
@@ -94,42 +91,38 @@ class TrialQueue:
         return True
 
     def mark_changed(self, number: int) -> None:
-        """Keep in the study that values of trials before this one do not compare: their points may be tried again."""
+        """Keep in the study that values of trials before this one do not compare: their points may be drawn again."""
         self.repeats.since = number
         self.study.set_user_attr("changed_at", number)
 
     def remaining(self) -> int:
         """How many trials no sweeper has claimed yet."""
         trials = self.trials()
-        under_way = sum(trial.state == TrialState.RUNNING for trial in trials)
-        return self.n_trials - count_ended(trials) - under_way
+        return self.n_trials - count_ended(trials) - len(_running(trials))
 
     def waited_for(self) -> str:
         """Why `claim` gives no trial: a sweeper that closes lost trials, or running trials of other sweepers."""
-        running = [trial.number for trial in self.trials() if trial.state == TrialState.RUNNING]
+        running = [str(trial.number) for trial in _running(self.trials())]
         if not running:
             return f"another sweeper of this study, which closes lost trials; at most {LOST_AFTER:.0f} s"
-        several = len(running) > 1
-        which = f"trial{'s' * several} {', '.join(map(str, running))}"
-        return (
-            f"{which} of another sweeper; until {'they end' if several else 'it ends'},"
-            f" or for {LOST_AFTER:.0f} s if that sweeper died"
-        )
+        which, end = ("trials", "they end") if len(running) > 1 else ("trial", "it ends")
+        numbers = ", ".join(running)
+        return f"{which} {numbers} of another sweeper; until {end}, or for {LOST_AFTER:.0f} s if that sweeper died"
 
     def is_done(self) -> bool:
         """Whether no trial runs, and the total is reached or no untried point is left."""
         trials = self.trials()
-        if any(trial.state == TrialState.RUNNING for trial in trials):
+        if _running(trials):
             return False
         return count_ended(trials) >= self.n_trials or self.repeats.why_over(trials) is not None
 
-    def tell(self, trial: Trial, outcome: JobResult) -> bool:
+    def tell(self, trial: Trial, result: JobResult) -> bool:
         """Close a trial with its result; returns False where another sweeper had closed it as lost."""
         with self._claims:
             try:
-                in_time = self._state(trial) == TrialState.RUNNING
+                in_time = current(self.study, trial).state == TrialState.RUNNING
                 if in_time:
-                    self._close(trial, outcome)
+                    self._close(trial, result)
             except UpdateFinishedTrialError:  # closed at this moment by a sweeper of another machine
                 in_time = False
         self._mine.pop(trial.number, None)
@@ -142,15 +135,13 @@ class TrialQueue:
         """
         for trial in tuple(self._mine.values()):
             with suppress(UpdateFinishedTrialError):  # `tell` reports it
-                set_attribute(self.study, trial, _OWNER, self.owner.mark())
+                set_attribute(self.study, trial, OWNER, self.owner.mark())
         self._confirmation.renew()
         self._closing.renew()
 
-    @contextmanager
-    def writing(self) -> Iterator[None]:
-        """Hold the lock of the claims while files are written that other sweepers of the study write, too."""
-        with self._claims:
-            yield
+    def writing(self) -> FileLock:
+        """The lock of the claims, held while files are written that other sweepers of the study write, too."""
+        return self._claims
 
     def may_confirm(self) -> bool:
         """Take the lease of the confirmation; False where another live sweeper holds it."""
@@ -163,25 +154,22 @@ class TrialQueue:
         finally:
             self.owner.resign(trials_left=bool(self._mine))
 
-    def _close(self, trial: Trial, outcome: JobResult) -> None:
-        if outcome.state in (JobState.INTERRUPTED, JobState.REFUSED):
-            frozen = current(self.study, trial)
-            refused = outcome.state == JobState.REFUSED  # the sweep ends, and says why
-            self._interrupt(frozen, "it did not begin" if refused else outcome.error, refused=refused)
+    def _close(self, trial: Trial, result: JobResult) -> None:
+        if result.state in (JobState.INTERRUPTED, JobState.REFUSED):
+            refused = result.state == JobState.REFUSED  # the sweep ends with the reason
+            reason = "it did not start" if refused else result.error
+            self._interrupt(current(self.study, trial), reason, refused=refused)
             self._close_lost_trials()
             return
-        if outcome.facts:
-            trial.set_user_attr("facts", dict(outcome.facts))
-        if outcome.error:
-            trial.set_user_attr("error", outcome.error)
-        value = outcome.value if outcome.state == JobState.COMPLETED else None  # of a pruned one: its last report
-        _tell(self.study, trial.number, _STATES.get(outcome.state, TrialState.FAIL), value)
-
-    def _state(self, trial: Trial) -> TrialState:
-        return current(self.study, trial).state
+        if result.facts:
+            trial.set_user_attr("facts", dict(result.facts))
+        if result.error:
+            trial.set_user_attr("error", result.error)
+        value = result.value if result.state == JobState.COMPLETED else None  # of a pruned one: its last report
+        _tell(self.study, trial.number, _STATES.get(result.state, TrialState.FAIL), value)
 
     def _take_over(self) -> Trial | None:
-        """A trial whose sweeper died and whose job still runs; now it is this sweeper's."""
+        """Take a trial whose sweeper died and whose job runs."""
         if not any(self.has_job(trial.number) for trial in self._without_sweeper()):
             return None
         try:
@@ -190,9 +178,9 @@ class TrialQueue:
             for frozen in self._without_sweeper():
                 if not self.has_job(frozen.number):
                     continue
-                with suppress(UpdateFinishedTrialError):  # its sweeper was only late
+                with suppress(UpdateFinishedTrialError):  # its sweeper is alive, and has just closed it
                     trial = take_over(self.study, frozen)
-                    trial.set_user_attr(_OWNER, self.owner.mark())
+                    trial.set_user_attr(OWNER, self.owner.mark())
                     self._mine[trial.number] = trial
                     return trial
         finally:
@@ -207,7 +195,7 @@ class TrialQueue:
             if not self._closing.take():
                 return False
             for trial in self._lost_trials():
-                with suppress(UpdateFinishedTrialError):  # its sweeper was only late
+                with suppress(UpdateFinishedTrialError):  # its sweeper is alive, and has just closed it
                     self._interrupt(trial)
             for trial in self._without_retry():
                 self.study.add_trial(_retry_of(trial))
@@ -219,11 +207,11 @@ class TrialQueue:
         return [trial for trial in self._without_sweeper() if not self.has_job(trial.number)]
 
     def _without_sweeper(self) -> list[FrozenTrial]:
-        return [trial for trial in self.trials() if trial.state == TrialState.RUNNING and not self._is_alive(trial)]
+        return [trial for trial in _running(self.trials()) if not self._has_sweeper(trial)]
 
-    def _is_alive(self, trial: FrozenTrial) -> bool:
-        mark: Any = trial.user_attrs.get(_OWNER)
-        if not mark and self._alone:  # claims hold the lock that we hold: its sweeper died during one
+    def _has_sweeper(self, trial: FrozenTrial) -> bool:
+        mark: Any = trial.user_attrs.get(OWNER)
+        if not mark and self._alone:  # this process holds the lock of the claims: its sweeper died during one
             return False
         if not mark:  # a sweeper of another machine is claiming it, or died while it did
             seen = self._unmarked.setdefault(trial.number, time.monotonic())
@@ -233,19 +221,18 @@ class TrialQueue:
         return is_alive(mark, reached_since=self.retry.reached_since)
 
     def _without_retry(self) -> list[FrozenTrial]:
-        """Interrupted trials that are not retried yet, as where a sweeper died between the two steps."""
+        """Interrupted trials that have no retry yet, also where a sweeper died between the two steps."""
         trials = self.trials()
-        succeeded = {trial.user_attrs.get("retry_of") for trial in trials}
-        return [trial for trial in trials if is_interrupted(trial) and trial.number not in succeeded]
+        retried = {trial.user_attrs.get("retry_of") for trial in trials}
+        return [trial for trial in trials if is_interrupted(trial) and trial.number not in retried]
 
-    def _interrupt(self, trial: FrozenTrial, why: str | None = None, *, refused: bool = False) -> None:
-        """Close a trial as failed: marked as interrupted, or, when its retries are spent, as a failure that counts. One
-        that was refused did not run, and is always interrupted."""
+    def _interrupt(self, trial: FrozenTrial, reason: str | None = None, *, refused: bool = False) -> None:
+        """Close a trial as failed: as interrupted, or, when its retries are spent, as a failure that counts. One that
+        was refused did not run, and is always interrupted."""
         retries = trial.user_attrs.get("retries", 0)
         spent = retries >= self.retries and not refused
         note = f"interrupted {retries + 1} times" if spent else "interrupted"
-        note += f" ({why})" if why else ""
-        set_attribute(self.study, trial, "error", note)
+        set_attribute(self.study, trial, "error", f"{note} ({reason})" if reason else note)
         set_attribute(self.study, trial, "interrupted", not spent)
         _tell(self.study, trial.number, TrialState.FAIL, None)
 
@@ -253,18 +240,20 @@ class TrialQueue:
 def _retry_of(trial: FrozenTrial) -> FrozenTrial:
     """The trial that retries this one: what ``Study.enqueue_trial`` would add, and the grid sampler's own attributes.
 
-    Its parameters are those that the trial has, and those that were queued for it and not drawn yet.
+    Its parameters are those of the trial, and those that were queued for it and not drawn yet.
     """
-    asked: dict[str, Any] = trial.system_attrs.get("fixed_params", {})
-    system: dict[str, Any] = {
-        name: trial.system_attrs[name] for name in ("grid_id", "search_space") if name in trial.system_attrs
-    }
-    kept: dict[str, Any] = {name: trial.user_attrs[name] for name in ("baseline", "note") if name in trial.user_attrs}
+    system, user = trial.system_attrs, trial.user_attrs
+    kept_system = {name: value for name, value in system.items() if name in ("grid_id", "search_space")}
+    kept_user = {name: value for name, value in user.items() if name in ("baseline", "note")}
     return create_trial(
         state=TrialState.WAITING,
-        system_attrs={"fixed_params": {**asked, **trial.params}, **system},
-        user_attrs={**kept, "retry_of": trial.number, "retries": trial.user_attrs.get("retries", 0) + 1},
+        system_attrs={"fixed_params": {**system.get("fixed_params", {}), **trial.params}, **kept_system},
+        user_attrs={**kept_user, "retry_of": trial.number, "retries": user.get("retries", 0) + 1},
     )
+
+
+def _running(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    return [trial for trial in trials if trial.state == TrialState.RUNNING]
 
 
 def _tell(study: optuna.Study, number: int, state: TrialState, value: float | None) -> None:
@@ -273,6 +262,6 @@ def _tell(study: optuna.Study, number: int, state: TrialState, value: float | No
     except UpdateFinishedTrialError:
         raise
     except RuntimeError:
-        # The grid sampler stops the study after its last point, which only `Study.optimize` allows.
+        # The grid sampler stops the study after its last point, which is an error outside `Study.optimize`.
         if not isinstance(study.sampler, GridSampler):
             raise

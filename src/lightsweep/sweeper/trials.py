@@ -34,20 +34,20 @@ _OF_TRIAL = {
     "folder": str,
 }
 _MARK = {"owner": str, "host": str, "seen": _NUMBER}
-_OWNER, _PREFIX, _OPENINGS = "lightsweep", "lightsweep:", "lightsweep:openings"
+OWNER, PREFIX, OPENINGS = "lightsweep", "lightsweep:", "lightsweep:openings"
 
 
 def check_attributes(study: optuna.Study) -> None:
-    """See that the attributes have the kinds that they have where this program wrote them.
+    """Check that attributes have the types that this program writes.
 
     Raises:
         ConfigError: one has not; names it.
     """
     _check_kinds("the study", study.user_attrs, _OF_STUDY)
     system = system_attributes(study)
-    _check_kinds("the study", system, {_OPENINGS: int})
+    _check_kinds("the study", system, {OPENINGS: int})
     for name, mark in system.items():
-        if name.startswith(_PREFIX) and name != _OPENINGS and mark is not None:
+        if name.startswith(PREFIX) and name != OPENINGS and mark is not None:
             _check_mark("the study", name, mark, {**_MARK, "held": bool})
     for trial in study.get_trials(deepcopy=False):
         owner = f"trial {trial.number}"
@@ -57,8 +57,8 @@ def check_attributes(study: optuna.Study) -> None:
         for name in trial.params:
             if key_of(name).lstrip("+~ \t").startswith("hydra"):  # it would be an override of a job
                 _refuse(owner, name, trial.params[name])
-        if _OWNER in trial.user_attrs:
-            _check_mark(owner, _OWNER, trial.user_attrs[_OWNER], _MARK)
+        if OWNER in trial.user_attrs:
+            _check_mark(owner, OWNER, trial.user_attrs[OWNER], _MARK)
 
 
 def _check_kinds(owner: str, attributes: Mapping[str, Any], kinds: Mapping[str, Any]) -> None:
@@ -80,13 +80,12 @@ def _refuse(owner: str, name: str, value: Any) -> None:
 
 
 def facts_of(trial: FrozenTrial) -> Mapping[str, Any]:
-    """What a trial's job measured, by name: one attribute. In studies of version 0.1 each fact was an attribute."""
+    """What a trial's job measured, by name: one attribute. In studies of version 0.1 each fact was one."""
     return {**trial.user_attrs, **trial.user_attrs.get("facts", {})}
 
 
 def value_of(trial: FrozenTrial) -> float | None:
-    """A complete trial's value; of one that was pruned or still runs, what it reported last, which is Optuna's value of
-    it too. A trial that failed has none."""
+    """A complete trial's value; of one that was pruned or runs, what it reported last. A failed trial has none."""
     if trial.state not in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING):
         return None
     if trial.state != TrialState.RUNNING and trial.value is not None:
@@ -112,22 +111,21 @@ def is_repeat(trial: FrozenTrial) -> bool:
 
 
 def without_repeats(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    """The trials that are no repeats."""
     return [trial for trial in trials if not is_repeat(trial)]
 
 
 def count_ended(trials: Sequence[FrozenTrial]) -> int:
-    """How many trials ended by themselves; repeats are none."""
+    """How many trials ended by themselves, without repeats."""
     return sum(trial.state.is_finished() and not is_interrupted(trial) for trial in without_repeats(trials))
 
 
 def is_interrupted(trial: FrozenTrial) -> bool:
-    """Cut off with its sweeper, and to be asked for again."""
+    """Whether it ended with its sweeper or worker, and is to be retried."""
     return trial.state == TrialState.FAIL and bool(trial.user_attrs.get("interrupted"))
 
 
 def baseline_of(trials: Iterable[FrozenTrial]) -> FrozenTrial | None:
-    """The trial of the config as it stands: the completed one, where it was asked for several times."""
+    """The trial of the config as it stands; of several the completed one."""
     marked = [trial for trial in trials if trial.user_attrs.get("baseline") is True]
     return next((trial for trial in marked if trial.state == TrialState.COMPLETE), marked[-1] if marked else None)
 
@@ -135,7 +133,7 @@ def baseline_of(trials: Iterable[FrozenTrial]) -> FrozenTrial | None:
 def summarise_trials(
     trials: Sequence[FrozenTrial], *, metric: str, maximises: bool, seeds: int, changed_at: int
 ) -> Search | None:
-    """What the trials say; None where none was completed."""
+    """What the completed trials show; None where there are none."""
     done = [
         Entry(each.number, each.value)
         for each in trials
@@ -150,26 +148,21 @@ def summarise_trials(
         return Search(metric, maximises, best, tuple(done), seeds=seeds, changed_at=changed_at)
     baseline = {entry.number: entry for entry in done}.get(marked.number)
     is_baseline = baseline == best and not marked.user_attrs.get("note")  # a note: it is only near the config
-    return Search(
-        metric, maximises, best, tuple(done), baseline, _state_in_words(marked), is_baseline, seeds, changed_at
-    )
-
-
-def _state_in_words(trial: FrozenTrial) -> str:
-    return {TrialState.FAIL: "failed"}.get(trial.state, trial.state.name.lower())
+    state = "failed" if marked.state == TrialState.FAIL else marked.state.name.lower()
+    return Search(metric, maximises, best, tuple(done), baseline, state, is_baseline, seeds, changed_at)
 
 
 MOST_REPEATS = 20  # repeats in a row
-_SAMPLERS_OWN = 5  # repeats in a row after which an untried point is drawn
-_BEST_KNOWN = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL, TrialState.RUNNING)
+_SAMPLER_REPEATS = 5  # in a row, after which an untried point is drawn at random
+_BY_KNOWLEDGE = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL, TrialState.RUNNING)
 
 
 class Repeats:
-    """Finds repeats, and says when there is nothing more to ask for.
+    """Finds repeats, and whether an untried point is left.
 
     Args:
         points: all points of the space, as Optuna's parameters; None where it cannot be listed.
-        since: the first trial whose value holds for the settings of now.
+        since: the first trial with the present data and settings.
     """
 
     def __init__(self, points: Sequence[Params] | None, since: int) -> None:
@@ -177,25 +170,26 @@ class Repeats:
         self.in_a_row = self._ended = 0
 
     def earlier(self, trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> FrozenTrial | None:
-        """The trial whose point this one repeats, that which says most; counts the repeats in a row."""
-        here = point_key(trial.params)
+        """The trial whose point this one repeats, a completed one if there is; counts the repeats in a row."""
         others = [
-            each for each in self._tried(trials) if each.number != trial.number and point_key(each.params) == here
+            each
+            for each in self._tried(trials)
+            if each.number != trial.number
+            and point_key(each.params) == point_key(trial.params)
+            and (each.state.is_finished() or each.number < trial.number)  # of two that run at once the first continues
         ]
-        # Of two that run at once the first goes on.
-        others = [each for each in others if each.state.is_finished() or each.number < trial.number]
         self.in_a_row = self.in_a_row + 1 if others else 0
-        return min(others, key=lambda each: _BEST_KNOWN.index(each.state), default=None)
+        return min(others, key=lambda each: _BY_KNOWLEDGE.index(each.state), default=None)
 
     def proposal(self, trials: Sequence[FrozenTrial]) -> Params | None:
-        """An untried point, where the sampler repeats itself; None where it shall suggest one."""
-        if self.in_a_row < _SAMPLERS_OWN or self.points is None or _is_queued(trials):
+        """An untried point, where the sampler repeats itself; None where the sampler is to suggest one."""
+        if self.in_a_row < _SAMPLER_REPEATS or self.points is None or _is_queued(trials):
             return None
         untried = self._untried(trials)
-        return random.Random(len(trials)).choice(untried) if untried else None  # the same in the same sweep again
+        return random.Random(len(trials)).choice(untried) if untried else None  # reproducible
 
     def why_over(self, trials: Sequence[FrozenTrial]) -> str | None:
-        """Why no further point is asked for, in words; None where one is. A trial that ends may change the answer."""
+        """Why no further point is drawn; None where one is. A trial that ends may change the answer."""
         ended = sum(trial.state.is_finished() for trial in without_repeats(trials))
         if ended != self._ended:
             self.in_a_row, self._ended = 0, ended
@@ -203,11 +197,9 @@ class Repeats:
             return None
         if self.points is not None and not self._untried(trials):
             return f"all {len({point_key(point) for point in self.points})} points of the space were tried"
-        return (
-            f"{MOST_REPEATS} suggestions in a row were points that had been tried"
-            if self.in_a_row >= MOST_REPEATS
-            else None
-        )
+        if self.in_a_row < MOST_REPEATS:
+            return None
+        return f"{MOST_REPEATS} suggestions in a row were points that had been tried"
 
     def _tried(self, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
         return [
@@ -229,7 +221,7 @@ def _is_queued(trials: Sequence[FrozenTrial]) -> bool:
 
 
 class StudyData:
-    """Which data a study was begun with: a digest, an attribute of the study, and the record of it, in its folder.
+    """Which data a study was started with: a digest, an attribute of the study, and its record, in the sweep's folder.
 
     Both are taken from the first trial that has read its data. Nothing is kept where trials read different data.
 
@@ -246,27 +238,27 @@ class StudyData:
         self.allow_change, self.is_same = allow_change, is_same
 
     def expected(self) -> tuple[str, str] | None:
-        """For a `Job`; None where nothing is known yet, or the data may be any."""
+        """The digest and the folder of the record; None where nothing is known yet, or the data may be any."""
         if self.allow_change or not self.is_same:
             return None
         if self._digest() is None:
-            self._take(sorted(self.folder.glob(f"trial-*/{self.application.data_file}"))[:1])
+            self._keep(sorted(self.folder.glob(f"trial-*/{self.application.data_file}"))[:1])
         digest = self._digest()
         return None if digest is None else (digest, str(self.folder.absolute()))
 
     def renew(self, number: int) -> bool:
-        """Look at the data of a trial that ended; True where they are not those that the study had."""
+        """Take the data of a trial that ended; True where they are not those that the study had."""
         before = self._digest()
         if not self.is_same:
             return False
         if before is None or self.allow_change:
-            self._take(sorted((self.folder / folder_of(number)).glob(f"**/{self.application.data_file}")))
+            self._keep(sorted((self.folder / folder_of(number)).glob(f"**/{self.application.data_file}")))
         return before not in (None, self._digest())
 
     def _digest(self) -> str | None:
         return self.study.user_attrs.get("data")
 
-    def _take(self, records: Sequence[Path]) -> None:
+    def _keep(self, records: Sequence[Path]) -> None:
         for record in records:
             digest = self.application.data_digest(record.parent)
             if digest is not None and digest != self._digest():

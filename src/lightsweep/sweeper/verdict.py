@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Any
 
 from lightsweep.core.checks import is_number
@@ -22,8 +22,8 @@ from lightsweep.sweeper.statistics import Confirmed, Search, noise_of_trials, sp
 CONFIRMATION_FILE = "confirmation.json"
 CONFIGURATIONS = ("best", "baseline")
 _LARGEST = 1e50
-_NAMED = 5  # trials in a sentence; the others are counted
-_TO_BEGIN = 3  # seeds to confirm with, where nothing says how many it takes
+_NAMED = 5  # trials that a sentence names; the others are counted
+_FIRST_SEEDS = 3  # seeds to confirm with, where nothing shows how many it takes
 _Numbers = dict[str, Any]
 
 
@@ -49,26 +49,29 @@ class Verdict:
 def judge(found: Search, confirmed: Confirmed | None) -> Verdict:
     """The answer, from the trials and, where there is one, a confirmation of the best of them."""
     valid = confirmed if confirmed is not None and confirmed.trial == found.best.number else None
-    outcome, said, numbers = _answer(found, valid)
+    outcome, lines, numbers = _answer(found, valid)
     numbers = {"trial": found.best.number, **numbers}
     if valid is not None:
-        said += _optimism(found, valid, numbers)
+        lines += _optimism(found, valid, numbers)
     elif confirmed is not None:
-        said.append(f"The confirmation that is there is of trial {confirmed.trial}, the best trial of that time.")
-    said += _ties(found, valid, numbers)
+        lines.append(f"The confirmation that is there is of trial {confirmed.trial}, the best trial of that time.")
+    lines += _ties(found, valid, numbers)
     if any(each.number < found.changed_at for each in found.completed):
-        said.append(
+        lines.append(
             f"Data or settings changed before trial {found.changed_at}: values of earlier trials do not compare with"
             " those of later ones, nor with a confirmation since."
         )
-    return Verdict(outcome, tuple(said), numbers)
+    return Verdict(outcome, tuple(lines), numbers)
 
 
 def _answer(found: Search, confirmed: Confirmed | None) -> tuple[str, list[str], _Numbers]:
     if found.is_baseline:
-        return "baseline", [_nothing_better(found)], {}
+        best, count = found.best, len(found.completed)
+        among = f"The best of {count} completed trials" if count > 1 else "The only completed trial"
+        trial = f"(trial {best.number}, {found.metric} {best.value:.4f})"
+        return "baseline", [f"{among} is the baseline {trial}: the search found nothing better."], {}
     if confirmed is None:
-        return "unconfirmed", [*_unconfirmed(found), _to_know(_TO_BEGIN)], {"confirm_with": _TO_BEGIN}
+        return "unconfirmed", [*_unconfirmed(found), _to_know(_FIRST_SEEDS)], {"confirm_with": _FIRST_SEEDS}
     score = confirmed.score(found.metric)
     if score is None:
         lost = " and ".join(each for each in ("best", "baseline") if not any(confirmed.scores.get(each, {}).values()))
@@ -76,35 +79,19 @@ def _answer(found: Search, confirmed: Confirmed | None) -> tuple[str, list[str],
     return _compared(found, score, confirmed.values("best", score), confirmed.values("baseline", score))
 
 
-def _nothing_better(found: Search) -> str:
-    best, count = found.best, len(found.completed)
-    among = f"The best of {count} completed trials" if count > 1 else "The only completed trial"
-    return (
-        f"{among} is the baseline (trial {best.number}, {found.metric} {best.value:.4f}): the search found nothing"
-        " better."
-    )
-
-
 def _unconfirmed(found: Search) -> list[str]:
-    best, baseline = found.best, found.baseline
-    said = f"Trial {best.number} is the best, {found.metric} {best.value:.4f}"
+    best, baseline, state = found.best, found.baseline, found.baseline_state
+    line = f"Trial {best.number} is the best, {found.metric} {best.value:.4f}"
     if baseline is None:
-        return [f"{said}; {_without_baseline(found)}, so nothing says whether the search helped."]
+        why = f"the baseline {state if state == 'failed' else f'is {state}'}" if state else "no trial is the baseline"
+        return [f"{line}; {why}, so nothing shows whether the search helped."]
     if baseline == best:
-        return [f"{said}; it is the point of the space that is nearest to the baseline."]
+        return [f"{line}; it is the point of the space that is nearest to the baseline."]
     gap = format_difference(found.metric, best.value - baseline.value)
     each = "a single run" if found.seeds == 1 else f"the mean of {found.seeds} runs"
-    count = len(found.completed)
-    why = f"each value is of {each}, and the best of {count} trials looks better than it is"
-    far = f"{said}, {gap} from the baseline (trial {baseline.number}, {baseline.value:.4f})."
-    return [far, f"{_not_known(found)}: {why}."]
-
-
-def _without_baseline(found: Search) -> str:
-    state = found.baseline_state
-    if state is None:
-        return "no trial is the baseline"
-    return f"the baseline {'failed' if state == 'failed' else f'is {state}'}"
+    why = f"each value is of {each}, and the best of {len(found.completed)} trials looks better than it is"
+    compared = f"{line}, {gap} from the baseline (trial {baseline.number}, {baseline.value:.4f})."
+    return [compared, f"{_not_known(found)}: {why}."]
 
 
 def _not_known(found: Search) -> str:
@@ -126,41 +113,29 @@ def _compared(
         "p": result.p,
         "seeds_needed": result.seeds,
     }
-    outcome, trial = _outcome(result, found.maximises), f"Trial {found.best.number}"
-    gap, seeds = (
-        f"{score} {format_difference(score, result.difference)} from the baseline",
-        _seeds(len(best), len(baseline)),
-    )
-    if min(len(best), len(baseline)) < 2:
-        alone = f"{_not_known(found)}: {gap}, {seeds}, and a single run cannot tell a difference from noise."
-        return outcome, [alone, _to_know(_TO_BEGIN)], {**numbers, "confirm_with": _TO_BEGIN}
+    trial, unknown = f"Trial {found.best.number}", _not_known(found)
+    gap = f"{score} {format_difference(score, result.difference)} from the baseline"
+    n, m = len(best), len(baseline)
+    seeds = f"{n} fresh seed{'s' * (n > 1)} each" if n == m else f"{n} and {m} fresh seeds"
+    if min(n, m) < 2:
+        line = f"{unknown}: {gap}, {seeds}, and a single run cannot tell a difference from noise."
+        return "unclear", [line, _to_know(_FIRST_SEEDS)], {**numbers, "confirm_with": _FIRST_SEEDS}
     if result.interval is None:
         why = "the runs of each all have one score, so that nothing shows how large the noise is"
         same = f"{trial} and the baseline have the same score in every run"
-        said = f"{same}, {seeds}." if result.difference == 0.0 else f"{_not_known(found)}: {gap}, {seeds}, but {why}."
-        return outcome, [said], numbers
+        line = f"{same}, {seeds}." if result.difference == 0.0 else f"{unknown}: {gap}, {seeds}, but {why}."
+        return "unclear", [line], numbers
     low, high = (format_difference(score, end).removesuffix(" points") for end in result.interval)
     measured = f"{gap} (95 % interval {low} to {high}, {seeds}, Welch p {statistics.format_p(result.p)})"
-    if outcome != "unclear":
+    if not result.interval[0] <= 0.0 <= result.interval[1]:
+        outcome = "better" if (result.difference > 0) == found.maximises else "worse"
         return outcome, [f"{trial} is {outcome} than the baseline: {measured}."], numbers
-    said = f"{_not_known(found)}: {measured}, which noise alone may give."
+    line = f"{unknown}: {measured}, which noise alone may give."
     if result.seeds is None:
-        return outcome, [said, "No number of seeds up to 1,000 would tell a difference so small."], numbers
-    count = max(result.seeds, len(best) + 1, len(baseline) + 1)
+        return "unclear", [line, "No number of seeds up to 1,000 would tell a difference so small."], numbers
+    count = max(result.seeds, n + 1, m + 1)
     why = f" (a difference of this size takes about {count} seeds each, for 80 % power at 5 %)"
-    return outcome, [said, _to_know(count, why)], {**numbers, "confirm_with": count}
-
-
-def _outcome(result: statistics.WelchTest, maximises: bool) -> str:
-    if result.interval is None or result.interval[0] <= 0.0 <= result.interval[1]:
-        return "unclear"
-    return "better" if (result.difference > 0) == maximises else "worse"
-
-
-def _seeds(one: int, other: int) -> str:
-    if one == other:
-        return f"{one} fresh seed{'s' * (one > 1)} each"
-    return f"{one} and {other} fresh seeds"
+    return "unclear", [line, _to_know(count, why)], {**numbers, "confirm_with": count}
 
 
 def _optimism(found: Search, confirmed: Confirmed, numbers: _Numbers) -> list[str]:
@@ -169,11 +144,10 @@ def _optimism(found: Search, confirmed: Confirmed, numbers: _Numbers) -> list[st
     if not fresh:
         return []
     numbers["optimism"] = gain = (found.best.value - fmean(fresh)) * (1 if found.maximises else -1)
-    reached = f"{fmean(fresh):.4f}" + (f" ± {stdev(fresh):.4f}" if len(fresh) > 1 else "")
     size = format_difference(found.metric, abs(gain)).removeprefix("+")
     return [
-        f"As a trial it had {found.metric} {found.best.value:.4f}, with fresh seeds {reached}: choosing the best of"
-        f" {len(found.completed)} "
+        f"As a trial it had {found.metric} {found.best.value:.4f}, with fresh seeds {_format_mean(fresh)}: choosing the"
+        f" best of {len(found.completed)} "
         + (f"made it look {size} better than it is." if gain > 0 else "did not make it look better than it is.")
     ]
 
@@ -181,9 +155,9 @@ def _optimism(found: Search, confirmed: Confirmed, numbers: _Numbers) -> list[st
 def _ties(found: Search, confirmed: Confirmed | None, numbers: _Numbers) -> list[str]:
     """Trials of the same value, and those that noise alone may have put behind the best."""
     numbers["tied"], best = found.tied, f"trial {found.best.number}"
-    said = [f"{_trials(found.tied, 'have')} the same value as {best}."] if found.tied else []
+    lines = [f"{_trials(found.tied, 'have')} the same value as {best}."] if found.tied else []
     if confirmed is None:
-        return said
+        return lines
     samples = [confirmed.values(each, found.metric) for each in ("best", "baseline")]
     noise = noise_of_trials(samples, seeds=found.seeds)
     compared = {found.baseline and found.baseline.number}  # over fresh seeds, in a sentence of its own
@@ -192,8 +166,8 @@ def _ties(found: Search, confirmed: Confirmed | None, numbers: _Numbers) -> list
     if near and noise is not None:
         size = format_difference(found.metric, noise).removeprefix("+")
         why = f"two runs of one configuration differ by up to {size}"
-        said.append(f"{_trials(near, 'cannot be told')} from {best}: {why}.")
-    return said
+        lines.append(f"{_trials(near, 'cannot be told')} from {best}: {why}.")
+    return lines
 
 
 def _trials(numbers: Sequence[int], verb: str) -> str:
@@ -227,20 +201,22 @@ def write_confirmation(
             if values:
                 compared[score] = {"mean": fmean(values), "std": spread(values), "values": values}
         summary[name] = {"n": len(done), "failed": len(results) - len(done), **compared}
-    _write_confirmation(folder, summary)
-    judged = judge(found, read_confirmation(folder))
-    _write_confirmation(folder, {"verdict": judged.content, **summary})
+    judged = judge(found, _parse_confirmation(summary))
+    content = {"verdict": judged.content, **summary}
+    write_atomic(folder / CONFIRMATION_FILE, json.dumps(content, indent=1) + "\n")
     return judged
-
-
-def _write_confirmation(folder: Path, summary: Mapping[str, Any]) -> None:
-    write_atomic(folder / CONFIRMATION_FILE, json.dumps(summary, indent=1) + "\n")
 
 
 def read_confirmation(folder: Path) -> Confirmed | None:
     """A sweep's confirmation; None where there is none that can be read."""
     try:
-        content = read_json(folder / CONFIRMATION_FILE)
+        return _parse_confirmation(read_json(folder / CONFIRMATION_FILE))
+    except (OSError, ValueError):
+        return None
+
+
+def _parse_confirmation(content: Any) -> Confirmed | None:
+    try:
         entries = {name: content[name] for name in CONFIGURATIONS if name in content}
         return Confirmed(
             int(content["best_trial"]),
@@ -248,7 +224,7 @@ def read_confirmation(folder: Path) -> Confirmed | None:
             {name: _scores(entry) for name, entry in entries.items()},
             {name: int(entry["failed"]) for name, entry in entries.items()},
         )
-    except (OSError, KeyError, TypeError, ValueError, AttributeError, OverflowError):
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         return None
 
 
@@ -262,12 +238,9 @@ def _scores(entry: Mapping[str, Any]) -> dict[str, tuple[float, ...]]:
 
 
 def read_run_result(folder: Path) -> dict[str, Any]:
-    return _read_mapping(folder / "result.json")
-
-
-def _read_mapping(file: Path) -> dict[str, Any]:
+    """A run's result.json; empty where it cannot be read."""
     try:
-        content = read_json(file)
+        content = read_json(folder / "result.json")
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}

@@ -1,7 +1,6 @@
-"""What a person sees of a sweep: a live table on a terminal, a line a trial elsewhere."""
+"""What a sweep prints: a live table on a terminal, a line for each trial elsewhere, and commands to type next."""
 
 import shlex
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,23 +15,26 @@ from rich.table import Table
 from rich.text import Text
 
 from lightsweep.core import secrets
-from lightsweep.core.metrics import difference_column, difference_to_baseline, format_difference_cell, in_points
+from lightsweep.core.metrics import difference_column, format_difference_cell, in_points
 from lightsweep.core.text import printable
-from lightsweep.sweeper.leaderboard import ranked, short
+from lightsweep.sweeper.leaderboard import compare_to_baseline, format_short, ranked_complete
 from lightsweep.sweeper.space import Space
 from lightsweep.sweeper.storage import Address, is_server
 from lightsweep.sweeper.trials import baseline_of, count_ended, facts_of, is_interrupted, value_of
 
 _BEST = 10  # trials in the table at the end
+_FEWEST = 3  # trials that must have ended before the time left is known, and one a worker
+_LATEST = 30  # trials that the mean is taken of: pruning sets in after some, and makes them shorter
+_ADDED = ("hydra.mode=MULTIRUN",)  # by `app.arguments`, not by the user
 
 
 @dataclass(frozen=True)
 class Progress:
-    """A look at a study.
+    """The state of a study.
 
     Args:
         trials: all of them.
-        running: since when, in seconds, each of this sweeper's trials runs, by number.
+        running: for how many seconds each of this sweeper's trials has run, by number.
         n_trials: the total to reach.
         starting: workers that are not ready yet.
     """
@@ -47,7 +49,7 @@ class Progress:
 
 
 class View:
-    """Shows a sweep as it goes on."""
+    """Shows a sweep while it runs."""
 
     def __init__(self) -> None:
         self.console = Console()
@@ -63,8 +65,8 @@ class View:
             self.live.stop()
             self.live = None
 
-    def say(self, line: str) -> None:
-        self.console.print(Text(printable(line)), soft_wrap=True)  # a study may hold what no terminal should obey
+    def print(self, line: str) -> None:
+        self.console.print(Text(printable(line)), soft_wrap=True)  # a study's texts may hold escape sequences
 
     def update(self, progress: Progress) -> None:
         if self.live is not None:
@@ -74,12 +76,13 @@ class View:
         """A line for a trial that ended, where there is no live table."""
         if self.live is not None:
             return
-        value = "" if (seen := value_of(trial)) is None else f" {progress.metric} {seen:.4f}{_after(trial)}"
+        value = "" if (last := value_of(trial)) is None else f" {progress.metric} {last:.4f}"
+        if value and trial.state == TrialState.PRUNED and trial.last_step:
+            value += f" after step {trial.last_step}"
         error = f" ({trial.user_attrs['error']})" if "error" in trial.user_attrs else ""
-        first = _about(trial)
         seconds = trial.duration.total_seconds() if trial.duration else 0.0
-        self.say(
-            f"trial {trial.number} {trial.state.name.lower()}{value}{error}  {parameters(trial, progress.space)}{first}"
+        self.print(
+            f"trial {trial.number} {trial.state.name.lower()}{value}{error}  {_parameters(trial, progress.space)}"
             f"  {seconds:.1f} s  [{count_ended(progress.trials)}/{progress.n_trials}] {_best(progress)}"
         )
 
@@ -87,30 +90,30 @@ class View:
 def running_table(progress: Progress) -> Group:
     """How far the sweep is, its best trial, and a line for each that runs. Where there is little room parameters are
     cut, and never a score."""
-    counts = counted(progress.trials)
-    done = count_ended(progress.trials)
-    said = [f"{done}/{progress.n_trials} trials", *(f"{count} {state}" for state, count in counts.items())]
+    counts = [f"{count} {state}" for state, count in _count_states(progress.trials).items()]
+    summary = [f"{count_ended(progress.trials)}/{progress.n_trials} trials", *counts]
+    if (seconds := seconds_left(progress.trials, progress.n_trials, datetime.now())) is not None:
+        summary.append(f"about {format_duration(seconds)} left")
     table = Table(box=None, header_style="dim", pad_edge=False)
     for column in ("trial", "epoch", progress.metric, "seconds"):
         table.add_column(Text(column), justify="right", no_wrap=True)
     table.add_column("parameters")  # what can be wrapped gives room first
     for trial in progress.trials:
         if trial.number in progress.running and trial.state == TrialState.RUNNING:
-            score = "" if (seen := value_of(trial)) is None else f"{seen:.4f}"
-            seconds = f"{progress.running[trial.number]:.0f}"
-            drawn = _cut(parameters(trial, progress.space) + _about(trial))
-            table.add_row(str(trial.number), str(trial.last_step or ""), score, seconds, drawn)
+            score = "" if (last := value_of(trial)) is None else f"{last:.4f}"
+            cells = str(trial.number), str(trial.last_step or ""), score, f"{progress.running[trial.number]:.0f}"
+            table.add_row(*cells, _cut(_parameters(trial, progress.space)))
     rows = [table] if table.rows else []
-    coming = [Text(format_starting(progress.starting))] if progress.starting else []
-    return Group(_cut("  ".join(said + _left(progress))), _cut(_best(progress)), *rows, *coming)
+    starting = [Text(format_starting(progress.starting))] if progress.starting else []
+    return Group(_cut("  ".join(summary)), _cut(_best(progress)), *rows, *starting)
 
 
 def format_starting(workers: int) -> str:
     return f"starting {workers} worker{'s' * (workers != 1)}…"
 
 
-def counted(trials: Sequence[FrozenTrial]) -> dict[str, int]:
-    """How many ended by themselves, by how."""
+def _count_states(trials: Sequence[FrozenTrial]) -> dict[str, int]:
+    """How many trials ended in each state; those that were interrupted are not counted."""
     states = [trial.state for trial in trials if not is_interrupted(trial)]
     return {
         "completed": states.count(TrialState.COMPLETE),
@@ -119,46 +122,40 @@ def counted(trials: Sequence[FrozenTrial]) -> dict[str, int]:
     }
 
 
-def _left(progress: Progress) -> list[str]:
-    seconds = seconds_left(progress.trials, progress.n_trials, datetime.now())
-    return [] if seconds is None else [f"about {format_duration(seconds)} left"]
-
-
 def _cut(line: str) -> Text:
     return Text(line, no_wrap=True, overflow="ellipsis")
 
 
-def _after(trial: FrozenTrial) -> str:
-    """How much of a trial that was pruned its value is of."""
-    return f" after step {trial.last_step}" if trial.state == TrialState.PRUNED and trial.last_step else ""
-
-
-def parameters(trial: FrozenTrial, space: Space) -> str:
-    """A trial's values in a line, numbers and names short: ``lr=0.001 width=256``."""
+def _parameters(trial: FrozenTrial, space: Space) -> str:
+    """A trial's values in a line, numbers and names short, and whether it is the baseline: ``lr=0.001 width=256``."""
     pairs = (override.partition("=") for override in space.overrides(trial))
-    return printable(" ".join(f"{key.rpartition('.')[2]}={short(value)}" for key, _, value in pairs))
+    values = " ".join(f"{key.rpartition('.')[2]}={format_short(value)}" for key, _, value in pairs)
+    if not trial.user_attrs.get("baseline"):
+        return printable(values)
+    note = trial.user_attrs.get("note")
+    return printable(f"{values} (baseline; {note})" if note else f"{values} (baseline)")
 
 
 def ten_best(progress: Progress) -> Table:
-    """The table that a sweep ends with; the baseline is in it wherever it stands."""
+    """The table that a sweep ends with; the baseline is in it whatever its rank."""
     table = Table(box=None, header_style="bold", pad_edge=False)
     difference = "points to baseline" if in_points(progress.metric) else "to baseline"
     for column in ("rank", "trial", progress.metric, "± sd", difference):
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("parameters")
     baseline = baseline_of(progress.trials)
-    complete = [trial for trial in progress.trials if trial.state == TrialState.COMPLETE]
-    for rank, trial in enumerate(ranked(complete, progress.direction), start=1):
+    for rank, trial in enumerate(ranked_complete(progress.trials, progress.direction), start=1):
         if rank > _BEST and (baseline is None or trial.number != baseline.number):
             continue
         std = facts_of(trial).get("std")
+        compared = compare_to_baseline(trial, baseline, progress.metric)
         table.add_row(
             str(rank),
             str(trial.number),
             f"{trial.value:.4f}",
             "" if std is None else f"{std:.4f}",
-            _to_baseline(trial, baseline, progress.metric),
-            Text(parameters(trial, progress.space) + _about(trial)),
+            "" if compared == "" else format_difference_cell(difference_column(progress.metric), compared),
+            Text(_parameters(trial, progress.space)),
         )
     return table
 
@@ -174,41 +171,23 @@ def confirmation_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     return table
 
 
-def _to_baseline(trial: FrozenTrial, baseline: FrozenTrial | None, metric: str) -> str:
-    if trial.value is None or baseline is None or baseline.value is None or trial.number == baseline.number:
-        return ""
-    return format_difference_cell(
-        difference_column(metric), difference_to_baseline(metric, trial.value, baseline.value)
-    )
-
-
-def _about(trial: FrozenTrial) -> str:
-    """Is it the baseline, and is it so only nearly?"""
-    if not trial.user_attrs.get("baseline"):
-        return ""
-    note = trial.user_attrs.get("note")
-    return printable(f" (baseline; {note})") if note else " (baseline)"
-
-
 def _best(progress: Progress) -> str:
-    complete = [trial for trial in progress.trials if trial.state == TrialState.COMPLETE]
+    complete = ranked_complete(progress.trials, progress.direction)
     if not complete:
         return "best: none yet"
-    best = ranked(complete, progress.direction)[0]
-    return f"best {progress.metric} {best.value:.4f} (trial {best.number}) {parameters(best, progress.space)}"
-
-
-_FEWEST = 3  # trials that must have ended before anything is said, and one a worker
-_LATEST = 30  # trials that the mean is taken of: pruning sets in after some, and makes them shorter
+    best = complete[0]
+    return f"best {progress.metric} {best.value:.4f} (trial {best.number}) {_parameters(best, progress.space)}"
 
 
 def seconds_left(trials: Sequence[FrozenTrial], n_trials: int, now: datetime) -> float | None:
     """Until `n_trials` have ended; None while too few have.
 
-    What is to begin takes the mean of the latest trials, what runs the rest of it, over as many workers as run now.
+    A trial to come takes the mean of the latest ones, one that runs the rest of it, over as many workers as run now.
     """
     running = [trial for trial in trials if trial.state == TrialState.RUNNING]
-    seconds = _durations(trials)[-_LATEST:]
+    ended = [trial for trial in trials if trial.state.is_finished() and not is_interrupted(trial)]
+    spans = [(each.datetime_complete, each.duration) for each in ended if each.datetime_complete and each.duration]
+    seconds = [duration.total_seconds() for _, duration in sorted(spans)][-_LATEST:]
     if not running or len(seconds) < max(_FEWEST, len(running)):
         return None
     mean = fmean(seconds)
@@ -223,27 +202,14 @@ def format_duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def _durations(trials: Sequence[FrozenTrial]) -> list[float]:
-    """Of the trials that ended by themselves, in that order."""
-    spans = [
-        (trial.datetime_complete, trial.duration.total_seconds())
-        for trial in trials
-        if trial.state.is_finished() and not is_interrupted(trial) and trial.datetime_complete and trial.duration
-    ]
-    return [seconds for _, seconds in sorted(spans)]
-
-
-_ADDED = ("hydra.mode=MULTIRUN",)  # by `app.arguments`, not by the user
-
-
 def format_summary(trials: Sequence[FrozenTrial], before: int, seconds: float) -> str:
     """How the trials ended.
 
     Args:
-        before: how many had ended when this sweep began.
+        before: how many had ended when this sweep started.
         seconds: that this sweep took.
     """
-    counts = ", ".join(f"{count} {state}" for state, count in counted(trials).items())
+    counts = ", ".join(f"{count} {state}" for state, count in _count_states(trials).items())
     done = count_ended(trials)
     new = f"; {done - before} of them now" if before else ""
     return f"{done} trial{'s' * (done != 1)}: {counts}{new}, in {format_duration(seconds)}"
@@ -254,7 +220,7 @@ def storage_option(address: Address) -> str | None:
     return address.location if is_server(address) and "://" in address.location else None
 
 
-def say_how_to_go_on(trials: Sequence[FrozenTrial], n_trials: int, program: str, typed: Sequence[str]) -> None:
+def format_interrupted(trials: Sequence[FrozenTrial], n_trials: int, program: str, typed: Sequence[str]) -> str:
     """The one line at the end of a sweep that was interrupted.
 
     Args:
@@ -263,8 +229,7 @@ def say_how_to_go_on(trials: Sequence[FrozenTrial], n_trials: int, program: str,
     again = sum(trial.state == TrialState.WAITING and "retry_of" in trial.user_attrs for trial in trials)
     rest = f", {again} {'is' if again == 1 else 'are'} to be run again" if again else ""
     line = f"interrupted: {count_ended(trials)} of {n_trials} trials have ended{rest}"
-    line += f"; {repeat_command(program, typed)} goes on"
-    print(printable(secrets.redact(line)), file=sys.stderr, flush=True)
+    return printable(secrets.redact(f"{line}; {repeat_command(program, typed)} continues the sweep"))
 
 
 def command_with(program: str, key: str, value: object, typed: Sequence[str]) -> str:

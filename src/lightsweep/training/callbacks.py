@@ -29,30 +29,26 @@ _SHOWN = [metric.name for metric in FINAL if metric.is_main]
 
 
 class Recorder(Callback):
-    """Must come first among the callbacks, so that those behind it see the epoch's metrics.
+    """Writes an epoch's row of metrics.csv. The first of the callbacks, so that the others see the epoch's metrics.
 
     Args:
-        metrics: takes a row an epoch.
+        metrics: gets a row an epoch.
         seed: of the run.
     """
 
     def __init__(self, metrics: MetricsFile, *, seed: int) -> None:
-        self.metrics = metrics
-        self.seed = seed
-        self.epochs_before: int | None = None  # trained before this process; known once a checkpoint is restored
-
-    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.images = 0
+        self.metrics, self.seed = metrics, seed
+        self.epochs_before: int | None = None  # trained before this process; known when a checkpoint was restored
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.epochs_before = trainer.current_epoch
         if trainer.is_global_zero:
             self.metrics.reopen(trainer.current_epoch)
         if any(has_run_out(stopper, self.metrics) for stopper in trainer.early_stopping_callbacks):
-            trainer.should_stop = True  # it had stopped early, and only its scores were missing
+            trainer.should_stop = True  # it had stopped early, and only its scores are missing
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        # Checkpoints hold no random states: whatever an epoch draws follows from (seed, epoch) instead.
+        # Checkpoints hold no random states: the random numbers of an epoch follow from (seed, epoch) instead.
         seed_everything(self.seed, trainer.current_epoch, trainer.global_rank)
         cast(TrainLoader, trainer.train_dataloader).set_epoch(trainer.current_epoch)
         self.images = 0
@@ -68,15 +64,14 @@ class Recorder(Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         classifier = cast(Classifier, pl_module)
-        if not classifier.validated:
+        if not classifier.measured:  # no validation
             self._stop_training_clock(pl_module)
-        measured = {f"train/{name}": value for name, value in classifier.train_means().items()}
-        pl_module.log_dict(measured)
-        if classifier.validated:
-            measured |= {f"val/{name}": value for name, value in classifier.val_means.items()}
+        means = classifier.means_of("train", classifier.train_sums)
+        pl_module.log_dict(means)
+        classifier.measured |= means
         row: Row = {
             "epoch": trainer.current_epoch + 1,
-            **measured,
+            **classifier.measured,
             "lr": float(self.lr),
             "seconds": time.perf_counter() - self.started,
             "images_per_second": self.images * trainer.world_size / self.training_seconds,
@@ -85,7 +80,9 @@ class Recorder(Callback):
         pl_module.log("step", float(row["epoch"]))  # the loggers' x axis: the epoch
         if trainer.is_global_zero:
             self.metrics.append(row)
-        _stop_if_diverged(row)
+        for name in ("train/loss", "val/loss"):
+            if not math.isfinite(row.get(name, 0.0)):
+                raise Diverged(f"{name} became {row[name]} in epoch {row['epoch']} at a learning rate of {row['lr']:g}")
 
     def _stop_training_clock(self, pl_module: pl.LightningModule) -> None:
         if pl_module.device.type == "cuda":
@@ -93,17 +90,11 @@ class Recorder(Callback):
         self.training_seconds = time.perf_counter() - self.started
 
 
-def _stop_if_diverged(row: Row) -> None:
-    for name in ("train/loss", "val/loss"):
-        if not math.isfinite(row.get(name, 0.0)):
-            raise Diverged(f"{name} became {row[name]} in epoch {row['epoch']} at a learning rate of {row['lr']:g}")
-
-
 class PruningCallback(Callback):
-    """Reports the monitored metric after each epoch, epochs counted from 1, and ends where the pruner says so.
+    """Reports the monitored metric after each epoch, counted from 1, and ends the training if the pruner decides so.
 
     Args:
-        report: takes an epoch and its value; returns whether the trial is to end.
+        report: gets an epoch and its value; returns whether to prune.
         monitor: the metric.
     """
 
@@ -111,19 +102,17 @@ class PruningCallback(Callback):
         self.report, self.monitor = report, monitor
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        classifier = cast(Classifier, pl_module)
-        if not classifier.has_measured(self.monitor):
+        measured = cast(Classifier, pl_module).measured
+        if self.monitor not in measured:
             return
         epoch = trainer.current_epoch + 1
-        give_up = False
-        if trainer.is_global_zero:
-            give_up = self.report(epoch, classifier.mean_of(self.monitor))
-        if trainer.strategy.broadcast(give_up):
-            raise Pruned(f"given up in epoch {epoch}")
+        prune = trainer.is_global_zero and self.report(epoch, measured[self.monitor])
+        if trainer.strategy.broadcast(prune):
+            raise Pruned(f"pruned in epoch {epoch}")
 
 
 class ProgressLine(Callback):
-    """One line with epoch, scores and time left on a terminal; elsewhere a line of text each epoch.
+    """One line with epoch, scores and time left on a terminal; elsewhere a line of text an epoch.
 
     Args:
         monitor: a metric that is shown with losses and accuracies.
@@ -166,15 +155,14 @@ class ProgressLine(Callback):
         )
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        has_measured = cast(Classifier, pl_module).has_measured  # Lightning keeps what an earlier validation measured
-        metrics = {name: value.item() for name, value in trainer.callback_metrics.items()}
+        measured = cast(Classifier, pl_module).measured
         names = dict.fromkeys([f"{part}/{name}" for part in ("train", "val") for name in _SHOWN] + [self.monitor])
-        shown = [f"{name} {metrics[name]:.4f}" for name in names if name in metrics and has_measured(name)]
-        line = "  ".join(shown)
+        line = "  ".join(f"{name} {measured[name]:.4f}" for name in names if name in measured)
         if self.bar is not None:
             self.bar.update(self.task, scores=line, refresh=True)
         elif trainer.is_global_zero:
-            log.info("epoch %3d  %s  %.1f s", trainer.current_epoch + 1, line, metrics["train/seconds"])
+            seconds = float(trainer.callback_metrics["train/seconds"])
+            log.info("epoch %3d  %s  %.1f s", trainer.current_epoch + 1, line, seconds)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._close()
@@ -189,15 +177,16 @@ class ProgressLine(Callback):
 
 
 class WeightAverage(WeightAveraging):
-    """An exponential moving average, which is the weights themselves until it begins. (Lightning's would be the
-    initial weights for so long, and they would be validated.)
+    """An exponential moving average of the weights, equal to them before its first update. (Lightning's would be the
+    initial weights until then, and these would be validated.)
 
-    Its n-th update has the decay (1 + n) / (10 + n) while that is less than `decay`: the first weights, far from where
-    training leads, are soon forgotten, in short runs too (as `num_updates` of TensorFlow's ExponentialMovingAverage).
+    Its n-th update has the decay (1 + n) / (10 + n) while that is less than `decay`: the first weights, far from the
+    trained ones, soon lose their influence, in short runs too (as with `num_updates` of TensorFlow's
+    ExponentialMovingAverage).
 
     Args:
         decay: of the average at an update, at most.
-        every: optimizer steps an update.
+        every: optimizer steps from one update to the next.
         start: optimizer steps before the first.
         use_buffers: average BatchNorm's statistics too.
 
@@ -211,49 +200,43 @@ class WeightAverage(WeightAveraging):
         checks.integer("callbacks.ema.start", start, "[0, inf)")
         checks.flag("callbacks.ema.use_buffers", use_buffers)
         self.decay, self.every, self.start = decay, every, start
-        self.updates = 0  # before the one that is due
+        self.updates = 0  # before the current one
         super().__init__(use_buffers=use_buffers, multi_avg_fn=self._average)
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        # The network is still on the CPU here. An average left there would copy all weights off the GPU each step.
+        # The network is on the CPU here. An average on the CPU would copy all weights off the GPU at each update.
         self._device = trainer.strategy.root_device
         super().setup(trainer, pl_module, stage)
-        if self._average_model is not None:  # torch reads its count twice an update: the CPU would wait for a GPU
+        if self._average_model is not None:  # torch reads this count twice an update: the CPU would wait for the GPU
             self._average_model.n_averaged = self._average_model.n_averaged.cpu()
 
     def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:
         if step_idx is None or step_idx < self.start:
             return False
-        self.updates, steps_over = divmod(step_idx - self.start, self.every)  # also right in a run that was resumed
-        return steps_over == 0
+        self.updates, remainder = divmod(step_idx - self.start, self.every)  # also right in a resumed run
+        return remainder == 0
 
     def _average(self, averages: list[Tensor], weights: list[Tensor], _updates: Tensor | int) -> None:
-        """Move averages towards weights. (torch's own count lies on the device, and would have to be waited for.)"""
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        like = [weight.to(average.dtype) for average, weight in zip(averages, weights, strict=True)]  # bf16-true's
-        get_ema_multi_avg_fn(decay)(averages, like, self.updates)
+        converted = [weight.to(average.dtype) for average, weight in zip(averages, weights, strict=True)]  # bf16-true's
+        get_ema_multi_avg_fn(decay)(averages, converted, self.updates)
 
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._follow(pl_module)
+        self._copy_until_first_update(pl_module)
         super().on_validation_epoch_start(trainer, pl_module)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._follow(pl_module)  # before the checkpoints are written
+        self._copy_until_first_update(pl_module)  # before the checkpoints are written
 
-    def _follow(self, pl_module: pl.LightningModule) -> None:
+    def _copy_until_first_update(self, pl_module: pl.LightningModule) -> None:
         average = self._average_model
         if average is not None and average.n_averaged == 0:
             average.module.load_state_dict(pl_module.state_dict())
 
 
-LR_TAG = "train/lr"
-
-
 class LearningRateMonitor(callbacks.LearningRateMonitor):
-    """Logs ``train/lr`` at the start of an epoch, by epochs, or of a step, by steps.
-
-    Lightning's names a tag after the optimizer and each of its groups, so runs with different optimizers, or with and
-    without weight decay, would share no curve.
+    """Logs ``train/lr`` at the start of each epoch or step. Lightning's names it after the optimizer and each group:
+    runs with different optimizers, or with and without weight decay, would share no curve.
 
     Args:
         logging_interval: step or epoch.
@@ -265,31 +248,28 @@ class LearningRateMonitor(callbacks.LearningRateMonitor):
 
     def on_train_epoch_start(self, trainer: pl.Trainer, *args: Any, **kwargs: Any) -> None:
         if self.logging_interval == "epoch":
-            _log_rate(trainer, trainer.current_epoch + 1)
+            self._log_rate(trainer, trainer.current_epoch + 1)
 
     def on_train_batch_start(self, trainer: pl.Trainer, *args: Any, **kwargs: Any) -> None:
         if self.logging_interval == "step":
-            _log_rate(trainer, trainer.global_step)
+            self._log_rate(trainer, trainer.global_step)
 
-
-def _log_rate(trainer: pl.Trainer, step: int) -> None:
-    for logger in trainer.loggers:
-        logger.log_metrics({LR_TAG: float(trainer.optimizers[0].param_groups[0]["lr"])}, step=step)
+    def _log_rate(self, trainer: pl.Trainer, step: int) -> None:
+        for logger in trainer.loggers:
+            logger.log_metrics({"train/lr": float(trainer.optimizers[0].param_groups[0]["lr"])}, step=step)
 
 
 def has_run_out(stopper: EarlyStopping, metrics: MetricsFile) -> bool:
-    """Has the metric not improved for as long as the callback waits, or reached a bound that the callback has?"""
+    """Whether the callback's patience is over, or the metric has passed one of its bounds."""
     return stopper.wait_count >= stopper.patience or passed_bound(stopper, metrics) is not None
 
 
 def passed_bound(stopper: EarlyStopping, metrics: MetricsFile) -> str | None:
-    """The name of the bound that the metric's last value has passed."""
-    last = next((row[stopper.monitor] for row in reversed(metrics.rows) if stopper.monitor in row), None)
-    if last is None:
-        return None
-    sign = 1 if stopper.mode == "max" else -1
-    if stopper.stopping_threshold is not None and sign * last > sign * stopper.stopping_threshold:
-        return "stopping_threshold"
-    if stopper.divergence_threshold is not None and sign * last < sign * stopper.divergence_threshold:
-        return "divergence_threshold"
+    """The name of the callback's bound that the metric's last value has passed."""
+    last = next((row[stopper.monitor] for row in reversed(metrics.rows) if stopper.monitor in row), math.nan)
+    is_above = {"stopping_threshold": stopper.mode == "max", "divergence_threshold": stopper.mode == "min"}
+    for name, above in is_above.items():
+        bound = getattr(stopper, name)
+        if bound is not None and (last > bound if above else last < bound):
+            return name
     return None

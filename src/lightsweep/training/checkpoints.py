@@ -1,7 +1,8 @@
 """Checkpoints: tensors and plain dicts only, replaced in one step, and enough in them to rebuild the network."""
 
 import logging
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -21,19 +22,19 @@ from lightsweep.core.text import printable
 from lightsweep.data.decode import NO_PIXELS
 from lightsweep.data.transforms import Normalization
 from lightsweep.nets import build_network
-from lightsweep.runs import run_folder, saved_config
-from lightsweep.runs.run_folder import BEST_CHECKPOINT, LAST_CHECKPOINT, find_initial_weights
+from lightsweep.runs import saved_config
+from lightsweep.runs.run_folder import BEST_CHECKPOINT, LAST_CHECKPOINT, find_initial_weights, is_follower
 
 log = logging.getLogger(__name__)
 
 _PRECISIONS = ("16", "16-true", "16-mixed", "bf16", "bf16-true", "bf16-mixed", "32", "32-true", "64", "64-true")
-_PREFIXES = ("net.", "_orig_mod.")  # of a LightningModule, of a network that was compiled
+_PREFIX = re.compile(r"(net\.)?(_orig_mod\.)?")  # of a LightningModule, of a network that was compiled
 
 
 @dataclass(frozen=True)
 class Description:
-    """What a checkpoint says of itself: the network's config node, the data's shape and classes, and how an image of
-    any size becomes an input: `resize` (a name from `data.decode.RESIZES`), then the normalisation."""
+    """What a checkpoint keeps to rebuild the network: its config node, the data's shape and classes, and how an image
+    of any size becomes an input: `resize` (a name from `data.decode.RESIZES`), then the normalisation."""
 
     model: dict[str, Any]
     input_shape: tuple[int, int, int]
@@ -51,7 +52,7 @@ class Description:
         """Whether an input is gray, not coloured.
 
         Raises:
-            ConfigError: it is neither, and no image file is like that.
+            ConfigError: it is neither; no image file is like that.
         """
         channels = self.input_shape[0]
         if channels not in (1, 3):
@@ -59,15 +60,15 @@ class Description:
         return channels == 1
 
     def require_pixels(self) -> None:
-        """See that it is known how pixels become inputs.
+        """Check that it is known how pixels become inputs.
 
         Raises:
             ConfigError: it is not.
         """
         if self.resize == NO_PIXELS:
             raise ConfigError(
-                "these weights saw float images of a data module of one's own, which did not say how pixels become such"
-                " (mean and std, docs/own_code.md): nothing can be made of image files"
+                "this network was trained on float images of a user data module without mean and std"
+                " (docs/own_code.md): image files cannot be turned into its inputs"
             )
 
     def as_dict(self) -> dict[str, Any]:
@@ -81,7 +82,7 @@ class Description:
         }
 
     def build_net(self) -> nn.Module:
-        """A fresh network with initial weights, built under the whitelist."""
+        """A fresh network with initial weights, built under the allowlist."""
         return build_network(self.model, self.input_shape, len(self.class_names))
 
 
@@ -89,7 +90,7 @@ class Description:
 class Trained:
     """A network with its trained weights, in eval mode on the CPU, and what it needs to see images as in training.
 
-    `epoch` counts from 1; 0 means not trained yet. `precision`, as the Trainer names it, is that of its training.
+    `epoch` counts from 1; 0 means not trained yet. `precision` is that of its training, as the Trainer names it.
     """
 
     net: nn.Module
@@ -106,18 +107,22 @@ def load(path: Path) -> Trained:
     """
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-        noted = content["lightsweep"]
+        saved = content["lightsweep"]
+        model = OmegaConf.create(with_new_names(saved["model"]))
+        saved_config.add_missing_keys(model)
         description = Description(
-            _with_todays_keys(noted["model"]),
-            tuple(noted["input_shape"]),
-            tuple(noted["class_names"]),
-            Normalization(noted["mean"], noted["std"]),
-            noted.get("resize", "squash"),  # older ones lack it
+            dict(OmegaConf.to_container(model)),  # type: ignore[arg-type]
+            tuple(saved["input_shape"]),
+            tuple(saved["class_names"]),
+            Normalization(saved["mean"], saved["std"]),
+            saved.get("resize", "squash"),  # older ones lack it
         )
         weights = {key.removeprefix("net."): value for key, value in content["state_dict"].items()}
-        _check_kinds(description)
-        epoch = epochs_finished(content)
-        precision = str(noted.get("precision", "32-true"))  # older ones lack it
+        _check_types(description)
+        epoch = content["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
+        if type(epoch) is not int or not 0 <= epoch < 2**31:
+            raise ValueError(f"its number of epochs is {epoch}")
+        precision = str(saved.get("precision", "32-true"))  # older ones lack it
         if precision not in _PRECISIONS:
             raise ValueError(f"its precision is {precision}")
     except Exception as error:  # torch raises whatever a damaged file provokes
@@ -130,7 +135,7 @@ def load(path: Path) -> Trained:
     return Trained(net.eval(), description, epoch, precision)
 
 
-def _check_kinds(description: Description) -> None:
+def _check_types(description: Description) -> None:
     """Check the types of what the network and its input are built from: the file is not trusted."""
     shape, names = description.input_shape, description.class_names
     if len(shape) != 3 or not all(type(size) is int and size > 0 for size in shape):
@@ -148,23 +153,8 @@ def _check_kinds(description: Description) -> None:
         raise ValueError(f"resize is {description.resize}")
 
 
-def _with_todays_keys(model: dict[str, Any]) -> dict[str, Any]:
-    """A checkpoint's own node model, with the keys that came with a later version."""
-    node = OmegaConf.create(with_new_names(model))
-    saved_config.add_missing_keys(node)
-    return dict(OmegaConf.to_container(node))  # type: ignore[arg-type]
-
-
-def epochs_finished(checkpoint: dict[str, Any]) -> int:
-    """How many epochs a Lightning checkpoint has behind it."""
-    epochs = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
-    if type(epochs) is not int or not 0 <= epochs < 2**31:
-        raise ValueError(f"it has {epochs} epochs behind it")
-    return epochs
-
-
 def load_initial_weights(source: Any, net: nn.Module) -> None:
-    """Copy what fits into a network, and say what was left out.
+    """Copy the weights that fit into a network, and log the others.
 
     Args:
         source: a run's folder, or a file: a checkpoint, or a plain state_dict.
@@ -173,19 +163,24 @@ def load_initial_weights(source: Any, net: nn.Module) -> None:
         ConfigError: the file is missing or damaged, or nothing of it fits.
     """
     path, saved = find_initial_weights(source), read_weights(source)
-    taken = fitting_weights(saved, net)
-    if not taken:
+    fitting, own = fitting_weights(saved, net), net.state_dict()
+    if not fitting:
         raise ConfigError(f"init_from: no weight in {path} has the name and the shape of one of this network")
-    net.load_state_dict(taken, strict=False)
-    if not run_folder.is_follower():
-        log.info("%s", printable(_report(path, saved, net.state_dict(), taken)))
+    net.load_state_dict(fitting, strict=False)
+    if is_follower():
+        return
+    report = f"init_from: {len(fitting)} of {len(own)} tensors from {path}"
+    for title, tensors in (("not used", saved), ("keeps its initial values", own)):
+        others = [f"{name} {list(tensor.shape)}" for name, tensor in tensors.items() if name not in fitting]
+        report += f"; {title}: {', '.join(others)}" if others else ""
+    log.info("%s", printable(report))
 
 
 def fitting_weights(saved: dict[str, Tensor], net: nn.Module) -> dict[str, Tensor]:
-    """What of the saved tensors a network can take; nothing where no weight is among it."""
+    """The saved tensors whose names and shapes a network has; none if no parameter is among them."""
     own = net.state_dict()
-    taken = {name: tensor for name, tensor in saved.items() if name in own and tensor.shape == own[name].shape}
-    return taken if any(name in taken for name, _ in net.named_parameters()) else {}
+    fitting = {name: tensor for name, tensor in saved.items() if name in own and tensor.shape == own[name].shape}
+    return fitting if any(name in fitting for name, _ in net.named_parameters()) else {}
 
 
 def read_weights(source: Any) -> dict[str, Tensor]:
@@ -198,28 +193,13 @@ def read_weights(source: Any) -> dict[str, Tensor]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
         weights = content.get("state_dict", content)
-        return {_bare(name): weight for name, weight in weights.items() if isinstance(weight, Tensor)}
+        return {_PREFIX.sub("", name, 1): weight for name, weight in weights.items() if isinstance(weight, Tensor)}
     except Exception as error:  # torch raises whatever a damaged file provokes
         raise ConfigError(f"init_from: {path} is no checkpoint ({' '.join(str(error).split())[:200]})") from error
 
 
-def _bare(name: str) -> str:
-    for prefix in _PREFIXES:
-        name = name.removeprefix(prefix)
-    return name
-
-
-def _report(path: Path, saved: dict[str, Tensor], own: dict[str, Tensor], fitting: dict[str, Tensor]) -> str:
-    left_out = [f"{name} {list(saved[name].shape)}" for name in saved if name not in fitting]
-    fresh = [f"{name} {list(own[name].shape)}" for name in own if name not in fitting]
-    report = f"init_from: {len(fitting)} of {len(own)} tensors from {path}"
-    report += f"; left out: {', '.join(left_out)}" if left_out else ""
-    return report + (f"; stays fresh: {', '.join(fresh)}" if fresh else "")
-
-
 def put_averaged_weights(checkpoint: dict[str, Any], trainer: pl.Trainer) -> None:
-    """Put averaged weights, where there are any, into a checkpoint that holds weights only. (Lightning does so by
-    itself only in checkpoints that hold everything.)"""
+    """Put averaged weights, if there are any, into a checkpoint of weights only; Lightning does so in the others."""
     if "optimizer_states" in checkpoint:
         return
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
@@ -229,13 +209,20 @@ def put_averaged_weights(checkpoint: dict[str, Any], trainer: pl.Trainer) -> Non
             checkpoint.pop("averaging_state", None)
 
 
+def is_in_folders(path: Any, folders: Iterable[Path]) -> bool:
+    """Whether a path is in one of the folders; not the address of a remote file."""
+    if not isinstance(path, str) or path == "" or "://" in path or "::" in path:
+        return False
+    return any(is_inside(Path(path), folder) for folder in folders)
+
+
 class AtomicCheckpointIO(TorchCheckpointIO):
     """Writes a temporary file in the same folder, and renames it. Lightning's own writes to the system's temporary
-    folder, from where the last step can be a copy, which is left incomplete if the process is killed.
+    folder and copies from there: the copy of a killed process is incomplete.
 
     Args:
-        folders: only checkpoints in these are deleted. Lightning deletes what an earlier checkpoint, which may be from
-            another person, names as an older one.
+        folders: only checkpoints in these are deleted. Lightning deletes the files that a loaded checkpoint, which may
+            be from another person, names as older ones.
     """
 
     def __init__(self, folders: Sequence[Path]) -> None:
@@ -243,49 +230,51 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         self.folders = tuple(folders)
 
     def remove_checkpoint(self, path: Any) -> None:
-        file = Path(str(path))
-        if "://" in str(path) or "::" in str(path) or not any(is_inside(file, each) for each in self.folders):
+        if is_in_folders(str(path), self.folders):
+            Path(path).unlink(missing_ok=True)  # checkpoints are never folders here
+        else:
             log.warning("%s is no checkpoint of this run: not deleted", printable(str(path)))
-            return
-        file.unlink(missing_ok=True)  # checkpoints are never folders here
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        buffer = BytesIO()  # straight to a full disk, torch would raise an error that does not say so
+        buffer = BytesIO()  # written directly to a full disk, torch raises an error that does not name the cause
         torch.save(checkpoint, buffer)
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         with replace_atomically(Path(path)) as temporary:
             temporary.write_bytes(buffer.getbuffer())
 
 
-class LastCheckpoint(ModelCheckpoint):
+class _OneCheckpoint(ModelCheckpoint):
+    """A file that is replaced by a better or later one, always at the end of an epoch: right after a validation the
+    epoch is not counted yet, and not every epoch is validated."""
+
+    def __init__(self, folder: Path | str, name: str, **arguments: Any) -> None:
+        arguments |= {"save_top_k": 1, "save_on_train_epoch_end": True, "enable_version_counter": False}
+        super().__init__(folder, filename=Path(name).stem, **arguments)
+        self.path = Path(str(self.dirpath)) / name
+
+    @property
+    def state_key(self) -> str:
+        return type(self).__name__
+
+
+class LastCheckpoint(_OneCheckpoint):
     """last.ckpt at the start of training and after every epoch. (ModelCheckpoint's own `save_last` skips epochs that
     did not improve.)"""
 
     def __init__(self, folder: Path) -> None:
-        super().__init__(
-            folder,
-            filename=Path(LAST_CHECKPOINT).stem,
-            monitor=None,
-            save_top_k=1,
-            save_on_train_epoch_end=True,  # also where not every epoch is validated
-            enable_version_counter=False,
-        )
-
-    @property
-    def state_key(self) -> str:
-        return "LastCheckpoint"
+        super().__init__(folder, LAST_CHECKPOINT)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         super().on_train_start(trainer, pl_module)
         if trainer.global_step == 0:
-            trainer.save_checkpoint(Path(str(self.dirpath)) / LAST_CHECKPOINT)
+            trainer.save_checkpoint(self.path)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        pass  # nothing of it matters: the file's name never changes, even if the folder's did
+        pass  # the file's name never changes, and the folder's is not the saved one after a move
 
 
-class BestCheckpoint(ModelCheckpoint):
-    """best.ckpt: replaced whenever the monitored metric is better than ever before, first come first kept.
+class BestCheckpoint(_OneCheckpoint):
+    """best.ckpt: replaced whenever the monitored metric is better than before; of equal epochs the first is kept.
 
     Args:
         dirpath: the folder.
@@ -294,31 +283,18 @@ class BestCheckpoint(ModelCheckpoint):
     """
 
     def __init__(self, *, dirpath: str, monitor: str, mode: str) -> None:
-        super().__init__(
-            dirpath,
-            filename=Path(BEST_CHECKPOINT).stem,
-            monitor=monitor,
-            mode=mode,
-            save_top_k=1,
-            save_weights_only=True,  # a run goes on from last.ckpt; the optimizer's state is twice as large
-            save_on_train_epoch_end=True,  # after a validation the epoch would not be counted yet
-            enable_version_counter=False,
-        )
-
-    @property
-    def state_key(self) -> str:
-        return "BestCheckpoint"
+        # Weights only: a run resumes from last.ckpt, and the optimizer's state is twice as large.
+        super().__init__(dirpath, BEST_CHECKPOINT, monitor=monitor, mode=mode, save_weights_only=True)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self.monitor in trainer.callback_metrics:  # not every epoch is validated
             super().on_train_epoch_end(trainer, pl_module)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take up the score to beat, also in a run's folder that was moved meanwhile."""
-        path = str(Path(str(self.dirpath)) / BEST_CHECKPOINT)
+        """Restore the score to beat, also in a run's folder that was moved meanwhile."""
         score = state_dict["best_model_score"]
         if score is None or state_dict["monitor"] != self.monitor:
             return
         self.best_model_score = self.kth_value = self.current_score = score
-        self.best_model_path = self.kth_best_model_path = path
-        self.best_k_models = {path: score}
+        self.best_model_path = self.kth_best_model_path = str(self.path)
+        self.best_k_models = {str(self.path): score}

@@ -18,9 +18,8 @@ from lightsweep.core import checks
 from lightsweep.core.metrics import FINAL, METRICS
 from lightsweep.training import checkpoints, optimization
 from lightsweep.training.checkpoints import Description
-from lightsweep.training.optimization import Schedule
 
-Batch = tuple[Tensor, Tensor]
+Batch = tuple[Tensor, Tensor]  # images, and class numbers ``int64 [B]`` or probabilities ``float [B, K]``
 
 
 class Loss(NamedTuple):
@@ -65,13 +64,13 @@ class Sums:
 
 
 class Objective:
-    """Cross-entropy (smoothed, weighed) plus l2 * sum(w^2) over the weights of hidden linear and convolutional layers.
+    """Cross-entropy, with smoothing and class weights, plus l2 * sum(w^2) over hidden linear and convolutional layers.
 
     Args:
-        net: whose weights are meant. Its head is its attribute `head`, else its last linear layer.
+        net: whose weights are penalised. Its head is its attribute `head`, else its last linear layer.
         label_smoothing: Szegedy et al. 2016, in [0, 1).
         l2: as Keras's ``l2(lambda)``: no half, no biases, no norm layers.
-        l2_head: the head's weights too.
+        l2_head: penalise the head's weights too.
         class_weights: ``float [K]``, by which an image's loss is multiplied. The mean is over images, not over
             weights, so that it does not depend on how a set is cut into batches.
     """
@@ -82,34 +81,27 @@ class Objective:
         checks.number("loss.label_smoothing", label_smoothing, "[0, 1)")
         checks.number("loss.l2", l2, "[0, inf)")
         checks.flag("loss.l2_head", l2_head)
-        self.label_smoothing, self.l2 = label_smoothing, l2
-        self.class_weights = class_weights
-        self.weighed = bool((class_weights != 1).any())
-        self.penalised = _penalised_weights(net, with_head=l2_head) if l2 else []
+        self.label_smoothing, self.l2, self.class_weights = label_smoothing, l2, class_weights
+        self.has_class_weights = bool((class_weights != 1).any())
+        self.penalised = _find_penalised_weights(net, with_head=l2_head) if l2 else []
 
     def __call__(self, logits: Tensor, targets: Tensor) -> Loss:
         """Logits ``[B, K]`` and targets, classes ``int64 [B]`` or probabilities ``float [B, K]`` -> means over B."""
         cross_entropy = F.cross_entropy(logits, targets)
         objective = cross_entropy
-        if self.weighed:
-            objective = self._weighed(logits.float(), targets)
+        if self.has_class_weights:
+            self.class_weights = self.class_weights.to(logits.device)
+            settings = {"weight": self.class_weights, "label_smoothing": self.label_smoothing}
+            losses = F.cross_entropy(logits.float(), targets, **settings, reduction="sum")  # type: ignore[arg-type]
+            objective = losses / len(targets)
         elif self.label_smoothing:
             objective = F.cross_entropy(logits, targets, label_smoothing=self.label_smoothing)
         if self.penalised:
-            objective = objective + self.penalty()
+            objective = objective + self.l2 * torch.stack([each.square().sum() for each in self.penalised]).sum()
         return Loss(objective, cross_entropy.detach())
 
-    def _weighed(self, logits: Tensor, targets: Tensor) -> Tensor:
-        self.class_weights = self.class_weights.to(logits.device)
-        how = {"weight": self.class_weights, "label_smoothing": self.label_smoothing}
-        return F.cross_entropy(logits, targets, **how, reduction="sum") / len(targets)  # type: ignore[arg-type]
 
-    def penalty(self) -> Tensor:
-        """The L2 term, a scalar."""
-        return self.l2 * torch.stack([weight.square().sum() for weight in self.penalised]).sum()
-
-
-def _penalised_weights(net: nn.Module, *, with_head: bool) -> list[Tensor]:
+def _find_penalised_weights(net: nn.Module, *, with_head: bool) -> list[Tensor]:
     layers = [module for module in net.modules() if isinstance(module, nn.Linear | nn.modules.conv._ConvNd)]
     linear = [layer for layer in layers if isinstance(layer, nn.Linear)]
     head = getattr(net, "head", linear[-1] if linear else None)
@@ -121,8 +113,7 @@ def _penalised_weights(net: nn.Module, *, with_head: bool) -> list[Tensor]:
 class Score:
     """The metrics of a part by name, and counts ``int64 [K, K]``: true class by row, predicted class by column.
 
-    `probabilities` ``float32 [N, K]`` has an image's softmax by row, in the loader's order; it is empty, ``[0, K]``,
-    where nobody asked to keep it.
+    `probabilities` ``float32 [N, K]`` has an image's softmax by row, in the loader's order; ``[0, K]`` if not kept.
     """
 
     metrics: dict[str, float]
@@ -133,24 +124,24 @@ class Score:
 def macro_f1(confusion: np.ndarray) -> float:
     """The mean of the classes' F1 scores, from counts ``[K, K]``, true class by row.
 
-    As in scikit-learn and torchmetrics, a class that is neither there nor predicted does not count, and one that is
-    predicted but not there counts 0.
+    As in scikit-learn and torchmetrics, a class that has no images and is never predicted does not count, and one that
+    has no images but is predicted counts 0.
     """
-    right, there, predicted = confusion.diagonal(), confusion.sum(1), confusion.sum(0)
-    counted = there + predicted > 0
-    return float(np.mean(2 * right[counted] / (there + predicted)[counted]))
+    true_and_predicted = confusion.sum(1) + confusion.sum(0)
+    counted = true_and_predicted > 0
+    return float(np.mean(2 * confusion.diagonal()[counted] / true_and_predicted[counted]))
 
 
 def balanced_accuracy(confusion: np.ndarray) -> float:
-    """The mean of the classes' recalls, from counts ``[K, K]``, true class by row; classes not there do not count."""
-    there = confusion.sum(1)
-    return float(np.mean(confusion.diagonal()[there > 0] / there[there > 0]))
+    """The mean recall of the classes that have images, from counts ``[K, K]``, true class by row."""
+    images = confusion.sum(1)
+    return float(np.mean(confusion.diagonal()[images > 0] / images[images > 0]))
 
 
 @torch.inference_mode()
 def score_part(
     net: nn.Module,
-    loader: Iterable[tuple[Tensor, Tensor]],
+    loader: Iterable[Batch],
     *,
     device: torch.device,
     num_classes: int,
@@ -162,12 +153,11 @@ def score_part(
     Args:
         net: left in eval mode.
         device: of the network and the batches.
-        precision: under which its forward pass runs, as in training.
-        keep_probabilities: of each image; a large set's would take memory for nothing.
+        precision: the context of its forward pass, as in training.
+        keep_probabilities: keep those of each image; for a large part they take much memory.
     """
     net.eval()
-    # Sums and one buffer, not lists: a small tensor kept of each batch would keep the memory of its images from being
-    # used again.
+    # Sums and one buffer, no lists: a tensor kept of each batch would prevent the reuse of its images' memory.
     sums = Sums(device, num_classes)
     kept = BytesIO()
     with precision:
@@ -183,19 +173,14 @@ def score_part(
 
 
 class Classifier(pl.LightningModule):
-    """Trains any network that maps ``float [B, C, H, W]`` to logits ``[B, K]``.
-
-    A batch is images and targets: class numbers ``int64 [B]`` or probabilities ``float [B, K]``. It logs the metrics of
-    the validation.
+    """Trains any network that maps ``float [B, C, H, W]`` to logits ``[B, K]``, and logs the metrics of the validation.
 
     Args:
-        net: the network.
-        objective: what is minimised.
-        optimizer: a torch optimizer that lacks its parameters.
-        schedule: one of `schedules` that lacks (optimizer, epochs, steps per epoch).
+        optimizer: a torch optimizer without its parameters.
+        schedule: one of `optimization`'s without (optimizer, epochs, steps per epoch).
         decay_all: weight decay on biases and norm layers too.
-        max_epochs: how long it will train; -1 for no end.
-        description: what a checkpoint says of itself.
+        max_epochs: of the training; -1 for no end.
+        description: saved in its checkpoints.
 
     Raises:
         ConfigError: an optimizer or a schedule with impossible values.
@@ -213,20 +198,21 @@ class Classifier(pl.LightningModule):
         description: Description,
     ) -> None:
         super().__init__()
-        self.net = net
-        self.objective = objective
+        self.net, self.objective, self.description = net, objective, description
         self.optimizer, self.schedule, self.decay_all = optimizer, schedule, decay_all
         self.max_epochs = max_epochs
-        self.description = description
         checks.flag("decay_all", decay_all)
         optimization.check_optimizer(optimizer)
-        # A rehearsal: what cannot work is refused here, not after Lightning has set everything up.
-        made = optimization.build_optimizer(optimizer, net, decay_all=decay_all)
+        # Built once to refuse what cannot work here, not after Lightning has set everything up.
+        built = optimization.build_optimizer(optimizer, net, decay_all=decay_all)
         try:
-            self.schedule(made, max_epochs, 1)
+            schedule(built, max_epochs, 1)
         except TypeError as error:  # an argument that it does not know
             raise config_error(error, "scheduler") from error
-        self.plateau: Schedule | None = None
+        # The last epoch's metrics by name, ``val/acc``. Lightning has them in float32, and after an epoch without a
+        # validation those of an earlier one.
+        self.measured: dict[str, float] = {}
+        self.plateau: dict[str, Any] | None = None
         self._plateau_state: dict | None = None
 
     def forward(self, images: Tensor) -> Tensor:
@@ -234,12 +220,12 @@ class Classifier(pl.LightningModule):
 
     def on_train_start(self) -> None:
         for config in self.trainer.lr_scheduler_configs:
-            ticks = self._steps_per_epoch() if config.interval == "step" else 1
+            ticks = self.steps_per_epoch() if config.interval == "step" else 1
             optimization.move_schedule(config.scheduler, self.trainer.current_epoch * ticks)
 
     def on_train_epoch_start(self) -> None:
         self.train_sums = Sums(self.device, len(self.description.class_names))
-        self.validated = False
+        self.measured = {}
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         images, targets = batch
@@ -259,77 +245,50 @@ class Classifier(pl.LightningModule):
         self.val_sums.add(self.objective(logits, targets), logits, targets)
 
     def on_validation_epoch_end(self) -> None:
-        self.validated = True
-        self.val_means = self._means_of("val", self.val_sums)
-        self.log_dict({f"val/{name}": value for name, value in self.val_means.items()})
+        self.measured |= (means := self.means_of("val", self.val_sums))
+        self.log_dict(means)
         self.log("step", self.trainer.current_epoch + 1.0)  # the loggers' x axis: the epoch
-
-    def train_means(self) -> dict[str, float]:
-        """The metrics of the epoch that just ended by name, with dropout and augmentation."""
-        return self._means_of("train", self.train_sums)
-
-    def has_measured(self, metric: str) -> bool:
-        """Is this metric of the epoch that just ended? Lightning goes on showing those of an earlier validation."""
-        return self.validated or metric.startswith("train/")
-
-    def mean_of(self, metric: str) -> float:
-        """A metric of the epoch that just ended, to the digit as metrics.csv has it: Lightning keeps it in float32."""
-        part, _, name = metric.partition("/")
-        return (self.val_means if part == "val" else self.train_means())[name]
 
     def on_train_epoch_end(self) -> None:
         # Lightning steps a plateau schedule after the checkpoint is written, and a resumed run would miss that step.
-        # This hook comes before: the checkpoint holds the schedule as the next epoch will see it.
-        if self.plateau is None:
-            return
-        metric = self.plateau["monitor"]
-        if self.has_measured(metric):
+        # This hook comes before it: the checkpoint holds the schedule as the next epoch needs it.
+        if self.plateau and (metric := self.plateau["monitor"]) in self.measured:
             self.plateau["scheduler"].step(self.trainer.callback_metrics[metric].item())
 
     def configure_optimizers(self) -> Any:
         # Lightning refuses to clip the gradients of a fused optimizer under mixed precision.
-        clips_mixed = bool(self.trainer.gradient_clip_val) and str(self.trainer.precision).endswith("mixed")
-        optimizer = optimization.build_optimizer(
-            self.optimizer, self.net, decay_all=self.decay_all, may_fuse=not clips_mixed
-        )
-        schedule = self.schedule(optimizer, self.max_epochs, self._steps_per_epoch())
+        may_fuse = not (self.trainer.gradient_clip_val and str(self.trainer.precision).endswith("mixed"))
+        optimizer = optimization.build_optimizer(self.optimizer, self.net, decay_all=self.decay_all, may_fuse=may_fuse)
+        schedule = self.schedule(optimizer, self.max_epochs, self.steps_per_epoch())
         if "monitor" not in schedule:
             return {"optimizer": optimizer, "lr_scheduler": schedule}
         self.plateau = schedule
         if self._plateau_state is not None:
-            schedule["scheduler"].load_state_dict(optimization.plateau_progress(self._plateau_state))
+            schedule["scheduler"].load_state_dict(self._plateau_state)
         return optimizer
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoints.put_averaged_weights(checkpoint, self.trainer)
         checkpoint["lightsweep"] = self.description.as_dict() | {
-            "optimizer": optimization.describe_optimizer(self.optimizer)
+            "optimizer": optimization.describe_optimizer(self.optimizer),
+            "precision": str(self.trainer.precision),
         }
         if self.plateau:
             checkpoint[optimization.PLATEAU] = self.plateau["scheduler"].state_dict()
-        checkpoint["lightsweep"]["precision"] = str(self.trainer.precision)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         optimization.adapt_checkpoint(
-            checkpoint,
-            weights=self.state_dict(),
-            optimizer=optimization.describe_optimizer(self.optimizer),
-            groups=len(optimization.parameter_groups(self.net, decay_all=self.decay_all)),
-            plateau=self.schedule.func is optimization.plateau,
-            trainer=self.trainer,
+            checkpoint, self.net, self.optimizer, self.schedule, decay_all=self.decay_all, trainer=self.trainer
         )
         self._plateau_state = checkpoint.get(optimization.PLATEAU)  # the schedule does not exist yet
 
-    def _steps_per_epoch(self) -> int:
-        batches = self.trainer.num_training_batches  # known after the loader was set up
-        if not isinstance(batches, int):
-            self.trainer.fit_loop.setup_data()
-            batches = int(self.trainer.num_training_batches)
-        return -(-batches // self.trainer.accumulate_grad_batches)
+    def steps_per_epoch(self) -> int:
+        """Steps of the optimizer in an epoch."""
+        if self.trainer.train_dataloader is None:
+            self.trainer.fit_loop.setup_data()  # counts the batches
+        return -(-int(self.trainer.num_training_batches) // self.trainer.accumulate_grad_batches)
 
-    def _means_of(self, part: str, sums: Sums) -> dict[str, float]:
-        means = sums.means(self._over_processes)
-        return {metric.name: means[metric.name] for metric in METRICS if part in metric.by_epoch}
-
-    def _over_processes(self, values: Tensor) -> Tensor:
-        return self.trainer.strategy.reduce(values, reduce_op="sum")
+    def means_of(self, part: str, sums: Sums) -> dict[str, float]:
+        """The metrics of a part over all processes, by name: ``val/acc``."""
+        means = sums.means(partial(self.trainer.strategy.reduce, reduce_op="sum"))
+        return {f"{part}/{metric.name}": means[metric.name] for metric in METRICS if part in metric.by_epoch}

@@ -25,6 +25,7 @@ from lightsweep.core.signals import state_of
 from lightsweep.training.classifier import Classifier
 from lightsweep.training.tracking import (
     Column,
+    TensorBoardTracker,
     Tracker,
     compared_scores,
     finite_values,
@@ -40,48 +41,48 @@ class Trackers:
     """All loggers of a run as one. What one of them cannot take costs a warning, not the run."""
 
     def __init__(self, loggers: Iterable[Logger]) -> None:
-        self.each = [_make_tracker(logger) for logger in loggers]
+        self.trackers = [_make_tracker(logger) for logger in loggers]
 
     def start(self, params: Mapping[str, Any], columns: Mapping[str, Column]) -> None:
-        """Hand on the settings, and which of them are columns of a table of runs."""
-        for tracker in self.each:
+        """Log the settings, and which of them are columns of a table of runs."""
+        for tracker in self.trackers:
             tracker.start(params, columns)
 
     def scores(self, scores: Mapping[str, float]) -> None:
-        """Hand on the final metrics by name, ``val/acc``."""
-        self._all("the scores", lambda tracker: tracker.scores(scores))
+        """Log the final metrics by name, ``val/acc``."""
+        self._try_all("the scores", lambda tracker: tracker.scores(scores))
 
     def figure(self, name: str, path: Path, epoch: int) -> None:
-        """Hand on a PNG file."""
-        self._all(name, lambda tracker: tracker.figure(name, path, epoch))
+        """Log a PNG file."""
+        self._try_all(name, lambda tracker: tracker.figure(name, path, epoch))
 
     def text(self, name: str, path: Path, epoch: int) -> None:
-        """Hand on a text file."""
-        self._all(name, lambda tracker: tracker.text(name, path, epoch))
+        """Log a text file."""
+        self._try_all(name, lambda tracker: tracker.text(name, path, epoch))
 
     def histogram(self, name: str, values: Tensor, epoch: int) -> None:
-        self._all(name, lambda tracker: tracker.histogram(name, values, epoch))
+        self._try_all(name, lambda tracker: tracker.histogram(name, values, epoch))
 
     def graph(self, net: nn.Module, images: Tensor) -> None:
-        """Hand on a network as it evaluates such images; it stays as it is."""
-        # A copy is not compiled: what is compiled cannot be traced.
-        self._all("the graph", lambda tracker: tracker.graph(deepcopy(net).eval(), images))
+        """Log the graph of a network in eval mode; the network itself is not changed."""
+        # A copy is not compiled; a compiled network cannot be traced.
+        self._try_all("the graph", lambda tracker: tracker.graph(deepcopy(net).eval(), images))
 
     def close(self, status: str) -> None:
-        self._all("the end", lambda tracker: tracker.close(status))
+        self._try_all("the end", lambda tracker: tracker.close(status))
 
-    def _all(self, what: str, hand: Callable[[Tracker], None]) -> None:
-        for tracker in self.each:
+    def _try_all(self, what: str, send: Callable[[Tracker], None]) -> None:
+        for tracker in self.trackers:
             try:
-                hand(tracker)
-            except Exception as error:  # a full disk, a server that is gone: the run's own files are complete
+                send(tracker)
+            except Exception as error:  # a full disk, a server that does not answer: the run's own files are complete
                 name = type(tracker.logger).__name__
                 log.warning("%s did not take %s (%s)", name, what, " ".join(f"{type(error).__name__}: {error}".split()))
 
 
 @contextmanager
 def tracking_run(loggers: Iterable[Logger], config: Mapping[str, Any], overrides: Sequence[str]) -> Iterator[Trackers]:
-    """Tell the loggers of a run that begins, and how it ended when the block ends.
+    """Log the start of a run and its settings, and at the end of the block how it ended.
 
     Args:
         overrides: what was typed or searched, ``key=value`` each.
@@ -98,15 +99,8 @@ def tracking_run(loggers: Iterable[Logger], config: Mapping[str, Any], overrides
 
 
 def _make_tracker(logger: Logger) -> Tracker:
-    if isinstance(logger, TensorBoardLogger):
-        from lightsweep.training.tracking import TensorBoardTracker
-
-        return TensorBoardTracker(logger)
-    if isinstance(logger, MLFlowLogger):
-        return MLFlowTracker(logger)
-    if isinstance(logger, WandbLogger):
-        return WandbTracker(logger)
-    return Tracker(logger)
+    kinds = {TensorBoardLogger: TensorBoardTracker, MLFlowLogger: MLFlowTracker, WandbLogger: WandbTracker}
+    return next((make for kind, make in kinds.items() if isinstance(logger, kind)), Tracker)(logger)
 
 
 class Histograms(Callback):
@@ -124,11 +118,8 @@ class Histograms(Callback):
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs, batch, index) -> None:
         # The epoch's last step: when the epoch ends, Lightning has cleared the gradients for the validation.
-        if (
-            index + 1 != trainer.num_training_batches
-            or trainer.current_epoch % self.every
-            or not trainer.is_global_zero
-        ):
+        is_due = trainer.current_epoch % self.every == 0 and index + 1 == trainer.num_training_batches
+        if not (is_due and trainer.is_global_zero):
             return
         trackers = Trackers(trainer.loggers)
         epoch = trainer.current_epoch + 1
@@ -164,37 +155,33 @@ def mlflow_logger(*, store: str, experiment: str, name: str, run_dir: str) -> An
     """Lightning's MLFlowLogger. A resumed run continues its own run of MLflow.
 
     Args:
-        store: a folder, made if it is not there, or the address of a server (or a database).
-        experiment: made if it is not there.
+        store: a folder, created if missing, or the address of a server (or a database).
+        experiment: created if missing.
         name: of the run.
-        run_dir: the run's folder, by which it is found again.
+        run_dir: the run's folder, which identifies it.
 
     Raises:
         ConfigError: MLflow is not installed.
     """
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    _need("mlflow")
-    import logging
-
+    _require_package("mlflow")
     from mlflow.tracking import MlflowClient
-    from pytorch_lightning.loggers import MLFlowLogger
 
-    logging.getLogger("mlflow").setLevel(logging.WARNING)  # a page about each table that it makes
-    logging.getLogger("alembic").setLevel(logging.WARNING)
+    for name_of_logger in ("mlflow", "alembic"):  # they write a page about each table that they create
+        logging.getLogger(name_of_logger).setLevel(logging.WARNING)
     checks.require(isinstance(store, str) and store != "", "logger.mlflow.store", "be a folder or an address", store)
-    if "://" in store:
-        client, uri = MlflowClient(store), store
-        return MLFlowLogger(experiment, name, uri, tags=_tags(run_dir), run_id=_run_of(client, experiment, run_dir))
-    folder = Path(store).expanduser().absolute()
-    folder.mkdir(parents=True, exist_ok=True)
-    uri = f"sqlite:///{folder / _DATABASE}"
-    # MLflow's own making of tables and experiments is no single step. The lock's file stays: a process that waits for
-    # a removed one would not see a third that makes it anew.
-    with FileLock(folder / f".{_DATABASE}.lock"):
-        client = MlflowClient(uri)
-        if client.get_experiment_by_name(experiment) is None:
-            client.create_experiment(experiment, artifact_location=(folder / "artifacts").as_uri())
-    return MLFlowLogger(experiment, name, uri, tags=_tags(run_dir), run_id=_run_of(client, experiment, run_dir))
+    uri = store
+    if "://" not in store:
+        folder = Path(store).expanduser().absolute()
+        folder.mkdir(parents=True, exist_ok=True)
+        uri = f"sqlite:///{folder / _DATABASE}"
+        with FileLock(folder / f".{_DATABASE}.lock"):  # MLflow does not create tables and experiments in one step
+            client = MlflowClient(uri)
+            if client.get_experiment_by_name(experiment) is None:
+                client.create_experiment(experiment, artifact_location=(folder / "artifacts").as_uri())
+    identity = _identity(run_dir)
+    run_id = _find_mlflow_run(MlflowClient(uri), experiment, identity)
+    return MLFlowLogger(experiment, name, uri, tags={"folder": run_dir, "lightsweep": identity}, run_id=run_id)
 
 
 def wandb_logger(*, project: str, group: str, name: str, run_dir: str, offline: bool) -> Any:
@@ -209,14 +196,12 @@ def wandb_logger(*, project: str, group: str, name: str, run_dir: str, offline: 
     checks.flag("logger.wandb.offline", offline)
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
     os.environ.setdefault("WANDB_SILENT", "true")
-    _need("wandb")
-    from pytorch_lightning.loggers import WandbLogger
-
+    _require_package("wandb")
     settings = Path(run_dir) / "wandb" / "settings"  # W&B would read another server from it
     checks.require(not settings.exists(), "logger.wandb.run_dir", f"be a folder without {settings}", run_dir)
     identity = _identity(run_dir)
     logger = WandbLogger(name, save_dir=run_dir, offline=offline, id=identity, project=project, group=group)
-    logger._wandb_init.pop("anonymous", None)  # Lightning always hands it on, and W&B warns of it
+    logger._wandb_init.pop("anonymous", None)  # Lightning always passes it, and W&B warns about it
     return logger
 
 
@@ -225,20 +210,14 @@ def _identity(run_dir: str) -> str:
     return hashlib.sha256(run_dir.encode()).hexdigest()[:16]
 
 
-def _tags(run_dir: str) -> dict[str, str]:
-    return {"folder": run_dir, "lightsweep": _identity(run_dir)}
-
-
-def _run_of(client: Any, experiment: str, run_dir: str) -> str | None:
-    """The run of MLflow that a run's folder has already."""
+def _find_mlflow_run(client: Any, experiment: str, identity: str) -> str | None:
+    """The id of MLflow's run of a run that is resumed."""
     found = client.get_experiment_by_name(experiment)
-    if found is None:
-        return None
-    runs = client.search_runs([found.experiment_id], f"tags.lightsweep = '{_identity(run_dir)}'", max_results=1)
+    runs = found and client.search_runs([found.experiment_id], f"tags.lightsweep = '{identity}'", max_results=1)
     return runs[0].info.run_id if runs else None
 
 
-def _need(package: str) -> None:
+def _require_package(package: str) -> None:
     try:
         importlib.import_module(package)
     except ImportError as error:
@@ -251,7 +230,7 @@ _MLFLOW_STATUS = {"success": "FINISHED", "stopped": "KILLED", "failure": "FAILED
 
 
 class MLFlowTracker(Tracker):
-    """MLflow keeps the first value of a setting for ever: what a resumed run changed becomes a tag."""
+    """MLflow never changes the value of a setting: what a resumed run changed becomes a tag."""
 
     logger: MLFlowLogger
 
@@ -280,7 +259,7 @@ _EXIT_CODES = {"success": 0, "stopped": 255, "failure": 1}  # 255 is what W&B ca
 
 
 class WandbTracker(Tracker):
-    """Lightning leaves a run of W&B open; the next one in the same process would go on in it."""
+    """Closes its run of W&B: Lightning leaves it open, and the next run of the same process would continue it."""
 
     logger: WandbLogger
 

@@ -1,15 +1,13 @@
-"""A learning-rate range test (Smith 2017): some steps at a rate that grows from tiny to huge, and what the loss did.
+"""A learning-rate range test (Smith 2017): the loss over some steps at a rate that grows from tiny to huge.
 
-It leaves lr_find.csv, a row a step, and lr_find.png, and suggests a third of the rate at which the smoothed loss was
-least: the paper finds the best rate within a factor of two to four below the largest that still converges.
+It writes lr_find.csv, a row a step, and lr_find.png, and suggests a third of the rate at which the smoothed loss is
+least: the paper finds the best rate a factor of two to four below the largest that converges.
 """
 
-import csv
 import math
 import shlex
 from collections.abc import Mapping, Sequence
 from functools import partial
-from io import BytesIO, StringIO
 from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple, cast
@@ -32,8 +30,8 @@ from lightsweep.training.trainer import fit
 
 PLOT = "lr_find.png"
 WINDOW = 10  # steps that are averaged
-_DIVERGED = 4.0  # times the least loss so far, both over `WINDOW` steps: larger rates would tell nothing
-_BELOW_LEAST = 3.0  # the suggestion is the rate of the least loss through this
+_DIVERGED = 4.0  # times the least loss so far, both over `WINDOW` steps, ends the test
+_BELOW_LEAST = 3.0  # the rate of the least loss is divided by this
 
 
 class Range(NamedTuple):
@@ -51,7 +49,7 @@ class Range(NamedTuple):
 
 
 class RangeTest(Callback):
-    """Keeps the rate and the loss of each optimizer step, and ends the test where the loss diverges."""
+    """Records the rate and the loss of each optimizer step, and ends the test when the loss diverges."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
@@ -70,7 +68,7 @@ class RangeTest(Callback):
         if len(self.losses) == len(self.rates):  # gradients are still accumulated
             return
         classifier = cast(Classifier, pl_module)
-        loss = classifier.train_means()["loss"]
+        loss = classifier.means_of("train", classifier.train_sums)["train/loss"]
         classifier.train_sums = Sums(classifier.device, len(classifier.description.class_names))
         self.losses.append(loss)
         recent = fmean(self.losses[-WINDOW:])
@@ -88,43 +86,38 @@ def run(
     span: Mapping[str, Any],
     trainer: Mapping[str, Any],
 ) -> float:
-    """Test, write both files, and return the suggestion. The classifier is of no further use.
+    """Test, write both files, and return the suggestion. The classifier cannot be trained afterwards.
 
     Args:
-        span: the config's node `lr_find_range`; `trainer` is its node of this name.
+        span, trainer: the config's nodes `lr_find_range` and `trainer`.
 
     Raises:
-        ConfigError: there is no such range, or the loss did nothing to suggest a rate from.
+        ConfigError: there is no such range, or no rate follows from the losses.
     """
-    rates, losses = _test(classifier, data, folder, RangeTest(seed), Range(**span), trainer)
-    finite = np.isfinite(losses)
-    suggestion = suggest(rates[finite], losses[finite])
-    if not is_follower():
-        write_atomic(folder / LR_FIND, _csv(rates, losses))
-        _plot(rates[finite], losses[finite], suggestion, folder / PLOT)
-    return suggestion
-
-
-def _test(
-    classifier: Classifier, data: ImageDataModule, folder: Path, test: RangeTest, span: Range, node: Mapping[str, Any]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Rates and losses, one a step."""
-    classifier.schedule = partial(span.schedule)
-    trainer = build(
-        node,
+    rates_of, test = Range(**span), RangeTest(seed)
+    classifier.schedule = partial(rates_of.schedule)
+    built = build(
+        trainer,
         "trainer",
         folder=folder,
         default_root_dir=str(folder),
         max_epochs=-1,
-        max_steps=span.steps,
+        max_steps=rates_of.steps,
         limit_val_batches=0,
         logger=False,
         enable_checkpointing=False,
         callbacks=[test],
         use_distributed_sampler=False,
     )
-    fit(trainer, classifier, data, folder / LAST_CHECKPOINT)
-    return np.array(test.rates[: len(test.losses)]), np.array(test.losses)
+    fit(built, classifier, data, folder / LAST_CHECKPOINT)
+    rates, losses = np.array(test.rates[: len(test.losses)]), np.array(test.losses)
+    finite = np.isfinite(losses)
+    suggestion = suggest(rates[finite], losses[finite])
+    if not is_follower():
+        rows = [f"{rate},{loss}\n" for rate, loss in zip(rates.tolist(), losses.tolist(), strict=True)]
+        write_atomic(folder / LR_FIND, "".join(["lr,loss\n", *rows]))
+        _plot(rates[finite], losses[finite], suggestion, folder / PLOT)
+    return suggestion
 
 
 def show(rate: float, folder: Path, overrides: Sequence[str], options: Sequence[str] = ()) -> None:
@@ -135,8 +128,8 @@ def show(rate: float, folder: Path, overrides: Sequence[str], options: Sequence[
     """
     if is_follower():
         return
-    gone = ("lr_find", "optimizer.lr")
-    kept = [*options, *(line for line in overrides if line.partition("=")[0].lstrip("+") not in gone)]
+    dropped = ("lr_find", "optimizer.lr")
+    kept = [*options, *(line for line in overrides if line.partition("=")[0].lstrip("+") not in dropped)]
     print(f"suggested learning rate: {rate:g}, a third of where the loss is least: {folder / PLOT}")
     print(f"train with it: python src/train.py {shlex.join([*kept, f'optimizer.lr={rate:g}'])}")
 
@@ -156,17 +149,9 @@ def suggest(rates: np.ndarray, losses: np.ndarray) -> float:
 
 
 def smooth(losses: np.ndarray) -> np.ndarray:
-    """A moving average that looks ahead as far as back, so that nothing is shifted to larger rates."""
+    """A centred moving average, which shifts nothing to larger rates."""
     reach = max(1, len(losses) // 20)
     return np.array([losses[max(0, i - reach) : i + reach + 1].mean() for i in range(len(losses))])
-
-
-def _csv(rates: np.ndarray, losses: np.ndarray) -> str:
-    buffer = StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["lr", "loss"])
-    writer.writerows(zip(rates.tolist(), losses.tolist(), strict=True))
-    return buffer.getvalue()
 
 
 def _plot(rates: np.ndarray, losses: np.ndarray, suggestion: float, path: Path) -> None:
@@ -190,7 +175,5 @@ def _plot(rates: np.ndarray, losses: np.ndarray, suggestion: float, path: Path) 
     axes.set_title("Learning-rate range test")
     axes.grid(alpha=0.3)
     axes.legend()
-    image = BytesIO()
-    figure.savefig(image, format="png", dpi=150)
     with replace_atomically(path) as temporary:
-        temporary.write_bytes(image.getvalue())
+        figure.savefig(temporary, format="png", dpi=150)

@@ -1,11 +1,11 @@
 """Optimizers and their parameter groups, learning-rate schedules, and a run that is resumed with other settings.
 
 A schedule takes the optimizer, the number of epochs and the steps of an epoch, and returns Lightning's scheduler dict.
-All but `plateau` are closed forms of the step or epoch: resuming needs nothing but its number, and a run resumed for
-longer follows the longer curve.
+All but `plateau` are closed forms of the step or epoch: resuming needs only its number, and a run resumed for longer
+follows the longer curve.
 
 Lightning would restore the old settings from a checkpoint without a warning. `adapt_checkpoint` puts the new ones into
-what it restores, or refuses them where the run cannot be continued with them.
+it, or refuses them.
 """
 
 from collections.abc import Callable, Iterable
@@ -24,7 +24,7 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
 from lightsweep.config.build import config_error
 from lightsweep.core import checks
 from lightsweep.core.errors import ConfigError
-from lightsweep.core.files import is_inside
+from lightsweep.training.checkpoints import is_in_folders
 
 _RANGES = {
     "lr": "(0, inf)",
@@ -65,7 +65,7 @@ def build_optimizer(optimizer: partial, net: nn.Module, *, decay_all: bool, may_
 
 
 def describe_optimizer(optimizer: partial) -> dict[str, Any]:
-    """Its name and arguments, as plain values for a checkpoint."""
+    """Its name and arguments, plain values for a checkpoint."""
     return {"name": optimizer.func.__name__, **optimizer.keywords}
 
 
@@ -84,14 +84,14 @@ def parameter_groups(net: nn.Module, *, decay_all: bool) -> list[dict]:
 class KerasRMSprop(Optimizer):
     """v = rho * v + (1 - rho) * g^2;  w = w - lr * g / sqrt(v + eps).
 
-    torch's RMSprop adds eps after the root: with small gradients Keras's 1e-7 there makes steps many times as long.
+    torch's RMSprop adds eps after the root: Keras's 1e-7 there makes the steps of small gradients many times as long.
 
     Args:
         params: parameters, or groups of them.
         lr: the learning rate.
         rho: smoothing of the squared gradient.
-        eps: keeps the root away from 0; a squared gradient's unit.
-        weight_decay: each step takes lr * weight_decay of a weight off it, apart from the gradient.
+        eps: keeps the root away from 0; in the unit of a squared gradient.
+        weight_decay: decoupled: each step multiplies a weight by 1 - lr * weight_decay.
 
     Raises:
         ConfigError: `eps` is not above 0.
@@ -111,10 +111,10 @@ class KerasRMSprop(Optimizer):
         for group in self.param_groups:
             for weight in group["params"]:
                 if weight.grad is not None:
-                    self._move(weight, weight.grad, group)
+                    self._update(weight, weight.grad, group)
         return loss
 
-    def _move(self, weight: torch.Tensor, gradient: torch.Tensor, group: dict[str, Any]) -> None:
+    def _update(self, weight: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
         state = self.state[weight]
         if not state:
             state["square_avg"] = torch.zeros_like(weight)
@@ -134,14 +134,7 @@ def constant(optimizer: Optimizer, epochs: int, steps_per_epoch: int, *, warmup:
 
 
 def step(
-    optimizer: Optimizer,
-    epochs: int,
-    steps_per_epoch: int,
-    *,
-    every: int,
-    factor: float,
-    warmup: float,
-    interval: str,
+    optimizer: Optimizer, epochs: int, steps_per_epoch: int, *, every: int, factor: float, warmup: float, interval: str
 ) -> Schedule:
     """Times `factor` after each `every` epochs."""
     checks.integer("scheduler.every", every, "[1, inf)")
@@ -214,133 +207,94 @@ def _closed_form(
 
 
 def move_schedule(scheduler: LRScheduler | ReduceLROnPlateau, tick: int) -> None:
-    """Put a closed form at a step or epoch, wherever it was: a resumed run may have another schedule."""
-    assert isinstance(scheduler, LambdaLR), "a plateau schedule is not Lightning's to step"
+    """Set a closed form to a step or epoch, whatever it was restored to: a resumed run may have another schedule."""
+    assert isinstance(scheduler, LambdaLR), "Lightning does not get a plateau schedule to step"
     scheduler.last_epoch = tick
     groups = scheduler.optimizer.param_groups
     for group, base, rate in zip(groups, scheduler.base_lrs, scheduler.lr_lambdas, strict=True):
         group["lr"] = base * rate(tick)
 
 
-PLATEAU = "plateau"
+PLATEAU = "plateau"  # of a checkpoint: the state of the schedule of this name
+_PLATEAU_PROGRESS = ("best", "num_bad_epochs", "cooldown_counter", "last_epoch", "_last_lr")  # no settings
 _PATHS = ("best_model_path", "last_model_path", "kth_best_model_path")  # of a ModelCheckpoint
-_GATHERS = ("momentum", "centered", "amsgrad")  # SGD's momentum alone begins whenever it is switched on
-_PLATEAU_PROGRESS = ("best", "num_bad_epochs", "cooldown_counter", "last_epoch", "_last_lr")
+_NEED_STATE = ("momentum", "centered", "amsgrad")  # SGD alone can switch on its momentum later
 
 
 def adapt_checkpoint(
     checkpoint: dict[str, Any],
+    net: nn.Module,
+    optimizer: partial,
+    schedule: partial,
     *,
-    weights: dict[str, Tensor],
-    optimizer: dict[str, Any],
-    groups: int,
-    plateau: bool,
+    decay_all: bool,
     trainer: pl.Trainer,
 ) -> None:
-    """Change a Lightning checkpoint in place, before Lightning restores from it.
-
-    Args:
-        checkpoint: with its part ``lightsweep``.
-        weights: of the network as the config has it now, by name.
-        optimizer: its name and arguments as the config has them now.
-        groups: how many groups of parameters it has now.
-        plateau: does the schedule wait for a plateau now?
-        trainer: whose early-stopping callbacks keep their patience as the config has it now.
+    """Put the settings that the config has now into a Lightning checkpoint, before Lightning restores from it.
 
     Raises:
-        ConfigError: the network, the kind of optimizer or the kind of schedule is another, or the optimizer would need
-            what it has not gathered.
+        ConfigError: the network, optimizer or kind of schedule is another, or the optimizer lacks state that it needs.
     """
     _check_epochs(checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"], trainer.max_epochs)
-    _check_weights(checkpoint["state_dict"], weights)
-    before = checkpoint["lightsweep"]["optimizer"]
-    if before["name"] != optimizer["name"]:
-        raise ConfigError(f"optimizer: a resumed run keeps its optimizer, {before['name']}, got {optimizer['name']}")
-    if len(checkpoint["optimizer_states"][0]["param_groups"]) != groups:
+    weights = {f"net.{name}": weight for name, weight in net.state_dict().items()}
+    for name in checkpoint["state_dict"].keys() | weights.keys():
+        was, now = (list(state[name].shape) if name in state else None for state in (checkpoint["state_dict"], weights))
+        if was != now:
+            raise ConfigError(f"model: a resumed run keeps its network; {name} was {was}, would be {now}")
+    before, after = checkpoint["lightsweep"]["optimizer"], describe_optimizer(optimizer)
+    if before["name"] != after["name"]:
+        raise ConfigError(f"optimizer: a resumed run keeps its optimizer, {before['name']}, got {after['name']}")
+    if len(checkpoint["optimizer_states"][0]["param_groups"]) != len(parameter_groups(net, decay_all=decay_all)):
         raise ConfigError("decay_all: a resumed run decays the weights that it decayed before, it cannot change this")
-    for name in _GATHERS:
-        if optimizer["name"] != "SGD" and optimizer.get(name) and not before.get(name):
-            raise ConfigError(
-                f"optimizer.{name}: a resumed run cannot begin with it, since {before['name']} gathers what it needs"
-                f" from the first step on, got {optimizer[name]}"
-            )
-    if plateau != (PLATEAU in checkpoint):
+    for name in _NEED_STATE:
+        if after["name"] != "SGD" and after.get(name) and not before.get(name):
+            rule = f"a resumed run cannot switch it on, its {before['name']} has no state for it"
+            raise ConfigError(f"optimizer.{name}: {rule}, got {after[name]}")
+    if (schedule.func is plateau) != (PLATEAU in checkpoint):
         raise ConfigError("scheduler: a resumed run can change to another schedule, but not to or from plateau")
-    for name, value in optimizer.items():
+    if PLATEAU in checkpoint:
+        checkpoint[PLATEAU] = {name: checkpoint[PLATEAU][name] for name in _PLATEAU_PROGRESS}
+    for name, value in after.items():
         if value != before.get(name):
-            _change(checkpoint, name, value, before.get(name))
-    _forget_elsewhere(checkpoint["callbacks"], trainer)
+            _change_setting(checkpoint, name, value, before.get(name))
+    _remove_paths_elsewhere(checkpoint["callbacks"], trainer)
     for callback in trainer.early_stopping_callbacks:
         if state := checkpoint["callbacks"].get(callback.state_key):
             state["patience"] = callback.patience
 
 
-def _forget_elsewhere(states: dict[Any, Any], trainer: pl.Trainer) -> None:
-    """Let callbacks remember no files outside the run's folder and those that were typed: Lightning would delete them
-    as older checkpoints. Also in the form that Lightning gives to states of its earlier versions."""
+def _remove_paths_elsewhere(states: dict[Any, Any], trainer: pl.Trainer) -> None:
+    """Remove paths outside the run's folder and the typed folders from the callbacks' states: Lightning would delete
+    these files as older checkpoints."""
     savers = [each for each in trainer.checkpoint_callbacks if isinstance(each, ModelCheckpoint)]
     folders = [Path(trainer.default_root_dir), *(Path(each.dirpath) for each in savers if each.dirpath)]
     for key, state in list(states.items()):
-        if not isinstance(key, str):  # a class, as before Lightning 1.5, or whatever else it made of it
+        if not isinstance(key, str):  # a class, as before Lightning 1.5
             del states[key]
         elif isinstance(state, dict) and any(name in state for name in (*_PATHS, "best_k_models")):
-            _clean(state, folders)
-
-
-def _clean(state: dict[str, Any], folders: list[Path]) -> None:
-    for name in _PATHS:
-        if not _is_in(state.get(name), folders):
-            state[name] = ""
-    kept = state.get("best_k_models") or {}
-    state["best_k_models"] = {path: score for path, score in kept.items() if _is_in(path, folders)}
-
-
-def _is_in(path: Any, folders: list[Path]) -> bool:
-    if not isinstance(path, str) or path == "" or "://" in path or "::" in path:
-        return False
-    return any(is_inside(Path(path), folder) for folder in folders)
-
-
-def plateau_progress(state: dict[str, Any]) -> dict[str, Any]:
-    """The progress of a plateau schedule, without its settings."""
-    return {name: state[name] for name in _PLATEAU_PROGRESS}
+            state |= {name: "" for name in _PATHS if not is_in_folders(state.get(name), folders)}
+            kept = state.get("best_k_models") or {}
+            state["best_k_models"] = {path: score for path, score in kept.items() if is_in_folders(path, folders)}
 
 
 def _check_epochs(counts: dict[str, Any], most: int | None) -> None:
     for name, count in counts.items():
         if type(count) is not int or not 0 <= count < 2**31:
             raise ConfigError(f"last.ckpt: its number of epochs ({name}) is {count!r}")
-    trained = counts["processed"]
-    if most is not None and -1 < most < trained:
-        raise ConfigError(
-            f"trainer.max_epochs must be at least {trained}, the epochs that this run has trained already, got {most}"
-        )
+    if most is not None and -1 < most < counts["processed"]:
+        rule = f"be at least {counts['processed']}, the epochs that this run has trained already"
+        raise ConfigError(f"trainer.max_epochs must {rule}, got {most}")
 
 
-def _check_weights(saved: dict[str, Tensor], weights: dict[str, Tensor]) -> None:
-    for name in saved.keys() | weights.keys():
-        was, now = (list(state[name].shape) if name in state else None for state in (saved, weights))
-        if was != now:
-            raise ConfigError(f"model: a resumed run keeps its network; {name} was {was}, would be {now}")
-
-
-def _change(checkpoint: dict[str, Any], name: str, value: Any, before: Any) -> None:
+def _change_setting(checkpoint: dict[str, Any], name: str, value: Any, before: Any) -> None:
     groups = checkpoint["optimizer_states"][0]["param_groups"]
-    if name == "lr":
-        _scale_rate(checkpoint, groups, value / before)
+    if name == "lr":  # the rate that schedules start from; what they made of it so far stays
+        for group in groups:
+            group |= {key: group[key] * (value / before) for key in ("lr", "initial_lr") if key in group}
+        for schedule in checkpoint["lr_schedulers"]:
+            schedule |= {key: [rate * (value / before) for rate in schedule[key]] for key in ("base_lrs", "_last_lr")}
     elif name == "weight_decay":
         groups[0][name] = value  # the other group, if there is one, is spared from decay
     else:
         for group in groups:
             group[name] = value
-
-
-def _scale_rate(checkpoint: dict[str, Any], groups: list[dict[str, Any]], factor: float) -> None:
-    """Change the rate that schedules start from; what they made of it so far stays."""
-    for group in groups:
-        group["lr"] *= factor
-        if "initial_lr" in group:
-            group["initial_lr"] *= factor
-    for schedule in checkpoint["lr_schedulers"]:
-        schedule["base_lrs"] = [rate * factor for rate in schedule["base_lrs"]]
-        schedule["_last_lr"] = [rate * factor for rate in schedule["_last_lr"]]

@@ -1,4 +1,4 @@
-"""What a logger is given of a run: its settings and final scores. TensorBoard's part; others are in `loggers`."""
+"""What a logger gets of a run: its settings and final scores. TensorBoard's tracker; the others are in `loggers`."""
 
 import time
 import warnings
@@ -24,7 +24,7 @@ from lightsweep.core.metrics import PARTS, compared_names
 
 
 class Column(NamedTuple):
-    """A column of a table of runs: are texts in it or numbers, and is it shown before the others?"""
+    """A column of a table of runs: whether it holds texts (or numbers), and whether it is among the first."""
 
     text: bool
     first: bool
@@ -35,12 +35,12 @@ COMPARED = {f"hp/{name.replace('/', '_')}": name for part in PARTS for name in c
 
 
 def compared_scores(scores: Mapping[str, float]) -> dict[str, float]:
-    """Those of a run's final metrics that are in `COMPARED`, by their names there."""
+    """A run's final metrics by their names in `COMPARED`."""
     return {name: scores[metric] for name, metric in COMPARED.items() if metric in scores}
 
 
 class Tracker:
-    """A logger of settings and numbers, such as a CSV file, which takes no pictures.
+    """Hands settings and numbers to a logger that takes no pictures, such as a CSV file.
 
     Args:
         logger: one of Lightning's.
@@ -65,31 +65,31 @@ class Tracker:
         """The values of a tensor."""
 
     def graph(self, net: nn.Module, images: Tensor) -> None:
-        """The network as it works on images ``float [B, C, H, W]``."""
+        """The network's graph for images ``float [B, C, H, W]``."""
 
     def close(self, status: str) -> None:
-        """The run has ended: completed, interrupted, pruned, diverged or failed."""
+        """The run has ended with this `JobState`."""
         self.logger.finalize("success" if status == "completed" else "failed")
 
 
 def finite_values(values: Tensor) -> np.ndarray:
-    """The values of a tensor that are numbers, as ``float32 [n]``."""
+    """The finite values of a tensor, as ``float32 [n]``."""
     flat = values.detach().float().flatten()
     return flat[flat.isfinite()].cpu().numpy()
 
 
 def outcome(status: str) -> str:
-    """How trackers that know three ends only see it: success, stopped (by a person or a pruner) or failure."""
+    """A run's end for loggers that know three only: success, stopped (by a person or a pruner) or failure."""
     return {"completed": "success", "interrupted": "stopped", "pruned": "stopped"}.get(status, "failure")
 
 
 _KEYS = ("seed", "data.batch_size", "data.normalize", "trainer.max_epochs", "trainer.precision")
 _GROUPS = ("model", "optimizer", "scheduler", "loss", "data.augment")
-_NAMED = ("data", "model", "optimizer", "scheduler")
+_CHOICES = ("data", "model", "optimizer", "scheduler")
 _TYPED = ("data.", "model.", "optimizer.", "scheduler.", "loss.", "callbacks.", "trainer.", "monitor.", "decay_all")
 
-# TensorBoard takes the columns of its table from one run for all: they are the same for every run, whatever its
-# optimizer or network, and what was typed or searched comes on top.
+# TensorBoard takes the columns of its table from one run: they are the same for every run, whatever its optimizer or
+# network, with the typed and searched keys on top.
 _NUMBERS = (
     *("optimizer.lr", "optimizer.weight_decay", "optimizer.momentum", "scheduler.warmup"),
     *("model.width", "model.depth", "model.taper", "model.bn", "model.dropout"),
@@ -102,34 +102,35 @@ _TEXTS = ("data", "model", "optimizer", "scheduler", "model.hidden", "model.acti
 
 
 def flat_settings(config: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
-    """The keys that matter, as numbers, booleans and short texts.
+    """The main settings and those that were typed, as numbers, booleans and short texts.
 
     Args:
-        overrides: what was typed or searched, ``key=value`` each: it matters to whoever typed it.
+        overrides: what was typed or searched, ``key=value`` each.
     """
-    params = {group: _name(config[group]) for group in _NAMED}
-    typed = (key for key in _typed(overrides) if key not in _NAMED)
+    params = {group: str(config[group]["_target_"]).rpartition(".")[2] for group in _CHOICES}
+    typed = (key for key in _typed_keys(overrides) if key not in _CHOICES)
     params |= {key: _select(config, key) for key in (*_KEYS, *typed)}
-    chosen = {group: node for group in _GROUPS if (node := _select(config, group)) is not None}
-    for group, contents in chosen.items():  # a data module of the user's own has no data.augment
-        params |= {f"{group}.{key}": value for key, value in contents.items() if not str(key).startswith("_")}
-    return {key: _scalar(value) for key, value in params.items() if value is not None}
+    for group in _GROUPS:
+        node = _select(config, group) or {}  # a user data module has no data.augment
+        params |= {f"{group}.{key}": value for key, value in node.items() if not str(key).startswith("_")}
+    given = {key: value for key, value in params.items() if value is not None}
+    return {key: value if isinstance(value, int | float | str) else str(value) for key, value in given.items()}
 
 
 def table_columns(params: dict[str, Any], overrides: Sequence[str]) -> dict[str, Column]:
     """The columns of a table of runs by key; what was typed or searched comes first, with model and data."""
-    typed = [key for key in _typed(overrides) if key in params]
+    typed = [key for key in _typed_keys(overrides) if key in params]
     kinds = dict.fromkeys(_TEXTS, True) | dict.fromkeys(_NUMBERS, False)
     kinds |= {key: isinstance(params[key], str) for key in typed}
     first = {*typed, *_ALWAYS_FIRST}
     others = [key for key in _FIRST if key not in first]
-    first |= set(others[: max(0, 5 - len(first))])  # as many as the tab opens with
+    first |= set(others[: max(0, 5 - len(first))])  # the tab opens with five
     return {key: Column(text, key in first) for key, text in kinds.items()}
 
 
-def _typed(overrides: Sequence[str]) -> list[str]:
+def _typed_keys(overrides: Sequence[str]) -> list[str]:
     keys = (override.partition("=")[0].lstrip("+") for override in overrides if "=" in override)
-    return [key for key in keys if key in _NAMED or key.startswith(_TYPED)]
+    return [key for key in keys if key in _CHOICES or key.startswith(_TYPED)]
 
 
 def _select(config: Mapping[str, Any], key: str) -> Any:
@@ -140,16 +141,6 @@ def _select(config: Mapping[str, Any], key: str) -> Any:
     return node
 
 
-def _name(node: Mapping[str, Any]) -> str:
-    return str(node["_target_"]).rpartition(".")[2]
-
-
-def _scalar(value: Any) -> Any:
-    return value if isinstance(value, int | float | str) else str(value)
-
-
-# TensorBoard sorts groups of tags by name. Curves are what a person opens it for: all else follows `train` and `val`.
-_AFTER_CURVES = "z_"
 _BINS = 60  # of a histogram; TensorBoard shows 30
 _STATUS = {
     "success": api_pb2.STATUS_SUCCESS,
@@ -159,12 +150,12 @@ _STATUS = {
 
 
 class TensorBoardTracker(Tracker):
-    """A run is one row in the HParams tab from its start on, and has no scores there before it was scored."""
+    """A run is a row of the HParams tab from its start on, with scores once it was scored."""
 
     logger: TensorBoardLogger
 
     def start(self, params: Mapping[str, Any], columns: Mapping[str, Column]) -> None:
-        forget_settings(Path(self.logger.log_dir))
+        remove_settings(Path(self.logger.log_dir))
         self.logger.log_hyperparams(dict(params))  # without metrics: into hparams.yaml only
         _, session_start, _ = hparams(dict(params), {})
         self._add(_tagged(metadata.EXPERIMENT_TAG, experiment=_experiment(columns)))
@@ -174,7 +165,8 @@ class TensorBoardTracker(Tracker):
         self.logger.log_metrics({_tag(name): score for name, score in compared_scores(scores).items()}, step=1)
 
     def figure(self, name: str, path: Path, epoch: int) -> None:
-        width, height = _size(png := path.read_bytes())
+        png = path.read_bytes()
+        width, height = (int.from_bytes(png[start : start + 4], "big") for start in (16, 20))  # of a PNG file's header
         image = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=png)
         self._add(Summary(value=[Summary.Value(tag=_tag(name), image=image)]), epoch)
 
@@ -216,7 +208,7 @@ def _experiment(columns: Mapping[str, Column]) -> api_pb2.Experiment:
 
 
 def _tag(name: str) -> str:
-    return _AFTER_CURVES + name
+    return f"z_{name}"  # TensorBoard sorts tags by name: the curves of `train` and `val` come first
 
 
 def _tagged(tag: str, **content: Any) -> Summary:
@@ -225,19 +217,14 @@ def _tagged(tag: str, **content: Any) -> Summary:
     return Summary(value=[Summary.Value(tag=tag, metadata=metadata.create_summary_metadata(data))])
 
 
-def _size(png: bytes) -> tuple[int, int]:
-    """Width and height, as the head of a PNG file says."""
-    return int.from_bytes(png[16:20], "big"), int.from_bytes(png[20:24], "big")
-
-
 _SETTINGS = (metadata.EXPERIMENT_TAG, metadata.SESSION_START_INFO_TAG, metadata.SESSION_END_INFO_TAG)
 
 
-def forget_settings(folder: Path) -> None:
-    """Remove the settings that an earlier part of the run wrote for the HParams tab: TensorBoard keeps the first ones,
-    and would show the old settings and the old end for ever."""
+def remove_settings(folder: Path) -> None:
+    """Remove what the run wrote for the HParams tab before it was resumed: TensorBoard shows the first settings and the
+    first end that it finds."""
     for file in folder.glob("events.out.tfevents.*"):
-        if not file.is_file():  # a pipe would be waited for
+        if not file.is_file():  # reading a pipe would block
             continue
         records = list(RawEventFileLoader(str(file)).Load())
         kept = [record for record in records if not _is_setting(record)]
@@ -253,6 +240,6 @@ def forget_settings(folder: Path) -> None:
 def _is_setting(record: bytes) -> bool:
     try:
         event = Event.FromString(record)
-    except DecodeError:  # none of ours
+    except DecodeError:  # not written by TensorBoard
         return False
     return any(value.tag in _SETTINGS for value in event.summary.value)

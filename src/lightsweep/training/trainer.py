@@ -46,22 +46,23 @@ def build_trainer(
     further: Sequence[Callback] = (),
     in_trial: bool = False,
 ) -> pl.Trainer:
-    """The Trainer of a run whose records lie in `folder`.
+    """The Trainer of the run in `folder`.
 
     Args:
         node: the config's node `trainer`; `loggers` and `callbacks` are its nodes of nodes.
-        further: callbacks that no config names.
-        in_trial: leave out the callbacks that say `in_trials: false`.
+        further: callbacks that the config does not name.
+        in_trial: without the callbacks that have `in_trials: false`.
     """
-    built = _built(loggers, "logger", Logger, folder)  # type: ignore[type-abstract]
-    chosen = _built(callbacks, "callbacks", Callback, folder)
+    built = _build_group(loggers, "logger", Logger, folder)  # type: ignore[type-abstract]
+    chosen = _build_group(callbacks, "callbacks", Callback, folder)
     if in_trial:
         chosen = [callback for callback in chosen if getattr(callback, "in_trials", True)]
     if not built:
         chosen = [callback for callback in chosen if not isinstance(callback, LearningRateMonitor)]
+    typed = [Path(each.dirpath) for each in chosen if isinstance(each, ModelCheckpoint) and each.dirpath is not None]
     first = Recorder(metrics, seed=seed)
-    last = LastCheckpoint(folder / "checkpoints")  # saves what the others know, the best score among it
-    profiler = _PROFILERS.get(str(node.get("profiler")))  # by itself it would report to Lightning's information
+    last = LastCheckpoint(folder / "checkpoints")  # last: it saves the states of the others, the best score among them
+    profiler = _PROFILERS.get(str(node.get("profiler")))  # without a file it reports to Lightning's log, which is off
     profile = {"profiler": profiler(dirpath=str(folder), filename=_PROFILE)} if profiler else {}
     return build(
         node,
@@ -69,26 +70,20 @@ def build_trainer(
         folder=folder,
         logger=built,
         callbacks=[first, *chosen, *further, last],
-        plugins=[AtomicCheckpointIO(_checkpoint_folders(folder, chosen))],
+        plugins=[AtomicCheckpointIO([folder, *typed])],
         default_root_dir=str(folder),
         use_distributed_sampler=False,  # the loader shares the data out itself
         **profile,
     )
 
 
-def _checkpoint_folders(folder: Path, callbacks: Sequence[Callback]) -> list[Path]:
-    """Where a run keeps checkpoints: in its own folder, or where a person typed."""
-    typed = [callback.dirpath for callback in callbacks if isinstance(callback, ModelCheckpoint)]
-    return [folder, *(Path(str(each)) for each in typed if each is not None)]
-
-
-def _built(nodes: Mapping[str, Any], group: str, kind: type[_Part], folder: Path) -> list[_Part]:
-    """What the nodes of a group name. One that names nothing sets keys of a choice that another choice replaced, as
-    ``experiment=reference/a4 callbacks=none`` leaves the patience that A4 asks for."""
+def _build_group(nodes: Mapping[str, Any], group: str, kind: type[_Part], folder: Path) -> list[_Part]:
+    """The objects that a group's nodes name. A node without ``_target_`` has keys for a choice that was replaced, as
+    the patience that ``experiment=reference/a4 callbacks=none`` leaves."""
     parts = []
     for name, node in nodes.items():
         if "_target_" not in node:
-            log.info("%s.%s is not among the chosen: left out", group, printable(str(name)))
+            log.info("%s.%s skipped: it has no _target_", group, printable(str(name)))
             continue
         part = build(node, f"{group}.{name}", folder=folder)
         rule = f"be a {kind.__name__.lower()} of Lightning's"
@@ -98,10 +93,10 @@ def _built(nodes: Mapping[str, Any], group: str, kind: type[_Part], folder: Path
 
 
 def fit(trainer: pl.Trainer, classifier: pl.LightningModule, data: ImageDataModule, last: Path) -> None:
-    """Train, from the checkpoint `last` on if it is there.
+    """Train, from the checkpoint `last` on if it exists.
 
     Raises:
-        ConfigError: the Trainer's arguments do not go with the data, which Lightning sees only now.
+        ConfigError: the Trainer's arguments do not fit the data, which Lightning sees only now.
     """
     data.check_shares(trainer.world_size)
     whole_epochs = isinstance(trainer.limit_train_batches, float) and trainer.limit_train_batches == 1.0
@@ -109,7 +104,7 @@ def fit(trainer: pl.Trainer, classifier: pl.LightningModule, data: ImageDataModu
         data.check_batches_of_one(trainer.world_size)
     try:
         trainer.fit(classifier, datamodule=data, ckpt_path=last if last.exists() else None, weights_only=True)
-        _say_how_it_ended(trainer)
+        _log_ending(trainer)
     except MisconfigurationException as error:
         raise config_error(error, "trainer") from error
     except (ConfigError, Diverged, Pruned, RunFailed, OSError, MemoryError):
@@ -119,58 +114,46 @@ def fit(trainer: pl.Trainer, classifier: pl.LightningModule, data: ImageDataModu
             batches, interval = trainer.fit_loop.max_batches, trainer.val_check_interval
             rule = f"be at most {batches}, the batches of an epoch"
             raise ConfigError(f"trainer.val_check_interval must {rule}, got {interval}") from error
-        # Nothing was trained: what is there could not be restored, where there is memory for it.
-        if last.exists() and not _has_begun(trainer) and not memory.is_exhausted(error):
-            raise ConfigError(f"{last} cannot be gone on with ({config_error(error, type(error).__name__)})") from error
+        # If no training started, it is the checkpoint that could not be restored, unless memory was exhausted.
+        recorder = _find_recorder(trainer)
+        started = recorder is not None and recorder.epochs_before is not None
+        if last.exists() and not started and not memory.is_exhausted(error):
+            raise ConfigError(f"{last} cannot be resumed ({config_error(error, type(error).__name__)})") from error
         raise
 
 
-def _has_begun(trainer: pl.Trainer) -> bool:
-    return (recorder := _recorder(trainer)) is not None and recorder.epochs_before is not None
-
-
-def _say_how_it_ended(trainer: pl.Trainer) -> None:
+def _log_ending(trainer: pl.Trainer) -> None:
     if isinstance(getattr(trainer, "profiler", None), tuple(_PROFILERS.values())):
         for profile in sorted(Path(trainer.default_root_dir).glob(f"fit-{_PROFILE}*.txt")):
             log.info("profile: %s", profile)
-    recorder = _recorder(trainer)
+    recorder = _find_recorder(trainer)
     if recorder is None or not trainer.is_global_zero:
         return
-    before = trainer.current_epoch if recorder.epochs_before is None else recorder.epochs_before
-    if line := describe_ending(trainer, recorder.metrics, before=before):
+    if line := _describe_ending(trainer, recorder):
         log.info("%s", line)
 
 
-def _recorder(trainer: pl.Trainer) -> Recorder | None:
+def _find_recorder(trainer: pl.Trainer) -> Recorder | None:
     """A learning-rate range test has none."""
     return next((each for each in trainer.callbacks if isinstance(each, Recorder)), None)  # type: ignore[attr-defined]
 
 
-_KEY = "callbacks.early_stopping"
-
-
-def describe_ending(trainer: pl.Trainer, metrics: MetricsFile, *, before: int) -> str | None:
-    """Which setting ended the run, and, where it trained nothing, what would let it go on.
-
-    Args:
-        before: how many epochs the run had trained when this process began with it.
-
-    Returns:
-        None for a run that has now trained all its epochs.
-    """
+def _describe_ending(trainer: pl.Trainer, recorder: Recorder) -> str | None:
+    """Which setting ended the run, and, if nothing was trained, what to type to continue it. None for a run that
+    trained all its epochs in this process."""
     now = trainer.current_epoch
-    reason = next(_reasons(trainer, metrics), None)
-    if now > before:
+    reason = next(_list_reasons(trainer, recorder.metrics), None)
+    if recorder.epochs_before is not None and now > recorder.epochs_before:
         return reason and f"{reason[0]}; training ended after epoch {now}"
-    what, way_on = reason or (f"trainer.max_epochs={trainer.max_epochs}", f"trainer.max_epochs={now + 1} or more")
-    return f"nothing was trained, the run had ended after epoch {now} ({what}); {way_on} goes on"
+    what, change = reason or (f"trainer.max_epochs={trainer.max_epochs}", f"trainer.max_epochs={now + 1} or more")
+    return f"nothing was trained, the run had ended after epoch {now} ({what}); {change} continues it"
 
 
-def _reasons(trainer: pl.Trainer, metrics: MetricsFile) -> Iterator[tuple[str, str]]:
-    """All that could have ended the run by now, each with what to type to go on."""
+def _list_reasons(trainer: pl.Trainer, metrics: MetricsFile) -> Iterator[tuple[str, str]]:
+    """Everything that could have ended the run by now, each with what to type to continue."""
     if trainer.should_stop:
         stoppers = [each for each in trainer.early_stopping_callbacks if has_run_out(each, metrics)]
-        yield from (_of_stopper(each, metrics) for each in stoppers)
+        yield from (_describe_early_stopping(each, metrics) for each in stoppers)
         for timer in trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(timer, Timer) and (left := timer.time_remaining()) is not None and left <= 0:
                 yield f"trainer.max_time: {timer.time_elapsed():.0f} s of training are over", "a longer max_time"
@@ -178,23 +161,24 @@ def _reasons(trainer: pl.Trainer, metrics: MetricsFile) -> Iterator[tuple[str, s
         yield f"trainer.max_steps={trainer.max_steps}", f"trainer.max_steps={trainer.max_steps + 1} or more"
 
 
-def _of_stopper(stopper: EarlyStopping, metrics: MetricsFile) -> tuple[str, str]:
+def _describe_early_stopping(stopper: EarlyStopping, metrics: MetricsFile) -> tuple[str, str]:
     metric = stopper.monitor
     if (bound := passed_bound(stopper, metrics)) is not None:
         value = getattr(stopper, bound)
-        return f"early stopping: {metric} passed {value:g}, its {bound}", f"another {_KEY}.{bound}"
+        return f"early stopping: {metric} passed {value:g}, its {bound}", f"another callbacks.early_stopping.{bound}"
     best = metrics.best(metric, stopper.mode)
     than = f" than {best[metric]:.4f} of epoch {best['epoch']}" if best else ""
     unit = "epoch" if stopper._check_on_train_epoch_end else "validation"
     count = f"{stopper.wait_count} {unit}{'s' * (stopper.wait_count != 1)}"
-    return f"early stopping: no better {metric}{than} for {count}", f"{_KEY}.patience={stopper.wait_count + 1} or more"
+    patience = f"callbacks.early_stopping.patience={stopper.wait_count + 1} or more"
+    return f"early stopping: no better {metric}{than} for {count}", patience
 
 
 def print_scores(result: RunResult, folder: Path, *, of_best: bool) -> None:
     """Print scores, size, time and the folder of a run.
 
     Args:
-        of_best: were the weights scored that were kept as the best ones?
+        of_best: whether the weights kept as the best ones were scored.
     """
     monitored = result.monitor.partition("/")[2]
     shown = [metric for metric in FINAL if metric.is_main or metric.name == monitored]
@@ -204,36 +188,30 @@ def print_scores(result: RunResult, folder: Path, *, of_best: bool) -> None:
     for part in PARTS:
         if f"{part}/{shown[0].name}" in result.scores:
             table.add_row(part, *(f"{result.scores[f'{part}/{metric.name}']:.4f}" for metric in shown))
-    console = Console()
+    console = Console(highlight=False)
     console.print(table)
     which = "best" if of_best else "scored"
-    console.print(
-        f"{which} epoch {result.best_epoch} of {result.epochs}, {result.facts['params']:,} parameters,"
-        f" {result.seconds:.0f} s of training",
-        highlight=False,
-    )
+    size = f"{result.facts['params']:,} parameters, {result.seconds:.0f} s of training"
+    console.print(f"{which} epoch {result.best_epoch} of {result.epochs}, {size}")
     if result.best_value is None:
-        console.print(f"{result.monitor} was never measured, so no epoch is the best one", highlight=False)
+        console.print(f"{result.monitor} was never measured, so no epoch is the best one")
     console.print(Text(f"run folder: {folder}"), soft_wrap=True)  # Text: a path is no markup
-
-
-_EVENT_FILES = "_AsyncWriterThread"  # TensorBoard's, which writes them
 
 
 @cache
 def _threads_at_start() -> int:
-    """How many torch takes by itself, or a worker was given: a job before this one may have had others."""
+    """torch's default, or the threads that a worker was started with; an earlier job may have set another number."""
     return torch.get_num_threads()
 
 
 def set_threads(count: int | None) -> None:
-    """Let torch use so many threads on the CPU; None: as many as it would by itself."""
-    own = _threads_at_start()
-    torch.set_num_threads(own if count is None else count)
+    """Set the number of torch's threads on the CPU; None: the number at the start."""
+    at_start = _threads_at_start()
+    torch.set_num_threads(at_start if count is None else count)
 
 
 def quiet_libraries() -> None:
-    """Keep warnings of Lightning, drop its information, and the warnings that our use of it makes wrong."""
+    """Show Lightning's warnings, without its information and the warnings that are wrong for our use of it."""
     import pytorch_lightning  # noqa: F401  # sets the levels of its messages, when it is first imported
 
     for name in ("pytorch_lightning", "lightning_fabric", "lightning.pytorch"):
@@ -243,18 +221,17 @@ def quiet_libraries() -> None:
         r".*smaller than the logging interval.*",  # we log once an epoch, on purpose
         r".*Checkpoint directory .* exists and is not empty.*",  # last.ckpt is in it from the start
         r".*isinstance\(treespec, LeafSpec\).*",  # Lightning's use of torch
-        r".*Please add the following callbacks: .*",  # resumed with other callbacks, as the user wished
-        r".*sync_dist=True.*",  # what we log has been summed over the processes already
+        r".*Please add the following callbacks: .*",  # resumed with other callbacks, as typed
+        r".*sync_dist=True.*",  # what we log is already summed over the processes
         r".*does not have many workers.*",  # our loader needs none
-        r".*The `srun` command is available.*",  # a machine of a cluster: a run there need be no job
+        r".*The `srun` command is available.*",  # on a cluster's machine a run need not be a job
         r".*lr_scheduler.step\(\)` before `optimizer.step\(\).*",  # a resumed run
     ):
         warnings.filterwarnings("ignore", message=message)
-    threading.excepthook = _thread_failed
+    threading.excepthook = _handle_failed_thread
 
 
-def _thread_failed(failure: threading.ExceptHookArgs) -> None:
-    """Print no traceback if a file cannot be written: the next write raises the error, which the run reports."""
-    if isinstance(failure.exc_value, OSError) and type(failure.thread).__name__ == _EVENT_FILES:
-        return
-    threading.__excepthook__(failure)
+def _handle_failed_thread(failure: threading.ExceptHookArgs) -> None:
+    """Print no traceback if TensorBoard cannot write a file: the next write raises the error, which the run reports."""
+    if not (isinstance(failure.exc_value, OSError) and type(failure.thread).__name__ == "_AsyncWriterThread"):
+        threading.__excepthook__(failure)

@@ -7,12 +7,12 @@ escaped by Jinja2, and the figures' data by `embed_json`.
 import base64
 import hashlib
 import json
-import math
 import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,32 +25,32 @@ from lightsweep.core.errors import ConfigError
 from lightsweep.core.files import read_regular, write_atomic
 from lightsweep.core.metrics import DIFFERENCE_COLUMNS
 from lightsweep.core.text import printable_line
+from lightsweep.reports import figures
 from lightsweep.reports.columns import format_cell, is_numeric, short_labels
+from lightsweep.reports.comparison import Comparison, Group, subtract_shares
 from lightsweep.reports.figures import Figure
-from lightsweep.reports.runs import Run, is_metric, load_yaml
+from lightsweep.reports.runs import MAIN, Run, is_metric, load_yaml
 from lightsweep.reports.table import STATUSES, Table
+from lightsweep.reports.table_text import make_finite
 from lightsweep.runs import saved_config
 from lightsweep.sweeper import job
 
 _HERE = Path(__file__).parent
-_MOST_OPENED = 500  # rows with the command that trains them again: some of the run's files are read for it
-_BEST = re.compile(r"# trial (\d+) of the sweep")
+_MAX_COMMANDS = 500  # rows with the command that trains them again: some of the run's files are read for it
+_MAX_MATRICES = 4  # differences of confusion matrices
+_BEST_HEADER = re.compile(r"# trial (\d+) of the sweep")
 
 
-def write_page(path: Path, template: str, content: Mapping[str, Any], figures: Mapping[str, Figure]) -> None:
+def write_page(path: Path, template: str, content: Mapping[str, Any], drawn: Mapping[str, Figure]) -> None:
     """Write a page.
 
     Args:
         template: a file in this folder.
         content: what the template shows.
-        figures: by the id of the element that they are drawn in.
+        drawn: figures by the id of the element that they are drawn in.
     """
     if path.is_dir() or not path.parent.is_dir():
         raise ConfigError(f"--html must be a file in a folder that is there, got {str(path)!r}")
-    write_atomic(path, render_page(template, content, figures))
-
-
-def render_page(template: str, content: Mapping[str, Any], figures: Mapping[str, Figure]) -> str:
     from plotly.offline import get_plotlyjs
 
     environment = Environment(
@@ -61,19 +61,20 @@ def render_page(template: str, content: Mapping[str, Any], figures: Mapping[str,
         lstrip_blocks=True,
     )
     scripts = [(_HERE / "page.js").read_text(encoding="utf-8")]
-    if figures:
+    if drawn:
         scripts.insert(0, get_plotlyjs().replace("\r\n", "\n"))
-    return environment.get_template(template).render(
+    text = environment.get_template(template).render(
         **content,
         written=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
-        policy=_policy(scripts),
+        policy=_security_policy(scripts),
         style=Markup((_HERE / "style.css").read_text(encoding="utf-8")),
         scripts=[Markup(script) for script in scripts],
-        figure_data=Markup(embed_json(figures)),
+        figure_data=Markup(embed_json(drawn)),
     )
+    write_atomic(path, text)
 
 
-def _policy(scripts: Sequence[str]) -> str:
+def _security_policy(scripts: Sequence[str]) -> str:
     hashes = " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(s.encode()).digest()).decode()}'" for s in scripts)
     return (
         f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data: blob:;"
@@ -82,22 +83,11 @@ def _policy(scripts: Sequence[str]) -> str:
 
 
 def embed_json(content: Any) -> str:
-    """JSON that can stand inside a script element: nothing in it ends the element or begins a comment."""
-    text = json.dumps(_finite(content), allow_nan=False, separators=(",", ":"))
+    """JSON for a script element: nothing in it ends the element or starts a comment."""
+    text = json.dumps(make_finite(content, digits=6), allow_nan=False, separators=(",", ":"))
     for sign in "<>&\u2028\u2029":
         text = text.replace(sign, f"\\u{ord(sign):04x}")
     return text
-
-
-def _finite(value: Any) -> Any:
-    """With None for numbers that JSON does not have, and six digits of the others."""
-    if isinstance(value, dict):
-        return {str(key): _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    if isinstance(value, float):
-        return float(f"{value:.6g}") if math.isfinite(value) else None
-    return value
 
 
 @dataclass
@@ -109,7 +99,7 @@ class Drawing:
     problems: list[str] = field(default_factory=list)
 
     def section(self, id_: str, title: str, text: str = "") -> None:
-        """Begin a section.
+        """Start a section.
 
         Args:
             text: a sentence above its figures, or instead of them.
@@ -152,7 +142,7 @@ def build_leaderboard(table: Table, runs: Sequence[Run]) -> dict[str, Any]:
     for index, run in enumerate(runs):
         rank = ranks.get(run.name, "")
         cells = {name: cell_of(run, name) for name in names}
-        if index < _MOST_OPENED:
+        if index < _MAX_COMMANDS:
             command, note = find_training_command(run)
             cells["run"] |= {"folder": printable_line(run.folder.resolve()), "command": command, "note": note}
         rows.append([{"text": str(rank), "value": rank, "kind": "number"}, *cells.values()])
@@ -185,12 +175,12 @@ def find_training_command(run: Run) -> tuple[str | None, str]:
         left_out = [printable_line(line.partition("=")[0]) for line in run.overrides if _is_left_out(line)]
         note = f"Left out, add them yourself: {', '.join(left_out)}." if left_out else ""
         return f"python src/train.py {shlex.join(map(printable_line, [*_config_options(run.folder), *kept]))}", note
-    if _is_best_trial(run):
-        return _with_config(run.folder.parent, job.BEST_FILE), ""
+    if _is_best(run):
+        return _command_with_config(run.folder.parent, job.BEST_FILE), ""
     first = run.members[0]
     if not (first.folder / job.REPEAT_FILE).is_file():
         return None, f"Its sweep has left no {job.REPEAT_FILE}, the config to train it again."
-    return _with_config(first.folder, job.REPEAT_FILE), "This is its first seed." if run.seeds else ""
+    return _command_with_config(first.folder, job.REPEAT_FILE), "This is its first seed." if run.seeds else ""
 
 
 def _is_left_out(line: str) -> bool:
@@ -213,15 +203,75 @@ def _config_options(folder: Path) -> list[str]:
         return []
 
 
-def _is_best_trial(run: Run) -> bool:
+def _is_best(run: Run) -> bool:
     """Whether it is the trial that its sweep's best.yaml holds."""
     try:
-        named = _BEST.match(read_regular(run.folder.parent / job.BEST_FILE))
+        named = _BEST_HEADER.match(read_regular(run.folder.parent / job.BEST_FILE))
     except (OSError, ValueError):
         return False
     return named is not None and f"trial-{int(named[1]):04d}" == run.folder.name
 
 
-def _with_config(folder: Path, file: str) -> str:
+def _command_with_config(folder: Path, file: str) -> str:
     where = shlex.quote(printable_line(folder.resolve()))
     return f"python src/train.py --config-dir {where} --config-name {file.removesuffix('.yaml')}"
+
+
+def write_comparison(path: Path, comparison: Comparison) -> None:
+    """Write the page of a comparison."""
+    groups, metric, drawing = comparison.groups, comparison.monitor, _draw_comparison(comparison)
+    settings = _build_table("settings", "What differs", "Keys of the config", groups, comparison.setting_rows)
+    caption = "Mean ± standard deviation over the runs of a setting"
+    scores = _build_table("scores", "Scores", caption, groups, comparison.score_rows)
+    scores["lines"] = comparison.test_lines
+    tables = [table for table in (settings, scores) if table["rows"]]
+    content = {
+        "title": f"Comparison of {len(groups)} settings",
+        "subtitle": f"{sum(len(group.runs) for group in groups)} runs",
+        "summary": [(f"{group.label}, {metric}", group.format_mean(metric)) for group in groups],
+        "notes": [printable_line(note) for note in (*comparison.notes, *drawing.problems)],
+        "groups": [(group.label, printable_line(group.name)) for group in groups],
+        "tables": tables,
+        "figures": drawing.shown,
+        "sections": [("runs", "Runs"), *((table["id"], table["title"]) for table in tables), *drawing.links],
+    }
+    write_page(path, "compare.html.j2", content, drawing.data)
+
+
+def _build_table(
+    id_: str, title: str, caption: str, groups: Sequence[Group], rows: Sequence[Sequence[str]]
+) -> dict[str, Any]:
+    columns = [describe_column("", numeric=False, sortable=False)]
+    columns += [describe_column(group.label, sortable=False) for group in groups]
+    cells = [[text_cell(label), *(text_cell(text) | {"kind": "number"} for text in texts)] for label, *texts in rows]
+    return {"id": id_, "title": title, "caption": caption, "columns": columns, "rows": cells, "lines": []}
+
+
+def _draw_comparison(comparison: Comparison) -> Drawing:
+    drawing, groups = Drawing(), comparison.groups
+    named = [(f"{group.label} {group.name}" if len(groups) < 4 else group.label, group.runs) for group in groups]
+    _, *others = [f"{part}/{name}" for part in ("val", "train") for name in MAIN]
+    drawing.section("curves", "Learning curves")
+    for metric in dict.fromkeys([comparison.monitor, *others]):
+        drawing.add(f"{metric} by epoch", partial(figures.draw_groups, named, metric), "One line per run.")
+    confusions = comparison.confusions
+    if confusions is None:
+        return drawing
+    drawing.section("classes", "Classes")
+    recalls = [(group.label, recall) for group, recall in zip(groups, confusions.recalls, strict=True)]
+    drawing.add(
+        "Recall by class",
+        lambda: figures.draw_recalls(confusions.classes, recalls),
+        f"Share of each class of the {confusions.part} set that was found.",
+    )
+    drawing.section("confusion", "Differences between the confusion matrices")
+    first = groups[0].label
+    for group, counts in list(zip(groups, confusions.counts, strict=True))[1 : 1 + _MAX_MATRICES]:
+        points = subtract_shares(confusions.counts[0], counts)
+        draw = partial(figures.draw_confusion_difference, confusions.classes, points)
+        note = (
+            f"Percentage points of the true class, {first} less {group.label}. Blue: {first} has more, which is good on"
+            " the diagonal and bad elsewhere."
+        )
+        drawing.add(f"Confusion of {first} less {group.label}", draw, note, "tall")
+    return drawing

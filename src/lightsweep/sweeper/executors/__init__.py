@@ -1,4 +1,5 @@
-"""Where a sweep's jobs run: warm workers on this machine, jobs of Slurm, tasks of Ray, or another launcher of Hydra."""
+"""Where a sweep's jobs run: warm workers on this machine, jobs of Slurm, tasks of Ray, or another launcher of Hydra;
+how they are stopped, and how their reports reach the study."""
 
 import signal
 import time
@@ -14,7 +15,7 @@ from optuna.pruners import BasePruner
 from optuna.trial import Trial
 
 from lightsweep.core import checks, signals
-from lightsweep.core.errors import ConfigError
+from lightsweep.core.errors import ConfigError, StorageLost
 from lightsweep.core.memory import available_cores
 from lightsweep.sweeper.application import reference
 from lightsweep.sweeper.job import REPEAT_FILE, Job, JobResult, JobSetup, Reports
@@ -23,6 +24,10 @@ from lightsweep.sweeper.storage import Address, follow
 
 if TYPE_CHECKING:
     from lightsweep.sweeper.executors.schedulers import Scheduler
+
+
+SWEEPER_SECONDS = 60.0  # that a job waits for its sweeper
+_SUBMITIT = {"submitit_slurm": "slurm", "submitit_local": "local"}
 
 
 class Slot:
@@ -62,17 +67,14 @@ class Executor:
 
     Args:
         slots: one job each at a time.
-        has_job: whether a job of this folder, with these overrides if any are given, was started by an earlier sweeper
-            and goes on, or has ended meanwhile.
+        has_job: whether an earlier sweeper started a job of this folder, with these overrides if any are given, which
+            still runs or has ended meanwhile.
         close: releases what the slots share.
     """
 
     slots: Sequence[Slot]
     has_job: Callable[..., bool] = lambda folder, overrides=None: False
     close: Callable[[], None] = lambda: None
-
-
-GRACE = 60.0  # seconds that running jobs have to end in order
 
 
 class Stop:
@@ -102,16 +104,18 @@ class Stop:
         for slot in self.slots:
             slot.kill()
 
-    def is_overdue(self) -> bool:
-        """Are there jobs that were told to end in order, and have not? A process that was stopped hears no signal."""
-        return bool(self) and not self.killed and time.monotonic() - self.since > GRACE
+    @property
+    def seconds(self) -> float:
+        """Since the first signal."""
+        return time.monotonic() - self.since
 
     @contextmanager
     def listening(self) -> Iterator[None]:
+        """Receive the signals."""
         with signals.keeping_handlers():
             for signum in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(signum, self.request)
-            if (lost := signals.received()) is not None:  # before this, where a library did not pass it on
+            if (lost := signals.received()) is not None:  # earlier, where a library did not pass it on
                 self.request(lost)
             yield
 
@@ -155,7 +159,54 @@ def deliver_report(reports: Reports, step: int, value: float) -> bool:
         return True
 
 
-_SUBMITIT = {"submitit_slurm": "slurm", "submitit_local": "local"}
+class ReportBuffer:
+    """What jobs report, until the sweeper takes it, and which of them are pruned. Lives in an actor."""
+
+    def __init__(self) -> None:
+        self._nodes: dict[str, str] = {}
+        self._reports: list[tuple[str, int, float]] = []
+        self._pruned: set[str] = set()
+
+    def start(self, key: str, node: str) -> None:
+        self._nodes[key] = node
+
+    def report(self, key: str, step: int, value: float) -> bool:
+        self._reports.append((key, step, value))
+        return key in self._pruned
+
+    def take(self) -> tuple[dict[str, str], list[tuple[str, int, float]]]:
+        """The nodes of the jobs that started, by the job's key, and new reports."""
+        reports, self._reports = self._reports, []
+        return self._nodes, reports
+
+    def prune(self, key: str) -> None:
+        self._pruned.add(key)
+
+
+@dataclass(frozen=True)
+class ActorReports:
+    """Reports to the sweep's actor.
+
+    Args:
+        buffer: the actor's handle.
+        key: the job's.
+    """
+
+    buffer: Any
+    key: str
+
+    def report(self, step: int, value: float) -> bool:
+        """Add a value; returns whether the trial is pruned.
+
+        Raises:
+            StorageLost: the sweeper cannot be reached.
+        """
+        import ray
+
+        try:
+            return ray.get(self.buffer.report.remote(self.key, step, value), timeout=SWEEPER_SECONDS)
+        except ray.exceptions.RayError as error:
+            raise StorageLost(f"the sweep cannot be reached to report an epoch ({type(error).__name__})") from error
 
 
 def executor_kind(plan: Plan) -> str:
@@ -174,28 +225,28 @@ def executor_kind(plan: Plan) -> str:
 
 
 def check_executor(plan: Plan) -> None:
-    """See that the executor can run a trial, before the study is begun.
+    """See that the executor can run a trial, before the study is opened.
 
     Raises:
         ConfigError: a package is missing, there is no such cluster, or it would refuse the jobs as they are set.
     """
-    which = executor_kind(plan)
-    if plan.settings.on_interrupt == "leave" and which not in ("slurm", "local"):
+    kind = executor_kind(plan)
+    if plan.settings.on_interrupt == "leave" and kind not in ("slurm", "local"):
         raise ConfigError("hydra.sweeper.on_interrupt=leave needs hydra/launcher=submitit_slurm: other jobs end")
-    if which in ("slurm", "local"):
-        _scheduler(plan, which).check()
-    elif which == "ray":
+    if kind in ("slurm", "local"):
+        _scheduler(plan, kind).check()
+    elif kind == "ray":
         from lightsweep.sweeper.executors.ray_tasks import check_ray
 
         check_ray(plan)
-    elif which == "launcher":
+    elif kind == "launcher":
         backend = plan.config.hydra.launcher.get("backend", "loky")
         checks.choice("hydra.launcher.backend", backend, ("loky", "multiprocessing"))
 
 
 def open_executor(plan: Plan, n_trials: int) -> Executor:
     """The executor of a sweep."""
-    which, n_jobs = executor_kind(plan), max(1, plan.settings.n_jobs)
+    kind, n_jobs = executor_kind(plan), max(1, plan.settings.n_jobs)
     setup = JobSetup(
         plan.config,
         plan.context,
@@ -203,28 +254,28 @@ def open_executor(plan: Plan, n_trials: int) -> Executor:
         tuple(plan.settings.preload),
         (*plan.application.records, REPEAT_FILE),
     )
-    if which in ("slurm", "local"):
+    if kind in ("slurm", "local"):
         from lightsweep.sweeper.executors.job_queue import JobQueue, QueueSlot
 
-        queue = JobQueue(_scheduler(plan, which), setup, leave=plan.settings.on_interrupt == "leave")
+        queue = JobQueue(_scheduler(plan, kind), setup, leave=plan.settings.on_interrupt == "leave")
         return Executor([QueueSlot(queue) for _ in range(n_jobs)], has_job=queue.has_job)
-    if which == "ray":
+    if kind == "ray":
         from lightsweep.sweeper.executors.ray_tasks import open_ray
 
         return open_ray(plan, setup)
     from lightsweep.sweeper.executors.local_jobs import InlineSlot, WorkerSlot, open_launcher
 
-    if which == "launcher":
+    if kind == "launcher":
         return open_launcher(setup, plan.function, n_jobs)
-    if which == "inline":
+    if kind == "inline":
         return Executor([InlineSlot(setup)])
     threads = max(1, available_cores() // n_jobs)
     workers = min(n_jobs, n_trials)  # more would import torch for nothing
     return Executor([WorkerSlot(setup, index=index, threads=threads) for index in range(workers)])
 
 
-def _scheduler(plan: Plan, which: str) -> "Scheduler":
+def _scheduler(plan: Plan, kind: str) -> "Scheduler":
     from lightsweep.sweeper.executors.schedulers import LocalProcesses, Slurm
 
-    scheduler = Slurm if which == "slurm" else LocalProcesses
+    scheduler = Slurm if kind == "slurm" else LocalProcesses
     return scheduler(plan.config.hydra.launcher, plan.folder.absolute())

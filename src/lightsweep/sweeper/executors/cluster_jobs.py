@@ -2,7 +2,7 @@
 sweeper know of each other.
 
 `job.json` says which job of the scheduler a folder belongs to: a sweeper finds there the jobs of one that was killed.
-It is written before the job is submitted, and a job begins only where the file is its own. `outcome.json` is its
+It is written before the job is submitted, and a job starts only where the file is its own. `outcome.json` is its
 result. `reports.jsonl` has a line for each report, and `give_up` is there once the trial is pruned.
 """
 
@@ -33,9 +33,9 @@ _COMMAND_SECONDS = 20.0
 
 
 class Phase(enum.Enum):
-    """What has become of a job."""
+    """What a job does, or how it ended."""
 
-    ACTIVE = enum.auto()  # it runs, or waits to begin
+    ACTIVE = enum.auto()  # it runs, or waits to start
     ENDED = enum.auto()  # by itself
     FAULT = enum.auto()  # ended for something that it did
     NO_FAULT = enum.auto()  # ended for something else
@@ -44,10 +44,10 @@ class Phase(enum.Enum):
 
 @dataclass(frozen=True)
 class JobStatus:
-    """What a scheduler says of a job.
+    """A scheduler's answer about a job.
 
     Args:
-        reason: why it was ended, or waits to begin.
+        reason: why it was ended, or waits to start.
         is_final: false where the scheduler may put it back into the queue.
     """
 
@@ -62,7 +62,7 @@ class ClusterJob:
 
     Args:
         folder: the job's, as an absolute path that all nodes have.
-        token: that `job.json` has, where this is still the job of its folder.
+        token: that `job.json` has, unless the folder is another job's by now.
     """
 
     setup: JobSetup
@@ -71,7 +71,7 @@ class ClusterJob:
     token: str
 
     def __call__(self) -> None:
-        """Run it. A job that was started again goes on from its last.ckpt, as any run in its own folder does."""
+        """Run it. A job that was started again resumes from its last.ckpt, as any run in its own folder does."""
         from submitit import JobEnvironment
 
         folder = Path(self.folder)
@@ -83,7 +83,7 @@ class ClusterJob:
         (folder / RESULT_FILE).unlink(missing_ok=True)  # of an earlier start of this job
         with signals.as_exceptions():
             try:
-                result = self._run()
+                result = self.run()
             except Interrupted:
                 result = JobResult(JobState.INTERRUPTED, by_signal=True)
             received = signals.received()
@@ -94,27 +94,27 @@ class ClusterJob:
             sys.exit(1)
         write_result(result, folder)
 
+    def run(self) -> JobResult:
+        """The job itself."""
+        if cpus := os.environ.get("SLURM_CPUS_PER_TASK"):
+            os.environ.setdefault("OMP_NUM_THREADS", cpus)  # read once, when torch is first imported
+        prepare_process(self.setup)
+        return run_job(self.setup, self.job)
+
     def checkpoint(self) -> Any:
         """What submitit runs when the job is started again: the same."""
         from submitit.helpers import DelayedSubmission
 
         return DelayedSubmission(self)
 
-    def _run(self) -> JobResult:
-        if cpus := os.environ.get("SLURM_CPUS_PER_TASK"):
-            os.environ.setdefault("OMP_NUM_THREADS", cpus)  # read once, when torch is first imported
-        prepare_process(self.setup)
-        return run_job(self.setup, self.job)
-
 
 def _requeue_if_preempted() -> bool:
     """Put a job that Slurm asked to end back into the queue, if it is to make room for another one.
 
-    Slurm itself does so only with a job that is still there when its grace time is over. One that was cancelled is no
-    longer called running.
+    Slurm itself does so only with a job that runs until its grace time is over. One that was cancelled no longer has
+    the state RUNNING.
     """
-    number = os.environ.get("SLURM_JOB_ID")
-    if number is None:
+    if (number := os.environ.get("SLURM_JOB_ID")) is None:
         return False
 
     def run(*command: str) -> str:
@@ -122,12 +122,12 @@ def _requeue_if_preempted() -> bool:
         return done.stdout.strip()
 
     try:
-        if run("squeue", "-h", "-o", "%T", "-j", number) != "RUNNING":
-            return False
-        run("scontrol", "requeue", number)
+        running = run("squeue", "-h", "-o", "%T", "-j", number) == "RUNNING"
+        if running:
+            run("scontrol", "requeue", number)
     except (OSError, subprocess.SubprocessError):  # this scheduler takes no job back
         return False
-    return True
+    return running
 
 
 def _requeue_at_time_limit(requeue: Any, warning: int, result: JobResult) -> JobResult:
@@ -150,7 +150,7 @@ def _requeue_at_time_limit(requeue: Any, warning: int, result: JobResult) -> Job
 
 @dataclass(frozen=True)
 class JobFile:
-    """What `job.json` says.
+    """The content of `job.json`.
 
     Args:
         cluster: the scheduler's name.
@@ -183,20 +183,16 @@ def read_job_file(folder: Path) -> JobFile | None:
     return content if has_texts and isinstance(content.job_id, str | None) else None
 
 
-def remove_job_file(folder: Path) -> None:
-    (folder / JOB_FILE).unlink(missing_ok=True)
-
-
 def withdraw_job(folder: Path) -> None:
-    """Remove a `job.json` without an id, whose sweeper was killed as it submitted the job: that will not begin."""
+    """Remove a `job.json` without an id, whose sweeper was killed as it submitted the job: that will not start."""
     content = read_job_file(folder)
     if content is not None and content.job_id is None:
         with suppress(OSError):
-            remove_job_file(folder)
+            (folder / JOB_FILE).unlink(missing_ok=True)
 
 
 def claim_folder(folder: Path, token: str) -> bool:
-    """Called by a job as it begins: whether `job.json` is its own. Adds its id, where its sweeper was killed before."""
+    """Called by a job as it starts: whether `job.json` is its own. Adds its id, where its sweeper was killed before."""
     content = read_job_file(folder)
     if content is None or content.token != token:
         return False
@@ -212,7 +208,7 @@ def write_result(result: JobResult, folder: Path) -> None:
 
 
 def read_result(folder: Path) -> JobResult | None:
-    """The result that a job has left; None where there is none yet, or the file is none that a job writes."""
+    """The result that a job has written; None where there is none yet, or no job wrote the file."""
     try:
         content = read_json(folder / RESULT_FILE)
         state = JobState({"complete": "completed"}.get(content["state"], content["state"]))  # as 0.1.0 wrote it
@@ -226,17 +222,17 @@ def _is_plausible(result: JobResult) -> bool:
     """Whether all parts have the types that `JobFunction` gives them: the folder may be somebody else's."""
     facts = result.facts
     known = isinstance(facts, dict) and all(
-        name not in RESERVED and (fact is None or (isinstance(fact, str) if name == "status" else is_number(fact)))
+        name not in RESERVED and (fact is None or (isinstance(fact, str) if name == "status" else _is_exact(fact)))
         for name, fact in facts.items()
     )
-    is_finite = is_number(result.value) and math.isfinite(result.value)
+    is_finite = _is_exact(result.value) and math.isfinite(result.value)
     has_value = is_finite if result.state == JobState.COMPLETED else result.value is None
     has_text = result.error is None or isinstance(result.error, str)
     return known and has_value and has_text and type(result.by_signal) is bool and result.state in _FROM_JOBS
 
 
-def is_number(value: Any) -> TypeGuard[float]:
-    """Whether what a file gave is a number that can be computed with: an integer may have any length there."""
+def _is_exact(value: Any) -> TypeGuard[float]:
+    """A number, infinity and NaN too, that a float holds exactly: an integer of a file may have any length."""
     return type(value) is float or (type(value) is int and abs(value) < _LARGE)
 
 
@@ -277,7 +273,7 @@ class FileReportReader:
             lines = []
         for step, value in _parse_reports(lines[self._lines :]):
             if deliver_report(self.reports, step, value):
-                with suppress(OSError):  # it is there: perhaps as a link, which is not followed
+                with suppress(OSError):  # it exists: perhaps as a link, which is not followed
                     os.close(os.open(self.folder / _GIVE_UP, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
         self._lines, self._bytes = len(lines), size
 
@@ -286,7 +282,7 @@ def _parse_reports(lines: list[str]) -> Iterator[tuple[int, float]]:
     for line in lines:
         with suppress(ValueError):
             pair = parse_json(line)
-            if isinstance(pair, list) and len(pair) == 2 and type(pair[0]) is int and is_number(pair[1]):
+            if isinstance(pair, list) and len(pair) == 2 and type(pair[0]) is int and _is_exact(pair[1]):
                 step, value = pair
                 if 0 <= step < _MOST_STEPS and not math.isinf(value):
                     yield step, float(value)

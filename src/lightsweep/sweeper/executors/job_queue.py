@@ -1,6 +1,6 @@
 """The jobs that a sweep has submitted to a scheduler.
 
-A job's result is a file in its folder: a sweeper that was killed and is started again finds the jobs that it had
+A job's result is a file in its folder: a sweeper that is started again after it was killed finds the jobs that it had
 submitted, and waits for them.
 """
 
@@ -12,7 +12,6 @@ from pathlib import Path
 
 from lightsweep.core import files, signals
 from lightsweep.core.errors import RunFailed
-from lightsweep.core.files import is_inside
 from lightsweep.core.text import Wait
 from lightsweep.sweeper.executors import Slot, cluster_jobs
 from lightsweep.sweeper.executors.cluster_jobs import (
@@ -31,8 +30,8 @@ _SLOW_DISK = 20.0  # seconds after a job's end that its last file may need to be
 _SETTLED = 15.0  # seconds after which a job that could be put back into the queue was not
 _UNKNOWN = 60.0  # seconds after its submission that a scheduler may not know a job
 _SCHEDULERS_LINES = ("srun: ", "slurmstepd", "submitit ")  # of a log
-_SUBMIT_FOR = 300.0  # seconds that a submission is tried again
-_TRY_AGAIN = 5.0  # seconds
+_SUBMIT_FOR = 300.0  # seconds for which a submission is retried
+_TRY_AGAIN = 5.0  # seconds between two tries
 
 
 @dataclass
@@ -44,9 +43,10 @@ class _Submission:
         reader: None where the job reports nothing.
         job_id: None until it is submitted.
         log: its file, relative to the sweep's folder if it is in it.
-        ours: false where only a file says so, and a result is there: the scheduler is not asked, nor told to end it.
+        ours: false where only `job.json` names the job, and a result exists: the scheduler is neither asked for it nor
+            asked to cancel it.
         token: by which the job knows that its folder is its own.
-        ended: when the scheduler first said so.
+        ended: when the scheduler first reported its end.
     """
 
     job: Job
@@ -67,7 +67,7 @@ class JobQueue:
     """The jobs of a sweep's slots: submits together what is added together, and asks for all at once.
 
     Args:
-        leave: let jobs go on when the sweep is interrupted.
+        leave: let jobs run on when the sweep is interrupted.
     """
 
     def __init__(self, scheduler: Scheduler, setup: JobSetup, *, leave: bool) -> None:
@@ -86,8 +86,7 @@ class JobQueue:
             overrides: that it must have. One with others is cancelled: its folder is to be another one's.
         """
         for each in (folder, *sorted(folder.glob("seed-*"))):
-            found = self._find(each)
-            if found is None:
+            if (found := self._find(each)) is None:
                 cluster_jobs.withdraw_job(each)
                 continue
             content, ours = found
@@ -120,7 +119,7 @@ class JobQueue:
         result = self._result(submission)
         if result is not None:
             if submission.job.kind == "confirmation" and result.state != JobState.DETACHED:
-                cluster_jobs.remove_job_file(submission.folder)  # the next one has other jobs, or runs it again
+                (submission.folder / cluster_jobs.JOB_FILE).unlink(missing_ok=True)  # the next one may run it again
             for each in (self._waiting, self._running):
                 if submission in each:
                     each.remove(submission)
@@ -140,14 +139,13 @@ class JobQueue:
             self._cancel()
         elif self._waiting and time.monotonic() >= self._next_try:
             self._submit()
-        ids = self._ids()
-        if ids and time.monotonic() >= self._next_look:
+        if (ids := self._ids()) and time.monotonic() >= self._next_look:
             self._next_look = time.monotonic() + (1.0 if self._stopped else _LOOK_EVERY)
             self._statuses = self.scheduler.states(ids) or self._statuses
             known = [self._statuses[each] for each in ids if each in self._statuses]
             reasons = [status.reason for status in known if status.phase == Phase.ACTIVE and status.reason]
             if reasons and len(reasons) == len(known):
-                self._queued.update(f"{self.scheduler.name} to begin {len(reasons)} jobs ({reasons[0]})")
+                self._queued.update(f"{self.scheduler.name} to start {len(reasons)} jobs ({reasons[0]})")
             else:
                 self._queued.end()
 
@@ -159,14 +157,18 @@ class JobQueue:
         jobs = []
         for each in self._waiting:
             each.folder.mkdir(parents=True, exist_ok=True)
-            self._write_job_file(each)  # before it is submitted: a job does not begin where the file is another's
+            self._write_job_file(each)  # before it is submitted: a job does not start where the file is another's
             sent = replace(each.job, reports=FileReports(str(each.folder)) if each.reader else None)
             jobs.append(ClusterJob(self.setup, sent, str(each.folder), each.token))
         try:
             with signals.blocking_interrupts():  # Ctrl-C is for the sweeper, not for the command that submits
                 ids = self.scheduler.submit(jobs)
         except Exception as error:  # submitit's own, a scheduler that does not answer, a limit on jobs
-            self._wait_or_raise(" ".join(str(error).split()))
+            reason = " ".join(str(error).split())
+            if self._refused.seconds > _SUBMIT_FOR:
+                raise RunFailed(f"{self.scheduler.name} took no job for {_SUBMIT_FOR:.0f} s ({reason})") from error
+            self._next_try = time.monotonic() + _TRY_AGAIN
+            self._refused.update(f"{self.scheduler.name} to take jobs ({reason}), at most {_SUBMIT_FOR:.0f} s")
             return
         self._refused.end()
         for each, job_id in zip(self._waiting, ids, strict=True):
@@ -181,12 +183,6 @@ class JobQueue:
         content = JobFile(self.scheduler.name, each.job_id, each.log, list(each.job.overrides), each.token)
         cluster_jobs.write_job_file(content, each.folder)
 
-    def _wait_or_raise(self, reason: str) -> None:
-        self._next_try = time.monotonic() + _TRY_AGAIN
-        if self._refused.seconds > _SUBMIT_FOR:
-            raise RunFailed(f"{self.scheduler.name} took no job for {_SUBMIT_FOR:.0f} s ({reason})")
-        self._refused.update(f"{self.scheduler.name} to take jobs ({reason}), at most {_SUBMIT_FOR:.0f} s")
-
     def _cancel(self) -> None:
         if self._cancelled or time.monotonic() < self._next_cancel:
             return
@@ -195,16 +191,14 @@ class JobQueue:
             self._next_cancel = time.monotonic() + 1.0
             return
         self._cancelled = True
-        jobs = f"{len(ids)} job{'s' * (len(ids) > 1)} ({', '.join(ids)})"
         if ids:
-            print(
-                f"left {jobs} to run: the same command takes the results" if self.leave else f"cancelled {jobs}",
-                flush=True,
-            )
+            jobs = f"{len(ids)} job{'s' * (len(ids) > 1)} ({', '.join(ids)})"
+            left = f"left {jobs} to run: the same command takes the results"
+            print(left if self.leave else f"cancelled {jobs}", flush=True)
 
     def _result(self, submission: _Submission) -> JobResult | None:
         if submission.job_id is None:
-            return JobResult(JobState.INTERRUPTED, error="it was not submitted yet") if self._stopped else None
+            return JobResult(JobState.INTERRUPTED, error="it was not submitted") if self._stopped else None
         written = cluster_jobs.read_result(submission.folder)
         if submission.reader is not None:
             submission.reader.deliver()  # after the look at the result: no report may come later than that
@@ -212,11 +206,11 @@ class JobQueue:
             return submission.with_log(written) if written.state.is_failure else written
         if self._stopped and self.leave:
             return JobResult(JobState.DETACHED)
-        if self._killed and not self._cancelled:
-            print(f"{self.scheduler.name} did not cancel the job {submission.job_id}: it goes on", flush=True)
-            return JobResult(JobState.DETACHED)
-        if self._killed:
+        if self._killed and self._cancelled:
             return JobResult(JobState.INTERRUPTED, error="cancelled")
+        if self._killed:
+            print(f"{self.scheduler.name} did not cancel the job {submission.job_id}: it runs on", flush=True)
+            return JobResult(JobState.DETACHED)
         return self._result_by_status(submission, submission.job_id, written)
 
     def _result_by_status(self, submission: _Submission, job_id: str, written: JobResult | None) -> JobResult | None:
@@ -242,7 +236,7 @@ class JobQueue:
         if status.phase == Phase.UNKNOWN:
             if time.monotonic() - submission.submitted <= _UNKNOWN or since_end <= _SLOW_DISK:
                 return None
-            return JobResult(JobState.INTERRUPTED, error=f"{self.scheduler.name} knows the job {job_id} no more")
+            return JobResult(JobState.INTERRUPTED, error=f"{self.scheduler.name} no longer knows the job {job_id}")
         if self._stopped:
             return written or JobResult(JobState.INTERRUPTED, error="cancelled")
         if since_end < _SLOW_DISK and submission.ours:
@@ -260,7 +254,7 @@ class JobQueue:
         ours = self.scheduler.is_ours(content.job_id)
         if not ours and not (folder / cluster_jobs.RESULT_FILE).is_file():
             return None
-        inside = "\0" not in content.log and is_inside(self.folder / content.log, self.folder)
+        inside = "\0" not in content.log and files.is_inside(self.folder / content.log, self.folder)
         return content if inside else replace(content, log=""), ours
 
 

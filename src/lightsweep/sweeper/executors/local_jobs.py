@@ -34,13 +34,13 @@ def serve_jobs(connection: Connection, setup: JobSetup, index: int, threads: int
     """A worker's main function: jobs come through the connection, results go back. It ends with its parent."""
     os.setpgid(0, 0)  # Ctrl-C on the terminal is for the sweeper, which passes it on
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # it was started with it blocked
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # which was blocked when it was started
     threading.Thread(target=_end_with_parent, daemon=True).start()
     redirect_output(setup.folder / f"worker-{index}.log")
     os.environ["OMP_NUM_THREADS"] = str(threads)  # read once, when torch is first imported
     prepare_process(setup)
     _warm_up(setup.preload, index, threads)
-    gc.freeze()  # what is there now stays: the collection after each job need not look at it
+    gc.freeze()  # the collection after each job need not look at what exists now
     connection.send(_READY)
     with suppress(EOFError):
         while True:
@@ -65,7 +65,7 @@ def _end_with_parent() -> None:
 
 
 def _warm_up(modules: Sequence[str], index: int, threads: int) -> None:
-    """The imports that take seconds, before the first job is there."""
+    """The imports that take seconds, before the first job comes."""
     for module in modules:
         importlib.import_module(module)
     torch = sys.modules.get("torch")
@@ -81,7 +81,7 @@ def share_of_gpus(index: int, gpus: int, visible: str | None) -> str | None:
 
     Args:
         gpus: how many this process could use.
-        visible: CUDA_VISIBLE_DEVICES as it is, which may name some of the machine's only.
+        visible: CUDA_VISIBLE_DEVICES as it is, which may name only some of the machine's.
     """
     if gpus == 0:
         return None
@@ -90,11 +90,11 @@ def share_of_gpus(index: int, gpus: int, visible: str | None) -> str | None:
 
 
 def redirect_output(output: Path) -> None:
-    """Write what this process prints to a file, crashes of C code too: it would tear the sweeper's view apart."""
+    """Write what this process prints, crashes of C code too, to a file: it would break up the sweeper's table."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK  # a pipe would wait for a reader
     try:
         descriptor = os.open(output, flags, 0o644)
-    except OSError:  # somebody has made something else of it
+    except OSError:  # the path is something else, such as a link
         descriptor = os.open(os.devnull, os.O_WRONLY)
     sys.stdout.flush()
     sys.stderr.flush()
@@ -121,7 +121,7 @@ class WorkerSlot(Slot):
         if not self.process.is_alive():
             self._start_process()
         self.is_busy = True
-        with suppress(OSError):  # it died just now: `poll` says how
+        with suppress(OSError):  # it died just now: `poll` reports how
             self.connection.send(job)
 
     def poll(self) -> JobResult | None:
@@ -130,15 +130,17 @@ class WorkerSlot(Slot):
         result = self._receive()
         if result is None and not self.process.is_alive():
             self.process.join()
-            result = JobResult(JobState.LOST, error=_cause_of_death(self.process.exitcode))
+            code = self.process.exitcode or 0
+            end = f"died of {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+            result = JobResult(JobState.LOST, error=f"the worker {end}")
         self.is_busy = result is None
         return result
 
     def is_starting(self) -> bool:
-        if not self.is_ready and self.process.is_alive():
-            self._receive()
-            return not self.is_ready
-        return False  # of one that died `poll` will say how
+        if self.is_ready or not self.process.is_alive():  # how one died, `poll` reports
+            return False
+        self._receive()
+        return not self.is_ready
 
     def waitables(self) -> list[Any]:
         return [self.connection, self.process.sentinel] if self.is_busy or self.is_starting() else []
@@ -156,7 +158,7 @@ class WorkerSlot(Slot):
         self.process.kill()
 
     def _receive(self) -> JobResult | None:
-        """A result that has come; a new process says first that it is ready."""
+        """A result that has come; the first message of a new process is that it is ready."""
         with suppress(EOFError, OSError):
             while self.connection.poll():
                 message = self.connection.recv()
@@ -177,20 +179,14 @@ class WorkerSlot(Slot):
         other_end.close()
 
 
-def _cause_of_death(exitcode: int | None) -> str:
-    if exitcode is not None and exitcode < 0:
-        return f"the worker died of {signal.Signals(-exitcode).name}"
-    return f"the worker ended with exit code {exitcode}"
-
-
 class InlineSlot(Slot):
     """This process, one job after another: for a debugger."""
 
     is_inline = True
+    result: JobResult | None = None
 
     def __init__(self, setup: JobSetup) -> None:
         self.setup = setup
-        self.result: JobResult | None = None
 
     def start(self, job: Job) -> None:
         self.result = run_job(self.setup, job)
@@ -218,7 +214,7 @@ class _Quiet:
         return self.function(cfg)
 
 
-class LauncherSlot(Slot):
+class LauncherSlot(InlineSlot):
     """A job through a launcher of Hydra: its `launch` blocks, so each slot waits in a thread.
 
     Args:
@@ -226,31 +222,28 @@ class LauncherSlot(Slot):
         n_jobs: how many jobs there are at once.
     """
 
+    is_inline = False
+
     def __init__(self, setup: JobSetup, function: Any, n_jobs: int) -> None:
-        self.setup, self.n_jobs = setup, n_jobs
+        super().__init__(setup)
+        self.n_jobs = n_jobs
         self.function = _Quiet(function, os.getpid(), setup.folder / _LAUNCHER_LOG)
         self.thread: threading.Thread | None = None
-        self.result: JobResult | None = None
         logging.getLogger("hydra_plugins").setLevel(logging.WARNING)  # the launcher's lines about each job
 
     def start(self, job: Job) -> None:
         self.thread = threading.Thread(target=self._launch, args=(job,), daemon=True)
         self.thread.start()
 
-    def poll(self) -> JobResult | None:
-        result, self.result = self.result, None
-        return result
-
     def is_running(self) -> bool:
         return self.thread is not None and self.thread.is_alive()
 
     def stop(self) -> None:
-        """The job goes on where it is; its trial is marked as interrupted all the same."""
+        """The job runs on where it is, but its trial is marked as interrupted."""
         if self.is_running():
             self.result = JobResult(JobState.INTERRUPTED, error="the sweep was interrupted")
 
-    def kill(self) -> None:
-        self.stop()
+    kill = stop
 
     def _launch(self, job: Job) -> None:
         try:

@@ -14,7 +14,7 @@ import tempfile
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from lightsweep.sweeper.executors.cluster_jobs import ClusterJob, JobStatus, Pha
 
 _COMMAND_SECONDS = 60.0
 _ANSWER_SECONDS = 300.0  # that Slurm may be out of reach
-_KNOWN_FOR = 10.0  # seconds that Slurm is not asked again whose a job is
+_KNOWN_FOR = 10.0  # seconds for which Slurm is not asked again whose a job is
 _FAULTS = {
     "TIMEOUT": "Slurm ended the job at its time limit (hydra.launcher.timeout_min)",
     "DEADLINE": "Slurm ended the job at its deadline",
@@ -77,36 +77,34 @@ class Scheduler(ABC):
 
     @abstractmethod
     def states(self, ids: Sequence[str]) -> dict[str, JobStatus] | None:
-        """What is known of jobs; None where the scheduler does not answer."""
+        """The status of jobs; None where the scheduler does not answer."""
 
     @abstractmethod
     def is_ours(self, job_id: str) -> bool:
-        """Whether this job was submitted from the sweep's folder: `job.json` may be somebody else's."""
+        """Whether this job was submitted from the sweep's folder: `job.json` may be another user's."""
 
     @abstractmethod
     def cancel(self, ids: Sequence[str]) -> bool:
-        """Cancel jobs; returns whether the scheduler has taken the order."""
+        """Cancel jobs; returns whether the scheduler has accepted that."""
 
     def submit(self, jobs: Sequence[ClusterJob]) -> list[str]:
         """Submit jobs, several as one array; returns their ids."""
         executor = _submitit_executor(self.cluster, self.keys, _submitit_folder(self.keys))
-        if len(jobs) == 1:
-            submitted = [executor.submit(jobs[0])]
-        else:
-            with executor.batch():
-                submitted = [executor.submit(job) for job in jobs]
+        with executor.batch() if len(jobs) > 1 else nullcontext():
+            submitted = [executor.submit(job) for job in jobs]
         self._submitted |= {job.job_id: job for job in submitted}
         return [job.job_id for job in submitted]
 
     def log(self, job_id: str) -> Path:
-        """The file with what a job of this process prints as an error, and with all that it prints where the launcher
-        is told to put both together."""
+        """The file with the errors of a job of this process, and all that it prints with
+        ``hydra.launcher.stderr_to_stdout``."""
         from submitit.core.utils import JobPaths
 
         paths = JobPaths(_submitit_folder(self.keys), job_id=job_id, task_id=0)
         return paths.stdout if self.keys.stderr_to_stdout else paths.stderr
 
     def _check_in(self, folder: Path) -> None:
+        """See that the scheduler takes a job, with submitit's files in this folder."""
         _submitit_executor(self.cluster, self.keys, folder)
 
     def _is_in_our_folders(self, path: str) -> bool:
@@ -118,12 +116,13 @@ class Scheduler(ABC):
 
 
 class Slurm(Scheduler):
-    """Slurm."""
+    """Slurm, with or without accounting."""
 
     name = cluster = "slurm"
 
-    def __init__(self, keys: Any, folder: Path) -> None:
+    def __init__(self, keys: Any, folder: Path, answer_seconds: float = _ANSWER_SECONDS) -> None:
         super().__init__(keys, folder)
+        self.answer_seconds = answer_seconds
         self._known: dict[str, tuple[float, bool]] = {}  # when it was asked whose a job is, and whether it is ours
 
     def _check_in(self, folder: Path) -> None:
@@ -137,11 +136,11 @@ class Slurm(Scheduler):
         tried = _run("sbatch", "--test-only", str(script))
         if tried.returncode != 0:
             lines = [line.strip() for line in tried.stderr.splitlines() if line.strip() and not line.startswith("Try ")]
-            reason = lines[-1] if lines else "no reason given"
+            reason = (lines or ["no reason given"])[-1]
             raise ConfigError(f"hydra.launcher: Slurm refuses the jobs: {reason}")
 
     def states(self, ids: Sequence[str]) -> dict[str, JobStatus] | None:
-        """From the scheduler's memory; what it has forgotten, minutes after its end, from the accounts if there are."""
+        """From the queue; of a job that left it, minutes after its end, from the accounts if there are any."""
         queue = self._queue(ids)
         if queue is None:
             return None
@@ -155,7 +154,7 @@ class Slurm(Scheduler):
         if _SLURM_ID.fullmatch(job_id) is None:
             return False
         asked, ours = self._known.get(job_id, (-math.inf, False))
-        if time.monotonic() - asked > _KNOWN_FOR:  # a sweep that goes on asks for each of its trials again and again
+        if time.monotonic() - asked > _KNOWN_FOR:  # a resumed sweep asks for each of its trials again and again
             _, script = self._wait_for_queue([job_id]).get(job_id, ("", ""))
             ours = script != "" and self._is_in_our_folders(script)
             self._known[job_id] = time.monotonic(), ours
@@ -165,21 +164,17 @@ class Slurm(Scheduler):
         return _run("scancel", "--", *ids).returncode == 0
 
     def _wait_for_queue(self, ids: Sequence[str]) -> dict[str, tuple[str, str]]:
-        """As `_queue`, however long it takes: without an answer a job that runs would be run again.
-
-        Raises:
-            RunFailed: Slurm does not answer.
-        """
+        """As `_queue`, retried until Slurm answers: without an answer a job that runs would be run again."""
         waiting = Wait()
         while (queue := self._queue(ids)) is None:
-            if waiting.seconds > _ANSWER_SECONDS:
-                raise RunFailed(f"slurm did not answer for {_ANSWER_SECONDS:.0f} s; the same command goes on")
-            waiting.update(f"slurm to say what has become of the jobs, at most {_ANSWER_SECONDS:.0f} s")
+            if waiting.seconds > self.answer_seconds:
+                raise RunFailed(f"slurm did not answer for {self.answer_seconds:.0f} s; the same command continues")
+            waiting.update(f"slurm to answer for the jobs, at most {self.answer_seconds:.0f} s")
             time.sleep(1.0)
         return queue
 
     def _queue(self, ids: Sequence[str]) -> dict[str, tuple[str, str]] | None:
-        """State and script of each job that the scheduler remembers; None where it does not answer."""
+        """State and script of each job that the scheduler still lists; None where it does not answer."""
         options = ("--me", "--states=all", "--array", "--noheader", "--format=%i|%T:%r|%o", f"--jobs={','.join(ids)}")
         asked = _run("squeue", *options)
         if asked.returncode != 0:

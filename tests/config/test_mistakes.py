@@ -58,11 +58,11 @@ def refused(arguments: list[str]) -> str:
 
 
 @pytest.mark.parametrize(("typed", "meant"), MEANT, ids=lambda item: repr(item) if isinstance(item, list) else "")
-def test_what_to_type_is_read_as_it_was_meant(typed: list[str], meant: dict[str, object]) -> None:
-    said = refused([*BEFORE, *typed, *AFTER])
-    assert said.startswith(" ".join(typed).strip())
-    assert "digits" not in said
-    proposal = said.partition("; type ")[2]
+def test_the_proposal_is_read_as_it_was_meant(typed: list[str], meant: dict[str, object]) -> None:
+    message = refused([*BEFORE, *typed, *AFTER])
+    assert message.startswith(" ".join(typed).strip())
+    assert "digits" not in message
+    proposal = message.partition("; type ")[2]
     shell = subprocess.run(  # as bash hands it over, which refuses what would be a pattern, as zsh does
         ["bash", "-O", "failglob", "-c", f"printf '%s\\0' {proposal}"], capture_output=True, text=True, check=True
     )
@@ -71,7 +71,7 @@ def test_what_to_type_is_read_as_it_was_meant(typed: list[str], meant: dict[str,
 
 
 @pytest.mark.parametrize(
-    ("typed", "said"),
+    ("typed", "message"),
     [
         (["nonsense"], "nonsense: it has no =, an override is KEY=VALUE, or ~KEY to delete"),
         (["model.width=${other"], "model.width=${other: it cannot be read, an override is KEY=VALUE"),
@@ -81,8 +81,8 @@ def test_what_to_type_is_read_as_it_was_meant(typed: list[str], meant: dict[str,
     ],
     ids=str,
 )
-def test_nothing_is_proposed_where_nothing_can_be_told(typed: list[str], said: str) -> None:
-    assert refused([*BEFORE, *typed, *AFTER]).startswith(said)
+def test_there_is_no_proposal_where_the_meaning_is_unknown(typed: list[str], message: str) -> None:
+    assert refused([*BEFORE, *typed, *AFTER]).startswith(message)
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_nothing_is_proposed_where_nothing_can_be_told(typed: list[str], said: s
     ],
     ids=str,
 )
-def test_what_to_type_for_several_values(typed: list[str], proposal: str) -> None:
+def test_the_proposal_for_several_values(typed: list[str], proposal: str) -> None:
     assert refused([*BEFORE, *typed]).endswith(f"; type {proposal}")
 
 
@@ -114,12 +114,12 @@ def test_what_to_type_for_several_values(typed: list[str], proposal: str) -> Non
     ],
     ids=str,
 )
-def test_what_can_be_read_passes(arguments: list[str]) -> None:
+def test_readable_arguments_pass(arguments: list[str]) -> None:
     mistakes.check_arguments(arguments)
 
 
 @pytest.mark.parametrize(
-    ("typed", "said"),
+    ("typed", "message"),
     [
         (
             ["model.width=8,16"],
@@ -132,9 +132,9 @@ def test_what_can_be_read_passes(arguments: list[str]) -> None:
     ],
     ids=str,
 )
-def test_several_values_of_a_single_run(launch, tmp_path, typed: list[str], said: str) -> None:
+def test_several_values_of_a_single_run_are_refused(launch, tmp_path, typed: list[str], message: str) -> None:
     done = launch("data=digits", *typed, f"hydra.{'sweep' if '-m' in typed else 'run'}.dir={tmp_path}/new")
     assert done.code == 1
-    assert done.err.startswith(said)
+    assert done.err.startswith(message)
     assert len(done.err.splitlines()) == 1
     assert not (tmp_path / "new").exists()
