@@ -181,7 +181,7 @@ def test_image_files_are_refused_where_nobody_can_know(own_run, call, tmp_path: 
     for main, more in ((predict.main, [tmp_path]), (export.main, [])):
         ended = call(main, done.folder, *more)
         assert (ended.code, ended.out) == (1, "")
-        assert "did not say how pixels become such (mean and std" in ended.err.splitlines()[-1]
+        assert "without mean and std" in ended.err.splitlines()[-1]
     ended = call(evaluate.main, done.folder, "--data", "data=digits", "--device", "cpu")
     assert "weights are scored on the run's own data only" in ended.err
 

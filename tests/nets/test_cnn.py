@@ -67,7 +67,9 @@ def test_convolutions_and_head_have_their_own_initializers(cnn) -> None:
 
 def test_the_l2_term_is_of_the_convolutions_and_not_of_the_head(cnn) -> None:
     net = cnn("model.depth=2")
-    penalty = Objective(net, label_smoothing=0.0, l2=0.5, l2_head=False, class_weights=torch.ones(10)).penalty()
+    objective = Objective(net, label_smoothing=0.0, l2=0.5, l2_head=False, class_weights=torch.ones(10))
+    loss = objective(torch.zeros(2, 10), torch.zeros(2, dtype=torch.int64))
+    penalty = loss.objective - loss.cross_entropy
     squares = [layer.weight.square().sum() for layer in net.body if isinstance(layer, nn.Conv2d)]
     torch.testing.assert_close(penalty, 0.5 * sum(squares))
 

@@ -51,7 +51,9 @@ def test_hidden_layers_and_head_have_their_own_initializers(resmlp) -> None:
 
 def test_the_l2_term_leaves_out_the_head(resmlp) -> None:
     net = resmlp()
-    penalty = Objective(net, label_smoothing=0.0, l2=0.5, l2_head=False, class_weights=torch.ones(10)).penalty()
+    objective = Objective(net, label_smoothing=0.0, l2=0.5, l2_head=False, class_weights=torch.ones(10))
+    loss = objective(torch.zeros(2, 10), torch.zeros(2, dtype=torch.int64))
+    penalty = loss.objective - loss.cross_entropy
     torch.testing.assert_close(penalty, 0.5 * sum(layer.weight.square().sum() for layer in linears(net)[:-1]))
 
 

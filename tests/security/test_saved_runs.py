@@ -183,6 +183,7 @@ def test_an_export_is_not_written_through_a_link(scene, foreign, call) -> None:
     assert not list(scene.victim.parent.rglob("*.onnx"))
 
 
+READ_BY_EVALUATE = ("result.json", "config.yaml", "best.yaml")
 PIPES = (
     "result.json",
     "metrics.csv",
@@ -203,8 +204,17 @@ def test_a_report_waits_for_no_pipe(foreign, call, tmp_path, name: str, kind: st
     path.unlink(missing_ok=True)
     os.mkfifo(path) if kind == "pipe" else path.symlink_to("/dev/zero")
     call(report.main, foreign, "--html", tmp_path / "page.html")
-    if name in ("result.json", "config.yaml", "best.yaml"):  # the others are a report's alone
+    if name in READ_BY_EVALUATE:
         call(evaluate.main, foreign)
+
+
+@pytest.mark.timeout(20)
+def test_an_evaluation_waits_for_no_pipe_that_is_a_reports(foreign, call) -> None:
+    for name in set(PIPES) - set(READ_BY_EVALUATE):
+        (foreign / name).parent.mkdir(exist_ok=True)
+        (foreign / name).unlink(missing_ok=True)
+        os.mkfifo(foreign / name)
+    call(evaluate.main, foreign)
 
 
 def test_a_table_leads_no_evaluation_elsewhere(scene, foreign, call, tmp_path) -> None:

@@ -50,10 +50,11 @@ LOAD = "import pickle, sys; print(pickle.load(open(sys.argv[1], 'rb'))({'x': 41}
 
 def python(*arguments: object, cwd: Path, path: Path | None = None) -> str:
     folders = os.pathsep.join(map(str, filter(None, (ROOT / "src", path))))
+    inherited = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}
     done = subprocess.run(
         [sys.executable, *map(str, arguments)],
         cwd=cwd,
-        env={**os.environ, "PYTHONPATH": folders},
+        env={**inherited, "PYTHONPATH": folders},
         capture_output=True,
         text=True,
         check=False,
