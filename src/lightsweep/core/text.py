@@ -49,6 +49,11 @@ def plain_text(cell: str) -> str:
     return cell[1:] if cell.startswith("'") and spreadsheet_cell(cell[1:]) == cell else cell
 
 
+def first_line(text: str) -> str:
+    """The first line of a message that is not empty."""
+    return next((line.strip() for line in text.splitlines() if line.strip()), "")
+
+
 def shorten(name: str, most: int) -> str:
     """The name on one line, at most so many letters long; an ellipsis replaces what is cut from its middle."""
     name = printable_line(name)

@@ -10,14 +10,19 @@ import importlib.util
 import platform
 import shlex
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from hydra.errors import HydraException
 from hydra.utils import get_method, instantiate
 from omegaconf import DictConfig
+
+from lightsweep.core.errors import ConfigError
+from lightsweep.core.text import first_line
 
 if TYPE_CHECKING:
     from lightsweep.sweeper.plan import Plan
@@ -30,23 +35,13 @@ class Application:
     """The program that is swept. A subclass overrides what differs from any Hydra app.
 
     Attributes:
-        trial_overrides: added to each trial's overrides.
-        confirmation_overrides: added to those of a confirmation's runs.
-        free_keys: keys whose values may change when a study is resumed, with all below them.
-        derived_keys: keys that follow from others, and are not compared with those of an earlier sweep.
-        not_in_best: keys and config groups that best.yaml leaves out.
-        columns: facts of a job that the leaderboard shows.
-        scores: entries of result.json that a confirmation compares.
+        columns: recorded names that the leaderboard shows, in this order; none for all that trials have recorded.
+        scores: entries of result.json that a confirmation compares; none for all.
         records: files of a job's folder that come back from another machine.
         data_file: the one of them that describes the data which the run has read.
     """
 
-    trial_overrides: tuple[str, ...] = ()
-    confirmation_overrides: tuple[str, ...] = ()
-    free_keys: tuple[str, ...] = ("hydra",)
-    derived_keys: tuple[str, ...] = ()
-    not_in_best: tuple[str, ...] = ("hydra",)
-    columns: tuple[str, ...] = ("seconds",)
+    columns: tuple[str, ...] = ()
     scores: tuple[str, ...] = ()
     records: tuple[str, ...] = ("result.json",)
     data_file: str = "data.json"
@@ -74,7 +69,12 @@ class Application:
         Raises:
             ConfigError: it cannot be built; names the key.
         """
-        return instantiate(node, _convert_="all")
+        try:
+            with warnings.catch_warnings():  # Hydra 1.4 warns where the app gives `hydra.main` no execution whitelist
+                warnings.filterwarnings("ignore", message=".*_execution_whitelist_", category=UserWarning)
+                return instantiate(node, _convert_="all")
+        except HydraException as error:
+            raise ConfigError(f"{key}: {first_line(str(error.__cause__ or error))}") from error
 
     def find_function(self, name: str, key: str) -> Callable[..., Any]:
         """The function of this name, which the user gave under a key of ``hydra.sweeper``.
@@ -82,7 +82,10 @@ class Application:
         Raises:
             ConfigError: there is none, or it must not be called.
         """
-        return get_method(name)
+        try:
+            return get_method(name)
+        except (ImportError, ValueError) as error:
+            raise ConfigError(f"{key}: there is no function {name} ({first_line(str(error))})") from error
 
     def takes_list(self, config: Mapping[str, Any], key: str) -> bool:
         """Whether a list can be the value of this key, which has none in the config."""

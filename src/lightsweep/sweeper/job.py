@@ -160,12 +160,45 @@ def _call(function: Callable[[DictConfig], Any], cfg: DictConfig, trial: TrialCo
         if isinstance(error, ConfigError | Diverged | RunFailed):
             return ended(state, error=str(error))
         log.exception("the trial failed")
-        return ended(state, error=f"{type(error).__name__}: {last_line(str(error))}")
-    if not isinstance(returned, int | float) or isinstance(returned, bool):
-        return ended(JobState.FAILED, error=f"the job must return a number, got {returned!r}")
-    if not math.isfinite(returned):
-        return ended(JobState.FAILED, error=f"the monitored value became {returned}")
-    return ended(JobState.COMPLETED, value=float(returned))
+        return ended(state, error=f"{type(error).__name__}: {first_line(str(error))}".removesuffix(": "))
+    if trial.is_pruned:  # the app has caught the exception
+        return ended(JobState.PRUNED)
+    try:
+        value = _value_of(returned, metric, trial)
+    except ValueError as error:
+        return ended(JobState.FAILED, error=f"{function.__qualname__} {error}")
+    if not math.isfinite(value):
+        return ended(JobState.FAILED, error=f"{metric} became {value}")
+    return ended(JobState.COMPLETED, value=value)
+
+
+def _value_of(returned: Any, metric: str, trial: "TrialContext") -> float:
+    """What a sweep optimises of what a job returned; the rest of several values is recorded.
+
+    Raises:
+        ValueError: it holds no such number.
+    """
+    if isinstance(returned, Mapping):
+        values = {str(name): _number(value) for name, value in returned.items()}
+        if metric not in values and len(values) != 1:
+            raise ValueError(f"must return {metric}, got {', '.join(values) or 'an empty dict'}")
+        trial.record({name: value for name, value in values.items() if name not in RESERVED})
+        return values.get(metric, next(iter(values.values())))
+    if isinstance(returned, list | tuple) and returned:
+        numbers = [_number(value) for value in returned]
+        trial.record({f"value_{index}": value for index, value in enumerate(numbers[1:], start=2)})
+        return numbers[0]
+    return _number(returned)
+
+
+def _number(value: Any) -> float:
+    """Of a number of any library, such as a tensor of one element."""
+    if value is None or isinstance(value, bool | str):
+        raise ValueError(f"must return a number, several, or a dict of names to numbers, got {value!r}")
+    try:
+        return float(value)
+    except (TypeError, ValueError, RuntimeError):
+        raise ValueError(f"must return a number, several, or a dict of names to numbers, got {value!r}") from None
 
 
 @dataclass(frozen=True)
@@ -240,17 +273,17 @@ def write_config(
         config: composed for a job of the sweep.
         base: the sweep's own.
     """
-    name = str(base.hydra.job.config_name)
+    name, left_out = str(base.hydra.job.config_name), tuple(base.hydra.sweeper.not_in_best)
     choices: dict[str, str | None] = {
         str(group): choice
         for group, choice in config.hydra.runtime.choices.items()
-        if choice and not str(group).startswith("hydra/") and "@" not in group and group not in application.not_in_best
+        if choice and not str(group).startswith("hydra/") and "@" not in group and group not in left_out
     }
     chosen = [f"{group}={choice}" for group, choice in choices.items()]
     if base.hydra.searchpath:
         chosen.append(f"hydra.searchpath={list(base.hydra.searchpath)}")
     defaults = _compose_defaults(loader, name, tuple(chosen))
-    ours, theirs = _config_contents(config, application), _config_contents(defaults, application)
+    ours, theirs = (_config_contents(application.own_config(each), left_out) for each in (config, defaults))
     for group in [group for group in defaults.hydra.runtime.choices if group in theirs]:
         if _lacks_key(ours.get(group), theirs[group]):
             choices[group] = None  # a config can add keys to a choice, not remove them: all of them are written
@@ -283,9 +316,9 @@ def _lacks_key(one: Any, other: Any) -> bool:
     return any(key not in one or _lacks_key(one[key], value) for key, value in other.items())
 
 
-def _config_contents(config: DictConfig, application: Application) -> dict[str, Any]:
-    contents: Any = OmegaConf.to_container(application.own_config(config), resolve=False)
-    return {str(key): value for key, value in contents.items() if key not in application.not_in_best}
+def _config_contents(config: DictConfig, left_out: Sequence[str]) -> dict[str, Any]:
+    contents: Any = OmegaConf.to_container(config, resolve=False)
+    return {str(key): value for key, value in contents.items() if key not in left_out}
 
 
 def _config_difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:

@@ -155,7 +155,7 @@ def _fixed_settings(plan: Plan) -> dict[str, Any]:
     what was typed; the rest there is each choice's own."""
     config = plan.compose(plan.space.fixed)
     searched = [parameter.key for parameter in plan.space.parameters]
-    free = (*plan.application.free_keys, *(key.lstrip("+") for key in searched))
+    free = (*plan.settings.changeable_keys, *(key.lstrip("+") for key in searched))
     typed = {
         each.key_or_group: "deleted" if each.is_delete() else each.value()
         for each in OverridesParser.create().parse_overrides(list(plan.space.fixed))
@@ -182,7 +182,7 @@ def _check_unchanged(study: optuna.Study, now: Mapping[str, Any], plan: Plan) ->
         for name in now
         if before[name] is not None  # studies of earlier versions lack some
         for key in sorted(before[name].keys() | now[name].keys())
-        if before[name].get(key) != now[name].get(key) and key not in plan.application.derived_keys
+        if before[name].get(key) != now[name].get(key) and not _is_below(key, plan.settings.changeable_keys)
     ]
     if changes and not plan.settings.allow_changed_space:
         raise ConfigError(

@@ -1,12 +1,11 @@
-"""A storage whose operations are retried, and what Optuna and its official sweeper have no public way for.
+"""A storage whose operations are retried, and what Optuna has no public way for.
 
-No other module uses private names of theirs:
+No other module uses private names of Optuna's:
 
 - Attributes of a study that dashboards do not show: `Study.system_attrs` is gone, storages still have them.
 - A trial that another process started: `Trial` is made from the id that only the storage knows.
 - CMA-ES keeps its state pickled in a study's trials and unpickles what it finds there: with a study from somebody else,
   that runs any command. `restrict_cmaes` lets nothing but cmaes' own optimizers and arrays come out of such a pickle.
-- Hydra's search space grammar as Optuna's distributions: the official sweeper's own functions.
 """
 
 import errno
@@ -19,8 +18,6 @@ from types import SimpleNamespace
 from typing import Any, TypeVar
 
 import optuna
-from hydra_plugins.hydra_optuna_sweeper._impl import OptunaSweeperImpl
-from hydra_plugins.hydra_optuna_sweeper._impl import create_params_from_overrides as create_params_from_overrides
 from optuna.samplers import _cmaes
 from optuna.storages import BaseStorage
 from optuna.storages.journal._file import BaseJournalFileLock as BaseJournalFileLock
@@ -148,7 +145,6 @@ def outage_reason(error: BaseException) -> str | None:
     return None
 
 
-grid_choices = OptunaSweeperImpl._to_grid_sampler_choices
 
 
 def retry_of(study: optuna.Study) -> Retry:

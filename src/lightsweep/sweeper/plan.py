@@ -21,11 +21,14 @@ from optuna.samplers import BaseSampler, GridSampler
 
 from lightsweep.core.errors import ConfigError
 from lightsweep.core.files import JOURNAL
+from lightsweep.core.overrides import format_override
 from lightsweep.sweeper.application import Application, application_of
-from lightsweep.sweeper.settings import Settings, parse
+from lightsweep.sweeper.grammar import parse
+from lightsweep.sweeper.settings import Settings, read_settings
 from lightsweep.sweeper.space import Space, grid_of, point_key, values_of
 from lightsweep.sweeper.storage import Address
 
+_DEFAULT_FOLDER = "multirun/${now:%Y-%m-%d}/${now:%H-%M-%S}"  # of Hydra
 _MADE_UP = 4  # trials, after which a sampler that is checked learns from them
 
 
@@ -38,6 +41,7 @@ class Plan:
         context: of Hydra, with the config loader.
         function: that a job calls.
         application: to which the function belongs.
+        remarks: on settings, for the user.
     """
 
     settings: Settings
@@ -47,6 +51,7 @@ class Plan:
     application: Application
     space: Space
     pruner: BasePruner
+    remarks: tuple[str, ...] = ()
 
     @property
     def folder(self) -> Path:
@@ -63,7 +68,8 @@ class Plan:
 
     @property
     def metric(self) -> str:
-        return self.application.objective(self.config)[0]
+        """The name of the value that is optimised."""
+        return self.settings.metric or self.application.objective(self.config)[0]
 
     @property
     def direction(self) -> Literal["minimize", "maximize"]:
@@ -75,6 +81,12 @@ class Plan:
     def seeds(self) -> list[int]:
         """Those that each trial is run with; none for the config's own."""
         return self.settings.seeds or []
+
+    @property
+    def own_seed(self) -> Any:
+        """The seed that the config has; None where it has none."""
+        key = self.settings.seed_key
+        return None if key is None else OmegaConf.select(self.config, key)
 
     def compose(self, overrides: Sequence[str]) -> DictConfig:
         """The config of a job.
@@ -94,16 +106,23 @@ class Plan:
 
 
 def make_plan(
-    settings: Settings, config: DictConfig, context: HydraContext, function: TaskFunction, arguments: Sequence[str]
+    values: Mapping[str, Any],
+    config: DictConfig,
+    context: HydraContext,
+    function: TaskFunction,
+    arguments: Sequence[str],
 ) -> Plan:
-    """Read the search space and the pruner.
+    """Read the settings, the search space and the pruner.
 
     Args:
+        values: of the node ``hydra.sweeper``.
         arguments: the command line's overrides of the job.
 
     Raises:
-        ConfigError: either is invalid.
+        ConfigError: one of them is invalid.
     """
+    settings, remarks = read_settings(values)
+    config, changing = _with_fixed_folder(config, settings.study_name)
     application = application_of(function)
     extend = None
     if name := settings.custom_search_space:  # the user's own, called as the official sweeper calls it
@@ -113,10 +132,31 @@ def make_plan(
     pruner = application.build(settings.pruner, "hydra.sweeper.pruner")
     if isinstance(pruner, WilcoxonPruner) and len(settings.seeds or []) < 2:
         raise ConfigError("hydra/sweeper/pruner=wilcoxon needs hydra.sweeper.seeds with at least two seeds")
-    plan = Plan(settings, config, context, function, application, space, pruner)
+    plan = Plan(settings, config, context, function, application, space, pruner, (*remarks, *changing))
     while conditions := plan.space.undecided():  # one may decide another's key
         plan = plan.in_space(plan.space.settled({condition: _holds(condition, plan) for condition in conditions}))
     return plan
+
+
+def _with_fixed_folder(config: DictConfig, study: str) -> tuple[DictConfig, list[str]]:
+    """The config with the study's folder as an absolute path: jobs run in other processes, at other times.
+
+    Hydra's default holds the time, so that no command could resume its study: it becomes ``multirun/STUDY``. Returns
+    also a remark on an app's own folder that holds the time.
+    """
+    config = config.copy()
+    OmegaConf.set_readonly(config.hydra, False)
+    written: Any = OmegaConf.to_container(config.hydra.sweep, resolve=False)
+    text = str(written["dir"])
+    is_timed = "${now:" in text
+    folder = Path("multirun", study) if text == _DEFAULT_FOLDER else Path(config.hydra.sweep.dir)
+    if is_timed or not folder.is_absolute():
+        config.hydra.sweep.dir = str(folder.absolute())
+        config.hydra.overrides.hydra.append(format_override("hydra.sweep.dir", config.hydra.sweep.dir))  # for jobs
+    OmegaConf.set_readonly(config.hydra, True)
+    if not is_timed or text == _DEFAULT_FOLDER:
+        return config, []
+    return config, [f"hydra.sweep.dir={text} holds the time: the same command starts a new study; a fixed one resumes"]
 
 
 def _holds(condition: str, plan: Plan) -> bool:

@@ -93,6 +93,8 @@ class Session:
 
     def _run(self) -> float:
         self.view.print(f"study {self.plan.address.study} in {self.plan.folder}")
+        for remark in self.plan.remarks:
+            self.view.print(remark)
         before = count_ended(self.queue.trials())
         self.view.open()
         if (count := self._count_starting()) and self.view.live is None:
@@ -146,7 +148,7 @@ class Session:
                 return None
             if isinstance(trial.study.sampler, GridSampler):  # it was not asked for the baseline
                 mark_baseline(trial, *self._baseline)
-        overrides = (*plan.space.fixed, *plan.application.trial_overrides, *drawn)
+        overrides = (*plan.space.fixed, *plan.settings.trial_overrides, *drawn)
         return TrialRun(trial, overrides, plan, self.data.expected())
 
     def _trial_ended(self, number: int) -> None:
@@ -177,7 +179,7 @@ class Session:
         configurations: dict[str, Sequence[str]] = {"baseline": plan.space.fixed}
         if not search.is_baseline:  # else it would be trained twice
             configurations = {"best": self.publisher.overrides(self.publisher.complete()[0]), **configurations}
-        used = [*plan.seeds, *([plan.config.seed] if "seed" in plan.config else [])]
+        used = [*plan.seeds, plan.own_seed]
         seeds = _fresh_seeds(plan.settings.confirm, used)
         finished, missing = _confirmation_jobs(plan, configurations, seeds)
         self.view.print(f"confirmation: {len(missing)} runs with fresh seeds ({len(finished)} are there already)")
@@ -233,7 +235,7 @@ def _confirmation_jobs(
     finished, missing = list[Job](), list[Job]()
     for name, overrides in configurations.items():
         for seed in seeds:
-            wanted = (*overrides, *plan.application.confirmation_overrides, f"seed={seed}")
+            wanted = (*overrides, *plan.settings.confirm_overrides, f"{plan.settings.seed_key}={seed}")
             job = Job("confirmation", wanted, f"confirm/{name}-seed-{seed}", len(finished) + len(missing))
             result = read_run_result(plan.folder / job.folder)
             is_done = result.get("status") == "completed" and set(wanted) <= set(result.get("overrides", []))

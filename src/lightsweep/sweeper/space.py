@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -19,7 +20,6 @@ from optuna.trial import BaseTrial, FrozenTrial, Trial
 from lightsweep.core import overrides
 from lightsweep.core.errors import ConfigError, RunFailed
 from lightsweep.core.overrides import format_override, format_value
-from lightsweep.sweeper.optuna_access import grid_choices
 
 _MOST_IN_GRID = 1_000_000  # of a grid, which lists them all before the first
 _MOST_LISTED = 10_000  # of a space that is listed
@@ -162,13 +162,16 @@ def grid_of(space: Space) -> dict[str, list]:
     """The values of each parameter for a grid sampler."""
     if space.conditions():
         raise ConfigError("hydra/sweeper/sampler=grid knows no conditions (hydra.sweeper.when)")
-    points = math.prod(_count_values(parameter.distribution) for parameter in space.parameters)
-    if _MOST_IN_GRID < points < math.inf:  # infinitely many values are refused below
+    counts = [_count_values(parameter.distribution) for parameter in space.parameters]
+    if math.inf in counts:
+        key = space.parameters[counts.index(math.inf)].key
+        raise ConfigError(f"hydra/sweeper/sampler=grid must have choices or ranges with a step, got the interval of {key}")
+    if (points := math.prod(counts)) > _MOST_IN_GRID:
         raise ConfigError(f"hydra/sweeper/sampler=grid must have at most {_MOST_IN_GRID:,} points, got {points:,}")
-    try:
-        return {parameter.name: list(grid_choices(parameter.distribution)) for parameter in space.parameters}
-    except ValueError as error:
-        raise ConfigError(f"hydra/sweeper/sampler=grid: {error}") from error
+    return {
+        parameter.name: list(_list_values(parameter.distribution, int(count)))
+        for parameter, count in zip(space.parameters, counts, strict=True)
+    }
 
 
 def values_of(config: DictConfig, keys: Sequence[str], choices: Mapping[str, str]) -> dict[str, Any]:
@@ -283,8 +286,11 @@ def list_points(space: Space) -> list[Params] | None:
 def _list_values(distribution: BaseDistribution, count: int) -> Sequence[Any]:
     if isinstance(distribution, CategoricalDistribution):
         return distribution.choices
-    assert isinstance(distribution, IntDistribution | FloatDistribution)
-    return [distribution.low + index * (distribution.step or 0) for index in range(count)]
+    if isinstance(distribution, IntDistribution):
+        return range(distribution.low, distribution.high + 1, distribution.step)
+    assert isinstance(distribution, FloatDistribution)
+    low, step = Decimal(str(distribution.low)), Decimal(str(distribution.step))  # 0.1 + 0.2 is 0.3
+    return [float(low + index * step) for index in range(count)]
 
 
 def point_key(params: Mapping[str, Any]) -> frozenset[tuple[str, str]]:
