@@ -1,4 +1,4 @@
-"""Run an app of this folder as its user would: in a copy of its folder, in a process, without this project's folders."""
+"""Run an app of this folder as its user would: a process in a copy of its folder."""
 
 import os
 import shutil
@@ -50,6 +50,7 @@ class App:
             stderr=subprocess.STDOUT,
             text=True,
             timeout=timeout,
+            check=False,
         )
         assert code is None or done.returncode == code, done.stdout
         return done.stdout

@@ -1,12 +1,12 @@
 """Three apps of strangers, which import nothing of lightsweep but one callback or one function, swept from outside."""
 
 import csv
-import os
 from pathlib import Path
 
 import pytest
-from apps.running import SWEEP, App, ended_trials, trials
 from optuna.trial import TrialState
+
+from apps.running import SWEEP, App, ended_trials, trials
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 SOURCES = str(Path(__file__).parents[2] / "src")
@@ -71,4 +71,4 @@ def test_a_failing_choice_costs_its_own_trials_only(tmp_path: Path) -> None:
     assert failed
     assert all("this kind does not work" in trial.user_attrs["error"] for trial in failed)
     assert "this kind does not work" in said
-    assert os.path.isfile(app.folder / "multirun/default/best.yaml")
+    assert (app.folder / "multirun/default/best.yaml").is_file()

@@ -18,7 +18,8 @@ from lightsweep.core import text
 from lightsweep.core.errors import StorageLost
 from lightsweep.core.files import JOURNAL
 from lightsweep.sweeper import storage
-from lightsweep.sweeper.job import JobResult, JobState, TrialContext, _call
+from lightsweep.sweeper.job import JobResult, JobState, TrialContext
+from lightsweep.sweeper.job_running import _call
 from lightsweep.sweeper.leases import LOST_AFTER, is_alive
 from lightsweep.sweeper.optuna_access import Retry, RetryingStorage, outage_reason
 from lightsweep.sweeper.storage import Address, connect, follow

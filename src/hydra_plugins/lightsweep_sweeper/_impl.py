@@ -5,13 +5,10 @@ import warnings
 from typing import Any
 
 import optuna
-from hydra.errors import HydraException
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from lightsweep.core.errors import ConfigError, Interrupted, RunFailed
 from lightsweep.sweeper import optuna_access, session
-from lightsweep.sweeper.application import application_of
 from lightsweep.sweeper.plan import make_plan
 
 

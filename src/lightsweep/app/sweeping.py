@@ -45,17 +45,6 @@ class Training(Application):
     """Training runs of this program, src/train.py."""
 
     program = "python src/train.py"
-    trial_overrides = ("test=false",)
-    confirmation_overrides = ("test=true",)
-    # Where a run is, what it prints, and what it runs on may change when a study is continued.
-    free_keys = (
-        *("hydra", "name", "run_dir", "resume", "data_dir", "allow_changed_data", "threads", "test", "report"),
-        *("lr_find", "lr_find_range", "logger", "trainer.accelerator", "trainer.devices", "trainer.strategy"),
-        *(f"callbacks.{name}" for name in ("progress", "lr_monitor", "figures", "histograms", "graph")),
-    )
-    # They follow from the metric; configs of earlier versions have them.
-    derived_keys = ("monitor.mode", "scheduler.mode", "callbacks.early_stopping.mode", "callbacks.checkpoint.mode")
-    not_in_best = ("hydra", "run_dir", "resume", "test", "sweep", "experiment")
     columns = (*compared_names("val"), *compared_names("train"), "best_epoch", "epochs", "params", "seconds")
     scores = tuple(
         f"{part}/{metric.name}"

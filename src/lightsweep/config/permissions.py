@@ -143,6 +143,8 @@ def _check_target(node: Mapping[str, Any], path: tuple[str, ...]) -> None:
     for argument in node:
         if argument == TARGET or (argument == _PARTIAL and slot.partial):
             continue
+        if key == "hydra.sweeper" and argument == "_recursive_" and node[argument] is False:  # it builds its own parts
+            continue
         if str(argument).startswith("_") and str(argument).endswith("_"):  # by such keys Hydra would call differently
             raise ConfigError(f"{key}.{argument} must be left out: {name} takes keywords only")
         if allowed is not None and argument not in allowed:

@@ -65,7 +65,8 @@ def state_of(error: BaseException) -> JobState:
     """The state of a run that ended with this error, which a library may have made of a signal."""
     if isinstance(error, Diverged):
         return JobState.DIVERGED
-    if isinstance(error, Pruned):
+    optuna = sys.modules.get("optuna")  # an app that raises its exception has imported it
+    if isinstance(error, Pruned) or (optuna is not None and isinstance(error, optuna.TrialPruned)):
         return JobState.PRUNED
     if isinstance(error, DataChanged):
         return JobState.REFUSED

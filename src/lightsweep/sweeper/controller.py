@@ -69,11 +69,13 @@ class TrialRun:
     def next_job(self) -> Job:
         """The job to run now."""
         number, ended, seeds = self.trial.number, len(self.values), self.plan.seeds
-        overrides = (*self.overrides, *(f"seed={seed}" for seed in seeds[ended : ended + 1]))
+        overrides = (*self.overrides, *(f"{self.plan.settings.seed_key}={seed}" for seed in seeds[ended : ended + 1]))
         if len(seeds) > 1:  # the steps of the pruner are seeds: the job itself reports nothing
-            return Job("seed", overrides, f"{folder_of(number)}/seed-{seeds[ended]}", number, data=self.data)
+            return Job(
+                "seed", overrides, f"{folder_of(number)}/seed-{seeds[ended]}", number, None, self.data, self.plan.metric
+            )
         reports = StorageReports(self.plan.address, trial_id(self.trial), self.plan.pruner)
-        return Job("trial", overrides, folder_of(number), number, reports, self.data)
+        return Job("trial", overrides, folder_of(number), number, reports, self.data, self.plan.metric)
 
     def take(self, result: JobResult) -> JobResult | None:
         """Add a job's result; returns the trial's own when it has ended, None while seeds are left."""

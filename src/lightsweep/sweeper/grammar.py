@@ -193,8 +193,10 @@ def distribution_of(override: Override) -> BaseDistribution | None:
 
 def _choices(override: Override) -> CategoricalDistribution:
     """All values in the order in which they are written: a shuffled order would be another one at each start."""
-    ordered = replace(override, _value=replace(override.value(), shuffle=False))
-    return CategoricalDistribution(list(ordered.sweep_iterator(transformer=Transformer.encode)))
+    value: Any = override.value()
+    ordered = replace(override, _value=replace(value, shuffle=False))
+    choices: list[Any] = list(ordered.sweep_iterator(transformer=Transformer.encode))
+    return CategoricalDistribution(choices)
 
 
 def _is_cast(override: Override) -> bool:
@@ -214,7 +216,7 @@ def _range(override: Override, value: RangeSweep) -> BaseDistribution:
     start, stop, step = _plain(value.start), _plain(value.stop), _plain(value.step)
     if step == 0:
         raise ValueError("the step of a range must not be 0")
-    if all(isinstance(each, int) for each in (start, stop, step)):
+    if isinstance(start, int) and isinstance(stop, int) and isinstance(step, int):
         values = range(start, stop, step)
         if not values:
             raise ValueError("a range must hold at least one value")

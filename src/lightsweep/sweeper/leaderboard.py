@@ -18,7 +18,8 @@ from lightsweep.core.metrics import (
     format_difference_cell,
 )
 from lightsweep.core.text import printable_line, spreadsheet_cell
-from lightsweep.sweeper.job import BEST_FILE, write_config
+from lightsweep.sweeper.job import RESERVED
+from lightsweep.sweeper.job_running import BEST_FILE, write_config
 from lightsweep.sweeper.plan import Plan
 from lightsweep.sweeper.space import Space, key_of
 from lightsweep.sweeper.statistics import Confirmed, Search
@@ -138,6 +139,12 @@ def _note(trial: FrozenTrial) -> str:
     return "; ".join(parts)
 
 
+def _recorded(trials: Sequence[FrozenTrial]) -> tuple[str, ...]:
+    """The names of all that trials have recorded, in the order in which they came."""
+    names = dict.fromkeys(name for trial in trials for name in facts_of(trial) if name not in RESERVED)
+    return tuple(name for name in names if name != "status")
+
+
 class Publisher:
     """Writes a study's files, one sweeper at a time, so that the latest state wins."""
 
@@ -151,7 +158,7 @@ class Publisher:
     def _write(self) -> None:
         with self.queue.writing():
             plan, trials = self.plan, without_repeats(self.queue.trials())
-            facts = plan.application.columns
+            facts = plan.application.columns or _recorded(trials)
             table = leaderboard_rows(trials, plan.space, self.queue.study.direction, plan.metric, facts)
             paragraphs, confirmed = [], read_confirmation(plan.folder)
             if judged := self.verdict(confirmed):

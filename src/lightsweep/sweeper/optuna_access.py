@@ -145,8 +145,6 @@ def outage_reason(error: BaseException) -> str | None:
     return None
 
 
-
-
 def retry_of(study: optuna.Study) -> Retry:
     """The `Retry` of a study on a `RetryingStorage`."""
     return study._storage.retry  # type: ignore[attr-defined]

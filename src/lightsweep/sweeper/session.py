@@ -219,7 +219,7 @@ class Session:
         return f"none of {len(trials)} trials was completed: {'; '.join(errors) or 'nothing was run'}"
 
 
-def _fresh_seeds(count: int, used: Sequence[int]) -> list[int]:
+def _fresh_seeds(count: int, used: Sequence[Any]) -> list[int]:
     """Seeds that no trial has trained with."""
     return [seed for seed in range(_FIRST_SEED, _FIRST_SEED + count + len(used)) if seed not in used][:count]
 
@@ -236,7 +236,8 @@ def _confirmation_jobs(
     for name, overrides in configurations.items():
         for seed in seeds:
             wanted = (*overrides, *plan.settings.confirm_overrides, f"{plan.settings.seed_key}={seed}")
-            job = Job("confirmation", wanted, f"confirm/{name}-seed-{seed}", len(finished) + len(missing))
+            folder, number = f"confirm/{name}-seed-{seed}", len(finished) + len(missing)
+            job = Job("confirmation", wanted, folder, number, metric=plan.metric)
             result = read_run_result(plan.folder / job.folder)
             is_done = result.get("status") == "completed" and set(wanted) <= set(result.get("overrides", []))
             (finished if is_done else missing).append(job)

@@ -35,7 +35,10 @@ PRUNERS: Mapping[str, Mapping[str, Any]] = {
     "none": {"_target_": "optuna.pruners.NopPruner"},
 }
 # Keys of Hydra's own Optuna sweeper that mean nothing here, and what does.
-_OFFICIAL = {"max_failure_rate": "max_failures is how many failures in a row end a sweep", "search_space": "params has it"}
+_OFFICIAL = {
+    "max_failure_rate": "max_failures is how many failures in a row end a sweep",
+    "search_space": "params has it",
+}
 _TEXTS = {  # settings that may be null
     "storage": "a path or an Optuna URL",
     "metric": "a name",
@@ -163,7 +166,9 @@ def _named_node(kind: str, value: Any, known: Mapping[str, Mapping[str, Any]]) -
     if isinstance(value, str):
         if value not in known:
             hint = did_you_mean(value, list(known))
-            raise ConfigError(f"{key} must be one of {', '.join(known)}, or a node with a _target_, got {value!r}{hint}")
+            raise ConfigError(
+                f"{key} must be one of {', '.join(known)}, or a node with a _target_, got {value!r}{hint}"
+            )
         return OmegaConf.create(dict(known[value]))
     is_node = isinstance(value, DictConfig) and "_target_" in value
     checks.require(is_node, key, f"be one of {', '.join(known)}, or a node with a _target_", value)
@@ -213,4 +218,3 @@ def _is_text(value: Any) -> bool:
 
 def _is_keyed(value: Any) -> bool:
     return isinstance(value, dict) and all(isinstance(key, str) for key in value)
-

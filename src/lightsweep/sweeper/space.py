@@ -165,7 +165,7 @@ def grid_of(space: Space) -> dict[str, list]:
     counts = [_count_values(parameter.distribution) for parameter in space.parameters]
     if math.inf in counts:
         key = space.parameters[counts.index(math.inf)].key
-        raise ConfigError(f"hydra/sweeper/sampler=grid must have choices or ranges with a step, got the interval of {key}")
+        raise ConfigError(f"hydra/sweeper/sampler=grid takes choices and ranges with a step, no interval such as {key}")
     if (points := math.prod(counts)) > _MOST_IN_GRID:
         raise ConfigError(f"hydra/sweeper/sampler=grid must have at most {_MOST_IN_GRID:,} points, got {points:,}")
     return {

@@ -33,7 +33,7 @@ from lightsweep.reports.runs import MAIN, Run, is_metric, load_yaml
 from lightsweep.reports.table import STATUSES, Table
 from lightsweep.reports.table_text import make_finite
 from lightsweep.runs import saved_config
-from lightsweep.sweeper import job
+from lightsweep.sweeper import job_running
 
 _HERE = Path(__file__).parent
 _MAX_COMMANDS = 500  # rows with the command that trains them again: some of the run's files are read for it
@@ -176,11 +176,11 @@ def find_training_command(run: Run) -> tuple[str | None, str]:
         note = f"Left out, add them yourself: {', '.join(left_out)}." if left_out else ""
         return f"python src/train.py {shlex.join(map(printable_line, [*_config_options(run.folder), *kept]))}", note
     if _is_best(run):
-        return _command_with_config(run.folder.parent, job.BEST_FILE), ""
+        return _command_with_config(run.folder.parent, job_running.BEST_FILE), ""
     first = run.members[0]
-    if not (first.folder / job.REPEAT_FILE).is_file():
-        return None, f"Its sweep has left no {job.REPEAT_FILE}, the config to train it again."
-    return _command_with_config(first.folder, job.REPEAT_FILE), "This is its first seed." if run.seeds else ""
+    if not (first.folder / job_running.REPEAT_FILE).is_file():
+        return None, f"Its sweep has left no {job_running.REPEAT_FILE}, the config to train it again."
+    return _command_with_config(first.folder, job_running.REPEAT_FILE), "This is its first seed." if run.seeds else ""
 
 
 def _is_left_out(line: str) -> bool:
@@ -206,7 +206,7 @@ def _config_options(folder: Path) -> list[str]:
 def _is_best(run: Run) -> bool:
     """Whether it is the trial that its sweep's best.yaml holds."""
     try:
-        named = _BEST_HEADER.match(read_regular(run.folder.parent / job.BEST_FILE))
+        named = _BEST_HEADER.match(read_regular(run.folder.parent / job_running.BEST_FILE))
     except (OSError, ValueError):
         return False
     return named is not None and f"trial-{int(named[1]):04d}" == run.folder.name

@@ -18,7 +18,8 @@ from lightsweep.core import checks, signals
 from lightsweep.core.errors import ConfigError, StorageLost
 from lightsweep.core.memory import available_cores
 from lightsweep.sweeper.application import reference
-from lightsweep.sweeper.job import REPEAT_FILE, Job, JobResult, JobSetup, Reports
+from lightsweep.sweeper.job import Job, JobResult, Reports
+from lightsweep.sweeper.job_running import REPEAT_FILE, JobSetup
 from lightsweep.sweeper.plan import Plan
 from lightsweep.sweeper.storage import Address, follow
 

@@ -23,7 +23,8 @@ from lightsweep.core import signals
 from lightsweep.core.errors import Interrupted
 from lightsweep.core.files import parse_json, read_json, read_regular, write_atomic
 from lightsweep.sweeper.executors import deliver_report
-from lightsweep.sweeper.job import RESERVED, Job, JobResult, JobSetup, JobState, Reports, prepare_process, run_job
+from lightsweep.sweeper.job import RESERVED, Job, JobResult, JobState, Reports
+from lightsweep.sweeper.job_running import JobSetup, prepare_process, run_job
 
 JOB_FILE, RESULT_FILE, _REPORTS, _GIVE_UP = "job.json", "outcome.json", "reports.jsonl", "give_up"
 _FROM_JOBS = frozenset(JobState) - {JobState.LOST, JobState.DETACHED}  # states that a job itself may give

@@ -23,7 +23,8 @@ from lightsweep.sweeper.executors.cluster_jobs import (
     Phase,
 )
 from lightsweep.sweeper.executors.schedulers import Scheduler
-from lightsweep.sweeper.job import Job, JobResult, JobSetup, JobState
+from lightsweep.sweeper.job import Job, JobResult, JobState
+from lightsweep.sweeper.job_running import JobSetup
 
 _LOOK_EVERY = 5.0  # seconds between two questions to the scheduler
 _SLOW_DISK = 20.0  # seconds after a job's end that its last file may need to be seen here

@@ -24,7 +24,8 @@ from omegaconf import DictConfig
 
 from lightsweep.core import signals
 from lightsweep.sweeper.executors import Executor, Slot
-from lightsweep.sweeper.job import Job, JobFunction, JobResult, JobSetup, JobState, last_line, prepare_process, run_job
+from lightsweep.sweeper.job import Job, JobResult, JobState
+from lightsweep.sweeper.job_running import JobFunction, JobSetup, last_line, prepare_process, run_job
 
 _READY = "ready"  # a worker's first message, once it has imported what its jobs need
 _LAUNCHER_LOG = "launcher.log"

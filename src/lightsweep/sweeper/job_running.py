@@ -1,0 +1,241 @@
+"""How a job of a sweep is run, here or in another process, and the configs that train it, or the best one, again."""
+
+import json
+import logging
+import math
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from hydra.core import utils as hydra_utils
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.plugins import Plugins
+from hydra.errors import HydraException
+from hydra.types import HydraContext, RunMode
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+from lightsweep.core.errors import ConfigError, Diverged, Interrupted, JobState, RunFailed, StorageLost
+from lightsweep.core.files import write_atomic
+from lightsweep.core.signals import state_of
+from lightsweep.core.text import first_line, printable
+from lightsweep.sweeper.application import Application, FunctionReference, application_of
+from lightsweep.sweeper.job import RESERVED, Job, JobResult, TrialContext, _current, current_trial
+
+log = logging.getLogger(__name__)
+BEST_FILE = "best.yaml"  # of a study, the best trial
+REPEAT_FILE = "repeat.yaml"  # of a job of a sweep, itself
+
+
+@dataclass(frozen=True)
+class JobFunction:
+    """An application's function in a job's context. However it ends, a `JobResult` comes back: a trial that is pruned
+    or fails is no error of the sweep."""
+
+    function: Callable[[DictConfig], Any]
+    job: Job
+
+    def __call__(self, cfg: DictConfig) -> JobResult:
+        """Run the job. A failed one leaves a result.json, where it has not written one itself."""
+        from hydra.core.hydra_config import HydraConfig
+
+        token = _current.set(TrialContext(self.job))
+        try:
+            result = _call(self.function, cfg, current_trial(), self.job.metric)
+        finally:
+            _current.reset(token)
+        file = Path(HydraConfig.get().runtime.output_dir) / "result.json"
+        if result.state.is_failure and not file.exists():  # refused before it started
+            content = {"status": result.state, "kind": self.job.kind, "error": result.error}
+            with suppress(OSError):
+                write_atomic(file, json.dumps(content) + "\n")
+        return result
+
+
+def _call(function: Callable[[DictConfig], Any], cfg: DictConfig, trial: TrialContext, metric: str) -> JobResult:
+    def ended(state: JobState, **details: Any) -> JobResult:
+        return JobResult(state, facts={"status": state.value, **trial.facts}, **details)
+
+    try:
+        returned = function(cfg)
+    except (Exception, KeyboardInterrupt, Interrupted) as error:  # whatever it is, it must not end the sweep
+        state = state_of(error)
+        if state == JobState.PRUNED or (state == JobState.INTERRUPTED and not isinstance(error, StorageLost)):
+            return ended(state, by_signal=state == JobState.INTERRUPTED)
+        if isinstance(error, ConfigError | Diverged | RunFailed):
+            return ended(state, error=str(error))
+        log.exception("the trial failed")
+        return ended(state, error=f"{type(error).__name__}: {first_line(str(error))}".removesuffix(": "))
+    if trial.is_pruned:  # the app has caught the exception
+        return ended(JobState.PRUNED)
+    try:
+        value = _value_of(returned, metric, trial)
+    except ValueError as error:
+        return ended(JobState.FAILED, error=f"{function.__qualname__} {error}")
+    if not math.isfinite(value):
+        return ended(JobState.FAILED, error=f"{metric} became {value}")
+    return ended(JobState.COMPLETED, value=value)
+
+
+def _value_of(returned: Any, metric: str, trial: "TrialContext") -> float:
+    """What a sweep optimises of what a job returned; the rest of several values is recorded.
+
+    Raises:
+        ValueError: it holds no such number.
+    """
+    if isinstance(returned, Mapping):
+        values = {str(name): _number(value) for name, value in returned.items()}
+        if metric not in values and len(values) != 1:
+            raise ValueError(f"must return {metric}, got {', '.join(values) or 'an empty dict'}")
+        trial.record({name: value for name, value in values.items() if name not in RESERVED})
+        return values.get(metric, next(iter(values.values())))
+    if isinstance(returned, list | tuple) and returned:
+        numbers = [_number(value) for value in returned]
+        trial.record({f"value_{index}": value for index, value in enumerate(numbers[1:], start=2)})
+        return numbers[0]
+    return _number(returned)
+
+
+def _number(value: Any) -> float:
+    """Of a number of any library, such as a tensor of one element."""
+    if value is None or isinstance(value, bool | str):
+        raise ValueError(f"must return a number, several, or a dict of names to numbers, got {value!r}")
+    try:
+        return float(value)
+    except (TypeError, ValueError, RuntimeError):
+        raise ValueError(f"must return a number, several, or a dict of names to numbers, got {value!r}") from None
+
+
+@dataclass(frozen=True)
+class JobSetup:
+    """What every job of a sweep needs; picklable.
+
+    Args:
+        config: the sweep's composed config.
+        hydra_context: with the execution whitelist, under which the jobs run.
+        function: the job's.
+        preload: modules that a worker imports before its first job.
+        records: names of the files in a job's folder that come back from another machine.
+    """
+
+    config: DictConfig
+    hydra_context: HydraContext
+    function: FunctionReference
+    preload: tuple[str, ...]
+    records: tuple[str, ...]
+
+    @property
+    def folder(self) -> Path:
+        """The sweep's."""
+        return Path(self.config.hydra.sweep.dir).absolute()
+
+
+def prepare_process(setup: JobSetup) -> None:
+    """Make this process, which has run no Hydra yet, ready for jobs."""
+    Plugins.instance()  # finds the plugins, whose configs a job may name
+    hydra_utils.JobRuntime.instance().set("name", setup.config.hydra.job.name)
+
+
+def run_job(setup: JobSetup, job: Job) -> JobResult:
+    """Run one job in this process, as a launcher of Hydra would."""
+    hydra_utils.setup_globals()
+    try:
+        function = setup.function.find()
+        config = setup.hydra_context.config_loader.load_sweep_config(setup.config, job.hydra_overrides)
+        with open_dict(config):
+            config.hydra.job.id = str(job.number)
+            config.hydra.job.num = job.number
+        returned = hydra_utils.run_job(
+            hydra_context=setup.hydra_context,
+            task_function=JobFunction(function, job),
+            config=config,
+            job_dir_key="hydra.sweep.dir",
+            job_subdir_key="hydra.sweep.subdir",
+        )
+        with suppress(OSError, HydraException, OmegaConfBaseException):  # the result does not depend on that
+            folder, study = setup.folder / job.folder, setup.config.hydra.sweeper.study_name
+            comment = printable(f"{folder.name} of the sweep {study}, to be trained again")
+            loader, application = setup.hydra_context.config_loader, application_of(function)
+            write_config(folder / REPEAT_FILE, comment, config, setup.config, loader, application)
+        return returned.return_value
+    except Exception as error:  # such as a folder that cannot be written, a value that cannot be composed
+        return JobResult(JobState.FAILED, error=" ".join(f"{type(error).__name__}: {error}".split()))
+
+
+def last_line(text: str) -> str:
+    """The last line of a message or a trace, which names the error."""
+    lines = text.strip().splitlines()
+    return lines[-1].strip() if lines else ""
+
+
+def write_config(
+    file: Path, comment: str, config: DictConfig, base: DictConfig, loader: ConfigLoader, application: Application
+) -> None:
+    """Write a config that one command trains: what differs from the defaults, and nothing else.
+
+    Args:
+        comment: its first line.
+        config: composed for a job of the sweep.
+        base: the sweep's own.
+    """
+    name, left_out = str(base.hydra.job.config_name), tuple(base.hydra.sweeper.not_in_best)
+    choices: dict[str, str | None] = {
+        str(group): choice
+        for group, choice in config.hydra.runtime.choices.items()
+        if choice and not str(group).startswith("hydra/") and "@" not in group and group not in left_out
+    }
+    chosen = [f"{group}={choice}" for group, choice in choices.items()]
+    if base.hydra.searchpath:
+        chosen.append(f"hydra.searchpath={list(base.hydra.searchpath)}")
+    defaults = _compose_defaults(loader, name, tuple(chosen))
+    ours, theirs = (_config_contents(application.own_config(each), left_out) for each in (config, defaults))
+    for group in [group for group in defaults.hydra.runtime.choices if group in theirs]:
+        if _lacks_key(ours.get(group), theirs[group]):
+            choices[group] = None  # a config can add keys to a choice, not remove them: all of them are written
+            del theirs[group]
+    order: list[Any] = [name, *({f"override {group}": choice} for group, choice in choices.items()), "_self_"]
+    content = {"defaults": order, **_search_path(base), **_config_difference(ours, theirs)}
+    write_atomic(file, f"# {comment}\n{OmegaConf.to_yaml(OmegaConf.create(content))}")
+
+
+@lru_cache(maxsize=16)  # composing takes 0.1 s, and most trials have the same choices
+def _compose_defaults(loader: ConfigLoader, name: str, chosen: tuple[str, ...]) -> DictConfig:
+    """The defaults under these choices."""
+    return loader.load_configuration(config_name=name, overrides=list(chosen), run_mode=RunMode.RUN)
+
+
+def _search_path(config: DictConfig) -> dict[str, Any]:
+    """The folders of ``--config-dir`` and ``hydra.searchpath``, where the sweep found choices too."""
+    paths = [
+        f"{source.schema}://{source.path}"
+        for source in config.hydra.runtime.config_sources
+        if source.provider == "command-line" or source.provider.startswith("hydra.searchpath")
+    ]
+    return {"hydra": {"searchpath": paths}} if paths else {}
+
+
+def _lacks_key(one: Any, other: Any) -> bool:
+    """Whether the other has a key that the one has not."""
+    if not isinstance(other, dict) or not isinstance(one, dict):
+        return isinstance(other, dict) and bool(other)
+    return any(key not in one or _lacks_key(one[key], value) for key, value in other.items())
+
+
+def _config_contents(config: DictConfig, left_out: Sequence[str]) -> dict[str, Any]:
+    contents: Any = OmegaConf.to_container(config, resolve=False)
+    return {str(key): value for key, value in contents.items() if key not in left_out}
+
+
+def _config_difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """What of the one the other lacks, or has with another value."""
+    different: dict[str, Any] = {}
+    for key, value in one.items():
+        if isinstance(value, dict) and isinstance(other.get(key), dict):
+            if nested := _config_difference(value, other[key]):
+                different[key] = nested
+        elif key not in other or value != other[key]:
+            different[key] = value
+    return different
