@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 
 import toy
 from lightsweep.core.overrides import decode_choice, format_override, format_value
-from lightsweep.sweeper.settings import parse
+from lightsweep.sweeper.grammar import parse
 
 TEXTS = [
     *("/d/My Photos (2024)", "/a=b", "a,b", "it's", 'say "x"', "both ' and \"", "C:\\new\\", '\\"', "\\'", "end\\"),

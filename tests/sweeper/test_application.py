@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from lightsweep.app.sweeping import TRAINING
 from lightsweep.core.errors import ConfigError
 from lightsweep.sweeper.application import Application, application_of, sweepable
-from lightsweep.sweeper.settings import parse
+from lightsweep.sweeper.grammar import parse
 
 
 def job(cfg: DictConfig) -> float:
@@ -25,7 +25,6 @@ def training(cfg: DictConfig) -> float:
 def test_a_function_that_is_not_marked_belongs_to_a_neutral_application() -> None:
     application = application_of(job)
     assert type(application) is Application
-    assert application.trial_overrides == ()
     config = OmegaConf.create({"a": 1})
     assert application.objective(config) == ("value", None)
     assert application.own_config(config) == config

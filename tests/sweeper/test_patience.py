@@ -208,7 +208,7 @@ def test_a_job_that_lost_its_study_is_no_failure() -> None:
     def job(cfg) -> float:
         raise StorageLost("the database could not be used")
 
-    result = _call(job, None, TrialContext(None))
+    result = _call(job, None, TrialContext(None), "value")
     assert result == JobResult(
         JobState.INTERRUPTED, error="the database could not be used", facts={"status": "interrupted"}
     )

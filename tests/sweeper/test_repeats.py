@@ -10,8 +10,8 @@ from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from lightsweep.core.files import JOURNAL
 from lightsweep.sweeper import opening
+from lightsweep.sweeper.grammar import parse
 from lightsweep.sweeper.job import JobResult, JobState
-from lightsweep.sweeper.settings import parse
 from lightsweep.sweeper.space import list_points, point_key
 from lightsweep.sweeper.storage import Address, connect, follow
 from lightsweep.sweeper.trial_queue import TrialQueue

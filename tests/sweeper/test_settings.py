@@ -1,38 +1,19 @@
 """What a person sets of a sweep: of the right kind, or one line that names the key."""
 
+import enum
 import re
+from importlib.resources import files
 from typing import Any
 
 import pytest
-from omegaconf import DictConfig
+from omegaconf import OmegaConf
 
 from lightsweep.core.errors import ConfigError
-from lightsweep.sweeper.settings import Settings
+from lightsweep.sweeper.settings import Settings, read_settings
 
-FINE: dict[str, Any] = {
-    "sampler": DictConfig({"_target_": "optuna.samplers.TPESampler"}),
-    "pruner": DictConfig({"_target_": "optuna.pruners.NopPruner"}),
-    "direction": None,
-    "storage": None,
-    "study_name": "quick",
-    "n_trials": 1,
-    "n_jobs": 0,
-    "executor": None,
-    "ray": {"num_cpus": 1, "num_gpus": 0},
-    "batch": 1,
-    "on_interrupt": "cancel",
-    "timeout": None,
-    "retries": 3,
-    "max_failures": 5,
-    "seeds": None,
-    "confirm": 0,
-    "enqueue": None,
-    "allow_changed_space": False,
-    "custom_search_space": None,
-    "preload": ["pytorch_lightning"],
-    "params": {},
-    "when": {},
-}
+SETTINGS = files("hydra_plugins.lightsweep_sweeper.conf") / "hydra/sweeper/_lightsweep_settings.yaml"
+DEFAULTS: Any = OmegaConf.create(SETTINGS.read_text())
+FINE = vars(read_settings({key: value for key, value in DEFAULTS.items() if not key.startswith("_")})[0])
 
 
 @pytest.mark.parametrize(
@@ -82,16 +63,13 @@ def test_lets_through_what_can_be(key: str, value: Any) -> None:
         ("preload", [".json"], "be a list of modules, [] for none"),
         ("seeds", "x", "be a list of different integers >= 0"),
         ("seeds", 5, "be a list of different integers >= 0"),
-        ("storage", 5, "be null, a path or an Optuna URL"),
-        ("storage", "", "be null, a path or an Optuna URL"),
-        ("storage", ["a"], "be null, a path or an Optuna URL"),
+        ("storage", 5, "be null or a path or an Optuna URL"),
+        ("storage", "", "be null or a path or an Optuna URL"),
+        ("storage", ["a"], "be null or a path or an Optuna URL"),
         ("custom_search_space", [1], "be null or a function's name"),
         ("custom_search_space", "", "be null or a function's name"),
         ("study_name", [], "be a name"),
         ("study_name", 5, "be a name"),
-        ("sampler", None, "be chosen by hydra/sweeper/sampler=NAME"),
-        ("sampler", "tpe", "be chosen by hydra/sweeper/sampler=NAME"),
-        ("pruner", DictConfig({}), "be chosen by hydra/sweeper/pruner=NAME"),
         ("confirm", 10**12, "be an integer in [0, 1000]"),
         ("n_jobs", 10**12, "be an integer in [0, 1000]"),
         ("n_trials", [5], "be an integer >= 1"),
@@ -113,3 +91,50 @@ def test_a_module_that_is_not_there_is_refused_and_none_is_imported(name: str) -
     with pytest.raises(ConfigError) as refusal:
         Settings(**{**FINE, "preload": ["json", name]})
     assert str(refusal.value) == f"hydra.sweeper.preload must name modules that can be imported, got '{name}'"
+
+
+def read(**values: Any) -> tuple[Settings, list[str]]:
+    return read_settings({key: value for key, value in {**DEFAULTS, **values}.items() if not key.startswith("_")})
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "target"),
+    [
+        ("sampler", "cmaes", "optuna.samplers.CmaEsSampler"),
+        ("sampler", "grid", "optuna.samplers.GridSampler"),
+        ("pruner", "none", "optuna.pruners.NopPruner"),
+        ("pruner", "hyperband", "optuna.pruners.HyperbandPruner"),
+    ],
+)
+def test_sampler_and_pruner_can_be_named(kind: str, name: str, target: str) -> None:
+    settings, _ = read(**{kind: name})
+    assert getattr(settings, kind)._target_ == target
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "got"),
+    [
+        ("sampler", "tpa", "'tpa'; did you mean tpe?"),
+        ("pruner", "medain", "median"),
+        ("pruner", {}, "{}"),
+        ("sampler", None, "None"),
+    ],
+)
+def test_a_sampler_or_pruner_that_is_none_is_refused(kind: str, value: Any, got: str) -> None:
+    with pytest.raises(ConfigError, match=f"hydra.sweeper.{kind} must be one of .*{re.escape(got)}"):
+        read(**{kind: OmegaConf.create(value) if isinstance(value, dict) else value})
+
+
+def test_a_key_of_the_official_sweeper_without_meaning_here_is_named() -> None:
+    assert read(max_failure_rate=0.5)[1] == [
+        "hydra.sweeper.max_failure_rate is not used: max_failures is how many failures in a row end a sweep"
+    ]
+
+
+def test_the_official_sweepers_direction_can_be_an_enum_or_a_list_of_one() -> None:
+    assert read(direction=OmegaConf.create(["maximize"]))[0].direction == "maximize"
+    assert read(direction=enum.Enum("Direction", ["minimize", "maximize"]).maximize)[0].direction == "maximize"
+
+
+def test_a_study_without_a_name_is_called_default() -> None:
+    assert read(study_name=None)[0].study_name == "default"

@@ -6,7 +6,7 @@ from omegaconf import OmegaConf
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from lightsweep.core.errors import ConfigError
-from lightsweep.sweeper.settings import parse
+from lightsweep.sweeper.grammar import parse
 from lightsweep.sweeper.space import grid_of, values_of
 
 WHEN = {
@@ -149,8 +149,8 @@ def test_what_cannot_be_searched_is_named(params, when, arguments, message: str)
         ("range(1,1000000000000000000000)", "the bounds of a range of integers must be at most 9007199254740992"),
         ("int(interval(1,1e300))", "the bounds of a range of integers must be at most 9007199254740992"),
         ("choice(nan,0.1)", "a choice must not be nan"),
-        ("shuffle(range(1,1000000000000))", "a shuffled range must have at most 10,000 values"),
-        ("glob(*)", "it must be a choice, a range or an interval"),
+        ("shuffle(range(1,1000000000000))", "a range that is listed must have at most 10,000 values"),
+        ("glob(*)", "a glob must not be searched: list its choices"),
     ],
 )
 @pytest.mark.parametrize("conditional", [False, True])

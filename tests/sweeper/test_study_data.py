@@ -10,7 +10,7 @@ from optuna.trial import TrialState
 
 from image_files import picture, write_folder
 from lightsweep.app.sweeping import TRAINING
-from lightsweep.sweeper.settings import parse
+from lightsweep.sweeper.grammar import parse
 from lightsweep.sweeper.trials import count_ended, is_interrupted
 
 

@@ -19,7 +19,7 @@ class LightsweepSearchPath(SearchPathPlugin):
 class LightsweepSweeper(Sweeper):
     """Searches hyperparameters with Optuna: prunes, resumes, runs in parallel, survives.
 
-    The settings are explained in conf/hydra/sweeper/lightsweep_settings.yaml.
+    The settings are explained in conf/hydra/sweeper/_lightsweep_settings.yaml.
     """
 
     def __init__(self, **settings: Any) -> None:

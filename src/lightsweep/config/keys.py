@@ -23,7 +23,7 @@ from lightsweep.core.text import did_you_mean
 Parts = tuple[str, ...]
 # Of Hydra's keys those that are proposed.
 _PROPOSED = re.compile(r"hydra\.(sweeper(?!\.(params|when)\.)|launcher|run\.dir|sweep\.dir)")
-SWEEPER = "hydra/sweeper/lightsweep"
+SWEEPER = "hydra/sweeper/_lightsweep_settings"
 _PRIMARY = "train"
 _BEST = "best"  # a sweep's best.yaml; one of an earlier version may hold keys without effect
 _GLOBAL = ("experiment", "sweep")  # groups whose files set keys at the root

@@ -182,7 +182,8 @@ def _check_unchanged(study: optuna.Study, now: Mapping[str, Any], plan: Plan) ->
         for name in now
         if before[name] is not None  # studies of earlier versions lack some
         for key in sorted(before[name].keys() | now[name].keys())
-        if before[name].get(key) != now[name].get(key) and not _is_below(key, plan.settings.changeable_keys)
+        if before[name].get(key) != now[name].get(key)
+        and (key in now[name] or not _is_below(key, plan.settings.changeable_keys))
     ]
     if changes and not plan.settings.allow_changed_space:
         raise ConfigError(

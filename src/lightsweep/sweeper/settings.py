@@ -35,10 +35,7 @@ PRUNERS: Mapping[str, Mapping[str, Any]] = {
     "none": {"_target_": "optuna.pruners.NopPruner"},
 }
 # Keys of Hydra's own Optuna sweeper that mean nothing here, and what does.
-_OFFICIAL = {
-    "max_failure_rate": "max_failures is how many failures in a row end a sweep",
-    "search_space": "params has it",
-}
+_OFFICIAL = {"max_failure_rate": "max_failures is how many failures in a row end a sweep"}
 _TEXTS = {  # settings that may be null
     "storage": "a path or an Optuna URL",
     "metric": "a name",
@@ -56,7 +53,7 @@ _LISTS = {
 
 @dataclass(frozen=True)
 class Settings:
-    """``hydra.sweeper.*``, explained in hydra_plugins/lightsweep_sweeper/conf/hydra/sweeper/lightsweep_settings.yaml.
+    """``hydra.sweeper.*``, explained in hydra_plugins/lightsweep_sweeper/conf/hydra/sweeper/_lightsweep_settings.yaml.
 
     `sampler` and `pruner` are nodes with a ``_target_``; the rest are plain values.
     """
@@ -156,7 +153,9 @@ def read_settings(values: Mapping[str, Any]) -> tuple[Settings, list[str]]:
     plain["study_name"] = "default" if plain.get("study_name") is None else plain["study_name"]
     plain["direction"] = _direction(plain.get("direction"))
     if missing := sorted(set(names) - plain.keys()):
-        raise ConfigError(f"hydra.sweeper has no {', '.join(missing)}: its defaults list must name lightsweep_settings")
+        raise ConfigError(
+            f"hydra.sweeper has no {', '.join(missing)}: its defaults list must name _lightsweep_settings"
+        )
     return Settings(**plain), remarks
 
 
