@@ -32,7 +32,7 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("outputs")
     trained(folder / FIRST, *SMALL, shown=True)
     with pytest.MonkeyPatch.context() as failing:
-        failing.setattr("lightsweep.training.classifier.score_part", None)
+        failing.setattr("lightsweep.app.steps.score_part", None)
         with pytest.raises(TypeError):
             trained(folder / RESUMED, *SMALL, "trainer.max_epochs=1", "callbacks=none")
     trained(folder / RESUMED, *SMALL, "optimizer.lr=2e-3", "callbacks=none")
