@@ -22,7 +22,7 @@ CASES = {
 
 
 def typed(name: str, n_trials: int) -> list[str]:
-    mode = [] if name == "lightning" else list(SWEEP)
+    mode = ["-m"] if name == "lightning" else list(SWEEP)
     return [*mode, *CASES[name][1], f"hydra.sweeper.n_trials={n_trials}", "hydra.sweeper.n_jobs=2"]
 
 
