@@ -4,15 +4,17 @@ import logging
 from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from numbers import Integral
 from typing import Any, Protocol
 
 from lightsweep.core.errors import JobState
 
 log = logging.getLogger(__name__)
-# Attributes of a trial that this program gives a meaning: no job may set them.
+UNNAMED = "value"  # the metric that no setting names
+# Attributes of a trial that this program gives a meaning, and its own columns of the leaderboard: no job may set them.
 RESERVED = frozenset(
     ("lightsweep", "interrupted", "baseline", "retries", "retry_of", "repeat_of", "std", "note", "error", "folder")
-)
+) | {"rank", "trial", "state", "value"}
 
 
 class Reports(Protocol):
@@ -44,11 +46,12 @@ class Job:
     number: int
     reports: Reports | None = None
     data: tuple[str, str] | None = None
-    metric: str = "value"
+    metric: str = UNNAMED
 
     @property
     def hydra_overrides(self) -> list[str]:
-        return [*self.overrides, f"hydra.sweep.subdir='{self.folder}'"]
+        own = f"hydra.sweep.subdir='{self.folder}'"
+        return [*self.overrides, own, "hydra.run.dir=${hydra.sweep.dir}/${hydra.sweep.subdir}"]  # see `as_plain_run`
 
 
 @dataclass(frozen=True)
@@ -92,16 +95,25 @@ class TrialContext:
         """The trial's in its study, from 0; None outside of a sweep."""
         return self.job.number if self.job else None
 
-    def report(self, value: float, step: int) -> None:
+    def report(self, value: Any, step: int) -> None:
         """Report an intermediate value of what is optimised.
 
         Args:
-            step: an epoch, or any count that means the same in all trials; a value for each.
+            value: a number of any library, such as a tensor of one element.
+            step: an epoch, or any count >= 0 that means the same in all trials; a value for each.
 
         Raises:
             optuna.TrialPruned: the pruner ends the trial.
+            ValueError: it is no number, or no such step.
         """
-        if self.reports is None or not self.reports.report(step, float(value)):
+        if self.reports is None:
+            return
+        number = as_number(value)
+        if number is None:
+            raise ValueError(f"trial.report: value must be a number, got {value!r}")
+        if not isinstance(step, Integral) or isinstance(step, bool) or step < 0:
+            raise ValueError(f"trial.report: step must be an integer >= 0, got {step!r}")
+        if not self.reports.report(int(step), number):
             return
         from optuna import TrialPruned  # an app that is not swept need not import Optuna
 
@@ -112,12 +124,27 @@ class TrialContext:
         """Record numbers, or None, by name: columns of the leaderboard. Later ones replace earlier ones.
 
         Raises:
-            ValueError: a name is reserved.
+            ValueError: a name is reserved, or a value is no number.
         """
-        if taken := sorted(RESERVED & facts.keys()):
+        if self.job is None:
+            return
+        if taken := sorted((RESERVED | {"status"}) & facts.keys()):
             raise ValueError(f"trial.record: {', '.join(taken)} must be called otherwise, lightsweep uses the name")
-        if self.job is not None:
-            self.facts |= facts
+        for name, value in facts.items():
+            number = value if type(value) is int else as_number(value)
+            if number is None and value is not None:
+                raise ValueError(f"trial.record: {name} must be a number or None, got {value!r}")
+            self.facts[str(name)] = number
+
+
+def as_number(value: Any) -> float | None:
+    """The value of a number of any library, such as a tensor of one element; None of anything else."""
+    if value is None or isinstance(value, bool | str):
+        return None
+    try:
+        return float(value)
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        return None
 
 
 _current: ContextVar[TrialContext] = ContextVar("trial", default=TrialContext(None))  # noqa: B039

@@ -3,6 +3,7 @@
 import json
 import logging
 import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import Any
 
 from hydra.core import utils as hydra_utils
 from hydra.core.config_loader import ConfigLoader
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
 from hydra.types import HydraContext, RunMode
@@ -23,7 +25,8 @@ from lightsweep.core.files import write_atomic
 from lightsweep.core.signals import state_of
 from lightsweep.core.text import first_line, printable
 from lightsweep.sweeper.application import Application, FunctionReference, application_of
-from lightsweep.sweeper.job import RESERVED, Job, JobResult, TrialContext, _current, current_trial
+from lightsweep.sweeper.distributed import as_plain_run
+from lightsweep.sweeper.job import RESERVED, UNNAMED, Job, JobResult, TrialContext, _current, as_number, current_trial
 
 log = logging.getLogger(__name__)
 BEST_FILE = "best.yaml"  # of a study, the best trial
@@ -39,30 +42,40 @@ class JobFunction:
     job: Job
 
     def __call__(self, cfg: DictConfig) -> JobResult:
-        """Run the job. A failed one leaves a result.json, where it has not written one itself."""
-        from hydra.core.hydra_config import HydraConfig
-
+        """Run the job. It leaves a result.json, where it has not written one itself."""
+        hydra_cfg, started = HydraConfig.get(), time.monotonic()
         token = _current.set(TrialContext(self.job))
         try:
             result = _call(self.function, cfg, current_trial(), self.job.metric)
         finally:
             _current.reset(token)
-        file = Path(HydraConfig.get().runtime.output_dir) / "result.json"
-        if result.state.is_failure and not file.exists():  # refused before it started
-            content = {"status": result.state, "kind": self.job.kind, "error": result.error}
+        file = Path(hydra_cfg.runtime.output_dir) / "result.json"
+        if not file.exists():
+            content = {
+                "status": result.state,
+                "kind": self.job.kind,
+                **result.facts,
+                **({} if result.value is None else {self.job.metric: result.value}),
+                "overrides": list(hydra_cfg.overrides.task),
+                "seconds": time.monotonic() - started,
+                **({"error": result.error} if result.error else {}),
+            }
             with suppress(OSError):
-                write_atomic(file, json.dumps(content) + "\n")
+                write_atomic(file, json.dumps(content, indent=1) + "\n")
         return result
 
 
 def _call(function: Callable[[DictConfig], Any], cfg: DictConfig, trial: TrialContext, metric: str) -> JobResult:
     def ended(state: JobState, **details: Any) -> JobResult:
-        return JobResult(state, facts={"status": state.value, **trial.facts}, **details)
+        return JobResult(state, facts={**trial.facts, "status": state.value}, **details)
 
     try:
-        returned = function(cfg)
+        with as_plain_run(cfg):
+            returned = function(cfg)
     except (Exception, KeyboardInterrupt, Interrupted) as error:  # whatever it is, it must not end the sweep
         state = state_of(error)
+        if state == JobState.FAILED and trial.is_pruned:  # the app has made another error of it
+            state = JobState.PRUNED
         if state == JobState.PRUNED or (state == JobState.INTERRUPTED and not isinstance(error, StorageLost)):
             return ended(state, by_signal=state == JobState.INTERRUPTED)
         if isinstance(error, ConfigError | Diverged | RunFailed):
@@ -88,7 +101,7 @@ def _value_of(returned: Any, metric: str, trial: "TrialContext") -> float:
     """
     if isinstance(returned, Mapping):
         values = {str(name): _number(value) for name, value in returned.items()}
-        if metric not in values and len(values) != 1:
+        if not values or (metric not in values and metric != UNNAMED and len(values) > 1):
             raise ValueError(f"must return {metric}, got {', '.join(values) or 'an empty dict'}")
         trial.record({name: value for name, value in values.items() if name not in RESERVED})
         return values.get(metric, next(iter(values.values())))
@@ -100,13 +113,10 @@ def _value_of(returned: Any, metric: str, trial: "TrialContext") -> float:
 
 
 def _number(value: Any) -> float:
-    """Of a number of any library, such as a tensor of one element."""
-    if value is None or isinstance(value, bool | str):
+    number = as_number(value)
+    if number is None:
         raise ValueError(f"must return a number, several, or a dict of names to numbers, got {value!r}")
-    try:
-        return float(value)
-    except (TypeError, ValueError, RuntimeError):
-        raise ValueError(f"must return a number, several, or a dict of names to numbers, got {value!r}") from None
+    return number
 
 
 @dataclass(frozen=True)

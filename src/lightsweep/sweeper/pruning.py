@@ -1,0 +1,118 @@
+"""The callback that prunes a trial in any Lightning app, whether it imports lightning.pytorch or pytorch_lightning."""
+
+import importlib
+import sys
+from functools import cache
+from typing import Any
+
+from lightsweep.sweeper.job import current_trial
+
+_PACKAGES = ("lightning.pytorch", "pytorch_lightning")
+
+
+class _Pruning:
+    """Reports a metric each epoch, and ends the trial where the pruner says so; outside a sweep it does nothing.
+
+    The step that is reported is the epoch, from 1; where a metric is validated within epochs, it is the count of
+    validations. Each rank ends where the first one is told to.
+
+    Args:
+        monitor: the name under which the metric is logged, in validation or in training, such as ``val/acc``.
+
+    Raises:
+        optuna.TrialPruned: the trial ends here.
+        ValueError: the metric was never logged, or another instance reports for the same trial.
+    """
+
+    def __init__(self, monitor: str) -> None:
+        super().__init__()
+        self.monitor = monitor
+        self.validations = self.last_step = 0
+        self._seen: Any = None  # the tensor that was logged last: each time that a metric is logged makes another
+
+    @property
+    def state_key(self) -> str:
+        return f"PruningCallback{{'monitor': {self.monitor!r}}}"
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"validations": self.validations, "last_step": self.last_step}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.validations, self.last_step = state_dict["validations"], state_dict["last_step"]
+
+    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
+        monitors = [each.monitor for each in trainer.callbacks if isinstance(each, _Pruning)]
+        if len(monitors) > 1 and current_trial().reports is not None:
+            raise ValueError(f"a trial reports one metric, but there are PruningCallbacks of {' and '.join(monitors)}")
+
+    def on_validation_start(self, trainer: Any, pl_module: Any) -> None:
+        self._seen_before = trainer.callback_metrics.get(self.monitor)  # of training, or an earlier validation
+
+    def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
+        if trainer.sanity_checking or trainer.state.fn != "fit":
+            return
+        self.validations += 1
+        # None: validated by the clock
+        is_within_epoch = (trainer.val_check_batch or 0) < trainer.num_training_batches
+        if is_within_epoch and trainer.callback_metrics.get(self.monitor) is not self._seen_before:
+            self._look(trainer, self.validations)
+
+    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+        self._look(trainer, trainer.current_epoch + 1)
+
+    def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
+        self._look(trainer, trainer.current_epoch)  # what the module itself logged at the end of the epoch before
+
+    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
+        self._look(trainer, trainer.current_epoch)
+
+    def on_fit_end(self, trainer: Any, pl_module: Any) -> None:
+        if current_trial().reports is not None and self.monitor not in trainer.callback_metrics:
+            logged = ", ".join(sorted(trainer.callback_metrics)) or "nothing"
+            raise ValueError(f"PruningCallback: monitor={self.monitor} was never logged; logged: {logged}")
+
+    def _look(self, trainer: Any, step: int) -> None:
+        """Report the metric, if it has been logged since the last look."""
+        value, trial, message = trainer.callback_metrics.get(self.monitor), current_trial(), None
+        is_new, self._seen = value is not None and value is not self._seen, value
+        if is_new and step > self.last_step:
+            self.last_step = step
+            try:
+                trial.report(value, step)  # further ranks are processes of their own, which know of no trial
+            except Exception as error:
+                if not trial.is_pruned:
+                    raise
+                message = str(error)
+        if message := trainer.strategy.broadcast(message):
+            if not trainer.is_global_zero:
+                sys.exit(0)  # Lightning would kill the first process because this one failed
+            from optuna import TrialPruned
+
+            raise TrialPruned(message)
+
+
+@cache
+def _with_bases(*bases: type) -> type:
+    made = type("PruningCallback", (_Pruning, *bases), {"__doc__": _Pruning.__doc__, "__module__": "lightsweep"})
+    made.__qualname__ = "PruningCallback"
+    return made
+
+
+def pruning_callback() -> type:
+    """The class for the Lightning that this process uses: the one that is imported, both, else the one that is there.
+
+    Raises:
+        ImportError: neither is installed.
+    """
+    used = [name for name in _PACKAGES if name in sys.modules] or [_installed()]
+    return _with_bases(*(importlib.import_module(name).Callback for name in used))
+
+
+def _installed() -> str:
+    for name in _PACKAGES:
+        try:
+            importlib.import_module(name)
+        except ImportError:
+            continue
+        return name
+    raise ImportError("lightsweep.PruningCallback needs Lightning: pip install lightning (or pytorch-lightning)")
