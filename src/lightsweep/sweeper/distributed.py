@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from subprocess import Popen, TimeoutExpired
+from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, read_write
 
 from lightsweep.core.files import write_atomic
 
@@ -20,19 +21,22 @@ _ENDING = 30.0  # seconds that further processes have to end in order
 
 @contextmanager
 def as_plain_run(cfg: DictConfig) -> Iterator[None]:
-    """In the block ``sys.argv`` is a plain run of a job's config; afterwards none of its processes is left.
+    """In the block ``sys.argv`` and ``hydra.run.dir`` are those of a plain run of a job's config, in the job's folder;
+    afterwards none of its processes is left.
 
-    Lightning starts the further processes of ddp as ``sys.argv`` with ``hydra.run.dir``: they would sweep too. What it
-    leaves in this process would keep a warm worker from starting them again.
+    Lightning starts the further processes of ddp with both: they would sweep too. What it leaves in this process would
+    keep a warm worker from starting them again.
 
     Args:
         cfg: of the job; written, where Hydra does not.
     """
-    hydra_cfg = HydraConfig.get()
+    hydra_cfg: Any = HydraConfig.get()
     folder = Path(hydra_cfg.runtime.output_dir, hydra_cfg.output_subdir or ".hydra")
     if hydra_cfg.output_subdir is None:
         folder.mkdir(parents=True, exist_ok=True)
         write_atomic(folder / "config.yaml", OmegaConf.to_yaml(cfg))
+    with read_write(hydra_cfg):
+        hydra_cfg.run.dir = hydra_cfg.runtime.output_dir
     chdir = [] if hydra_cfg.job.chdir is None else [f"hydra.job.chdir={hydra_cfg.job.chdir}"]
     argv, environment, is_distributed = sys.argv, {name: os.environ.get(name) for name in _RANK}, _has_group()
     sys.argv = [argv[0], f"--config-path={folder}", "--config-name=config", *chdir]

@@ -50,8 +50,7 @@ class Job:
 
     @property
     def hydra_overrides(self) -> list[str]:
-        own = f"hydra.sweep.subdir='{self.folder}'"
-        return [*self.overrides, own, "hydra.run.dir=${hydra.sweep.dir}/${hydra.sweep.subdir}"]  # see `as_plain_run`
+        return [*self.overrides, f"hydra.sweep.subdir='{self.folder}'"]
 
 
 @dataclass(frozen=True)

@@ -62,8 +62,8 @@ def leaderboard_rows(
                 "value": "" if (value := value_of(trial)) is None else value,
                 "std": known.get("std", ""),
                 difference_column(metric): compare_to_baseline(trial, baseline, metric),
-                **{key: value for key, _, value in overrides},
                 **{name: known.get(name, "") for name in facts},
+                **{key: value for key, _, value in overrides},
                 "note": _note(trial),
                 "folder": folder_of(trial.number),
             }

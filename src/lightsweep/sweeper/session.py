@@ -8,10 +8,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
+from hydra.errors import HydraException
 from optuna.samplers import GridSampler
 from optuna.trial import Trial
 
-from lightsweep.core.errors import Interrupted, RunFailed
+from lightsweep.core.errors import ConfigError, Interrupted, RunFailed
 from lightsweep.core.files import check_links, is_set_aside, set_aside
 from lightsweep.sweeper import executors, opening, space, verdict, view
 from lightsweep.sweeper.controller import Controller, Limits, TrialRun
@@ -36,6 +37,7 @@ def run(plan: Plan) -> float:
         Interrupted: a signal came; everything is written.
     """
     opening.check_plan(plan)
+    _check_seed_key(plan)
     typed = plan.space.fixed
     plan, study, n_trials = opening.open_study(plan)
     queue = TrialQueue(study, plan.address, n_trials=n_trials, retries=plan.settings.retries)
@@ -204,7 +206,9 @@ class Session:
             self.view.print(line)
         program = self.plan.application.program
         if (seeds := judged.numbers.get("confirm_with")) is not None:
-            self.view.print(f"confirm it: {view.command_with(program, 'hydra.sweeper.confirm', seeds, sys.argv[1:])}")
+            named = f"hydra.sweeper.seed_key={'seed' if 'seed' in self.plan.config else 'KEY'}"
+            typed = [*sys.argv[1:], *([named] if self.plan.settings.seed_key is None else [])]
+            self.view.print(f"confirm it: {view.command_with(program, 'hydra.sweeper.confirm', seeds, typed)}")
         if judged.outcome in ("better", "unconfirmed"):
             what = "the best one" if judged.outcome == "better" else "it anyway"
             folder = shlex.quote(str(self.plan.folder))
@@ -217,6 +221,24 @@ class Session:
         trials = [trial for trial in without_repeats(self.queue.trials()) if trial.state.is_finished()]
         errors = [f"trial {trial.number}: {trial.user_attrs.get('error', trial.state.name)}" for trial in trials[-3:]]
         return f"none of {len(trials)} trials was completed: {'; '.join(errors) or 'nothing was run'}"
+
+
+def _check_seed_key(plan: Plan) -> None:
+    """Compose a run with another seed, and one of the confirmation.
+
+    Raises:
+        ConfigError: there is no such key.
+        HydraException: an override of the confirmation is wrong.
+    """
+    key, settings = plan.settings.seed_key, plan.settings
+    if key is None or not (settings.seeds or settings.confirm):
+        return
+    try:
+        plan.compose((*plan.space.fixed, f"{key}={_FIRST_SEED}"))
+    except HydraException as error:
+        raise ConfigError(f"hydra.sweeper.seed_key={key}: no config has this key") from error
+    if settings.confirm:
+        plan.compose((*plan.space.fixed, *settings.confirm_overrides))
 
 
 def _fresh_seeds(count: int, used: Sequence[Any]) -> list[int]:

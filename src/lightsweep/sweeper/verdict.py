@@ -9,6 +9,8 @@ too narrow. A paired interval would have half the degrees of freedom, which are 
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
+from itertools import chain
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -23,6 +25,7 @@ CONFIRMATION_FILE = "confirmation.json"
 CONFIGURATIONS = ("best", "baseline")
 _LARGEST = 1e50
 _NAMED = 5  # trials that a sentence names; the others are counted
+_SHOWN = 2  # scores that stand beside the metric
 _FIRST_SEEDS = 3  # seeds to confirm with, where nothing shows how many it takes
 _Numbers = dict[str, Any]
 
@@ -99,7 +102,8 @@ def _not_known(found: Search) -> str:
 
 
 def _to_know(seeds: int, why: str = "") -> str:
-    return f"To know{why}: the same command with hydra.sweeper.confirm={seeds}, which trains both with fresh seeds."
+    how = f"the same command with hydra.sweeper.confirm={seeds}"
+    return f"To know{why}: {how}, which runs both with fresh seeds of hydra.sweeper.seed_key."
 
 
 def _compared(
@@ -189,15 +193,15 @@ def write_confirmation(
         folder: the sweep's.
         configurations: their names, best and baseline.
         found: what the trials say.
-        scores: entries of result.json that are compared.
+        scores: entries of result.json that are compared; none for all numbers but seconds.
     """
     summary: dict[str, Any] = {"best_trial": found.best.number, "seeds": list(seeds)}
     for name in configurations:
         results = [read_run_result(folder / f"confirm/{name}-seed-{seed}") for seed in seeds]
         done = [result for result in results if result.get("status") == "completed"]
         compared = {}
-        for score in scores:
-            values = [result[score] for result in done if score in result]
+        for score in scores or [name for name in dict.fromkeys(chain.from_iterable(done)) if name != "seconds"]:
+            values = [result[score] for result in done if is_number(result.get(score))]
             if values:
                 compared[score] = {"mean": fmean(values), "std": spread(values), "values": values}
         summary[name] = {"n": len(done), "failed": len(results) - len(done), **compared}
@@ -208,7 +212,9 @@ def write_confirmation(
 
 
 def read_confirmation(folder: Path) -> Confirmed | None:
-    """A sweep's confirmation; None where there is none that can be read."""
+    """A sweep's confirmation; None where there is none that can be read, or no scipy to judge it by."""
+    if find_spec("scipy") is None:
+        return None
     try:
         return _parse_confirmation(read_json(folder / CONFIRMATION_FILE))
     except (OSError, ValueError):
@@ -249,17 +255,15 @@ def read_run_result(folder: Path) -> dict[str, Any]:
 def confirmation_heading(confirmed: Confirmed) -> str:
     seeds = ", ".join(map(str, confirmed.seeds))
     both = " and the baseline" * ("best" in confirmed.scores)
-    return f"Confirmation of trial {confirmed.trial}{both} on test data, seeds {seeds}:"
+    tested = " on test data" * any(name.startswith("test/") for names in confirmed.scores.values() for name in names)
+    return f"Confirmation of trial {confirmed.trial}{both}{tested}, seeds {seeds}:"
 
 
 def confirmation_rows(confirmed: Confirmed, metric: str) -> list[dict[str, Any]]:
-    """A row a configuration: runs, the metric that was searched for, accuracy, and what lies between the two."""
+    """A row a configuration: runs, the metric that was searched for, the first scores, and what lies between the two."""
     test = f"test/{metric.partition('/')[2]}"
-    shown = [
-        name
-        for name in dict.fromkeys((metric, test, "val/acc", "test/acc"))
-        if any(name in scores for scores in confirmed.scores.values())
-    ]
+    measured = dict.fromkeys(chain.from_iterable(confirmed.scores.values()))
+    shown = [name for name in dict.fromkeys((metric, test, *list(measured)[:_SHOWN])) if name in measured]
     compared = confirmed.score(metric)
     table = []
     for name, scores in confirmed.scores.items():
