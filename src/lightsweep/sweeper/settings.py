@@ -123,9 +123,7 @@ class Settings:
         _check_seeds(self.seeds)
         for name in ("seeds", "confirm"):
             if getattr(self, name) and self.seed_key is None:
-                raise ConfigError(
-                    f"hydra.sweeper.{name} needs hydra.sweeper.seed_key, the key of the app's random seed"
-                )
+                raise ConfigError(f"hydra.sweeper.{name} needs hydra.sweeper.seed_key, the key of the random seed")
         if self.confirm and find_spec("scipy") is None:
             raise ConfigError("hydra.sweeper.confirm needs scipy: pip install 'lightsweep[scipy]'")
         _check_preload(self.preload)

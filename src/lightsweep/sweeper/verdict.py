@@ -260,7 +260,7 @@ def confirmation_heading(confirmed: Confirmed) -> str:
 
 
 def confirmation_rows(confirmed: Confirmed, metric: str) -> list[dict[str, Any]]:
-    """A row a configuration: runs, the metric that was searched for, the first scores, and what lies between the two."""
+    """A row a configuration: runs, the searched metric, the first scores, and what lies between the two."""
     test = f"test/{metric.partition('/')[2]}"
     measured = dict.fromkeys(chain.from_iterable(confirmed.scores.values()))
     shown = [name for name in dict.fromkeys((metric, test, *list(measured)[:_SHOWN])) if name in measured]
