@@ -46,7 +46,7 @@ class JobFunction:
         hydra_cfg, started = HydraConfig.get(), time.monotonic()
         token = _current.set(TrialContext(self.job))
         try:
-            result = _call(self.function, cfg, current_trial(), self.job.metric)
+            result = _call(as_plain_run(cfg)(self.function), cfg, current_trial(), self.job.metric)
         finally:
             _current.reset(token)
         file = Path(hydra_cfg.runtime.output_dir) / "result.json"
@@ -70,8 +70,7 @@ def _call(function: Callable[[DictConfig], Any], cfg: DictConfig, trial: TrialCo
         return JobResult(state, facts={**trial.facts, "status": state.value}, **details)
 
     try:
-        with as_plain_run(cfg):
-            returned = function(cfg)
+        returned = function(cfg)
     except (Exception, KeyboardInterrupt, Interrupted) as error:  # whatever it is, it must not end the sweep
         state = state_of(error)
         if state == JobState.FAILED and trial.is_pruned:  # the app has made another error of it
