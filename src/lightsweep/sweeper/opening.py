@@ -235,7 +235,9 @@ def check_plan(plan: Plan) -> None:
     check_fixed_lists(plan)
     in_this_process = kind == "inline"
     for condition in ([], *([each] for each in plan.space.conditions())):
-        _check_composes(plan, (*plan.space.fixed, *condition), in_this_process)
+        _check_composes(plan, (*plan.space.fixed, *plan.settings.trial_overrides, *condition), in_this_process)
+    if plan.settings.confirm:
+        plan.compose((*plan.space.fixed, *plan.settings.confirm_overrides))
     # In another direction the best trials would be pruned, and the worst be confirmed.
     metric, right = plan.application.objective(plan.compose(plan.space.fixed))
     named = plan.settings.direction
