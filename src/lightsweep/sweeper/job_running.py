@@ -42,15 +42,15 @@ class JobFunction:
     job: Job
 
     def __call__(self, cfg: DictConfig) -> JobResult:
-        """Run the job. It leaves a result.json, where it has not written one itself."""
+        """Run the job. It leaves a file with its result, where it has not written it itself."""
         hydra_cfg, started = HydraConfig.get(), time.monotonic()
         token = _current.set(TrialContext(self.job))
         try:
             result = _call(as_plain_run(cfg)(self.function), cfg, current_trial(), self.job.metric)
         finally:
             _current.reset(token)
-        file = Path(hydra_cfg.runtime.output_dir) / "result.json"
-        if not file.exists():
+        file = Path(hydra_cfg.runtime.output_dir) / application_of(self.function).result_file
+        if result.state != JobState.INTERRUPTED and not file.exists():  # an interrupted one may go on in this folder
             content = {
                 "status": result.state,
                 "kind": self.job.kind,
@@ -190,7 +190,7 @@ def write_config(
         config: composed for a job of the sweep.
         base: the sweep's own.
     """
-    name, left_out = str(base.hydra.job.config_name), tuple(base.hydra.sweeper.not_in_best)
+    name, left_out = str(base.hydra.job.config_name), ("hydra", *base.hydra.sweeper.not_in_best)
     choices: dict[str, str | None] = {
         str(group): choice
         for group, choice in config.hydra.runtime.choices.items()
