@@ -9,7 +9,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from lightsweep.core.errors import ConfigError
-from lightsweep.sweeper import settings
+from lightsweep.sweeper import samplers
 from lightsweep.sweeper.settings import Settings, read_settings
 
 SETTINGS = files("hydra_plugins.lightsweep_sweeper.conf") / "hydra/sweeper/_lightsweep_settings.yaml"
@@ -36,18 +36,18 @@ FINE = vars(read_settings({key: value for key, value in DEFAULTS.items() if not 
     ],
 )
 def test_lets_through_what_can_be(key: str, value: Any) -> None:
-    Settings(**{**FINE, "seed_key": "seed", key: value})
+    Settings(**{**FINE, key: value})
 
 
 @pytest.mark.parametrize(("key", "value"), [("seeds", [1, 2]), ("confirm", 3)])
 def test_fresh_seeds_need_the_key_of_the_seed(key: str, value: Any) -> None:
     with pytest.raises(ConfigError, match=rf"hydra.sweeper.{key} needs hydra.sweeper.seed_key"):
-        Settings(**{**FINE, key: value})
+        Settings(**{**FINE, "seed_key": None, key: value})
 
 
 def test_a_confirmation_needs_scipy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(settings, "find_spec", lambda name: None)
-    with pytest.raises(ConfigError, match=r"hydra.sweeper.confirm.* scipy .*pip install 'lightsweep\[scipy\]'"):
+    monkeypatch.setattr(samplers, "find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"hydra.sweeper.confirm.* scipy,.*pip install 'lightsweep\[scipy\]'"):
         Settings(**{**FINE, "seed_key": "seed", "confirm": 1})
     Settings(**{**FINE, "seed_key": "seed", "seeds": [1, 2]})
 
