@@ -85,10 +85,11 @@ class Session:
         """Returns the best value."""
         try:
             return self._run()
-        except Interrupted:
+        except Interrupted as error:
             trials, program = self.queue.trials(), self.plan.application.program
             line = view.format_interrupted(trials, self.queue.n_trials, program, sys.argv[1:])
             print(line, file=sys.stderr, flush=True)
+            error.is_printed = True
             raise
 
     def _run(self) -> float:
