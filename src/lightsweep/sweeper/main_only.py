@@ -50,6 +50,19 @@ def find_lost(needed: frozenset[str], config: DictConfig, error: str) -> str | N
     return f"the config uses the {resolvers[0]}" if resolvers else None
 
 
+def why_not_started(end: Exception | int) -> str:
+    """Why no worker can start.
+
+    Args:
+        end: what a worker's imports have raised, or its exit code.
+    """
+    if isinstance(end, int):
+        rule = "only below `if __name__ == '__main__'` may it start the app"
+        return f"a worker ended with exit code {end} as it imported the script: {rule}; {IN_THIS_PROCESS}"
+    hint = f": {MAIN_ONLY}" if isinstance(end, AttributeError) else f"; {IN_THIS_PROCESS}"  # of a pickle
+    return f"a worker cannot start ({describe(end)}){hint}"
+
+
 def check_pickles(named: Mapping[str, Any]) -> None:
     """See that workers can be given what they need, by the name that a message has for it.
 

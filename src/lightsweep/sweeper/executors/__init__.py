@@ -235,8 +235,8 @@ def check_executor(plan: Plan) -> None:
     kind = executor_kind(plan)
     if plan.settings.on_interrupt == "leave" and kind not in ("slurm", "local"):
         raise ConfigError("hydra.sweeper.on_interrupt=leave needs hydra/launcher=submitit_slurm: other jobs end")
-    _setup(plan, kind)  # it must be possible
     if kind == "workers":
+        reference(plan.function)
         callbacks = {f"hydra.callbacks: {type(each).__name__}": each for each in plan.context.callbacks.callbacks}
         check_pickles({**callbacks, "the config": plan.config, "Hydra's context": plan.context})
     elif kind in ("slurm", "local"):

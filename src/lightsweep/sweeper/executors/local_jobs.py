@@ -28,7 +28,7 @@ from lightsweep.core import signals
 from lightsweep.sweeper.executors import Executor, Slot
 from lightsweep.sweeper.job import Job, JobResult, JobState
 from lightsweep.sweeper.job_running import JobFunction, JobSetup, last_line, prepare_process, run_job
-from lightsweep.sweeper.main_only import IN_THIS_PROCESS, describe
+from lightsweep.sweeper.main_only import why_not_started
 
 _READY = "ready"  # a worker's first message, once it has imported what its jobs need; else why it cannot
 _LAUNCHER_LOG = "launcher.log"
@@ -53,9 +53,7 @@ def serve_jobs(connection: Connection, log: Path, pickled: bytes, index: int, th
         _warm_up(setup.preload, index, threads)
     except Exception as error:  # of any code that is imported
         traceback.print_exc()
-        connection.send(
-            JobResult(JobState.REFUSED, error=f"a worker cannot start: {describe(error)}; {IN_THIS_PROCESS}")
-        )
+        connection.send(JobResult(JobState.REFUSED, error=why_not_started(error)))
         return
     gc.freeze()  # the collection after each job need not look at what exists now
     connection.send(_READY)
@@ -188,13 +186,11 @@ class WorkerSlot(Slot):
         return None
 
     def _is_refused(self) -> bool:
-        """Whether a worker cannot start, so that none can. Called once the process has ended."""
+        """Whether the process, which has ended, could not start, so that none can."""
         self._receive()
         code = self.process.exitcode or 0
         if self.refusal is None and code > 0 and not self.is_ready:
-            reason = f"a worker ended with exit code {code} as it imported the script: only below"
-            guard = f"`if __name__ == '__main__'` may it start the app; {IN_THIS_PROCESS}"
-            self.refusal = JobResult(JobState.REFUSED, error=f"{reason} {guard}")
+            self.refusal = JobResult(JobState.REFUSED, error=why_not_started(code))
         return self.refusal is not None
 
     def _start_process(self) -> None:
