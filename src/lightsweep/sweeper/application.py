@@ -71,7 +71,7 @@ class Application:
         """
         try:
             with warnings.catch_warnings():  # Hydra 1.4 warns where the app gives `hydra.main` no execution whitelist
-                warnings.filterwarnings("ignore", message=".*_execution_whitelist_", category=UserWarning)
+                warnings.filterwarnings("ignore", message=r"[\s\S]*_execution_whitelist_", category=UserWarning)
                 return instantiate(node, _convert_="all")
         except HydraException as error:
             raise ConfigError(f"{key}: {first_line(str(error.__cause__ or error))}") from error

@@ -197,7 +197,11 @@ def write_config(
             choices[group] = None  # a config can add keys to a choice, not remove them: all of them are written
             del theirs[group]
     order: list[Any] = [name, *({f"override {group}": choice} for group, choice in choices.items()), "_self_"]
-    content = {"defaults": order, **_search_path(base), **_config_difference(ours, theirs)}
+    hydra = {
+        **({"searchpath": paths} if (paths := _search_path(base)) else {}),
+        **({"mode": "RUN"} if defaults.hydra.mode == RunMode.MULTIRUN else {}),  # a choice starts sweeps
+    }
+    content = {"defaults": order, **({"hydra": hydra} if hydra else {}), **_config_difference(ours, theirs)}
     write_atomic(file, f"# {comment}\n{OmegaConf.to_yaml(OmegaConf.create(content))}")
 
 
@@ -207,14 +211,13 @@ def _compose_defaults(loader: ConfigLoader, name: str, chosen: tuple[str, ...]) 
     return loader.load_configuration(config_name=name, overrides=list(chosen), run_mode=RunMode.RUN)
 
 
-def _search_path(config: DictConfig) -> dict[str, Any]:
+def _search_path(config: DictConfig) -> list[str]:
     """The folders of ``--config-dir`` and ``hydra.searchpath``, where the sweep found choices too."""
-    paths = [
+    return [
         f"{source.schema}://{source.path}"
         for source in config.hydra.runtime.config_sources
         if source.provider == "command-line" or source.provider.startswith("hydra.searchpath")
     ]
-    return {"hydra": {"searchpath": paths}} if paths else {}
 
 
 def _lacks_key(one: Any, other: Any) -> bool:

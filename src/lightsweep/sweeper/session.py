@@ -92,7 +92,8 @@ class Session:
             raise
 
     def _run(self) -> float:
-        self.view.print(f"study {self.plan.address.study} in {self.plan.folder}")
+        aim = f"{self.plan.metric} is {self.plan.direction}d"
+        self.view.print(f"study {self.plan.address.study} in {self.plan.folder}: {aim}")
         for remark in self.plan.remarks:
             self.view.print(remark)
         before = count_ended(self.queue.trials())
