@@ -39,7 +39,7 @@ class JobFunction:
     job: Job
 
     def __call__(self, cfg: DictConfig) -> JobResult:
-        """Run the job. A failed one leaves a result.json, where it has not written one itself."""
+        """Run the job. One that failed, or confirms, leaves its result, where it has not written it itself."""
         from hydra.core.hydra_config import HydraConfig
 
         token = _current.set(TrialContext(self.job))
@@ -47,10 +47,13 @@ class JobFunction:
             result = _call(self.function, cfg, current_trial(), self.job.metric)
         finally:
             _current.reset(token)
-        file = Path(HydraConfig.get().runtime.output_dir) / "result.json"
-        if result.state.is_failure and not file.exists():  # refused before it started
-            content = {"status": result.state, "kind": self.job.kind, "error": result.error}
-            with suppress(OSError):
+        file = Path(HydraConfig.get().runtime.output_dir) / application_of(self.function).result_file
+        is_kept = result.state.is_failure or self.job.kind == "confirmation"
+        if is_kept and not file.exists():
+            content: dict[str, Any] = {"status": result.state, "kind": self.job.kind, "error": result.error}
+            if result.value is not None:
+                content |= {self.job.metric: result.value, **result.facts, "overrides": self.job.overrides}
+            with suppress(OSError, TypeError):  # a fact that is no number
                 write_atomic(file, json.dumps(content) + "\n")
         return result
 
@@ -181,7 +184,7 @@ def write_config(
         config: composed for a job of the sweep.
         base: the sweep's own.
     """
-    name, left_out = str(base.hydra.job.config_name), tuple(base.hydra.sweeper.not_in_best)
+    name, left_out = str(base.hydra.job.config_name), ("hydra", *base.hydra.sweeper.not_in_best)
     choices: dict[str, str | None] = {
         str(group): choice
         for group, choice in config.hydra.runtime.choices.items()
