@@ -29,19 +29,26 @@ _ATTRIBUTE = "lightsweep_application"
 
 
 class Application:
-    """The program that is swept. A subclass overrides what differs from any Hydra app.
+    """The program that is swept: what is code, not a setting of ``hydra.sweeper``. This class is any Hydra app's.
+
+    Any app gets: all that its trials record as columns, and all numbers of its results in a confirmation; minimize
+    where no direction is set; samplers, pruners and functions of any importable name, as in Hydra; no check of the
+    config beyond Hydra's own and the function ``hydra.sweeper.validate``; trials that may each read other data.
 
     Attributes:
         columns: recorded names that the leaderboard shows, in this order; none for all that trials have recorded.
-        scores: entries of result.json that a confirmation compares; none for all.
-        records: files of a job's folder that come back from another machine.
-        data_file: the one of them that describes the data which the run has read.
+        scores: entries of a job's result that a confirmation keeps, the most telling first; none for all numbers.
+        result_file: in a job's folder, a JSON object with the job's result: ``status``, as a `JobState` is written,
+            ``overrides`` and what was recorded, by name. The sweeper writes one where the program has not.
+        records: further files of that folder that come back from another machine.
+        data_file: the one of them that describes the data which the job has read; None where there is none.
     """
 
     columns: tuple[str, ...] = ()
     scores: tuple[str, ...] = ()
-    records: tuple[str, ...] = ("result.json",)
-    data_file: str = "data.json"
+    result_file: str = "job_result.json"
+    records: tuple[str, ...] = ()
+    data_file: str | None = None
 
     @property
     def program(self) -> str:
@@ -63,18 +70,19 @@ class Application:
         return None
 
     def objective(self, config: DictConfig) -> tuple[str, str | None]:
-        """The name of the value that a job returns, and minimize or maximize; None where only the user can say."""
+        """The name of the value that a job returns, where ``hydra.sweeper.metric`` has none, and minimize or maximize,
+        where the config decides it; in any app "value", and None: only the user can say."""
         return "value", None
 
     def build(self, node: DictConfig, key: str) -> Any:
-        """The sampler or pruner that a node describes.
+        """The sampler or pruner that a node describes; in any app whatever the node names.
 
         Raises:
             ConfigError: it cannot be built; names the key.
         """
         try:
             with warnings.catch_warnings():  # Hydra 1.4 warns where the app gives `hydra.main` no execution whitelist
-                warnings.filterwarnings("ignore", message="(?s).*_execution_whitelist_", category=UserWarning)
+                warnings.filterwarnings("ignore", message=r"[\s\S]*_execution_whitelist_", category=UserWarning)
                 return instantiate(node, _convert_="all")
         except HydraException as error:
             raise ConfigError(f"{key}: {first_line(str(error.__cause__ or error))}") from error
@@ -112,8 +120,11 @@ class Application:
             ConfigError: names the key.
         """
 
-    def check_drawn(self, config: DictConfig) -> None:
-        """Refuse a trial's config for the keys that it has.
+    def check_drawn(self, config: DictConfig, overrides: Sequence[str]) -> None:
+        """Refuse a drawn trial's config.
+
+        Args:
+            overrides: of the trial.
 
         Raises:
             ConfigError: names the key.

@@ -43,7 +43,7 @@ class JobFunction:
     job: Job
 
     def __call__(self, cfg: DictConfig) -> JobResult:
-        """Run the job. A failed one leaves a result.json, where it has not written one itself."""
+        """Run the job. One that failed, or confirms, leaves its result, where it has not written it itself."""
         from hydra.core.hydra_config import HydraConfig
 
         token = _current.set(TrialContext(self.job))
@@ -52,10 +52,13 @@ class JobFunction:
                 result = _call(self.function, cfg, current_trial(), self.job.metric)
         finally:
             _current.reset(token)
-        file = Path(HydraConfig.get().runtime.output_dir) / "result.json"
-        if result.state.is_failure and not file.exists():  # refused before it started
-            content = {"status": result.state, "kind": self.job.kind, "error": result.error}
-            with suppress(OSError):
+        file = Path(HydraConfig.get().runtime.output_dir) / application_of(self.function).result_file
+        is_kept = result.state.is_failure or self.job.kind == "confirmation"
+        if is_kept and not file.exists():
+            content: dict[str, Any] = {"status": result.state, "kind": self.job.kind, "error": result.error}
+            if result.value is not None:
+                content |= {self.job.metric: result.value, **result.facts, "overrides": self.job.overrides}
+            with suppress(OSError, TypeError):  # a fact that is no number
                 write_atomic(file, json.dumps(content) + "\n")
         return result
 
@@ -212,7 +215,7 @@ def write_config(
         config: composed for a job of the sweep.
         base: the sweep's own.
     """
-    name, left_out = str(base.hydra.job.config_name), tuple(base.hydra.sweeper.not_in_best)
+    name, left_out = str(base.hydra.job.config_name), ("hydra", *base.hydra.sweeper.not_in_best)
     choices: dict[str, str | None] = {
         str(group): choice
         for group, choice in config.hydra.runtime.choices.items()
@@ -228,7 +231,11 @@ def write_config(
             choices[group] = None  # a config can add keys to a choice, not remove them: all of them are written
             del theirs[group]
     order: list[Any] = [name, *({f"override {group}": choice} for group, choice in choices.items()), "_self_"]
-    content = {"defaults": order, **_search_path(base), **_config_difference(ours, theirs)}
+    hydra = {
+        **({"searchpath": paths} if (paths := _search_path(base)) else {}),
+        **({"mode": "RUN"} if defaults.hydra.mode == RunMode.MULTIRUN else {}),  # a choice starts sweeps
+    }
+    content = {"defaults": order, **({"hydra": hydra} if hydra else {}), **_config_difference(ours, theirs)}
     write_atomic(file, f"# {comment}\n{OmegaConf.to_yaml(OmegaConf.create(content))}")
 
 
@@ -238,14 +245,13 @@ def _compose_defaults(loader: ConfigLoader, name: str, chosen: tuple[str, ...]) 
     return loader.load_configuration(config_name=name, overrides=list(chosen), run_mode=RunMode.RUN)
 
 
-def _search_path(config: DictConfig) -> dict[str, Any]:
+def _search_path(config: DictConfig) -> list[str]:
     """The folders of ``--config-dir`` and ``hydra.searchpath``, where the sweep found choices too."""
-    paths = [
+    return [
         f"{source.schema}://{source.path}"
         for source in config.hydra.runtime.config_sources
         if source.provider == "command-line" or source.provider.startswith("hydra.searchpath")
     ]
-    return {"hydra": {"searchpath": paths}} if paths else {}
 
 
 def _lacks_key(one: Any, other: Any) -> bool:

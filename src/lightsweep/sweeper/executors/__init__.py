@@ -155,7 +155,7 @@ def deliver_report(reports: Reports, step: int, value: float) -> bool:
     study has already is left as it is."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # a job that was started again repeats some epochs
+            warnings.simplefilter("ignore", UserWarning)  # a job that was started again repeats some steps
             return reports.report(step, value)
     except UpdateFinishedTrialError:
         return True
@@ -208,7 +208,7 @@ class ActorReports:
         try:
             return ray.get(self.buffer.report.remote(self.key, step, value), timeout=SWEEPER_SECONDS)
         except ray.exceptions.RayError as error:
-            raise StorageLost(f"the sweep cannot be reached to report an epoch ({type(error).__name__})") from error
+            raise StorageLost(f"the sweep cannot be reached to report a step ({type(error).__name__})") from error
 
 
 def executor_kind(plan: Plan) -> str:
@@ -270,7 +270,7 @@ def open_executor(plan: Plan, n_trials: int) -> Executor:
     if kind == "inline":
         return Executor([InlineSlot(setup)])
     threads = max(1, available_cores() // n_jobs)
-    workers = min(n_jobs, n_trials)  # more would import torch for nothing
+    workers = min(n_jobs, n_trials)  # more would only wait
     return Executor([WorkerSlot(setup, index=index, threads=threads) for index in range(workers)])
 
 
@@ -280,7 +280,7 @@ def _setup(plan: Plan, kind: str) -> JobSetup:
         plan.context,
         FunctionHere(plan.function) if kind in ("inline", "launcher") else reference(plan.function),
         tuple(plan.settings.preload),
-        (*plan.application.records, REPEAT_FILE),
+        (plan.application.result_file, *plan.application.records, REPEAT_FILE),
         registered(plan.config),
     )
 

@@ -1,6 +1,6 @@
 """Jobs on this machine: in warm worker processes, in this process, or through a launcher of Hydra such as joblib's.
 
-A worker is a process that imports torch and Lightning once, and then runs one job after another.
+A worker is a process that imports the libraries of the app once, and then runs one job after another.
 """
 
 import gc
@@ -65,7 +65,7 @@ def serve_jobs(connection: Connection, log: Path, pickled: bytes, index: int, th
 
 def _release_memory() -> None:
     """Release what the last trial used: the workers of a GPU share its memory, and each trial measures its own peak."""
-    gc.collect()  # Lightning's objects refer to each other: the last trial's network and data would stay
+    gc.collect()  # objects that refer to each other would stay: a trial's network and data
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():
         torch.cuda.empty_cache()
