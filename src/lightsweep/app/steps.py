@@ -20,7 +20,7 @@ from lightsweep.runs import data_record, run_folder
 from lightsweep.runs.data_record import Fingerprint
 from lightsweep.runs.results import MetricsFile, ResultWriter, RunResult
 from lightsweep.sweeper.job import current_trial
-from lightsweep.sweeper.pruning import pruning_callback
+from lightsweep.sweeper.lightning import pruning_callback
 from lightsweep.training import checkpoints, trainer
 from lightsweep.training.checkpoints import Description
 from lightsweep.training.classifier import Classifier, Objective, score_part

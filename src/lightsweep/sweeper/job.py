@@ -8,13 +8,15 @@ from numbers import Integral
 from typing import Any, Protocol
 
 from lightsweep.core.errors import JobState
+from lightsweep.core.text import shorten
 
 log = logging.getLogger(__name__)
+_SHOWN = 60  # characters of a value
 UNNAMED = "value"  # the metric that no setting names
 # Attributes of a trial that this program gives a meaning, and its own columns of the leaderboard: no job may set them.
 RESERVED = frozenset(
     ("lightsweep", "interrupted", "baseline", "retries", "retry_of", "repeat_of", "std", "note", "error", "folder")
-) | {"rank", "trial", "state", "value"}
+) | {"rank", "trial", "state", "value", "status"}
 
 
 class Reports(Protocol):
@@ -62,6 +64,7 @@ class JobResult:
         error: in one line.
         facts: what the job recorded, by name: further columns of the leaderboard.
         by_signal: whether the job was interrupted by a signal that it received itself.
+        of_all: whether all jobs of the sweep will fail like this one, unless one has completed.
     """
 
     state: JobState
@@ -69,6 +72,7 @@ class JobResult:
     error: str | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
     by_signal: bool = False
+    of_all: bool = False
 
 
 class TrialContext:
@@ -127,7 +131,7 @@ class TrialContext:
         """
         if self.job is None:
             return
-        if taken := sorted((RESERVED | {"status"}) & facts.keys()):
+        if taken := sorted(RESERVED & facts.keys()):
             raise ValueError(f"trial.record: {', '.join(taken)} must be called otherwise, lightsweep uses the name")
         for name, value in facts.items():
             number = value if type(value) is int else as_number(value)
@@ -144,6 +148,36 @@ def as_number(value: Any) -> float | None:
         return float(value)
     except (TypeError, ValueError, RuntimeError, OverflowError):
         return None
+
+
+def value_of(returned: Any, metric: str, trial: TrialContext) -> float:
+    """What a sweep optimises of what a job returned: the metric, else the first; the trial records all names.
+
+    Raises:
+        ValueError: it holds no such number.
+    """
+    if returned is None:
+        raise ValueError("returns nothing: end it with `return` and the number to optimise, several, or a dict of them")
+    if isinstance(returned, Mapping):
+        values = {str(name): _number(value) for name, value in returned.items()}
+        if not values or (metric not in values and metric != UNNAMED and len(values) > 1):
+            names = ", ".join(values) or "nothing"
+            raise ValueError(f"returns a dict without {metric}: hydra.sweeper.metric must be one of its names, {names}")
+        trial.record({name: value for name, value in values.items() if name not in RESERVED})
+        return values.get(metric, next(iter(values.values())))
+    if isinstance(returned, list | tuple) and returned:
+        numbers = [_number(value) for value in returned]
+        trial.record({f"value_{index}": value for index, value in enumerate(numbers[1:], start=2)})
+        return numbers[0]
+    return _number(returned)
+
+
+def _number(value: Any) -> float:
+    number = as_number(value)
+    if number is None:
+        shown = shorten(repr(value), _SHOWN)
+        raise ValueError(f"must return a number, several, or a dict of names to numbers, got {shown}")
+    return number
 
 
 _current: ContextVar[TrialContext] = ContextVar("trial", default=TrialContext(None))  # noqa: B039

@@ -142,7 +142,7 @@ def _note(trial: FrozenTrial) -> str:
 def _recorded(trials: Sequence[FrozenTrial], metric: str) -> tuple[str, ...]:
     """The names of all that trials have recorded, in the order in which they came; the metric is the value."""
     names = dict.fromkeys(name for trial in trials for name in trial.user_attrs.get("facts", {}))
-    return tuple(name for name in names if name not in (*RESERVED, "status", metric))
+    return tuple(name for name in names if name not in RESERVED and name != metric)
 
 
 class Publisher:

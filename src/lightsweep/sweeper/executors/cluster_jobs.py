@@ -223,13 +223,14 @@ def _is_plausible(result: JobResult) -> bool:
     """Whether all parts have the types that `JobFunction` gives them: the folder may be somebody else's."""
     facts = result.facts
     known = isinstance(facts, dict) and all(
-        name not in RESERVED and (fact is None or (isinstance(fact, str) if name == "status" else _is_exact(fact)))
+        isinstance(fact, str) if name == "status" else name not in RESERVED and (fact is None or _is_exact(fact))
         for name, fact in facts.items()
     )
     is_finite = _is_exact(result.value) and math.isfinite(result.value)
     has_value = is_finite if result.state == JobState.COMPLETED else result.value is None
     has_text = result.error is None or isinstance(result.error, str)
-    return known and has_value and has_text and type(result.by_signal) is bool and result.state in _FROM_JOBS
+    flagged = type(result.by_signal) is type(result.of_all) is bool
+    return known and has_value and has_text and flagged and result.state in _FROM_JOBS
 
 
 def _is_exact(value: Any) -> TypeGuard[float]:
