@@ -167,7 +167,7 @@ class Application:
         return None
 
 
-def _allowance(node: DictConfig) -> dict[str, list[str]]:
+def _allowance(node: DictConfig) -> dict[str, Any]:
     """What lets Optuna's own classes pass a whitelist that the app gives `hydra.main`. Hydra 1.3 has none."""
     from lightsweep.sweeper.samplers import targets_of
 
