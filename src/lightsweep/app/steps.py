@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 
 import pytorch_lightning as pl
@@ -113,7 +114,8 @@ def callbacks_of_every_run(
 ) -> list[Callback]:
     """What is called in a run whatever its config says: at its start, and in a trial the pruner after each epoch."""
     summary = StartSummary(data, network=type(classifier.net).__name__, parameters=parameters)
-    pruning = [pruning_callback()(config.monitor.metric)] if current_trial().reports else []
+    measured = attrgetter("lightning_module.measured")  # to the digit
+    pruning = [pruning_callback()(config.monitor.metric, measured)] if current_trial().reports else []
     return [LambdaCallback(on_train_start=lambda *_: on_start()), summary, *pruning]
 
 

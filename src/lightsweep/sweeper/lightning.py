@@ -5,7 +5,7 @@ import importlib
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -32,15 +32,16 @@ class _Pruning:
 
     Args:
         monitor: the name under which the metric is logged, in validation or in training, such as ``val/acc``.
+        measured: gives a Trainer's metrics, looked at once an epoch; None for those that Lightning keeps, as float32.
 
     Raises:
         optuna.TrialPruned: the trial ends here.
         ValueError: the metric was never logged, or another instance reports for the same trial.
     """
 
-    def __init__(self, monitor: str) -> None:
+    def __init__(self, monitor: str, measured: Callable[[Any], Mapping[str, Any]] | None = None) -> None:
         super().__init__()
-        self.monitor = monitor
+        self.monitor, self.measured = monitor, measured
         self.validations = self.last_step = 0
         self._seen: Any = None  # the tensor that was logged last: each time that a metric is logged makes another
 
@@ -66,9 +67,9 @@ class _Pruning:
         if trainer.sanity_checking or trainer.state.fn != "fit":
             return
         self.validations += 1
-        # None: validated by the clock
-        is_within_epoch = (trainer.val_check_batch or 0) < trainer.num_training_batches
-        if is_within_epoch and trainer.callback_metrics.get(self.monitor) is not self._seen_before:
+        if self.measured is not None or (trainer.val_check_batch or 0) >= trainer.num_training_batches:  # None: by time
+            return
+        if trainer.callback_metrics.get(self.monitor) is not self._seen_before:
             self._look(trainer, self.validations)
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
@@ -87,7 +88,8 @@ class _Pruning:
 
     def _look(self, trainer: Any, step: int) -> None:
         """Report the metric, if it has been logged since the last look."""
-        value, trial, message = trainer.callback_metrics.get(self.monitor), current_trial(), None
+        metrics = trainer.callback_metrics if self.measured is None else self.measured(trainer)
+        value, trial, message = metrics.get(self.monitor), current_trial(), None
         is_new, self._seen = value is not None and value is not self._seen, value
         if is_new and step > self.last_step:
             self.last_step = step
