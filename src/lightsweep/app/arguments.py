@@ -17,7 +17,7 @@ from lightsweep.core.errors import ConfigError
 from lightsweep.core.files import CONF, OUTPUTS, ROOT
 from lightsweep.core.metrics import mode_of
 from lightsweep.runs import run_folder, saved_config
-from lightsweep.sweeper.application import search_path
+from lightsweep.sweeper.references import search_path
 
 
 def read_command_line(arguments: list[str]) -> list[str]:

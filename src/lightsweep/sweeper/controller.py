@@ -255,9 +255,9 @@ class Controller:
     def _interpret(self, index: int, result: JobResult) -> JobResult:
         """What a result means here: a job that died because the sweep stops was interrupted; one that a signal from
         elsewhere ended has failed."""
-        if result.state == JobState.REFUSED:
+        if result.state == JobState.REFUSED or (result.of_all and not self.queue.has_completed()):
             self.refusal = result.error or "a job was refused"
-            return result
+            return replace(result, state=JobState.REFUSED)
         if self.stop:
             return replace(result, state=JobState.INTERRUPTED) if result.state == JobState.LOST else result
         if not result.by_signal:

@@ -84,14 +84,16 @@ class Session:
         """Returns the best value."""
         try:
             return self._run()
-        except Interrupted:
+        except Interrupted as error:
             trials, program = self.queue.trials(), self.plan.application.program
             line = view.format_interrupted(trials, self.queue.n_trials, program, sys.argv[1:])
             print(line, file=sys.stderr, flush=True)
+            error.is_printed = True
             raise
 
     def _run(self) -> float:
-        self.view.print(f"study {self.plan.address.study} in {self.plan.folder}")
+        aim = f"{self.plan.metric} is {self.plan.direction}d"
+        self.view.print(f"study {self.plan.address.study} in {self.plan.folder}: {aim}")
         for remark in self.plan.remarks:
             self.view.print(remark)
         before = count_ended(self.queue.trials())
