@@ -95,9 +95,7 @@ def _targets(node: Any) -> Iterator[str]:
 
 def check_packages(key: str, what: str, packages: Sequence[str], extra: str) -> None:
     if missing := [name for name in packages if find_spec(name) is None]:
-        raise ConfigError(
-            f"{key}: {what} needs {' and '.join(missing)}, which is not installed: pip install 'lightsweep[{extra}]'"
-        )
+        raise ConfigError(f"{key}: {what} needs {' and '.join(missing)}: pip install 'lightsweep[{extra}]'")
 
 
 def make_sampler(plan: "Plan", shift: int) -> tuple[BaseSampler, int]:
