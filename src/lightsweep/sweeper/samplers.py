@@ -152,10 +152,11 @@ def check_sampler(plan: "Plan") -> None:
 
 
 def _defaults(target: str) -> dict[str, Any]:
-    """Of those arguments of a sampler that say when it begins to learn."""
+    """Of the arguments of a sampler that say when it begins to learn; None where it has no such argument."""
     sampler = getattr(optuna.samplers, target.rpartition(".")[2], None)
     parameters = signature(sampler).parameters if sampler else {}
-    return {name: parameters[name].default for name in ("n_startup_trials", "population_size") if name in parameters}
+    names = ("n_startup_trials", "population_size")
+    return {name: parameters[name].default if name in parameters else None for name in names}
 
 
 def _draw(plan: "Plan", sampler: BaseSampler) -> None:
