@@ -15,8 +15,8 @@ _SHOWN = 60  # characters of a value
 UNNAMED = "value"  # the metric that no setting names
 # Attributes of a trial that this program gives a meaning, and its own columns of the leaderboard: no job may set them.
 RESERVED = frozenset(
-    ("lightsweep", "interrupted", "baseline", "retries", "retry_of", "repeat_of", "std", "note", "error", "folder")
-) | {"rank", "trial", "state", "value", "status"}
+    ("lightsweep", "facts", "interrupted", "baseline", "retries", "retry_of", "repeat_of", "std", "note", "error")
+) | {"folder", "rank", "trial", "state", "value", "status"}
 
 
 class Reports(Protocol):

@@ -208,9 +208,10 @@ class Session:
             self.view.print(line)
         program = self.plan.application.program
         if (seeds := judged.numbers.get("confirm_with")) is not None:
-            named = f"hydra.sweeper.seed_key={'seed' if 'seed' in self.plan.config else 'KEY'}"
-            typed = [*sys.argv[1:], *([named] if self.plan.settings.seed_key is None else [])]
-            self.view.print(f"confirm it: {view.command_with(program, 'hydra.sweeper.confirm', seeds, typed)}")
+            command = view.command_with(program, "hydra.sweeper.confirm", seeds, sys.argv[1:])
+            key = "seed" if "seed" in self.plan.config else "KEY, the config's key of the seed"
+            further = f" hydra.sweeper.seed_key={key}" * (self.plan.settings.seed_key is None)
+            self.view.print(f"confirm it: {command}{further}")
         if judged.outcome in ("better", "unconfirmed"):
             what = "the best one" if judged.outcome == "better" else "it anyway"
             folder = shlex.quote(str(self.plan.folder))
