@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 from optuna.trial import TrialState
 
+from apps.environments import CANDIDATE, HERE, HYDRAS, OLDEST, PYTHONS, Environment
 from apps.running import SWEEP, App, ended_trials, trials
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.timeout(300)
 SOURCES = str(Path(__file__).parents[2] / "src")
 CASES = {
     "function": ("app.py", ["lr=tag(log,interval(1e-4,1e-1))", "width=choice(64,128,256)"], "multirun/default"),
@@ -19,6 +20,7 @@ CASES = {
     ),
     "lightning": ("src/train.py", ["hparams_search=rings"], "logs/train/multiruns/rings"),
 }
+NEEDS = {"function": (), "loop": ("torch>=2.11,<3",), "lightning": ("lightning>=2.6,<3",)}
 
 
 def typed(name: str, n_trials: int) -> list[str]:
@@ -26,11 +28,29 @@ def typed(name: str, n_trials: int) -> list[str]:
     return [*mode, *CASES[name][1], f"hydra.sweeper.n_trials={n_trials}", "hydra.sweeper.n_jobs=2"]
 
 
-@pytest.fixture(params=list(CASES))
+def each(*names: str) -> pytest.MarkDecorator:
+    """Apps with the interpreter of these tests (slow), and with the wheel in environments of their own (compat)."""
+    cases = [pytest.param((name, None), marks=pytest.mark.slow, id=name) for name in names]
+    for name in names:
+        for python in PYTHONS if name == "function" else [HERE]:
+            for line, hydra in HYDRAS.items():
+                bounds = hydra in (OLDEST, CANDIDATE)
+                if name != "function" and not bounds:
+                    continue
+                marks = [pytest.mark.compat, *([pytest.mark.quick] if name == "function" and python == HERE and bounds else [])]
+                environment = Environment(python, (hydra, *NEEDS[name]))
+                cases.append(pytest.param((name, environment), marks=marks, id=f"{name}-python{python}-{line}"))
+    return pytest.mark.parametrize("app", cases, indirect=True)
+
+
+@pytest.fixture
 def app(request: pytest.FixtureRequest, tmp_path: Path) -> App:
-    return App.copy(request.param, CASES[request.param][0], tmp_path, path=SOURCES)
+    name, environment = request.param
+    options = {"path": SOURCES} if environment is None else {"python": environment.interpreter()}
+    return App.copy(name, CASES[name][0], tmp_path, **options)
 
 
+@each("function", "loop", "lightning")
 def test_a_sweep_that_is_killed_is_resumed_by_the_same_command(app: App) -> None:
     name = app.folder.name
     study = app.folder / CASES[name][2]
@@ -48,7 +68,7 @@ def test_a_sweep_that_is_killed_is_resumed_by_the_same_command(app: App) -> None
     app.run(*command.split()[2:])
 
 
-@pytest.mark.parametrize("app", ["loop", "lightning"], indirect=True)
+@each("loop", "lightning")
 def test_bad_trials_are_pruned(app: App) -> None:
     name = app.folder.name
     pruner = "hydra.sweeper.pruner={_target_: optuna.pruners.MedianPruner, n_startup_trials: 3, n_warmup_steps: 1}"
@@ -58,14 +78,14 @@ def test_bad_trials_are_pruned(app: App) -> None:
     assert TrialState.FAIL not in states
 
 
-@pytest.mark.parametrize("app", ["loop", "lightning"], indirect=True)
+@each("loop", "lightning")
 def test_outside_a_sweep_nothing_is_reported(app: App) -> None:
     app.run()
     assert not list(app.folder.rglob("study.journal"))
 
 
-def test_a_failing_choice_costs_its_own_trials_only(tmp_path: Path) -> None:
-    app = App.copy("function", "app.py", tmp_path, path=SOURCES)
+@each("function")
+def test_a_failing_choice_costs_its_own_trials_only(app: App) -> None:
     said = app.run(*SWEEP, "kind=smooth,broken", "lr=interval(0.001,0.1)", "hydra.sweeper.n_trials=6")
     failed = [trial for trial in ended_trials(app.folder / "multirun/default") if trial.state == TrialState.FAIL]
     assert failed
