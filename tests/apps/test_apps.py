@@ -86,7 +86,8 @@ def test_outside_a_sweep_nothing_is_reported(app: App) -> None:
 
 @each("function")
 def test_a_failing_choice_costs_its_own_trials_only(app: App) -> None:
-    said = app.run(*SWEEP, "kind=smooth,broken", "lr=interval(0.001,0.1)", "hydra.sweeper.n_trials=6")
+    some = ("hydra.sweeper.n_trials=6", "hydra.sweeper.max_failures=50", "hydra.sweeper.sampler=random")
+    said = app.run(*SWEEP, "kind=smooth,broken", "lr=interval(0.001,0.1)", *some)
     failed = [trial for trial in ended_trials(app.folder / "multirun/default") if trial.state == TrialState.FAIL]
     assert failed
     assert all("this kind does not work" in trial.user_attrs["error"] for trial in failed)
