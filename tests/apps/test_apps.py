@@ -37,7 +37,10 @@ def each(*names: str) -> pytest.MarkDecorator:
                 bounds = hydra in (OLDEST, CANDIDATE)
                 if name != "function" and not bounds:
                     continue
-                marks = [pytest.mark.compat, *([pytest.mark.quick] if name == "function" and python == HERE and bounds else [])]
+                marks = [
+                    pytest.mark.compat,
+                    *([pytest.mark.quick] if name == "function" and python == HERE and bounds else []),
+                ]
                 environment = Environment(python, (hydra, *NEEDS[name]))
                 cases.append(pytest.param((name, environment), marks=marks, id=f"{name}-python{python}-{line}"))
     return pytest.mark.parametrize("app", cases, indirect=True)
@@ -86,7 +89,11 @@ def test_outside_a_sweep_nothing_is_reported(app: App) -> None:
 
 @each("function")
 def test_a_failing_choice_costs_its_own_trials_only(app: App) -> None:
-    some = ("hydra.sweeper.n_trials=6", "hydra.sweeper.max_failures=50", "hydra.sweeper.sampler=random")
+    some = (
+        "hydra.sweeper.n_trials=6",
+        "hydra.sweeper.max_failures=50",
+        "hydra.sweeper.enqueue=[{kind:broken,lr:0.01}]",
+    )
     said = app.run(*SWEEP, "kind=smooth,broken", "lr=interval(0.001,0.1)", *some)
     failed = [trial for trial in ended_trials(app.folder / "multirun/default") if trial.state == TrialState.FAIL]
     assert failed

@@ -1,4 +1,4 @@
-"""The wheel by itself: what it holds and needs, launchers and the official sweeper beside it, what it costs at start."""
+"""The wheel by itself: what it holds and needs, what else can be installed beside it, what it costs at start."""
 
 import os
 import re
