@@ -13,7 +13,9 @@ from lightsweep.sweeper.settings import Settings, read_settings
 
 SETTINGS = files("hydra_plugins.lightsweep_sweeper.conf") / "hydra/sweeper/_lightsweep_settings.yaml"
 DEFAULTS: Any = OmegaConf.create(SETTINGS.read_text())
-FINE = vars(read_settings({key: value for key, value in DEFAULTS.items() if not key.startswith("_")})[0])
+FINE = vars(read_settings({key: value for key, value in DEFAULTS.items() if not key.startswith("_")})[0]) | {
+    "seed_key": "seed"
+}
 
 
 @pytest.mark.parametrize(

@@ -60,6 +60,7 @@ class JobResult:
         error: in one line.
         facts: what the job recorded, by name: further columns of the leaderboard.
         by_signal: whether the job was interrupted by a signal that it received itself.
+        of_all: whether all jobs of the sweep will fail like this one, unless one has completed.
     """
 
     state: JobState
@@ -67,6 +68,7 @@ class JobResult:
     error: str | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
     by_signal: bool = False
+    of_all: bool = False
 
 
 class TrialContext:

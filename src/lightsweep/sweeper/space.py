@@ -161,13 +161,13 @@ def ends(distribution: BaseDistribution) -> Sequence[Any]:
 def grid_of(space: Space) -> dict[str, list]:
     """The values of each parameter for a grid sampler."""
     if space.conditions():
-        raise ConfigError("hydra/sweeper/sampler=grid knows no conditions (hydra.sweeper.when)")
+        raise ConfigError("hydra.sweeper.sampler=grid knows no conditions (hydra.sweeper.when)")
     counts = [_count_values(parameter.distribution) for parameter in space.parameters]
     if math.inf in counts:
         key = space.parameters[counts.index(math.inf)].key
-        raise ConfigError(f"hydra/sweeper/sampler=grid takes choices and ranges with a step, no interval such as {key}")
+        raise ConfigError(f"hydra.sweeper.sampler=grid takes choices and ranges with a step, no interval such as {key}")
     if (points := math.prod(counts)) > _MOST_IN_GRID:
-        raise ConfigError(f"hydra/sweeper/sampler=grid must have at most {_MOST_IN_GRID:,} points, got {points:,}")
+        raise ConfigError(f"hydra.sweeper.sampler=grid must have at most {_MOST_IN_GRID:,} points, got {points:,}")
     return {
         parameter.name: list(_list_values(parameter.distribution, int(count)))
         for parameter, count in zip(space.parameters, counts, strict=True)
