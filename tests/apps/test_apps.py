@@ -15,7 +15,12 @@ CASES = {
     "function": ("app.py", ["lr=tag(log,interval(1e-4,1e-1))", "width=choice(64,128,256)"], "multirun/default"),
     "loop": (
         "train.py",
-        ["lr=tag(log,interval(1e-4,1e-1))", "width=choice(2,8,32)", "hydra.sweeper.direction=maximize"],
+        [
+            "lr=tag(log,interval(1e-4,1e-1))",
+            "width=choice(2,8,32)",
+            "hydra.sweeper.metric=val/acc",
+            "hydra.sweeper.direction=maximize",
+        ],
         "multirun/default",
     ),
     "lightning": ("src/train.py", ["hparams_search=rings"], "logs/train/multiruns/rings"),
