@@ -5,7 +5,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from hydra.utils import execution_whitelist
 from omegaconf import DictConfig, OmegaConf
+from optuna.pruners import MedianPruner
 
 from lightsweep.app.sweeping import TRAINING
 from lightsweep.core.errors import ConfigError
@@ -54,3 +56,13 @@ def test_a_drawn_trial_with_a_list_of_widths_and_a_width_is_refused(drawn: tuple
         TRAINING.check_drawn(config, drawn)
     TRAINING.check_drawn(config, ("model.hidden=[3]", "model.dropout=0.1"))
     TRAINING.check_drawn(OmegaConf.create({"model": {"hidden": None, "width": 1}}), drawn)
+
+
+def test_a_whitelist_of_the_app_lets_samplers_and_pruners_of_optuna_pass_and_nothing_else() -> None:
+    allowed, refused = {"_target_": "optuna.pruners.MedianPruner"}, {"_target_": "builtins.dict"}
+    wrapping = {"_target_": "optuna.pruners.PatientPruner", "patience": 3, "wrapped_pruner": refused}
+    with execution_whitelist(["math.sqrt"]):
+        assert isinstance(Application().build(OmegaConf.create(allowed), "hydra.sweeper.pruner"), MedianPruner)
+        for node in (refused, wrapping):
+            with pytest.raises(ConfigError, match=r"hydra\.sweeper\.pruner: .*whitelist"):
+                Application().build(OmegaConf.create(node), "hydra.sweeper.pruner")

@@ -5,17 +5,19 @@ at every start, so neither Optuna nor torch is.
 """
 
 import os
+import re
 import shlex
 import shutil
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hydra.errors import HydraException
 from hydra.utils import get_method, instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from lightsweep.core.errors import ConfigError
 from lightsweep.core.text import first_line
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from lightsweep.sweeper.space import Space
 
 _ATTRIBUTE = "lightsweep_application"
+_OF_OPTUNA = re.compile(r"optuna\.(samplers\.[A-Za-z]+Sampler|pruners\.[A-Za-z]+Pruner)")
 
 
 class Application:
@@ -83,7 +86,7 @@ class Application:
         try:
             with warnings.catch_warnings():  # Hydra 1.4 warns where the app gives `hydra.main` no execution whitelist
                 warnings.filterwarnings("ignore", message=r"[\s\S]*_execution_whitelist_", category=UserWarning)
-                return instantiate(node, _convert_="all")
+                return instantiate(node, _convert_="all", **_allowance(node))
         except HydraException as error:
             raise ConfigError(f"{key}: {first_line(str(error.__cause__ or error))}") from error
 
@@ -162,6 +165,15 @@ class Application:
     def data_digest(self, folder: Path) -> str | None:
         """The digest of the data that the run in a folder has read, from its `data_file`; None where it is unknown."""
         return None
+
+
+def _allowance(node: DictConfig) -> dict[str, Any]:
+    """What lets Optuna's own classes pass a whitelist that the app gives `hydra.main`. Hydra 1.3 has none."""
+    from lightsweep.sweeper.samplers import targets_of
+
+    targets, name = list(targets_of(OmegaConf.to_container(node))), "_execution_whitelist_"
+    allowed = name in signature(instantiate).parameters and all(map(_OF_OPTUNA.fullmatch, targets))
+    return {name: targets} if allowed else {}
 
 
 def sweepable(application: Application) -> Callable[[Callable[[DictConfig], Any]], Portable]:

@@ -65,7 +65,7 @@ def named_node(kind: str, value: Any, known: Mapping[str, Mapping[str, Any]]) ->
         value = OmegaConf.create(dict(known[value]))
     is_node = isinstance(value, DictConfig) and "_target_" in value
     checks.require(is_node, key, f"be one of {', '.join(known)}, or a node with a _target_", value)
-    for target in _targets(OmegaConf.to_container(value, resolve=False)):
+    for target in targets_of(OmegaConf.to_container(value, resolve=False)):
         name = target.rpartition(".")[2]
         check_packages(key, name, *_PACKAGES.get(name, ((), "")))
     return value
@@ -83,13 +83,13 @@ def pruner_node(value: Any, max_steps: Any) -> DictConfig:
     return node
 
 
-def _targets(node: Any) -> Iterator[str]:
+def targets_of(node: Any) -> Iterator[str]:
     """Of a node and all below it: samplers and pruners may wrap others."""
     if isinstance(node, dict):
         if "_target_" in node:
             yield str(node["_target_"])
         for value in node.values():
-            yield from _targets(value)
+            yield from targets_of(value)
 
 
 def check_packages(key: str, what: str, packages: Sequence[str], extra: str) -> None:
