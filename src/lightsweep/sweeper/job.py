@@ -11,7 +11,19 @@ from lightsweep.core.errors import JobState
 log = logging.getLogger(__name__)
 # Attributes of a trial that this program gives a meaning: no job may set them.
 RESERVED = frozenset(
-    ("lightsweep", "interrupted", "baseline", "retries", "retry_of", "repeat_of", "std", "note", "error", "folder")
+    (
+        "lightsweep",
+        "facts",
+        "interrupted",
+        "baseline",
+        "retries",
+        "retry_of",
+        "repeat_of",
+        "std",
+        "note",
+        "error",
+        "folder",
+    )
 )
 
 

@@ -206,7 +206,9 @@ class Session:
             self.view.print(line)
         program = self.plan.application.program
         if (seeds := judged.numbers.get("confirm_with")) is not None:
-            self.view.print(f"confirm it: {view.command_with(program, 'hydra.sweeper.confirm', seeds, sys.argv[1:])}")
+            command = view.command_with(program, "hydra.sweeper.confirm", seeds, sys.argv[1:])
+            further = " hydra.sweeper.seed_key=KEY, the config's key of the seed" * (not self.plan.settings.seed_key)
+            self.view.print(f"confirm it: {command}{further}")
         if judged.outcome in ("better", "unconfirmed"):
             what = "the best one" if judged.outcome == "better" else "it anyway"
             folder = shlex.quote(str(self.plan.folder))
