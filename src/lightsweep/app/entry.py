@@ -92,11 +92,12 @@ def begin(module: str) -> None:
     """
     if module == "__main__":
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-        if lacking := _find_lacking(_LIBRARIES):
+        if lacking := find_lacking(_LIBRARIES):
             sys.exit(f"{lacking}: pip install -e '.[train]' in lightsweep's folder installs what its scripts need")
 
 
-def _find_lacking(libraries: Sequence[str]) -> str | None:
+def find_lacking(libraries: Sequence[str]) -> str | None:
+    """What a script cannot run without: libraries that are missing, or a newer Hydra; None: all is there."""
     if missing := [name for name in libraries if find_spec(name) is None]:
         return f"not installed: {', '.join(missing)}"
     hydra = version("hydra-core")
