@@ -130,7 +130,7 @@ class Session:
         ended, wanted = count_ended(trials), self.queue.n_trials
         if count := len(trials) - len(without_repeats(trials)):
             suggestions = f"{count} suggestion{'s' * (count > 1)}"
-            self.view.print(f"{suggestions} repeated a point that had been tried: not trained again")
+            self.view.print(f"{suggestions} repeated a point that had been tried: not run again")
         if ended < wanted and (why := self.queue.repeats.why_over(trials)):
             self.view.print(f"{why}: the sweep ends with {ended} trials of {wanted}")
 
@@ -180,7 +180,7 @@ class Session:
         plan, search = self.plan, self.publisher.search()
         assert search is not None  # there is a complete trial
         configurations: dict[str, Sequence[str]] = {"baseline": plan.space.fixed}
-        if not search.is_baseline:  # else it would be trained twice
+        if not search.is_baseline:  # else it would be run twice
             configurations = {"best": self.publisher.overrides(self.publisher.complete()[0]), **configurations}
         used = [*plan.seeds, plan.own_seed]
         seeds = _fresh_seeds(plan.settings.confirm, used)
@@ -197,7 +197,7 @@ class Session:
         return True
 
     def _print_verdict(self) -> None:
-        """The confirmation, the verdict, and the command that trains the best trial, where that is one to train."""
+        """The confirmation, the verdict, and the command that runs the best trial, where that is one to run."""
         confirmed = verdict.read_confirmation(self.plan.folder)
         judged = self.publisher.verdict(confirmed)
         assert judged is not None  # there is a complete trial
@@ -215,7 +215,7 @@ class Session:
         if judged.outcome in ("better", "unconfirmed"):
             what = "the best one" if judged.outcome == "better" else "it anyway"
             folder = shlex.quote(str(self.plan.folder))
-            self.view.print(f"train {what}: {program} --config-dir {folder} --config-name best")
+            self.view.print(f"run {what}: {program} --config-dir {folder} --config-name best")
 
     def _print_confirmed(self, job: Job, result: JobResult) -> None:
         self.view.print(f"{job.folder} {result.state} {result.error or ''}".strip())
@@ -245,7 +245,7 @@ def _check_seed_key(plan: Plan) -> None:
 
 
 def _fresh_seeds(count: int, used: Sequence[Any]) -> list[int]:
-    """Seeds that no trial has trained with."""
+    """Seeds that no trial has had."""
     return [seed for seed in range(_FIRST_SEED, _FIRST_SEED + count + len(used)) if seed not in used][:count]
 
 

@@ -102,8 +102,7 @@ def _not_known(found: Search) -> str:
 
 
 def _to_know(seeds: int, why: str = "") -> str:
-    how = f"the same command with hydra.sweeper.confirm={seeds}"
-    return f"To know{why}: {how}, which runs both with fresh seeds of hydra.sweeper.seed_key."
+    return f"To know{why}: the same command with hydra.sweeper.confirm={seeds}, which runs both with fresh seeds."
 
 
 def _compared(
