@@ -9,13 +9,14 @@ from contextlib import contextmanager
 from typing import Any
 
 import optuna
-from hydra.errors import CompactHydraException
+from hydra.errors import CompactHydraException, HydraException
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
 
 from lightsweep.core import secrets, signals
 from lightsweep.core.errors import ConfigError, Interrupted, RunFailed
-from lightsweep.core.text import printable
+from lightsweep.core.text import first_line, printable
 from lightsweep.sweeper import optuna_access, session, view
 from lightsweep.sweeper.application import Application, application_of
 from lightsweep.sweeper.plan import make_plan
@@ -57,8 +58,16 @@ def _ending_in_one_line(application: Application) -> Iterator[None]:
             line = f"interrupted: {view.repeat_command(application.program, sys.argv[1:])} continues the sweep"
             print(printable(secrets.redact(line)), file=sys.stderr, flush=True)
         sys.exit(128 + error.signum)
-    except (ConfigError, RunFailed) as error:
-        raise CompactHydraException(printable(secrets.redact(str(error)))) from error
+    except (ConfigError, RunFailed, HydraException) as error:
+        raise CompactHydraException(printable(secrets.redact(_one_line(error)))) from error
+
+
+def _one_line(error: Exception) -> str:
+    if not isinstance(error, HydraException):
+        return str(error)
+    line = " ".join(str(error).partition("Config search path:")[0].split())
+    reason = first_line(str(error.__cause__)) if isinstance(error.__cause__, OmegaConfBaseException) else ""
+    return f"{line}: {reason}" if reason else line
 
 
 def _is_imported_by_worker() -> bool:

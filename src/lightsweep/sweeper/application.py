@@ -134,11 +134,19 @@ class Application:
         """
 
     def check_plan(self, plan: "Plan", *, in_this_process: bool) -> None:
-        """Refuse what shows only over many trials; the last check before the study is opened.
+        """Refuse what shows only over many trials, such as a choice that a config group does not have; the last check
+        before the study is opened.
 
         Raises:
             ConfigError: names the key.
         """
+        for parameter in plan.space.parameters:
+            group = parameter.key.lstrip("+").partition("@")[0]
+            if not (known := plan.context.config_loader.get_group_options(group)):
+                continue
+            for choice in getattr(parameter.distribution, "choices", ()):
+                if isinstance(choice, str) and "/" not in choice and choice not in known:
+                    raise ConfigError(f"{parameter.key} must be one of {', '.join(known)}, got {choice}")
 
     def kept_overrides(
         self, started_with: Mapping[str, Any], config: DictConfig, typed: Sequence[str]

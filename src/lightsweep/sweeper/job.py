@@ -11,15 +11,27 @@ from lightsweep.core.errors import JobState
 log = logging.getLogger(__name__)
 # Attributes of a trial that this program gives a meaning: no job may set them.
 RESERVED = frozenset(
-    ("lightsweep", "interrupted", "baseline", "retries", "retry_of", "repeat_of", "std", "note", "error", "folder")
+    (
+        "lightsweep",
+        "facts",
+        "interrupted",
+        "baseline",
+        "retries",
+        "retry_of",
+        "repeat_of",
+        "std",
+        "note",
+        "error",
+        "folder",
+    )
 )
 
 
 class Reports(Protocol):
-    """Takes the values of a job's epochs; picklable."""
+    """Takes the intermediate values of a job; picklable."""
 
     def report(self, step: int, value: float) -> bool:
-        """Add a value, of an epoch from 1 on; returns whether the job is to end as pruned."""
+        """Add the value of a step; returns whether the job is to end as pruned."""
         ...
 
 
@@ -34,7 +46,7 @@ class Job:
         number: the trial's.
         data: the digest of the data that the study was started with, and the folder with the record of them; None
             where any will do.
-        reports: None where epochs are not reported.
+        reports: None where no steps are reported.
         metric: the name of the value that it optimises.
     """
 

@@ -1,4 +1,4 @@
-"""How a job of a sweep is run, here or in another process, and the configs that train it, or the best one, again."""
+"""How a job of a sweep is run, here or in another process, and the configs that run it, or the best one, again."""
 
 import json
 import logging
@@ -191,7 +191,7 @@ def _run_job(setup: JobSetup, job: Job) -> JobResult:
         )
         with suppress(OSError, HydraException, OmegaConfBaseException):  # the result does not depend on that
             folder, study = setup.folder / job.folder, setup.config.hydra.sweeper.study_name
-            comment = printable(f"{folder.name} of the sweep {study}, to be trained again")
+            comment = printable(f"{folder.name} of the sweep {study}, to be run again")
             loader, application = setup.hydra_context.config_loader, application_of(function)
             write_config(folder / REPEAT_FILE, comment, config, setup.config, loader, application)
         return returned.return_value
@@ -208,7 +208,7 @@ def last_line(text: str) -> str:
 def write_config(
     file: Path, comment: str, config: DictConfig, base: DictConfig, loader: ConfigLoader, application: Application
 ) -> None:
-    """Write a config that one command trains: what differs from the defaults, and nothing else.
+    """Write a config that one command runs: what differs from the defaults, and nothing else.
 
     Args:
         comment: its first line.

@@ -124,7 +124,7 @@ def _columns(table: Sequence[dict[str, Any]], facts: Sequence[str]) -> list[str]
 
 def compare_to_baseline(trial: FrozenTrial, baseline: FrozenTrial | None, metric: str) -> Any:
     """The difference to the baseline, for `difference_column`; empty where it means nothing: what a pruned trial
-    reported last is of an earlier epoch."""
+    reported last is of an earlier step."""
     if baseline is None or trial.number == baseline.number or {trial.state, baseline.state} != {TrialState.COMPLETE}:
         return ""
     assert trial.value is not None

@@ -3,16 +3,18 @@
 Trials of a study can only be compared while what it holds fixed stays the same: that is kept in its attributes.
 """
 
+import json
 import platform
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Container, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import optuna
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, ValidationError
 from optuna.trial import TrialState
 
 from lightsweep.core import checks, files, memory
@@ -20,11 +22,13 @@ from lightsweep.core.errors import ConfigError
 from lightsweep.core.files import create_folder, remove_leftovers
 from lightsweep.core.moved import with_new_names
 from lightsweep.core.overrides import format_override
+from lightsweep.core.text import first_line
 from lightsweep.sweeper import executors, storage
 from lightsweep.sweeper.leases import FileLock, Lease, Owner, is_alive, renewing, shared_path
 from lightsweep.sweeper.optuna_access import RetryingStorage, set_system_attribute, system_attributes
 from lightsweep.sweeper.plan import Plan, check_fixed_lists, enqueue_first, enqueued_points
 from lightsweep.sweeper.samplers import check_pruner, check_sampler, make_sampler
+from lightsweep.sweeper.space import Space, ends
 from lightsweep.sweeper.storage import connect, is_missing, is_server
 from lightsweep.sweeper.trials import OPENINGS, OWNER, PREFIX, check_attributes, number_of
 
@@ -207,9 +211,9 @@ def _kept_settings(study: optuna.Study) -> dict[str, Any]:
 
 
 def _flat(prefix: str, node: Any) -> list[tuple[str, Any]]:
-    contents = OmegaConf.to_container(node, resolve=False) if OmegaConf.is_config(node) else node
+    contents = OmegaConf.to_container(node, resolve=False, enum_to_str=True) if OmegaConf.is_config(node) else node
     if not isinstance(contents, dict) or not contents:
-        return [(prefix, contents)]
+        return [(prefix, json.loads(json.dumps(contents, default=str)))]  # a typed config holds paths and bytes
     return [
         entry for key, value in contents.items() for entry in _flat(f"{prefix}.{key}" if prefix else str(key), value)
     ]
@@ -252,7 +256,9 @@ def check_plan(plan: Plan) -> None:
 
 def _check_composes(plan: Plan, overrides: Sequence[str], in_this_process: bool) -> None:
     """Check that every key that applies under these overrides exists, and that fixed values are valid."""
-    plan.application.check_config(plan.compose(overrides), overrides, in_this_process=in_this_process)
+    config = plan.compose(overrides)
+    plan.application.check_config(config, overrides, in_this_process=in_this_process)
+    _check_types(plan.space, config, config.hydra.runtime.choices)
     point = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0)).ask()
     # A drawn choice of a group may lack a condition's keys: only the condition itself is composed.
     drawn = [
@@ -265,3 +271,21 @@ def _check_composes(plan: Plan, overrides: Sequence[str], in_this_process: bool)
     plan.application.check_drawn(config, (*overrides, *drawn))
     if name := plan.settings.validate:
         plan.check_with(name, config)
+
+
+def _check_types(space: Space, config: DictConfig, groups: Container[str]) -> None:
+    """Check that a typed config allows what is searched: all choices, and the ends of ranges.
+
+    Raises:
+        ConfigError: it allows one not; names the key.
+    """
+    tried = config.copy()
+    for parameter in [each for each in space.parameters if each.key not in groups]:
+        for value in ends(parameter.distribution):
+            written = OverridesParser.create().parse_override(format_override(parameter.key, value)).value()
+            try:
+                with suppress(ConfigKeyError, ConfigAttributeError):  # of another choice
+                    OmegaConf.update(tried, parameter.key, written, merge=True)
+            except ValidationError as error:
+                rule = "must have values that the config's type allows"
+                raise ConfigError(f"{parameter.key} {rule}: {first_line(str(error))}") from error

@@ -25,7 +25,7 @@ from lightsweep.sweeper.application import Application, application_of
 from lightsweep.sweeper.grammar import parse
 from lightsweep.sweeper.settings import Settings, read_settings
 from lightsweep.sweeper.space import Space, point_key, values_of
-from lightsweep.sweeper.storage import Address
+from lightsweep.sweeper.storage import Address, with_full_path
 
 _DEFAULT_FOLDER = "multirun/${now:%Y-%m-%d}/${now:%H-%M-%S}"  # of Hydra
 
@@ -57,7 +57,8 @@ class Plan:
 
     @property
     def address(self) -> Address:
-        return Address(self.settings.storage or str(self.folder.absolute() / JOURNAL), self.settings.study_name)
+        location = self.settings.storage or str(self.folder / JOURNAL)
+        return Address(with_full_path(location), self.settings.study_name)
 
     @property
     def storage_key(self) -> str:

@@ -8,6 +8,7 @@ from copy import deepcopy
 from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
+from inspect import signature
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -94,9 +95,7 @@ def targets_of(node: Any) -> Iterator[str]:
 
 def check_packages(key: str, what: str, packages: Sequence[str], extra: str) -> None:
     if missing := [name for name in packages if find_spec(name) is None]:
-        raise ConfigError(
-            f"{key}: {what} needs {' and '.join(missing)}, which is not installed: pip install 'lightsweep[{extra}]'"
-        )
+        raise ConfigError(f"{key}: {what} needs {' and '.join(missing)}: pip install 'lightsweep[{extra}]'")
 
 
 def make_sampler(plan: "Plan", shift: int) -> tuple[BaseSampler, int]:
@@ -131,9 +130,10 @@ def check_sampler(plan: "Plan") -> None:
         ConfigError: the sampler cannot draw, or the function fails, or suggests what is searched already.
     """
     node = _writable(plan.settings.sampler)
-    for name in ("n_startup_trials", "population_size"):  # with these it learns from the first trials
-        if isinstance(node.get(name), int):
-            node[name] = min(node[name], _MADE_UP)
+    for name, default in _defaults(str(node._target_)).items():
+        value = node.get(name, default)
+        if isinstance(value, int) and value > _MADE_UP:
+            node[name] = _MADE_UP  # with this it learns from the first trials
     with _without_optuna_messages():
         sampler, _ = make_sampler(replace(plan, settings=replace(plan.settings, sampler=node)), shift=0)
         if not isinstance(sampler, GridSampler):  # its points were listed as it was made
@@ -149,6 +149,14 @@ def check_sampler(plan: "Plan") -> None:
         drawn = plan.space.suggest(_made_up_study(plan).ask())
     searched = {parameter.key for parameter in plan.space.parameters}
     plan.compose((*plan.space.fixed, *(each for each in drawn if each.partition("=")[0] not in searched)))
+
+
+def _defaults(target: str) -> dict[str, Any]:
+    """Of the arguments of a sampler that say when it begins to learn; None where it has no such argument."""
+    sampler = getattr(optuna.samplers, target.rpartition(".")[2], None)
+    parameters = signature(sampler).parameters if sampler else {}
+    names = ("n_startup_trials", "population_size")
+    return {name: parameters[name].default if name in parameters else None for name in names}
 
 
 def _draw(plan: "Plan", sampler: BaseSampler) -> None:

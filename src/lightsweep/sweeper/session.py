@@ -128,7 +128,7 @@ class Session:
         ended, wanted = count_ended(trials), self.queue.n_trials
         if count := len(trials) - len(without_repeats(trials)):
             suggestions = f"{count} suggestion{'s' * (count > 1)}"
-            self.view.print(f"{suggestions} repeated a point that had been tried: not trained again")
+            self.view.print(f"{suggestions} repeated a point that had been tried: not run again")
         if ended < wanted and (why := self.queue.repeats.why_over(trials)):
             self.view.print(f"{why}: the sweep ends with {ended} trials of {wanted}")
 
@@ -178,7 +178,7 @@ class Session:
         plan, search = self.plan, self.publisher.search()
         assert search is not None  # there is a complete trial
         configurations: dict[str, Sequence[str]] = {"baseline": plan.space.fixed}
-        if not search.is_baseline:  # else it would be trained twice
+        if not search.is_baseline:  # else it would be run twice
             configurations = {"best": self.publisher.overrides(self.publisher.complete()[0]), **configurations}
         used = [*plan.seeds, plan.own_seed]
         seeds = _fresh_seeds(plan.settings.confirm, used)
@@ -195,7 +195,7 @@ class Session:
         return True
 
     def _print_verdict(self) -> None:
-        """The confirmation, the verdict, and the command that trains the best trial, where that is one to train."""
+        """The confirmation, the verdict, and the command that runs the best trial, where that is one to run."""
         confirmed = verdict.read_confirmation(self.plan.folder)
         judged = self.publisher.verdict(confirmed)
         assert judged is not None  # there is a complete trial
@@ -206,11 +206,13 @@ class Session:
             self.view.print(line)
         program = self.plan.application.program
         if (seeds := judged.numbers.get("confirm_with")) is not None:
-            self.view.print(f"confirm it: {view.command_with(program, 'hydra.sweeper.confirm', seeds, sys.argv[1:])}")
+            command = view.command_with(program, "hydra.sweeper.confirm", seeds, sys.argv[1:])
+            further = " hydra.sweeper.seed_key=KEY, the config's key of the seed" * (not self.plan.settings.seed_key)
+            self.view.print(f"confirm it: {command}{further}")
         if judged.outcome in ("better", "unconfirmed"):
             what = "the best one" if judged.outcome == "better" else "it anyway"
             folder = shlex.quote(str(self.plan.folder))
-            self.view.print(f"train {what}: {program} --config-dir {folder} --config-name best")
+            self.view.print(f"run {what}: {program} --config-dir {folder} --config-name best")
 
     def _print_confirmed(self, job: Job, result: JobResult) -> None:
         self.view.print(f"{job.folder} {result.state} {result.error or ''}".strip())
@@ -222,7 +224,7 @@ class Session:
 
 
 def _fresh_seeds(count: int, used: Sequence[Any]) -> list[int]:
-    """Seeds that no trial has trained with."""
+    """Seeds that no trial has had."""
     return [seed for seed in range(_FIRST_SEED, _FIRST_SEED + count + len(used)) if seed not in used][:count]
 
 

@@ -5,6 +5,8 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from enum import Enum
+from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -178,7 +180,8 @@ def values_of(config: DictConfig, keys: Sequence[str], choices: Mapping[str, str
     """The values of these keys in a composed config, without those that it lacks; a config group's is the name of its
     choice."""
     values = {key: choices[key] if key in choices else OmegaConf.select(config, key, default=...) for key in keys}
-    return {key: value for key, value in values.items() if value is not ...}
+    plain = {key: value.name if isinstance(value, Enum) else value for key, value in values.items()}
+    return {key: str(value) if isinstance(value, Path) else value for key, value in plain.items() if value is not ...}
 
 
 def _count_values(distribution: BaseDistribution) -> float:

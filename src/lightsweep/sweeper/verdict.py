@@ -101,7 +101,7 @@ def _not_known(found: Search) -> str:
 
 
 def _to_know(seeds: int, why: str = "") -> str:
-    return f"To know{why}: the same command with hydra.sweeper.confirm={seeds}, which trains both with fresh seeds."
+    return f"To know{why}: the same command with hydra.sweeper.confirm={seeds}, which runs both with fresh seeds."
 
 
 def _compared(

@@ -72,7 +72,7 @@ class ClusterJob:
     token: str
 
     def __call__(self) -> None:
-        """Run it. A job that was started again resumes from its last.ckpt, as any run in its own folder does."""
+        """Run it. A job that was started again finds what it has left in its folder."""
         from submitit import JobEnvironment
 
         folder = Path(self.folder)
@@ -240,7 +240,7 @@ def _is_exact(value: Any) -> TypeGuard[float]:
 
 @dataclass(frozen=True)
 class FileReports:
-    """Reports into a job's folder. The pruner's answer comes from the sweeper, mostly after the next epoch."""
+    """Reports into a job's folder. The pruner's answer comes from the sweeper, mostly after the next step."""
 
     folder: str
 
