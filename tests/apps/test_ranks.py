@@ -1,0 +1,53 @@
+"""Distributed training and confirmations in apps of strangers: further processes are plain runs, seeds are fresh."""
+
+import json
+from pathlib import Path
+
+import pytest
+from optuna.trial import TrialState
+
+from apps.running import SWEEP, App, ended_trials
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+SOURCES = str(Path(__file__).parents[2] / "src")
+DDP = ("trainer.devices=2", "+trainer.strategy=ddp", "data.count=400", "trainer.max_epochs=3", "hydra.sweeper.n_jobs=1")
+STUDY = "logs/train/multiruns/rings"
+
+
+def sweep(app: App, n_trials: int, *overrides: str) -> list[TrialState]:
+    module = ["src.train"] if app.script == "-m" else []
+    app.run(*module, "-m", "hparams_search=rings", *DDP, f"hydra.sweeper.n_trials={n_trials}", *overrides)
+    assert len(list(app.folder.rglob("study.journal"))) == 1
+    folders = sorted((app.folder / STUDY).glob("trial-*"))
+    assert len(folders) == n_trials
+    assert all((folder / "train_ddp_process_1.log").is_file() for folder in folders)
+    return [trial.state for trial in ended_trials(app.folder / STUDY)]
+
+
+def test_a_worker_trains_one_trial_after_another_on_two_processes(tmp_path: Path) -> None:
+    app = App.copy("lightning", "src/train.py", tmp_path, path=SOURCES)
+    pruner = "hydra.sweeper.pruner={_target_: optuna.pruners.ThresholdPruner, lower: 0.6, n_warmup_steps: 1}"
+    bad = "{model.optimizer.lr: 1e-5, model.width: 4, data.batch_size: 128}"
+    states = sweep(app, 3, pruner, f"hydra.sweeper.enqueue=[{bad}]")
+    assert states[:2] == [TrialState.COMPLETE, TrialState.PRUNED]
+    assert states[2] != TrialState.FAIL
+
+
+def test_a_module_is_started_as_a_module(tmp_path: Path) -> None:
+    app = App.copy("lightning", "-m", tmp_path, path=SOURCES)
+    assert sweep(app, 1) == [TrialState.COMPLETE]
+
+
+def test_best_and_baseline_are_confirmed_with_fresh_seeds(tmp_path: Path) -> None:
+    app = App.copy("loop", "train.py", tmp_path, path=SOURCES)
+    typed = [*SWEEP, "lr=tag(log,interval(1e-4,1e-1))", "epochs=2", "hydra.sweeper.direction=maximize"]
+    typed += ["hydra.sweeper.metric=val/acc", "hydra.sweeper.n_trials=3", "hydra.sweeper.confirm=2"]
+    assert "hydra.sweeper.confirm needs hydra.sweeper.seed_key" in app.run(*typed, code=1)
+    assert not (app.folder / "multirun").exists()
+    app.run(*typed, "hydra.sweeper.seed_key=seed", "hydra.sweeper.confirm_overrides=[epochs=3]")
+    confirmed = json.loads((app.folder / "multirun/default/confirmation.json").read_text())
+    baseline = confirmed["baseline"]
+    assert {name: len(baseline[name]["values"]) for name in ("val/acc", "val/loss")} == {"val/acc": 2, "val/loss": 2}
+    assert baseline["epochs"]["values"] == [3, 3]
+    again = app.run(*typed, "hydra.sweeper.seed_key=seed", "hydra.sweeper.confirm_overrides=[epochs=3]")
+    assert "0 runs with fresh seeds (" in again
