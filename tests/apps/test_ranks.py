@@ -44,10 +44,10 @@ def test_best_and_baseline_are_confirmed_with_fresh_seeds(tmp_path: Path) -> Non
     typed += ["hydra.sweeper.metric=val/acc", "hydra.sweeper.n_trials=3", "hydra.sweeper.confirm=2"]
     assert "hydra.sweeper.confirm needs hydra.sweeper.seed_key" in app.run(*typed, code=1)
     assert not (app.folder / "multirun").exists()
-    app.run(*typed, "hydra.sweeper.seed_key=seed", "hydra.sweeper.confirm_overrides=[epochs=3]")
+    app.run(*typed, "hydra.sweeper.seed_key=seed", "hydra.sweeper.confirm_overrides=['epochs=3']")
     confirmed = json.loads((app.folder / "multirun/default/confirmation.json").read_text())
     baseline = confirmed["baseline"]
     assert {name: len(baseline[name]["values"]) for name in ("val/acc", "val/loss")} == {"val/acc": 2, "val/loss": 2}
     assert baseline["epochs"]["values"] == [3, 3]
-    again = app.run(*typed, "hydra.sweeper.seed_key=seed", "hydra.sweeper.confirm_overrides=[epochs=3]")
+    again = app.run(*typed, "hydra.sweeper.seed_key=seed", "hydra.sweeper.confirm_overrides=['epochs=3']")
     assert "0 runs with fresh seeds (" in again
