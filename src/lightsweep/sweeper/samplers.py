@@ -119,6 +119,7 @@ def _writable(node: DictConfig) -> DictConfig:
     """A copy that may be changed."""
     copy = node.copy()
     OmegaConf.set_readonly(copy, False)
+    OmegaConf.set_struct(copy, False)
     return copy
 
 
