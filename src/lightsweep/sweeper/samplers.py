@@ -116,11 +116,8 @@ def make_sampler(plan: "Plan", shift: int) -> tuple[BaseSampler, int]:
 
 
 def _writable(node: DictConfig) -> DictConfig:
-    """A copy that may be changed."""
-    copy = node.copy()
-    OmegaConf.set_readonly(copy, False)
-    OmegaConf.set_struct(copy, False)
-    return copy
+    """A copy that may be changed and extended, without the config around it."""
+    return OmegaConf.create(OmegaConf.to_container(node, resolve=True))  # type: ignore[return-value]
 
 
 def check_sampler(plan: "Plan") -> None:
