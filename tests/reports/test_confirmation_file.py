@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from lightsweep.sweeper import verdict
+from lightsweep.sweeper.application import Application
+from lightsweep.sweeper.statistics import Entry, Search
 
 EARLIER: dict[str, Any] = {  # as it was before there were verdicts
     "best_trial": 4,
@@ -75,3 +77,48 @@ def test_none_and_a_damaged_one_say_nothing(tmp_path: Path) -> None:
     assert verdict.read_confirmation(tmp_path) is None
     (tmp_path / "confirmation.json").write_text('{"best_trial": 4, "seeds": [')
     assert verdict.read_confirmation(tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    ("content", "by"),
+    [
+        (changed(compared_by="test/acc"), "test/acc"),
+        (changed(compared_by=None), None),
+        (changed(verdict={"score": "test/acc"}), "test/acc"),  # of an earlier version
+        (changed(compared_by=None, verdict={"score": "test/acc"}), None),
+        (changed(compared_by=["test/acc"]), None),
+        (changed(verdict={"outcome": "unclear"}), None),
+    ],
+)
+def test_it_says_which_score_decides(tmp_path: Path, content: Any, by: str | None) -> None:
+    (tmp_path / "confirmation.json").write_text(json.dumps(content))
+    read = verdict.read_confirmation(tmp_path)
+    assert read is not None
+    assert read.compared_by == by
+    assert read.score("val/acc") == "val/acc"  # the other was not recorded
+
+
+def run_results(folder: Path, file: str) -> None:
+    for name, shift in (("best", 0.2), ("baseline", 0.0)):
+        for seed in (101, 102, 103):
+            run = folder / f"confirm/{name}-seed-{seed}"
+            run.mkdir(parents=True)
+            value = shift + seed / 1000
+            result = {"status": "completed", "value": value, "mine/f1": 1 - value, "note": "x", "ok": True}
+            (run / file).write_text(json.dumps(result))
+
+
+def test_any_apps_numbers_are_compared_by_what_is_wanted(tmp_path: Path) -> None:
+    run_results(tmp_path, Application.result_file)
+    entries = Entry(0, 0.1), Entry(1, 0.9)
+    found = Search("value", True, entries[1], entries, baseline=entries[0], baseline_state="complete")
+    pair = ("best", "baseline")
+    judged = verdict.write_confirmation(tmp_path, pair, (101, 102, 103), found, Application(), "mine/f1")
+    assert (judged.outcome, judged.numbers["score"]) == ("worse", "mine/f1")
+    judged = verdict.write_confirmation(tmp_path, pair, (101, 102, 103), found, Application(), None)
+    assert (judged.outcome, judged.numbers["score"]) == ("better", "value")
+    read = verdict.read_confirmation(tmp_path)
+    assert read is not None
+    rows = verdict.confirmation_rows(read, "value")
+    assert list(rows[0]) == ["configuration", "n", "value", "mine/f1", "value to the baseline"]
+    assert verdict.confirmation_heading(read) == "Confirmation of trial 1 and the baseline, seeds 101, 102, 103:"

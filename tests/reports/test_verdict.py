@@ -29,7 +29,7 @@ def confirmed(
     test = f"test/{metric.partition('/')[2]}"
     groups = {"best": best, "baseline": baseline}
     scores = {name: {metric: tuple(v), test: tuple(x + shift for x in v)} for name, v in groups.items() if v}
-    return Confirmed(trial, tuple(range(101, 101 + len(best))), scores)
+    return Confirmed(trial, tuple(range(101, 101 + len(best))), scores, compared_by=test)
 
 
 def test_a_best_that_is_better_comes_with_its_difference_interval_and_seeds() -> None:

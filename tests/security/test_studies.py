@@ -76,7 +76,7 @@ def test_a_pickle_in_a_study_is_not_run(scene, sweep, kind: str, form: str) -> N
     storage = () if kind == "journal" else (f"hydra.sweeper.storage={place}",)
     done = sweep(*CMAES, *FORMS[form], "hydra.sweeper.n_trials=6", *storage)
     assert done.code == 1
-    assert done.err.strip().splitlines()[-1].startswith("hydra/sweeper/sampler=cmaes cannot continue this study")
+    assert done.err.strip().splitlines()[-1].startswith("hydra.sweeper.sampler: CMA-ES cannot continue this study")
     assert len(done.err.strip().splitlines()) == 1
     scene.assert_untouched()
 

@@ -5,12 +5,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from hydra.utils import execution_whitelist
 from omegaconf import DictConfig, OmegaConf
+from optuna.pruners import MedianPruner
 
 from lightsweep.app.sweeping import TRAINING
 from lightsweep.core.errors import ConfigError
 from lightsweep.sweeper.application import Application, application_of, sweepable
-from lightsweep.sweeper.grammar import parse
 
 
 def job(cfg: DictConfig) -> float:
@@ -48,9 +49,20 @@ def test_an_application_is_given_without_importing_optuna_or_torch() -> None:
     assert done.stdout == "set()\n", done.stderr
 
 
-@pytest.mark.parametrize("line", ["model.hidden=[3]", "model.hidden=choice([3],[4])"])
-def test_a_space_with_a_list_of_widths_and_a_width_is_refused(line: str) -> None:
-    space = parse({"model.width": "choice(1, 2)"}, {}, [line])
-    with pytest.raises(ConfigError, match=r"model\.hidden replaces model\.width"):
-        TRAINING.check_space(space, "val/acc")
-    TRAINING.check_space(parse({"model.width": "choice(1, 2)"}, {}, ["model.hidden=null"]), "val/acc")
+@pytest.mark.parametrize("drawn", [("model.width=4",), ("model.hidden=[3]", "++model.depth=2"), ("model={taper:2}",)])
+def test_a_drawn_trial_with_a_list_of_widths_and_a_width_is_refused(drawn: tuple[str, ...]) -> None:
+    config = OmegaConf.create({"model": {"hidden": [3], "width": 1}})
+    with pytest.raises(ConfigError, match=r"must not be set together with model\.hidden"):
+        TRAINING.check_drawn(config, drawn)
+    TRAINING.check_drawn(config, ("model.hidden=[3]", "model.dropout=0.1"))
+    TRAINING.check_drawn(OmegaConf.create({"model": {"hidden": None, "width": 1}}), drawn)
+
+
+def test_a_whitelist_of_the_app_lets_samplers_and_pruners_of_optuna_pass_and_nothing_else() -> None:
+    allowed, refused = {"_target_": "optuna.pruners.MedianPruner"}, {"_target_": "builtins.dict"}
+    wrapping = {"_target_": "optuna.pruners.PatientPruner", "patience": 3, "wrapped_pruner": refused}
+    with execution_whitelist(["math.sqrt"]):
+        assert isinstance(Application().build(OmegaConf.create(allowed), "hydra.sweeper.pruner"), MedianPruner)
+        for node in (refused, wrapping):
+            with pytest.raises(ConfigError, match=r"hydra\.sweeper\.pruner: .*whitelist"):
+                Application().build(OmegaConf.create(node), "hydra.sweeper.pruner")

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from lightsweep.core.files import ROOT
-from lightsweep.sweeper import application
-from lightsweep.sweeper.application import Portable, reference
+from lightsweep.sweeper import references
+from lightsweep.sweeper.references import Portable, reference
 
 SCRIPT = """
 import functools, sys, threading
 
-from lightsweep.sweeper.application import Portable
+from lightsweep.sweeper.references import Portable
 
 unpicklable = threading.Lock()  # what is pickled with its names would take this along
 
@@ -123,4 +123,4 @@ def test_the_search_path_leaves_out_the_installation(tmp_path: Path, monkeypatch
     monkeypatch.chdir(folders["here"])
     further = [str(tmp_path / "gone"), str(tmp_path / "code.zip"), "", str(folders["mine"] / ".." / "mine")]
     entries = [*map(str, folders.values()), *further]
-    assert application.search_path(entries, prefixes) == tuple(str(folders[name]) for name in ("venv2", "mine", "here"))
+    assert references.search_path(entries, prefixes) == tuple(str(folders[name]) for name in ("venv2", "mine", "here"))

@@ -2,6 +2,7 @@
 
 import enum
 import re
+import sys
 from importlib.resources import files
 from typing import Any
 
@@ -13,7 +14,9 @@ from lightsweep.sweeper.settings import Settings, read_settings
 
 SETTINGS = files("hydra_plugins.lightsweep_sweeper.conf") / "hydra/sweeper/_lightsweep_settings.yaml"
 DEFAULTS: Any = OmegaConf.create(SETTINGS.read_text())
-FINE = vars(read_settings({key: value for key, value in DEFAULTS.items() if not key.startswith("_")})[0])
+FINE = vars(read_settings({key: value for key, value in DEFAULTS.items() if not key.startswith("_")})[0]) | {
+    "seed_key": "seed"
+}
 
 
 @pytest.mark.parametrize(
@@ -30,6 +33,10 @@ FINE = vars(read_settings({key: value for key, value in DEFAULTS.items() if not 
         ("executor", "ray"),
         ("ray", {"num_cpus": 0.5, "num_gpus": 0.25}),
         ("on_interrupt", "leave"),
+        ("trial_overrides", ["test=false", "+a.b=[1,2]", "++c='x y'", "~d", "e@f=g"]),
+        ("seed_key", "+trainer.seed-of.run_1"),
+        ("metric", "val/acc (top 1) [%]"),
+        ("not_in_best", ["paths", "a/b"]),
     ],
 )
 def test_lets_through_what_can_be(key: str, value: Any) -> None:
@@ -73,11 +80,44 @@ def test_lets_through_what_can_be(key: str, value: Any) -> None:
         ("confirm", 10**12, "be an integer in [0, 1000]"),
         ("n_jobs", 10**12, "be an integer in [0, 1000]"),
         ("n_trials", [5], "be an integer >= 1"),
+        ("trial_overrides", ["a"], "be a list of overrides KEY=VALUE, [] for none"),
+        ("trial_overrides", ["a=1,2"], "be a list of overrides"),
+        ("trial_overrides", ["a=interval(0,1)"], "be a list of overrides"),
+        ("trial_overrides", "a=1", "be a list of overrides"),
+        ("confirm_overrides", ["a=[1"], "be a list of overrides"),
+        ("confirm_overrides", ["a=1", "a=1\nb=2"], "be a list of overrides"),
+        ("changeable_keys", ["a", 5], "be a list of keys, [] for none"),
+        ("not_in_best", {"a": 1}, "be a list of keys and config groups"),
+        ("seed_key", "a=1", "be null or a key of the config"),
+        ("seed_key", "a b", "be null or a key of the config"),
+        ("seed_key", "~a", "be null or a key of the config"),
+        ("seed_key", 5, "be null or a key of the config"),
+        ("metric", "a\nb", "be null or a name"),
+        ("confirm_metric", ["a"], "be null or a name"),
+        ("study_name", "a\x1b[31mb", "be a name"),
+        ("max_steps", 0, "be an integer >= 1"),
+        ("validate", 5, "be null or a function's name"),
     ],
 )
 def test_refuses_what_is_of_another_kind(key: str, value: Any, rule: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(f"hydra.sweeper.{key} must {rule}")):
         Settings(**{**FINE, key: value})
+
+
+@pytest.mark.parametrize(("key", "value"), [("seeds", [1, 2]), ("confirm", 3)])
+def test_seeds_need_a_key(key: str, value: Any) -> None:
+    with pytest.raises(ConfigError, match=rf"^hydra\.sweeper\.{key} needs hydra\.sweeper\.seed_key"):
+        Settings(**{**FINE, key: value, "seed_key": None})
+
+
+def test_a_confirmation_needs_scipy(monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "scipy", None)
+    with pytest.raises(ConfigError, match=r"^hydra\.sweeper\.confirm: .* needs scipy: .*lightsweep\[scipy\]"):
+        Settings(**{**FINE, "confirm": 3})
+
+
+def test_hydras_own_keys_are_never_kept_in_a_study() -> None:
+    assert Settings(**{**FINE, "changeable_keys": ["paths"]}).may_change == ("hydra", "paths")
 
 
 def test_the_params_of_a_condition_are_a_mapping() -> None:

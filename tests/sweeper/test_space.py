@@ -183,7 +183,7 @@ def test_a_grid_has_so_many_points_as_can_be_listed(lines: list[str], points: st
     space = parse({f"a.x{number}": line for number, line in enumerate(lines)}, {}, [])
     with pytest.raises(ConfigError) as refusal:
         grid_of(space)
-    assert str(refusal.value) == f"hydra/sweeper/sampler=grid must have at most 1,000,000 points, got {points}"
+    assert str(refusal.value) == f"hydra.sweeper.sampler=grid must have at most 1,000,000 points, got {points}"
 
 
 @pytest.mark.parametrize(("line", "condition"), [("choice(true, false)", "true"), ("choice(0.0, 0.5)", "0")])

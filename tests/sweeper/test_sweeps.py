@@ -263,7 +263,7 @@ def test_a_grid_is_visited_whole(launch, study, tmp_path: Path) -> None:
         (["hydra.sweeper.enqueue=[{model.width:9}]"], "hydra.sweeper.enqueue must lie inside the space"),
         (["hydra.sweeper.enqueue=[{model.widht:8}]"], "hydra.sweeper.enqueue must name searched keys, got model.widht"),
         (["hydra.sweeper.custom_search_space=os.system"], "hydra.sweeper.custom_search_space"),
-        (["model.hidden=[8]"], "model.hidden replaces model.width"),
+        (["model.hidden=[8]"], "model.width must not be set together with model.hidden"),
     ],
 )
 def test_what_is_wrong_is_one_line_before_the_first_trial(sweep, tmp_path: Path, overrides, line: str) -> None:
@@ -278,7 +278,7 @@ def test_a_sampler_that_is_not_installed_is_named(sweep, monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "cmaes", None)
     done = sweep("hydra/sweeper/sampler=cmaes")
     assert done.code == 1
-    assert "hydra/sweeper/sampler=cmaes needs the package cmaes" in done.err
+    assert "hydra.sweeper.sampler: CmaEsSampler needs cmaes: pip install" in done.err
 
 
 def test_trials_without_their_study_are_not_written_over(sweep, tmp_path: Path) -> None:

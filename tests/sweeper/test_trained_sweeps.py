@@ -58,7 +58,7 @@ def test_leaves_a_study_that_can_be_looked_at(sweep, study, tmp_path: Path) -> N
     assert "\n2 trials: 2 completed, 0 pruned, 0 failed, in " in done.out
     assert f"look at the sweep: python src/report.py {folder} --html {folder}/report.html" in done.out
     both = " and the baseline" if best.number else ""
-    head = f"Confirmation of trial {best.number}{both} on test data, seeds 101:"
+    head = f"Confirmation of trial {best.number}{both}, seeds 101:"
     assert head in (folder / "leaderboard.md").read_text()
     assert sweep("hydra.sweeper.n_trials=3").code == 0
     assert head in (folder / "leaderboard.md").read_text()  # it stays, with the trial that it is about

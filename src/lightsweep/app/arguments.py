@@ -17,7 +17,7 @@ from lightsweep.core.errors import ConfigError
 from lightsweep.core.files import CONF, OUTPUTS, ROOT
 from lightsweep.core.metrics import mode_of
 from lightsweep.runs import run_folder, saved_config
-from lightsweep.sweeper.application import search_path
+from lightsweep.sweeper.references import search_path
 
 
 def read_command_line(arguments: list[str]) -> list[str]:
@@ -137,8 +137,9 @@ def register_resolvers() -> None:
     ``run_id:`` is a few random letters, ``folder_name:NAME,OVERRIDES`` a run's name as a part of its folder's.
     ``steps:EPOCHS,SEEDS`` is how many steps a trial has for its pruner, ``warmup_steps:EPOCHS,SEEDS`` how many of them
     it is safe from the pruner. ``mode:METRIC`` is max or min, whichever is better, and ``direction:METRIC`` the same in
-    Optuna's words. ``group:FOLDER`` and ``name:FOLDER`` are what a tracker calls a run. ``storage:`` stands
-    for the address in LIGHTSWEEP_STORAGE, if there is one. OmegaConf's own resolvers are restricted.
+    Optuna's words; ``on_test:METRIC`` is the same metric of the test images. ``group:FOLDER`` and ``name:FOLDER`` are
+    what a tracker calls a run. ``storage:`` stands for the address in LIGHTSWEEP_STORAGE, if there is one.
+    OmegaConf's own resolvers are restricted.
     """
     permissions.restrict_interpolations()
     resolvers: dict[str, Callable[..., Any]] = {
@@ -148,6 +149,7 @@ def register_resolvers() -> None:
         "folder_name": run_folder.folder_suffix,
         "mode": lambda metric: mode_of(str(metric)),
         "direction": lambda metric: f"{mode_of(str(metric))}imize",
+        "on_test": lambda metric: f"test/{str(metric).partition('/')[2]}",
         "group": lambda folder: run_folder.split_name(folder)[0],
         "name": lambda folder: run_folder.split_name(folder)[1],
         "steps": _steps,

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 _DRAWN = 32  # trials whose networks are compared with init_from
 _OUR_NETS = "lightsweep.nets."
 _IMAGE_SHAPE = ("data.image_size", "data.grayscale", "data.shape")
-_SHAPE = ("model.width", "model.depth", "model.taper")  # which model.hidden replaces
 _SPLIT, _OLD_SPLITS = "data.split", ("first", "random", "stratified")
 _LISTS = ("Sequence", "list", "List", "tuple", "Tuple", "Iterable", "Collection", "Any")
 
@@ -52,7 +51,9 @@ class Training(Application):
         for part in ("val", "test")
     )
 
-    records = ("result.json", "metrics.csv", "data.json")
+    result_file = "result.json"
+    records = ("metrics.csv", "data.json")
+    data_file = "data.json"
 
     def report_command(self, folder: Path, storage: str | None) -> str:
         where = f" --storage {shlex.quote(storage)}" if storage else ""
@@ -93,13 +94,6 @@ class Training(Application):
                 raise ConfigError(f"{key} must not be searched: trials would be validated on different images")
             if metric == _OBJECTIVE and _is_below(key, _IN_OBJECTIVE):
                 raise ConfigError(f"{key} must not be searched with monitor.metric={metric}, which it is a part of")
-        always = [parameter.key for parameter in space.parameters if parameter.condition is None]
-        named = [*always, *(line.partition("=")[0].lstrip("+") for line in space.fixed)]
-        both = [key for key in _SHAPE if key in named]
-        if "model.hidden" in named and both and "model.hidden=null" not in space.fixed:
-            raise ConfigError(
-                f"model.hidden replaces {both[0]}: both in one search space ('~{both[0]}' takes it out of the space)"
-            )
 
     def check_config(self, config: DictConfig, overrides: Sequence[str], *, in_this_process: bool) -> None:
         from lightsweep.app import validation
@@ -107,8 +101,11 @@ class Training(Application):
         validation.check_config(config, list(overrides))
         _check_one_process(config, in_this_process)
 
-    def check_drawn(self, config: DictConfig) -> None:
+    def check_drawn(self, config: DictConfig, overrides: Sequence[str]) -> None:
+        from lightsweep.app import validation
+
         build.check_arguments(config)
+        validation.check_shape(config.model, overrides)
 
     def check_plan(self, plan: "Plan", *, in_this_process: bool) -> None:
         _check_trainers(plan, in_this_process)

@@ -3,13 +3,12 @@
 import os
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from datetime import timedelta
 from importlib.util import find_spec
 from typing import Any
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
 from lightsweep.app import jobs
@@ -99,7 +98,6 @@ _NOT_THE_TRAINERS = {
 _RANGE_STEPS = "[20, 100000]"
 # One of these tells a process which of several machines it is on: Slurm, torchrun, LSF, MPI, or a person.
 _CLUSTER = ("SLURM_NTASKS", "TORCHELASTIC_RUN_ID", "LSB_JOBID", "OMPI_COMM_WORLD_SIZE", "GROUP_RANK", "NODE_RANK")
-_INSTEAD_OF_HIDDEN = ("model.width", "model.depth", "model.taper")
 
 
 def validate(cfg: DictConfig, opened: Run) -> RunConfig:
@@ -158,7 +156,7 @@ def check_config(cfg: DictConfig, overrides: list[str]) -> None:
     _check_monitors(cfg)
     _check_callbacks(cfg.callbacks)
     _check_trainer(cfg.trainer)
-    _check_shape(cfg.model, overrides)
+    check_shape(cfg.model, overrides)
     build.check_arguments(cfg)
 
 
@@ -255,16 +253,9 @@ def _duration(value: Any) -> timedelta:
     return timedelta(0)
 
 
-def _check_shape(model: DictConfig, overrides: list[str]) -> None:
-    """A list of widths replaces three other keys: to set one of those too would have no effect, silently."""
-    if model.get("hidden") is None:
-        return
-    for line in overrides:
-        key = line.partition("=")[0].lstrip("+~")
-        value = OverridesParser.create().parse_override(line).value() if key == "model" and "{" in line else None
-        for name in [f"model.{each}" for each in value] if isinstance(value, dict) else [key]:
-            if name in _INSTEAD_OF_HIDDEN:
-                raise ConfigError(
-                    f"{name} must not be set together with model.hidden, which replaces it"
-                    f" (model.hidden=null makes room for it), got {line}"
-                )
+def check_shape(model: DictConfig, overrides: Sequence[str]) -> None:
+    """Refuse keys of the network that exclude each other; torch is imported only where that may be."""
+    if model.get("hidden") is not None and any(line.lstrip("+~").startswith("model") for line in overrides):
+        from lightsweep.nets.networks import check_hidden
+
+        check_hidden(overrides)

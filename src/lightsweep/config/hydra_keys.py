@@ -168,16 +168,29 @@ class _Checks:
         for key in ("params", "when"):
             if isinstance(node.get(key), str):  # an interpolation
                 raise ConfigError(f"hydra.sweeper.{key} must be a mapping, got {node[key]!r}")
-        for key in _keys_of_jobs(node):
-            if key.lstrip("+~").startswith("hydra") or "@hydra" in key:
-                raise ConfigError(f"hydra.sweeper.params must name keys of the run, not of Hydra, got {key!r}")
+        for name, key in _keys_of_jobs(node):
+            if _is_of_hydra(key):
+                raise ConfigError(f"hydra.sweeper.{name} must name keys of the run, not of Hydra, got {key!r}")
+        self._check_overrides()
         self._check_storage(node)
         self._check_preload()
-        function = node.get("custom_search_space")
-        if function is not None and not (isinstance(function, str) and allowlist.is_trusted(function)):
-            raise ConfigError(
-                f"hydra.sweeper.custom_search_space must be a function that LIGHTSWEEP_TRUST names, got {function!r}"
-            )
+        for name in ("custom_search_space", "validate"):
+            function = node.get(name)
+            if function is not None and not (isinstance(function, str) and allowlist.is_trusted(function)):
+                raise ConfigError(
+                    f"hydra.sweeper.{name} must be a function that LIGHTSWEEP_TRUST names, got {function!r}"
+                )
+
+    def _check_overrides(self) -> None:
+        """What is added to the overrides of each job: as they are written, for keys of the run."""
+        for name in ("trial_overrides", "confirm_overrides", "seed_key"):
+            value = self.untyped(f"hydra.sweeper.{name}")
+            for line in value if isinstance(value, list) else [] if value is None else [value]:
+                if not isinstance(line, str) or "${" in line or _is_of_hydra(line):
+                    raise ConfigError(
+                        f"hydra.sweeper.{name} must be typed, or name keys of the run, not of Hydra, without"
+                        f" interpolations, got {line!r}"
+                    )
 
     def _check_storage(self, node: Mapping[str, Any]) -> None:
         storage, sampler = node.get("storage"), node.get("sampler")
@@ -265,11 +278,17 @@ def _stays_inside(path: str, folder: str = "") -> bool:
     return not (Path(inside).is_absolute() or inside == ".." or inside.startswith(".." + os.sep))
 
 
-def _keys_of_jobs(sweeper: Mapping[str, Any]) -> Iterator[str]:
-    """The keys that the sweeper's settings override in its jobs."""
+def _keys_of_jobs(sweeper: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The keys that the search space overrides in its jobs, each with the setting that it is in."""
     params, when = sweeper.get("params"), sweeper.get("when")
-    yield from map(str, params if isinstance(params, Mapping) else ())
+    yield from (("params", str(key)) for key in (params if isinstance(params, Mapping) else ()))
     for condition, further in when.items() if isinstance(when, Mapping) else ():
-        yield str(condition)
+        yield "when", str(condition)
         if isinstance(further, Mapping):
-            yield from map(str, further)
+            yield from (("when", str(key)) for key in further)
+
+
+def _is_of_hydra(override: str) -> bool:
+    """Whether a key or an override is of Hydra's own node, or puts a config group into it. Hydra passes over blanks."""
+    key, _, package = re.sub(r"\s", "", override).partition("=")[0].lstrip("+~").partition("@")
+    return key.startswith("hydra") or "hydra" in package

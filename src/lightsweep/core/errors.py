@@ -55,3 +55,4 @@ class Interrupted(BaseException):
     def __init__(self, signum: int) -> None:
         super().__init__(signum)
         self.signum = signum
+        self.is_printed = False  # how what it has interrupted goes on

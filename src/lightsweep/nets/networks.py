@@ -1,14 +1,16 @@
 """The networks: MLPs, a plain one and one of residual inverted bottlenecks, and a small convolutional network."""
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import gcd, log
 
 import torch
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from torch import Tensor, nn
 from torchvision.ops import StochasticDepth
 
 from lightsweep.core import checks
+from lightsweep.core.errors import ConfigError
 from lightsweep.nets.layers import (
     ACTIVATIONS,
     MAX_DEPTH,
@@ -19,6 +21,8 @@ from lightsweep.nets.layers import (
     initialize,
     input_layer,
 )
+
+_INSTEAD_OF_HIDDEN = ("model.width", "model.depth", "model.taper")
 
 
 class MLP(nn.Module):
@@ -166,6 +170,27 @@ def hidden_widths(width: int, depth: int, taper: float) -> list[int]:
     narrow = log(width) + (depth - 1) * log(taper) <= log(MAX_WIDTH)  # the power itself could overflow
     checks.require(narrow, "model.taper", f"keep each layer below {MAX_WIDTH} units", taper)
     return [max(1, round(width * taper**layer)) for layer in range(depth)]
+
+
+def check_hidden(overrides: Sequence[str]) -> None:
+    """Refuse what `hidden` replaces, of an MLP that has it: to set that too would have no effect, silently. The MLP
+    itself cannot tell a set value from a default.
+
+    Args:
+        overrides: all that were set for the MLP's config.
+
+    Raises:
+        ConfigError: one sets `width`, `depth` or `taper`.
+    """
+    for line in overrides:
+        key = line.partition("=")[0].lstrip("+~")
+        value = OverridesParser.create().parse_override(line).value() if key == "model" and "{" in line else None
+        for name in [f"model.{each}" for each in value] if isinstance(value, dict) else [key]:
+            if name in _INSTEAD_OF_HIDDEN:
+                raise ConfigError(
+                    f"{name} must not be set together with model.hidden, which replaces it"
+                    f" (model.hidden=null makes room for it, '~{name}' takes it out of a search space), got {line}"
+                )
 
 
 def _checked(hidden: list[int]) -> list[int]:

@@ -103,7 +103,7 @@ class TrialRun:
         return self.trial.should_prune()
 
     def _sum_up(self, result: JobResult) -> JobResult:
-        """The trial's result, which is also written as result.json above the folders of its seeds."""
+        """The trial's result, which is also written above the folders of its seeds."""
         facts, std = mean_facts(self.facts), spread(self.values)
         content: dict[str, Any] = {
             "status": result.state,
@@ -117,7 +117,7 @@ class TrialRun:
         }
         folder = self.plan.folder / folder_of(self.trial.number)
         folder.mkdir(parents=True, exist_ok=True)
-        write_atomic(folder / "result.json", json.dumps(content, indent=1) + "\n")
+        write_atomic(folder / self.plan.application.result_file, json.dumps(content, indent=1) + "\n")
         return replace(result, facts=facts if std is None else {**facts, "std": std})
 
 
@@ -255,9 +255,9 @@ class Controller:
     def _interpret(self, index: int, result: JobResult) -> JobResult:
         """What a result means here: a job that died because the sweep stops was interrupted; one that a signal from
         elsewhere ended has failed."""
-        if result.state == JobState.REFUSED:
+        if result.state == JobState.REFUSED or (result.of_all and not self.queue.has_completed()):
             self.refusal = result.error or "a job was refused"
-            return result
+            return replace(result, state=JobState.REFUSED)
         if self.stop:
             return replace(result, state=JobState.INTERRUPTED) if result.state == JobState.LOST else result
         if not result.by_signal:

@@ -229,7 +229,9 @@ def _range(override: Override, value: RangeSweep) -> BaseDistribution:
     low, high, pace = float(min(begin, last)), float(max(begin, last)), float(abs(width))
     exact = Decimal(str(low)) == min(begin, last) and Decimal(str(high)) == max(begin, last)
     if not exact or Decimal(str(pace)) != abs(width) or (low != high and pace < max(ulp(low), ulp(high))):
-        return _choices(override)  # floats cannot hold its values
+        if count > _MOST_CHOICES:
+            raise ValueError("floats cannot hold the values of this range")
+        return _choices(override)  # they can be listed
     return FloatDistribution(low, high, step=pace)
 
 

@@ -11,7 +11,19 @@ from lightsweep.core.errors import JobState
 log = logging.getLogger(__name__)
 # Attributes of a trial that this program gives a meaning: no job may set them.
 RESERVED = frozenset(
-    ("lightsweep", "interrupted", "baseline", "retries", "retry_of", "repeat_of", "std", "note", "error", "folder")
+    (
+        "lightsweep",
+        "facts",
+        "interrupted",
+        "baseline",
+        "retries",
+        "retry_of",
+        "repeat_of",
+        "std",
+        "note",
+        "error",
+        "folder",
+    )
 )
 
 
@@ -60,6 +72,7 @@ class JobResult:
         error: in one line.
         facts: what the job recorded, by name: further columns of the leaderboard.
         by_signal: whether the job was interrupted by a signal that it received itself.
+        of_all: whether all jobs of the sweep will fail like this one, unless one has completed.
     """
 
     state: JobState
@@ -67,6 +80,7 @@ class JobResult:
     error: str | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
     by_signal: bool = False
+    of_all: bool = False
 
 
 class TrialContext:

@@ -4,12 +4,13 @@ import json
 import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from contextlib import chdir, suppress
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from hydra import version
 from hydra.core import utils as hydra_utils
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.plugins import Plugins
@@ -18,16 +19,19 @@ from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
+from lightsweep.core import signals
 from lightsweep.core.errors import ConfigError, Diverged, Interrupted, JobState, RunFailed, StorageLost
 from lightsweep.core.files import write_atomic
-from lightsweep.core.signals import state_of
-from lightsweep.core.text import first_line, printable
-from lightsweep.sweeper.application import Application, FunctionReference, application_of
+from lightsweep.core.text import printable, shorten
+from lightsweep.sweeper.application import Application, application_of
 from lightsweep.sweeper.job import RESERVED, Job, JobResult, TrialContext, _current, current_trial
+from lightsweep.sweeper.main_only import MAIN_ONLY, describe, find_lost
+from lightsweep.sweeper.references import FunctionHere, FunctionReference
 
 log = logging.getLogger(__name__)
 BEST_FILE = "best.yaml"  # of a study, the best trial
 REPEAT_FILE = "repeat.yaml"  # of a job of a sweep, itself
+_SHOWN = 60  # characters of a value
 
 
 @dataclass(frozen=True)
@@ -39,18 +43,22 @@ class JobFunction:
     job: Job
 
     def __call__(self, cfg: DictConfig) -> JobResult:
-        """Run the job. A failed one leaves a result.json, where it has not written one itself."""
+        """Run the job. One that failed, or confirms, leaves its result, where it has not written it itself."""
         from hydra.core.hydra_config import HydraConfig
 
         token = _current.set(TrialContext(self.job))
         try:
-            result = _call(self.function, cfg, current_trial(), self.job.metric)
+            with signals.as_exceptions():
+                result = _call(self.function, cfg, current_trial(), self.job.metric)
         finally:
             _current.reset(token)
-        file = Path(HydraConfig.get().runtime.output_dir) / "result.json"
-        if result.state.is_failure and not file.exists():  # refused before it started
-            content = {"status": result.state, "kind": self.job.kind, "error": result.error}
-            with suppress(OSError):
+        file = Path(HydraConfig.get().runtime.output_dir) / application_of(self.function).result_file
+        is_kept = result.state.is_failure or self.job.kind == "confirmation"
+        if is_kept and not file.exists():
+            content: dict[str, Any] = {"status": result.state, "kind": self.job.kind, "error": result.error}
+            if result.value is not None:
+                content |= {self.job.metric: result.value, **result.facts, "overrides": self.job.overrides}
+            with suppress(OSError, TypeError):  # a fact that is no number
                 write_atomic(file, json.dumps(content) + "\n")
         return result
 
@@ -61,20 +69,25 @@ def _call(function: Callable[[DictConfig], Any], cfg: DictConfig, trial: TrialCo
 
     try:
         returned = function(cfg)
-    except (Exception, KeyboardInterrupt, Interrupted) as error:  # whatever it is, it must not end the sweep
-        state = state_of(error)
+    except (
+        Exception,
+        KeyboardInterrupt,
+        SystemExit,
+        Interrupted,
+    ) as error:  # whatever it is, it must not end the sweep
+        state = signals.state_of(error)
         if state == JobState.PRUNED or (state == JobState.INTERRUPTED and not isinstance(error, StorageLost)):
             return ended(state, by_signal=state == JobState.INTERRUPTED)
         if isinstance(error, ConfigError | Diverged | RunFailed):
             return ended(state, error=str(error))
         log.exception("the trial failed")
-        return ended(state, error=f"{type(error).__name__}: {first_line(str(error))}".removesuffix(": "))
+        return ended(state, error=describe(error))
     if trial.is_pruned:  # the app has caught the exception
         return ended(JobState.PRUNED)
     try:
         value = _value_of(returned, metric, trial)
     except ValueError as error:
-        return ended(JobState.FAILED, error=f"{function.__qualname__} {error}")
+        return ended(JobState.FAILED, error=f"{getattr(function, '__name__', function)} {error}", of_all=True)
     if not math.isfinite(value):
         return ended(JobState.FAILED, error=f"{metric} became {value}")
     return ended(JobState.COMPLETED, value=value)
@@ -86,10 +99,13 @@ def _value_of(returned: Any, metric: str, trial: "TrialContext") -> float:
     Raises:
         ValueError: it holds no such number.
     """
+    if returned is None:
+        raise ValueError("returns nothing: end it with `return` and the number to optimise, several, or a dict of them")
     if isinstance(returned, Mapping):
         values = {str(name): _number(value) for name, value in returned.items()}
         if metric not in values and len(values) != 1:
-            raise ValueError(f"must return {metric}, got {', '.join(values) or 'an empty dict'}")
+            names = ", ".join(values) or "nothing"
+            raise ValueError(f"returns a dict without {metric}: hydra.sweeper.metric must be one of its names, {names}")
         trial.record({name: value for name, value in values.items() if name not in RESERVED})
         return values.get(metric, next(iter(values.values())))
     if isinstance(returned, list | tuple) and returned:
@@ -101,12 +117,13 @@ def _value_of(returned: Any, metric: str, trial: "TrialContext") -> float:
 
 def _number(value: Any) -> float:
     """Of a number of any library, such as a tensor of one element."""
-    if value is None or isinstance(value, bool | str):
-        raise ValueError(f"must return a number, several, or a dict of names to numbers, got {value!r}")
     try:
+        if value is None or isinstance(value, bool | str):
+            raise TypeError
         return float(value)
     except (TypeError, ValueError, RuntimeError):
-        raise ValueError(f"must return a number, several, or a dict of names to numbers, got {value!r}") from None
+        shown = shorten(repr(value), _SHOWN)
+        raise ValueError(f"must return a number, several, or a dict of names to numbers, got {shown}") from None
 
 
 @dataclass(frozen=True)
@@ -116,16 +133,20 @@ class JobSetup:
     Args:
         config: the sweep's composed config.
         hydra_context: with the execution whitelist, under which the jobs run.
-        function: the job's.
+        function: where the job's is found.
         preload: modules that a worker imports before its first job.
         records: names of the files in a job's folder that come back from another machine.
+        registered: what the sweeper's process has that workers may lack, see `registered`.
+        version_base: that the app gave to ``hydra.main``, by which Hydra decides on the working directory.
     """
 
     config: DictConfig
     hydra_context: HydraContext
-    function: FunctionReference
+    function: FunctionReference | FunctionHere
     preload: tuple[str, ...]
     records: tuple[str, ...]
+    registered: frozenset[str] = frozenset()
+    version_base: Any = field(default_factory=version.getbase)
 
     @property
     def folder(self) -> Path:
@@ -136,14 +157,27 @@ class JobSetup:
 def prepare_process(setup: JobSetup) -> None:
     """Make this process, which has run no Hydra yet, ready for jobs."""
     Plugins.instance()  # finds the plugins, whose configs a job may name
+    version.VersionBase.instance().setbase(setup.version_base)
     hydra_utils.JobRuntime.instance().set("name", setup.config.hydra.job.name)
 
 
 def run_job(setup: JobSetup, job: Job) -> JobResult:
-    """Run one job in this process, as a launcher of Hydra would."""
+    """Run one job in this process, as a launcher of Hydra would. The next one starts in the same directory."""
+    with chdir(Path.cwd()):
+        result = _run_job(setup, job)
+    if result.state == JobState.FAILED and (lost := find_lost(setup.registered, setup.config, str(result.error))):
+        return JobResult(JobState.REFUSED, error=f"{lost}, which a worker does not have: {MAIN_ONLY}")
+    return result
+
+
+def _run_job(setup: JobSetup, job: Job) -> JobResult:
     hydra_utils.setup_globals()
     try:
         function = setup.function.find()
+    except (ImportError, AttributeError) as error:
+        found = f"a worker does not find the function ({describe(error)})"
+        return JobResult(JobState.REFUSED, error=f"{found}: {MAIN_ONLY}")
+    try:
         config = setup.hydra_context.config_loader.load_sweep_config(setup.config, job.hydra_overrides)
         with open_dict(config):
             config.hydra.job.id = str(job.number)
@@ -162,7 +196,7 @@ def run_job(setup: JobSetup, job: Job) -> JobResult:
             write_config(folder / REPEAT_FILE, comment, config, setup.config, loader, application)
         return returned.return_value
     except Exception as error:  # such as a folder that cannot be written, a value that cannot be composed
-        return JobResult(JobState.FAILED, error=" ".join(f"{type(error).__name__}: {error}".split()))
+        return JobResult(JobState.FAILED, error=describe(error))
 
 
 def last_line(text: str) -> str:
@@ -181,7 +215,7 @@ def write_config(
         config: composed for a job of the sweep.
         base: the sweep's own.
     """
-    name, left_out = str(base.hydra.job.config_name), tuple(base.hydra.sweeper.not_in_best)
+    name, left_out = str(base.hydra.job.config_name), ("hydra", *base.hydra.sweeper.not_in_best)
     choices: dict[str, str | None] = {
         str(group): choice
         for group, choice in config.hydra.runtime.choices.items()
@@ -197,7 +231,11 @@ def write_config(
             choices[group] = None  # a config can add keys to a choice, not remove them: all of them are written
             del theirs[group]
     order: list[Any] = [name, *({f"override {group}": choice} for group, choice in choices.items()), "_self_"]
-    content = {"defaults": order, **_search_path(base), **_config_difference(ours, theirs)}
+    hydra = {
+        **({"searchpath": paths} if (paths := _search_path(base)) else {}),
+        **({"mode": "RUN"} if defaults.hydra.mode == RunMode.MULTIRUN else {}),  # a choice starts sweeps
+    }
+    content = {"defaults": order, **({"hydra": hydra} if hydra else {}), **_config_difference(ours, theirs)}
     write_atomic(file, f"# {comment}\n{OmegaConf.to_yaml(OmegaConf.create(content))}")
 
 
@@ -207,14 +245,13 @@ def _compose_defaults(loader: ConfigLoader, name: str, chosen: tuple[str, ...]) 
     return loader.load_configuration(config_name=name, overrides=list(chosen), run_mode=RunMode.RUN)
 
 
-def _search_path(config: DictConfig) -> dict[str, Any]:
+def _search_path(config: DictConfig) -> list[str]:
     """The folders of ``--config-dir`` and ``hydra.searchpath``, where the sweep found choices too."""
-    paths = [
+    return [
         f"{source.schema}://{source.path}"
         for source in config.hydra.runtime.config_sources
         if source.provider == "command-line" or source.provider.startswith("hydra.searchpath")
     ]
-    return {"hydra": {"searchpath": paths}} if paths else {}
 
 
 def _lacks_key(one: Any, other: Any) -> bool:

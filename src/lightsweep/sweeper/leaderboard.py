@@ -17,7 +17,7 @@ from lightsweep.core.metrics import (
     difference_to_baseline,
     format_difference_cell,
 )
-from lightsweep.core.text import printable_line, spreadsheet_cell
+from lightsweep.core.text import printable, printable_line, spreadsheet_cell
 from lightsweep.sweeper.job import RESERVED
 from lightsweep.sweeper.job_running import BEST_FILE, write_config
 from lightsweep.sweeper.plan import Plan
@@ -215,7 +215,7 @@ class Publisher:
         found = {key_of(name): value for name, value in best.params.items()}
         content = {"name": "optuna", "best_params": found, "best_value": best.value}  # as the official sweeper has it
         write_atomic(plan.folder / "optimization_results.yaml", OmegaConf.to_yaml(content))
-        comment = f"trial {best.number} of the sweep {plan.address.study}: {plan.metric} {best.value:.4f}"
+        comment = printable(f"trial {best.number} of the sweep {plan.address.study}: {plan.metric} {best.value:.4f}")
         config, loader = plan.compose(self.overrides(best)), plan.context.config_loader
         write_config(plan.folder / BEST_FILE, comment, config, plan.config, loader, plan.application)
         self._best = best.number

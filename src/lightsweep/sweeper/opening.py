@@ -3,29 +3,32 @@
 Trials of a study can only be compared while what it holds fixed stays the same: that is kept in its attributes.
 """
 
+import json
 import platform
-import shlex
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Container, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import optuna
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, ValidationError
 from optuna.trial import TrialState
 
-from lightsweep.core import checks, files, memory, overrides
+from lightsweep.core import checks, files, memory
 from lightsweep.core.errors import ConfigError
 from lightsweep.core.files import create_folder, remove_leftovers
 from lightsweep.core.moved import with_new_names
 from lightsweep.core.overrides import format_override
+from lightsweep.core.text import first_line
 from lightsweep.sweeper import executors, storage
 from lightsweep.sweeper.leases import FileLock, Lease, Owner, is_alive, renewing, shared_path
 from lightsweep.sweeper.optuna_access import RetryingStorage, set_system_attribute, system_attributes
-from lightsweep.sweeper.plan import Plan, check_pruner, check_sampler, enqueue_first, enqueued_points, make_sampler
+from lightsweep.sweeper.plan import Plan, check_fixed_lists, enqueue_first, enqueued_points
+from lightsweep.sweeper.samplers import check_pruner, check_sampler, make_sampler
+from lightsweep.sweeper.space import Space, ends
 from lightsweep.sweeper.storage import connect, is_missing, is_server
 from lightsweep.sweeper.trials import OPENINGS, OWNER, PREFIX, check_attributes, number_of
 
@@ -155,7 +158,7 @@ def _fixed_settings(plan: Plan) -> dict[str, Any]:
     what was typed; the rest there is each choice's own."""
     config = plan.compose(plan.space.fixed)
     searched = [parameter.key for parameter in plan.space.parameters]
-    free = (*plan.settings.changeable_keys, *(key.lstrip("+") for key in searched))
+    free = (*plan.settings.may_change, *(key.lstrip("+") for key in searched))
     typed = {
         each.key_or_group: "deleted" if each.is_delete() else each.value()
         for each in OverridesParser.create().parse_overrides(list(plan.space.fixed))
@@ -176,14 +179,13 @@ def _check_unchanged(study: optuna.Study, now: Mapping[str, Any], plan: Plan) ->
     Raises:
         ConfigError: something differs, and hydra.sweeper.allow_changed_space is false. Names what was, and what is.
     """
-    before = _kept_settings(study)
+    before, free = _kept_settings(study), plan.settings.may_change
     changes = [
         f"{key} was {before[name].get(key, 'not there')}, is {now[name].get(key, 'not there')}"
         for name in now
         if before[name] is not None  # studies of earlier versions lack some
         for key in sorted(before[name].keys() | now[name].keys())
-        if before[name].get(key) != now[name].get(key)
-        and (key in now[name] or not _is_below(key, plan.settings.changeable_keys))
+        if before[name].get(key) != now[name].get(key) and (key in now[name] or not _is_below(key, free))
     ]
     if changes and not plan.settings.allow_changed_space:
         raise ConfigError(
@@ -209,9 +211,9 @@ def _kept_settings(study: optuna.Study) -> dict[str, Any]:
 
 
 def _flat(prefix: str, node: Any) -> list[tuple[str, Any]]:
-    contents = OmegaConf.to_container(node, resolve=False) if OmegaConf.is_config(node) else node
+    contents = OmegaConf.to_container(node, resolve=False, enum_to_str=True) if OmegaConf.is_config(node) else node
     if not isinstance(contents, dict) or not contents:
-        return [(prefix, contents)]
+        return [(prefix, json.loads(json.dumps(contents, default=str)))]  # a typed config holds paths and bytes
     return [
         entry for key, value in contents.items() for entry in _flat(f"{prefix}.{key}" if prefix else str(key), value)
     ]
@@ -234,10 +236,12 @@ def check_plan(plan: Plan) -> None:
     if kind == "workers":  # jobs of a cluster have memory elsewhere
         memory.check_processes("hydra.sweeper.n_jobs", min(plan.settings.n_jobs, plan.settings.n_trials))
     plan.application.check_space(plan.space, plan.metric)
-    _check_fixed_lists(plan)
+    check_fixed_lists(plan)
     in_this_process = kind == "inline"
     for condition in ([], *([each] for each in plan.space.conditions())):
-        _check_composes(plan, (*plan.space.fixed, *condition), in_this_process)
+        _check_composes(plan, (*plan.space.fixed, *plan.settings.trial_overrides, *condition), in_this_process)
+    if plan.settings.confirm:
+        plan.compose((*plan.space.fixed, *plan.settings.confirm_overrides))
     # In another direction the best trials would be pruned, and the worst be confirmed.
     metric, right = plan.application.objective(plan.compose(plan.space.fixed))
     named = plan.settings.direction
@@ -250,44 +254,11 @@ def check_plan(plan: Plan) -> None:
     plan.application.check_plan(plan, in_this_process=in_this_process)
 
 
-def _check_fixed_lists(plan: Plan) -> None:
-    """Check that a fixed list is the value of a list: elsewhere it was meant as values to search."""
-    for each in OverridesParser.create().parse_overrides(list(plan.space.fixed)):
-        value = each.value()
-        is_group = plan.context.config_loader.get_group_options(each.key_or_group)  # callbacks=[default,ema]
-        if not isinstance(value, list) or not value or each.is_delete() or is_group or _takes_list(each, value, plan):
-            continue
-        key, ours = each.key_or_group, overrides.format_choice(value)
-        typed = shlex.quote(f"{each.get_key_element()}={ours}")
-        raise ConfigError(
-            f"{key} must be one value in each trial, got the list {value}: {typed} searches these"
-            f" (in a file, hydra.sweeper.params.{key}: {ours})"
-        )
-
-
-def _takes_list(fixed: Override, value: list[Any], plan: Plan) -> bool:
-    others = plan.compose([line for line in plan.space.fixed if line != fixed.input_line])
-    config: Any = OmegaConf.to_container(others, resolve=False)
-    before = _value_at(config, fixed.key_or_group)
-    if isinstance(before, list):
-        return isinstance(value[0], list) == bool(before and isinstance(before[0], list))
-    return not isinstance(value[0], list) and plan.application.takes_list(config, fixed.key_or_group)
-
-
-def _value_at(node: Any, key: str) -> Any:
-    for part in key.split("."):
-        if isinstance(node, dict):
-            node = node.get(part)
-        elif isinstance(node, list) and part.isdecimal() and int(part) < len(node):
-            node = node[int(part)]
-        else:
-            return None
-    return node
-
-
 def _check_composes(plan: Plan, overrides: Sequence[str], in_this_process: bool) -> None:
     """Check that every key that applies under these overrides exists, and that fixed values are valid."""
-    plan.application.check_config(plan.compose(overrides), overrides, in_this_process=in_this_process)
+    config = plan.compose(overrides)
+    plan.application.check_config(config, overrides, in_this_process=in_this_process)
+    _check_types(plan.space, config, config.hydra.runtime.choices)
     point = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0)).ask()
     # A drawn choice of a group may lack a condition's keys: only the condition itself is composed.
     drawn = [
@@ -297,5 +268,24 @@ def _check_composes(plan: Plan, overrides: Sequence[str], in_this_process: bool)
         and (parameter.condition is None or parameter.condition in overrides)
     ]
     config = plan.compose((*overrides, *drawn))
-    if any(parameter.key.startswith("+") for parameter in plan.space.parameters):
-        plan.application.check_drawn(config)
+    plan.application.check_drawn(config, (*overrides, *drawn))
+    if name := plan.settings.validate:
+        plan.check_with(name, config)
+
+
+def _check_types(space: Space, config: DictConfig, groups: Container[str]) -> None:
+    """Check that a typed config allows what is searched: all choices, and the ends of ranges.
+
+    Raises:
+        ConfigError: it allows one not; names the key.
+    """
+    tried = config.copy()
+    for parameter in [each for each in space.parameters if each.key not in groups]:
+        for value in ends(parameter.distribution):
+            written = OverridesParser.create().parse_override(format_override(parameter.key, value)).value()
+            try:
+                with suppress(ConfigKeyError, ConfigAttributeError):  # of another choice
+                    OmegaConf.update(tried, parameter.key, written, merge=True)
+            except ValidationError as error:
+                rule = "must have values that the config's type allows"
+                raise ConfigError(f"{parameter.key} {rule}: {first_line(str(error))}") from error

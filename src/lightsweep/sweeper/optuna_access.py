@@ -209,6 +209,6 @@ def _loads(data: bytes) -> Any:
         return _Unpickler(io.BytesIO(data)).load()
     except Exception as error:  # a damaged pickle can raise anything
         raise RunFailed(
-            "hydra/sweeper/sampler=cmaes cannot continue this study: its attributes hold no optimizer of cmaes"
+            "hydra.sweeper.sampler: CMA-ES cannot continue this study: its attributes hold no optimizer of cmaes"
             f" ({' '.join(str(error).split())})"
         ) from error

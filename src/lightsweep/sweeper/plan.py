@@ -1,35 +1,33 @@
 """A sweep as planned: settings, search space, folder, study, pruner, sampler and first points."""
 
-import importlib.util
-import logging
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from copy import deepcopy
+import shlex
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from math import prod
 from pathlib import Path
 from typing import Any, Literal
 
 import optuna
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 from optuna.pruners import BasePruner, WilcoxonPruner
-from optuna.samplers import BaseSampler, GridSampler
+from optuna.samplers import GridSampler
 
+from lightsweep.core import overrides
 from lightsweep.core.errors import ConfigError
 from lightsweep.core.files import JOURNAL
 from lightsweep.core.overrides import format_override
+from lightsweep.core.text import first_line
 from lightsweep.sweeper.application import Application, application_of
 from lightsweep.sweeper.grammar import parse
 from lightsweep.sweeper.settings import Settings, read_settings
-from lightsweep.sweeper.space import Space, grid_of, point_key, values_of
-from lightsweep.sweeper.storage import Address
+from lightsweep.sweeper.space import Space, point_key, values_of
+from lightsweep.sweeper.storage import Address, with_full_path
 
 _DEFAULT_FOLDER = "multirun/${now:%Y-%m-%d}/${now:%H-%M-%S}"  # of Hydra
-_MADE_UP = 4  # trials, after which a sampler that is checked learns from them
 
 
 @dataclass(frozen=True)
@@ -59,7 +57,8 @@ class Plan:
 
     @property
     def address(self) -> Address:
-        return Address(self.settings.storage or str(self.folder.absolute() / JOURNAL), self.settings.study_name)
+        location = self.settings.storage or str(self.folder / JOURNAL)
+        return Address(with_full_path(location), self.settings.study_name)
 
     @property
     def storage_key(self) -> str:
@@ -101,6 +100,24 @@ class Plan:
             reason = " ".join(str(error).partition("\nfull_key:")[0].split())
             raise ConfigError(f"hydra.sweeper.params: {reason}") from error
 
+    def check_with(self, name: str, config: DictConfig) -> None:
+        """Call ``hydra.sweeper.validate`` with a job's config, as the job's function gets it.
+
+        Raises:
+            ConfigError: the function raised ValueError, or cannot be called.
+        """
+        key = "hydra.sweeper.validate"
+        function, own = self.application.find_function(name, key), config.copy()
+        OmegaConf.set_readonly(own, False)
+        with open_dict(own):
+            own.pop("hydra", None)
+        try:
+            function(own)
+        except Exception as error:  # whatever the user's own function raises
+            raise ConfigError(
+                f"{key}: {name} refuses a trial ({first_line(str(error)) or type(error).__name__})"
+            ) from error
+
     def in_space(self, space: Space) -> "Plan":
         return replace(self, space=space)
 
@@ -131,7 +148,7 @@ def make_plan(
     space = parse(settings.params or {}, settings.when or {}, arguments, extend)
     pruner = application.build(settings.pruner, "hydra.sweeper.pruner")
     if isinstance(pruner, WilcoxonPruner) and len(settings.seeds or []) < 2:
-        raise ConfigError("hydra/sweeper/pruner=wilcoxon needs hydra.sweeper.seeds with at least two seeds")
+        raise ConfigError("hydra.sweeper.pruner: WilcoxonPruner needs hydra.sweeper.seeds with at least two seeds")
     plan = Plan(settings, config, context, function, application, space, pruner, (*remarks, *changing))
     while conditions := plan.space.undecided():  # one may decide another's key
         plan = plan.in_space(plan.space.settled({condition: _holds(condition, plan) for condition in conditions}))
@@ -211,95 +228,36 @@ def mark_baseline(trial: optuna.Trial, point: Mapping[str, Any], remarks: Sequen
         trial.set_user_attr("baseline", True)
 
 
-def make_sampler(plan: Plan, shift: int) -> tuple[BaseSampler, int]:
-    """The sampler, and the number of trials: a grid has no more than its points.
-
-    Args:
-        shift: of its seed, if it has one: a study that is resumed, or that several sweepers start together, must not
-            draw its first points again. A grid keeps its seed, which decides the order that its points are known by.
-    """
-    node = _writable(plan.settings.sampler)
-    if node._target_.endswith("CmaEsSampler") and importlib.util.find_spec("cmaes") is None:
-        raise ConfigError("hydra/sweeper/sampler=cmaes needs the package cmaes (pip install cmaes)")
-    if node.get("seed") is not None and not node._target_.endswith("GridSampler"):
-        node.seed += shift
-    sampler = plan.application.build(node, "hydra.sweeper.sampler")
-    if not (isinstance(sampler, partial) and sampler.func is GridSampler):
-        return sampler, plan.settings.n_trials
-    grid = grid_of(plan.space)
-    return sampler(grid), min(plan.settings.n_trials, prod(len(values) for values in grid.values()))
+def check_fixed_lists(plan: Plan) -> None:
+    """Check that a fixed list is the value of a list: elsewhere it was meant as values to search."""
+    for each in OverridesParser.create().parse_overrides(list(plan.space.fixed)):
+        value = each.value()
+        is_group = plan.context.config_loader.get_group_options(each.key_or_group)  # callbacks=[default,ema]
+        if not isinstance(value, list) or not value or each.is_delete() or is_group or _takes_list(each, value, plan):
+            continue
+        key, ours = each.key_or_group, overrides.format_choice(value)
+        typed = shlex.quote(f"{each.get_key_element()}={ours}")
+        raise ConfigError(
+            f"{key} must be one value in each trial, got the list {value}: {typed} searches these"
+            f" (in a file, hydra.sweeper.params.{key}: {ours})"
+        )
 
 
-def _writable(node: DictConfig) -> DictConfig:
-    """A copy that may be changed."""
-    copy = node.copy()
-    OmegaConf.set_readonly(copy, False)
-    return copy
+def _takes_list(fixed: Override, value: list[Any], plan: Plan) -> bool:
+    others = plan.compose([line for line in plan.space.fixed if line != fixed.input_line])
+    config: Any = OmegaConf.to_container(others, resolve=False)
+    before = _value_at(config, fixed.key_or_group)
+    if isinstance(before, list):
+        return isinstance(value[0], list) == bool(before and isinstance(before[0], list))
+    return not isinstance(value[0], list) and plan.application.takes_list(config, fixed.key_or_group)
 
 
-def check_sampler(plan: Plan) -> None:
-    """Let the sampler draw made-up trials, and the user's own function suggest once.
-
-    Raises:
-        HydraException: the function suggests a key that does not exist.
-        ConfigError: the sampler cannot draw, or the function fails, or suggests what is searched already.
-    """
-    node = _writable(plan.settings.sampler)
-    for name in ("n_startup_trials", "population_size"):  # with these it learns from the first trials
-        if isinstance(node.get(name), int):
-            node[name] = min(node[name], _MADE_UP)
-    with _without_optuna_messages():
-        sampler, _ = make_sampler(replace(plan, settings=replace(plan.settings, sampler=node)), shift=0)
-        if not isinstance(sampler, GridSampler):  # its points were listed as it was made
-            try:
-                _draw(plan, sampler)
-            except Exception as error:  # any that its arithmetic may raise
-                name = type(sampler).__name__
-                raise ConfigError(
-                    f"hydra.sweeper.sampler: {name} cannot draw a trial as it is set ({error})"
-                ) from error
-        if plan.space.extend is None:
-            return
-        drawn = plan.space.suggest(_made_up_study(plan).ask())
-    searched = {parameter.key for parameter in plan.space.parameters}
-    plan.compose((*plan.space.fixed, *(each for each in drawn if each.partition("=")[0] not in searched)))
-
-
-def _draw(plan: Plan, sampler: BaseSampler) -> None:
-    study = optuna.create_study(sampler=sampler, direction=plan.direction)
-    space = replace(plan.space, extend=None)  # the user's own function is for real trials
-    for number in range(_MADE_UP + 2):
-        trial = study.ask()
-        space.suggest(trial)
-        study.tell(trial, float(number))
-
-
-def check_pruner(plan: Plan) -> None:
-    """Let the pruner judge a made-up trial.
-
-    Raises:
-        ConfigError: it cannot.
-    """
-    study = _made_up_study(plan)
-    study.ask().report(0.5, step=1)
-    try:
-        deepcopy(plan.pruner).prune(study, study.trials[0])  # a copy: pruners keep what they have seen
-    except Exception as error:  # any that its arithmetic may raise
-        pruner = type(plan.pruner).__name__
-        raise ConfigError(f"hydra.sweeper.pruner: {pruner} cannot judge a trial as it is set ({error})") from error
-
-
-def _made_up_study(plan: Plan) -> optuna.Study:
-    return optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0), direction=plan.direction)
-
-
-@contextmanager
-def _without_optuna_messages() -> Iterator[None]:
-    before = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        optuna.logging.set_verbosity(before)
+def _value_at(node: Any, key: str) -> Any:
+    for part in key.split("."):
+        if isinstance(node, dict):
+            node = node.get(part)
+        elif isinstance(node, list) and part.isdecimal() and int(part) < len(node):
+            node = node[int(part)]
+        else:
+            return None
+    return node

@@ -5,7 +5,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any, cast
 
 from optuna.samplers import GridSampler
@@ -87,14 +86,16 @@ class Session:
         """Returns the best value."""
         try:
             return self._run()
-        except Interrupted:
+        except Interrupted as error:
             trials, program = self.queue.trials(), self.plan.application.program
             line = view.format_interrupted(trials, self.queue.n_trials, program, sys.argv[1:])
             print(line, file=sys.stderr, flush=True)
+            error.is_printed = True
             raise
 
     def _run(self) -> float:
-        self.view.print(f"study {self.plan.address.study} in {self.plan.folder}")
+        aim = f"{self.plan.metric} is {self.plan.direction}d"
+        self.view.print(f"study {self.plan.address.study} in {self.plan.folder}: {aim}")
         for remark in self.plan.remarks:
             self.view.print(remark)
         before = count_ended(self.queue.trials())
@@ -173,8 +174,8 @@ class Session:
         )
 
     def _confirm(self) -> bool:
-        """Train the best configuration and the baseline with fresh seeds, and score both on test; False where another
-        sweeper does that."""
+        """Run the best configuration and the baseline with fresh seeds, and compare them; False where another sweeper
+        does that."""
         if not self.queue.may_confirm():
             return False
         plan, search = self.plan, self.publisher.search()
@@ -189,9 +190,10 @@ class Session:
         for job in missing:
             if not self.executor.has_job(plan.folder / job.folder, job.overrides):
                 set_aside(plan.folder / job.folder)
-        _set_aside_earlier(plan.folder, configurations.get("best"), [*finished, *missing])
+        _set_aside_earlier(plan, configurations.get("best"), [*finished, *missing])
         self.controller.run_jobs([replace(job, data=self.data.expected()) for job in missing], self._print_confirmed)
-        verdict.write_confirmation(plan.folder, configurations, seeds, search, plan.application.scores)
+        by = plan.settings.confirm_metric
+        verdict.write_confirmation(plan.folder, configurations, seeds, search, plan.application, by)
         self.publisher.publish()
         return True
 
@@ -207,7 +209,9 @@ class Session:
             self.view.print(line)
         program = self.plan.application.program
         if (seeds := judged.numbers.get("confirm_with")) is not None:
-            self.view.print(f"confirm it: {view.command_with(program, 'hydra.sweeper.confirm', seeds, sys.argv[1:])}")
+            command = view.command_with(program, "hydra.sweeper.confirm", seeds, sys.argv[1:])
+            further = " hydra.sweeper.seed_key=KEY, the config's key of the seed" * (not self.plan.settings.seed_key)
+            self.view.print(f"confirm it: {command}{further}")
         if judged.outcome in ("better", "unconfirmed"):
             what = "the best one" if judged.outcome == "better" else "it anyway"
             folder = shlex.quote(str(self.plan.folder))
@@ -241,21 +245,22 @@ def _confirmation_jobs(
             wanted = (*overrides, *plan.settings.confirm_overrides, f"{plan.settings.seed_key}={seed}")
             folder, number = f"confirm/{name}-seed-{seed}", len(finished) + len(missing)
             job = Job("confirmation", wanted, folder, number, metric=plan.metric)
-            result = read_run_result(plan.folder / job.folder)
+            result = read_run_result(plan.folder / job.folder / plan.application.result_file)
             is_done = result.get("status") == "completed" and set(wanted) <= set(result.get("overrides", []))
             (finished if is_done else missing).append(job)
     return finished, missing
 
 
-def _set_aside_earlier(folder: Path, best: Sequence[str] | None, jobs: Sequence[Job]) -> None:
+def _set_aside_earlier(plan: Plan, best: Sequence[str] | None, jobs: Sequence[Job]) -> None:
     """Set aside the runs of an earlier best trial, in folders that none of the jobs uses.
 
     Args:
         best: the best trial's overrides; None where it is the baseline.
     """
     used = {job.folder for job in jobs}
-    for run in sorted((folder / "confirm").glob("best-seed-*")):
+    for run in sorted((plan.folder / "confirm").glob("best-seed-*")):
         if f"confirm/{run.name}" in used or is_set_aside(run.name):
             continue
-        if best is None or not set(best) <= set(read_run_result(run).get("overrides", [])):
+        result = read_run_result(run / plan.application.result_file)
+        if best is None or not set(best) <= set(result.get("overrides", [])):
             set_aside(run)

@@ -1,39 +1,24 @@
 """What is typed for a sweep: ``hydra.sweeper.*``, checked."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from importlib.util import find_spec
 from typing import Any
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
 from lightsweep.core import checks
 from lightsweep.core.errors import ConfigError
 from lightsweep.core.text import did_you_mean
+from lightsweep.sweeper.samplers import SAMPLERS, check_packages, named_node, pruner_node
 
 _MOST_JOBS = 1000  # each has a process or a thread of the sweeper
 _MOST_CONFIRMED = 1000  # fresh seeds; the means of 1000 runs differ by a thirtieth of the runs' spread
 
-SAMPLERS: Mapping[str, Mapping[str, Any]] = {  # by the name that is typed; with Optuna's own defaults
-    "tpe": {"_target_": "optuna.samplers.TPESampler"},
-    "gp": {"_target_": "optuna.samplers.GPSampler"},
-    "cmaes": {"_target_": "optuna.samplers.CmaEsSampler"},
-    "qmc": {"_target_": "optuna.samplers.QMCSampler"},
-    "random": {"_target_": "optuna.samplers.RandomSampler"},
-    "grid": {"_target_": "optuna.samplers.GridSampler", "_partial_": True},  # it needs the points of the space
-    "nsgaii": {"_target_": "optuna.samplers.NSGAIISampler"},
-    "nsgaiii": {"_target_": "optuna.samplers.NSGAIIISampler"},
-}
-_MEDIAN = {"_target_": "optuna.pruners.MedianPruner"}
-PRUNERS: Mapping[str, Mapping[str, Any]] = {
-    "median": _MEDIAN,
-    "percentile": {"_target_": "optuna.pruners.PercentilePruner", "percentile": 25.0},
-    "successive_halving": {"_target_": "optuna.pruners.SuccessiveHalvingPruner"},
-    "hyperband": {"_target_": "optuna.pruners.HyperbandPruner"},
-    "patient": {"_target_": "optuna.pruners.PatientPruner", "wrapped_pruner": _MEDIAN, "patience": 3},
-    "wilcoxon": {"_target_": "optuna.pruners.WilcoxonPruner"},
-    "none": {"_target_": "optuna.pruners.NopPruner"},
-}
+_KEY = re.compile(r"\+{0,2}\w[\w.-]*")
 # Keys of Hydra's own Optuna sweeper that mean nothing here, and what does.
 _OFFICIAL = {"max_failure_rate": "max_failures is how many failures in a row end a sweep"}
 _TEXTS = {  # settings that may be null
@@ -42,6 +27,7 @@ _TEXTS = {  # settings that may be null
     "custom_search_space": "a function's name",
     "validate": "a function's name",
     "seed_key": "a key of the config",
+    "confirm_metric": "a name",
 }
 _LISTS = {
     "changeable_keys": "keys",
@@ -87,7 +73,13 @@ class Settings:
     seeds: list[int] | None
     confirm: int
     confirm_overrides: list[str]
+    confirm_metric: str | None
     not_in_best: list[str]
+
+    @property
+    def may_change(self) -> tuple[str, ...]:
+        """Keys that a study does not keep: Hydra's own never, they may hold the address of its database."""
+        return ("hydra", *self.changeable_keys)
 
     def __post_init__(self) -> None:
         checks.integer("hydra.sweeper.n_trials", self.n_trials, "[1, inf)")
@@ -112,7 +104,8 @@ class Settings:
         for name, rule in _LISTS.items():
             value = getattr(self, name)
             listed = isinstance(value, list) and all(map(_is_text, value))
-            checks.require(listed, f"hydra.sweeper.{name}", f"be a list of {rule}, [] for none", value)
+            fine = listed and (not name.endswith("_overrides") or all(map(_is_fixed, value)))
+            checks.require(fine, f"hydra.sweeper.{name}", f"be a list of {rule}, [] for none", value)
         keyed = self.params is None or _is_keyed(self.params)
         checks.require(keyed, "hydra.sweeper.params", "be a mapping of keys to values", self.params)
         points = [] if self.enqueue is None else self.enqueue
@@ -121,6 +114,7 @@ class Settings:
         checks.require(keyed, "hydra.sweeper.enqueue", rule, self.enqueue)
         _check_resources(self.ray)
         _check_seeds(self.seeds)
+        _check_seed_key(self)
         _check_preload(self.preload)
         _check_when(self.when)
 
@@ -148,8 +142,8 @@ def read_settings(values: Mapping[str, Any]) -> tuple[Settings, list[str]]:
         for name in names
         if name in values
     }
-    plain["sampler"] = _named_node("sampler", values.get("sampler"), SAMPLERS)
-    plain["pruner"] = _named_node("pruner", values.get("pruner"), PRUNERS)
+    plain["sampler"] = named_node("sampler", values.get("sampler"), SAMPLERS)
+    plain["pruner"] = pruner_node(values.get("pruner"), plain.get("max_steps"))
     plain["study_name"] = "default" if plain.get("study_name") is None else plain["study_name"]
     plain["direction"] = _direction(plain.get("direction"))
     if missing := sorted(set(names) - plain.keys()):
@@ -157,21 +151,6 @@ def read_settings(values: Mapping[str, Any]) -> tuple[Settings, list[str]]:
             f"hydra.sweeper has no {', '.join(missing)}: its defaults list must name _lightsweep_settings"
         )
     return Settings(**plain), remarks
-
-
-def _named_node(kind: str, value: Any, known: Mapping[str, Mapping[str, Any]]) -> DictConfig:
-    """The node of a sampler or a pruner, which may be named."""
-    key = f"hydra.sweeper.{kind}"
-    if isinstance(value, str):
-        if value not in known:
-            hint = did_you_mean(value, list(known))
-            raise ConfigError(
-                f"{key} must be one of {', '.join(known)}, or a node with a _target_, got {value!r}{hint}"
-            )
-        return OmegaConf.create(dict(known[value]))
-    is_node = isinstance(value, DictConfig) and "_target_" in value
-    checks.require(is_node, key, f"be one of {', '.join(known)}, or a node with a _target_", value)
-    return value
 
 
 def _direction(value: Any) -> Any:
@@ -194,6 +173,16 @@ def _check_seeds(seeds: Any) -> None:
         checks.require(unique, "hydra.sweeper.seeds", "be a list of different integers >= 0", seeds)
 
 
+def _check_seed_key(settings: Settings) -> None:
+    key, name = settings.seed_key, "hydra.sweeper.seed_key"
+    checks.require(key is None or _KEY.fullmatch(key) is not None, name, "be null or a key of the config", key)
+    for needs in ("seeds", "confirm"):
+        if key is None and getattr(settings, needs):
+            raise ConfigError(f"hydra.sweeper.{needs} needs {name}, the config's key of the random seed")
+    if settings.confirm:
+        check_packages("hydra.sweeper.confirm", "the t-test", ("scipy",), "scipy")
+
+
 def _check_preload(modules: Any) -> None:
     key = "hydra.sweeper.preload"
     named = isinstance(modules, list) and all(_is_text(name) and name.strip(".") == name for name in modules)
@@ -212,7 +201,16 @@ def _check_when(when: Any) -> None:
 
 
 def _is_text(value: Any) -> bool:
-    return isinstance(value, str) and value != ""
+    """Of one line: it goes into files and messages."""
+    return isinstance(value, str) and value != "" and value.isprintable()
+
+
+def _is_fixed(line: str) -> bool:
+    """Whether it is an override with one value."""
+    try:
+        return not OverridesParser.create().parse_override(line).is_sweep_override()
+    except HydraException:
+        return False
 
 
 def _is_keyed(value: Any) -> bool:

@@ -5,6 +5,8 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from enum import Enum
+from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -161,13 +163,13 @@ def ends(distribution: BaseDistribution) -> Sequence[Any]:
 def grid_of(space: Space) -> dict[str, list]:
     """The values of each parameter for a grid sampler."""
     if space.conditions():
-        raise ConfigError("hydra/sweeper/sampler=grid knows no conditions (hydra.sweeper.when)")
+        raise ConfigError("hydra.sweeper.sampler=grid knows no conditions (hydra.sweeper.when)")
     counts = [_count_values(parameter.distribution) for parameter in space.parameters]
     if math.inf in counts:
         key = space.parameters[counts.index(math.inf)].key
-        raise ConfigError(f"hydra/sweeper/sampler=grid takes choices and ranges with a step, no interval such as {key}")
+        raise ConfigError(f"hydra.sweeper.sampler=grid takes choices and ranges with a step, no interval such as {key}")
     if (points := math.prod(counts)) > _MOST_IN_GRID:
-        raise ConfigError(f"hydra/sweeper/sampler=grid must have at most {_MOST_IN_GRID:,} points, got {points:,}")
+        raise ConfigError(f"hydra.sweeper.sampler=grid must have at most {_MOST_IN_GRID:,} points, got {points:,}")
     return {
         parameter.name: list(_list_values(parameter.distribution, int(count)))
         for parameter, count in zip(space.parameters, counts, strict=True)
@@ -178,7 +180,8 @@ def values_of(config: DictConfig, keys: Sequence[str], choices: Mapping[str, str
     """The values of these keys in a composed config, without those that it lacks; a config group's is the name of its
     choice."""
     values = {key: choices[key] if key in choices else OmegaConf.select(config, key, default=...) for key in keys}
-    return {key: value for key, value in values.items() if value is not ...}
+    plain = {key: value.name if isinstance(value, Enum) else value for key, value in values.items()}
+    return {key: str(value) if isinstance(value, Path) else value for key, value in plain.items() if value is not ...}
 
 
 def _count_values(distribution: BaseDistribution) -> float:

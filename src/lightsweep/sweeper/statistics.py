@@ -164,21 +164,24 @@ class Confirmed:
     Args:
         trial: number of the trial that was the best then.
         failed: runs that were not completed, by configuration.
+        compared_by: the score that the two are to be compared by; None for the searched metric.
     """
 
     trial: int
     seeds: tuple[int, ...]
     scores: Mapping[str, Mapping[str, tuple[float, ...]]]
     failed: Mapping[str, int] = field(default_factory=dict)
+    compared_by: str | None = None
 
     def values(self, configuration: str, score: str) -> tuple[float, ...]:
         return self.scores.get(configuration, {}).get(score, ())
 
     def score(self, metric: str) -> str | None:
-        """The score that the two are compared by: on test images, which chose no trial, else the searched metric; None
-        where one of the two has neither."""
-        wanted = (f"test/{metric.partition('/')[2]}", metric)
-        return next((name for name in wanted if all(self.values(each, name) for each in ("best", "baseline"))), None)
+        """The score that the two are compared by, `compared_by` or else the searched metric; None where one of the two
+        has neither."""
+        wanted = (self.compared_by, metric)
+        both = ("best", "baseline")
+        return next((name for name in wanted if name and all(self.values(each, name) for each in both)), None)
 
 
 def noise_of_trials(samples: Sequence[Sequence[float]], *, seeds: int) -> float | None:

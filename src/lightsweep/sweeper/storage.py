@@ -101,6 +101,16 @@ def is_missing(address: Address) -> bool:
     return not is_server(address) and not Path(_file(address)).exists()
 
 
+def with_full_path(location: str) -> str:
+    """The location of a study's file with its full path: a job may run in another directory."""
+    found = _SQLITE.fullmatch(location)
+    if found is None:
+        return location if "://" in location or location.startswith("$") else str(Path(location).absolute())
+    path, (start, end) = found["path"], found.span("path")
+    is_file = path and path != ":memory:" and not path.startswith("file:")
+    return f"{location[:start]}{Path(path).absolute()}{location[end:]}" if is_file else location
+
+
 def claims_lock_path(address: Address) -> Path:
     """The lock file with which the sweepers of one machine take turns in claiming trials.
 

@@ -128,6 +128,10 @@ class TrialQueue:
         self._mine.pop(trial.number, None)
         return in_time
 
+    def has_completed(self) -> bool:
+        """Whether a trial has given a value."""
+        return any(trial.state == TrialState.COMPLETE for trial in self.trials())
+
     def renew(self) -> None:
         """Renew the marks on this sweeper's trials and its leases, by which other machines see that it is alive.
 
@@ -157,7 +161,7 @@ class TrialQueue:
     def _close(self, trial: Trial, result: JobResult) -> None:
         if result.state in (JobState.INTERRUPTED, JobState.REFUSED):
             refused = result.state == JobState.REFUSED  # the sweep ends with the reason
-            reason = "it did not start" if refused else result.error
+            reason = "refused" if refused else result.error
             self._interrupt(current(self.study, trial), reason, refused=refused)
             self._close_lost_trials()
             return
@@ -228,7 +232,7 @@ class TrialQueue:
 
     def _interrupt(self, trial: FrozenTrial, reason: str | None = None, *, refused: bool = False) -> None:
         """Close a trial as failed: as interrupted, or, when its retries are spent, as a failure that counts. One that
-        was refused did not run, and is always interrupted."""
+        was refused is to blame for nothing, and is always interrupted."""
         retries = trial.user_attrs.get("retries", 0)
         spent = retries >= self.retries and not refused
         note = f"interrupted {retries + 1} times" if spent else "interrupted"

@@ -17,6 +17,7 @@ from lightsweep.core.checks import is_number
 from lightsweep.core.files import read_json, write_atomic
 from lightsweep.core.metrics import format_difference
 from lightsweep.sweeper import statistics
+from lightsweep.sweeper.application import Application
 from lightsweep.sweeper.statistics import Confirmed, Search, noise_of_trials, spread
 
 CONFIRMATION_FILE = "confirmation.json"
@@ -24,6 +25,7 @@ CONFIGURATIONS = ("best", "baseline")
 _LARGEST = 1e50
 _NAMED = 5  # trials that a sentence names; the others are counted
 _FIRST_SEEDS = 3  # seeds to confirm with, where nothing shows how many it takes
+_SHOWN = 2  # scores of a confirmation that are shown besides those that it is about: the application's first
 _Numbers = dict[str, Any]
 
 
@@ -181,7 +183,12 @@ def _trials(numbers: Sequence[int], verb: str) -> str:
 
 
 def write_confirmation(
-    folder: Path, configurations: Iterable[str], seeds: Sequence[int], found: Search, scores: Sequence[str]
+    folder: Path,
+    configurations: Iterable[str],
+    seeds: Sequence[int],
+    found: Search,
+    application: Application,
+    compared_by: str | None,
 ) -> Verdict:
     """Write confirmation.json: mean and standard deviation of each score of each configuration, n, and the verdict.
 
@@ -189,14 +196,16 @@ def write_confirmation(
         folder: the sweep's.
         configurations: their names, best and baseline.
         found: what the trials say.
-        scores: entries of result.json that are compared.
+        application: whose results they are.
+        compared_by: the score that decides; None for the searched metric.
     """
-    summary: dict[str, Any] = {"best_trial": found.best.number, "seeds": list(seeds)}
+    summary: dict[str, Any] = {"best_trial": found.best.number, "seeds": list(seeds), "compared_by": compared_by}
     for name in configurations:
-        results = [read_run_result(folder / f"confirm/{name}-seed-{seed}") for seed in seeds]
+        runs = [folder / f"confirm/{name}-seed-{seed}" for seed in seeds]
+        results = [read_run_result(run / application.result_file) for run in runs]
         done = [result for result in results if result.get("status") == "completed"]
         compared = {}
-        for score in scores:
+        for score in application.scores or _numbers(done):
             values = [result[score] for result in done if score in result]
             if values:
                 compared[score] = {"mean": fmean(values), "std": spread(values), "values": values}
@@ -215,14 +224,23 @@ def read_confirmation(folder: Path) -> Confirmed | None:
         return None
 
 
+def _numbers(results: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The names of all numbers in some results."""
+    return list(dict.fromkeys(name for each in results for name, value in each.items() if is_number(value)))
+
+
 def _parse_confirmation(content: Any) -> Confirmed | None:
     try:
+        by = content.get(
+            "compared_by", content.get("verdict", {}).get("score")
+        )  # earlier versions kept only the latter
         entries = {name: content[name] for name in CONFIGURATIONS if name in content}
         return Confirmed(
             int(content["best_trial"]),
             tuple(int(seed) for seed in content["seeds"]),
             {name: _scores(entry) for name, entry in entries.items()},
             {name: int(entry["failed"]) for name, entry in entries.items()},
+            by if isinstance(by, str) else None,
         )
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         return None
@@ -237,10 +255,10 @@ def _scores(entry: Mapping[str, Any]) -> dict[str, tuple[float, ...]]:
     return {name: values for name, values in groups.items() if values}
 
 
-def read_run_result(folder: Path) -> dict[str, Any]:
-    """A run's result.json; empty where it cannot be read."""
+def read_run_result(file: Path) -> dict[str, Any]:
+    """What a job has left of its result; empty where it cannot be read."""
     try:
-        content = read_json(folder / "result.json")
+        content = read_json(file)
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
@@ -249,17 +267,14 @@ def read_run_result(folder: Path) -> dict[str, Any]:
 def confirmation_heading(confirmed: Confirmed) -> str:
     seeds = ", ".join(map(str, confirmed.seeds))
     both = " and the baseline" * ("best" in confirmed.scores)
-    return f"Confirmation of trial {confirmed.trial}{both} on test data, seeds {seeds}:"
+    return f"Confirmation of trial {confirmed.trial}{both}, seeds {seeds}:"
 
 
 def confirmation_rows(confirmed: Confirmed, metric: str) -> list[dict[str, Any]]:
-    """A row a configuration: runs, the metric that was searched for, accuracy, and what lies between the two."""
-    test = f"test/{metric.partition('/')[2]}"
-    shown = [
-        name
-        for name in dict.fromkeys((metric, test, "val/acc", "test/acc"))
-        if any(name in scores for scores in confirmed.scores.values())
-    ]
+    """A row a configuration: runs, the metric that was searched for, scores, and what lies between the two."""
+    recorded = list(dict.fromkeys(name for scores in confirmed.scores.values() for name in scores))
+    wanted = dict.fromkeys((metric, confirmed.compared_by, *recorded[:_SHOWN]))
+    shown = [name for name in wanted if name in recorded]
     compared = confirmed.score(metric)
     table = []
     for name, scores in confirmed.scores.items():

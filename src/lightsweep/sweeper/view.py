@@ -141,7 +141,7 @@ def ten_best(progress: Progress) -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False)
     difference = "points to baseline" if in_points(progress.metric) else "to baseline"
     for column in ("rank", "trial", progress.metric, "± sd", difference):
-        table.add_column(column, justify="right", no_wrap=True)
+        table.add_column(Text(column), justify="right", no_wrap=True)
     table.add_column("parameters")
     baseline = baseline_of(progress.trials)
     for rank, trial in enumerate(ranked_complete(progress.trials, progress.direction), start=1):
@@ -165,7 +165,7 @@ def confirmation_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False)
     columns = list(dict.fromkeys(name for row in rows for name in row))
     for column in columns:
-        table.add_column(column, justify="left" if column == "configuration" else "right")
+        table.add_column(Text(column), justify="left" if column == "configuration" else "right")
     for row in rows:
         table.add_row(*(str(row.get(column, "")) for column in columns))
     return table

@@ -17,10 +17,11 @@ from optuna.trial import Trial
 from lightsweep.core import checks, signals
 from lightsweep.core.errors import ConfigError, StorageLost
 from lightsweep.core.memory import available_cores
-from lightsweep.sweeper.application import reference
 from lightsweep.sweeper.job import Job, JobResult, Reports
 from lightsweep.sweeper.job_running import REPEAT_FILE, JobSetup
+from lightsweep.sweeper.main_only import check_pickles, registered
 from lightsweep.sweeper.plan import Plan
+from lightsweep.sweeper.references import FunctionHere, reference
 from lightsweep.sweeper.storage import Address, follow
 
 if TYPE_CHECKING:
@@ -154,7 +155,7 @@ def deliver_report(reports: Reports, step: int, value: float) -> bool:
     study has already is left as it is."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # a job that was started again repeats some epochs
+            warnings.simplefilter("ignore", UserWarning)  # a job that was started again repeats some steps
             return reports.report(step, value)
     except UpdateFinishedTrialError:
         return True
@@ -207,7 +208,7 @@ class ActorReports:
         try:
             return ray.get(self.buffer.report.remote(self.key, step, value), timeout=SWEEPER_SECONDS)
         except ray.exceptions.RayError as error:
-            raise StorageLost(f"the sweep cannot be reached to report an epoch ({type(error).__name__})") from error
+            raise StorageLost(f"the sweep cannot be reached to report a step ({type(error).__name__})") from error
 
 
 def executor_kind(plan: Plan) -> str:
@@ -234,7 +235,11 @@ def check_executor(plan: Plan) -> None:
     kind = executor_kind(plan)
     if plan.settings.on_interrupt == "leave" and kind not in ("slurm", "local"):
         raise ConfigError("hydra.sweeper.on_interrupt=leave needs hydra/launcher=submitit_slurm: other jobs end")
-    if kind in ("slurm", "local"):
+    if kind == "workers":
+        reference(plan.function)
+        callbacks = {f"hydra.callbacks: {type(each).__name__}": each for each in plan.context.callbacks.callbacks}
+        check_pickles({**callbacks, "the config": plan.config, "Hydra's context": plan.context})
+    elif kind in ("slurm", "local"):
         _scheduler(plan, kind).check()
     elif kind == "ray":
         from lightsweep.sweeper.executors.ray_tasks import check_ray
@@ -248,13 +253,7 @@ def check_executor(plan: Plan) -> None:
 def open_executor(plan: Plan, n_trials: int) -> Executor:
     """The executor of a sweep."""
     kind, n_jobs = executor_kind(plan), max(1, plan.settings.n_jobs)
-    setup = JobSetup(
-        plan.config,
-        plan.context,
-        reference(plan.function),
-        tuple(plan.settings.preload),
-        (*plan.application.records, REPEAT_FILE),
-    )
+    setup = _setup(plan, kind)
     if kind in ("slurm", "local"):
         from lightsweep.sweeper.executors.job_queue import JobQueue, QueueSlot
 
@@ -271,8 +270,19 @@ def open_executor(plan: Plan, n_trials: int) -> Executor:
     if kind == "inline":
         return Executor([InlineSlot(setup)])
     threads = max(1, available_cores() // n_jobs)
-    workers = min(n_jobs, n_trials)  # more would import torch for nothing
+    workers = min(n_jobs, n_trials)  # more would only wait
     return Executor([WorkerSlot(setup, index=index, threads=threads) for index in range(workers)])
+
+
+def _setup(plan: Plan, kind: str) -> JobSetup:
+    return JobSetup(
+        plan.config,
+        plan.context,
+        FunctionHere(plan.function) if kind in ("inline", "launcher") else reference(plan.function),
+        tuple(plan.settings.preload),
+        (plan.application.result_file, *plan.application.records, REPEAT_FILE),
+        registered(plan.config),
+    )
 
 
 def _scheduler(plan: Plan, kind: str) -> "Scheduler":

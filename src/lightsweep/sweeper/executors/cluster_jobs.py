@@ -229,7 +229,8 @@ def _is_plausible(result: JobResult) -> bool:
     is_finite = _is_exact(result.value) and math.isfinite(result.value)
     has_value = is_finite if result.state == JobState.COMPLETED else result.value is None
     has_text = result.error is None or isinstance(result.error, str)
-    return known and has_value and has_text and type(result.by_signal) is bool and result.state in _FROM_JOBS
+    flagged = type(result.by_signal) is type(result.of_all) is bool
+    return known and has_value and has_text and flagged and result.state in _FROM_JOBS
 
 
 def _is_exact(value: Any) -> TypeGuard[float]:

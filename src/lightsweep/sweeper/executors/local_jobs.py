@@ -1,6 +1,6 @@
 """Jobs on this machine: in warm worker processes, in this process, or through a launcher of Hydra such as joblib's.
 
-A worker is a process that imports torch and Lightning once, and then runs one job after another.
+A worker is a process that imports the libraries of the app once, and then runs one job after another.
 """
 
 import gc
@@ -8,9 +8,11 @@ import importlib
 import logging
 import multiprocessing
 import os
+import pickle
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -26,21 +28,33 @@ from lightsweep.core import signals
 from lightsweep.sweeper.executors import Executor, Slot
 from lightsweep.sweeper.job import Job, JobResult, JobState
 from lightsweep.sweeper.job_running import JobFunction, JobSetup, last_line, prepare_process, run_job
+from lightsweep.sweeper.main_only import why_not_started
 
-_READY = "ready"  # a worker's first message, once it has imported what its jobs need
+_READY = "ready"  # a worker's first message, once it has imported what its jobs need; else why it cannot
 _LAUNCHER_LOG = "launcher.log"
 
 
-def serve_jobs(connection: Connection, setup: JobSetup, index: int, threads: int) -> None:
-    """A worker's main function: jobs come through the connection, results go back. It ends with its parent."""
+def serve_jobs(connection: Connection, log: Path, pickled: bytes, index: int, threads: int) -> None:
+    """A worker's main function: jobs come through the connection, results go back. It ends with its parent.
+
+    Args:
+        log: the file into which it prints.
+        pickled: the `JobSetup`.
+    """
     os.setpgid(0, 0)  # Ctrl-C on the terminal is for the sweeper, which passes it on
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # which was blocked when it was started
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    redirect_output(setup.folder / f"worker-{index}.log")
+    redirect_output(log)
     os.environ["OMP_NUM_THREADS"] = str(threads)  # read once, when torch is first imported
-    prepare_process(setup)
-    _warm_up(setup.preload, index, threads)
+    try:
+        setup = pickle.loads(pickled)
+        prepare_process(setup)
+        _warm_up(setup.preload, index, threads)
+    except Exception as error:  # of any code that is imported
+        traceback.print_exc()
+        connection.send(JobResult(JobState.REFUSED, error=why_not_started(error)))
+        return
     gc.freeze()  # the collection after each job need not look at what exists now
     connection.send(_READY)
     with suppress(EOFError):
@@ -51,7 +65,7 @@ def serve_jobs(connection: Connection, setup: JobSetup, index: int, threads: int
 
 def _release_memory() -> None:
     """Release what the last trial used: the workers of a GPU share its memory, and each trial measures its own peak."""
-    gc.collect()  # Lightning's objects refer to each other: the last trial's network and data would stay
+    gc.collect()  # objects that refer to each other would stay: a trial's network and data
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():
         torch.cuda.empty_cache()
@@ -115,11 +129,12 @@ class WorkerSlot(Slot):
         self.setup, self.index, self.threads = setup, index, threads
         self.connection: Connection
         self.process: multiprocessing.process.BaseProcess
+        self.refusal: JobResult | None = None  # why a worker cannot start
         self.is_busy = False
         self._start_process()
 
     def start(self, job: Job) -> None:
-        if not self.process.is_alive():
+        if not self.process.is_alive() and not self._is_refused():
             self._start_process()
         self.is_busy = True
         with suppress(OSError):  # it died just now: `poll` reports how
@@ -128,9 +143,8 @@ class WorkerSlot(Slot):
     def poll(self) -> JobResult | None:
         if not self.is_busy:
             return None
-        result = self._receive()
+        result = self._receive() or self.refusal
         if result is None and not self.process.is_alive():
-            self.process.join()
             code = self.process.exitcode or 0
             end = f"died of {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
             result = JobResult(JobState.LOST, error=f"the worker {end}")
@@ -159,20 +173,32 @@ class WorkerSlot(Slot):
         self.process.kill()
 
     def _receive(self) -> JobResult | None:
-        """A result that has come; the first message of a new process is that it is ready."""
+        """A result that has come; the first message of a new process is that it is ready, or why it cannot be."""
         with suppress(EOFError, OSError):
             while self.connection.poll():
                 message = self.connection.recv()
-                if message != _READY:
+                if message == _READY:
+                    self.is_ready = True
+                elif self.is_ready:
                     return message
-                self.is_ready = True
+                else:
+                    self.refusal = message
         return None
+
+    def _is_refused(self) -> bool:
+        """Whether the process, which has ended, could not start, so that none can."""
+        self._receive()
+        code = self.process.exitcode or 0
+        if self.refusal is None and code > 0 and not self.is_ready:
+            self.refusal = JobResult(JobState.REFUSED, error=why_not_started(code))
+        return self.refusal is not None
 
     def _start_process(self) -> None:
         self.is_ready = False
         context = multiprocessing.get_context("spawn")
         self.connection, other_end = context.Pipe()
-        arguments = (other_end, self.setup, self.index, self.threads)
+        log = self.setup.folder / f"worker-{self.index}.log"
+        arguments = (other_end, log, pickle.dumps(self.setup), self.index, self.threads)
         self.process = context.Process(target=serve_jobs, args=arguments, daemon=True)
         resource_tracker.ensure_running()  # its own start would unblock the signal
         with signals.blocking_interrupts():  # for the child, until it has left the terminal's process group

@@ -24,11 +24,11 @@ from omegaconf import OmegaConf
 from lightsweep.core import checks, files, secrets, signals
 from lightsweep.core.errors import ConfigError
 from lightsweep.core.text import Wait
-from lightsweep.sweeper.application import search_path
 from lightsweep.sweeper.executors import ActorReports, Executor, ReportBuffer, Slot, deliver_report
 from lightsweep.sweeper.job import Job, JobResult, JobState, Reports
 from lightsweep.sweeper.job_running import JobSetup, last_line, prepare_process, run_job
 from lightsweep.sweeper.plan import Plan
+from lightsweep.sweeper.references import search_path
 
 _LOOK_EVERY = 0.5  # seconds between two looks at what was reported
 _ANSWER_SECONDS = 60.0  # that an actor may take to answer

@@ -23,8 +23,8 @@ from omegaconf import OmegaConf
 
 from lightsweep.core.errors import ConfigError, RunFailed
 from lightsweep.core.text import Wait
-from lightsweep.sweeper.application import search_path
 from lightsweep.sweeper.executors.cluster_jobs import ClusterJob, JobStatus, Phase
+from lightsweep.sweeper.references import search_path
 
 _COMMAND_SECONDS = 60.0
 _ANSWER_SECONDS = 300.0  # that Slurm may be out of reach

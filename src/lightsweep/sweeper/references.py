@@ -1,0 +1,167 @@
+"""A job's function as it is sent to other processes: `FunctionReference` says where they import it from."""
+
+import functools
+import importlib
+import importlib.util
+import inspect
+import platform
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import hydra
+from omegaconf import DictConfig
+
+from lightsweep.core.errors import ConfigError
+from lightsweep.sweeper.main_only import IN_THIS_PROCESS
+
+
+class Portable:
+    """A job's function that is pickled as a `FunctionReference`, without anything of ``__main__``.
+
+    Use it below ``hydra.main``, so that Hydra's launchers get it: they would pickle a script's function with all the
+    names that it uses.
+    """
+
+    def __init__(self, function: Callable[[DictConfig], Any]) -> None:
+        functools.update_wrapper(self, function)
+        self._function = function
+
+    def __call__(self, cfg: DictConfig) -> Any:
+        return self._function(cfg)
+
+    def __reduce__(self) -> tuple[Callable, tuple]:
+        return _find_portable, (reference(self._function),)
+
+
+@dataclass(frozen=True)
+class FunctionReference:
+    """Where a function is found by a process that has the same files, or the same installation.
+
+    Args:
+        module: the name of its module; of a script the file's name.
+        name: of the function in it.
+        path: folders to search for modules, besides those of the installation.
+        script: the file of a script, which cannot be imported by its name; None for a module.
+    """
+
+    module: str
+    name: str
+    path: tuple[str, ...]
+    script: str | None = None
+
+    def find(self) -> Callable[[DictConfig], Any]:
+        """The function as Hydra calls it, without the decorator ``hydra.main``.
+
+        Raises:
+            ImportError: there is no such module or script here, or it cannot be imported.
+            AttributeError: it has no such function.
+        """
+        sys.path[:0] = [folder for folder in self.path if folder not in sys.path]
+        found: Any = _load_module(self.module) if self.script is None else _load_script(self.script)
+        for part in self.name.split("."):
+            found = getattr(found, part)
+        return task_function(found)
+
+
+@dataclass(frozen=True)
+class FunctionHere:
+    """A function that is called in this process, wherever it was defined."""
+
+    function: Callable[[DictConfig], Any]
+
+    def find(self) -> Callable[[DictConfig], Any]:
+        return task_function(self.function)
+
+
+def reference(function: Callable[[DictConfig], Any]) -> FunctionReference:
+    """The reference of a job's function.
+
+    Raises:
+        ConfigError: other processes cannot find it.
+    """
+    main, path, file = sys.modules["__main__"], search_path(), None
+    module = sys.modules.get(function.__module__)
+    name = function.__qualname__
+    if "<locals>" in name:  # of a decorator; else its module has it
+        module, name = next(_places(task_function(function), (main, module)), (None, ""))
+    if module is main:
+        file = getattr(main, "__file__", None)
+    if module is None or (module is main and file is None):
+        raise ConfigError(
+            f"{function.__qualname__} was defined in another function or in a notebook, where no worker finds it: move"
+            f" it to the top of a module, or {IN_THIS_PROCESS}"
+        )
+    if file is None:
+        return FunctionReference(module.__name__, name, path)
+    if main.__spec__ is not None:  # python -m package.module
+        return FunctionReference(main.__spec__.name, name, path)
+    script = Path(file).resolve()
+    return FunctionReference(script.stem, name, tuple(dict.fromkeys((str(script.parent), *path))), str(script))
+
+
+def task_function(found: Any) -> Callable[[DictConfig], Any]:
+    """What Hydra calls of a function as its module has it: what is below ``hydra.main`` and `Portable`, with any other
+    decorators that it has there."""
+    chain = [found]
+    while hasattr(chain[-1], "__wrapped__"):
+        chain.append(chain[-1].__wrapped__)
+    for above, below in reversed(list(pairwise(chain))):
+        if isinstance(above, Portable) or getattr(above, "__globals__", None) is hydra.main.__globals__:
+            return below
+    return found
+
+
+def search_path(
+    entries: Iterable[str] | None = None, prefixes: Iterable[str] = (sys.prefix, sys.base_prefix)
+) -> tuple[str, ...]:
+    """The folders where this process finds modules and another one may not: all but those of its Python.
+
+    Args:
+        entries: those of sys.path by default.
+        prefixes: of this Python's installation.
+    """
+    installed = [Path(prefix).resolve() for prefix in prefixes]
+    folders = [Path(entry or ".").resolve() for entry in (sys.path if entries is None else entries)]
+    own = [each for each in folders if each.is_dir() and not any(map(each.is_relative_to, installed))]
+    return tuple(dict.fromkeys(map(str, own)))
+
+
+def _find_portable(found_by: FunctionReference) -> Portable:
+    return Portable(found_by.find())
+
+
+def _places(function: Any, modules: Iterable[ModuleType | None]) -> Iterator[tuple[ModuleType, str]]:
+    """Where modules have a function, under whatever name."""
+    for module in filter(None, modules):
+        for name, value in list(vars(module).items()):
+            if (inspect.isfunction(value) or isinstance(value, Portable)) and task_function(value) is function:
+                yield module, name
+
+
+def _load_module(name: str) -> ModuleType:
+    """A module; where this process runs it, as with ``python -m``, it is not executed again."""
+    main = sys.modules["__main__"]
+    return main if main.__spec__ is not None and main.__spec__.name == name else importlib.import_module(name)
+
+
+@functools.cache
+def _load_script(script: str) -> ModuleType:
+    """The module of a script's file; loaded once a process."""
+    for module in list(sys.modules.values()):
+        if (file := getattr(module, "__file__", None)) and Path(file).resolve() == Path(script):
+            return module
+    if not Path(script).is_file():
+        raise ImportError(f"{script} is not on {platform.node()}: its machine needs the same files")
+    name = f"lightsweep_script_{Path(script).stem}"
+    spec = importlib.util.spec_from_file_location(name, script)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module

@@ -1,0 +1,43 @@
+"""best.yaml is one run of the app, whatever the app's own configs ask for."""
+
+from pathlib import Path
+
+import hydra
+from hydra.core.global_hydra import GlobalHydra
+from hydra.types import RunMode
+from omegaconf import OmegaConf
+
+from lightsweep.sweeper.application import Application
+from lightsweep.sweeper.job_running import write_config
+
+CONFIG = """
+lr: 0.01
+width: 64
+defaults:
+  - override hydra/sweeper: lightsweep
+  - _self_
+"""
+
+
+def best_of(folder: Path, text: str, *typed: str) -> dict[str, object]:
+    """What is written of an app whose config is this text."""
+    (folder / "config.yaml").write_text(text)
+    with hydra.initialize_config_dir(str(folder)):
+        loader = GlobalHydra.instance().config_loader()
+        base, config = (
+            loader.load_configuration("config", overrides=list(overrides), run_mode=RunMode.MULTIRUN)
+            for overrides in ((), typed)
+        )
+        write_config(folder / "best.yaml", "the best", config, base, loader, Application())
+    contents = OmegaConf.to_container(OmegaConf.load(folder / "best.yaml"))
+    assert isinstance(contents, dict)
+    return {str(key): value for key, value in contents.items()}
+
+
+def test_it_holds_what_differs_from_the_defaults(tmp_path: Path) -> None:
+    assert best_of(tmp_path, CONFIG, "lr=0.5") == {"defaults": ["config", "_self_"], "lr": 0.5}
+
+
+def test_it_starts_no_sweep_where_the_apps_config_does(tmp_path: Path) -> None:
+    best = best_of(tmp_path, f"{CONFIG}\nhydra:\n  mode: MULTIRUN\n", "lr=0.5")
+    assert best == {"defaults": ["config", "_self_"], "hydra": {"mode": "RUN"}, "lr": 0.5}

@@ -1,0 +1,66 @@
+"""What a job leaves of its result in its folder, in any app."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from lightsweep.app.sweeping import TRAINING
+from lightsweep.sweeper.application import sweepable
+from lightsweep.sweeper.job import Job, current_trial
+from lightsweep.sweeper.job_running import JobFunction
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    hydra = OmegaConf.create({"runtime": {"output_dir": str(tmp_path)}})
+    monkeypatch.setattr(HydraConfig, "get", staticmethod(lambda: hydra))
+    return tmp_path
+
+
+def scored(cfg: DictConfig) -> dict[str, float]:
+    current_trial().record({"mine/f1": 0.25})
+    return {"loss": 0.5, "acc": 0.75}
+
+
+def broken(cfg: DictConfig) -> float:
+    raise RuntimeError("no luck\nmore of it")
+
+
+@sweepable(TRAINING)
+def training(cfg: DictConfig) -> float:
+    raise RuntimeError("no luck")
+
+
+def left(folder: Path, function: Any, kind: str) -> dict[str, Any]:
+    job = Job(kind, ("a=1",), "x", 3, metric="loss")
+    JobFunction(function, job)(OmegaConf.create({}))
+    return {file.name: json.loads(file.read_text()) for file in folder.iterdir()}
+
+
+def test_a_confirmations_job_leaves_its_numbers(folder: Path) -> None:
+    content = left(folder, scored, "confirmation")["job_result.json"]
+    assert content["status"] == "completed"
+    assert content["overrides"] == ["a=1"]
+    assert {name: content[name] for name in ("loss", "acc", "mine/f1")} == {"loss": 0.5, "acc": 0.75, "mine/f1": 0.25}
+
+
+def test_a_trial_that_was_completed_leaves_nothing(folder: Path) -> None:
+    assert left(folder, scored, "trial") == {}
+
+
+def test_a_failed_job_leaves_why(folder: Path) -> None:
+    content = left(folder, broken, "trial")["job_result.json"]
+    assert (content["status"], content["error"]) == ("failed", "RuntimeError: no luck")
+
+
+def test_the_file_is_the_applications(folder: Path) -> None:
+    assert list(left(folder, training, "trial")) == ["result.json"]
+
+
+def test_what_the_app_has_written_stays(folder: Path) -> None:
+    (folder / "job_result.json").write_text('{"mine": 1}')
+    assert left(folder, broken, "confirmation") == {"job_result.json": {"mine": 1}}

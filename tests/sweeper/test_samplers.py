@@ -1,0 +1,146 @@
+"""Samplers and pruners by name: each draws and judges, under the allowlist too, or one line says what is missing."""
+
+import importlib.util
+import sys
+from importlib.resources import files
+from typing import Any
+
+import optuna
+import pytest
+from omegaconf import OmegaConf
+
+from lightsweep.app.sweeping import TRAINING
+from lightsweep.core.errors import ConfigError
+from lightsweep.sweeper import samplers
+from lightsweep.sweeper.application import Application
+from lightsweep.sweeper.grammar import parse
+from lightsweep.sweeper.plan import Plan
+from lightsweep.sweeper.samplers import PRUNERS, SAMPLERS, named_node, pruner_node
+from lightsweep.sweeper.settings import read_settings
+
+SPACE = {"a.x": "range(0,1,0.1)", "a.y": "choice(1,2)", "a.z": "range(1,5)"}
+CONTINUOUS = SPACE | {"a.r": "tag(log,interval(1e-4,1e-1))"}
+FILE = files("hydra_plugins.lightsweep_sweeper.conf") / "hydra/sweeper/_lightsweep_settings.yaml"
+DEFAULTS: Any = {str(key): value for key, value in OmegaConf.create(FILE.read_text()).items() if key[0] != "_"}
+APPLICATIONS = pytest.mark.parametrize("application", [Application(), TRAINING], ids=["any app", "the allowlist"])
+
+
+def planned(application: Application, sampler: str, params: dict[str, str] = CONTINUOUS) -> Plan:
+    settings, _ = read_settings({**DEFAULTS, "sampler": sampler, "n_trials": 1000, "direction": "maximize"})
+    anything: Any = None
+    config = OmegaConf.create({"monitor": {"metric": "val/acc", "mode": "max"}})
+    pruner = optuna.pruners.NopPruner()
+    return Plan(settings, config, anything, anything, application, parse(params, {}, []), pruner)
+
+
+@APPLICATIONS
+@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.filterwarnings("ignore")
+def test_a_sampler_that_is_named_draws(name: str, application: Application) -> None:
+    plan = planned(application, name, SPACE if name == "grid" else CONTINUOUS)
+    sampler, n_trials = samplers.make_sampler(plan, shift=0)
+    assert type(sampler).__module__.startswith("optuna.samplers")
+    assert n_trials == (80 if name == "grid" else 1000)
+    study = optuna.create_study(sampler=sampler, direction="maximize")
+    for number in range(14):  # ten of them are drawn at random by the GP sampler
+        trial = study.ask()
+        values = [parameter.suggest(trial) for parameter in plan.space.parameters]
+        assert all(value is not None for value in values)
+        study.tell(trial, float(number))
+    assert len({tuple(trial.params.values()) for trial in study.trials}) > 3
+
+
+@APPLICATIONS
+@pytest.mark.parametrize("name", [name for name in SAMPLERS if name != "grid"])
+def test_a_sampler_learns_where_it_is_checked(name: str, application: Application, monkeypatch) -> None:
+    asked = []
+    monkeypatch.setattr(samplers, "_draw", lambda plan, sampler: asked.append(sampler))
+    samplers.check_sampler(planned(application, name))
+    startup = getattr(asked[0], "_n_startup_trials", 0)
+    assert startup <= 4
+    assert getattr(asked[0], "_population_size", None) in (None, 4)
+
+
+@APPLICATIONS
+@pytest.mark.parametrize("name", PRUNERS)
+@pytest.mark.filterwarnings("ignore")
+def test_a_pruner_that_is_named_judges(name: str, application: Application) -> None:
+    pruner = application.build(pruner_node(name, 8), "hydra.sweeper.pruner")
+    study = optuna.create_study(pruner=pruner)
+    for worst in range(12):
+        trial = study.ask()
+        for step in range(1, 9):
+            trial.report(worst + step / 10, step)
+        pruned = trial.should_prune()
+        study.tell(trial, float(worst))
+    assert type(pruner).__module__.startswith("optuna.pruners")
+    if name in ("median", "percentile", "successive_halving"):
+        assert pruned
+
+
+def test_hyperband_knows_how_long_a_trial_is() -> None:
+    assert pruner_node("hyperband", 8).max_resource == 8
+    assert "max_resource" not in pruner_node("hyperband", None)
+    assert "max_resource" not in pruner_node("median", 8)
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "missing", "extra"),
+    [
+        ("sampler", "gp", "torch", "gp"),
+        ("sampler", "gp", "scipy", "gp"),
+        ("sampler", "cmaes", "cmaes", "cmaes"),
+        ("sampler", "qmc", "scipy", "scipy"),
+        ("pruner", "wilcoxon", "scipy", "scipy"),
+        ("sampler", {"_target_": "optuna.samplers.QMCSampler", "seed": 1}, "scipy", "scipy"),
+        (
+            "sampler",
+            {"_target_": "optuna.samplers.PartialFixedSampler", "base_sampler": {"_target_": "x.GPSampler"}},
+            "torch",
+            "gp",
+        ),
+    ],
+)
+def test_a_package_that_is_missing_is_named_with_its_extra(
+    kind: str, value: Any, missing: str, extra: str, monkeypatch
+) -> None:
+    monkeypatch.setitem(sys.modules, missing, None)
+    known = SAMPLERS if kind == "sampler" else PRUNERS
+    value = value if isinstance(value, str) else OmegaConf.create(value)
+    with pytest.raises(ConfigError, match=rf"hydra\.sweeper\.{kind}: \w+ needs .*{missing}") as refusal:
+        named_node(kind, value, known)
+    assert str(refusal.value).endswith(f"pip install 'lightsweep[{extra}]'")
+
+
+@pytest.mark.parametrize("name", ["tpe", "random", "nsgaii", "nsgaiii", "grid"])
+def test_the_others_need_nothing_further(name: str, monkeypatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(samplers, "find_spec", lambda name: None)
+    named_node("sampler", name, SAMPLERS)
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "says"),
+    [
+        ("sampler", "tpee", "did you mean tpe?"),
+        ("sampler", "optuna.samplers.TPESampler", "or a node with a _target_"),
+        ("sampler", OmegaConf.create({"seed": 1}), "or a node with a _target_"),
+        ("sampler", None, "be one of tpe, gp,"),
+        ("pruner", 5, "be one of median, percentile,"),
+    ],
+)
+def test_what_names_none_is_one_line(kind: str, value: Any, says: str) -> None:
+    with pytest.raises(ConfigError, match=rf"^hydra\.sweeper\.{kind} must be one of") as refusal:
+        named_node(kind, value, SAMPLERS if kind == "sampler" else PRUNERS)
+    assert says in str(refusal.value)
+
+
+def test_the_official_sweeper_is_a_name_in_this_repositorys_configs_only() -> None:
+    from lightsweep.core.files import ROOT
+
+    for file in (ROOT / "src").rglob("*.py"):
+        assert "import hydra_plugins.hydra_optuna" not in (text := file.read_text()), file
+        assert "from hydra_plugins.hydra_optuna" not in text, file
+    assert "hydra_optuna_sweeper" not in "".join(
+        file.read_text() for file in (ROOT / "src/hydra_plugins").rglob("*.yaml")
+    )
