@@ -63,7 +63,7 @@ def write_page(path: Path, template: str, content: Mapping[str, Any], drawn: Map
     if drawn:
         scripts.insert(0, get_plotlyjs().replace("\r\n", "\n"))
     text = environment.get_template(template).render(
-        **{"rule": RULE} | content,
+        **{"rule": RULE, **content},
         written=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
         policy=_security_policy(scripts),
         style=Markup((_HERE / "style.css").read_text(encoding="utf-8")),
