@@ -1,7 +1,7 @@
 # Each target brings its own environment: .venv is built on first use, and again only when pyproject.toml changes.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo train test test-slow test-gpu test-services lint format bench reproduce report tensorboard dashboard
+.PHONY: help setup demo train test test-slow test-gpu test-services test-compat lint format bench reproduce report tensorboard dashboard
 
 STAMP := .venv/.set-up
 SERVICES := .venv/.services
@@ -42,6 +42,9 @@ $(SERVICES): $(STAMP) scripts/services.sh
 
 test-services: $(SERVICES) ## run sweeps on a real Slurm, Ray, PostgreSQL and MariaDB (installs them, as root)
 	@$(BIN)/python -m pytest -m services -n auto --dist loadfile $(ARGS)
+
+test-compat: $(STAMP) ## sweep other apps with the wheel on Python 3.11 to 3.13, Hydra 1.3 and 1.4, in .compat (QUICK=1: two minutes)
+	@$(BIN)/python -m pytest -m 'compat$(if $(QUICK), and quick)' -n auto -rs $(ARGS)
 
 lint: $(STAMP) ## check style, format, types, and which package imports which
 	$(BIN)/ruff check $(SOURCES)

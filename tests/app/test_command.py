@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from lightsweep.app import entry
+
 SRC = Path(__file__).resolve().parents[2] / "src"
 
 
@@ -59,3 +61,13 @@ def test_an_error_is_one_line(error: str, line: str) -> None:
     process = started(code=LAUNCH.format(body=f"raise {error}"))
     assert process.communicate() == ("", f"{line}\n")
     assert process.returncode == 1
+
+
+def test_a_script_names_what_is_not_installed() -> None:
+    assert entry.find_lacking(("torch", "no_such_library", "optuna")) == "not installed: no_such_library"
+    assert entry.find_lacking(("torch",)) is None
+
+
+def test_a_script_needs_a_new_hydra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(entry, "version", lambda name: "1.3.2")
+    assert entry.find_lacking(()) == "hydra-core 1.3.2 is too old"

@@ -6,67 +6,88 @@ from pathlib import Path
 import pytest
 from optuna.trial import TrialState
 
+from apps.environments import CANDIDATE, HERE, HYDRAS, OLDEST, PYTHONS, Environment
 from apps.running import SWEEP, App, ended_trials, trials
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.timeout(300)
 SOURCES = str(Path(__file__).parents[2] / "src")
 CASES = {
     "function": ("app.py", ["lr=tag(log,interval(1e-4,1e-1))", "width=choice(64,128,256)"], "multirun/default"),
     "loop": (
         "train.py",
-        ["lr=tag(log,interval(1e-4,1e-1))", "width=choice(2,8,32)", "hydra.sweeper.direction=maximize"],
+        [
+            "lr=tag(log,interval(1e-4,1e-1))",
+            "width=choice(2,8,32)",
+            "hydra.sweeper.metric=val/acc",
+            "hydra.sweeper.direction=maximize",
+        ],
         "multirun/default",
     ),
     "lightning": ("src/train.py", ["hparams_search=rings"], "logs/train/multiruns/rings"),
 }
+NEEDS = {"function": (), "loop": ("torch>=2.11,<3",), "lightning": ("lightning>=2.6,<3",)}
+
+PRUNER = "{_target_: optuna.pruners.MedianPruner, n_startup_trials: 3, n_warmup_steps: 1}"
 
 
 def typed(name: str, n_trials: int) -> list[str]:
     mode = ["-m"] if name == "lightning" else list(SWEEP)
-    return [*mode, *CASES[name][1], f"hydra.sweeper.n_trials={n_trials}", "hydra.sweeper.n_jobs=2"]
+    settings = ["n_jobs=2", f"n_trials={n_trials}", f"pruner={PRUNER}"]
+    return [*mode, *CASES[name][1], *(f"hydra.sweeper.{setting}" for setting in settings)]
 
 
-@pytest.fixture(params=list(CASES))
+def each(*names: str) -> pytest.MarkDecorator:
+    """Apps with the interpreter of these tests (slow), and with the wheel in environments of their own (compat)."""
+    cases = [pytest.param((name, None), marks=pytest.mark.slow, id=name) for name in names]
+    for name in names:
+        for python in PYTHONS if name == "function" else [HERE]:
+            for line, hydra in HYDRAS.items():
+                bounds = hydra in (OLDEST, CANDIDATE)
+                if name != "function" and not bounds:
+                    continue
+                marks = [
+                    pytest.mark.compat,
+                    *([pytest.mark.quick] if name == "function" and python == HERE and bounds else []),
+                ]
+                environment = Environment(python, (hydra, *NEEDS[name]))
+                cases.append(pytest.param((name, environment), marks=marks, id=f"{name}-python{python}-{line}"))
+    return pytest.mark.parametrize("app", cases, indirect=True)
+
+
+@pytest.fixture
 def app(request: pytest.FixtureRequest, tmp_path: Path) -> App:
-    return App.copy(request.param, CASES[request.param][0], tmp_path, path=SOURCES)
+    name, environment = request.param
+    options = {"path": SOURCES} if environment is None else {"python": environment.interpreter()}
+    return App.copy(name, CASES[name][0], tmp_path, **options)
 
 
-def test_a_sweep_that_is_killed_is_resumed_by_the_same_command(app: App) -> None:
+@each("function", "loop", "lightning")
+def test_a_sweep_is_pruned_killed_and_resumed_by_the_same_command(app: App) -> None:
+    """Its best configuration is run afterwards, which reports nothing to the study."""
     name = app.folder.name
     study = app.folder / CASES[name][2]
-    app.run_until(*typed(name, 8), ended=3, study=study)
-    said = app.run(*typed(name, 8))
+    n_trials = 8 if name == "function" else 14
+    app.run_until(*typed(name, n_trials), ended=4, study=study)
+    said = app.run(*typed(name, n_trials))
     found = trials(study)
-    counted = [trial for trial in found if trial.state in (TrialState.COMPLETE, TrialState.PRUNED)]
-    assert len(counted) == 8, said
-    assert all(trial.user_attrs.get("interrupted") for trial in found if trial.state == TrialState.FAIL)
+    states = [trial.state for trial in found]
+    assert states.count(TrialState.COMPLETE) + states.count(TrialState.PRUNED) == n_trials, said
+    assert (TrialState.PRUNED in states) == (name != "function"), said  # a function reports nothing on its way
+    assert all(trial.user_attrs.get("interrupted") for trial in found if trial.state == TrialState.FAIL), said
     assert found[0].user_attrs.get("baseline")
     rows = list(csv.DictReader((study / "leaderboard.csv").read_text().splitlines()))
     assert len(rows) == len(found)
     command = next(line for line in said.splitlines() if "--config-name best" in line).partition(": ")[2]
     assert command.startswith(f"python {app.script}")
     app.run(*command.split()[2:])
+    assert len(trials(study)) == len(found)
 
 
-@pytest.mark.parametrize("app", ["loop", "lightning"], indirect=True)
-def test_bad_trials_are_pruned(app: App) -> None:
-    name = app.folder.name
-    pruner = "hydra.sweeper.pruner={_target_: optuna.pruners.MedianPruner, n_startup_trials: 3, n_warmup_steps: 1}"
-    app.run(*typed(name, 14), pruner)
-    states = [trial.state for trial in ended_trials(app.folder / CASES[name][2])]
-    assert TrialState.PRUNED in states
-    assert TrialState.FAIL not in states
-
-
-@pytest.mark.parametrize("app", ["loop", "lightning"], indirect=True)
-def test_outside_a_sweep_nothing_is_reported(app: App) -> None:
-    app.run()
-    assert not list(app.folder.rglob("study.journal"))
-
-
-def test_a_failing_choice_costs_its_own_trials_only(tmp_path: Path) -> None:
-    app = App.copy("function", "app.py", tmp_path, path=SOURCES)
-    said = app.run(*SWEEP, "kind=smooth,broken", "lr=interval(0.001,0.1)", "hydra.sweeper.n_trials=6")
+@each("function")
+def test_a_failing_choice_costs_its_own_trials_only(app: App) -> None:
+    enqueued = "hydra.sweeper.enqueue=[{kind:broken,lr:0.01}]"
+    settings = ["hydra.sweeper.n_trials=6", "hydra.sweeper.max_failures=50", enqueued]
+    said = app.run(*SWEEP, "kind=smooth,broken", "lr=interval(0.001,0.1)", *settings)
     failed = [trial for trial in ended_trials(app.folder / "multirun/default") if trial.state == TrialState.FAIL]
     assert failed
     assert all("this kind does not work" in trial.user_attrs["error"] for trial in failed)

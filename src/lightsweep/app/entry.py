@@ -7,8 +7,10 @@ import argparse
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
@@ -74,16 +76,33 @@ def print_written(*files: Path | str | None) -> None:
 
 
 _BROKEN_PIPE = 141  # as of a program that SIGPIPE ended
+_LIBRARIES = (  # of the extra train, as they are imported
+    *("hydra", "torch", "torchvision", "pytorch_lightning", "torchmetrics", "numpy", "scipy", "sklearn"),
+    *("PIL", "matplotlib", "plotly", "jinja2", "tensorboard"),
+)
+_HYDRA = (1, 4)  # at least
 
 
 def begin(module: str) -> None:
-    """Let Ctrl-C end a script without a traceback while its imports last. A module that is imported changes nothing.
+    """Say in one line what a script lacks, and let Ctrl-C end it without a traceback while its imports last.
+
+    A module that is imported changes nothing.
 
     Args:
         module: the caller's ``__name__``.
     """
     if module == "__main__":
         signal.signal(signal.SIGINT, signal.SIG_DFL)
+        if lacking := find_lacking(_LIBRARIES):
+            sys.exit(f"{lacking}: pip install -e '.[train]' in lightsweep's folder installs what its scripts need")
+
+
+def find_lacking(libraries: Sequence[str]) -> str | None:
+    """What a script cannot run without: libraries that are missing, or a newer Hydra; None: all is there."""
+    if missing := [name for name in libraries if find_spec(name) is None]:
+        return f"not installed: {', '.join(missing)}"
+    hydra = version("hydra-core")
+    return None if tuple(map(int, hydra.split(".")[:2])) >= _HYDRA else f"hydra-core {hydra} is too old"
 
 
 def launch_app(main: Callable[[], Any]) -> None:

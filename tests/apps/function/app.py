@@ -9,7 +9,7 @@ from hydra.core.config_store import ConfigStore
 
 @dataclass
 class Config:
-    lr: float = 0.01
+    lr: float = 1.0
     width: int = 64
     kind: str = "smooth"
 

@@ -246,7 +246,7 @@ def check_executor(plan: Plan) -> None:
 
         check_ray(plan)
     elif kind == "launcher":
-        backend = plan.config.hydra.launcher.get("backend", "loky")
+        backend = plan.config.hydra.launcher.get("backend") or "loky"  # null in joblib's launcher 1.2
         checks.choice("hydra.launcher.backend", backend, ("loky", "multiprocessing"))
 
 

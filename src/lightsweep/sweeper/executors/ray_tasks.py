@@ -47,7 +47,7 @@ def check_ray(plan: Plan) -> None:
         ConfigError: it is not installed, cannot be reached, refuses the options, or has no room for a trial.
     """
     if importlib.util.find_spec("ray") is None:
-        raise ConfigError("hydra.sweeper.executor=ray needs the package ray (pip install -e '.[ray]')")
+        raise ConfigError("hydra.sweeper.executor=ray needs the package ray (pip install 'lightsweep[ray]')")
     import ray
 
     key = "hydra.sweeper.ray" if plan.settings.executor == "ray" else "hydra.launcher.ray.remote"
