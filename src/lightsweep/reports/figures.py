@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from lightsweep.reports.columns import escape_tags
-from lightsweep.reports.runs import MAIN, Matrix, Run, curve_of, find_best_epoch, read_epochs
+from lightsweep.reports.runs import MAIN, Matrix, Run, curve_of, read_curve, read_epochs
 
 Figure = dict[str, Any]
 
@@ -112,7 +112,7 @@ def draw_run(run: Run) -> dict[str, Figure]:
     first = Run(run.members[0].folder, run.name, run.row)
     columns = dict.fromkeys(name for row in read_epochs(first.folder) for name in row)
     ends = [name.partition("/")[2] for name in columns if name.startswith("val/") and f"train/{name[4:]}" in columns]
-    best_epoch = find_best_epoch(first)
+    best_epoch = _find_best_epoch(first)
     figures = {}
     in_order = sorted(ends, key=lambda name: (MAIN.index(name) if name in MAIN else len(MAIN), name))
     for end in in_order[:_MAX_METRICS]:
@@ -126,6 +126,13 @@ def draw_run(run: Run) -> dict[str, Figure]:
             figure["layout"]["shapes"] = [line | span]
         figures[end] = figure
     return figures
+
+
+def _find_best_epoch(run: Run) -> float | None:
+    """The first epoch with the best value of the monitor. (That of a `result.json` is the epoch that was scored, which
+    may be the last.)"""
+    epochs, values = read_curve(run.folder, run.monitor)
+    return epochs[values.index((max if run.maximises else min)(values))] if values else None
 
 
 def draw_groups(groups: Sequence[tuple[str, Sequence[Run]]], metric: str) -> Figure | None:

@@ -119,8 +119,8 @@ class Run:
     @property
     def status_text(self) -> str:
         """The status; of a pruned run also after how many epochs or seeds, as its score is not a final one."""
-        seeds = self.row.get("seeds")
-        count, unit = (len(seeds), "seed") if isinstance(seeds, list) else (self.row.get(f"{self.unit}s"), self.unit)
+        seeds, unit = self.row.get("seeds"), self.unit
+        count, unit = (len(seeds), "seed") if isinstance(seeds, list) else (self.row.get(f"{unit}s"), unit)
         if self.status != "pruned" or not is_number(count):
             return self.status
         return f"pruned after {count:g} {unit}{'s' * (count != 1)}"
@@ -205,10 +205,7 @@ def _root_keys() -> frozenset[str]:
     return frozenset((*primary, *groups))
 
 
-@cache
-def _intern_keys(keys: frozenset[str]) -> frozenset[str]:
-    """One object for equal sets: thousands of runs have the same keys."""
-    return keys
+_intern_keys = cache(frozenset)  # one object for equal sets: thousands of runs have the same keys
 
 
 def _add_derived(row: Row, folder: Path) -> None:
@@ -277,13 +274,6 @@ def read_curve(folder: Path, metric: str) -> tuple[list[float], list[float]]:
     """Epochs and values of one metric."""
     rows = [row for row in read_epochs(folder) if metric in row]
     return [row["epoch"] for row in rows], [row[metric] for row in rows]
-
-
-def find_best_epoch(run: Run) -> float | None:
-    """The first epoch with the best value of the monitor. (That of a `result.json` is the epoch that was scored, which
-    may be the last.)"""
-    epochs, values = read_curve(run.folder, run.monitor)
-    return epochs[values.index((max if run.maximises else min)(values))] if values else None
 
 
 def read_confusion(run: Run, part: str = "val") -> tuple[list[str], Matrix] | None:
