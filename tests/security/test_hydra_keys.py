@@ -251,6 +251,18 @@ def test_a_sweep_file_cannot_set_it(scene, attack, node: dict[str, Any], says: s
     assert "antigravity" not in sys.modules
 
 
+def test_a_folders_own_defaults_of_the_sweeper_are_not_read(scene, launch) -> None:
+    """Further folders come after the package's in the search path."""
+    evil = {"_target_": "os.system", "command": "touch {marker}", "preload": ["antigravity"]}
+    scene.write("hydra/sweeper/_lightsweep_settings.yaml", evil)
+    scene.write("hydra/sweeper/lightsweep.yaml", evil)
+    done = launch("sweep=quick", "--config-dir", str(scene.folder / "conf"), "--cfg", "hydra")
+    assert done.code == 0, done.err
+    assert "_target_: hydra_plugins.lightsweep_sweeper.LightsweepSweeper" in done.out
+    assert "os.system" not in done.out
+    assert "antigravity" not in done.out
+
+
 SAMPLER: dict[str, tuple[dict[str, Any], str]] = {
     "another object": ({"_target_": "os.system", "command": "touch {marker}"}, "hydra.sweeper.sampler._target_"),
     "below one": (
@@ -352,7 +364,15 @@ def test_a_launcher_runs_no_command_of_a_file(scene, attack, key: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "entry", ["pkg://antigravity", "pkg://this.conf", "http://127.0.0.1:9", "structured://x", "${data}"]
+    "entry",
+    [
+        "pkg://antigravity",
+        "pkg://this.conf",
+        "pkg://hydra_plugins.lightsweep_sweeper.conf",
+        "http://127.0.0.1:9",
+        "structured://x",
+        "${data}",
+    ],
 )
 def test_a_primary_config_imports_no_package(scene, attack, entry: str) -> None:
     scene.write("mine.yaml", {"defaults": ["train", "_self_"], "hydra": {"searchpath": [entry]}})

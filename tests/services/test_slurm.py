@@ -167,7 +167,7 @@ def test_a_job_that_raises_has_failed_with_its_line(sweep, start):
     [
         ("hydra.launcher.partition=nowhere", "Slurm refuses the jobs"),
         ("hydra.launcher.cpus_per_task=4000", "Slurm refuses the jobs"),
-        ("hydra.launcher.nodes=2", "hydra.launcher.nodes must be 1, a trial trains in one process, got 2"),
+        ("hydra.launcher.nodes=2", "hydra.launcher.nodes must be 1, a trial runs in one process, got 2"),
     ],
 )
 def test_what_slurm_would_refuse_is_refused_before_the_study_begins(sweep, start, key, line):

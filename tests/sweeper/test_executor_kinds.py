@@ -69,4 +69,4 @@ def test_jobs_of_a_scheduler_can_be_left(tmp_path: Path) -> None:
 def test_a_trial_trains_in_one_process(scheduler: type[Scheduler], name: str, value: Any, tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as refusal:
         scheduler(OmegaConf.create({name: value}), tmp_path).check()
-    assert str(refusal.value) == f"hydra.launcher.{name} must be 1, a trial trains in one process, got {value!r}"
+    assert str(refusal.value) == f"hydra.launcher.{name} must be 1, a trial runs in one process, got {value!r}"

@@ -224,7 +224,7 @@ def test_a_sweep_of_few_points_trains_each_once_and_confirms_them(sweep, jobs: i
     check_books(sweep, 4)
     assert "all 4 points of the space were tried" in again.stdout  # the config itself has dropout 0
     assert "is better than the baseline: val/acc +30.00 points" in again.stdout
-    assert "train the best one: python src/train.py" in again.stdout
+    assert "run the best one: python src/train.py" in again.stdout
 
 
 @pytest.mark.slow
@@ -237,7 +237,7 @@ def test_a_best_that_is_the_baseline_is_confirmed_once(sweep, more: list[str]) -
     assert done.returncode == 0, done.stderr
     baseline = next(trial for trial in sweep.study().trials if trial.params["model.dropout"] == 0.0)
     assert f"The best of 3 completed trials is the baseline (trial {baseline.number}, " in done.stdout
-    assert "train the best one" not in done.stdout
+    assert "run the best one" not in done.stdout
     assert sorted(run.name for run in (sweep.folder / "confirm").iterdir()) == [
         "baseline-seed-101",
         "baseline-seed-102",

@@ -7,10 +7,11 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any, cast
 
+from hydra.errors import HydraException
 from optuna.samplers import GridSampler
 from optuna.trial import Trial
 
-from lightsweep.core.errors import Interrupted, RunFailed
+from lightsweep.core.errors import ConfigError, Interrupted, RunFailed
 from lightsweep.core.files import check_links, is_set_aside, set_aside
 from lightsweep.sweeper import executors, opening, space, verdict, view
 from lightsweep.sweeper.controller import Controller, Limits, TrialRun
@@ -35,6 +36,7 @@ def run(plan: Plan) -> float:
         Interrupted: a signal came; everything is written.
     """
     opening.check_plan(plan)
+    _check_seed_key(plan)
     typed = plan.space.fixed
     plan, study, n_trials = opening.open_study(plan)
     queue = TrialQueue(study, plan.address, n_trials=n_trials, retries=plan.settings.retries)
@@ -128,7 +130,7 @@ class Session:
         ended, wanted = count_ended(trials), self.queue.n_trials
         if count := len(trials) - len(without_repeats(trials)):
             suggestions = f"{count} suggestion{'s' * (count > 1)}"
-            self.view.print(f"{suggestions} repeated a point that had been tried: not trained again")
+            self.view.print(f"{suggestions} repeated a point that had been tried: not run again")
         if ended < wanted and (why := self.queue.repeats.why_over(trials)):
             self.view.print(f"{why}: the sweep ends with {ended} trials of {wanted}")
 
@@ -178,7 +180,7 @@ class Session:
         plan, search = self.plan, self.publisher.search()
         assert search is not None  # there is a complete trial
         configurations: dict[str, Sequence[str]] = {"baseline": plan.space.fixed}
-        if not search.is_baseline:  # else it would be trained twice
+        if not search.is_baseline:  # else it would be run twice
             configurations = {"best": self.publisher.overrides(self.publisher.complete()[0]), **configurations}
         used = [*plan.seeds, plan.own_seed]
         seeds = _fresh_seeds(plan.settings.confirm, used)
@@ -195,7 +197,7 @@ class Session:
         return True
 
     def _print_verdict(self) -> None:
-        """The confirmation, the verdict, and the command that trains the best trial, where that is one to train."""
+        """The confirmation, the verdict, and the command that runs the best trial, where that is one to run."""
         confirmed = verdict.read_confirmation(self.plan.folder)
         judged = self.publisher.verdict(confirmed)
         assert judged is not None  # there is a complete trial
@@ -207,12 +209,13 @@ class Session:
         program = self.plan.application.program
         if (seeds := judged.numbers.get("confirm_with")) is not None:
             command = view.command_with(program, "hydra.sweeper.confirm", seeds, sys.argv[1:])
-            further = " hydra.sweeper.seed_key=KEY, the config's key of the seed" * (not self.plan.settings.seed_key)
+            key = "seed" if "seed" in self.plan.config else "KEY, the config's key of the seed"
+            further = f" hydra.sweeper.seed_key={key}" * (self.plan.settings.seed_key is None)
             self.view.print(f"confirm it: {command}{further}")
         if judged.outcome in ("better", "unconfirmed"):
             what = "the best one" if judged.outcome == "better" else "it anyway"
             folder = shlex.quote(str(self.plan.folder))
-            self.view.print(f"train {what}: {program} --config-dir {folder} --config-name best")
+            self.view.print(f"run {what}: {program} --config-dir {folder} --config-name best")
 
     def _print_confirmed(self, job: Job, result: JobResult) -> None:
         self.view.print(f"{job.folder} {result.state} {result.error or ''}".strip())
@@ -223,8 +226,26 @@ class Session:
         return f"none of {len(trials)} trials was completed: {'; '.join(errors) or 'nothing was run'}"
 
 
+def _check_seed_key(plan: Plan) -> None:
+    """Compose a run with another seed, and one of the confirmation.
+
+    Raises:
+        ConfigError: there is no such key.
+        HydraException: an override of the confirmation is wrong.
+    """
+    key, settings = plan.settings.seed_key, plan.settings
+    if key is None or not (settings.seeds or settings.confirm):
+        return
+    try:
+        plan.compose((*plan.space.fixed, f"{key}={_FIRST_SEED}"))
+    except HydraException as error:
+        raise ConfigError(f"hydra.sweeper.seed_key={key}: no config has this key") from error
+    if settings.confirm:
+        plan.compose((*plan.space.fixed, *settings.confirm_overrides))
+
+
 def _fresh_seeds(count: int, used: Sequence[Any]) -> list[int]:
-    """Seeds that no trial has trained with."""
+    """Seeds that no trial has had."""
     return [seed for seed in range(_FIRST_SEED, _FIRST_SEED + count + len(used)) if seed not in used][:count]
 
 

@@ -95,7 +95,7 @@ def running_table(progress: Progress) -> Group:
     if (seconds := seconds_left(progress.trials, progress.n_trials, datetime.now())) is not None:
         summary.append(f"about {format_duration(seconds)} left")
     table = Table(box=None, header_style="dim", pad_edge=False)
-    for column in ("trial", "epoch", progress.metric, "seconds"):
+    for column in ("trial", "step", progress.metric, "seconds"):
         table.add_column(Text(column), justify="right", no_wrap=True)
     table.add_column("parameters")  # what can be wrapped gives room first
     for trial in progress.trials:

@@ -72,7 +72,7 @@ class ClusterJob:
     token: str
 
     def __call__(self) -> None:
-        """Run it. A job that was started again resumes from its last.ckpt, as any run in its own folder does."""
+        """Run it. A job that was started again finds what it has left in its folder."""
         from submitit import JobEnvironment
 
         folder = Path(self.folder)
@@ -223,7 +223,7 @@ def _is_plausible(result: JobResult) -> bool:
     """Whether all parts have the types that `JobFunction` gives them: the folder may be somebody else's."""
     facts = result.facts
     known = isinstance(facts, dict) and all(
-        name not in RESERVED and (fact is None or (isinstance(fact, str) if name == "status" else _is_exact(fact)))
+        isinstance(fact, str) if name == "status" else name not in RESERVED and (fact is None or _is_exact(fact))
         for name, fact in facts.items()
     )
     is_finite = _is_exact(result.value) and math.isfinite(result.value)
@@ -240,7 +240,7 @@ def _is_exact(value: Any) -> TypeGuard[float]:
 
 @dataclass(frozen=True)
 class FileReports:
-    """Reports into a job's folder. The pruner's answer comes from the sweeper, mostly after the next epoch."""
+    """Reports into a job's folder. The pruner's answer comes from the sweeper, mostly after the next step."""
 
     folder: str
 

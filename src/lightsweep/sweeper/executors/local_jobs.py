@@ -225,15 +225,12 @@ class InlineSlot(Slot):
 
 @dataclass(frozen=True)
 class _Quiet:
-    """A job's function that prints into a file, where it runs in another process than the sweeper's.
-
-    Args:
-        sweeper: the sweeper's process id.
-    """
+    """A job's function that prints into a file, where it runs in another process than the sweeper's."""
 
     function: Callable[[DictConfig], Any]
-    sweeper: int
+    sweeper: int  # its process id
     output: Path
+    __wrapped__ = property(lambda self: self.function)
 
     def __call__(self, cfg: DictConfig) -> Any:
         if os.getpid() != self.sweeper:

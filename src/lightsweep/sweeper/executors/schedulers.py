@@ -71,7 +71,7 @@ class Scheduler(ABC):
         """
         for name in ("nodes", "tasks_per_node"):
             if (value := self.keys.get(name)) not in (None, 1):
-                raise ConfigError(f"hydra.launcher.{name} must be 1, a trial trains in one process, got {value!r}")
+                raise ConfigError(f"hydra.launcher.{name} must be 1, a trial runs in one process, got {value!r}")
         with tempfile.TemporaryDirectory() as folder:
             self._check_in(Path(folder))
 
