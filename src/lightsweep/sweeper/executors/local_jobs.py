@@ -35,12 +35,8 @@ _LAUNCHER_LOG = "launcher.log"
 
 
 def serve_jobs(connection: Connection, log: Path, pickled: bytes, index: int, threads: int) -> None:
-    """A worker's main function: jobs come through the connection, results go back. It ends with its parent.
-
-    Args:
-        log: the file into which it prints.
-        pickled: the `JobSetup`.
-    """
+    """A worker's main function: it unpickles its `JobSetup`, jobs come through the connection, results go back. It
+    ends with its parent."""
     os.setpgid(0, 0)  # Ctrl-C on the terminal is for the sweeper, which passes it on
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # which was blocked when it was started
