@@ -60,19 +60,6 @@ def test_a_script_without_its_libraries_says_how_to_install_them(script: str) ->
     assert re.fullmatch(r"not installed: torch, .*: pip install -e '\.\[train\]' .*\n", ended.stderr), ended.stderr
 
 
-@pytest.mark.quick
-@both_lines
-def test_the_command_needs_its_own_libraries_only(hydra: str, tmp_path: Path) -> None:
-    app = copied(tmp_path, Environment(HERE, (hydra, "plotly>=6,<8", "jinja2>=3.1,<4")))  # of the extra report
-    app.run(*SWEEP, *SPACE)
-    command = replace(app, script="-m")
-    assert '"state": "finished"' in command.run("lightsweep", "status", "multirun/default", "--json")
-    assert "trial-0005" in command.run("lightsweep", "report", "multirun/default", "--html", "page.html")
-    assert (app.folder / "page.html").is_file()
-    installed = Path(app.python).with_name("lightsweep")
-    assert subprocess.run([installed, "--help"], check=False, stdout=subprocess.DEVNULL).returncode == 0
-
-
 @both_lines
 @pytest.mark.parametrize("launcher", ["submitit_local", "joblib"])
 def test_launchers_of_hydra(hydra: str, launcher: str, tmp_path: Path) -> None:
