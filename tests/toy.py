@@ -19,7 +19,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 from lightsweep.app import arguments, entry
 from lightsweep.app.sweeping import TRAINING
 from lightsweep.config import allowlist
-from lightsweep.core.errors import Pruned
 from lightsweep.sweeper.application import sweepable
 from lightsweep.sweeper.job import current_trial
 
@@ -35,8 +34,8 @@ def main(cfg: DictConfig) -> float:
     epochs = int(os.environ.get("TOY_EPOCHS", "1"))
     for epoch in range(1, epochs + 1):
         time.sleep(float(os.environ.get("TOY_SECONDS", "0.01")) / epochs)
-        if epochs > 1 and (reports := current_trial().reports) and reports.report(epoch, _value(cfg)):
-            raise Pruned(f"given up in epoch {epoch}")
+        if epochs > 1:
+            current_trial().report(_value(cfg), epoch)
     if str(cfg.model.width) in os.environ.get("TOY_FAIL", "").split(","):
         raise RuntimeError(f"width {cfg.model.width} is unlucky")
     value = _value(cfg)

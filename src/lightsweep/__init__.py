@@ -16,7 +16,7 @@ def __getattr__(name: str) -> Any:
 
         return current_trial
     if name == "PruningCallback":
-        from lightsweep.training.pruning import pruning_callback
+        from lightsweep.sweeper.lightning import pruning_callback
 
         return pruning_callback()
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -55,15 +55,18 @@ class App:
         assert code is None or done.returncode == code, done.stdout
         return done.stdout
 
-    def run_until(self, *arguments: str, ended: int, study: Path, signum: int = signal.SIGKILL) -> None:
-        """Run it until so many trials have ended, then send a signal to it alone."""
-        process = subprocess.Popen(
-            self._command(arguments),
-            cwd=self.folder,
-            env=self._environment(),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
+    def run_until(self, *arguments: str, ended: int, study: Path, signum: int = signal.SIGKILL) -> tuple[int, str]:
+        """Run it until so many trials have ended, then send a signal to it alone; returns its exit code, and what it
+        printed."""
+        output = self.folder / "printed.txt"
+        with output.open("w") as stream:
+            process = subprocess.Popen(
+                self._command(arguments),
+                cwd=self.folder,
+                env=self._environment(),
+                stdout=stream,
+                stderr=subprocess.STDOUT,
+            )
         try:
             deadline = time.monotonic() + 120
             while len(ended_trials(study)) < ended:
@@ -73,6 +76,7 @@ class App:
         finally:
             process.send_signal(signum)
             process.wait(30)
+        return process.returncode, output.read_text()
 
     def _command(self, arguments: tuple[str, ...]) -> list[str]:
         return [self.python, self.script, *arguments]

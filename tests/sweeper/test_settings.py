@@ -43,6 +43,12 @@ def test_lets_through_what_can_be(key: str, value: Any) -> None:
     Settings(**{**FINE, key: value})
 
 
+@pytest.mark.parametrize(("key", "value"), [("seeds", [1, 2]), ("confirm", 3)])
+def test_fresh_seeds_need_the_key_of_the_seed(key: str, value: Any) -> None:
+    with pytest.raises(ConfigError, match=rf"hydra.sweeper.{key} needs hydra.sweeper.seed_key"):
+        Settings(**{**FINE, "seed_key": None, key: value})
+
+
 @pytest.mark.parametrize(
     ("key", "value", "rule"),
     [

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 
 import pytorch_lightning as pl
@@ -20,8 +21,8 @@ from lightsweep.runs import data_record, run_folder
 from lightsweep.runs.data_record import Fingerprint
 from lightsweep.runs.results import MetricsFile, ResultWriter, RunResult
 from lightsweep.sweeper.job import current_trial
+from lightsweep.sweeper.lightning import pruning_callback
 from lightsweep.training import checkpoints, trainer
-from lightsweep.training.callbacks import PruningCallback
 from lightsweep.training.checkpoints import Description
 from lightsweep.training.classifier import Classifier, Objective, score_part
 from lightsweep.training.loggers import Trackers
@@ -113,8 +114,8 @@ def callbacks_of_every_run(
 ) -> list[Callback]:
     """What is called in a run whatever its config says: at its start, and in a trial the pruner after each epoch."""
     summary = StartSummary(data, network=type(classifier.net).__name__, parameters=parameters)
-    reports = current_trial().reports
-    pruning = [PruningCallback(reports.report, monitor=config.monitor.metric)] if reports else []
+    measured = attrgetter("lightning_module.measured")  # to the digit
+    pruning = [pruning_callback()(config.monitor.metric, measured)] if current_trial().reports else []
     return [LambdaCallback(on_train_start=lambda *_: on_start()), summary, *pruning]
 
 

@@ -45,10 +45,6 @@ class Diverged(Exception):
     """The loss became NaN or infinite."""
 
 
-class Pruned(Exception):
-    """The pruner gave the trial up."""
-
-
 class Interrupted(BaseException):
     """A signal asked the run to end. Not an Exception, so that nothing on the way up handles it by accident."""
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from types import FrameType
 
-from lightsweep.core.errors import DataChanged, Diverged, Interrupted, JobState, Pruned, StorageLost
+from lightsweep.core.errors import DataChanged, Diverged, Interrupted, JobState, StorageLost
 
 _signals = [signal.SIGINT, signal.SIGTERM]
 _received: list[int] = []  # signals since the outermost block began
@@ -66,7 +66,7 @@ def state_of(error: BaseException) -> JobState:
     if isinstance(error, Diverged):
         return JobState.DIVERGED
     optuna = sys.modules.get("optuna")  # an app that raises its exception has imported it
-    if isinstance(error, Pruned) or (optuna is not None and isinstance(error, optuna.TrialPruned)):
+    if optuna is not None and isinstance(error, optuna.TrialPruned):
         return JobState.PRUNED
     if isinstance(error, DataChanged):
         return JobState.REFUSED

@@ -29,7 +29,7 @@ if TYPE_CHECKING:  # report.py starts without numpy
 COLUMNS = ("epoch", *BY_EPOCH_NAMES, "lr", "seconds", "images_per_second")
 FILE = "result.json"
 # What a sweep keeps of a result.
-TRIAL_FACTS = ("status", *FINAL_NAMES, "best_epoch", "epochs", "params", "seconds", "score_seconds")
+TRIAL_FACTS = (*FINAL_NAMES, "best_epoch", "epochs", "params", "seconds", "score_seconds")
 _PACKAGES = ("torch", "torchvision", "pytorch-lightning", "hydra-core", "optuna", "numpy")
 
 Row = dict[str, float]

@@ -4,6 +4,7 @@ A program with other answers marks its job's function: ``@sweepable(application)
 at every start, so neither Optuna nor torch is.
 """
 
+import logging
 import os
 import re
 import shlex
@@ -96,10 +97,15 @@ class Application:
         Raises:
             ConfigError: there is none, or it must not be called.
         """
+        log = logging.getLogger(get_method.__module__)
+        log.disabled = True  # it would print the error, too
         try:
             return get_method(name)
         except (ImportError, ValueError) as error:
-            raise ConfigError(f"{key}: there is no function {name} ({first_line(str(error))})") from error
+            reason = first_line(str(error.__cause__ or error)).rstrip(":")
+            raise ConfigError(f"{key}: there is no function {name} ({reason})") from error
+        finally:
+            log.disabled = False
 
     def takes_list(self, config: Mapping[str, Any], key: str) -> bool:
         """Whether a list can be the value of this key, which has none in the config."""

@@ -242,19 +242,17 @@ class Controller:
         for index in list(self.running):
             if (result := self.slots[index].poll()) is None:
                 continue
-            run = self.running[index]
-            result = run.take(self._interpret(index, result))
+            result = (run := self.running[index]).take(self._interpret(index, result))
             if result is None and not self._is_stopping():
                 self._start_job(self.slots[index], run.next_job())  # the next seed
                 continue
             del self.running[index]
-            result = result or JobResult(JobState.INTERRUPTED)
-            if result.state != JobState.DETACHED:
+            if (result := result or JobResult(JobState.INTERRUPTED)).state != JobState.DETACHED:
                 self._close_trial(run.trial, result)
 
     def _interpret(self, index: int, result: JobResult) -> JobResult:
-        """What a result means here: a job that died because the sweep stops was interrupted; one that a signal from
-        elsewhere ended has failed."""
+        """What a result means here: a job that died as the sweep stops was interrupted, one that a signal ended has
+        failed."""
         if result.state == JobState.REFUSED or (result.of_all and not self.queue.has_completed()):
             self.refusal = result.error or "a job was refused"
             return replace(result, state=JobState.REFUSED)

@@ -4,27 +4,19 @@ import logging
 from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from numbers import Integral
 from typing import Any, Protocol
 
 from lightsweep.core.errors import JobState
+from lightsweep.core.text import shorten
 
 log = logging.getLogger(__name__)
-# Attributes of a trial that this program gives a meaning: no job may set them.
+_SHOWN = 60  # characters of a value
+UNNAMED = "value"  # the metric that no setting names
+# Attributes of a trial that this program gives a meaning, and its own columns of the leaderboard: no job may set them.
 RESERVED = frozenset(
-    (
-        "lightsweep",
-        "facts",
-        "interrupted",
-        "baseline",
-        "retries",
-        "retry_of",
-        "repeat_of",
-        "std",
-        "note",
-        "error",
-        "folder",
-    )
-)
+    ("lightsweep", "facts", "interrupted", "baseline", "retries", "retry_of", "repeat_of", "std", "note", "error")
+) | {"folder", "rank", "trial", "state", "value", "status"}
 
 
 class Reports(Protocol):
@@ -56,7 +48,7 @@ class Job:
     number: int
     reports: Reports | None = None
     data: tuple[str, str] | None = None
-    metric: str = "value"
+    metric: str = UNNAMED
 
     @property
     def hydra_overrides(self) -> list[str]:
@@ -106,16 +98,25 @@ class TrialContext:
         """The trial's in its study, from 0; None outside of a sweep."""
         return self.job.number if self.job else None
 
-    def report(self, value: float, step: int) -> None:
+    def report(self, value: Any, step: int) -> None:
         """Report an intermediate value of what is optimised.
 
         Args:
-            step: an epoch, or any count that means the same in all trials; a value for each.
+            value: a number of any library, such as a tensor of one element.
+            step: an epoch, or any count >= 0 that means the same in all trials; a value for each.
 
         Raises:
             optuna.TrialPruned: the pruner ends the trial.
+            ValueError: it is no number, or no such step.
         """
-        if self.reports is None or not self.reports.report(step, float(value)):
+        if self.reports is None:
+            return
+        number = as_number(value)
+        if number is None:
+            raise ValueError(f"trial.report: value must be a number, got {value!r}")
+        if not isinstance(step, Integral) or isinstance(step, bool) or step < 0:
+            raise ValueError(f"trial.report: step must be an integer >= 0, got {step!r}")
+        if not self.reports.report(int(step), number):
             return
         from optuna import TrialPruned  # an app that is not swept need not import Optuna
 
@@ -126,12 +127,57 @@ class TrialContext:
         """Record numbers, or None, by name: columns of the leaderboard. Later ones replace earlier ones.
 
         Raises:
-            ValueError: a name is reserved.
+            ValueError: a name is reserved, or a value is no number.
         """
+        if self.job is None:
+            return
         if taken := sorted(RESERVED & facts.keys()):
             raise ValueError(f"trial.record: {', '.join(taken)} must be called otherwise, lightsweep uses the name")
-        if self.job is not None:
-            self.facts |= facts
+        for name, value in facts.items():
+            number = value if type(value) is int else as_number(value)
+            if number is None and value is not None:
+                raise ValueError(f"trial.record: {name} must be a number or None, got {value!r}")
+            self.facts[str(name)] = number
+
+
+def as_number(value: Any) -> float | None:
+    """The value of a number of any library, such as a tensor of one element; None of anything else."""
+    if value is None or isinstance(value, bool | str):
+        return None
+    try:
+        return float(value)
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        return None
+
+
+def value_of(returned: Any, metric: str, trial: TrialContext) -> float:
+    """What a sweep optimises of what a job returned: the metric, else the first; the trial records all names.
+
+    Raises:
+        ValueError: it holds no such number.
+    """
+    if returned is None:
+        raise ValueError("returns nothing: end it with `return` and the number to optimise, several, or a dict of them")
+    if isinstance(returned, Mapping):
+        values = {str(name): _number(value) for name, value in returned.items()}
+        if not values or (metric not in values and metric != UNNAMED and len(values) > 1):
+            names = ", ".join(values) or "nothing"
+            raise ValueError(f"returns a dict without {metric}: hydra.sweeper.metric must be one of its names, {names}")
+        trial.record({name: value for name, value in values.items() if name not in RESERVED})
+        return values.get(metric, next(iter(values.values())))
+    if isinstance(returned, list | tuple) and returned:
+        numbers = [_number(value) for value in returned]
+        trial.record({f"value_{index}": value for index, value in enumerate(numbers[1:], start=2)})
+        return numbers[0]
+    return _number(returned)
+
+
+def _number(value: Any) -> float:
+    number = as_number(value)
+    if number is None:
+        shown = shorten(repr(value), _SHOWN)
+        raise ValueError(f"must return a number, several, or a dict of names to numbers, got {shown}")
+    return number
 
 
 _current: ContextVar[TrialContext] = ContextVar("trial", default=TrialContext(None))  # noqa: B039

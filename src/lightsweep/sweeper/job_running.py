@@ -3,6 +3,7 @@
 import json
 import logging
 import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import chdir, suppress
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from typing import Any
 from hydra import version
 from hydra.core import utils as hydra_utils
 from hydra.core.config_loader import ConfigLoader
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
 from hydra.types import HydraContext, RunMode
@@ -22,16 +24,16 @@ from omegaconf.errors import OmegaConfBaseException
 from lightsweep.core import signals
 from lightsweep.core.errors import ConfigError, Diverged, Interrupted, JobState, RunFailed, StorageLost
 from lightsweep.core.files import write_atomic
-from lightsweep.core.text import printable, shorten
+from lightsweep.core.text import printable
 from lightsweep.sweeper.application import Application, application_of
-from lightsweep.sweeper.job import RESERVED, Job, JobResult, TrialContext, _current, current_trial
+from lightsweep.sweeper.job import Job, JobResult, TrialContext, _current, current_trial, value_of
+from lightsweep.sweeper.lightning import as_plain_run
 from lightsweep.sweeper.main_only import MAIN_ONLY, describe, find_lost
 from lightsweep.sweeper.references import FunctionHere, FunctionReference
 
 log = logging.getLogger(__name__)
 BEST_FILE = "best.yaml"  # of a study, the best trial
 REPEAT_FILE = "repeat.yaml"  # of a job of a sweep, itself
-_SHOWN = 60  # characters of a value
 
 
 @dataclass(frozen=True)
@@ -43,39 +45,40 @@ class JobFunction:
     job: Job
 
     def __call__(self, cfg: DictConfig) -> JobResult:
-        """Run the job. One that failed, or confirms, leaves its result, where it has not written it itself."""
-        from hydra.core.hydra_config import HydraConfig
-
+        """Run the job. It leaves a file with its result, where it has not written it itself."""
+        hydra_cfg, started = HydraConfig.get(), time.monotonic()
         token = _current.set(TrialContext(self.job))
         try:
             with signals.as_exceptions():
-                result = _call(self.function, cfg, current_trial(), self.job.metric)
+                result = _call(as_plain_run(cfg)(self.function), cfg, current_trial(), self.job.metric)
         finally:
             _current.reset(token)
-        file = Path(HydraConfig.get().runtime.output_dir) / application_of(self.function).result_file
-        is_kept = result.state.is_failure or self.job.kind == "confirmation"
-        if is_kept and not file.exists():
-            content: dict[str, Any] = {"status": result.state, "kind": self.job.kind, "error": result.error}
-            if result.value is not None:
-                content |= {self.job.metric: result.value, **result.facts, "overrides": self.job.overrides}
-            with suppress(OSError, TypeError):  # a fact that is no number
-                write_atomic(file, json.dumps(content) + "\n")
+        file = Path(hydra_cfg.runtime.output_dir) / application_of(self.function).result_file
+        if result.state != JobState.INTERRUPTED and not file.exists():  # an interrupted one may go on in this folder
+            content = {
+                "status": result.state,
+                "kind": self.job.kind,
+                **result.facts,
+                **({} if result.value is None else {self.job.metric: result.value}),
+                "overrides": list(hydra_cfg.overrides.task),
+                "seconds": time.monotonic() - started,
+                **({"error": result.error} if result.error else {}),
+            }
+            with suppress(OSError):
+                write_atomic(file, json.dumps(content, indent=1) + "\n")
         return result
 
 
 def _call(function: Callable[[DictConfig], Any], cfg: DictConfig, trial: TrialContext, metric: str) -> JobResult:
     def ended(state: JobState, **details: Any) -> JobResult:
-        return JobResult(state, facts={"status": state.value, **trial.facts}, **details)
+        return JobResult(state, facts={**trial.facts, "status": state.value}, **details)
 
     try:
         returned = function(cfg)
-    except (
-        Exception,
-        KeyboardInterrupt,
-        SystemExit,
-        Interrupted,
-    ) as error:  # whatever it is, it must not end the sweep
+    except (Exception, KeyboardInterrupt, SystemExit, Interrupted) as error:  # it must not end the sweep
         state = signals.state_of(error)
+        if state == JobState.FAILED and trial.is_pruned:  # the app has made another error of it
+            state = JobState.PRUNED
         if state == JobState.PRUNED or (state == JobState.INTERRUPTED and not isinstance(error, StorageLost)):
             return ended(state, by_signal=state == JobState.INTERRUPTED)
         if isinstance(error, ConfigError | Diverged | RunFailed):
@@ -85,45 +88,12 @@ def _call(function: Callable[[DictConfig], Any], cfg: DictConfig, trial: TrialCo
     if trial.is_pruned:  # the app has caught the exception
         return ended(JobState.PRUNED)
     try:
-        value = _value_of(returned, metric, trial)
+        value = value_of(returned, metric, trial)
     except ValueError as error:
         return ended(JobState.FAILED, error=f"{getattr(function, '__name__', function)} {error}", of_all=True)
     if not math.isfinite(value):
         return ended(JobState.FAILED, error=f"{metric} became {value}")
     return ended(JobState.COMPLETED, value=value)
-
-
-def _value_of(returned: Any, metric: str, trial: "TrialContext") -> float:
-    """What a sweep optimises of what a job returned; the rest of several values is recorded.
-
-    Raises:
-        ValueError: it holds no such number.
-    """
-    if returned is None:
-        raise ValueError("returns nothing: end it with `return` and the number to optimise, several, or a dict of them")
-    if isinstance(returned, Mapping):
-        values = {str(name): _number(value) for name, value in returned.items()}
-        if metric not in values and len(values) != 1:
-            names = ", ".join(values) or "nothing"
-            raise ValueError(f"returns a dict without {metric}: hydra.sweeper.metric must be one of its names, {names}")
-        trial.record({name: value for name, value in values.items() if name not in RESERVED})
-        return values.get(metric, next(iter(values.values())))
-    if isinstance(returned, list | tuple) and returned:
-        numbers = [_number(value) for value in returned]
-        trial.record({f"value_{index}": value for index, value in enumerate(numbers[1:], start=2)})
-        return numbers[0]
-    return _number(returned)
-
-
-def _number(value: Any) -> float:
-    """Of a number of any library, such as a tensor of one element."""
-    try:
-        if value is None or isinstance(value, bool | str):
-            raise TypeError
-        return float(value)
-    except (TypeError, ValueError, RuntimeError):
-        shown = shorten(repr(value), _SHOWN)
-        raise ValueError(f"must return a number, several, or a dict of names to numbers, got {shown}") from None
 
 
 @dataclass(frozen=True)

@@ -62,8 +62,8 @@ def leaderboard_rows(
                 "value": "" if (value := value_of(trial)) is None else value,
                 "std": known.get("std", ""),
                 difference_column(metric): compare_to_baseline(trial, baseline, metric),
-                **{key: value for key, _, value in overrides},
                 **{name: known.get(name, "") for name in facts},
+                **{key: value for key, _, value in overrides},
                 "note": _note(trial),
                 "folder": folder_of(trial.number),
             }
@@ -139,10 +139,10 @@ def _note(trial: FrozenTrial) -> str:
     return "; ".join(parts)
 
 
-def _recorded(trials: Sequence[FrozenTrial]) -> tuple[str, ...]:
-    """The names of all that trials have recorded, in the order in which they came."""
-    names = dict.fromkeys(name for trial in trials for name in facts_of(trial) if name not in RESERVED)
-    return tuple(name for name in names if name != "status")
+def _recorded(trials: Sequence[FrozenTrial], metric: str) -> tuple[str, ...]:
+    """The names of all that trials have recorded, in the order in which they came; the metric is the value."""
+    names = dict.fromkeys(name for trial in trials for name in trial.user_attrs.get("facts", {}))
+    return tuple(name for name in names if name not in RESERVED and name != metric)
 
 
 class Publisher:
@@ -158,7 +158,7 @@ class Publisher:
     def _write(self) -> None:
         with self.queue.writing():
             plan, trials = self.plan, without_repeats(self.queue.trials())
-            facts = plan.application.columns or _recorded(trials)
+            facts = plan.application.columns or _recorded(trials, plan.metric)
             table = leaderboard_rows(trials, plan.space, self.queue.study.direction, plan.metric, facts)
             paragraphs, confirmed = [], read_confirmation(plan.folder)
             if judged := self.verdict(confirmed):

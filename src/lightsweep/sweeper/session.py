@@ -7,10 +7,11 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any, cast
 
+from hydra.errors import HydraException
 from optuna.samplers import GridSampler
 from optuna.trial import Trial
 
-from lightsweep.core.errors import Interrupted, RunFailed
+from lightsweep.core.errors import ConfigError, Interrupted, RunFailed
 from lightsweep.core.files import check_links, is_set_aside, set_aside
 from lightsweep.sweeper import executors, opening, space, verdict, view
 from lightsweep.sweeper.controller import Controller, Limits, TrialRun
@@ -35,6 +36,7 @@ def run(plan: Plan) -> float:
         Interrupted: a signal came; everything is written.
     """
     opening.check_plan(plan)
+    _check_seed_key(plan)
     typed = plan.space.fixed
     plan, study, n_trials = opening.open_study(plan)
     queue = TrialQueue(study, plan.address, n_trials=n_trials, retries=plan.settings.retries)
@@ -207,7 +209,8 @@ class Session:
         program = self.plan.application.program
         if (seeds := judged.numbers.get("confirm_with")) is not None:
             command = view.command_with(program, "hydra.sweeper.confirm", seeds, sys.argv[1:])
-            further = " hydra.sweeper.seed_key=KEY, the config's key of the seed" * (not self.plan.settings.seed_key)
+            key = "seed" if "seed" in self.plan.config else "KEY, the config's key of the seed"
+            further = f" hydra.sweeper.seed_key={key}" * (self.plan.settings.seed_key is None)
             self.view.print(f"confirm it: {command}{further}")
         if judged.outcome in ("better", "unconfirmed"):
             what = "the best one" if judged.outcome == "better" else "it anyway"
@@ -221,6 +224,24 @@ class Session:
         trials = [trial for trial in without_repeats(self.queue.trials()) if trial.state.is_finished()]
         errors = [f"trial {trial.number}: {trial.user_attrs.get('error', trial.state.name)}" for trial in trials[-3:]]
         return f"none of {len(trials)} trials was completed: {'; '.join(errors) or 'nothing was run'}"
+
+
+def _check_seed_key(plan: Plan) -> None:
+    """Compose a run with another seed, and one of the confirmation.
+
+    Raises:
+        ConfigError: there is no such key.
+        HydraException: an override of the confirmation is wrong.
+    """
+    key, settings = plan.settings.seed_key, plan.settings
+    if key is None or not (settings.seeds or settings.confirm):
+        return
+    try:
+        plan.compose((*plan.space.fixed, f"{key}={_FIRST_SEED}"))
+    except HydraException as error:
+        raise ConfigError(f"hydra.sweeper.seed_key={key}: no config has this key") from error
+    if settings.confirm:
+        plan.compose((*plan.space.fixed, *settings.confirm_overrides))
 
 
 def _fresh_seeds(count: int, used: Sequence[Any]) -> list[int]:

@@ -132,9 +132,7 @@ class Space:
         Args:
             values: by key; those that are missing are left to the sampler.
         """
-        inside: dict[str, Any] = {}
-        remarks = []
-        chosen: dict[str, Any] = {}
+        inside, chosen, remarks = Params(), Params(), list[str]()
         for parameter in self.parameters:
             if parameter.key not in values or not applies(parameter, chosen):
                 continue

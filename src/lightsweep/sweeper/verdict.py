@@ -9,6 +9,7 @@ too narrow. A paired interval would have half the degrees of freedom, which are 
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -217,7 +218,9 @@ def write_confirmation(
 
 
 def read_confirmation(folder: Path) -> Confirmed | None:
-    """A sweep's confirmation; None where there is none that can be read."""
+    """A sweep's confirmation; None where there is none that can be read, or no scipy to judge it by."""
+    if find_spec("scipy") is None:
+        return None
     try:
         return _parse_confirmation(read_json(folder / CONFIRMATION_FILE))
     except (OSError, ValueError):
@@ -225,8 +228,9 @@ def read_confirmation(folder: Path) -> Confirmed | None:
 
 
 def _numbers(results: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The names of all numbers in some results."""
-    return list(dict.fromkeys(name for each in results for name, value in each.items() if is_number(value)))
+    """The names of all numbers in some results, but how long the jobs took."""
+    names = dict.fromkeys(name for each in results for name, value in each.items() if is_number(value))
+    return [name for name in names if name != "seconds"]
 
 
 def _parse_confirmation(content: Any) -> Confirmed | None:

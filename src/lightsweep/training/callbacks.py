@@ -1,9 +1,8 @@
-"""Callbacks: those of every run, which record epochs and prune, and those that a config names."""
+"""Callbacks: those of every run, which record epochs, and those that a config names."""
 
 import logging
 import math
 import time
-from collections.abc import Callable
 from typing import Any, cast
 
 import pytorch_lightning as pl
@@ -16,7 +15,7 @@ from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from lightsweep.core import checks, signals
-from lightsweep.core.errors import Diverged, Pruned
+from lightsweep.core.errors import Diverged
 from lightsweep.core.metrics import FINAL
 from lightsweep.data.loader import TrainLoader, seed_everything
 from lightsweep.runs.results import MetricsFile, Row
@@ -88,27 +87,6 @@ class Recorder(Callback):
         if pl_module.device.type == "cuda":
             torch.cuda.synchronize(pl_module.device)
         self.training_seconds = time.perf_counter() - self.started
-
-
-class PruningCallback(Callback):
-    """Reports the monitored metric after each epoch, counted from 1, and ends the training if the pruner decides so.
-
-    Args:
-        report: gets an epoch and its value; returns whether to prune.
-        monitor: the metric.
-    """
-
-    def __init__(self, report: Callable[[int, float], bool], *, monitor: str) -> None:
-        self.report, self.monitor = report, monitor
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        measured = cast(Classifier, pl_module).measured
-        if self.monitor not in measured:
-            return
-        epoch = trainer.current_epoch + 1
-        prune = trainer.is_global_zero and self.report(epoch, measured[self.monitor])
-        if trainer.strategy.broadcast(prune):
-            raise Pruned(f"pruned in epoch {epoch}")
 
 
 class ProgressLine(Callback):

@@ -21,7 +21,7 @@ from torch import nn
 
 from lightsweep.config.build import build, config_error
 from lightsweep.core import checks, memory
-from lightsweep.core.errors import ConfigError, Diverged, Pruned, RunFailed
+from lightsweep.core.errors import ConfigError, Diverged, RunFailed
 from lightsweep.core.metrics import FINAL, PARTS
 from lightsweep.core.text import printable
 from lightsweep.data.module import ImageDataModule
@@ -107,7 +107,7 @@ def fit(trainer: pl.Trainer, classifier: pl.LightningModule, data: ImageDataModu
         _log_ending(trainer)
     except MisconfigurationException as error:
         raise config_error(error, "trainer") from error
-    except (ConfigError, Diverged, Pruned, RunFailed, OSError, MemoryError):
+    except (ConfigError, Diverged, RunFailed, OSError, MemoryError):
         raise
     except Exception as error:
         if isinstance(error, ValueError) and "val_check_interval" in str(error):  # seen only when batches are counted

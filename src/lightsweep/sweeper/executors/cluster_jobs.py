@@ -223,7 +223,7 @@ def _is_plausible(result: JobResult) -> bool:
     """Whether all parts have the types that `JobFunction` gives them: the folder may be somebody else's."""
     facts = result.facts
     known = isinstance(facts, dict) and all(
-        name not in RESERVED and (fact is None or (isinstance(fact, str) if name == "status" else _is_exact(fact)))
+        isinstance(fact, str) if name == "status" else name not in RESERVED and (fact is None or _is_exact(fact))
         for name, fact in facts.items()
     )
     is_finite = _is_exact(result.value) and math.isfinite(result.value)

@@ -35,12 +35,8 @@ _LAUNCHER_LOG = "launcher.log"
 
 
 def serve_jobs(connection: Connection, log: Path, pickled: bytes, index: int, threads: int) -> None:
-    """A worker's main function: jobs come through the connection, results go back. It ends with its parent.
-
-    Args:
-        log: the file into which it prints.
-        pickled: the `JobSetup`.
-    """
+    """A worker's main function: it unpickles its `JobSetup`, jobs come through the connection, results go back. It
+    ends with its parent."""
     os.setpgid(0, 0)  # Ctrl-C on the terminal is for the sweeper, which passes it on
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # which was blocked when it was started
@@ -225,15 +221,12 @@ class InlineSlot(Slot):
 
 @dataclass(frozen=True)
 class _Quiet:
-    """A job's function that prints into a file, where it runs in another process than the sweeper's.
-
-    Args:
-        sweeper: the sweeper's process id.
-    """
+    """A job's function that prints into a file, where it runs in another process than the sweeper's."""
 
     function: Callable[[DictConfig], Any]
-    sweeper: int
+    sweeper: int  # its process id
     output: Path
+    __wrapped__ = property(lambda self: self.function)
 
     def __call__(self, cfg: DictConfig) -> Any:
         if os.getpid() != self.sweeper:
