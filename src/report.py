@@ -34,9 +34,10 @@ def main(typed: Sequence[str] | None = None) -> int:
     selection = [(each, _choose_rows(each, options, known)) for each in tables]
 
     if options.html is not None:
-        from lightsweep.reports import overview
+        from lightsweep.reports import overview, study
 
-        overview.write_page(options.html, found, selection, paths, storage=options.storage)
+        searched = study.find_study(paths[0], options.storage) if len(paths) == 1 else None
+        overview.write_page(options.html, found, selection, paths, searched)
     content = {
         "csv": lambda: table_text.format_csv(selection),
         "markdown": lambda: table_text.format_markdown(selection),

@@ -1,334 +1,130 @@
-"""The command line: arguments made ready for Hydra; bad input as one line, with exit code 1 and no folder left."""
+"""The command `lightsweep` on studies of other people's apps, made up here."""
 
-import errno
 import json
-import os
-import pickle
-import platform
-import shutil
-import sys
 from pathlib import Path
 
+import optuna
 import pytest
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState
 
-from lightsweep.app import arguments, entry
-from lightsweep.app.arguments import prepare_arguments
-from lightsweep.config import mistakes
+from lightsweep.app import cli
 from lightsweep.core.errors import ConfigError
-from lightsweep.training.callbacks import Recorder
 
-SMALL = ("data=digits", "trainer=cpu", "trainer.max_epochs=1", "logger=none", "callbacks=none")
+SWEEP = {"metric": "score", "program": "python app.py", "n_trials": 6, "overrides": ["data=a"], "search": {}}
 
 
-@pytest.fixture
-def a_run(tmp_path: Path) -> Path:
-    folder = tmp_path / "a run"
-    folder.mkdir()
-    (folder / "config.yaml").write_text("seed: 1\n")
+def make(folder: Path, *, sweep: dict | None = SWEEP, trials: int = 6, name: str = "toy") -> Path:
+    """A study of `trials` trials: the third failed, the fourth was pruned."""
+    folder.mkdir(exist_ok=True)
+    storage = JournalStorage(JournalFileBackend(str(folder / "study.journal")))
+    study = optuna.create_study(storage=storage, study_name=name, direction="maximize")
+    if sweep is not None:
+        study.set_user_attr("sweep", sweep)
+    for number in range(trials):
+        trial = study.ask()
+        lr = trial.suggest_float("optimizer.lr", 1e-3, 1e-1, log=True)
+        trial.suggest_categorical("kind", ["<b>one</b>", "two"])
+        trial.report(lr, 1)
+        trial.set_user_attr("facts", {"status": "completed", "val/loss": 0.25, "kind": number})
+        if number == 2:
+            trial.set_user_attr("error", "<img src=x>: it broke")
+            study.tell(trial, state=TrialState.FAIL)
+        elif number == 3:
+            study.tell(trial, state=TrialState.PRUNED)
+        else:
+            study.tell(trial, float(number))
     return folder
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [[], ["seed=1", "-m"], ["resume=null"], ["--cfg", "job"], ["hydra.run.dir=/tmp/there/is/no/run"]],
-    ids=str,
-)
-def test_ordinary_arguments_go_to_hydra_as_they_are(arguments: list[str]) -> None:
-    assert prepare_arguments(list(arguments)) == arguments
+def said(capsys: pytest.CaptureFixture[str], *typed: str, code: int = 0) -> str:
+    assert cli.run(typed) == code
+    return capsys.readouterr().out
 
 
-@pytest.mark.parametrize("quote", ["", "'", '"'])
-def test_a_resumed_run_works_in_its_own_folder(a_run: Path, quote: str) -> None:
-    given = ["test=false", f"resume={quote}{a_run}{quote}", "hydra.run.dir=elsewhere"]
-    assert prepare_arguments(given) == ["test=false", f"resume='{a_run}'", f"hydra.run.dir='{a_run}'"]
-
-
-def test_a_key_of_a_resumed_run_that_the_defaults_lack_is_accepted(a_run: Path) -> None:
-    (a_run / "config.yaml").write_text(
-        "scheduler: {patience: 3}\noptimizer: {lr: null}\ndata_dir: ${no}\nmodel: {hidden: [1, 2]}\noverrides: []\n"
-    )
-    given = [
-        "scheduler.patience=5",
-        "optimizer.lr=1",
-        "data_dir=x",
-        "model.hidden.1=3",
-        "optimizer.lrr=1",
-        "optimizer=sgd",
-        "+a=1",
-        "-c",
-    ]
-    forced = ["++scheduler.patience=5", "++optimizer.lr=1", "++data_dir=x", "++model.hidden.1=3"]
-    assert prepare_arguments([*given, "overrides=[]", f"resume={a_run}"])[:-2] == [*forced, *given[4:], "overrides=[]"]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["lr_find=true", "-m"], "lr_find=true tests one setting, it cannot be swept (drop -m and sweep=)"),
-        (["sweep=quick", "lr_find=True"], "lr_find=true tests one setting, it cannot be swept"),
-        (["resume={run}", "-m"], "resume continues one run, it cannot be swept"),
-        (["resume={run}/nothing"], "resume={run}/nothing: there is no such file or folder"),
-        (["hydra.run.dir={run}"], "hydra.run.dir must be a folder without a run, got {run}"),
-    ],
-)
-def test_arguments_that_would_lose_a_run_are_refused(a_run: Path, arguments: list[str], message: str) -> None:
-    with pytest.raises(ConfigError) as refusal:
-        prepare_arguments([argument.format(run=a_run) for argument in arguments])
-    assert str(refusal.value).startswith(message.format(run=a_run))
-
-
-NO_DATA = ["data=cifar10", "data_dir={tmp}/nowhere"]
-BAD_INPUT: list[tuple[list[str], list[str]]] = [
-    (["model.dropout=1.5"], ["model.dropout must be in [0, 1), got 1.5"]),
-    (["model.hidden=[]"], ["model.hidden must be a list of integers >= 1", "got []"]),
-    (["model.hidden=[256,-1]"], ["model.hidden must be a list of integers >= 1", "got [256, -1]"]),
-    (
-        ["model.hidden=[8]", "model.depth=3"],
-        ["model.depth must not be set together with model.hidden", "model.depth=3"],
-    ),
-    (["model.activation=foo"], ["model.activation must be one of relu, gelu, tanh, silu, leaky_relu, got 'foo'"]),
-    (["model.init=foo"], ["model.init must be one of torch, he_normal, ", "got 'foo'"]),
-    (["optimizer=foo"], ["optimizer=foo", "adam", "adamw", "rmsprop", "sgd"]),
-    (["experiment=foo"], ["experiment=foo: there is no such choice; there is ", "reference/a1, "]),
-    (["experiment=reference/a9"], ["experiment=reference/a9: there is no such choice; there is ", "reference/a1, "]),
-    (["optimizer.lrr=1"], ["optimizer.lrr: no config has this key; did you mean optimizer.lr?"]),
-    (["optimizer.lr=-1"], ["optimizer.lr must be > 0, got -1"]),
-    (["data.batch_size=0"], ["data.batch_size must be an integer >= 1, got 0"]),
-    (["data.batch_size=5000"], ["data.batch_size must be at most 1294", "got 5000", "data.drop_last=false"]),
-    (["data=fake", "data.shape=[3,100000,100000]"], ["data.shape, data.train_images", "36.3 TB", " are available"]),
-    (["data=fake", "data.train_images=1000000000000"], ["data.train_images", "must fit into memory", " are available"]),
-    (
-        ["data=fake", "data.classes=1000000000", "data.train_images=2000000000"],
-        ["data.classes", "must fit into memory"],
-    ),
-    (["data.augment.mixup=1e308"], ["data.augment.mixup must be in [0, 1000], got 1e+308"]),
-    (["data.augment.noise=1e308"], ["data.augment.noise must be in [0, 100], got 1e+308"]),
-    (["data.class_weights=[1e308,1,1,1,1,1,1,1,1,1]"], ["data.class_weights must be in (0, 1e6], got 1e+308"]),
-    (["data.split_seed=10000000000"], ["data.split_seed must be an integer in [0, 4294967295], got 10000000000"]),
-    (
-        ["model.width=1000000", "model.depth=3"],
-        ["model must fit into memory", "2,000,077,000,010 parameters", "8.0 TB"],
-    ),
-    (["+trainer.val_check_interval=100000"], ["trainer.val_check_interval", "100000"]),
-    (["data.val_fraction=1"], ["data.val_fraction must be in (0, 1), got 1"]),
-    (["data.limit=3"], ["data.limit must be at least 20", "got 3"]),
-    (["monitor.metric=val/accc"], ["monitor.metric must be one of train/loss, ", "val/acc", "got 'val/accc'"]),
-    (["trainer.max_epochs=abc"], ["trainer.max_epochs must be an integer >= 1, got 'abc'"]),
-    (["scheduler=cosine", "scheduler.warmup=9"], ["scheduler.warmup must be in [0, 1), got 9"]),
-    (
-        ["scheduler=step", "+scheduler.foo=1"],
-        ["scheduler.foo: lightsweep.training.optimization.step has no such argument; it takes "],
-    ),
-    (["loss.label_smoothing=1"], ["loss.label_smoothing must be in [0, 1), got 1"]),
-    (["loss.l2=-1"], ["loss.l2 must be >= 0, got -1"]),
-    (["decay_all=2"], ["decay_all must be true or false, got 2"]),
-    (["trainer.precision=31"], ["trainer: ", "31"]),
-    (["+trainer.warmth=1"], ["trainer.warmth: pytorch_lightning.Trainer has no such argument"]),
-    (["seed="], ["seed must be an integer >= 0, got ''"]),
-    (["seed"], ["seed"]),
-    (["data.augment.crop=[1"], ["data.augment.crop"]),
-    (["nonsense=1"], ["nonsense"]),
-    (NO_DATA, ["lacks CIFAR-10", "put the files there", "LIGHTSWEEP_DATA", "data=digits"]),
-    (["data=cifar10", "data_dir={tmp}/corrupt"], ["data_batch_1 is damaged or no batch file"]),
-]
-
-
-@pytest.mark.parametrize(("arguments", "words"), BAD_INPUT, ids=lambda item: " ".join(item) if item else "")
-def test_bad_input_is_one_line_exit_code_1_and_no_folder(
-    launch, tmp_path: Path, monkeypatch, arguments: list[str], words: list[str]
+def test_the_report_has_the_leaderboard_the_failures_and_the_command(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("torchvision.datasets.CIFAR10.url", "http://127.0.0.1:9/nobody-listens.tar.gz")
-    corrupt = tmp_path / "corrupt" / "cifar-10-batches-py"
-    corrupt.mkdir(parents=True)
-    for name in (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch", "batches.meta"):
-        (corrupt / name).write_bytes(b"\x80\x02}q\x00(U\x04da")
-    filled = [argument.format(tmp=tmp_path) if "{tmp}" in argument else argument for argument in arguments]
-    done = launch(*SMALL, f"hydra.run.dir={tmp_path}/runs/one", *filled)
-    lines = [line for line in done.err.splitlines() if "not the official md5" not in line]
-    assert done.code == 1
-    assert len(lines) == 1, done.err
-    assert [word for word in words if word not in lines[0]] == []
-    assert list((tmp_path / "runs").glob("*")) == []
+    before = (make(tmp_path / "s") / "study.journal").read_bytes()
+    shown = said(capsys, "report", str(tmp_path / "s"))
+    assert shown.splitlines()[1].split()[:2] == ["1", "trial-0005"]
+    assert "failed trial-0002: <img src=x>: it broke" in shown
+    assert "pruned after 1 step" in shown
+    assert "run the best one, trial-0005: python app.py data=a optimizer.lr=" in shown
+    assert (tmp_path / "s" / "study.journal").read_bytes() == before
 
 
-def test_a_bad_value_in_a_grid_costs_its_own_job_only(launch, tmp_path: Path) -> None:
-    done = launch("-m", *SMALL, f"hydra.sweep.dir={tmp_path}/grid", "model.dropout=0.1,1.5,0.2")
-    assert done.code == 1
-    lines = [line for line in done.err.splitlines() if line]
-    assert len([line for line in lines if "model.dropout must be in [0, 1), got 1.5" in line]) == 1
-    results = {
-        file.parent.name.partition("-")[0]: json.loads(file.read_text())
-        for file in (tmp_path / "grid").glob("*/result.json")
-    }
-    assert {name: (result["status"], result["kind"]) for name, result in results.items()} == {
-        "0": ("completed", "job"),
-        "2": ("completed", "job"),
-    }
+def test_parameters_and_recorded_values_keep_their_names_apart(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (table,) = json.loads(said(capsys, "report", str(make(tmp_path / "s")), "--json"))["tables"]
+    best = table["rows"][0]
+    assert (best["rank"], best["score"], best["facts.kind"], best["val/loss"]) == (1, 5.0, 5, 0.25)
+    assert best["params.kind"] in ("<b>one</b>", "two")
 
 
-def test_no_job_of_a_grid_that_cannot_be_composed_is_run(launch, tmp_path: Path) -> None:
-    done = launch("-m", *SMALL, f"hydra.sweep.dir={tmp_path}/grid", "optimizer=adam,foo")
-    assert done.code == 1
-    assert "optimizer=foo" in done.err
-    assert not list(tmp_path.rglob("result.json"))
+def test_the_page_shows_texts_of_the_study_as_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = tmp_path / "page.html"
+    said(capsys, "report", str(make(tmp_path / "s")), "--html", str(page))
+    text = page.read_text()
+    assert "<img src=x" not in text
+    assert "<b>one</b>" not in text
+    for title in ("Intermediate values", "Parallel coordinates", "Slices", "Optimisation history"):
+        assert f">{title}</h2>" in text
 
 
-def test_a_run_is_not_trained_over(launch, tmp_path: Path) -> None:
-    folder = f"hydra.run.dir={tmp_path}/run"
-    assert launch(*SMALL, folder).code == 0
-    before = (tmp_path / "run" / "result.json").read_text()
-    done = launch(*SMALL, folder)
-    assert done.code == 1
-    assert f"resume={tmp_path}/run" in done.err
-    assert (tmp_path / "run" / "result.json").read_text() == before
+@pytest.mark.parametrize(("trials", "state", "code"), [(0, "empty", 5), (4, "stopped", 4), (6, "finished", 0)])
+def test_the_status_and_its_exit_code(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], trials: int, state: str, code: int
+) -> None:
+    found = json.loads(said(capsys, "status", str(make(tmp_path / "s", trials=trials)), "--json", code=code))
+    assert (found["state"], found["ended"], found["n_trials"]) == (state, trials, 6)
+    if trials == 6:
+        assert found["best"]["trial"] == 5
+        assert (found["counts"]["completed"], found["counts"]["pruned"], found["counts"]["failed"]) == (4, 1, 1)
 
 
-@pytest.mark.parametrize("logger", ["none", "[csv,tensorboard]"])
-@pytest.mark.parametrize("moment", ["on_train_epoch_start", "on_validation_start", "on_train_epoch_end"])
-def test_a_folder_that_is_removed_while_its_run_trains(launch, tmp_path: Path, monkeypatch, logger, moment) -> None:
-    """At any moment: what is written next fails, whether that is ours or a logger's."""
-    folder = tmp_path / "run"
-    before = getattr(Recorder, moment)
-
-    def removing(self, trainer, *others):
-        if trainer.current_epoch == 1:
-            shutil.rmtree(folder, ignore_errors=True)
-        return before(self, trainer, *others)
-
-    monkeypatch.setattr(Recorder, moment, removing)
-    done = launch(*SMALL, "trainer.max_epochs=4", f"logger={logger}", f"hydra.run.dir={folder}")
-    assert done.code == 1
-    assert done.err == f"the folder of the run was removed while it ran: {folder}\n"
+def test_a_trial_that_runs_is_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = make(tmp_path / "s", trials=3)
+    storage = JournalStorage(JournalFileBackend(str(folder / "study.journal")))
+    optuna.load_study(study_name="toy", storage=storage).ask().report(0.5, 2)
+    found = json.loads(said(capsys, "status", str(folder), "--json", code=3))
+    assert [(each["trial"], each["step"], each["value"]) for each in found["running"]] == [(3, 2, 0.5)]
 
 
-def test_a_folder_that_is_removed_before_its_run_is_scored(launch, tmp_path: Path, monkeypatch) -> None:
-    folder = tmp_path / "run"
-    monkeypatch.setattr(Recorder, "on_fit_end", lambda *_: shutil.rmtree(folder), raising=False)
-    done = launch(*SMALL, f"hydra.run.dir={folder}")
-    assert (done.code, done.err) == (1, f"the folder of the run was removed while it ran: {folder}\n")
+def test_a_sweep_that_tried_all_points_is_finished(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = make(tmp_path / "s", trials=3)
+    storage = JournalStorage(JournalFileBackend(str(folder / "study.journal")))
+    study = optuna.load_study(study_name="toy", storage=storage)
+    study.set_user_attr("over", {"ended": 3, "why": "all 3 points of the space were tried"})
+    assert "all 3 points of the space were tried" in said(capsys, "status", str(folder))
 
 
-def test_a_log_file_that_cannot_be_written_is_named(type_command) -> None:
-    type_command("train.py")
-    error = ValueError("Unable to configure handler 'file'")
-    error.__cause__ = PermissionError(13, "Permission denied", "/x/train.log")
-    assert (
-        mistakes.describe_error(error)
-        == "the run's folder (hydra.run.dir) cannot be written: Permission denied (/x/train.log)"
-    )
+@pytest.mark.parametrize("program", ["rm -rf x", "python -c x", "python a.py; reboot", "python a.py\nreboot", 3])
+def test_a_command_that_is_no_app_is_refused(tmp_path: Path, program: object) -> None:
+    folder = make(tmp_path / "s", sweep=SWEEP | {"program": program})
+    with pytest.raises(ConfigError, match="attribute sweep that this program did not write"):
+        cli.run(["report", str(folder)])
 
 
-def test_hydras_own_job_logging_can_be_chosen(launch, tmp_path: Path) -> None:
-    done = launch(*SMALL, f"hydra.run.dir={tmp_path}/run", "hydra/job_logging=disabled")
-    assert (done.code, done.err) == (0, "")
-    assert "epoch" not in done.out.partition("scored epoch")[0]
+def test_a_url_names_its_study(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    url = f"sqlite:///{tmp_path / 'study.db'}"
+    for name in ("a", "b"):
+        optuna.create_study(storage=url, study_name=name).optimize(lambda trial: trial.suggest_float("x", 0, 1), 2)
+    with pytest.raises(ConfigError, match="it holds 'a', 'b' .--study-name says which."):
+        cli.run(["status", url])
+    assert "b is stopped: 2 trials have ended" in said(capsys, "status", url, "--study-name", "b", code=4)
+    assert "trial-0001" in said(capsys, "report", url, "--study-name", "b")
 
 
-def test_full_error_shows_the_trace(monkeypatch, capsys, type_command) -> None:
-    type_command("train.py")
-    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
-
-    def main() -> None:
-        raise ConfigError("no")
-
-    with pytest.raises(ConfigError):
-        entry.launch_app(main)
+def test_a_folder_without_a_study_names_those_below(tmp_path: Path) -> None:
+    make(tmp_path / "s")
+    with pytest.raises(ConfigError, match=r"STUDY must be a sweep's folder .*; try .*/s$"):
+        cli.run(["status", str(tmp_path)])
 
 
-def test_a_bug_of_ours_is_raised_with_its_trace(monkeypatch, type_command) -> None:
-    type_command("train.py")
-    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
-
-    def main() -> None:
-        raise AssertionError("a bug")
-
-    with pytest.raises(AssertionError, match="a bug"):
-        entry.launch_app(main)
-
-
-@pytest.mark.parametrize(
-    ("error", "words"),
-    [
-        (OSError(28, "No space left on device", "/x/run"), ["hydra.run.dir", "No space left on device", "/x/run"]),
-        (OSError(30, "Read-only file system", "/x"), ["hydra.run.dir", "Read-only file system"]),
-        (PermissionError(13, "Permission denied", "/x"), ["hydra.run.dir", "Permission denied"]),
-        (MemoryError(), ["there is not enough memory"]),
-        (MemoryError("Unable to allocate\n9 TB"), ["there is not enough memory: Unable to allocate 9 TB"]),
-        (RuntimeError("CUDA out of memory. Tried"), ["there is not enough memory: CUDA out of memory. Tried"]),
-    ],
-)
-def test_a_folder_that_cannot_be_written_is_named(error: OSError, words: list[str]) -> None:
-    line = mistakes.describe_error(error)
-    assert line is not None
-    assert [word for word in words if word not in line] == []
-
-
-@pytest.mark.parametrize(
-    ("typed", "named"),
-    [
-        (["model.bn=true"], "run's folder (hydra.run.dir)"),
-        (["-m", "sweep=mlp"], "sweep's folder (hydra.sweep.dir)"),
-        (["sweep=mlp", "hydra.mode=MULTIRUN"], "sweep's folder (hydra.sweep.dir)"),
-    ],
-    ids=["run", "grid", "sweep"],
-)
-def test_a_full_disk_is_reported_with_the_key_of_the_folder(type_command, typed: list[str], named: str) -> None:
-    type_command("train.py", *typed)
-    full = OSError(errno.ENOSPC, "No space left on device", "a file")
-    assert mistakes.describe_error(full) == f"the {named} cannot be written: No space left on device (a file)"
-
-
-def raised(error: Exception, **marks: object) -> Exception:
-    for name, value in marks.items():
-        setattr(error, name, value)
-    return pickle.loads(pickle.dumps(error))  # as it comes back from a launcher's process
-
-
-@pytest.mark.parametrize(
-    ("error", "expected"),
-    [
-        (
-            raised(ConfigError("no"), job=3, printed_by=("elsewhere", 5)),
-            "job 3: no\n",
-        ),  # nobody reads what a node prints
-        (raised(ConfigError("no"), job=0, printed_by=(platform.node(), -1)), "job 0: no\n"),
-        (raised(ConfigError("no"), job=3, printed_by=(platform.node(), os.getpid())), ""),
-        (raised(ConfigError("no\x1b[2J\x07"), job=3, printed_by=None), "job 3: no"),
-        (raised(ConfigError("no")), "no\n"),
-    ],
-    ids=["another machine", "another process", "this one", "hostile", "no job"],
-)
-def test_an_error_of_a_job_is_printed_once(monkeypatch, capsys, error: Exception, expected: str, type_command) -> None:
-    type_command("train.py", "-m")
-    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
-
-    def main() -> None:
-        raise error
-
-    with pytest.raises(SystemExit) as end:
-        entry.launch_app(main)
-    assert end.value.code == 1
-    err = capsys.readouterr().err
-    assert err.startswith(expected)
-    assert len(err.splitlines()) == bool(expected)
-    assert "\x1b" not in err
-
-
-def test_jobs_find_the_modules_that_this_process_finds(tmp_path: Path, monkeypatch) -> None:
-    for name in ("mine", "theirs"):
-        (tmp_path / name).mkdir()
-    monkeypatch.setattr(sys, "path", [str(tmp_path / "mine"), sys.prefix])
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join((str(tmp_path / "theirs"), "", str(tmp_path / "mine"))))
-    for _ in range(2):
-        arguments._share_search_path()
-        assert os.environ["PYTHONPATH"].split(os.pathsep) == [str(tmp_path / "mine"), str(tmp_path / "theirs")]
-
-
-def test_a_grid_does_not_begin_where_jobs_of_submitit_lie(launch, tmp_path) -> None:
-    """A job runs what lies there under its number, and the folder may be somebody else's."""
-    (tmp_path / "grid" / ".submitit").mkdir(parents=True)
-    done = launch("-m", "data=digits", "seed=1,2", f"hydra.sweep.dir={tmp_path}/grid")
-    assert done.code == 1
-    assert done.err.strip() == (
-        f"hydra.sweep.dir: {tmp_path}/grid holds jobs of submitit, which could run: take a new folder"
-    )
+def test_a_page_without_its_libraries_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match="--html needs jinja2 and plotly: pip install 'lightsweep.report.'"):
+        cli.run(["report", str(make(tmp_path / "s")), "--html", str(tmp_path / "page.html")])

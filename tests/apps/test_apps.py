@@ -9,7 +9,7 @@ from optuna.trial import TrialState
 from apps.environments import CANDIDATE, HERE, HYDRAS, OLDEST, PYTHONS, Environment
 from apps.running import SWEEP, App, ended_trials, trials
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(500)
 SOURCES = str(Path(__file__).parents[2] / "src")
 CASES = {
     "function": ("app.py", ["lr=tag(log,interval(1e-4,1e-1))", "width=choice(64,128,256)"], "multirun/default"),
@@ -93,3 +93,13 @@ def test_a_failing_choice_costs_its_own_trials_only(app: App) -> None:
     assert all("this kind does not work" in trial.user_attrs["error"] for trial in failed)
     assert "this kind does not work" in said
     assert (app.folder / "multirun/default/best.yaml").is_file()
+
+
+def test_a_finished_sweep_is_reported_from_its_study(tmp_path: Path) -> None:
+    app = App.copy("function", "app.py", tmp_path, path=SOURCES)
+    app.run(*SWEEP, "lr=interval(0.001,0.1)", "hydra.sweeper.n_trials=4")
+    look = App(app.folder, "-m", path=SOURCES)
+    assert "default is finished: 4 of 4 trials have ended" in look.run("lightsweep", "status", "multirun/default")
+    said = look.run("lightsweep", "report", "multirun/default")
+    assert "python app.py --config-dir" in said
+    look.run("lightsweep", "status", "multirun", code=1)

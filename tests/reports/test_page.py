@@ -14,6 +14,7 @@ import pytest
 import compare
 import report
 from lightsweep.reports import page, study
+from lightsweep.reports.ranges import find_ranges
 
 FLAGS = [
     "--headless",
@@ -141,7 +142,7 @@ def test_the_best_run_lists_parameters_at_the_end_of_their_range(sweep_folder: P
     messages = [
         name for name in best.params if f"{name} {best.params[name]}" in text or f'<p class="quiet">{name} ' in text
     ]
-    ranges = study.find_ranges(found.study.trials)
+    ranges = find_ranges(found.study.trials)
     assert messages == [name for name, value in best.params.items() if ranges[name].edge(value)]
 
 

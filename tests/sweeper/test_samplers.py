@@ -2,6 +2,7 @@
 
 import importlib.util
 import sys
+from dataclasses import replace
 from importlib.resources import files
 from typing import Any
 
@@ -59,6 +60,15 @@ def test_a_sampler_learns_where_it_is_checked(name: str, application: Applicatio
     startup = getattr(asked[0], "_n_startup_trials", 0)
     assert startup <= 4
     assert getattr(asked[0], "_population_size", None) in (None, 4)
+
+
+def test_a_sampler_that_is_a_node_of_a_closed_config_is_checked() -> None:
+    config = OmegaConf.create({"seed": 3, "sampler": {"_target_": "optuna.samplers.TPESampler", "seed": "${seed}"}})
+    OmegaConf.set_struct(config, True)
+    OmegaConf.set_readonly(config, True)
+    plan = planned(Application(), "tpe")
+    plan = replace(plan, settings=replace(plan.settings, sampler=config.sampler))
+    samplers.check_sampler(plan)
 
 
 @APPLICATIONS

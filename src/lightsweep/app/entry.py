@@ -28,8 +28,9 @@ RUNS_HELP = "a folder with a run or several, a run's or a sweep's name in output
 class Parser(argparse.ArgumentParser):
     """A parser without abbreviated options; an error is one line, with exit code 2."""
 
-    def __init__(self, description: str, epilog: str = "") -> None:
+    def __init__(self, description: str = "", epilog: str = "", prog: str | None = None) -> None:
         super().__init__(
+            prog=prog,
             description=description,
             epilog=epilog,
             allow_abbrev=False,

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from lightsweep.reports.columns import escape_tags
-from lightsweep.reports.runs import MAIN, Matrix, Run, find_best_epoch, read_curve, read_epochs
+from lightsweep.reports.runs import MAIN, Matrix, Run, curve_of, read_curve, read_epochs
 
 Figure = dict[str, Any]
 
@@ -54,34 +54,34 @@ def colour_at(share: float) -> str:
 
 
 def draw_learning_curves(runs: Sequence[Run], metric: str, best: Run | None) -> Figure | None:
-    """One metric by epoch of all runs, two traces a status, so that a thousand runs stay light."""
+    """One metric by epoch, or by step, of all runs, two traces a status, so that a thousand runs stay light."""
     traces = []
     for status in dict.fromkeys(run.status for run in runs):
         members = [seed for run in runs if run.status == status for seed in run.members]
         traces += _join_curves(members, metric, status)
     if best is not None:
         traces.append(_curve(best.members[0], metric, "best", BEST_COLOUR, width=3))
-    return _by_epoch(traces, metric)
+    return _by_epoch(traces, metric, runs[0].unit if runs else "epoch")
 
 
-def _by_epoch(traces: Iterable[dict], metric: str) -> Figure | None:
+def _by_epoch(traces: Iterable[dict], metric: str, unit: str = "epoch") -> Figure | None:
     shown = [trace for trace in traces if trace["x"]]
     if not shown:
         return None
-    layout = label_axes("epoch", metric)
+    layout = label_axes(unit, metric)
     if max(epoch for trace in shown for epoch in trace["x"] if epoch is not None) <= 12:
         layout["xaxis"]["dtick"] = 1  # no halves of epochs
     return {"data": shown, "layout": layout}
 
 
-def _join_curves(runs: Iterable[Run], metric: str, status: str) -> list[dict]:
+def _join_curves(runs: Sequence[Run], metric: str, status: str) -> list[dict]:
     """The curves of runs as one trace, and their ends as another."""
     x: list[float | None] = []
     y: list[float | None] = []
     names: list[str | None] = []
     ends: list[tuple[float, float, str]] = []
     for run in runs:
-        epochs, values = read_curve(run.folder, metric)
+        epochs, values = curve_of(run, metric)
         if epochs:
             name = escape_tags(run.name)
             x += [*epochs, None]
@@ -89,7 +89,8 @@ def _join_curves(runs: Iterable[Run], metric: str, status: str) -> list[dict]:
             names += [*[name] * len(epochs), None]
             ends.append((epochs[-1], values[-1], name))
     colour, label = COLOURS.get(status, GREY), escape_tags(status)
-    hover = f"%{{text}}<br>epoch %{{x}}: %{{y:.4f}}<extra>{label}</extra>"
+    unit = next((run.unit for run in runs), "epoch")
+    hover = f"%{{text}}<br>{unit} %{{x}}: %{{y:.4f}}<extra>{label}</extra>"
     shared = {"name": label, "legendgroup": label, "hovertemplate": hover}
     line = {"width": 1.2, "color": colour}
     end_x, end_y, end_names = map(list, zip(*ends, strict=True)) if ends else ([], [], [])
@@ -102,8 +103,8 @@ def _join_curves(runs: Iterable[Run], metric: str, status: str) -> list[dict]:
 
 def _curve(run: Run, metric: str, name: str, colour: str, *, width: float = 2, dash: str = "solid") -> dict:
     line = {"width": width, "color": colour, "dash": dash}
-    hover = f"epoch %{{x}}: %{{y:.4f}}<extra>{escape_tags(name)}</extra>"
-    return scatter("lines", *read_curve(run.folder, metric), name=escape_tags(name), line=line, hovertemplate=hover)
+    hover = f"{run.unit} %{{x}}: %{{y:.4f}}<extra>{escape_tags(name)}</extra>"
+    return scatter("lines", *curve_of(run, metric), name=escape_tags(name), line=line, hovertemplate=hover)
 
 
 def draw_run(run: Run) -> dict[str, Figure]:
@@ -111,7 +112,7 @@ def draw_run(run: Run) -> dict[str, Figure]:
     first = Run(run.members[0].folder, run.name, run.row)
     columns = dict.fromkeys(name for row in read_epochs(first.folder) for name in row)
     ends = [name.partition("/")[2] for name in columns if name.startswith("val/") and f"train/{name[4:]}" in columns]
-    best_epoch = find_best_epoch(first)
+    best_epoch = _find_best_epoch(first)
     figures = {}
     in_order = sorted(ends, key=lambda name: (MAIN.index(name) if name in MAIN else len(MAIN), name))
     for end in in_order[:_MAX_METRICS]:
@@ -125,6 +126,13 @@ def draw_run(run: Run) -> dict[str, Figure]:
             figure["layout"]["shapes"] = [line | span]
         figures[end] = figure
     return figures
+
+
+def _find_best_epoch(run: Run) -> float | None:
+    """The first epoch with the best value of the monitor. (That of a `result.json` is the epoch that was scored, which
+    may be the last.)"""
+    epochs, values = read_curve(run.folder, run.monitor)
+    return epochs[values.index((max if run.maximises else min)(values))] if values else None
 
 
 def draw_groups(groups: Sequence[tuple[str, Sequence[Run]]], metric: str) -> Figure | None:

@@ -169,7 +169,7 @@ def mark_baselines(runs: Sequence[Run]) -> Sequence[Run]:
         for baseline in [run for run in members if run.folder.name == name]:
             for each in (baseline, *baseline.seeds):
                 each.row[BASELINE] = True
-            _note_differences(members, baseline)
+            note_differences(members, baseline)
     return runs
 
 
@@ -184,7 +184,8 @@ def _baseline_folder(sweep: Path) -> str | None:
     return marked[0].get("folder") if marked else None
 
 
-def _note_differences(runs: Iterable[Run], baseline: Run) -> None:
+def note_differences(runs: Iterable[Run], baseline: Run) -> None:
+    """Note in each completed run its difference to the baseline."""
     if baseline.value is None or not baseline.is_complete:
         return
     for run in runs:

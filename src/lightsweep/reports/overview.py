@@ -16,14 +16,14 @@ from lightsweep.reports.columns import SD, format_value, short_labels
 from lightsweep.reports.figures import Figure
 from lightsweep.reports.finding import Found
 from lightsweep.reports.page import Drawing, cell_of, describe_column, text_cell
+from lightsweep.reports.ranges import ParameterRange, find_ranges, format_number
 from lightsweep.reports.runs import Run
-from lightsweep.reports.study import ParameterRange, Study, find_ranges, find_study, format_number
+from lightsweep.reports.study import Study, judge
 from lightsweep.reports.study_figures import StudyFigures
 from lightsweep.reports.table import SCORES, Selection, Table
 from lightsweep.reports.table_text import describe_problems
-from lightsweep.sweeper import statistics, verdict
-from lightsweep.sweeper.trials import number_of, summarise_trials
-from lightsweep.sweeper.verdict import read_confirmation
+from lightsweep.sweeper import statistics
+from lightsweep.sweeper.trials import number_of
 
 _CONFIRMED = tuple(f"{part}/{name}" for name in runs.MAIN for part in ("val", "test"))
 _MAX_VALUES = 12  # of one fact, such as the seeds of all runs
@@ -31,19 +31,23 @@ _MAX_VALUES = 12  # of one fact, such as the seeds of all runs
 Pairs = list[tuple[str, str]]  # labels and values
 
 
-def write_page(path: Path, found: Found, selection: Selection, paths: Sequence[Path], *, storage: str | None) -> None:
-    """Write the report of what was found below `paths`."""
-    study = find_study(paths[0], storage) if len(paths) == 1 else None
+def write_page(
+    path: Path, found: Found, selection: Selection, places: Sequence[Path | str], study: Study | None
+) -> None:
+    """Write the report of what was found in some places, folders or a storage, where there may be a study."""
     every = [run for table, _ in selection for run in table.runs]
     main = selection[0][0] if selection else None
     best = main.best if main else None
     drawing = _draw(study, main, best)
     confirmation = _build_confirmation([run for run in every if run.is_confirmation])
-    verdict_lines = _judge(study, main, paths)
+    verdict_lines = judge(study, main.monitor) if study and main else []
     failed = [run for run in every if run.status in ("failed", "diverged") and run.row.get("error")]
     content = {
-        "title": printable_line(f"Sweep {study.name}" if study else f"Runs in {', '.join(map(str, paths))}"),
-        "subtitle": printable_line(", ".join(str(path.resolve()) for path in paths)),
+        "title": printable_line(f"Sweep {study.name}" if study else f"Runs in {', '.join(map(str, places))}"),
+        "subtitle": printable_line(
+            ", ".join(str(each.resolve() if isinstance(each, Path) else each) for each in places)
+        ),
+        "rule": "" if main and main.is_study else page.RULE,
         "summary": _summarise(every, main, best),
         "notes": _list_notes(found, selection, study, drawing),
         "verdict": verdict_lines,
@@ -65,36 +69,22 @@ def write_page(path: Path, found: Found, selection: Selection, paths: Sequence[P
     page.write_page(path, "report.html.j2", content, drawing.data)
 
 
-def _judge(study: Study | None, table: Table | None, paths: Sequence[Path]) -> list[str]:
-    """What the sweep has found, a line a sentence; nothing where it has found nothing yet."""
-    if study is None or table is None:
-        return []
-    found = summarise_trials(
-        study.trials,
-        metric=table.monitor,
-        maximises=study.maximises,
-        seeds=study.seeds,
-        changed_at=study.changed_at,
-    )
-    lines = verdict.judge(found, read_confirmation(paths[0])).lines if found is not None else ()
-    return [printable_line(line) for line in lines]
-
-
 def _draw(study: Study | None, table: Table | None, best: Run | None) -> Drawing:
     drawing = Drawing()
     trials = StudyFigures(study, table.monitor if table else "value") if study else None
     if trials is not None:
         _draw_study(drawing, trials)
     if table is not None:
-        drawing.section("curves", "Learning curves")
+        title = "Intermediate values" if table.is_study else "Learning curves"
+        drawing.section("curves", title)
         note = "The curve of a run that was pruned or cut off ends there, at its mark. The thick line is the best run."
-        drawing.add("Learning curves", lambda: figures.draw_learning_curves(table.runs, table.monitor, best), note)
+        drawing.add(title, lambda: figures.draw_learning_curves(table.runs, table.monitor, best), note)
     drawing.section("time", "Time spent")
     if table is not None:
         drawing.add("Time by status", lambda: _draw_time(table.runs), size="short")
     if trials is not None:
         drawing.add("Timeline of the trials", trials.timeline, "When each trial ran.")
-    if best is not None:
+    if best is not None and best.sweep is None:
         _draw_best(drawing, best)
     return drawing
 
@@ -176,7 +166,7 @@ def _list_notes(found: Found, selection: Selection, study: Study | None, drawing
 
 
 def _describe_best(best: Run, table: Table, study: Study | None) -> dict[str, Any]:
-    keys = dict.fromkeys([*table.differing, "hidden", "params", *SCORES, "gap", "best_epoch"])
+    keys = dict.fromkeys([*table.differing, "hidden", "params", *SCORES, "gap", "best_epoch", *best.recorded])
     labels = short_labels(list(keys))
     command, note = page.find_training_command(best)
     return {
@@ -252,7 +242,8 @@ def _describe_setting(runs: Sequence[Run], study: Study | None) -> list[tuple[st
     keys = {"seed": "seeds", "device": "device", "git_commit": "git commit"}
     keys |= {key: printable_line(key.removeprefix("versions.")) for key in versions}
     facts = [(label, _list_values(members, key)) for key, label in keys.items()]
-    return [*parts, ("Seeds, machine and versions", [(label, values) for label, values in facts if values])]
+    known = [(label, values) for label, values in facts if values]
+    return [*parts, ("Seeds, machine and versions", known)] if known or study is None else parts
 
 
 def _format_distribution(text: str) -> str:
@@ -277,6 +268,8 @@ def _describe_search(study: Study) -> Pairs:
             arguments = {key: value for key, value in node.items() if value is not None and "${" not in str(value)}
             name = str(arguments.pop("_target_")).rpartition(".")[2]
             pairs.append((part, f"{name} ({', '.join(f'{key}={value}' for key, value in arguments.items())})"))
+        elif isinstance(node, str):
+            pairs.append((part, node))
     labels = {"n_trials": "trials asked for", "seeds": "seeds of each trial"}
     keys = ("n_trials", "seeds", "confirm", "timeout")
     pairs += [(labels.get(key, key), settings[key]) for key in keys if settings.get(key) is not None]

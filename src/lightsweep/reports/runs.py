@@ -13,7 +13,7 @@ from functools import cache
 from io import StringIO
 from pathlib import Path
 from sys import intern
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -23,6 +23,9 @@ from lightsweep.core.files import CONF, read_regular
 from lightsweep.core.metrics import FINAL, mode_of
 from lightsweep.core.text import plain_text
 from lightsweep.runs import results
+
+if TYPE_CHECKING:
+    from lightsweep.sweeper.status import Sweep
 
 RESULT_FILE = "result.json"
 _MAX_BYTES = 32_000_000  # bytes; a result.json has some thousand
@@ -53,6 +56,9 @@ class Run:
         overrides: what was typed for it.
         seeds: the runs that it is the mean of.
         settings: the keys of `row` that come from the config.
+        sweep: of a trial that is known from its study alone, what that says of its sweep.
+        recorded: the keys of `row` that such a trial's app has recorded.
+        curve: steps and values that it has reported.
     """
 
     folder: Path
@@ -61,6 +67,9 @@ class Run:
     overrides: tuple[str, ...] = ()
     seeds: tuple["Run", ...] = ()
     settings: frozenset[str] = frozenset()
+    sweep: "Sweep | None" = None
+    recorded: tuple[str, ...] = ()
+    curve: tuple[list[float], list[float]] = ([], [])
 
     @property
     def members(self) -> tuple["Run", ...]:
@@ -76,6 +85,11 @@ class Run:
         return self.row.get("kind")
 
     @property
+    def unit(self) -> str:
+        """What its curve goes by."""
+        return "epoch" if self.sweep is None else "step"
+
+    @property
     def is_complete(self) -> bool:
         return self.status == "completed"
 
@@ -85,7 +99,9 @@ class Run:
 
     @property
     def monitor(self) -> str:
-        """The validation metric that it is ranked by; never one of test."""
+        """The validation metric that it is ranked by, never one of test; or what its study optimises."""
+        if self.sweep is not None:
+            return self.sweep.metric
         monitor = self.row.get("monitor")
         return monitor if isinstance(monitor, str) and monitor.startswith("val/") else "val/acc"
 
@@ -103,8 +119,8 @@ class Run:
     @property
     def status_text(self) -> str:
         """The status; of a pruned run also after how many epochs or seeds, as its score is not a final one."""
-        seeds, epochs = self.row.get("seeds"), self.row.get("epochs")
-        count, unit = (len(seeds), "seed") if isinstance(seeds, list) else (epochs, "epoch")
+        seeds, unit = self.row.get("seeds"), self.unit
+        count, unit = (len(seeds), "seed") if isinstance(seeds, list) else (self.row.get(f"{unit}s"), unit)
         if self.status != "pruned" or not is_number(count):
             return self.status
         return f"pruned after {count:g} {unit}{'s' * (count != 1)}"
@@ -189,10 +205,7 @@ def _root_keys() -> frozenset[str]:
     return frozenset((*primary, *groups))
 
 
-@cache
-def _intern_keys(keys: frozenset[str]) -> frozenset[str]:
-    """One object for equal sets: thousands of runs have the same keys."""
-    return keys
+_intern_keys = cache(frozenset)  # one object for equal sets: thousands of runs have the same keys
 
 
 def _add_derived(row: Row, folder: Path) -> None:
@@ -250,17 +263,17 @@ def read_epochs(folder: Path) -> list[dict[str, float]]:
     return [{name: value for name, value in row.items() if math.isfinite(value)} for row in rows]
 
 
+def curve_of(run: Run, metric: str) -> tuple[list[float], list[float]]:
+    """Epochs and values of one metric of a run; steps and values of a trial's."""
+    if run.sweep is not None:
+        return run.curve if metric == run.monitor else ([], [])
+    return read_curve(run.folder, metric)
+
+
 def read_curve(folder: Path, metric: str) -> tuple[list[float], list[float]]:
     """Epochs and values of one metric."""
     rows = [row for row in read_epochs(folder) if metric in row]
     return [row["epoch"] for row in rows], [row[metric] for row in rows]
-
-
-def find_best_epoch(run: Run) -> float | None:
-    """The first epoch with the best value of the monitor. (That of a `result.json` is the epoch that was scored, which
-    may be the last.)"""
-    epochs, values = read_curve(run.folder, run.monitor)
-    return epochs[values.index((max if run.maximises else min)(values))] if values else None
 
 
 def read_confusion(run: Run, part: str = "val") -> tuple[list[str], Matrix] | None:

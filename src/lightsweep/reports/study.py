@@ -1,11 +1,11 @@
-"""The study behind a sweep's folder, and the ranges that it searched.
+"""The study behind a sweep's folder, or in a storage.
 
 It is read only, without a lock: so a report can be made while the sweep runs, and of a copy of its folder.
 """
 
-import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,15 +20,14 @@ from optuna.trial import FrozenTrial, TrialState
 from lightsweep.core import secrets
 from lightsweep.core.errors import ConfigError
 from lightsweep.core.files import JOURNAL
+from lightsweep.core.text import printable_line
 from lightsweep.reports.columns import escape_tags
 from lightsweep.reports.runs import load_yaml
+from lightsweep.sweeper import verdict
 from lightsweep.sweeper.storage import read_journal
-from lightsweep.sweeper.trials import is_repeat, without_repeats
+from lightsweep.sweeper.trials import check_attributes, is_repeat, summarise_trials, without_repeats
 
 _KEPT = ("interrupted", "error", "baseline", "note", "repeat_of")  # of a trial's attributes
-_MARGIN = 0.04  # of an axis, beyond what was searched
-_EDGE = 0.03  # of a range: a value this near to an end is at the edge
-_MAX_TICKS = 6  # of a logarithmic axis
 _SQLITE = re.compile(r"sqlite:///(?P<path>[^?#:]+)$")
 
 
@@ -39,10 +38,12 @@ class Study:
     Args:
         study: in memory.
         settings: ``hydra.sweeper`` of the sweep, as its trials recorded it.
+        folder: the sweep's; None where it is unknown.
     """
 
     study: optuna.Study
     settings: Mapping[str, Any] = field(default_factory=dict)
+    folder: Path | None = None
 
     @property
     def name(self) -> str:
@@ -80,6 +81,16 @@ class Study:
         return number if type(number) is int else 0
 
 
+def judge(study: Study, metric: str) -> list[str]:
+    """What the sweep has found, a line a sentence; nothing where it has found nothing yet."""
+    found = summarise_trials(
+        study.trials, metric=metric, maximises=study.maximises, seeds=study.seeds, changed_at=study.changed_at
+    )
+    confirmed = None if study.folder is None else verdict.read_confirmation(study.folder)
+    lines = verdict.judge(found, confirmed).lines if found is not None else ()
+    return [printable_line(line) for line in lines]
+
+
 def find_study(folder: Path, storage: str | None) -> Study | None:
     """The study of a sweep's folder; None where there is none.
 
@@ -89,7 +100,6 @@ def find_study(folder: Path, storage: str | None) -> Study | None:
     Raises:
         ConfigError: the study is there and cannot be read.
     """
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
     settings = _read_settings(folder)
     named = settings.get("storage")
     file = folder / JOURNAL
@@ -97,14 +107,55 @@ def find_study(folder: Path, storage: str | None) -> Study | None:
         storage = storage or secrets.storage_address()  # the sweep had its address from the environment
     if storage is None and not file.is_file() and not named:
         return None
-    try:
+    with _naming(str(folder)):
         opened = _open_storage(file, storage, named)
-        return Study(_copy(_load_study(opened, settings.get("study_name") or folder.name)), settings)
+        return copy_study(_load_study(opened, settings.get("study_name") or folder.name), settings, folder)
+
+
+def open_study(where: str, name: str | None, storage: str | None) -> tuple[optuna.Study, Path | None]:
+    """Open a study to read it; nothing can be written through it, but into a database server.
+
+    Args:
+        where: a sweep's folder, a journal, or an Optuna URL.
+        name: of the study, where the storage holds several.
+        storage: an Optuna URL, where the study is not in the folder.
+
+    Returns:
+        The study, and the sweep's folder where that is known.
+
+    Raises:
+        ConfigError: there is no such study, or it cannot be read.
+    """
+    path = Path(where)
+    folder, settings, file = None, {}, path
+    if "://" in where:
+        storage = where
+    elif path.is_dir():
+        folder, settings, file = path, _read_settings(path), path / JOURNAL
+    with _naming(secrets.redact(where)):
+        if not (storage or file.is_file() or settings.get("storage")):
+            below = ", ".join(str(each.parent) for each in sorted(path.glob(f"*/{JOURNAL}"))[:5])
+            raise ConfigError(
+                f"STUDY must be a sweep's folder or an Optuna URL, got {where!r}" + f"; try {below}" * bool(below)
+            )
+        opened = _open_storage(file, storage, settings.get("storage"))
+        study = _load_study(opened, name or settings.get("study_name") or path.name, option="--study-name", typed=name)
+        if len(study.directions) != 1:
+            raise ConfigError(f"--study-name must be a study of one objective, got {study.study_name!r}")
+        check_attributes(study, "--study-name")
+    return study, folder
+
+
+@contextmanager
+def _naming(where: str) -> Iterator[None]:
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        yield
     except ConfigError:
         raise
     except Exception as error:  # each storage raises its own
-        reason = " ".join(str(error).split())[:200]
-        raise ConfigError(f"the study of {folder} cannot be read ({type(error).__name__}: {reason})") from error
+        reason = secrets.redact(" ".join(str(error).split())[:200])
+        raise ConfigError(f"the study of {where} cannot be read ({type(error).__name__}: {reason})") from error
 
 
 def _read_settings(folder: Path) -> dict[str, Any]:
@@ -149,15 +200,19 @@ class _ReadOnlyJournal(BaseJournalBackend):
         raise ConfigError("a report must not write into a study")
 
 
-def _load_study(storage: BaseStorage, name_in_config: str) -> optuna.Study:
+def _load_study(storage: BaseStorage, likely: str, *, option: str = "", typed: str | None = None) -> optuna.Study:
+    """The study that was typed; else the only one of a storage, or the one with the likely name."""
     names = optuna.get_all_study_names(storage)
-    name = names[0] if len(names) == 1 else name_in_config
+    name = names[0] if len(names) == 1 and typed is None else likely
     if name not in names:
-        raise ConfigError(f"the storage holds no study {name!r}, it holds {', '.join(map(repr, names)) or 'none'}")
+        listed = ", ".join(map(repr, names)) or "none"
+        raise ConfigError(
+            f"the storage holds no study {name!r}, it holds {listed}" + f" ({option} says which)" * bool(option)
+        )
     return optuna.load_study(study_name=name, storage=storage)
 
 
-def _copy(study: optuna.Study) -> optuna.Study:
+def copy_study(study: optuna.Study, settings: Mapping[str, Any], folder: Path | None) -> Study:
     """The study in memory, with short names and with texts that plotly shows as they are."""
     trials = study.get_trials(deepcopy=False)
     labels = _shorten_names(list(dict.fromkeys(name for trial in trials for name in trial.params)))
@@ -166,7 +221,7 @@ def _copy(study: optuna.Study) -> optuna.Study:
         copy.set_user_attr(name, value)
     for trial in trials:
         copy.add_trial(_relabel(trial, labels))
-    return copy
+    return Study(copy, settings, folder)
 
 
 def _relabel(trial: FrozenTrial, labels: Mapping[str, str]) -> FrozenTrial:
@@ -207,94 +262,3 @@ def _shorten_names(names: Sequence[str]) -> dict[str, str]:
         short[name] = f"{label} ({condition.rpartition('=')[2]})" if condition else label
     taken = list(short.values())
     return {name: escape_tags(label if taken.count(label) == 1 else name) for name, label in short.items()}
-
-
-@dataclass(frozen=True)
-class ParameterRange:
-    """What was searched of a parameter: from `low` to `high`, or choices. Axes span all of it.
-
-    Args:
-        choices: as text, empty for a range.
-    """
-
-    low: float
-    high: float
-    is_log: bool
-    choices: tuple[str, ...] = ()
-
-    def axis(self) -> dict[str, Any]:
-        """For plotly's layout."""
-        if self.choices:
-            ends = [-0.5, len(self.choices) - 0.5]
-            return {"type": "category", "categoryorder": "array", "categoryarray": [*self.choices], "range": ends}
-        low, high = self._scale(self.low), self._scale(self.high)
-        margin = _MARGIN * (high - low) or 0.5
-        axis: dict[str, Any] = {"type": "linear", "range": [low - margin, high + margin], "zeroline": False}
-        if self.is_log:
-            ticks = self.ticks()
-            axis |= {"type": "log", "tickvals": ticks, "ticktext": [format_number(tick) for tick in ticks]}
-        return axis
-
-    def ticks(self) -> list[float]:
-        """The powers of ten of a logarithmic range, the ends of a short one, five numbers of another."""
-        if not self.is_log:
-            return [self.low + (self.high - self.low) * part / 4 for part in range(5)]
-        powers = range(math.ceil(math.log10(self.low) - 1e-9), math.floor(math.log10(self.high) + 1e-9) + 1)
-        if len(powers) < 2:
-            return [self.low, self.high]
-        return [10.0**power for power in powers[:: 1 + (len(powers) - 1) // _MAX_TICKS]]
-
-    def at(self, value: Any) -> Any:
-        """A value on the axis, where choices are text: plotly takes true for 1."""
-        return _format_choice(value) if self.choices else value
-
-    def share(self, value: Any) -> float:
-        """How far along the axis a value is, from 0 at the low end to 1 at the high one."""
-        if self.choices:
-            return self.choices.index(_format_choice(value)) / max(1, len(self.choices) - 1)
-        low, high = self._scale(self.low), self._scale(self.high)
-        return (self._scale(value) - low) / (high - low) if high > low else 0.5
-
-    def edge(self, value: Any) -> str | None:
-        """The end of a range that a value is at; None inside, and of choices, which have no order."""
-        if self.choices or not self.low < self.high:
-            return None
-        share = self.share(value)
-        return "lower" if share <= _EDGE else "upper" if share >= 1 - _EDGE else None
-
-    def _scale(self, value: float) -> float:
-        return math.log10(value) if self.is_log else value
-
-
-def find_ranges(trials: Sequence[FrozenTrial]) -> dict[str, ParameterRange]:
-    """Each parameter's range in all trials together: a resumed study may search wider ones."""
-    names = dict.fromkeys(name for trial in trials for name in trial.distributions)
-    every = [trial.distributions for trial in trials]
-    return {name: _join_distributions([each[name] for each in every if name in each]) for name in names}
-
-
-def _join_distributions(distributions: Sequence[Any]) -> ParameterRange:
-    last = distributions[-1]
-    is_choice = isinstance(last, CategoricalDistribution)
-    same = [each for each in distributions if isinstance(each, CategoricalDistribution) == is_choice]
-    if is_choice:
-        choices = dict.fromkeys(_format_choice(choice) for each in same for choice in each.choices)
-        return ParameterRange(0.0, 0.0, is_log=False, choices=tuple(choices))
-    low, high = min(each.low for each in same), max(each.high for each in same)
-    return ParameterRange(low, high, is_log=bool(last.log) and low > 0)
-
-
-def _format_choice(choice: Any) -> str:
-    """A choice as it is typed; texts were escaped when the study was read."""
-    if choice is None or isinstance(choice, bool):
-        return "null" if choice is None else str(choice).lower()
-    return choice if isinstance(choice, str) else escape_tags(choice)
-
-
-def format_number(value: float) -> str:
-    """``1e-4``, ``0.01``, ``1000``: as people type it."""
-    text = f"{value:.4g}" if 0.01 <= abs(value) < 10_000 or value == 0 else f"{value:.2e}"
-    if "e" not in text:
-        return text
-    digits, _, power = text.partition("e")
-    return f"{digits.rstrip('0').rstrip('.') if '.' in digits else digits}e{int(power)}"

@@ -13,7 +13,8 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from lightsweep.reports.columns import escape_tags
 from lightsweep.reports.figures import BEST_COLOUR, COLOURS, GREY, SCALE, SYMBOLS, Figure, colour_at, draw_bars, scatter
-from lightsweep.reports.study import ParameterRange, Study, find_ranges, format_number
+from lightsweep.reports.ranges import ParameterRange, find_ranges, format_number
+from lightsweep.reports.study import Study
 from lightsweep.sweeper.trials import value_of
 
 ENOUGH = 20  # trials with a value that show what mattered
@@ -43,7 +44,7 @@ class StudyFigures:
         self.scored = [
             trial
             for trial in self.trials
-            if _status_of(trial) in ("completed", "pruned") and value_of(trial) is not None and trial.params
+            if status_of(trial) in ("completed", "pruned") and value_of(trial) is not None and trial.params
         ]
         self.ranges = find_ranges(self.trials)
         choose_best = max if self.maximises else min
@@ -82,7 +83,7 @@ class StudyFigures:
         foot = low - 0.05 * (high - low) if self.maximises else high + 0.05 * (high - low)
         traces = [self._best_so_far()]
         for status in ("completed", "pruned", "unfinished", "interrupted", "failed"):
-            members = [trial for trial in self.trials if _status_of(trial) == status]
+            members = [trial for trial in self.trials if status_of(trial) == status]
             if members:
                 heights = [foot if (value := value_of(trial)) is None else value for trial in members]
                 traces.append(_draw_marks(members, [trial.number for trial in members], heights, status))
@@ -153,7 +154,7 @@ class StudyFigures:
         # One scale for all plots: plotly would give each its own, and show the first one's.
         shared = {"cmin": min(numbers), "cmax": max(numbers), "colorscale": SCALE, "colorbar": _colour_bar("trial")}
         for status in ("pruned", "completed"):
-            members = [trial for trial in self.scored if name in trial.params and _status_of(trial) == status]
+            members = [trial for trial in self.scored if name in trial.params and status_of(trial) == status]
             if members:
                 at = [searched.at(trial.params[name]) for trial in members]
                 trace = _draw_marks(members, at, list(map(_value, members)), status) | {"legendgroup": status}
@@ -202,7 +203,7 @@ class StudyFigures:
         if not self.trials:
             return None
         figure = _without_template(visualization.plot_timeline(self.study))
-        statuses = {trial.number: _status_of(trial) for trial in self.trials}
+        statuses = {trial.number: status_of(trial) for trial in self.trials}
         traces = []
         for trace in figure["data"]:
             state = _STATUSES.get(trace["name"], "unfinished")
@@ -231,7 +232,7 @@ class StudyFigures:
         return study
 
 
-def _status_of(trial: FrozenTrial) -> str | None:
+def status_of(trial: FrozenTrial) -> str | None:
     """As a run's; None of a trial that waits."""
     if trial.state == TrialState.FAIL and trial.user_attrs.get("interrupted"):
         return "interrupted"
@@ -257,7 +258,7 @@ def _describe(trial: FrozenTrial) -> str:
 
 
 def _draw_line(trial: FrozenTrial, heights: Sequence[float], goodness: float) -> dict:
-    status = _status_of(trial) or ""
+    status = status_of(trial) or ""
     pruned = status == "pruned"
     line = {"color": COLOURS["pruned"], "width": 1, "dash": "dot"} if pruned else {"color": colour_at(goodness)}
     opacity = 0.5 if pruned else 0.4 + 0.6 * goodness

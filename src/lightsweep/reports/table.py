@@ -37,7 +37,7 @@ class Table:
 
     Args:
         runs: in order.
-        data: the data set of all; with its root where there are tables of others of its kind.
+        data: the data set of all; with its root where there are tables of others of its kind. Of trials their study.
         differing: keys of the config in which they differ.
         columns: what is shown of each.
     """
@@ -68,6 +68,11 @@ class Table:
     def best(self) -> Run | None:
         ranks = self.ranks
         return min((run for run in self.runs if run.name in ranks), key=lambda run: ranks[run.name], default=None)
+
+    @property
+    def is_study(self) -> bool:
+        """Whether it holds trials that are known from their study alone."""
+        return any(run.sweep is not None for run in self.runs)
 
     @property
     def ranking(self) -> str:
@@ -146,6 +151,7 @@ def _choose_columns(runs: Sequence[Run], differing: Sequence[str], monitor: str,
         *("hidden", "params"),
         *([monitor] if monitor not in SCORES else []),
         *SCORES,
+        *dict.fromkeys(name for run in runs for name in run.recorded),
         *(name for name in DIFFERENCE_COLUMNS if any(name in run.row for run in runs)),
         "gap",
         *(["n"] if grouped or folded else []),
@@ -187,6 +193,8 @@ def list_rows(table: Table, runs: Sequence[Run]) -> list[Row]:
     """Those of the table's runs as plain rows, with every metric and key, for files."""
     metrics = dict.fromkeys(key for run in table.runs for key in run.row if is_metric(key))
     more = ["data", "monitor", *metrics, "last_lr", "epochs", "error", "folder"]
+    if table.is_study:
+        more = [*metrics, "steps", "error", "folder"]
     columns = dict.fromkeys(["rank", *table.columns, *more])
     ranks = table.ranks
     return [

@@ -78,7 +78,8 @@ def print_report(found: Found, selection: Selection, *, most: int | None) -> Non
                 print_line(console, f"{run.status} {printable_line(run.name)}: {printable_line(run.row['error'])}")
     if selection:
         rankings = sorted({table.ranking for table, _ in selection})
-        print_line(console, f"ranked by {' or '.join(rankings)}, never by test scores")
+        rule = "" if any(table.is_study for table, _ in selection) else ", never by test scores"
+        print_line(console, f"ranked by {' or '.join(rankings)}{rule}")
     else:
         print_line(console, "no run fits" if found.runs else "no run has a result yet")
     hidden = Counter(run.status for table, _ in selection for run in table.runs)

@@ -116,8 +116,8 @@ def make_sampler(plan: "Plan", shift: int) -> tuple[BaseSampler, int]:
 
 
 def _writable(node: DictConfig) -> DictConfig:
-    """A copy that may be changed and extended, without the config around it."""
-    return OmegaConf.create(OmegaConf.to_container(node, resolve=True))  # type: ignore[return-value]
+    """A copy that may be changed and may get keys: an app's config, from which it is cut off, allows neither."""
+    return OmegaConf.create(OmegaConf.to_container(node, resolve=True))  # type: ignore[return-value]  # of a mapping
 
 
 def check_sampler(plan: "Plan") -> None:

@@ -20,8 +20,9 @@ from lightsweep.sweeper.job import Job, JobResult
 from lightsweep.sweeper.leaderboard import Publisher
 from lightsweep.sweeper.leases import renewing
 from lightsweep.sweeper.plan import Plan, baseline_point, mark_baseline
+from lightsweep.sweeper.status import keep_sweep
 from lightsweep.sweeper.trial_queue import TrialQueue
-from lightsweep.sweeper.trials import Repeats, StudyData, count_ended, folder_of, without_repeats
+from lightsweep.sweeper.trials import OVER, Repeats, StudyData, count_ended, folder_of, without_repeats
 from lightsweep.sweeper.verdict import read_run_result
 
 _FIRST_SEED = 101
@@ -39,6 +40,7 @@ def run(plan: Plan) -> float:
     _check_seed_key(plan)
     typed = plan.space.fixed
     plan, study, n_trials = opening.open_study(plan)
+    keep_sweep(study, plan, n_trials)
     queue = TrialQueue(study, plan.address, n_trials=n_trials, retries=plan.settings.retries)
     executor = executors.open_executor(plan, n_trials)
     if kept := plan.space.fixed[len(typed) :]:
@@ -133,6 +135,7 @@ class Session:
             self.view.print(f"{suggestions} repeated a point that had been tried: not run again")
         if ended < wanted and (why := self.queue.repeats.why_over(trials)):
             self.view.print(f"{why}: the sweep ends with {ended} trials of {wanted}")
+            self.queue.study.set_user_attr(OVER, {"ended": ended, "why": why})
 
     def _count_starting(self) -> int:
         """Workers that are not ready yet."""

@@ -177,11 +177,11 @@ class Confirmed:
         return self.scores.get(configuration, {}).get(score, ())
 
     def score(self, metric: str) -> str | None:
-        """The score that the two are compared by, `compared_by` or else the searched metric; None where one of the two
-        has neither."""
-        wanted = (self.compared_by, metric)
-        both = ("best", "baseline")
-        return next((name for name in wanted if name and all(self.values(each, name) for each in both)), None)
+        """The score that the two are compared by: `compared_by`, else the searched metric, else one that is called the
+        same but for what stands before a slash; None where one of the two has none of these."""
+        both = [name for name in self.scores.get("best", {}) if self.values("baseline", name)]
+        alike = (name for name in both if name.rpartition("/")[2] == metric.rpartition("/")[2])
+        return next((name for name in (self.compared_by, metric, *alike) if name in both), None)
 
 
 def noise_of_trials(samples: Sequence[Sequence[float]], *, seeds: int) -> float | None:

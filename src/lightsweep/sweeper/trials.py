@@ -20,7 +20,13 @@ from lightsweep.sweeper.statistics import Entry, Search
 
 REPEAT_OF = "repeat_of"
 _NUMBER = (int, float)
-_OF_STUDY = {"space": dict, "config": dict, "beside": dict, "enqueued": bool, "data": str, "changed_at": int}
+SWEEP, OVER = "sweep", "over"  # attributes: what the sweep is, and why it ended before its total
+_OF_STUDY = {
+    **dict.fromkeys(("space", "config", "beside", SWEEP, OVER), dict),
+    "enqueued": bool,
+    "data": str,
+    "changed_at": int,
+}
 _OF_TRIAL = {
     "facts": dict,
     "interrupted": bool,
@@ -37,12 +43,22 @@ _MARK = {"owner": str, "host": str, "seen": _NUMBER}
 OWNER, PREFIX, OPENINGS = "lightsweep", "lightsweep:", "lightsweep:openings"
 
 
-def check_attributes(study: optuna.Study) -> None:
+def check_attributes(study: optuna.Study, key: str = "hydra.sweeper.study_name") -> None:
     """Check that attributes have the types that this program writes.
+
+    Args:
+        key: what named the study.
 
     Raises:
         ConfigError: one has not; names it.
     """
+    try:
+        _check_attributes(study)
+    except ValueError as error:
+        raise ConfigError(f"{key}: {error}: take another study") from error
+
+
+def _check_attributes(study: optuna.Study) -> None:
     _check_kinds("the study", study.user_attrs, _OF_STUDY)
     system = system_attributes(study)
     _check_kinds("the study", system, {OPENINGS: int})
@@ -73,9 +89,8 @@ def _check_mark(owner: str, name: str, mark: Any, kinds: Mapping[str, Any]) -> N
 
 
 def _refuse(owner: str, name: str, value: Any) -> None:
-    raise ConfigError(
-        f"hydra.sweeper.study_name: {owner} has an attribute {printable(name)} that this program did not write"
-        f" ({printable(repr(value))[:100]}): take another study"
+    raise ValueError(
+        f"{owner} has an attribute {printable(name)} that this program did not write ({printable(repr(value))[:100]})"
     )
 
 

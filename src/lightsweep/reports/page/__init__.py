@@ -16,9 +16,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
-
 from lightsweep.config import allowlist
 from lightsweep.core.checks import is_number
 from lightsweep.core.errors import ConfigError
@@ -32,10 +29,10 @@ from lightsweep.reports.figures import Figure
 from lightsweep.reports.runs import MAIN, Run, is_metric, load_yaml
 from lightsweep.reports.table import STATUSES, Table
 from lightsweep.reports.table_text import make_finite
-from lightsweep.runs import saved_config
 from lightsweep.sweeper import job_running
 
 _HERE = Path(__file__).parent
+RULE = "Ranked by validation, never by test scores."
 _MAX_COMMANDS = 500  # rows with the command that trains them again: some of the run's files are read for it
 _MAX_MATRICES = 4  # differences of confusion matrices
 _BEST_HEADER = re.compile(r"# trial (\d+) of the sweep")
@@ -51,6 +48,8 @@ def write_page(path: Path, template: str, content: Mapping[str, Any], drawn: Map
     """
     if path.is_dir() or not path.parent.is_dir():
         raise ConfigError(f"--html must be a file in a folder that is there, got {str(path)!r}")
+    from jinja2 import Environment, PackageLoader, StrictUndefined  # of the extra `report`
+    from markupsafe import Markup
     from plotly.offline import get_plotlyjs
 
     environment = Environment(
@@ -64,7 +63,7 @@ def write_page(path: Path, template: str, content: Mapping[str, Any], drawn: Map
     if drawn:
         scripts.insert(0, get_plotlyjs().replace("\r\n", "\n"))
     text = environment.get_template(template).render(
-        **content,
+        **{"rule": RULE, **content},
         written=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
         policy=_security_policy(scripts),
         style=Markup((_HERE / "style.css").read_text(encoding="utf-8")),
@@ -144,7 +143,8 @@ def build_leaderboard(table: Table, runs: Sequence[Run]) -> dict[str, Any]:
         cells = {name: cell_of(run, name) for name in names}
         if index < _MAX_COMMANDS:
             command, note = find_training_command(run)
-            cells["run"] |= {"folder": printable_line(run.folder.resolve()), "command": command, "note": note}
+            folder = printable_line(run.folder.resolve()) if run.sweep is None or run.folder.is_absolute() else ""
+            cells["run"] |= {"folder": folder, "command": command, "note": note}
         rows.append([{"text": str(rank), "value": rank, "kind": "number"}, *cells.values()])
     caption = f"{printable_line(table.data or 'unknown data')}, ranked by {table.ranking}"
     return {"caption": caption, "columns": [describe_column("rank"), *columns], "rows": rows}
@@ -170,17 +170,25 @@ def text_cell(text: str) -> dict[str, Any]:
 
 def find_training_command(run: Run) -> tuple[str | None, str]:
     """The command that trains a run again (None where it is not known), and a remark on it."""
-    if run.kind not in ("trial", "seed", "confirmation"):
+    program = "python src/train.py" if run.sweep is None else run.sweep.program
+    if not program:
+        return None, "The study does not say which command runs its app."
+    has_files = run.sweep is None or ((run.folder.parent / job_running.BEST_FILE).is_file() and _is_best(run))
+    has_files = has_files or (run.folder / job_running.REPEAT_FILE).is_file()
+    if run.kind not in ("trial", "seed", "confirmation") or not has_files:
+        options = _config_options(run.folder) if run.sweep is None else []
         kept = [line for line in run.overrides if not _is_left_out(line)]
         left_out = [printable_line(line.partition("=")[0]) for line in run.overrides if _is_left_out(line)]
         note = f"Left out, add them yourself: {', '.join(left_out)}." if left_out else ""
-        return f"python src/train.py {shlex.join(map(printable_line, [*_config_options(run.folder), *kept]))}", note
+        return f"{program} {shlex.join(map(printable_line, [*options, *kept]))}", note
     if _is_best(run):
-        return _command_with_config(run.folder.parent, job_running.BEST_FILE), ""
+        return _command_with_config(program, run.folder.parent, job_running.BEST_FILE), ""
     first = run.members[0]
     if not (first.folder / job_running.REPEAT_FILE).is_file():
         return None, f"Its sweep has left no {job_running.REPEAT_FILE}, the config to train it again."
-    return _command_with_config(first.folder, job_running.REPEAT_FILE), "This is its first seed." if run.seeds else ""
+    return _command_with_config(
+        program, first.folder, job_running.REPEAT_FILE
+    ), "This is its first seed." if run.seeds else ""
 
 
 def _is_left_out(line: str) -> bool:
@@ -196,6 +204,8 @@ def _is_left_out(line: str) -> bool:
 
 
 def _config_options(folder: Path) -> list[str]:
+    from lightsweep.runs import saved_config  # it needs Hydra 1.4, which another app may not have
+
     noted = load_yaml(folder / ".hydra" / "hydra.yaml")
     try:
         return saved_config.config_options(noted["hydra"])
@@ -212,9 +222,9 @@ def _is_best(run: Run) -> bool:
     return named is not None and f"trial-{int(named[1]):04d}" == run.folder.name
 
 
-def _command_with_config(folder: Path, file: str) -> str:
+def _command_with_config(program: str, folder: Path, file: str) -> str:
     where = shlex.quote(printable_line(folder.resolve()))
-    return f"python src/train.py --config-dir {where} --config-name {file.removesuffix('.yaml')}"
+    return f"{program} --config-dir {where} --config-name {file.removesuffix('.yaml')}"
 
 
 def write_comparison(path: Path, comparison: Comparison) -> None:
