@@ -68,7 +68,7 @@ class App:
                 stderr=subprocess.STDOUT,
             )
         try:
-            deadline = time.monotonic() + 120
+            deadline = time.monotonic() + 200
             while len(ended_trials(study)) < ended:
                 assert process.poll() is None, "it ended before it was to be stopped"
                 assert time.monotonic() < deadline, "no trials ended"

@@ -9,7 +9,7 @@ from optuna.trial import TrialState
 from apps.environments import CANDIDATE, HERE, HYDRAS, OLDEST, PYTHONS, Environment
 from apps.running import SWEEP, App, ended_trials, trials
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(500)
 SOURCES = str(Path(__file__).parents[2] / "src")
 CASES = {
     "function": ("app.py", ["lr=tag(log,interval(1e-4,1e-1))", "width=choice(64,128,256)"], "multirun/default"),

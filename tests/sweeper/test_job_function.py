@@ -9,6 +9,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from lightsweep.app.sweeping import TRAINING
+from lightsweep.sweeper import job_running
 from lightsweep.sweeper.application import sweepable
 from lightsweep.sweeper.job import Job, current_trial
 from lightsweep.sweeper.job_running import JobFunction
@@ -16,8 +17,9 @@ from lightsweep.sweeper.job_running import JobFunction
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    hydra = OmegaConf.create({"runtime": {"output_dir": str(tmp_path)}})
+    hydra = OmegaConf.create({"runtime": {"output_dir": str(tmp_path)}, "overrides": {"task": ["a=1"]}})
     monkeypatch.setattr(HydraConfig, "get", staticmethod(lambda: hydra))
+    monkeypatch.setattr(job_running, "as_plain_run", lambda cfg: lambda function: function)  # for further processes
     return tmp_path
 
 
@@ -48,8 +50,8 @@ def test_a_confirmations_job_leaves_its_numbers(folder: Path) -> None:
     assert {name: content[name] for name in ("loss", "acc", "mine/f1")} == {"loss": 0.5, "acc": 0.75, "mine/f1": 0.25}
 
 
-def test_a_trial_that_was_completed_leaves_nothing(folder: Path) -> None:
-    assert left(folder, scored, "trial") == {}
+def test_a_trial_leaves_them_too(folder: Path) -> None:
+    assert left(folder, scored, "trial")["job_result.json"]["acc"] == 0.75
 
 
 def test_a_failed_job_leaves_why(folder: Path) -> None:
