@@ -95,6 +95,7 @@ def test_a_failing_choice_costs_its_own_trials_only(app: App) -> None:
     assert (app.folder / "multirun/default/best.yaml").is_file()
 
 
+@pytest.mark.slow
 def test_a_finished_sweep_is_reported_from_its_study(tmp_path: Path) -> None:
     app = App.copy("function", "app.py", tmp_path, path=SOURCES)
     app.run(*SWEEP, "lr=interval(0.001,0.1)", "hydra.sweeper.n_trials=4")

@@ -7,7 +7,7 @@ import csv
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from io import StringIO
@@ -205,7 +205,7 @@ def _root_keys() -> frozenset[str]:
     return frozenset((*primary, *groups))
 
 
-_intern_keys = cache(frozenset)  # one object for equal sets: thousands of runs have the same keys
+_intern_keys: Callable[[frozenset[str]], frozenset[str]] = cache(frozenset)  # thousands of runs have the same keys
 
 
 def _add_derived(row: Row, folder: Path) -> None:
