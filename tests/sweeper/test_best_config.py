@@ -3,6 +3,8 @@
 from pathlib import Path
 
 import hydra
+import pytest
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
 from omegaconf import OmegaConf
@@ -17,6 +19,12 @@ defaults:
   - override hydra/sweeper: lightsweep
   - _self_
 """
+
+
+@pytest.fixture(autouse=True)
+def loader_of_a_foreign_app(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hydra's own, without the checks of src/train.py, which another test may have installed in this process."""
+    monkeypatch.setattr("hydra._internal.hydra.ConfigLoaderImpl", ConfigLoaderImpl)
 
 
 def best_of(folder: Path, text: str, *typed: str) -> dict[str, object]:
