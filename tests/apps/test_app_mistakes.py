@@ -84,7 +84,7 @@ def test_commands_that_are_printed_work(tmp_path: Path, script: str, command: st
         return done.stdout
 
     said = run([*command.split(), *SWEEP, *SPACE, *storage])
-    again, train = (next(line for line in said.splitlines() if name in line) for name in ("confirm it", "train it"))
+    again, train = (next(line for line in said.splitlines() if name in line) for name in ("confirm it", "run it"))
     assert again.startswith(f"confirm it: {command} -m ")
     run(train.partition(": ")[2].split())
     assert [file.parent for file in app.folder.rglob("*.db")] == [app.folder]

@@ -233,17 +233,17 @@ def locked(tmp_path: Path):
 @pytest.fixture
 def training(monkeypatch: pytest.MonkeyPatch) -> list[Callable[[], None]]:
     """Things to do in the first epochs of the first trial, one an epoch."""
-    from lightsweep.training.callbacks import PruningCallback
+    from lightsweep.training.callbacks import Recorder
 
     actions: list[Callable[[], None]] = []
-    report = PruningCallback.on_train_epoch_end
+    record = Recorder.on_train_epoch_end
 
     def acting(self, *arguments) -> None:
         if actions:
             actions.pop(0)()
-        report(self, *arguments)
+        record(self, *arguments)
 
-    monkeypatch.setattr(PruningCallback, "on_train_epoch_end", acting)
+    monkeypatch.setattr(Recorder, "on_train_epoch_end", acting)
     return actions
 
 

@@ -45,19 +45,20 @@ def test_leaves_a_study_that_can_be_looked_at(sweep, study, tmp_path: Path) -> N
         assert list(trial.intermediate_values) == [1, 2]
     confirmed = json.loads((folder / "confirmation.json").read_text())
     assert confirmed["best_trial"] == best.number
-    name = "best" if best.number else "baseline"  # which is not trained twice
+    name = "best" if "best" in confirmed else "baseline"  # which is not trained twice
+    assert best.number == 0 or name == "best"
     assert {key: confirmed[key]["n"] for key in ("best", "baseline") if key in confirmed} == {name: 1, "baseline": 1}
     confirmation = result(folder / "confirm" / f"{name}-seed-101")
     assert (confirmation["kind"], confirmation["seed"]) == ("confirmation", 101)
     assert confirmation["test/acc"] == confirmed[name]["test/acc"]["mean"]
-    assert confirmed["verdict"]["outcome"] == ("unclear" if best.number else "baseline")  # one seed tells nothing
+    assert confirmed["verdict"]["outcome"] == ("unclear" if name == "best" else "baseline")  # one seed tells nothing
     assert "--config-name best" not in done.out
     for line in confirmed["verdict"]["lines"]:
         assert line in done.out
         assert f"- {line}\n" in (folder / "leaderboard.md").read_text()
     assert "\n2 trials: 2 completed, 0 pruned, 0 failed, in " in done.out
     assert f"look at the sweep: python src/report.py {folder} --html {folder}/report.html" in done.out
-    both = " and the baseline" if best.number else ""
+    both = " and the baseline" if name == "best" else ""
     head = f"Confirmation of trial {best.number}{both}, seeds 101:"
     assert head in (folder / "leaderboard.md").read_text()
     assert sweep("hydra.sweeper.n_trials=3").code == 0

@@ -72,5 +72,4 @@ def _one_line(error: Exception) -> str:
 
 def _is_imported_by_worker() -> bool:
     """Whether this process is a worker that imports the script, which starts the app whoever imports it."""
-    main = sys.modules.get("__mp_main__")  # multiprocessing's name of the script while, and after, it is imported
-    return multiprocessing.parent_process() is not None and main is not None and main is not sys.modules["__main__"]
+    return getattr(multiprocessing.current_process(), "_inheriting", False)  # as multiprocessing's own check has it
