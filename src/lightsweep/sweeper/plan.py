@@ -167,7 +167,8 @@ def _with_fixed_folder(config: DictConfig, study: str) -> tuple[DictConfig, list
     text = str(written["dir"])
     is_timed = "${now:" in text
     folder = Path("multirun", study) if text == _DEFAULT_FOLDER else Path(config.hydra.sweep.dir)
-    config.hydra.sweep.dir = str(folder.absolute())
+    if is_timed or not folder.is_absolute():
+        config.hydra.sweep.dir = str(folder.absolute())
     if is_timed:  # jobs compose it again
         config.hydra.overrides.hydra.append(format_override("hydra.sweep.dir", config.hydra.sweep.dir))
     OmegaConf.set_readonly(config.hydra, True)
