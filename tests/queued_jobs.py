@@ -53,14 +53,15 @@ class Scheduler:
 
 
 class Study:
-    """What a job's reports come to."""
+    """Takes what a job reports; prunes from a step on."""
 
-    def __init__(self) -> None:
+    def __init__(self, pruned_from: int = 10**9) -> None:
         self.values: list[tuple[int, float]] = []
+        self.pruned_from = pruned_from
 
     def report(self, step: int, value: float) -> bool:
         self.values.append((step, value))
-        return False
+        return step >= self.pruned_from
 
 
 def new_job(number: int = 0, kind: str = "trial", reports: Any = None, **others: Any) -> Job:

@@ -13,18 +13,7 @@ from lightsweep.core.files import JOURNAL
 from lightsweep.sweeper.executors import StorageReports
 from lightsweep.sweeper.executors.cluster_jobs import FileReportReader, FileReports
 from lightsweep.sweeper.storage import Address, connect, follow
-
-
-class Study:
-    """Takes what is reported; prunes the trial from a step on."""
-
-    def __init__(self, pruned_from: int = 10**9) -> None:
-        self.values: list[tuple[int, float]] = []
-        self.pruned_from = pruned_from
-
-    def report(self, step: int, value: float) -> bool:
-        self.values.append((step, value))
-        return step >= self.pruned_from
+from queued_jobs import Study
 
 
 @pytest.fixture

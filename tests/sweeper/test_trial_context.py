@@ -17,18 +17,7 @@ import lightsweep
 from lightsweep.core.errors import Interrupted, JobState
 from lightsweep.sweeper.job import RESERVED, Job, TrialContext
 from lightsweep.sweeper.job_running import JobFunction, JobResult
-
-
-class Study:
-    """Takes reports; prunes from a step on."""
-
-    def __init__(self, pruned_from: int = 10**9) -> None:
-        self.values: list[tuple[int, float]] = []
-        self.pruned_from = pruned_from
-
-    def report(self, step: int, value: float) -> bool:
-        self.values.append((step, value))
-        return step >= self.pruned_from
+from queued_jobs import Study
 
 
 @pytest.fixture
