@@ -26,7 +26,7 @@ from lightsweep.core.errors import ConfigError, Diverged, Interrupted, JobState,
 from lightsweep.core.files import write_atomic
 from lightsweep.core.text import printable
 from lightsweep.sweeper.application import Application, application_of
-from lightsweep.sweeper.job import Job, JobResult, TrialContext, _current, current_trial, value_of
+from lightsweep.sweeper.job import Job, JobResult, TrialContext, _current, current_trial, values_of
 from lightsweep.sweeper.lightning import as_plain_run
 from lightsweep.sweeper.main_only import MAIN_ONLY, describe, find_lost
 from lightsweep.sweeper.references import FunctionHere, FunctionReference
@@ -50,7 +50,7 @@ class JobFunction:
         token = _current.set(TrialContext(self.job))
         try:
             with signals.as_exceptions():
-                result = _call(as_plain_run(cfg)(self.function), cfg, current_trial(), self.job.metric)
+                result = _call(as_plain_run(cfg)(self.function), cfg, current_trial(), self.job)
         finally:
             _current.reset(token)
         file = Path(hydra_cfg.runtime.output_dir) / application_of(self.function).result_file
@@ -59,7 +59,7 @@ class JobFunction:
                 "status": result.state,
                 "kind": self.job.kind,
                 **result.facts,
-                **({} if result.value is None else {self.job.metric: result.value}),
+                **dict(zip(self.job.objectives, result.values, strict=False)),
                 "overrides": list(hydra_cfg.overrides.task),
                 "seconds": time.monotonic() - started,
                 **({"error": result.error} if result.error else {}),
@@ -69,7 +69,7 @@ class JobFunction:
         return result
 
 
-def _call(function: Callable[[DictConfig], Any], cfg: DictConfig, trial: TrialContext, metric: str) -> JobResult:
+def _call(function: Callable[[DictConfig], Any], cfg: DictConfig, trial: TrialContext, job: Job) -> JobResult:
     def ended(state: JobState, **details: Any) -> JobResult:
         return JobResult(state, facts={**trial.facts, "status": state.value}, **details)
 
@@ -88,12 +88,13 @@ def _call(function: Callable[[DictConfig], Any], cfg: DictConfig, trial: TrialCo
     if trial.is_pruned:  # the app has caught the exception
         return ended(JobState.PRUNED)
     try:
-        value = value_of(returned, metric, trial)
+        value, *further = values_of(returned, job, trial)
     except ValueError as error:
         return ended(JobState.FAILED, error=f"{getattr(function, '__name__', function)} {error}", of_all=True)
-    if not math.isfinite(value):
-        return ended(JobState.FAILED, error=f"{metric} became {value}")
-    return ended(JobState.COMPLETED, value=value)
+    for name, each in zip(job.objectives, (value, *further), strict=True):
+        if not math.isfinite(each):
+            return ended(JobState.FAILED, error=f"{name} became {each}")
+    return ended(JobState.COMPLETED, value=value, further=tuple(further))
 
 
 @dataclass(frozen=True)

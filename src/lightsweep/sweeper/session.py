@@ -5,7 +5,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import Any, cast
+from typing import Any
 
 from hydra.errors import HydraException
 from optuna.samplers import GridSampler
@@ -16,6 +16,7 @@ from lightsweep.core.files import check_links, is_set_aside, set_aside
 from lightsweep.sweeper import executors, opening, space, verdict, view
 from lightsweep.sweeper.controller import Controller, Limits, TrialRun
 from lightsweep.sweeper.executors import Executor
+from lightsweep.sweeper.front import point_file
 from lightsweep.sweeper.job import Job, JobResult
 from lightsweep.sweeper.leaderboard import Publisher
 from lightsweep.sweeper.leases import renewing
@@ -26,6 +27,7 @@ from lightsweep.sweeper.trials import OVER, Repeats, StudyData, count_ended, fol
 from lightsweep.sweeper.verdict import read_run_result
 
 _FIRST_SEED = 101
+_COMMANDS = 10  # of a front that are printed; the leaderboard has all
 
 
 def run(plan: Plan) -> float:
@@ -85,7 +87,7 @@ class Session:
         )
 
     def run(self) -> float:
-        """Returns the best value."""
+        """Returns the best value, of several objectives that of the first."""
         try:
             return self._run()
         except Interrupted as error:
@@ -96,8 +98,7 @@ class Session:
             raise
 
     def _run(self) -> float:
-        aim = f"{self.plan.metric} is {self.plan.direction}d"
-        self.view.print(f"study {self.plan.address.study} in {self.plan.folder}: {aim}")
+        self.view.print(f"study {self.plan.address.study} in {self.plan.folder}: {self.plan.objectives.aim}")
         for remark in self.plan.remarks:
             self.view.print(remark)
         before = count_ended(self.queue.trials())
@@ -121,7 +122,7 @@ class Session:
             self._print_verdict()
         if command := self.plan.application.report_command(self.plan.folder, view.storage_option(self.plan.address)):
             self.view.print(f"look at the sweep: {command}")
-        return cast(float, complete[0].value)
+        return complete[0].values[0]
 
     @cached_property
     def _baseline(self) -> tuple[dict[str, Any], list[str]]:
@@ -169,9 +170,8 @@ class Session:
             without_repeats(self.queue.trials()),
             running,
             self.queue.n_trials,
-            self.queue.study.direction,
+            self.plan.objectives,
             self.plan.space,
-            self.plan.metric,
             self._count_starting(),
         )
 
@@ -180,11 +180,10 @@ class Session:
         does that."""
         if not self.queue.may_confirm():
             return False
-        plan, search = self.plan, self.publisher.search()
-        assert search is not None  # there is a complete trial
-        configurations: dict[str, Sequence[str]] = {"baseline": plan.space.fixed}
-        if not search.is_baseline:  # else it would be run twice
-            configurations = {"best": self.publisher.overrides(self.publisher.complete()[0]), **configurations}
+        plan = self.plan
+        points = self.publisher.to_confirm()
+        configurations = {name: self.publisher.overrides(trial) for name, trial in points.items()}
+        configurations["baseline"] = plan.space.fixed
         used = [*plan.seeds, plan.own_seed]
         seeds = _fresh_seeds(plan.settings.confirm, used)
         finished, missing = _confirmation_jobs(plan, configurations, seeds)
@@ -192,21 +191,21 @@ class Session:
         for job in missing:
             if not self.executor.has_job(plan.folder / job.folder, job.overrides):
                 set_aside(plan.folder / job.folder)
-        _set_aside_earlier(plan, configurations.get("best"), [*finished, *missing])
+        if not plan.objectives.several:
+            _set_aside_earlier(plan, configurations.get("best"), [*finished, *missing])
         self.controller.run_jobs([replace(job, data=self.data.expected()) for job in missing], self._print_confirmed)
-        by = plan.settings.confirm_metric
-        verdict.write_confirmation(plan.folder, configurations, seeds, search, plan.application, by)
+        self.publisher.write_confirmation(list(configurations), seeds)
         self.publisher.publish()
         return True
 
     def _print_verdict(self) -> None:
         """The confirmation, the verdict, and the command that runs the best trial, where that is one to run."""
-        confirmed = verdict.read_confirmation(self.plan.folder)
+        confirmed, objectives = verdict.read_confirmation(self.plan.folder), self.plan.objectives
         judged = self.publisher.verdict(confirmed)
         assert judged is not None  # there is a complete trial
-        if confirmed is not None and confirmed.trial == judged.numbers["trial"]:
+        if confirmed is not None and confirmed.trial == judged.numbers.get("trial"):
             self.view.print(verdict.confirmation_heading(confirmed))
-            self.view.console.print(view.confirmation_table(verdict.confirmation_rows(confirmed, self.plan.metric)))
+            self.view.console.print(view.confirmation_table(verdict.confirmation_rows(confirmed, objectives.names)))
         for line in judged.lines:
             self.view.print(line)
         program = self.plan.application.program
@@ -215,10 +214,12 @@ class Session:
             key = "seed" if "seed" in self.plan.config else "KEY, the config's key of the seed"
             further = f" hydra.sweeper.seed_key={key}" * (self.plan.settings.seed_key is None)
             self.view.print(f"confirm it: {command}{further}")
+        start = f"{program} --config-dir {shlex.quote(str(self.plan.folder))} --config-name"
         if judged.outcome in ("better", "unconfirmed"):
-            what = "the best one" if judged.outcome == "better" else "it anyway"
-            folder = shlex.quote(str(self.plan.folder))
-            self.view.print(f"run {what}: {program} --config-dir {folder} --config-name best")
+            self.view.print(f"run {'the best one' if judged.outcome == 'better' else 'it anyway'}: {start} best")
+        if objectives.several:
+            for trial in self.publisher.best()[:_COMMANDS]:
+                self.view.print(f"run trial {trial.number}: {start} {point_file(trial.number).removesuffix('.yaml')}")
 
     def _print_confirmed(self, job: Job, result: JobResult) -> None:
         self.view.print(f"{job.folder} {result.state} {result.error or ''}".strip())
@@ -265,7 +266,7 @@ def _confirmation_jobs(
         for seed in seeds:
             wanted = (*overrides, *plan.settings.confirm_overrides, f"{plan.settings.seed_key}={seed}")
             folder, number = f"confirm/{name}-seed-{seed}", len(finished) + len(missing)
-            job = Job("confirmation", wanted, folder, number, metric=plan.metric)
+            job = Job("confirmation", wanted, folder, number, None, None, *plan.named_results)
             result = read_run_result(plan.folder / job.folder / plan.application.result_file)
             is_done = result.get("status") == "completed" and set(wanted) <= set(result.get("overrides", []))
             (finished if is_done else missing).append(job)

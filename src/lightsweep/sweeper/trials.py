@@ -100,7 +100,10 @@ def facts_of(trial: FrozenTrial) -> Mapping[str, Any]:
 
 
 def value_of(trial: FrozenTrial) -> float | None:
-    """A complete trial's value; of one that was pruned or runs, what it reported last. A failed trial has none."""
+    """A complete trial's value; of one that was pruned or runs, what it reported last. A failed trial has none, nor has
+    a complete one of several objectives."""
+    if trial.values is not None and len(trial.values) > 1:
+        return None
     if trial.state not in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING):
         return None
     if trial.state != TrialState.RUNNING and trial.value is not None:

@@ -7,6 +7,7 @@ too narrow. A paired interval would have half the degrees of freedom, which are 
 """
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -22,7 +23,7 @@ from lightsweep.sweeper.application import Application
 from lightsweep.sweeper.statistics import Confirmed, Search, noise_of_trials, spread
 
 CONFIRMATION_FILE = "confirmation.json"
-CONFIGURATIONS = ("best", "baseline")
+_CONFIGURATION = re.compile(r"best|baseline|best-\d{1,9}")
 _LARGEST = 1e50
 _NAMED = 5  # trials that a sentence names; the others are counted
 _FIRST_SEEDS = 3  # seeds to confirm with, where nothing shows how many it takes
@@ -200,21 +201,35 @@ def write_confirmation(
         application: whose results they are.
         compared_by: the score that decides; None for the searched metric.
     """
-    summary: dict[str, Any] = {"best_trial": found.best.number, "seeds": list(seeds), "compared_by": compared_by}
+    summary = {"best_trial": found.best.number, "seeds": list(seeds), "compared_by": compared_by}
+    summary |= summarise_runs(folder, configurations, seeds, application)
+    judged = judge(found, parse_confirmation(summary))
+    content = {"verdict": judged.content, **summary}
+    write_atomic(folder / CONFIRMATION_FILE, json.dumps(content, indent=1) + "\n")
+    return judged
+
+
+def summarise_runs(
+    folder: Path,
+    configurations: Iterable[str],
+    seeds: Sequence[int],
+    application: Application,
+    further: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Of each configuration how many runs were completed, and mean, standard deviation and values of each score, and of
+    these further ones."""
+    summary: dict[str, Any] = {}
     for name in configurations:
         runs = [folder / f"confirm/{name}-seed-{seed}" for seed in seeds]
         results = [read_run_result(run / application.result_file) for run in runs]
         done = [result for result in results if result.get("status") == "completed"]
         compared = {}
-        for score in application.scores or _numbers(done):
+        for score in dict.fromkeys((*(application.scores or _numbers(done)), *further)):
             values = [result[score] for result in done if score in result]
             if values:
                 compared[score] = {"mean": fmean(values), "std": spread(values), "values": values}
         summary[name] = {"n": len(done), "failed": len(results) - len(done), **compared}
-    judged = judge(found, _parse_confirmation(summary))
-    content = {"verdict": judged.content, **summary}
-    write_atomic(folder / CONFIRMATION_FILE, json.dumps(content, indent=1) + "\n")
-    return judged
+    return summary
 
 
 def read_confirmation(folder: Path) -> Confirmed | None:
@@ -222,7 +237,7 @@ def read_confirmation(folder: Path) -> Confirmed | None:
     if find_spec("scipy") is None:
         return None
     try:
-        return _parse_confirmation(read_json(folder / CONFIRMATION_FILE))
+        return parse_confirmation(read_json(folder / CONFIRMATION_FILE))
     except (OSError, ValueError):
         return None
 
@@ -233,14 +248,15 @@ def _numbers(results: Sequence[Mapping[str, Any]]) -> list[str]:
     return [name for name in names if name != "seconds"]
 
 
-def _parse_confirmation(content: Any) -> Confirmed | None:
+def parse_confirmation(content: Any) -> Confirmed | None:
     try:
         by = content.get(
             "compared_by", content.get("verdict", {}).get("score")
         )  # earlier versions kept only the latter
-        entries = {name: content[name] for name in CONFIGURATIONS if name in content}
+        entries = {str(name): entry for name, entry in content.items() if _CONFIGURATION.fullmatch(str(name))}
+        best = content.get("best_trial")  # of several objectives there is none
         return Confirmed(
-            int(content["best_trial"]),
+            None if best is None and "points" in content else int(best),
             tuple(int(seed) for seed in content["seeds"]),
             {name: _scores(entry) for name, entry in entries.items()},
             {name: int(entry["failed"]) for name, entry in entries.items()},
@@ -270,23 +286,27 @@ def read_run_result(file: Path) -> dict[str, Any]:
 
 def confirmation_heading(confirmed: Confirmed) -> str:
     seeds = ", ".join(map(str, confirmed.seeds))
-    both = " and the baseline" * ("best" in confirmed.scores)
-    return f"Confirmation of trial {confirmed.trial}{both}, seeds {seeds}:"
+    both = " and the baseline" * (confirmed.trial is None or "best" in confirmed.scores)
+    points = [name.removeprefix("best-") for name in confirmed.scores if name != "baseline"]
+    which = f"trial {confirmed.trial}" if confirmed.trial is not None else f"trials {', '.join(points)}"
+    return f"Confirmation of {which}{both}, seeds {seeds}:"
 
 
-def confirmation_rows(confirmed: Confirmed, metric: str) -> list[dict[str, Any]]:
-    """A row a configuration: runs, the metric that was searched for, scores, and what lies between the two."""
+def confirmation_rows(confirmed: Confirmed, objectives: Sequence[str]) -> list[dict[str, Any]]:
+    """A row a configuration: runs, what was searched for, scores, and what lies between them and the baseline."""
     recorded = list(dict.fromkeys(name for scores in confirmed.scores.values() for name in scores))
-    wanted = dict.fromkeys((metric, confirmed.compared_by, *recorded[:_SHOWN]))
+    wanted = dict.fromkeys((*objectives, confirmed.compared_by, *recorded[:_SHOWN]))
     shown = [name for name in wanted if name in recorded]
-    compared = confirmed.score(metric)
     table = []
     for name, scores in confirmed.scores.items():
         row: dict[str, Any] = {"configuration": name, "n": max(map(len, scores.values()), default=0)}
         row |= {score: _format_mean(scores[score]) if score in scores else "" for score in shown}
-        if compared is not None:
-            gap = format_difference(compared, fmean(scores[compared]) - fmean(confirmed.values("baseline", compared)))
-            row[f"{compared} to the baseline"] = "" if name == "baseline" else gap
+        for compared in dict.fromkeys(confirmed.score(each) for each in objectives):
+            if compared is not None:
+                row[f"{compared} to the baseline"] = ""
+                if name != "baseline" and compared in scores:
+                    gap = fmean(scores[compared]) - fmean(confirmed.values("baseline", compared))
+                    row[f"{compared} to the baseline"] = format_difference(compared, gap)
         if confirmed.failed.get(name):
             row["failed"] = confirmed.failed[name]
         table.append(row)
