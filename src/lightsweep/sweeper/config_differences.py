@@ -1,5 +1,5 @@
-"""In what configs differ: a job's from the app's defaults, which a file that runs it again holds; a sweep's from the one
-that its study was started with: trials can only be compared while what a study holds fixed stays the same.
+"""In what configs differ: a job's from the app's defaults, which a file that runs it again holds; a sweep's from
+the one that its study was started with: trials can only be compared while what a study holds fixed stays the same.
 """
 
 import json
