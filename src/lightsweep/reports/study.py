@@ -23,7 +23,7 @@ from lightsweep.core.files import JOURNAL
 from lightsweep.core.text import printable_line
 from lightsweep.reports.columns import escape_tags
 from lightsweep.reports.runs import load_yaml
-from lightsweep.sweeper import verdict
+from lightsweep.sweeper import confirmation, verdict
 from lightsweep.sweeper.storage import read_journal
 from lightsweep.sweeper.trials import check_attributes, is_repeat, summarise_trials, without_repeats
 
@@ -86,7 +86,7 @@ def judge(study: Study, metric: str) -> list[str]:
     found = summarise_trials(
         study.trials, metric=metric, maximises=study.maximises, seeds=study.seeds, changed_at=study.changed_at
     )
-    confirmed = None if study.folder is None else verdict.read_confirmation(study.folder)
+    confirmed = None if study.folder is None else confirmation.read_confirmation(study.folder)
     lines = verdict.judge(found, confirmed).lines if found is not None else ()
     return [printable_line(line) for line in lines]
 

@@ -1,6 +1,5 @@
-"""The Pareto front of a sweep with several objectives: its files, its verdict and its confirmation."""
+"""The Pareto front of a sweep with several objectives: its files and its verdict."""
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,18 +8,14 @@ from typing import Any
 
 from optuna.trial import FrozenTrial
 
-from lightsweep.core.errors import ConfigError
-from lightsweep.core.files import write_atomic
 from lightsweep.core.metrics import format_difference, in_points
 from lightsweep.sweeper import statistics
-from lightsweep.sweeper.application import Application
 from lightsweep.sweeper.objectives import Objectives, format_value
 from lightsweep.sweeper.statistics import Confirmed
 from lightsweep.sweeper.trials import baseline_of
-from lightsweep.sweeper.verdict import CONFIRMATION_FILE, Verdict, parse_confirmation, summarise_runs
+from lightsweep.sweeper.verdict import Verdict
 
 PARETO = "pareto"  # the column of the rank
-_MOST = 5  # points of the front that are confirmed where none is named
 _NAMED = 10  # trials that a sentence names
 _FIRST_SEEDS = 3
 _FILE = re.compile(r"best-(\d+)\.yaml")
@@ -53,9 +48,7 @@ def judge_front(
     is_alone = baseline is not None and numbers == [baseline.number]
     lines = [f"The Pareto front has {len(front)} of {len(ranks)} completed trials: {_list(numbers)}."]
     if is_alone:
-        lines = [
-            f"The Pareto front is the baseline alone: no other of {len(ranks)} completed trials is better."
-        ]
+        lines = [f"The Pareto front is the baseline alone: no other of {len(ranks)} completed trials is better."]
     elif baseline is not None and baseline.number in ranks:
         lines.append(_place_baseline(front, baseline, objectives))
     outcome, content = "baseline" if is_alone else "front", dict[str, Any](front=numbers)
@@ -66,7 +59,7 @@ def judge_front(
         content["confirm_with"] = _FIRST_SEEDS
         lines.append(
             "The best of many trials look better than they are. To know how good they are: the same command with"
-            f" hydra.sweeper.confirm={_FIRST_SEEDS}, which runs the baseline and {_which(front)} with fresh seeds."
+            f" hydra.sweeper.confirm={_FIRST_SEEDS}, which runs the baseline and its points with fresh seeds."
         )
     changed = attributes.get("changed_at", 0)
     if type(changed) is int and any(number < changed for number in ranks):
@@ -79,10 +72,6 @@ def _list(numbers: Sequence[int]) -> str:
     if len(numbers) > _NAMED:
         named.append(f"{len(numbers) - _NAMED} more")
     return " and ".join([", ".join(named[:-1]), named[-1]] if len(named) > 1 else named)
-
-
-def _which(front: Sequence[FrozenTrial]) -> str:
-    return f"{_MOST} of its points" if len(front) > _MOST else "its points"
 
 
 def _place_baseline(front: Sequence[FrozenTrial], baseline: FrozenTrial, objectives: Objectives) -> str:
@@ -128,43 +117,3 @@ def _format_gap(score: str, gap: float) -> str:
     if in_points(score) or abs(gap) < 1.0:
         return format_difference(score, gap)
     return f"{'+' * (gap > 0)}{format_value(gap)}"
-
-
-def choose_points(
-    trials: Sequence[FrozenTrial], objectives: Objectives, named: Sequence[int] | None
-) -> list[FrozenTrial]:
-    """The trials that are confirmed: those that were named, else some of the front that are far from each other. The
-    baseline is confirmed anyway.
-
-    Raises:
-        ConfigError: one that was named is not completed.
-    """
-    complete = {trial.number: trial for trial in objectives.ranked_complete(trials)}
-    if missing := [number for number in named or () if number not in complete]:
-        raise ConfigError(f"hydra.sweeper.confirm_points must be completed trials, got {_list(missing)}")
-    if named is not None:
-        chosen = [complete[number] for number in named]
-    else:
-        chosen = objectives.spread(objectives.front(trials), _MOST)
-    baseline = baseline_of(trials)
-    is_exact = baseline is not None and not baseline.user_attrs.get("note")  # a note: it is only near the config
-    return [trial for trial in chosen if not (is_exact and baseline is not None and trial.number == baseline.number)]
-
-
-def write_front_confirmation(
-    folder: Path,
-    configurations: Sequence[str],
-    seeds: Sequence[int],
-    trials: Sequence[FrozenTrial],
-    objectives: Objectives,
-    application: Application,
-    compared_by: str | None,
-    attributes: Mapping[str, Any],
-) -> None:
-    """Write confirmation.json of several objectives: each configuration's scores and objectives, and the verdict."""
-    points = [int(name.removeprefix("best-")) for name in configurations if name != "baseline"]
-    content: dict[str, Any] = {"points": points, "seeds": list(seeds), "compared_by": compared_by}
-    content |= summarise_runs(folder, configurations, seeds, application, objectives.names)
-    judged = judge_front(trials, objectives, parse_confirmation(content), attributes)
-    content = {**({"verdict": judged.content} if judged else {}), **content}
-    write_atomic(folder / CONFIRMATION_FILE, json.dumps(content, indent=1) + "\n")

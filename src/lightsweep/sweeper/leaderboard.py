@@ -17,30 +17,25 @@ from lightsweep.core.metrics import (
     format_difference_cell,
 )
 from lightsweep.core.text import printable, printable_line, spreadsheet_cell
-from lightsweep.sweeper.front import (
-    PARETO,
-    choose_points,
-    judge_front,
-    point_file,
-    remove_points,
-    write_front_confirmation,
-)
+from lightsweep.sweeper import confirmation
+from lightsweep.sweeper.config_differences import BEST_FILE, write_config
+from lightsweep.sweeper.front import PARETO, judge_front, point_file, remove_points
 from lightsweep.sweeper.job import RESERVED
-from lightsweep.sweeper.job_running import BEST_FILE, write_config
 from lightsweep.sweeper.objectives import Objectives, values_by_name
 from lightsweep.sweeper.plan import Plan
-from lightsweep.sweeper.space import Space, params_of
+from lightsweep.sweeper.space import Space
 from lightsweep.sweeper.statistics import Confirmed, Search
 from lightsweep.sweeper.trial_queue import TrialQueue
-from lightsweep.sweeper.trials import baseline_of, facts_of, folder_of, summarise_trials, value_of, without_repeats
-from lightsweep.sweeper.verdict import (
-    Verdict,
-    confirmation_heading,
-    confirmation_rows,
-    judge,
-    read_confirmation,
-    write_confirmation,
+from lightsweep.sweeper.trials import (
+    baseline_of,
+    facts_of,
+    folder_of,
+    params_of,
+    summarise_trials,
+    value_of,
+    without_repeats,
 )
+from lightsweep.sweeper.verdict import Verdict, judge
 
 
 def leaderboard_rows(
@@ -168,15 +163,15 @@ class Publisher:
             plan, trials, objectives = self.plan, self.trials(), self.plan.objectives
             facts = plan.application.columns or _recorded(trials, objectives.names)
             table = leaderboard_rows(trials, plan.space, objectives, facts)
-            paragraphs, confirmed = [], read_confirmation(plan.folder)
+            paragraphs, confirmed = [], confirmation.read_confirmation(plan.folder)
             if judged := self.verdict(confirmed):
                 paragraphs.append("\n".join(f"- {line}" for line in judged.lines))
             columns = _columns(table, facts, objectives)
             paragraphs.append(format_markdown(table, columns))
             if confirmed is not None:
-                rows = confirmation_rows(confirmed, objectives.names)
+                rows = confirmation.table_rows(confirmed, objectives.names)
                 names = list(dict.fromkeys(name for row in rows for name in row))
-                paragraphs += [confirmation_heading(confirmed), format_markdown(rows, names)]
+                paragraphs += [confirmation.heading(confirmed), format_markdown(rows, names)]
             write_atomic(plan.folder / "leaderboard.csv", _format_csv(table, columns))
             title = f"# {plan.address.study}: {', '.join(objectives.names)}"
             write_atomic(plan.folder / "leaderboard.md", "\n\n".join([title, *paragraphs]) + "\n")
@@ -218,21 +213,19 @@ class Publisher:
             ConfigError: ``hydra.sweeper.confirm_points`` names one that is not completed.
         """
         if self.plan.objectives.several:
-            points = choose_points(self.trials(), self.plan.objectives, self.plan.settings.confirm_points)
+            points = confirmation.choose_points(self.trials(), self.plan.objectives, self.plan.settings.confirm_points)
             return {f"best-{trial.number}": trial for trial in points}
         search = self.search()  # the baseline must not be run twice
         return {} if search is None or search.is_baseline else {"best": self.complete()[0]}
 
     def write_confirmation(self, configurations: Sequence[str], seeds: Sequence[int]) -> None:
         """Write what the runs of these configurations show."""
-        plan, by, search = self.plan, self.plan.settings.confirm_metric, self.search()
-        if plan.objectives.several:
-            attributes = self.queue.study.user_attrs
-            write_front_confirmation(
-                plan.folder, configurations, seeds, self.trials(), plan.objectives, plan.application, by, attributes
-            )
-        elif search is not None:
-            write_confirmation(plan.folder, configurations, seeds, search, plan.application, by)
+        plan, search = self.plan, self.search()
+        further = plan.objectives.names if plan.objectives.several else ()
+        best, by = None if search is None else search.best.number, plan.settings.confirm_metric
+        confirmation.write_confirmation(
+            plan.folder, configurations, seeds, plan.application, by, self.verdict, best=best, objectives=further
+        )
 
     def overrides(self, trial: FrozenTrial) -> tuple[str, ...]:
         """What to type for a trial: the fixed ones and its own."""

@@ -17,6 +17,7 @@ from lightsweep.core import checks
 from lightsweep.core.errors import ConfigError
 from lightsweep.core.text import did_you_mean
 from lightsweep.sweeper.job import RESERVED, UNNAMED
+from lightsweep.sweeper.trials import is_feasible
 
 if TYPE_CHECKING:
     from lightsweep.sweeper.plan import Plan
@@ -119,11 +120,6 @@ class Objectives:
     def format_values(self, values: Sequence[float]) -> str:
         """``val/acc 0.6084 params 269322``"""
         return " ".join(f"{name} {format_value(value)}" for name, value in zip(self.names, values, strict=True))
-
-
-def is_feasible(trial: FrozenTrial) -> bool:
-    """Whether it violates no constraint."""
-    return all(value <= 0.0 for value in trial.constraints.values())
 
 
 def format_value(value: float) -> str:

@@ -150,11 +150,6 @@ def key_of(name: str) -> str:
     return name.rpartition(":")[2].partition("#")[0]
 
 
-def params_of(trial: FrozenTrial) -> Params:
-    """A trial's values by key."""
-    return {key_of(name): value for name, value in trial.params.items()}
-
-
 def ends(distribution: BaseDistribution) -> Sequence[Any]:
     """All choices of a categorical distribution, the lowest and the highest value of another."""
     if isinstance(distribution, CategoricalDistribution):

@@ -208,6 +208,12 @@ def spread(values: Sequence[float]) -> float | None:
     return stdev(values) if len(values) > 1 else None
 
 
+def format_mean(values: Sequence[float]) -> str:
+    """``0.6048 ± 0.0057``"""
+    std = spread(values)
+    return f"{fmean(values):.4f}" + ("" if std is None else f" ± {std:.4f}")
+
+
 def mean_facts(facts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """One value of each fact from those of several seeds: the sum of seconds, the mean of other numbers; integers that
     are the same for all seeds stay integers."""

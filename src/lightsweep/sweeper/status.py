@@ -20,7 +20,6 @@ from lightsweep.core.errors import ConfigError
 from lightsweep.sweeper.leases import LOST_AFTER, is_alive
 from lightsweep.sweeper.objectives import Objectives, objectives_of, values_by_name
 from lightsweep.sweeper.optuna_access import system_attributes
-from lightsweep.sweeper.space import params_of
 from lightsweep.sweeper.trials import (
     OVER,
     OWNER,
@@ -28,6 +27,7 @@ from lightsweep.sweeper.trials import (
     SWEEP,
     count_ended,
     is_interrupted,
+    params_of,
     value_of,
     without_repeats,
 )

@@ -114,6 +114,11 @@ def value_of(trial: FrozenTrial) -> float | None:
     return last if math.isfinite(last) else None
 
 
+def params_of(trial: FrozenTrial) -> Params:
+    """A trial's values by key."""
+    return {key_of(name): value for name, value in trial.params.items()}
+
+
 def folder_of(number: int) -> str:
     return f"trial-{number:04d}"
 
@@ -135,6 +140,11 @@ def without_repeats(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
 def count_ended(trials: Sequence[FrozenTrial]) -> int:
     """How many trials ended by themselves, without repeats."""
     return sum(trial.state.is_finished() and not is_interrupted(trial) for trial in without_repeats(trials))
+
+
+def is_feasible(trial: FrozenTrial) -> bool:
+    """Whether it violates no constraint, as far as they are known."""
+    return all(value <= 0.0 for value in trial.constraints.values())
 
 
 def is_interrupted(trial: FrozenTrial) -> bool:
