@@ -48,7 +48,10 @@ def judge_front(
     is_alone = baseline is not None and numbers == [baseline.number]
     lines = [f"The Pareto front has {len(front)} of {len(ranks)} completed trials: {_list(numbers)}."]
     if is_alone:
-        lines = [f"The Pareto front is the baseline alone: no other of {len(ranks)} completed trials is better."]
+        others = (
+            f"none of {len(ranks) - 1} others is better in anything" if len(ranks) > 1 else "no other was completed"
+        )
+        lines = [f"The Pareto front is the baseline alone (trial {numbers[0]}): {others}."]
     elif baseline is not None and baseline.number in ranks:
         lines.append(_place_baseline(front, baseline, objectives))
     outcome, content = "baseline" if is_alone else "front", dict[str, Any](front=numbers)

@@ -48,12 +48,7 @@ def leaderboard_rows(
     for rank, trial in enumerate(objectives.ranked(trials), start=1):
         overrides = (override.partition("=") for override in space.overrides(trial))
         known, is_complete = facts_of(trial), trial.state == TrialState.COMPLETE
-        name, value = objectives.names[0], "" if (value := value_of(trial)) is None else value
-        scores = {"value": value, "std": known.get("std", "")}
-        scores |= {difference_column(name): compare_to_baseline(trial, baseline, name)}
-        if objectives.several:
-            scores = values_by_name(objectives, trial) or dict.fromkeys(objectives.names, "")
-            scores |= {} if is_complete or objectives.prune_on is None else {objectives.prune_on: value}
+        scores = _scores(trial, baseline, objectives)
         place = {PARETO: ranks.get(trial.number, "")} if objectives.several else {"rank": rank if is_complete else ""}
         table.append(
             {
@@ -68,6 +63,17 @@ def leaderboard_rows(
             }
         )
     return table
+
+
+def _scores(trial: FrozenTrial, baseline: FrozenTrial | None, objectives: Objectives) -> dict[str, Any]:
+    last = "" if (value := value_of(trial)) is None else value
+    if not objectives.several:
+        compared = compare_to_baseline(trial, baseline, objectives.names[0])
+        std = facts_of(trial).get("std", "")
+        return {"value": last, "std": std, difference_column(objectives.names[0]): compared}
+    if trial.state == TrialState.COMPLETE:
+        return values_by_name(objectives, trial)
+    return {name: last if name == objectives.prune_on else "" for name in objectives.names}
 
 
 def _format_csv(table: Sequence[dict[str, Any]], columns: Sequence[str]) -> str:
