@@ -15,6 +15,7 @@ from lightsweep.core.errors import ConfigError
 from lightsweep.core.files import read_json, write_atomic
 from lightsweep.core.metrics import format_difference
 from lightsweep.sweeper.application import Application
+from lightsweep.sweeper.front import MOST_CONFIRMED
 from lightsweep.sweeper.objectives import Objectives
 from lightsweep.sweeper.statistics import Confirmed, format_mean, spread
 from lightsweep.sweeper.trials import baseline_of
@@ -24,7 +25,6 @@ CONFIRMATION_FILE = "confirmation.json"
 _CONFIGURATION = re.compile(r"best|baseline|best-\d{1,9}")
 _LARGEST = 1e50
 _SHOWN = 2  # scores that are shown besides those that it is about: the application's first
-_POINTS = 5  # of a Pareto front that are confirmed where none is named
 
 
 def choose_points(
@@ -42,7 +42,7 @@ def choose_points(
     if named is not None:
         chosen = [complete[number] for number in named]
     else:
-        chosen = objectives.spread(objectives.front(trials), _POINTS)
+        chosen = objectives.spread(objectives.front(trials), MOST_CONFIRMED)
     baseline = baseline_of(trials)
     if baseline is None or baseline.user_attrs.get("note"):  # a note: it is only near the config
         return chosen

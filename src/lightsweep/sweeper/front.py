@@ -18,6 +18,7 @@ from lightsweep.sweeper.verdict import Verdict
 PARETO = "pareto"  # the column of the rank
 _NAMED = 10  # trials that a sentence names
 _FIRST_SEEDS = 3
+MOST_CONFIRMED = 5  # points of the front, where none is named
 _FILE = re.compile(r"best-(\d+)\.yaml")
 
 
@@ -48,9 +49,8 @@ def judge_front(
     is_alone = baseline is not None and numbers == [baseline.number]
     lines = [f"The Pareto front has {len(front)} of {len(ranks)} completed trials: {_list(numbers)}."]
     if is_alone:
-        others = (
-            f"none of {len(ranks) - 1} others is better in anything" if len(ranks) > 1 else "no other was completed"
-        )
+        count = len(ranks) - 1
+        others = f"none of {count} others is better in anything" if count else "no other was completed"
         lines = [f"The Pareto front is the baseline alone (trial {numbers[0]}): {others}."]
     elif baseline is not None and baseline.number in ranks:
         lines.append(_place_baseline(front, baseline, objectives))
@@ -62,7 +62,8 @@ def judge_front(
         content["confirm_with"] = _FIRST_SEEDS
         lines.append(
             "The best of many trials look better than they are. To know how good they are: the same command with"
-            f" hydra.sweeper.confirm={_FIRST_SEEDS}, which runs the baseline and its points with fresh seeds."
+            f" hydra.sweeper.confirm={_FIRST_SEEDS}, which runs the baseline and at most"
+            f" {MOST_CONFIRMED} points of the front with fresh seeds."
         )
     changed = attributes.get("changed_at", 0)
     if type(changed) is int and any(number < changed for number in ranks):

@@ -1,6 +1,7 @@
 """leaderboard.csv and leaderboard.md: every trial of a study, best first, written anew after each trial."""
 
 import csv
+import shlex
 from collections.abc import Iterable, Sequence
 from io import StringIO
 from typing import Any
@@ -172,6 +173,8 @@ class Publisher:
             paragraphs, confirmed = [], confirmation.read_confirmation(plan.folder)
             if judged := self.verdict(confirmed):
                 paragraphs.append("\n".join(f"- {line}" for line in judged.lines))
+            if objectives.several:
+                paragraphs.append("\n".join(f"- {line}" for line in self.commands()))
             columns = _columns(table, facts, objectives)
             paragraphs.append(format_markdown(table, columns))
             if confirmed is not None:
@@ -180,7 +183,7 @@ class Publisher:
                 paragraphs += [confirmation.heading(confirmed), format_markdown(rows, names)]
             write_atomic(plan.folder / "leaderboard.csv", _format_csv(table, columns))
             title = f"# {plan.address.study}: {', '.join(objectives.names)}"
-            write_atomic(plan.folder / "leaderboard.md", "\n\n".join([title, *paragraphs]) + "\n")
+            write_atomic(plan.folder / "leaderboard.md", "\n\n".join(filter(None, [title, *paragraphs])) + "\n")
             best = self.best()
             if best and tuple(trial.number for trial in best) != self._best:
                 self._write_best(best)
@@ -232,6 +235,12 @@ class Publisher:
         confirmation.write_confirmation(
             plan.folder, configurations, seeds, plan.application, by, self.verdict, best=best, objectives=further
         )
+
+    def commands(self) -> list[str]:
+        """What runs each trial on the front of several objectives."""
+        program, folder = self.plan.application.program, shlex.quote(str(self.plan.folder))
+        files = [(trial.number, point_file(trial.number).removesuffix(".yaml")) for trial in self.best()]
+        return [f"run trial {number}: {program} --config-dir {folder} --config-name {name}" for number, name in files]
 
     def overrides(self, trial: FrozenTrial) -> tuple[str, ...]:
         """What to type for a trial: the fixed ones and its own."""

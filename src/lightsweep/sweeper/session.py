@@ -16,7 +16,6 @@ from lightsweep.sweeper import confirmation, executors, opening, space, view
 from lightsweep.sweeper.confirmation import read_run_result
 from lightsweep.sweeper.controller import Controller, Limits
 from lightsweep.sweeper.executors import Executor
-from lightsweep.sweeper.front import point_file
 from lightsweep.sweeper.job import Job, JobResult
 from lightsweep.sweeper.leaderboard import Publisher
 from lightsweep.sweeper.leases import renewing
@@ -213,12 +212,12 @@ class Session:
             key = "seed" if "seed" in self.plan.config else "KEY, the config's key of the seed"
             further = f" hydra.sweeper.seed_key={key}" * (self.plan.settings.seed_key is None)
             self.view.print(f"confirm it: {command}{further}")
-        start = f"{program} --config-dir {shlex.quote(str(self.plan.folder))} --config-name"
         if judged.outcome in ("better", "unconfirmed"):
-            self.view.print(f"run {'the best one' if judged.outcome == 'better' else 'it anyway'}: {start} best")
-        if objectives.several:
-            for trial in self.publisher.best()[:_COMMANDS]:
-                self.view.print(f"run trial {trial.number}: {start} {point_file(trial.number).removesuffix('.yaml')}")
+            what = "the best one" if judged.outcome == "better" else "it anyway"
+            folder = shlex.quote(str(self.plan.folder))
+            self.view.print(f"run {what}: {program} --config-dir {folder} --config-name best")
+        for command in self.publisher.commands()[:_COMMANDS] if objectives.several else ():
+            self.view.print(command)
 
     def _print_confirmed(self, job: Job, result: JobResult) -> None:
         self.view.print(f"{job.folder} {result.state} {result.error or ''}".strip())
