@@ -13,10 +13,9 @@ from optuna.trial import FrozenTrial
 from lightsweep.core.checks import is_number
 from lightsweep.core.errors import ConfigError
 from lightsweep.core.files import read_json, write_atomic
-from lightsweep.core.metrics import format_difference
 from lightsweep.sweeper.application import Application
 from lightsweep.sweeper.front import MOST_CONFIRMED
-from lightsweep.sweeper.objectives import Objectives
+from lightsweep.sweeper.objectives import Objectives, format_gap, format_value
 from lightsweep.sweeper.statistics import Confirmed, format_mean, spread
 from lightsweep.sweeper.trials import baseline_of
 from lightsweep.sweeper.verdict import Verdict
@@ -172,14 +171,19 @@ def table_rows(confirmed: Confirmed, objectives: Sequence[str]) -> list[dict[str
     table = []
     for name, scores in confirmed.scores.items():
         row: dict[str, Any] = {"configuration": name, "n": max(map(len, scores.values()), default=0)}
-        row |= {score: format_mean(scores[score]) if score in scores else "" for score in shown}
+        row |= {score: _format_cell(scores[score]) if score in scores else "" for score in shown}
         for compared in dict.fromkeys(confirmed.score(each) for each in objectives):
             if compared is not None:
                 row[f"{compared} to the baseline"] = ""
                 if name != "baseline" and compared in scores:
                     gap = fmean(scores[compared]) - fmean(confirmed.values("baseline", compared))
-                    row[f"{compared} to the baseline"] = format_difference(compared, gap)
+                    row[f"{compared} to the baseline"] = format_gap(compared, gap)
         if confirmed.failed.get(name):
             row["failed"] = confirmed.failed[name]
         table.append(row)
     return table
+
+
+def _format_cell(values: Sequence[float]) -> str:
+    """The mean and the standard deviation; a count, which is the same in all runs, as it is."""
+    return format_value(values[0]) if len(set(values)) == 1 and values[0] == int(values[0]) else format_mean(values)

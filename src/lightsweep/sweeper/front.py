@@ -8,9 +8,8 @@ from typing import Any
 
 from optuna.trial import FrozenTrial
 
-from lightsweep.core.metrics import format_difference, in_points
 from lightsweep.sweeper import statistics
-from lightsweep.sweeper.objectives import Objectives, format_value
+from lightsweep.sweeper.objectives import Objectives, format_gap
 from lightsweep.sweeper.statistics import Confirmed
 from lightsweep.sweeper.trials import baseline_of
 from lightsweep.sweeper.verdict import Verdict
@@ -85,7 +84,7 @@ def _place_baseline(front: Sequence[FrozenTrial], baseline: FrozenTrial, objecti
     own = objectives.losses(baseline)
     better = [trial.number for trial in front if (objectives.losses(trial) <= own).all()]
     which = f"trial {better[0]} is" if len(better) == 1 else f"trials {_list(better)} are"
-    return f"{name} is not: {which} as good in every objective, and better in one."
+    return f"{name} is not on it: {which} as good in every objective, and better in one."
 
 
 def _compare(name: str, confirmed: Confirmed, objectives: Objectives) -> str:
@@ -100,7 +99,7 @@ def _compare(name: str, confirmed: Confirmed, objectives: Objectives) -> str:
         gap = fmean(best) - fmean(baseline)
         better = "better" if (gap > 0) == (direction == "maximize") else "worse"
         result = statistics.welch_test(best, baseline)
-        size = f"{score} {_format_gap(score, gap)}"
+        size = f"{score} {format_gap(score, gap)}"
         if gap == 0.0 and result.interval is None:
             parts.append(f"{score} is the same")
         elif min(len(best), len(baseline)) > 1 and result.interval is None:  # as a count of parameters has it
@@ -108,16 +107,10 @@ def _compare(name: str, confirmed: Confirmed, objectives: Objectives) -> str:
         elif result.interval is None:
             parts.append(f"{size}, of single runs")
         else:
-            low, high = (_format_gap(score, end).removesuffix(" points") for end in result.interval)
+            low, high = (format_gap(score, end).removesuffix(" points") for end in result.interval)
             is_known = not result.interval[0] <= 0.0 <= result.interval[1]
             known = better if is_known else "which noise alone may give"
             parts.append(f"{size}, {known} (95 % interval {low} to {high})")
     runs = max((len(values) for values in confirmed.scores[name].values()), default=0)
     seeds = f"{runs} fresh seed{'s' * (runs != 1)}"
     return f"Trial {name.removeprefix('best-')} against the baseline, {seeds}: {'; '.join(parts)}."
-
-
-def _format_gap(score: str, gap: float) -> str:
-    if in_points(score) or abs(gap) < 1.0:
-        return format_difference(score, gap)
-    return f"{'+' * (gap > 0)}{format_value(gap)}"

@@ -15,6 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from lightsweep.core import checks
 from lightsweep.core.errors import ConfigError
+from lightsweep.core.metrics import format_difference, in_points
 from lightsweep.core.text import did_you_mean
 from lightsweep.sweeper.job import RESERVED, UNNAMED
 from lightsweep.sweeper.trials import is_feasible
@@ -127,6 +128,13 @@ def format_value(value: float) -> str:
     if value == int(value) and (abs(value) >= 2.0 or value == 0.0):
         return f"{int(value)}"
     return f"{value:.4f}" if 1e-3 <= abs(value) < _MANY else f"{value:.4g}"
+
+
+def format_gap(name: str, gap: float) -> str:
+    """A signed difference: of an accuracy in percentage points, of large counts without decimals."""
+    if in_points(name) or abs(gap) < 1.0:
+        return format_difference(name, gap)
+    return f"{'+' * (gap > 0)}{format_value(gap)}"
 
 
 def objectives_of(study: optuna.Study) -> Objectives:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
+from optuna.pruners import NopPruner
 from optuna.samplers import GridSampler
 from optuna.trial import Trial
 
@@ -99,6 +100,8 @@ class Session:
         self.view.print(f"study {self.plan.address.study} in {self.plan.folder}: {self.plan.objectives.aim}")
         for remark in self.plan.remarks:
             self.view.print(remark)
+        if self.plan.objectives.reported is None and not isinstance(self.plan.pruner, NopPruner):
+            self.view.print("several objectives: no trial is pruned; hydra.sweeper.prune_on=NAME prunes by one of them")
         before = count_ended(self.queue.trials())
         self.view.open()
         if (count := self._count_starting()) and self.view.live is None:

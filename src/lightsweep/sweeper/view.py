@@ -177,7 +177,8 @@ def confirmation_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False)
     columns = list(dict.fromkeys(name for row in rows for name in row))
     for column in columns:
-        table.add_column(Text(column), justify="left" if column == "configuration" else "right")
+        is_name = column == "configuration"
+        table.add_column(Text(column), justify="left" if is_name else "right", no_wrap=is_name)
     for row in rows:
         table.add_row(*(str(row.get(column, "")) for column in columns))
     return table
