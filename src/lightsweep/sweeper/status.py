@@ -64,8 +64,9 @@ def keep_sweep(study: optuna.Study, plan: "Plan", n_trials: int) -> None:
     search = {"sampler": _describe_node(settings.sampler), "pruner": _describe_node(settings.pruner)}
     limits = {"n_trials": n_trials, "seeds": settings.seeds, "confirm": settings.confirm, "timeout": settings.timeout}
     program = shlex.join([*shlex.split(plan.application.program), *_config_name(sys.argv[1:])])
-    metric = plan.objectives.prune_on or plan.metric
-    described = asdict(Sweep(metric, program, n_trials, plan.space.fixed, search | limits))
+    metric, pruned = plan.objectives.prune_on or plan.metric, {"prune_on": plan.objectives.prune_on}
+    pruned = pruned if plan.objectives.several else {}
+    described = asdict(Sweep(metric, program, n_trials, plan.space.fixed, search | limits | pruned))
     described["overrides"] = list(plan.space.fixed)  # as JSON gives it back
     if study.user_attrs.get(SWEEP) != described:
         study.set_user_attr(SWEEP, described)
