@@ -74,7 +74,8 @@ def _answer(found: Search, confirmed: Confirmed | None) -> tuple[str, list[str],
         trial = f"(trial {best.number}, {found.metric} {best.value:.4f})"
         return "baseline", [f"{among} is the baseline {trial}: the search found nothing better."], {}
     if confirmed is None:
-        return "unconfirmed", [*_unconfirmed(found), _to_know(_FIRST_SEEDS, has_seed_key=found.has_seed_key)], {"confirm_with": _FIRST_SEEDS}
+        how = _to_know(_FIRST_SEEDS, has_seed_key=found.has_seed_key)
+        return "unconfirmed", [*_unconfirmed(found), how], {"confirm_with": _FIRST_SEEDS}
     score = confirmed.score(found.metric)
     if score is None:
         lost = " and ".join(each for each in ("best", "baseline") if not any(confirmed.scores.get(each, {}).values()))
