@@ -17,7 +17,9 @@ from lightsweep.sweeper.job_running import JobFunction
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    hydra = OmegaConf.create({"runtime": {"output_dir": str(tmp_path)}, "overrides": {"task": ["a=1"]}})
+    hydra = OmegaConf.create(
+        {"runtime": {"output_dir": str(tmp_path), "cwd": str(tmp_path / "start")}, "overrides": {"task": ["a=1"]}}
+    )
     monkeypatch.setattr(HydraConfig, "get", staticmethod(lambda: hydra))
     monkeypatch.setattr(job_running, "as_plain_run", lambda cfg: lambda function: function)  # for further processes
     return tmp_path
@@ -66,3 +68,15 @@ def test_the_file_is_the_applications(folder: Path) -> None:
 def test_what_the_app_has_written_stays(folder: Path) -> None:
     (folder / "job_result.json").write_text('{"mine": 1}')
     assert left(folder, broken, "confirmation") == {"job_result.json": {"mine": 1}}
+
+
+@pytest.mark.parametrize(("name", "is_explained"), [("there.csv", True), ("nowhere.csv", False)])
+def test_a_file_that_lies_where_the_sweep_started_is_found_another_way(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, is_explained: bool
+) -> None:
+    (folder / "start").mkdir()
+    (folder / "start/there.csv").touch()
+    monkeypatch.chdir(folder)
+    error = left(folder, lambda cfg: open(name), "trial")["error"]
+    assert error.startswith("FileNotFoundError: ")
+    assert ("hydra.job.chdir is true, so a trial runs in its own folder" in error) is is_explained
