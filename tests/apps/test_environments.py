@@ -84,6 +84,19 @@ def test_the_official_sweeper_stays_as_it_is(tmp_path: Path) -> None:
 
 @pytest.mark.quick
 @both_lines
+def test_the_command_needs_its_own_libraries_only(hydra: str, tmp_path: Path) -> None:
+    app = copied(tmp_path, Environment(HERE, (hydra, "plotly>=6,<8", "jinja2>=3.1,<4")))  # of the extra report
+    app.run(*SWEEP, *SPACE)
+    command = replace(app, script="-m")
+    assert '"state": "finished"' in command.run("lightsweep", "status", "multirun/default", "--json")
+    assert "trial-0005" in command.run("lightsweep", "report", "multirun/default", "--html", "page.html")
+    assert (app.folder / "page.html").is_file()
+    installed = Path(app.python).with_name("lightsweep")
+    assert subprocess.run([installed, "--help"], check=False, stdout=subprocess.DEVNULL).returncode == 0
+
+
+@pytest.mark.quick
+@both_lines
 def test_what_the_plugin_costs_at_start(hydra: str, tmp_path: Path) -> None:
     """At most 50 ms of CPU, in the median of runs that alternate."""
     with_it = copied(tmp_path / "with", Environment(HERE, (hydra,)))
