@@ -11,6 +11,7 @@ from apps.running import SWEEP, App, ended_trials
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 SOURCES = str(Path(__file__).parents[2] / "src")
 DDP = ("trainer.devices=2", "+trainer.strategy=ddp", "data.count=400", "trainer.max_epochs=3", "hydra.sweeper.n_jobs=1")
+BELOW = "hydra.sweeper.pruner={_target_: optuna.pruners.ThresholdPruner, lower: 0.6, n_warmup_steps: 1}"
 STUDY = "logs/train/multiruns/rings"
 
 
@@ -26,9 +27,8 @@ def sweep(app: App, n_trials: int, *overrides: str) -> list[TrialState]:
 
 def test_a_worker_trains_one_trial_after_another_on_two_processes(tmp_path: Path) -> None:
     app = App.copy("lightning", "src/train.py", tmp_path, path=SOURCES)
-    pruner = "hydra.sweeper.pruner={_target_: optuna.pruners.ThresholdPruner, lower: 0.6, n_warmup_steps: 1}"
     good = "{model.optimizer.lr: 0.05, model.width: 64, data.batch_size: 32}"  # the baseline learns nothing
-    states = sweep(app, 3, pruner, f"hydra.sweeper.enqueue=[{good}]")
+    states = sweep(app, 3, BELOW, f"hydra.sweeper.enqueue=[{good}]")
     assert states[:2] == [TrialState.PRUNED, TrialState.COMPLETE]
     assert states[2] != TrialState.FAIL
 
@@ -36,6 +36,14 @@ def test_a_worker_trains_one_trial_after_another_on_two_processes(tmp_path: Path
 def test_a_module_is_started_as_a_module(tmp_path: Path) -> None:
     app = App.copy("lightning", "-m", tmp_path, path=SOURCES)
     assert sweep(app, 1) == [TrialState.COMPLETE]
+
+
+@pytest.mark.parametrize("launcher", ["submitit_local", "joblib"])
+@pytest.mark.parametrize("script", ["src/train.py", "-m"])
+def test_a_launchers_job_starts_the_app_not_what_the_launcher_has_started(tmp_path: Path, launcher, script) -> None:
+    app = App.copy("lightning", script, tmp_path, path=SOURCES)
+    states = sweep(app, 1, f"hydra/launcher={launcher}", BELOW, "trainer.max_epochs=2000")  # answers may come late
+    assert states == [TrialState.PRUNED]
 
 
 def test_best_and_baseline_are_confirmed_with_fresh_seeds(tmp_path: Path) -> None:
