@@ -106,8 +106,8 @@ def reference(function: Callable[[DictConfig], Any]) -> FunctionReference:
         file = getattr(main, "__file__", None)
     if not isinstance(getattr(function, "__self__", main), ModuleType | type):
         raise ConfigError(
-            f"{function.__qualname__} is a method of an object, which no worker has: make it a function at the top of a module, or"
-            f" {IN_THIS_PROCESS}"
+            f"{function.__qualname__} is a method of an object, which no worker has: make it a function at the top of"
+            f" a module, or {IN_THIS_PROCESS}"
         )
     if module is None or (module is main and file is None):
         raise ConfigError(
