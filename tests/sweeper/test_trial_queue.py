@@ -7,6 +7,7 @@ from optuna.trial import TrialState
 
 from lightsweep.core.files import JOURNAL
 from lightsweep.sweeper.job import JobResult, JobState
+from lightsweep.sweeper.status import read_status
 from lightsweep.sweeper.storage import Address, connect
 from lightsweep.sweeper.trial_queue import TrialQueue
 from lightsweep.sweeper.trials import count_ended, is_interrupted
@@ -21,6 +22,15 @@ def test_hands_out_no_more_than_the_total(open_queue) -> None:
     assert queue.claim() is None
     assert queue.is_done()
     assert queue.trials()[1].user_attrs["error"] == "no luck"
+
+
+def test_a_study_runs_while_a_sweeper_is_there_though_no_trial_is(open_queue) -> None:
+    """Its workers may be starting; a second sweeper changes nothing."""
+    queue, other = open_queue(), open_queue()
+    for each, state in ((other, "running"), (queue, "empty")):
+        assert read_status(queue.study).state == "running"
+        each.close()
+        assert read_status(queue.study).state == state
 
 
 def test_two_sweepers_share_the_total(open_queue) -> None:
