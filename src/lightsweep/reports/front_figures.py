@@ -1,10 +1,13 @@
 """The figures of a study with several objectives: its Pareto front, over each pair of them."""
 
 from collections.abc import Iterator, Sequence
+from copy import copy
+from dataclasses import replace
 from functools import partial
 from itertools import combinations
 from typing import Any
 
+import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from lightsweep.reports.columns import escape_tags
@@ -21,8 +24,9 @@ _WIDE = 30.0  # the largest value by the smallest one, from which on an axis is 
 
 
 def draw_objectives(drawing: Drawing, study: Study) -> StudyFigures:
-    """Draw the front, and the history and the importances of each objective; returns the figures of the one that is reported."""
-    names, views = study.objectives.names, [StudyFigures(view, name) for name, view in study.views().items()]
+    """Draw the front, and the history and the importances of each objective; returns those of the one that is
+    reported."""
+    names, views = study.objectives.names, [StudyFigures(view, name) for name, view in views_of(study).items()]
     text = "Completed trials. No other trial is as good as one on the front in all objectives, and better in one."
     drawing.section("front", "Pareto front", text)
     for left, below in list(combinations(range(len(names)), 2))[:_MOST_PAIRS]:
@@ -35,6 +39,23 @@ def draw_objectives(drawing: Drawing, study: Study) -> StudyFigures:
     for name, view in zip(names, views, strict=True):
         drawing.add(f"Importances for {name}", view.importance, f"For {name}, of {len(view.scored)} trials.", "short")
     return views[study.objectives.reported or 0]
+
+
+def views_of(study: Study) -> dict[str, Study]:
+    """The study with one of its several objectives alone, by the objective's name."""
+    found, objectives = {}, study.objectives
+    for index, (name, direction) in enumerate(zip(objectives.names, objectives.directions, strict=True)):
+        one = optuna.create_study(study_name=study.name, direction=direction)
+        for trial in study.study.get_trials(deepcopy=False):
+            reduced = copy(trial)
+            reduced.values = None if trial.values is None else [trial.values[index]]
+            reduced.intermediate_values = trial.intermediate_values if index == objectives.reported else {}
+            if trial.state == TrialState.PRUNED and index != objectives.reported:
+                reduced.state = TrialState.WAITING  # nothing is known of it: a state that no figure uses
+                reduced.datetime_start = reduced.datetime_complete = None
+            one.add_trial(reduced)
+        found[name] = replace(study, study=one)
+    return found
 
 
 def draw_front(study: Study, below: int, left: int) -> Figure | None:

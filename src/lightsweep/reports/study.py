@@ -7,7 +7,6 @@ import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from copy import copy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -77,22 +76,6 @@ class Study:
         """Whether the objective, of several the first one, is better the larger it is."""
         return self.objectives.directions[0] == "maximize"
 
-    def views(self) -> dict[str, "Study"]:
-        """This study with one of its several objectives alone, by the objective's name."""
-        found, reported = {}, self.objectives.reported
-        for index, (name, direction) in enumerate(zip(self.objectives.names, self.study.directions, strict=True)):
-            one = optuna.create_study(study_name=self.name, direction=direction)
-            for trial in self.study.get_trials(deepcopy=False):
-                reduced = copy(trial)
-                reduced.values = None if trial.values is None else [trial.values[index]]
-                reduced.intermediate_values = trial.intermediate_values if index == reported else {}
-                if trial.state == TrialState.PRUNED and index != reported:
-                    reduced.state = TrialState.WAITING  # nothing is known of it: a state that no figure uses
-                    reduced.datetime_start = reduced.datetime_complete = None
-                one.add_trial(reduced)
-            found[name] = replace(self, study=one)
-        return found
-
     @property
     def seeds(self) -> int:
         """How many runs a trial's value is the mean of."""
@@ -117,7 +100,12 @@ def judge(study: Study, metric: str) -> list[str]:
         on_front = front.judge_front(study.trials, study.objectives, confirmed, study.study.user_attrs)
         return [printable_line(line) for line in (on_front.lines if on_front else ())]
     found = summarise_trials(
-        study.trials, metric=metric, maximises=study.maximises, seeds=study.seeds, changed_at=study.changed_at
+        study.trials,
+        metric=metric,
+        maximises=study.maximises,
+        seeds=study.seeds,
+        changed_at=study.changed_at,
+        has_seed_key=study.settings.get("seed_key", "") is not None,  # earlier versions named none
     )
     lines = verdict.judge(found, confirmed).lines if found is not None else ()
     return [printable_line(line) for line in lines]

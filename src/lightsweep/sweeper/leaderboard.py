@@ -115,7 +115,7 @@ def format_short(value: Any) -> str:
         number = float(value)
     except (TypeError, ValueError):
         return printable_line(value).replace("|", "\\|")
-    return f"{number:.4g}" if number != int(number) else str(int(number))
+    return str(int(number)) if number.is_integer() else f"{number:.4g}"
 
 
 def _columns(table: Sequence[dict[str, Any]], facts: Sequence[str], objectives: Objectives) -> list[str]:
@@ -198,6 +198,7 @@ class Publisher:
             maximises=self.plan.objectives.directions[0] == "maximize",
             seeds=max(1, len(self.plan.seeds)),
             changed_at=self.queue.study.user_attrs.get("changed_at", 0),
+            has_seed_key=self.plan.settings.seed_key is not None,
         )
 
     def verdict(self, confirmed: Confirmed | None) -> Verdict | None:
