@@ -14,19 +14,24 @@ from typing import TYPE_CHECKING, Any
 
 import optuna
 from omegaconf import DictConfig, OmegaConf
-from optuna.samplers import BaseSampler, GridSampler
+from optuna.samplers import BaseSampler, GPSampler, GridSampler, TPESampler
 
 from lightsweep.core import checks
 from lightsweep.core.errors import ConfigError
 from lightsweep.core.text import did_you_mean
+from lightsweep.sweeper.application import targets_of
+from lightsweep.sweeper.auto_sampler import AutoSampler
 from lightsweep.sweeper.space import grid_of
+from lightsweep.sweeper.study_view import ViewSampler
 
 if TYPE_CHECKING:
     from lightsweep.sweeper.plan import Plan
 
 _MADE_UP = 4  # trials, after which a sampler that is checked learns from them
 
+_AUTO = "lightsweep.sweeper.auto_sampler.AutoSampler"
 SAMPLERS: Mapping[str, Mapping[str, Any]] = {  # by the name that is typed; with Optuna's own defaults
+    "auto": {"_target_": _AUTO},
     "tpe": {"_target_": "optuna.samplers.TPESampler"},
     "gp": {"_target_": "optuna.samplers.GPSampler"},
     "cmaes": {"_target_": "optuna.samplers.CmaEsSampler"},
@@ -84,15 +89,6 @@ def pruner_node(value: Any, max_steps: Any) -> DictConfig:
     return node
 
 
-def targets_of(node: Any) -> Iterator[str]:
-    """Of a node and all below it: samplers and pruners may wrap others."""
-    if isinstance(node, dict):
-        if "_target_" in node:
-            yield str(node["_target_"])
-        for value in node.values():
-            yield from targets_of(value)
-
-
 def check_packages(key: str, what: str, packages: Sequence[str], extra: str) -> None:
     if missing := [name for name in packages if find_spec(name) is None]:
         raise ConfigError(f"{key}: {what} needs {' and '.join(missing)}: pip install 'lightsweep[{extra}]'")
@@ -101,6 +97,8 @@ def check_packages(key: str, what: str, packages: Sequence[str], extra: str) -> 
 def make_sampler(plan: "Plan", shift: int) -> tuple[BaseSampler, int]:
     """The sampler, and the number of trials: a grid has no more than its points.
 
+    TPE and GP draw from a view of the study. The others need the study itself: some keep there what they have learned.
+
     Args:
         shift: of its seed, if it has one: a study that is resumed, or that several sweepers start together, must not
             draw its first points again. A grid keeps its seed, which decides the order that its points are known by.
@@ -108,7 +106,14 @@ def make_sampler(plan: "Plan", shift: int) -> tuple[BaseSampler, int]:
     node = _writable(plan.settings.sampler)
     if node.get("seed") is not None and not node._target_.endswith("GridSampler"):
         node.seed += shift
+    if plan.space.conditions() or plan.space.extend is not None:
+        if node._target_ == _AUTO:
+            node.conditional = True
+        elif node._target_ == SAMPLERS["tpe"]["_target_"] and not {"group", "multivariate"} & node.keys():
+            node.update(group=True, multivariate=True)  # parameters that appear together are learned together
     sampler = plan.application.build(node, "hydra.sweeper.sampler")
+    if isinstance(sampler, AutoSampler | TPESampler | GPSampler):
+        return ViewSampler(plan.space, sampler), plan.settings.n_trials
     if not (isinstance(sampler, partial) and sampler.func is GridSampler):
         return sampler, plan.settings.n_trials
     grid = grid_of(plan.space)
@@ -132,6 +137,8 @@ def check_sampler(plan: "Plan") -> None:
         value = node.get(name, default)
         if isinstance(value, int) and value > _MADE_UP:
             node[name] = _MADE_UP  # with this it learns from the first trials
+    if node._target_ == _AUTO:
+        node.most_trials = 0  # TPE: the GP would import torch
     with _without_optuna_messages():
         sampler, _ = make_sampler(replace(plan, settings=replace(plan.settings, sampler=node)), shift=0)
         if not isinstance(sampler, GridSampler):  # its points were listed as it was made

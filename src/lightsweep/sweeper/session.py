@@ -14,6 +14,7 @@ from optuna.trial import Trial
 from lightsweep.core.errors import ConfigError, Interrupted, RunFailed
 from lightsweep.core.files import check_links, is_set_aside, set_aside
 from lightsweep.sweeper import executors, opening, space, verdict, view
+from lightsweep.sweeper.auto_sampler import AutoSampler
 from lightsweep.sweeper.controller import Controller, Limits, TrialRun
 from lightsweep.sweeper.executors import Executor
 from lightsweep.sweeper.job import Job, JobResult
@@ -74,6 +75,8 @@ class Session:
             is_same=plan.application.reads_same_data(plan.space, plan.config),
         )
         self.view = view.View()
+        if isinstance(sampler := getattr(queue.study.sampler, "sampler", None), AutoSampler):
+            sampler.say = self.view.print
         self.controller = Controller(
             queue,
             executor.slots,

@@ -233,7 +233,8 @@ def nearest_value(distribution: BaseDistribution, value: Any) -> Any:
     clipped_float = min(max(float(value), distribution.low), distribution.high)
     if distribution.step is None:
         return clipped_float
-    return distribution.low + round((clipped_float - distribution.low) / distribution.step) * distribution.step
+    nearest = distribution.low + round((clipped_float - distribution.low) / distribution.step) * distribution.step
+    return min(nearest, distribution.high)  # 0.1 + 2 * 0.1 is more than 0.3
 
 
 def _nearest_choice(choices: Sequence[Any], value: Any) -> Any:
