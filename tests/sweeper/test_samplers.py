@@ -135,7 +135,8 @@ def test_the_others_need_nothing_further(name: str, monkeypatch) -> None:
     [
         ("sampler", "tpee", "did you mean tpe?"),
         ("sampler", "optuna.samplers.TPESampler", "or a node with a _target_"),
-        ("sampler", OmegaConf.create({"seed": 1}), "or a node with a _target_"),
+        ("sampler", OmegaConf.create({"name": "gpp", "seed": 1}), "did you mean gp?"),
+        ("sampler", OmegaConf.create({"name": 3}), "got 3"),
         ("sampler", None, "be one of auto, tpe,"),
         ("pruner", 5, "be one of median, percentile,"),
     ],
