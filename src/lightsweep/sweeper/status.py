@@ -22,16 +22,7 @@ from lightsweep.sweeper.leaderboard import ranked_complete
 from lightsweep.sweeper.leases import LOST_AFTER, is_alive
 from lightsweep.sweeper.optuna_access import system_attributes
 from lightsweep.sweeper.space import key_of
-from lightsweep.sweeper.trials import (
-    OVER,
-    OWNER,
-    PREFIX,
-    SWEEP,
-    count_ended,
-    is_interrupted,
-    value_of,
-    without_repeats,
-)
+from lightsweep.sweeper.trials import OVER, OWNER, PREFIX, SWEEP, count_ended, is_interrupted, value_of, without_repeats
 from lightsweep.sweeper.view import seconds_left
 
 if TYPE_CHECKING:
