@@ -233,8 +233,7 @@ def nearest_value(distribution: BaseDistribution, value: Any) -> Any:
     clipped_float = min(max(float(value), distribution.low), distribution.high)
     if (step := distribution.step) is None:
         return clipped_float
-    nearest = distribution.low + round((clipped_float - distribution.low) / step) * step
-    return min(nearest, distribution.high)  # 0.1 + 2 * 0.1 is more than 0.3
+    return min(distribution.low + round((clipped_float - distribution.low) / step) * step, distribution.high)
 
 
 def _nearest_choice(choices: Sequence[Any], value: Any) -> Any:
