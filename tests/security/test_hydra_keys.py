@@ -171,6 +171,8 @@ SWEEPER: dict[str, tuple[dict[str, Any], str]] = {
     "storage": ({"storage": "sqlite:///{marker}"}, "hydra.sweeper.storage must be typed"),
     "storage on a server": ({"storage": "postgresql://127.0.0.1:9/x"}, "hydra.sweeper.storage must be typed"),
     "storage by detour": ({"storage": "${data_dir}", "study_name": "x"}, "hydra.sweeper.storage must be typed"),
+    "warm_start": ({"warm_start": ["postgresql://127.0.0.1:9/x"]}, "hydra.sweeper.warm_start must be typed"),
+    "warm_start by detour": ({"warm_start": "${oc.select:a,b}"}, "hydra.sweeper.warm_start must be typed"),
     "preload": ({"preload": ["antigravity"]}, "hydra.sweeper.preload must be typed"),
     "custom_search_space": ({"custom_search_space": "os.system"}, "that LIGHTSWEEP_TRUST names, got 'os.system'"),
     "preload by a value that changes": (

@@ -10,7 +10,7 @@ from typing import Any, cast
 from optuna.samplers import GridSampler
 from optuna.trial import Trial
 
-from lightsweep.core.errors import Interrupted, RunFailed
+from lightsweep.core.errors import ConfigError, Interrupted, RunFailed, StorageLost
 from lightsweep.core.files import check_links, is_set_aside, set_aside
 from lightsweep.sweeper import executors, opening, samplers, space, verdict, view, warm_start
 from lightsweep.sweeper.auto_sampler import AutoSampler
@@ -88,6 +88,8 @@ class Session:
 
     def run(self) -> float:
         """Returns the best value."""
+        if OVER in self.queue.study.user_attrs:
+            self.queue.study.set_user_attr(OVER, {})  # it goes on
         try:
             return self._run()
         except Interrupted as error:
@@ -95,6 +97,11 @@ class Session:
             line = view.format_interrupted(trials, self.queue.n_trials, program, sys.argv[1:])
             print(line, file=sys.stderr, flush=True)
             error.is_printed = True
+            raise
+        except StorageLost:
+            raise
+        except (ConfigError, RunFailed) as error:
+            self._keep_end(str(error), failed=True)
             raise
 
     def _run(self) -> float:
@@ -137,7 +144,12 @@ class Session:
             self.view.print(f"{suggestions} repeated a point that had been tried: not run again")
         if ended < wanted and (why := self.queue.repeats.why_over(trials)):
             self.view.print(f"{why}: the sweep ends with {ended} trials of {wanted}")
-            self.queue.study.set_user_attr(OVER, {"ended": ended, "why": why})
+            self._keep_end(why, failed=False)
+
+    def _keep_end(self, why: str, *, failed: bool) -> None:
+        """Keep in the study why the sweep has ended, for those that look at it from outside."""
+        over = {"ended": count_ended(self.queue.trials()), "why": why, "failed": failed}
+        self.queue.study.set_user_attr(OVER, over)
 
     def _count_starting(self) -> int:
         """Workers that are not ready yet."""
