@@ -232,7 +232,7 @@ SWEEPER: dict[str, tuple[dict[str, Any], str]] = {
     "changeable_keys": ({"changeable_keys": "hydra"}, "hydra.sweeper.changeable_keys must be a list of keys"),
     "not_in_best": ({"not_in_best": [{"a": 1}]}, "hydra.sweeper.not_in_best must be a list of keys"),
     "max_steps": ({"max_steps": "__import__('os')"}, "hydra.sweeper.max_steps must be"),
-    "sampler by name": ({"sampler": "os.system"}, "str is not a subclass of TPESamplerConfig"),
+    "sampler by name": ({"sampler": "os.system"}, "hydra.sweeper.sampler must be one of"),
     "pruner by name": ({"pruner": "optuna.storages.RDBStorage"}, "hydra.sweeper.pruner must be one of"),
     "_recursive_": ({"_recursive_": True}, "hydra.sweeper._recursive_ must be left out"),
     "_recursive_ that looks false": ({"_recursive_": 0}, "hydra.sweeper._recursive_ must be left out"),
