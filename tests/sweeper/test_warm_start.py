@@ -209,6 +209,30 @@ def test_a_table_is_read_as_it_is_written(tmp_path: Path) -> None:
     assert len(known(begun(planned(tmp_path / "new", str(table)))[0])) == 1
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_of_several_objectives_the_best_in_each_are_enqueued(tmp_path: Path, earlier) -> None:
+    old = tmp_path / "two"
+    old.mkdir()
+    study = optuna.create_study(storage=connect(str(old / JOURNAL)), study_name="two", directions=["maximize"] * 2)
+    study.set_metric_names(["acc", "f1"])
+    distributions = {name: KINDS[name] for name in ("lr", "width")}
+    for lr, values in ((0.2, [0.9, 0.1]), (0.3, [0.1, 0.9]), (0.4, [0.5, 0.5]), (0.5, [0.4, 0.4])):
+        params = {"lr": lr, "width": 8}
+        study.add_trial(create_trial(values=values, params=params, distributions=distributions))
+    plan = planned(tmp_path / "new", str(old))
+    today, lines = begun(plan)
+    assert [params["lr"] for params, _ in enqueued(today)] == [0.2, 0.3, 0.4]
+    assert "its metric is acc, f1" in lines[0]
+    two = optuna.create_study(sampler=ViewSampler(plan.space, RandomSampler()), directions=["maximize"] * 2)
+    two.set_metric_names(["acc", "f1"])
+    warm_start.begin(plan, two, warm_start.read_earlier(plan), {})
+    assert two.sampler.view(two).trials[0].values == [0.9, 0.1]  # type: ignore[attr-defined]
+    (tmp_path / "one.csv").write_text("acc,lr,width\n0.5,0.7,8\n0.6,0.8,8\n")
+    plan = planned(tmp_path / "new", str(tmp_path / "one.csv"))
+    warm_start.begin(plan, two, warm_start.read_earlier(plan), {})
+    assert [params["lr"] for params, _ in enqueued(two)] == [0.8, 0.7]
+
+
 def test_of_many_trials_the_best_and_some_of_the_others_are_known(tmp_path: Path, earlier) -> None:
     old = earlier(*(finished(step / 1000, lr=0.1 + step / 2000, width=8) for step in range(500)))
     values = sorted(value for _, value in known(begun(planned(tmp_path / "new", old))[0]))

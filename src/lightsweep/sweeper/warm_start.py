@@ -250,7 +250,7 @@ def _best(
 ) -> list[tuple[Params, Sequence[float]]]:
     """The best points, of several objectives those that are best in one."""
     orders = []
-    for index, direction in enumerate(directions):
+    for index, direction in enumerate(directions[: len(points[0][1])] if points else ()):  # a table has one value
         ranked = sorted(points, key=lambda each: each[1][index])  # called before the next turn
         orders.append(ranked[::-1] if direction == StudyDirection.MAXIMIZE else ranked)
     chosen = list[tuple[Params, Sequence[float]]]()
