@@ -140,7 +140,7 @@ def _summarise(runs: Sequence[Run], main: Table | None, best: Run | None) -> Pai
         *([("Pareto front", f"{len(main.front)} trials")] if main and main.front else []),
         ("runs", str(counts.total())),
         *((printable_line(status), str(count)) for status, count in counts.most_common()),
-        ("training", _format_duration(sum(map(_seconds, runs)))),
+        ("run time", _format_duration(sum(map(_seconds, runs)))),
     ]
 
 

@@ -4,7 +4,7 @@ import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from optuna.pruners import NopPruner
@@ -13,7 +13,8 @@ from optuna.trial import Trial
 
 from lightsweep.core.errors import ConfigError, Interrupted, RunFailed, StorageLost
 from lightsweep.core.files import check_links, is_set_aside, set_aside
-from lightsweep.sweeper import confirmation, executors, opening, space, view
+from lightsweep.sweeper import confirmation, executors, opening, samplers, space, view, warm_start
+from lightsweep.sweeper.auto_sampler import AutoSampler
 from lightsweep.sweeper.confirmation import read_run_result
 from lightsweep.sweeper.controller import Controller, Limits
 from lightsweep.sweeper.executors import Executor
@@ -24,6 +25,7 @@ from lightsweep.sweeper.opening import FIRST_SEED
 from lightsweep.sweeper.plan import Plan, baseline_point, mark_baseline
 from lightsweep.sweeper.status import keep_sweep
 from lightsweep.sweeper.study_data import StudyData
+from lightsweep.sweeper.study_view import ViewSampler
 from lightsweep.sweeper.trial_queue import TrialQueue
 from lightsweep.sweeper.trial_run import TrialRun
 from lightsweep.sweeper.trials import OVER, Repeats, count_ended, folder_of, without_repeats
@@ -41,7 +43,7 @@ def run(plan: Plan) -> float:
     """
     opening.check_plan(plan)
     typed = plan.space.fixed
-    plan, study, n_trials = opening.open_study(plan)
+    plan, study, n_trials = opening.open_study(plan, warm_start.read_earlier(plan))
     keep_sweep(study, plan, n_trials)
     queue = TrialQueue(study, plan.address, n_trials=n_trials, retries=plan.settings.retries)
     executor = executors.open_executor(plan, n_trials)
@@ -50,7 +52,7 @@ def run(plan: Plan) -> float:
     # Where the data may have changed, values of earlier trials do not hold.
     changed = plan.application.allows_changed_data(plan.config)
     since = len(queue.trials()) if changed else study.user_attrs.get("changed_at", 0)
-    queue.repeats = Repeats(space.list_points(plan.space), since)
+    queue.repeats = Repeats(space.list_points(plan.space), since, partial(samplers.random_point, plan.space))
     queue.has_job = lambda number: executor.has_job(plan.folder / folder_of(number))
     try:
         with renewing(queue.renew):
@@ -76,6 +78,9 @@ class Session:
             is_same=plan.application.reads_same_data(plan.space, plan.config),
         )
         self.view = view.View()
+        for sampler in (queue.study.sampler, getattr(queue.study.sampler, "sampler", None)):
+            if isinstance(sampler, ViewSampler | AutoSampler):
+                sampler.say = self.view.print
         self.controller = Controller(
             queue,
             executor.slots,

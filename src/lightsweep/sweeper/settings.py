@@ -36,6 +36,7 @@ _LISTS = {
     "trial_overrides": "overrides KEY=VALUE",
     "confirm_overrides": "overrides KEY=VALUE",
     "not_in_best": "keys and config groups",
+    "warm_start": "sweep folders, Optuna URLs and CSV files",
 }
 
 
@@ -64,6 +65,7 @@ class Settings:
     when: dict[str, dict[str, Any]] | None
     custom_search_space: str | None
     enqueue: list[dict[str, Any]] | None
+    warm_start: list[str]
     max_steps: int | None
     validate: str | None
     n_jobs: int
