@@ -4,7 +4,7 @@ import csv
 import gc
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean, stdev
@@ -20,6 +20,7 @@ from lightsweep.reports.runs import RESULT_FILE, Row, Run, is_metric, read_run
 from lightsweep.runs.run_folder import LR_FIND
 
 BASELINE = "baseline"
+_INFEASIBLE = re.compile(r"(^|; )infeasible: ")  # in a note of a leaderboard
 _NOT_RUNS = {"checkpoints", "figures", "lightning_logs", "tensorboard", "mlruns", "wandb", "__pycache__"}
 _CSV_LOGGER = "csv"  # its folder in a run's; elsewhere a name like any other
 _MEANS = ("best_value", "best_epoch", "epochs", "gap")
@@ -159,13 +160,19 @@ def _is_equal(one: Any, other: Any) -> bool:
 
 
 def mark_baselines(runs: Sequence[Run]) -> Sequence[Run]:
-    """Mark each sweep's baseline among runs from `fold_seeds`, and note the others' difference to it."""
+    """Mark each sweep's baseline among runs from `fold_seeds`, and note the others' difference to it. Trials that
+    violate a constraint get another status: they have no rank."""
     sweeps: dict[Path, list[Run]] = {}
     for run in runs:
         if run.kind in ("trial", "confirmation"):
             sweeps.setdefault(run.folder.parent, []).append(run)
     for folder, members in sweeps.items():
-        name = BASELINE if any(run.is_confirmation for run in members) else _baseline_folder(folder)
+        board = _read_leaderboard(folder)
+        infeasible = {row.get("folder") for row in board if _INFEASIBLE.search(row.get("note") or "")}
+        for run in members:
+            if run.kind == "trial" and run.is_complete and run.folder.name in infeasible:
+                run.row["status"] = "infeasible"
+        name = BASELINE if any(run.is_confirmation for run in members) else _baseline_folder(board)
         for baseline in [run for run in members if run.folder.name == name]:
             for each in (baseline, *baseline.seeds):
                 each.row[BASELINE] = True
@@ -173,12 +180,16 @@ def mark_baselines(runs: Sequence[Run]) -> Sequence[Run]:
     return runs
 
 
-def _baseline_folder(sweep: Path) -> str | None:
-    """The name of the baseline's folder, as the sweep's leaderboard notes it."""
+def _read_leaderboard(sweep: Path) -> list[dict[str, str]]:
+    """The rows of a sweep's leaderboard; none where it cannot be read."""
     try:
-        rows = list(csv.DictReader(read_regular(sweep / "leaderboard.csv").splitlines()))
+        return list(csv.DictReader(read_regular(sweep / "leaderboard.csv").splitlines()))
     except (OSError, ValueError, csv.Error):
-        return None
+        return []
+
+
+def _baseline_folder(rows: Sequence[Mapping[str, str]]) -> str | None:
+    """The name of the baseline's folder, as the leaderboard notes it."""
     marked = [row for row in rows if (row.get("note") or "").partition(";")[0] == BASELINE]
     marked.sort(key=lambda row: row.get("state") != "complete")  # it may have been tried several times
     return marked[0].get("folder") if marked else None

@@ -17,7 +17,7 @@ from lightsweep.reports.study_figures import status_of
 from lightsweep.sweeper.job import RESERVED
 from lightsweep.sweeper.space import key_of
 from lightsweep.sweeper.status import Sweep
-from lightsweep.sweeper.trials import baseline_of, facts_of, folder_of, value_of, without_repeats
+from lightsweep.sweeper.trials import INFEASIBLE, baseline_of, facts_of, folder_of, value_of, without_repeats
 
 _PARAMS, _FACTS = "params.", "facts."  # keys of a row, beside those that every run has
 _MOST_LETTERS = 200  # of a text that was recorded
@@ -69,7 +69,7 @@ def _make_row(trial: FrozenTrial, status: str, study: str, metric: str, *, maxim
         "monitor": metric,
         "monitor.mode": "max" if maximises else "min",
         metric: value_of(trial),
-        "error": trial.user_attrs.get("error"),
+        "error": trial.user_attrs.get("error") or trial.user_attrs.get(INFEASIBLE),
         "seconds": trial.duration.total_seconds() if trial.duration else None,
         "steps": trial.last_step,
     }

@@ -27,6 +27,7 @@ from lightsweep.sweeper.optuna_access import trial_id
 from lightsweep.sweeper.plan import Plan
 from lightsweep.sweeper.statistics import mean_facts, spread
 from lightsweep.sweeper.trial_queue import TrialQueue
+from lightsweep.sweeper.trial_time import TrialTime
 from lightsweep.sweeper.trials import folder_of
 
 _CLAIM_AGAIN = 1.0  # seconds until the queue is asked again, where all trials are started or ended
@@ -65,6 +66,9 @@ class TrialRun:
     values: list[float] = field(default_factory=list)
     facts: list[Mapping[str, Any]] = field(default_factory=list)
     started: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        self.time = TrialTime(self.plan.settings.trial_timeout)
 
     def next_job(self) -> Job:
         """The job to run now."""
@@ -218,7 +222,7 @@ class Controller:
             if (run := self._next_run()) is None:
                 return
             self.running[index] = run
-            self._start_job(slot, run.next_job())
+            self._start_next(index)
 
     def _next_run(self) -> TrialRun | None:
         """The next trial's run; None while there is none to start."""
@@ -233,6 +237,11 @@ class Controller:
                 self._close_trial(trial, JobResult(JobState.FAILED, error=str(error)))
         return None
 
+    def _start_next(self, index: int) -> None:
+        """Start the next job of a slot's trial."""
+        run = self.running[index]
+        self._start_job(self.slots[index], replace(run.next_job(), timeout=run.time.of_job()))
+
     def _start_job(self, slot: Slot, job: Job) -> None:
         slot.start(job)
         if self.stop:  # the signal came meanwhile, and stopped only what was running
@@ -240,11 +249,15 @@ class Controller:
 
     def _collect(self) -> None:
         for index in list(self.running):
-            if (result := self.slots[index].poll()) is None:
+            slot, run, grace = self.slots[index], self.running[index], self.limits.grace
+            if (result := slot.poll()) is None:
+                if run.time.is_overdue(grace):
+                    slot.end_process()
                 continue
-            result = (run := self.running[index]).take(self._interpret(index, result))
+            result = self.queue.constraints.checked(run.time.ended(result, grace))
+            result = run.take(self._interpret(index, result))
             if result is None and not self._is_stopping():
-                self._start_job(self.slots[index], run.next_job())  # the next seed
+                self._start_next(index)  # the next seed
                 continue
             del self.running[index]
             if (result := result or JobResult(JobState.INTERRUPTED)).state != JobState.DETACHED:

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from lightsweep.core.errors import JobState
 from lightsweep.core.text import shorten
+from lightsweep.sweeper.time_limit import TimeLimit
 
 log = logging.getLogger(__name__)
 _SHOWN = 60  # characters of a value
@@ -16,7 +17,7 @@ UNNAMED = "value"  # the metric that no setting names
 # Attributes of a trial that this program gives a meaning, and its own columns of the leaderboard: no job may set them.
 RESERVED = frozenset(
     ("lightsweep", "facts", "interrupted", "baseline", "retries", "retry_of", "repeat_of", "std", "note", "error")
-) | {"folder", "rank", "trial", "state", "value", "status"}
+) | {"infeasible", "folder", "rank", "trial", "state", "value", "status"}
 
 
 class Reports(Protocol):
@@ -40,6 +41,7 @@ class Job:
             where any will do.
         reports: None where no steps are reported.
         metric: the name of the value that it optimises.
+        timeout: seconds that its trial may take, and what is left of them; None for as long as it takes.
     """
 
     kind: str
@@ -49,6 +51,7 @@ class Job:
     reports: Reports | None = None
     data: tuple[str, str] | None = None
     metric: str = UNNAMED
+    timeout: tuple[float, float] | None = None
 
     @property
     def hydra_overrides(self) -> list[str]:
@@ -65,6 +68,7 @@ class JobResult:
         facts: what the job recorded, by name: further columns of the leaderboard.
         by_signal: whether the job was interrupted by a signal that it received itself.
         of_all: whether all jobs of the sweep will fail like this one, unless one has completed.
+        seconds: that the app's function took.
     """
 
     state: JobState
@@ -73,6 +77,7 @@ class JobResult:
     facts: Mapping[str, Any] = field(default_factory=dict)
     by_signal: bool = False
     of_all: bool = False
+    seconds: float = 0.0
 
 
 class TrialContext:
@@ -88,6 +93,7 @@ class TrialContext:
         self.job = job
         self.facts: dict[str, Any] = {}
         self.is_pruned = False
+        self.limit = TimeLimit(*job.timeout) if job and job.timeout else TimeLimit()
 
     @property
     def reports(self) -> Reports | None:
@@ -106,17 +112,19 @@ class TrialContext:
             step: an epoch, or any count >= 0 that means the same in all trials; a value for each.
 
         Raises:
-            optuna.TrialPruned: the pruner ends the trial.
+            optuna.TrialPruned: the pruner ends the trial, or its time is over.
             ValueError: it is no number, or no such step.
         """
-        if self.reports is None:
+        if self.reports is None and not self.limit.is_set:
             return
         number = as_number(value)
         if number is None:
             raise ValueError(f"trial.report: value must be a number, got {value!r}")
         if not isinstance(step, Integral) or isinstance(step, bool) or step < 0:
             raise ValueError(f"trial.report: step must be an integer >= 0, got {step!r}")
-        if not self.reports.report(int(step), number):
+        with self.limit.reporting():
+            pruned = self.reports is not None and self.reports.report(int(step), number)
+        if not pruned and not self.limit.is_over():
             return
         from optuna import TrialPruned  # an app that is not swept need not import Optuna
 

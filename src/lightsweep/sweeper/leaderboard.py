@@ -24,25 +24,53 @@ from lightsweep.sweeper.plan import Plan
 from lightsweep.sweeper.space import Space, key_of
 from lightsweep.sweeper.statistics import Confirmed, Search
 from lightsweep.sweeper.trial_queue import TrialQueue
-from lightsweep.sweeper.trials import baseline_of, facts_of, folder_of, summarise_trials, value_of, without_repeats
+from lightsweep.sweeper.trials import (
+    INFEASIBLE,
+    baseline_of,
+    facts_of,
+    folder_of,
+    is_feasible,
+    is_untried,
+    summarise_trials,
+    value_of,
+    without_repeats,
+)
 from lightsweep.sweeper.verdict import Verdict, confirmation_heading, confirmation_rows, judge, read_confirmation
 
 
 def ranked(trials: Sequence[FrozenTrial], direction: StudyDirection) -> list[FrozenTrial]:
-    """Complete trials, best first; then pruned, running, waiting and failed ones by number."""
+    """Complete trials, best first; then those that violate a constraint; then pruned, running, waiting and failed ones,
+    and points that were not tried, by number."""
     sign = -1 if direction == StudyDirection.MAXIMIZE else 1
     order = [TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING, TrialState.WAITING, TrialState.FAIL]
 
-    def sort_key(trial: FrozenTrial) -> tuple[int, float, int]:
+    def sort_key(trial: FrozenTrial) -> tuple[bool, int, bool, float, int]:
         value = trial.value if trial.state == TrialState.COMPLETE else None
-        return order.index(trial.state), sign * (value or 0.0), trial.number
+        return (
+            is_untried(trial),
+            order.index(trial.state),
+            value is not None and not is_feasible(trial),
+            sign * (value or 0.0),
+            trial.number,
+        )
 
     return sorted(trials, key=sort_key)
 
 
 def ranked_complete(trials: Sequence[FrozenTrial], direction: StudyDirection) -> list[FrozenTrial]:
-    """Complete trials, best first."""
-    return ranked([trial for trial in trials if trial.state == TrialState.COMPLETE], direction)
+    """Complete trials that violate no constraint, best first."""
+    return ranked([trial for trial in trials if _is_ranked(trial)], direction)
+
+
+def _is_ranked(trial: FrozenTrial) -> bool:
+    return trial.state == TrialState.COMPLETE and is_feasible(trial)
+
+
+def state_of(trial: FrozenTrial) -> str:
+    """As a table has it."""
+    if trial.user_attrs.get("interrupted"):
+        return "interrupted"
+    return "infeasible" if is_untried(trial) else trial.state.name.lower()
 
 
 def leaderboard_rows(
@@ -56,9 +84,9 @@ def leaderboard_rows(
         known = facts_of(trial)
         table.append(
             {
-                "rank": rank if trial.state == TrialState.COMPLETE else "",
+                "rank": rank if _is_ranked(trial) else "",
                 "trial": trial.number,
-                "state": "interrupted" if trial.user_attrs.get("interrupted") else trial.state.name.lower(),
+                "state": state_of(trial),
                 "value": "" if (value := value_of(trial)) is None else value,
                 "std": known.get("std", ""),
                 difference_column(metric): compare_to_baseline(trial, baseline, metric),
@@ -135,6 +163,7 @@ def compare_to_baseline(trial: FrozenTrial, baseline: FrozenTrial | None, metric
 def _note(trial: FrozenTrial) -> str:
     parts = ["baseline"] if trial.user_attrs.get("baseline") else []
     parts += [f"again for trial {trial.user_attrs['retry_of']}"] if "retry_of" in trial.user_attrs else []
+    parts += [f"infeasible: {trial.user_attrs[INFEASIBLE]}"] if INFEASIBLE in trial.user_attrs else []
     parts += [str(trial.user_attrs[name]) for name in ("note", "error") if trial.user_attrs.get(name)]
     return "; ".join(parts)
 
@@ -193,7 +222,7 @@ class Publisher:
         return judge(search, confirmed) if search else None
 
     def complete(self) -> list[FrozenTrial]:
-        """Complete trials, best first."""
+        """Complete trials that violate no constraint, best first."""
         return ranked_complete(without_repeats(self.queue.trials()), self.queue.study.direction)
 
     def overrides(self, trial: FrozenTrial) -> tuple[str, ...]:

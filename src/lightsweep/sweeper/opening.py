@@ -24,6 +24,8 @@ from lightsweep.core.moved import with_new_names
 from lightsweep.core.overrides import format_override
 from lightsweep.core.text import first_line
 from lightsweep.sweeper import executors, storage
+from lightsweep.sweeper.constraints import KEY as CONSTRAINTS
+from lightsweep.sweeper.constraints import check_constraints
 from lightsweep.sweeper.leases import FileLock, Lease, Owner, is_alive, renewing, shared_path
 from lightsweep.sweeper.optuna_access import RetryingStorage, set_system_attribute, system_attributes
 from lightsweep.sweeper.plan import Plan, check_fixed_lists, enqueue_first, enqueued_points
@@ -168,7 +170,7 @@ def _fixed_settings(plan: Plan) -> dict[str, Any]:
     return {
         _SPACE: plan.space.describe(),
         _CONFIG: {key: value for key, value in _flat("", config) if not _is_below(key, free)}
-        | {"hydra.sweeper.seeds": plan.settings.seeds},
+        | {"hydra.sweeper.seeds": plan.settings.seeds, CONSTRAINTS: plan.settings.constraints},
         _TYPED: extension | typed,
     }
 
@@ -207,7 +209,10 @@ def keep_settings(study: optuna.Study, now: Mapping[str, Any]) -> None:
 
 def _kept_settings(study: optuna.Study) -> dict[str, Any]:
     attributes = study.user_attrs
-    return {name: with_new_names(attributes.get(name)) for name in (_SPACE, _CONFIG, _TYPED)}
+    kept = {name: with_new_names(attributes.get(name)) for name in (_SPACE, _CONFIG, _TYPED)}
+    if kept[_CONFIG] is not None:
+        kept[_CONFIG] = {CONSTRAINTS: None, **kept[_CONFIG]}  # earlier versions had none
+    return kept
 
 
 def _flat(prefix: str, node: Any) -> list[tuple[str, Any]]:
@@ -251,6 +256,7 @@ def check_plan(plan: Plan) -> None:
     enqueued_points(plan)
     check_sampler(plan)
     check_pruner(plan)
+    check_constraints(plan)
     plan.application.check_plan(plan, in_this_process=in_this_process)
 
 

@@ -14,7 +14,9 @@ from optuna.trial import Trial
 from lightsweep.core.errors import ConfigError, Interrupted, RunFailed
 from lightsweep.core.files import check_links, is_set_aside, set_aside
 from lightsweep.sweeper import executors, opening, space, verdict, view
+from lightsweep.sweeper.constraints import Constraints, nearest
 from lightsweep.sweeper.controller import Controller, Limits, TrialRun
+from lightsweep.sweeper.endings import Endings
 from lightsweep.sweeper.executors import Executor
 from lightsweep.sweeper.job import Job, JobResult
 from lightsweep.sweeper.leaderboard import Publisher
@@ -22,7 +24,16 @@ from lightsweep.sweeper.leases import renewing
 from lightsweep.sweeper.plan import Plan, baseline_point, mark_baseline
 from lightsweep.sweeper.status import keep_sweep
 from lightsweep.sweeper.trial_queue import TrialQueue
-from lightsweep.sweeper.trials import OVER, Repeats, StudyData, count_ended, folder_of, without_repeats
+from lightsweep.sweeper.trials import (
+    INFEASIBLE,
+    OVER,
+    Repeats,
+    StudyData,
+    count_ended,
+    folder_of,
+    is_untried,
+    without_repeats,
+)
 from lightsweep.sweeper.verdict import read_run_result
 
 _FIRST_SEED = 101
@@ -49,6 +60,8 @@ def run(plan: Plan) -> float:
     changed = plan.application.allows_changed_data(plan.config)
     since = len(queue.trials()) if changed else study.user_attrs.get("changed_at", 0)
     queue.repeats = Repeats(space.list_points(plan.space), since)
+    queue.constraints = Constraints.of(plan)
+    queue.why_over_early = Endings.of(plan, since).why_over
     queue.has_job = lambda number: executor.has_job(plan.folder / folder_of(number))
     try:
         with renewing(queue.renew):
@@ -109,7 +122,7 @@ class Session:
         finally:
             self.view.close()
             self.publisher.publish()
-        self._print_repeats()
+        self._print_end()
         complete = self.publisher.complete()
         if not complete:
             raise RunFailed(self._describe_failures())
@@ -127,13 +140,17 @@ class Session:
     def _baseline(self) -> tuple[dict[str, Any], list[str]]:
         return baseline_point(self.plan)
 
-    def _print_repeats(self) -> None:
+    def _print_end(self) -> None:
+        """What was not run, and why the sweep ends before its total."""
         trials = self.queue.trials()
         ended, wanted = count_ended(trials), self.queue.n_trials
         if count := len(trials) - len(without_repeats(trials)):
             suggestions = f"{count} suggestion{'s' * (count > 1)}"
             self.view.print(f"{suggestions} repeated a point that had been tried: not run again")
-        if ended < wanted and (why := self.queue.repeats.why_over(trials)):
+        if count := sum(map(is_untried, without_repeats(trials))):
+            suggestions = f"{count} suggestion{'s' * (count > 1)}"
+            self.view.print(f"{suggestions} would have violated hydra.sweeper.constraints: not run")
+        if ended < wanted and (why := self.queue.why_over(trials)):
             self.view.print(f"{why}: the sweep ends with {ended} trials of {wanted}")
             self.queue.study.set_user_attr(OVER, {"ended": ended, "why": why})
 
@@ -142,9 +159,10 @@ class Session:
         return sum(slot.is_starting() for slot in self.executor.slots)
 
     def _start(self, trial: Trial) -> TrialRun | None:
-        """The trial's run; None where its point was tried before, and it is closed."""
+        """The trial's run; None where its point was tried before or may not be tried, and it is closed."""
         plan, folder = self.plan, self.plan.folder / folder_of(trial.number)
-        if self.executor.has_job(folder):  # a sweeper that is gone started it: nothing is drawn anew
+        is_new = not self.executor.has_job(folder)
+        if not is_new:  # a sweeper that is gone started it: nothing is drawn anew
             check_links(folder, within=plan.folder)
             drawn = plan.space.overrides(trial)
         else:
@@ -155,7 +173,20 @@ class Session:
             if isinstance(trial.study.sampler, GridSampler):  # it was not asked for the baseline
                 mark_baseline(trial, *self._baseline)
         overrides = (*plan.space.fixed, *plan.settings.trial_overrides, *drawn)
+        if is_new and not self._may_be_tried(trial, overrides):
+            return None
         return TrialRun(trial, overrides, plan, self.data.expected())
+
+    def _may_be_tried(self, trial: Trial, overrides: Sequence[str]) -> bool:
+        """False where the point violates a constraint that is known before training, and is closed; of a point that
+        was asked for this is said at once."""
+        known = self.queue.constraints.known and self.queue.constraints.foresee(self.plan.compose(overrides))
+        if not known or not self.queue.close_infeasible(trial, known):
+            return True
+        if {"baseline", "note"} & trial.user_attrs.keys():
+            what = "the baseline" if "baseline" in trial.user_attrs else f"an {trial.user_attrs['note']} point"
+            self.view.print(f"trial {trial.number}, {what}, is not run: {trial.user_attrs[INFEASIBLE]}")
+        return False
 
     def _trial_ended(self, number: int) -> None:
         if self.data.renew(number):
@@ -225,6 +256,8 @@ class Session:
 
     def _describe_failures(self) -> str:
         trials = [trial for trial in without_repeats(self.queue.trials()) if trial.state.is_finished()]
+        if found := nearest(trials):
+            return f"none of {len(trials)} trials meets hydra.sweeper.constraints; {found}"
         errors = [f"trial {trial.number}: {trial.user_attrs.get('error', trial.state.name)}" for trial in trials[-3:]]
         return f"none of {len(trials)} trials was completed: {'; '.join(errors) or 'nothing was run'}"
 

@@ -29,6 +29,7 @@ from lightsweep.sweeper.trials import (
     SWEEP,
     count_ended,
     is_interrupted,
+    is_untried,
     value_of,
     without_repeats,
 )
@@ -64,6 +65,8 @@ def keep_sweep(study: optuna.Study, plan: "Plan", n_trials: int) -> None:
     settings = plan.settings
     search = {"sampler": _describe_node(settings.sampler), "pruner": _describe_node(settings.pruner)}
     limits = {"n_trials": n_trials, "seeds": settings.seeds, "confirm": settings.confirm, "timeout": settings.timeout}
+    further = ("trial_timeout", "target", "patience", "constraints")
+    limits |= {name: value for name in further if (value := getattr(settings, name))}
     program = shlex.join([*shlex.split(plan.application.program), *_config_name(sys.argv[1:])])
     described = asdict(Sweep(plan.metric, program, n_trials, plan.space.fixed, search | limits))
     described["overrides"] = list(plan.space.fixed)  # as JSON gives it back
@@ -140,7 +143,7 @@ class Status:
         why: the reason of a sweep that ended before its total; empty elsewhere.
         counts: trials by state; repeats of a point are left out.
         ended: trials that count towards n_trials.
-        best: number, value and params of the best complete trial; None where there is none.
+        best: number, value and params of the best complete trial that violates no constraint; None where there is none.
         running: number, seconds, step and value of each trial that runs.
         seconds_left: about; None where it is unknown.
     """
@@ -211,13 +214,14 @@ def _is_held(study: optuna.Study) -> bool:
 
 
 def _count(trials: Sequence[FrozenTrial], alive: Sequence[FrozenTrial]) -> dict[str, int]:
-    states = [trial.state for trial in trials if not is_interrupted(trial)]
+    states = [trial.state for trial in trials if not (is_interrupted(trial) or is_untried(trial))]
     return {
         "completed": states.count(TrialState.COMPLETE),
         "pruned": states.count(TrialState.PRUNED),
         "failed": states.count(TrialState.FAIL),
         "running": len(alive),
         "waiting": states.count(TrialState.WAITING),
+        "infeasible": sum(map(is_untried, trials)),
         "interrupted": sum(map(is_interrupted, trials)) + states.count(TrialState.RUNNING) - len(alive),
     }
 
