@@ -5,6 +5,7 @@ from pathlib import Path
 
 import optuna
 import pytest
+from optuna.samplers import RandomSampler
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
@@ -19,7 +20,7 @@ def make(folder: Path, *, sweep: dict | None = SWEEP, trials: int = 6, name: str
     """A study of `trials` trials: the third failed, the fourth was pruned."""
     folder.mkdir(exist_ok=True)
     storage = JournalStorage(JournalFileBackend(str(folder / "study.journal")))
-    study = optuna.create_study(storage=storage, study_name=name, direction="maximize")
+    study = optuna.create_study(storage=storage, study_name=name, direction="maximize", sampler=RandomSampler(seed=1))
     if sweep is not None:
         study.set_user_attr("sweep", sweep)
     for number in range(trials):

@@ -10,7 +10,7 @@ from hydra.types import RunMode
 from omegaconf import OmegaConf
 
 from lightsweep.sweeper.application import Application
-from lightsweep.sweeper.job_running import write_config
+from lightsweep.sweeper.config_differences import write_config
 
 CONFIG = """
 lr: 0.01

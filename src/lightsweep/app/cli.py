@@ -66,14 +66,14 @@ def _report(options: argparse.Namespace) -> int:
     if options.html is not None and missing:
         raise ConfigError(f"--html needs {' and '.join(missing)}: pip install 'lightsweep[report]'")
     from lightsweep.core.files import write_atomic
-    from lightsweep.reports import page, table, table_text, trial_runs
+    from lightsweep.reports import page, table, table_text, trials
     from lightsweep.reports.finding import Found
     from lightsweep.reports.study import copy_study, judge, open_study
     from lightsweep.sweeper.status import read_sweep
 
     opened, folder = open_study(options.study, options.study_name, options.storage)
     sweep = read_sweep(opened)
-    found = Found(trial_runs.runs_of_trials(opened, sweep, folder))
+    found = Found(trials.runs_of_trials(opened, sweep, folder))
     selection = [(each, each.runs[: options.top]) for each in table.build_tables(found.runs)]
     study = copy_study(opened, sweep.search, folder)
     if options.html is not None:

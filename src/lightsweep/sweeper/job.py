@@ -77,7 +77,7 @@ class JobResult:
     facts: Mapping[str, Any] = field(default_factory=dict)
     by_signal: bool = False
     of_all: bool = False
-    seconds: float = 0.0
+    seconds: float = field(default=0.0, compare=False)
 
 
 class TrialContext:

@@ -18,8 +18,8 @@ from lightsweep.core.metrics import (
     format_difference_cell,
 )
 from lightsweep.core.text import printable, printable_line, spreadsheet_cell
+from lightsweep.sweeper.config_differences import BEST_FILE, write_config
 from lightsweep.sweeper.job import RESERVED
-from lightsweep.sweeper.job_running import BEST_FILE, write_config
 from lightsweep.sweeper.plan import Plan
 from lightsweep.sweeper.space import Space, key_of
 from lightsweep.sweeper.statistics import Confirmed, Search

@@ -7,23 +7,24 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any, cast
 
-from hydra.errors import HydraException
 from optuna.samplers import GridSampler
 from optuna.trial import Trial
 
-from lightsweep.core.errors import ConfigError, Interrupted, RunFailed
+from lightsweep.core.errors import Interrupted, RunFailed
 from lightsweep.core.files import check_links, is_set_aside, set_aside
 from lightsweep.sweeper import executors, opening, space, verdict, view
 from lightsweep.sweeper.constraints import Constraints, nearest
-from lightsweep.sweeper.controller import Controller, Limits, TrialRun
+from lightsweep.sweeper.controller import Controller, Limits
 from lightsweep.sweeper.endings import Endings
 from lightsweep.sweeper.executors import Executor
 from lightsweep.sweeper.job import Job, JobResult
 from lightsweep.sweeper.leaderboard import Publisher
 from lightsweep.sweeper.leases import renewing
+from lightsweep.sweeper.opening import FIRST_SEED
 from lightsweep.sweeper.plan import Plan, baseline_point, mark_baseline
 from lightsweep.sweeper.status import keep_sweep
 from lightsweep.sweeper.trial_queue import TrialQueue
+from lightsweep.sweeper.trial_run import TrialRun
 from lightsweep.sweeper.trials import (
     INFEASIBLE,
     OVER,
@@ -36,8 +37,6 @@ from lightsweep.sweeper.trials import (
 )
 from lightsweep.sweeper.verdict import read_run_result
 
-_FIRST_SEED = 101
-
 
 def run(plan: Plan) -> float:
     """Run what is missing of a study; returns its best value.
@@ -48,7 +47,6 @@ def run(plan: Plan) -> float:
         Interrupted: a signal came; everything is written.
     """
     opening.check_plan(plan)
-    _check_seed_key(plan)
     typed = plan.space.fixed
     plan, study, n_trials = opening.open_study(plan)
     keep_sweep(study, plan, n_trials)
@@ -175,7 +173,7 @@ class Session:
         overrides = (*plan.space.fixed, *plan.settings.trial_overrides, *drawn)
         if is_new and not self._may_be_tried(trial, overrides):
             return None
-        return TrialRun(trial, overrides, plan, self.data.expected())
+        return TrialRun(trial, overrides, plan, self.data.expected(), self.queue.constraints)
 
     def _may_be_tried(self, trial: Trial, overrides: Sequence[str]) -> bool:
         """False where the point violates a constraint that is known before training, and is closed; of a point that
@@ -262,27 +260,9 @@ class Session:
         return f"none of {len(trials)} trials was completed: {'; '.join(errors) or 'nothing was run'}"
 
 
-def _check_seed_key(plan: Plan) -> None:
-    """Compose a run with another seed, and one of the confirmation.
-
-    Raises:
-        ConfigError: there is no such key.
-        HydraException: an override of the confirmation is wrong.
-    """
-    key, settings = plan.settings.seed_key, plan.settings
-    if key is None or not (settings.seeds or settings.confirm):
-        return
-    try:
-        plan.compose((*plan.space.fixed, f"{key}={_FIRST_SEED}"))
-    except HydraException as error:
-        raise ConfigError(f"hydra.sweeper.seed_key={key}: no config has this key") from error
-    if settings.confirm:
-        plan.compose((*plan.space.fixed, *settings.confirm_overrides))
-
-
 def _fresh_seeds(count: int, used: Sequence[Any]) -> list[int]:
     """Seeds that no trial has had."""
-    return [seed for seed in range(_FIRST_SEED, _FIRST_SEED + count + len(used)) if seed not in used][:count]
+    return [seed for seed in range(FIRST_SEED, FIRST_SEED + count + len(used)) if seed not in used][:count]
 
 
 def _confirmation_jobs(

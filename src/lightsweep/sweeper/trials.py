@@ -71,9 +71,7 @@ def _check_attributes(study: optuna.Study) -> None:
         _check_kinds(owner, trial.user_attrs, _OF_TRIAL)
         _check_kinds(owner, facts_of(trial), _OF_TRIAL)
         _check_kinds(owner, trial.system_attrs, {"fixed_params": dict})
-        for name, value in trial.constraints.items():
-            if not isinstance(value, _NUMBER):
-                _refuse(owner, name, value)
+        _check_kinds(owner, trial.constraints, dict.fromkeys(trial.constraints, _NUMBER))
         for name in trial.params:
             if key_of(name).lstrip("+~ \t").startswith("hydra"):  # it would be an override of a job
                 _refuse(owner, name, trial.params[name])
