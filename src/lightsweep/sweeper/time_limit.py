@@ -42,6 +42,7 @@ class TimeLimit:
         self._wait_until = 0.0  # for a report, or for a job that is ending
         self._is_reporting = False
         self._handler: Any = None  # of the alarm, as it was before
+        self._timer = (0.0, 0.0)
 
     @property
     def is_set(self) -> bool:
@@ -51,12 +52,17 @@ class TimeLimit:
         """From now until `stop` a job that does not end with a report is ended by `TimeOver`."""
         if self.is_set and threading.current_thread() is threading.main_thread():
             self._handler = signal.signal(signal.SIGALRM, self._ring)
-            signal.setitimer(signal.ITIMER_REAL, max(self.left, _SOON), _AGAIN)
+            self._timer = signal.setitimer(signal.ITIMER_REAL, max(self.left, _SOON), _AGAIN)
 
     def stop(self) -> None:
+        """Leave the process's alarm as it was."""
         if self._handler is not None:
             signal.setitimer(signal.ITIMER_REAL, 0.0)
             signal.signal(signal.SIGALRM, self._handler)
+            seconds, again = self._timer
+            if seconds:
+                rest = max(_SOON, seconds - (time.monotonic() - self._started))
+                signal.setitimer(signal.ITIMER_REAL, rest, again)
 
     @contextmanager
     def reporting(self) -> Iterator[None]:
