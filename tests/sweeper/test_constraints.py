@@ -30,8 +30,12 @@ from lightsweep.sweeper.view import Progress, running_table, seconds_left
 SPACE = FloatDistribution(0.0, 1.0)
 
 
-def size_of(cfg: DictConfig) -> int:
-    return cfg.width * 10
+def size_of(cfg: DictConfig) -> float:
+    return cfg.size
+
+
+def config_of(size: float) -> Callable[[], DictConfig]:
+    return lambda: OmegaConf.create({"size": size, "hydra": {"verbose": True}})
 
 
 @pytest.fixture
@@ -113,7 +117,7 @@ def test_a_violation_that_rounds_away_is_shown_with_all_digits() -> None:
 def test_a_point_that_violates_what_is_known_is_closed_without_a_run_and_does_not_count(open_queue) -> None:
     queue = open_queue({"size": "<= 100", "seconds": "<= 60"}, known=("size",), n_trials=1)
     first = queue.claim()
-    assert queue.close_infeasible(first, {"size": 150.0})
+    assert queue.close_infeasible(first, config_of(150.0))
     (closed,) = queue.trials()
     assert (closed.state, closed.constraints) == (TrialState.PRUNED, {"size": 0.5})
     assert closed.user_attrs["infeasible"] == "size 150 > 100"
@@ -122,7 +126,7 @@ def test_a_point_that_violates_what_is_known_is_closed_without_a_run_and_does_no
     assert count_ended(queue.trials()) == 0
     assert not queue.is_done()
     second = queue.claim()
-    assert not queue.close_infeasible(second, {"size": 80.0})
+    assert not queue.close_infeasible(second, config_of(80.0))
     queue.tell(second, JobResult(JobState.COMPLETED, 0.5, facts={"size": 80.0, "seconds": 90.0}))
     assert queue.trials()[1].constraints == {"size": pytest.approx(-0.2), "seconds": 0.5}
     assert queue.trials()[1].user_attrs["infeasible"] == "seconds 90 > 60"
@@ -169,7 +173,7 @@ def test_after_many_in_a_row_the_sweep_is_over_and_names_the_nearest(open_queue)
         assert queue.why_over(queue.trials()) is None
         claimed = queue.claim()
         claimed.suggest_float("x", 0, 1)
-        assert queue.close_infeasible(claimed, {"size": 1000.0 - number})
+        assert queue.close_infeasible(claimed, config_of(1000.0 - number))
     nearest_one = queue.trials()[-1]
     why = queue.why_over(queue.trials())
     assert why == (
@@ -183,7 +187,7 @@ def test_after_many_in_a_row_the_sweep_is_over_and_names_the_nearest(open_queue)
 def test_a_point_that_may_be_tried_starts_the_count_anew(open_queue) -> None:
     queue = open_queue({"size": "<= 100"}, known=("size",), n_trials=5)
     for size in (200.0, 50.0, 200.0):
-        queue.close_infeasible(queue.claim(), {"size": size})
+        queue.close_infeasible(queue.claim(), config_of(size))
     assert queue.constraints.in_a_row == 1
 
 
@@ -191,7 +195,7 @@ def test_the_sampler_learns_where_nothing_may_be_tried(open_queue) -> None:
     queue = open_queue({"size": "<= 50"}, known=("size",), sampler=optuna.samplers.TPESampler(seed=1), n_trials=60)
     while (claimed := queue.claim()) is not None:
         x = claimed.suggest_float("x", 0, 1)
-        if not queue.close_infeasible(claimed, {"size": 100 * x}):
+        if not queue.close_infeasible(claimed, config_of(100 * x)):
             value = claimed.number * 7919 % 100 / 100  # says nothing of x
             queue.tell(claimed, JobResult(JobState.COMPLETED, value, facts={"size": 100 * x}))
     tried = [each.params["x"] <= 0.5 for each in queue.trials()]
@@ -205,7 +209,7 @@ def test_gp_takes_a_study_whose_completed_trials_have_all_constraints(open_queue
     sizes = iter([20.0, 80.0, 40.0, 30.0, 20.0])
     while (claimed := queue.claim()) is not None:
         x, size = claimed.suggest_float("x", 0, 1), next(sizes)
-        if not queue.close_infeasible(claimed, {"size": size}):
+        if not queue.close_infeasible(claimed, config_of(size)):
             queue.tell(claimed, JobResult(JobState.COMPLETED, x, facts={"size": size, "seconds": 1.0}))
     assert [list(each.constraints) for each in queue.trials() if each.state == TrialState.COMPLETE] == [
         ["size", "seconds"]
@@ -214,7 +218,12 @@ def test_gp_takes_a_study_whose_completed_trials_have_all_constraints(open_queue
 
 @pytest.mark.parametrize(
     ("facts", "got"),
-    [({}, "only value"), ({"loss": 1.0}, "only loss, value"), ({"size": None}, "None"), ({"size": float("nan")}, "nan")],
+    [
+        ({}, "only value"),
+        ({"loss": 1.0}, "only loss, value"),
+        ({"size": None}, "None"),
+        ({"size": float("nan")}, "nan"),
+    ],
 )
 def test_a_completed_job_that_has_not_recorded_what_is_bounded_has_failed_like_all(facts: Any, got: str) -> None:
     constraints = Constraints(read_bounds({"size": "<= 100"}))
@@ -251,11 +260,10 @@ def test_a_function_is_the_apps_or_the_users_or_none() -> None:
 
 
 def test_the_function_gets_the_config_as_the_job_does() -> None:
-    config: Any = OmegaConf.create({"width": 8, "hydra": {"verbose": True}})
     seen = []
     constraints = Constraints(read_bounds({"size": "<= 100"}), {"size": lambda cfg: seen.append(cfg) or 80})
-    assert constraints.foresee(config) == {"size": 80.0}
-    assert seen == [{"width": 8}]
+    assert constraints.foresee(config_of(80)) == {"size": 80.0}
+    assert seen == [{"size": 80}]
 
 
 @pytest.mark.parametrize(
@@ -269,7 +277,7 @@ def test_the_function_gets_the_config_as_the_job_does() -> None:
 def test_a_function_that_fails_or_gives_no_number_is_one_line(function: Any, line: str) -> None:
     constraints = Constraints(read_bounds({"size": "<= 100"}), {"size": function})
     with pytest.raises(ConfigError, match=line):
-        constraints.foresee(OmegaConf.create({"width": 8, "nothing": None}))
+        constraints.foresee(lambda: OmegaConf.create({"nothing": None}))
 
 
 VIOLATING = {"size": 0.5}

@@ -58,7 +58,6 @@ def test_fresh_seeds_need_the_key_of_the_seed(key: str, value: Any) -> None:
 @pytest.mark.parametrize(
     ("key", "value", "rule"),
     [
-        ("constraints", {"params": 5}, "be '<= NUMBER' or '>= NUMBER', got 5"),
         ("foresee", {"params": 5}, "be a mapping of recorded names to functions, "),
         ("foresee", ["app.count"], "be a mapping of recorded names to functions, "),
         ("target", "high", "be null or a number, got 'high'"),

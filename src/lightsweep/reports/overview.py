@@ -91,7 +91,7 @@ def _draw(study: Study | None, table: Table | None, best: Run | None) -> Drawing
 
 def _draw_study(drawing: Drawing, study: StudyFigures) -> None:
     drawing.section("history", "Optimisation history")
-    note = "Pruned trials are at the last value that they reported, failed ones at the foot."
+    note = "Pruned trials are at the last value that they reported, failed ones beyond the worst one."
     drawing.add("Optimisation history", study.history, note)
     drawing.section("importances", "What mattered", study.too_few)
     note = f"Of {len(study.scored)} trials, completed or pruned; a pruned one counts with its last value."

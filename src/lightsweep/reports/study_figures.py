@@ -69,7 +69,7 @@ class StudyFigures:
         )
 
     def history(self) -> Figure | None:
-        """Each trial's value as a mark, and the best so far as a step; trials without a value are at the bottom."""
+        """Each trial's value as a mark, and the best so far as a step; trials without a value lie beyond the worst."""
         if not self.trials:
             return None
         values = [value for trial in self.trials if (value := value_of(trial)) is not None]

@@ -42,16 +42,16 @@ def write_config(
         for group, choice in config.hydra.runtime.choices.items()
         if choice and not str(group).startswith("hydra/") and "@" not in group and group not in left_out
     }
-    chosen = [f"{group}={choice}" for group, choice in choices.items()]
-    if base.hydra.searchpath:
-        chosen.append(f"hydra.searchpath={list(base.hydra.searchpath)}")
-    defaults = _compose_defaults(loader, name, tuple(chosen))
+    further = [f"hydra.searchpath={list(base.hydra.searchpath)}"] if base.hydra.searchpath else []
+    added, defaults = _compose_chosen(loader, name, choices, further)
     ours, theirs = (_contents(application.own_config(each), left_out) for each in (config, defaults))
     for group in [group for group in defaults.hydra.runtime.choices if group in theirs]:
         if _lacks_key(ours.get(group), theirs[group]):
             choices[group] = None  # a config can add keys to a choice, not remove them: all of them are written
             del theirs[group]
-    order: list[Any] = [name, *({f"override {group}": choice} for group, choice in choices.items()), "_self_"]
+    # Hydra wants overrides last.
+    order: list[Any] = [name, *({group: choices.pop(group)} for group in added)]
+    order += [*({f"override {group}": choice} for group, choice in choices.items()), "_self_"]
     hydra = {
         **({"searchpath": paths} if (paths := _search_path(base)) else {}),
         **({"mode": "RUN"} if defaults.hydra.mode == RunMode.MULTIRUN else {}),  # a choice starts sweeps
@@ -60,10 +60,31 @@ def write_config(
     write_atomic(file, f"# {comment}\n{OmegaConf.to_yaml(OmegaConf.create(content))}")
 
 
+def _compose_chosen(
+    loader: ConfigLoader, name: str, choices: Mapping[str, Any], further: Sequence[str]
+) -> tuple[list[str], DictConfig]:
+    """The groups that no defaults list has, which were added with ``+GROUP=CHOICE``, and the defaults under these
+    choices.
+
+    Args:
+        further: overrides.
+    """
+    added, known = list[str](), list[str]()
+    while True:
+        chosen = [f"{'+' if group in added else ''}{group}={choices[group]}" for group in (*known, *added)]
+        defaults = _compose_defaults(loader, name, (*further, *chosen))
+        found = [group for group in choices if group in defaults.hydra.runtime.choices and group not in added]
+        if found != known:
+            known = found  # a choice may bring further groups
+        elif rest := [group for group in choices if group not in (*known, *added)]:
+            added.insert(0, rest[0])  # Hydra lists what was added last first, a group before those that it brings
+        else:
+            return added, defaults
+
+
 @lru_cache(maxsize=16)  # composing takes 0.1 s, and most trials have the same choices
-def _compose_defaults(loader: ConfigLoader, name: str, chosen: tuple[str, ...]) -> DictConfig:
-    """The defaults under these choices."""
-    return loader.load_configuration(config_name=name, overrides=list(chosen), run_mode=RunMode.RUN)
+def _compose_defaults(loader: ConfigLoader, name: str, overrides: tuple[str, ...]) -> DictConfig:
+    return loader.load_configuration(config_name=name, overrides=list(overrides), run_mode=RunMode.RUN)
 
 
 def _search_path(config: DictConfig) -> list[str]:

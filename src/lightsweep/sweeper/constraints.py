@@ -102,19 +102,22 @@ class Constraints:
                 known[name] = function
         return cls(bounds, known, plan.metric)
 
-    def foresee(self, config: DictConfig) -> dict[str, float]:
+    def foresee(self, compose: Callable[[], DictConfig]) -> dict[str, float]:
         """The values that are known before training.
 
         Args:
-            config: of the trial, as it was composed.
+            compose: gives the trial's config; called where a function needs it.
 
         Raises:
             ConfigError: a function fails, or gives no number.
         """
-        values = {}
+        values: dict[str, float] = {}
+        if not self.known:
+            return values
+        config = without_hydra(compose())
         for name, function in self.known.items():
             try:
-                value = function(without_hydra(config))
+                value = function(config)
             except Exception as error:  # whatever the app's own function raises
                 reason = first_line(str(error)) or type(error).__name__
                 raise ConfigError(f"{_FORESEE}.{name} fails ({reason}); null judges it after training") from error
@@ -164,6 +167,15 @@ class Constraints:
         return f"{MOST_IN_A_ROW} points in a row violate {KEY}; {nearest(trials)}"
 
 
+def describe_closed(trial: Trial) -> str | None:
+    """What is said of a point that was closed without a run, if the user has asked for it."""
+    marks = trial.user_attrs
+    if not marks.keys() & {"baseline", "note"}:
+        return None
+    what = "the baseline" if "baseline" in marks else str(marks["note"])
+    return f"trial {trial.number} ({what}) is not run: {marks[INFEASIBLE]}"
+
+
 def nearest(trials: Sequence[FrozenTrial]) -> str:
     """The trial that violates the constraints least, and how; empty where none does."""
     violating = [trial for trial in without_repeats(trials) if not is_feasible(trial)]
@@ -180,7 +192,4 @@ def check_constraints(plan: "Plan") -> None:
     Raises:
         ConfigError: one of them is missing, fails, or gives no number.
     """
-    constraints = Constraints.of(plan)
-    if constraints.known:
-        config = plan.compose((*plan.space.fixed, *plan.settings.trial_overrides))
-        constraints.foresee(config)
+    Constraints.of(plan).foresee(lambda: plan.compose((*plan.space.fixed, *plan.settings.trial_overrides)))

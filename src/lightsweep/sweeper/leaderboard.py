@@ -214,6 +214,7 @@ class Publisher:
             maximises=maximises,
             seeds=max(1, len(self.plan.seeds)),
             changed_at=self.queue.study.user_attrs.get("changed_at", 0),
+            has_seed_key=self.plan.settings.seed_key is not None,
         )
 
     def verdict(self, confirmed: Confirmed | None) -> Verdict | None:

@@ -10,10 +10,10 @@ from typing import Any, cast
 from optuna.samplers import GridSampler
 from optuna.trial import Trial
 
-from lightsweep.core.errors import Interrupted, RunFailed
+from lightsweep.core.errors import ConfigError, Interrupted, RunFailed, StorageLost
 from lightsweep.core.files import check_links, is_set_aside, set_aside
 from lightsweep.sweeper import executors, opening, space, verdict, view
-from lightsweep.sweeper.constraints import Constraints, nearest
+from lightsweep.sweeper.constraints import Constraints, describe_closed, nearest
 from lightsweep.sweeper.controller import Controller, Limits
 from lightsweep.sweeper.endings import Endings
 from lightsweep.sweeper.executors import Executor
@@ -23,18 +23,10 @@ from lightsweep.sweeper.leases import renewing
 from lightsweep.sweeper.opening import FIRST_SEED
 from lightsweep.sweeper.plan import Plan, baseline_point, mark_baseline
 from lightsweep.sweeper.status import keep_sweep
+from lightsweep.sweeper.study_data import StudyData
 from lightsweep.sweeper.trial_queue import TrialQueue
 from lightsweep.sweeper.trial_run import TrialRun
-from lightsweep.sweeper.trials import (
-    INFEASIBLE,
-    OVER,
-    Repeats,
-    StudyData,
-    count_ended,
-    folder_of,
-    is_untried,
-    without_repeats,
-)
+from lightsweep.sweeper.trials import OVER, Repeats, count_ended, folder_of, without_repeats
 from lightsweep.sweeper.verdict import read_run_result
 
 
@@ -97,6 +89,8 @@ class Session:
 
     def run(self) -> float:
         """Returns the best value."""
+        if OVER in self.queue.study.user_attrs:
+            self.queue.study.set_user_attr(OVER, {})  # it goes on
         try:
             return self._run()
         except Interrupted as error:
@@ -104,6 +98,11 @@ class Session:
             line = view.format_interrupted(trials, self.queue.n_trials, program, sys.argv[1:])
             print(line, file=sys.stderr, flush=True)
             error.is_printed = True
+            raise
+        except StorageLost:
+            raise
+        except (ConfigError, RunFailed) as error:
+            self._keep_end(str(error), failed=True)
             raise
 
     def _run(self) -> float:
@@ -142,15 +141,16 @@ class Session:
         """What was not run, and why the sweep ends before its total."""
         trials = self.queue.trials()
         ended, wanted = count_ended(trials), self.queue.n_trials
-        if count := len(trials) - len(without_repeats(trials)):
-            suggestions = f"{count} suggestion{'s' * (count > 1)}"
-            self.view.print(f"{suggestions} repeated a point that had been tried: not run again")
-        if count := sum(map(is_untried, without_repeats(trials))):
-            suggestions = f"{count} suggestion{'s' * (count > 1)}"
-            self.view.print(f"{suggestions} would have violated hydra.sweeper.constraints: not run")
+        for line in view.format_not_run(trials):
+            self.view.print(line)
         if ended < wanted and (why := self.queue.why_over(trials)):
             self.view.print(f"{why}: the sweep ends with {ended} trials of {wanted}")
-            self.queue.study.set_user_attr(OVER, {"ended": ended, "why": why})
+            self._keep_end(why, failed=False)
+
+    def _keep_end(self, why: str, *, failed: bool) -> None:
+        """Keep in the study why the sweep has ended, for those that look at it from outside."""
+        over = {"ended": count_ended(self.queue.trials()), "why": why, "failed": failed}
+        self.queue.study.set_user_attr(OVER, over)
 
     def _count_starting(self) -> int:
         """Workers that are not ready yet."""
@@ -171,20 +171,11 @@ class Session:
             if isinstance(trial.study.sampler, GridSampler):  # it was not asked for the baseline
                 mark_baseline(trial, *self._baseline)
         overrides = (*plan.space.fixed, *plan.settings.trial_overrides, *drawn)
-        if is_new and not self._may_be_tried(trial, overrides):
+        if is_new and self.queue.close_infeasible(trial, lambda: plan.compose(overrides)):
+            if line := describe_closed(trial):
+                self.view.print(line)
             return None
         return TrialRun(trial, overrides, plan, self.data.expected(), self.queue.constraints)
-
-    def _may_be_tried(self, trial: Trial, overrides: Sequence[str]) -> bool:
-        """False where the point violates a constraint that is known before training, and is closed; of a point that
-        was asked for this is said at once."""
-        known = self.queue.constraints.known and self.queue.constraints.foresee(self.plan.compose(overrides))
-        if not known or not self.queue.close_infeasible(trial, known):
-            return True
-        if {"baseline", "note"} & trial.user_attrs.keys():
-            what = "the baseline" if "baseline" in trial.user_attrs else f"an {trial.user_attrs['note']} point"
-            self.view.print(f"trial {trial.number}, {what}, is not run: {trial.user_attrs[INFEASIBLE]}")
-        return False
 
     def _trial_ended(self, number: int) -> None:
         if self.data.renew(number):

@@ -8,11 +8,12 @@ User attributes of a trial: ``lightsweep`` (the mark of its owner), ``folder``, 
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
 import optuna
+from omegaconf import DictConfig
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.samplers import GridSampler
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
@@ -46,6 +47,8 @@ class TrialQueue:
         self._alone = not is_server(address)  # no sweeper on another machine
         self._confirmation = Lease(study, "confirmation", self.owner)
         self._closing = Lease(study, "burial", self.owner)  # the stored name of version 0.1
+        self._presence = Lease(study, f"presence of {self.owner.name}", self.owner)  # shows that a sweeper is alive
+        self._presence.take()
         self._unmarked: dict[int, float] = {}  # running trials without an owner, and when each was first seen
         self._mine: dict[int, Trial] = {}
         self.repeats = Repeats(None, since=0)
@@ -94,8 +97,11 @@ class TrialQueue:
         self._mine.pop(trial.number, None)
         return True
 
-    def close_infeasible(self, trial: Trial, known: Mapping[str, float]) -> bool:
-        """Close a trial whose point violates a constraint, by what is known before training; False where it is none."""
+    def close_infeasible(self, trial: Trial, compose: Callable[[], DictConfig]) -> bool:
+        """Close a trial that violates a constraint by what its config, which `compose` gives, says before training;
+        False where it is none."""
+        if not (known := self.constraints.foresee(compose)):
+            return False
         with self._claims:
             if self.constraints.admits(trial, known):
                 return False
@@ -159,8 +165,8 @@ class TrialQueue:
         for trial in tuple(self._mine.values()):
             with suppress(UpdateFinishedTrialError):  # `tell` reports it
                 set_attribute(self.study, trial, OWNER, self.owner.mark())
-        self._confirmation.renew()
-        self._closing.renew()
+        for lease in (self._confirmation, self._closing, self._presence):
+            lease.renew()
 
     def writing(self) -> FileLock:
         """The lock of the claims, held while files are written that other sweepers of the study write, too."""
@@ -174,6 +180,7 @@ class TrialQueue:
         """Release everything. Trials that an error has left running are found by the next sweeper."""
         try:
             self._confirmation.leave()
+            self._presence.leave()
         finally:
             self.owner.resign(trials_left=bool(self._mine))
 

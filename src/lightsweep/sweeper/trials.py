@@ -1,9 +1,10 @@
-"""The trials of a study: their attributes, checked before they are used (a study may be somebody else's), repeats of a
-point, and the data they read."""
+"""The trials of a study: their attributes, checked before they are used (a study may be somebody else's), and points
+that are repeated."""
 
 import math
 import random
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from lightsweep.core.errors import ConfigError
-from lightsweep.core.files import read_regular, write_atomic
 from lightsweep.core.text import printable
-from lightsweep.sweeper.application import Application
 from lightsweep.sweeper.optuna_access import system_attributes
 from lightsweep.sweeper.space import Params, key_of, point_key
 from lightsweep.sweeper.statistics import Entry, Search
@@ -163,7 +162,13 @@ def baseline_of(trials: Iterable[FrozenTrial]) -> FrozenTrial | None:
 
 
 def summarise_trials(
-    trials: Sequence[FrozenTrial], *, metric: str, maximises: bool, seeds: int, changed_at: int
+    trials: Sequence[FrozenTrial],
+    *,
+    metric: str,
+    maximises: bool,
+    seeds: int,
+    changed_at: int,
+    has_seed_key: bool = True,
 ) -> Search | None:
     """What the completed trials show that violate no constraint; None where there are none."""
     complete = {
@@ -176,14 +181,15 @@ def summarise_trials(
         return None
     sign = -1 if maximises else 1
     best = min(done, key=lambda entry: (sign * entry.value, entry.number))
+    known = Search(metric, maximises, best, tuple(done), seeds=seeds, changed_at=changed_at, has_seed_key=has_seed_key)
     marked = baseline_of(trials)
     if marked is None:
-        return Search(metric, maximises, best, tuple(done), seeds=seeds, changed_at=changed_at)
+        return known
     baseline = complete.get(marked.number)
     is_baseline = baseline == best and not marked.user_attrs.get("note")  # a note: it is only near the config
     state = "failed" if marked.state == TrialState.FAIL else marked.state.name.lower()
     state = "infeasible" if is_untried(marked) else state
-    return Search(metric, maximises, best, tuple(done), baseline, state, is_baseline, seeds, changed_at)
+    return replace(known, baseline=baseline, baseline_state=state, is_baseline=is_baseline)
 
 
 MOST_REPEATS = 20  # repeats in a row
@@ -252,49 +258,3 @@ class Repeats:
 
 def _is_queued(trials: Sequence[FrozenTrial]) -> bool:
     return any(trial.state == TrialState.WAITING for trial in trials)
-
-
-class StudyData:
-    """Which data a study was started with: a digest, an attribute of the study, and its record, in the sweep's folder.
-
-    Both are taken from the first trial that has read its data. Nothing is kept where trials read different data.
-
-    Args:
-        folder: of the sweep.
-        allow_change: trials may read other data than the first one did.
-        is_same: whether all trials read the same data.
-    """
-
-    def __init__(
-        self, study: optuna.Study, folder: Path, application: Application, *, allow_change: bool, is_same: bool
-    ) -> None:
-        self.study, self.folder, self.application = study, folder, application
-        self.allow_change, self.is_same = allow_change, is_same
-
-    def expected(self) -> tuple[str, str] | None:
-        """The digest and the folder of the record; None where nothing is known yet, or the data may be any."""
-        if self.allow_change or not self.is_same:
-            return None
-        if self._digest() is None:
-            self._keep(sorted(self.folder.glob(f"trial-*/{self.application.data_file}"))[:1])
-        digest = self._digest()
-        return None if digest is None else (digest, str(self.folder.absolute()))
-
-    def renew(self, number: int) -> bool:
-        """Take the data of a trial that ended; True where they are not those that the study had."""
-        before = self._digest()
-        if not self.is_same:
-            return False
-        if before is None or self.allow_change:
-            self._keep(sorted((self.folder / folder_of(number)).glob(f"**/{self.application.data_file}")))
-        return before not in (None, self._digest())
-
-    def _digest(self) -> str | None:
-        return self.study.user_attrs.get("data")
-
-    def _keep(self, records: Sequence[Path]) -> None:
-        for record in records:
-            digest = self.application.data_digest(record.parent)
-            if digest is not None and digest != self._digest():
-                write_atomic(self.folder / record.name, read_regular(record))
-                self.study.set_user_attr("data", digest)

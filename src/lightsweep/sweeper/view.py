@@ -20,7 +20,16 @@ from lightsweep.core.text import printable
 from lightsweep.sweeper.leaderboard import compare_to_baseline, format_short, ranked_complete
 from lightsweep.sweeper.space import Space
 from lightsweep.sweeper.storage import Address, is_server
-from lightsweep.sweeper.trials import INFEASIBLE, baseline_of, count_ended, facts_of, has_ended, value_of
+from lightsweep.sweeper.trials import (
+    INFEASIBLE,
+    baseline_of,
+    count_ended,
+    facts_of,
+    has_ended,
+    is_untried,
+    value_of,
+    without_repeats,
+)
 
 _BEST = 10  # trials in the table at the end
 _FEWEST = 3  # trials that must have ended before the time left is known, and one a worker
@@ -201,6 +210,16 @@ def format_duration(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def format_not_run(trials: Sequence[FrozenTrial]) -> list[str]:
+    """How many suggestions were not run, and why."""
+    own = without_repeats(trials)
+    counts = {
+        "repeated a point that had been tried: not run again": len(trials) - len(own),
+        "would have violated hydra.sweeper.constraints: not run": sum(map(is_untried, own)),
+    }
+    return [f"{count} suggestion{'s' * (count > 1)} {why}" for why, count in counts.items() if count]
 
 
 def format_summary(trials: Sequence[FrozenTrial], before: int, seconds: float) -> str:
