@@ -56,3 +56,10 @@ class Interrupted(BaseException):
 
 class TimeOver(Interrupted):
     """The time of a trial is over: it ends in order, as pruned."""
+
+    def __init__(self, signum: int, note: str) -> None:
+        super().__init__(signum)
+        self.note = note
+
+    def __str__(self) -> str:
+        return self.note

@@ -124,12 +124,13 @@ class TrialContext:
             raise ValueError(f"trial.report: step must be an integer >= 0, got {step!r}")
         with self.limit.reporting():
             pruned = self.reports is not None and self.reports.report(int(step), number)
-        if not pruned and not self.limit.is_over():
+        over = not pruned and self.limit.is_over()
+        if not pruned and not over:
             return
         from optuna import TrialPruned  # an app that is not swept need not import Optuna
 
         self.is_pruned = True
-        raise TrialPruned(f"pruned at step {step}")
+        raise TrialPruned(self.limit.note if over else f"pruned at step {step}")
 
     def record(self, facts: Mapping[str, Any]) -> None:
         """Record numbers, or None, by name: columns of the leaderboard. Later ones replace earlier ones.

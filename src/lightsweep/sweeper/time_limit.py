@@ -87,4 +87,4 @@ class TimeLimit:
         if self.is_closed or self._is_reporting or signals.is_handled() or time.monotonic() < self._wait_until:
             return
         self.has_ended_job = True
-        raise TimeOver(signum)
+        raise TimeOver(signum, self.note)
