@@ -26,7 +26,7 @@ from lightsweep.core.text import printable
 from lightsweep.sweeper.application import application_of
 from lightsweep.sweeper.config_differences import REPEAT_FILE, write_config
 from lightsweep.sweeper.job import Job, JobResult, TrialContext, _current, current_trial, value_of
-from lightsweep.sweeper.lightning import as_plain_run
+from lightsweep.sweeper.lightning import as_plain_run, program
 from lightsweep.sweeper.references import MAIN_ONLY, FunctionHere, FunctionReference, describe, find_lost
 
 log = logging.getLogger(__name__)
@@ -39,6 +39,7 @@ class JobFunction:
 
     function: Callable[[DictConfig], Any]
     job: Job
+    program: tuple[str, str | None] = field(default_factory=program)  # of the sweeper
 
     def __call__(self, cfg: DictConfig) -> JobResult:
         """Run the job. It leaves a file with its result, where it has not written it itself."""
@@ -46,7 +47,7 @@ class JobFunction:
         token = _current.set(TrialContext(self.job))
         try:
             with signals.as_exceptions():
-                result = _call(as_plain_run(cfg)(self.function), cfg, current_trial(), self.job.metric)
+                result = _call(as_plain_run(cfg, self.program)(self.function), cfg, current_trial(), self.job.metric)
         finally:
             _current.reset(token)
         result = replace(result, seconds=time.monotonic() - started)
@@ -114,6 +115,7 @@ class JobSetup:
         records: names of the files in a job's folder that come back from another machine.
         registered: what the sweeper's process has that workers may lack, see `registered`.
         version_base: that the app gave to ``hydra.main``, by which Hydra decides on the working directory.
+        program: with which the sweeper was started.
     """
 
     config: DictConfig
@@ -123,6 +125,7 @@ class JobSetup:
     records: tuple[str, ...]
     registered: frozenset[str] = frozenset()
     version_base: Any = field(default_factory=version.getbase)
+    program: tuple[str, str | None] = field(default_factory=program)
 
     @property
     def folder(self) -> Path:
@@ -160,7 +163,7 @@ def _run_job(setup: JobSetup, job: Job) -> JobResult:
             config.hydra.job.num = job.number
         returned = hydra_utils.run_job(
             hydra_context=setup.hydra_context,
-            task_function=JobFunction(function, job),
+            task_function=JobFunction(function, job, setup.program),
             config=config,
             job_dir_key="hydra.sweep.dir",
             job_subdir_key="hydra.sweep.subdir",
