@@ -220,6 +220,12 @@ SWEEPER: dict[str, tuple[dict[str, Any], str]] = {
         "hydra.sweeper.seed_key must",
     ),
     "validate": ({"validate": "os.system"}, "hydra.sweeper.validate must be a function that LIGHTSWEEP_TRUST names"),
+    "foresee": (
+        {"foresee": {"params": "os.system"}},
+        "hydra.sweeper.foresee.params must be a function",
+    ),
+    "foresee that is a node": ({"foresee": {"_target_": "os.system"}}, "hydra.sweeper.foresee must not have"),
+    "foresee that changes": ({"foresee": "${oc.select:a,os.system}"}, "hydra.sweeper.foresee must be a mapping"),
     "validate that is a node": ({"validate": {"_target_": "os.system"}}, "hydra.sweeper.validate must not have"),
     "validate that changes": ({"validate": "${oc.select:a,os.system}"}, "hydra.sweeper.validate must be a function"),
     "metric that is two lines": ({"metric": "acc\nmodel: {_target_: os.system}"}, "hydra.sweeper.metric must be"),

@@ -96,6 +96,7 @@ def test_a_bound_is_violated_by_as_much_as_a_value_is_beyond_it(text: str, value
     ("constraints", "line"),
     [
         ([1], r"hydra\.sweeper\.constraints must be a mapping of names to bounds, .* got \[1\]"),
+        ({"par\nams": "<= 5"}, r"hydra\.sweeper\.constraints must be a mapping of names to bounds"),
         ({"params": 5}, r"hydra\.sweeper\.constraints\.params must be '<= NUMBER' or '>= NUMBER', got 5"),
         ({"params": "< 5"}, r"hydra\.sweeper\.constraints\.params must be .* got '< 5'"),
         ({"params": "<= many"}, r"hydra\.sweeper\.constraints\.params must be .* got '<= many'"),

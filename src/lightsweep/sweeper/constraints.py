@@ -58,7 +58,7 @@ def read_bounds(constraints: Any) -> tuple[Bound, ...]:
         ConfigError: it is no mapping of names to bounds.
     """
     bounded = {} if constraints is None else constraints
-    named = isinstance(bounded, dict) and all(isinstance(name, str) and name for name in bounded)
+    named = isinstance(bounded, dict) and all(isinstance(name, str) and name and name.isprintable() for name in bounded)
     checks.require(named, KEY, "be a mapping of names to bounds, {params: '<= 2e6'}", constraints)
     bounds = []
     for name, text in sorted(bounded.items()):
