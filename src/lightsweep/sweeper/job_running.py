@@ -91,7 +91,7 @@ def _call(function: Callable[[DictConfig], Any], cfg: DictConfig, trial: TrialCo
         if isinstance(error, ConfigError | Diverged | RunFailed):
             return ended(state, error=str(error))
         log.exception("the trial failed")
-        return ended(state, error=describe(error))
+        return ended(state, error=f"{describe(error)}{_where_files_are(error)}")
     if trial.is_pruned or limit.has_ended_job:  # the app has caught the exception
         return ended(JobState.PRUNED)
     try:
@@ -101,6 +101,14 @@ def _call(function: Callable[[DictConfig], Any], cfg: DictConfig, trial: TrialCo
     if not math.isfinite(value):
         return ended(JobState.FAILED, error=f"{metric} became {value}")
     return ended(JobState.COMPLETED, value=value)
+
+
+def _where_files_are(error: BaseException) -> str:
+    """What to do where a relative path was not found because a trial runs in its own folder."""
+    file, started_in = getattr(error, "filename", None), HydraConfig.get().runtime.cwd
+    if isinstance(error, FileNotFoundError) and isinstance(file, str) and (Path(started_in) / file).exists():
+        return "; hydra.job.chdir is true, so a trial runs in its own folder: hydra.utils.to_absolute_path finds it"
+    return ""
 
 
 @dataclass(frozen=True)
