@@ -165,7 +165,7 @@ def test_the_best_violates_nothing_as_for_optuna(open_queue) -> None:
     status = read_status(queue.study)
     assert status.best is not None
     assert status.best["trial"] == 2
-    assert nearest(queue.trials()) == "the nearest is trial 0, size 200 > 100 ()"
+    assert nearest(queue.trials()) == "the nearest is trial 0, size 200 > 100"
 
 
 def test_after_many_in_a_row_the_sweep_is_over_and_names_the_nearest(open_queue) -> None:
@@ -179,7 +179,7 @@ def test_after_many_in_a_row_the_sweep_is_over_and_names_the_nearest(open_queue)
     why = queue.why_over(queue.trials())
     assert why == (
         f"{MOST_IN_A_ROW} points in a row violate hydra.sweeper.constraints; the nearest is trial {nearest_one.number},"
-        f" size 951 > 100 (x={nearest_one.params['x']})"
+        f" size 951 > 100 (x={nearest_one.params['x']:.4g})"
     )
     assert queue.claim() is None
     assert queue.is_done()

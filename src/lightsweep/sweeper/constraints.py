@@ -182,8 +182,10 @@ def nearest(trials: Sequence[FrozenTrial]) -> str:
     if not violating:
         return ""
     least = min(violating, key=lambda trial: sum(value for value in trial.constraints.values() if value > 0.0))
-    point = " ".join(f"{key_of(name)}={value}" for name, value in least.params.items())
-    return f"the nearest is trial {least.number}, {least.user_attrs.get(INFEASIBLE, 'infeasible')} ({point})"
+    short = {name: f"{value:.4g}" if isinstance(value, float) else value for name, value in least.params.items()}
+    point = " ".join(f"{key_of(name)}={value}" for name, value in short.items())
+    how = least.user_attrs.get(INFEASIBLE, "infeasible")
+    return f"the nearest is trial {least.number}, {how}" + f" ({point})" * bool(point)
 
 
 def check_constraints(plan: "Plan") -> None:
