@@ -36,6 +36,8 @@ class Endings:
 
     def why_over(self, trials: Sequence[FrozenTrial]) -> str | None:
         """Why no further trial starts; None where one does. A trial that still runs may change the answer."""
+        if self.target is None and self.patience is None:
+            return None
         done = [
             trial
             for trial in without_repeats(trials)
