@@ -9,7 +9,6 @@ import optuna
 import pytest
 from omegaconf import DictConfig, OmegaConf
 from optuna.distributions import FloatDistribution
-from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from lightsweep.core.errors import ConfigError
@@ -20,13 +19,15 @@ from lightsweep.sweeper.application import Application
 from lightsweep.sweeper.constraints import MOST_IN_A_ROW, Bound, Constraints, nearest, read_bounds
 from lightsweep.sweeper.grammar import parse
 from lightsweep.sweeper.job import JobResult, JobState
-from lightsweep.sweeper.leaderboard import leaderboard_rows, ranked, ranked_complete
+from lightsweep.sweeper.leaderboard import leaderboard_rows
+from lightsweep.sweeper.objectives import Objectives
 from lightsweep.sweeper.status import read_status
 from lightsweep.sweeper.storage import Address, connect
 from lightsweep.sweeper.trial_queue import TrialQueue
 from lightsweep.sweeper.trials import check_attributes, count_ended, is_untried, summarise_trials
 from lightsweep.sweeper.view import Progress, running_table, seconds_left
 
+ONE = Objectives(("value",), ("maximize",))
 SPACE = FloatDistribution(0.0, 1.0)
 
 
@@ -155,7 +156,7 @@ def test_the_best_violates_nothing_as_for_optuna(open_queue) -> None:
     queue = open_queue({"size": "<= 100"})
     for value, size in [(0.9, 200.0), (0.5, 50.0), (0.7, 100.0)]:
         queue.tell(queue.claim(), JobResult(JobState.COMPLETED, value, facts={"size": size}))
-    ranking = [each.number for each in ranked_complete(queue.trials(), StudyDirection.MAXIMIZE)]
+    ranking = [each.number for each in ONE.ranked_complete(queue.trials())]
     assert ranking == [2, 1]
     assert queue.study.best_trial.number == 2
     found = summarise_trials(queue.trials(), metric="value", maximises=True, seeds=1, changed_at=0)
@@ -241,7 +242,9 @@ def test_what_is_known_before_need_not_be_recorded() -> None:
 
 def plan_of(application: Application | None = None, **settings: Any) -> Any:
     chosen = {"constraints": {"size": "<= 100"}, "foresee": None} | settings
-    return SimpleNamespace(settings=SimpleNamespace(**chosen), application=application or Application(), metric="value")
+    return SimpleNamespace(
+        settings=SimpleNamespace(**chosen), application=application or Application(), metric="value", objectives=ONE
+    )
 
 
 class Knowing(Application):
@@ -293,7 +296,7 @@ MIXED = [
 
 def test_the_table_shows_what_violates_and_gives_it_no_rank() -> None:
     space = parse({"x": "interval(0,1)"}, {}, [], None)
-    rows = leaderboard_rows(MIXED, space, StudyDirection.MAXIMIZE, "value", ())
+    rows = leaderboard_rows(MIXED, space, ONE, ())
     assert [(row["rank"], row["trial"], row["state"]) for row in rows] == [
         (1, 3, "complete"),
         (2, 1, "complete"),
@@ -303,7 +306,7 @@ def test_the_table_shows_what_violates_and_gives_it_no_rank() -> None:
     ]
     assert rows[2]["note"] == "infeasible: size 150 > 100; enqueued"
     assert rows[4]["note"] == "baseline; infeasible: size 150 > 100"
-    assert ranked_complete(MIXED, StudyDirection.MAXIMIZE)[0] is ranked(MIXED, StudyDirection.MAXIMIZE)[0]
+    assert ONE.ranked_complete(MIXED)[0] is ONE.ranked(MIXED)[0]
 
 
 def test_a_baseline_that_was_not_run_is_named_as_such() -> None:
@@ -327,7 +330,7 @@ def test_no_trial_that_meets_the_constraints_is_nothing_found() -> None:
 
 def test_points_that_were_not_run_count_neither_as_pruned_nor_for_the_time_left() -> None:
     space: Any = SimpleNamespace(overrides=lambda trial: ())
-    progress = Progress(MIXED, {}, 10, StudyDirection.MAXIMIZE, space, "value", 0)
+    progress = Progress(MIXED, {}, 10, ONE, space, 0)
     lines = [str(line) for line in running_table(progress).renderables]
     assert lines[0] == "4/10 trials  3 completed  1 pruned  0 failed"
     assert lines[1].startswith("best value 0.7000 (trial 3)")

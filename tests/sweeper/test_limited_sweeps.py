@@ -87,11 +87,27 @@ def test_a_study_keeps_its_constraints(toy_sweep) -> None:
 
 
 def test_a_function_that_does_not_exist_is_refused_before_the_first_trial(toy_sweep, tmp_path: Path) -> None:
-    done = toy_sweep(bounded("size: '<= 10'"), "hydra.sweeper.foresee={size: no.such.function}")
+    done = toy_sweep(bounded("params: '<= 10'"), "hydra.sweeper.foresee={params: no.such.function}")
     assert done.code == 1
     assert "hydra.sweeper.foresee" in done.err
     assert len(done.err.splitlines()) == 1
     assert not (tmp_path / "study").exists()
+
+
+def test_what_no_trial_measures_is_refused_before_the_first(toy_sweep, tmp_path: Path) -> None:
+    done = toy_sweep(bounded("parms: '<= 10'"))
+    assert done.code == 1
+    assert done.err.startswith("hydra.sweeper.constraints must name what a trial measures, ")
+    assert done.err.endswith("; got parms, did you mean params?\n")
+    assert not (tmp_path / "study").exists()
+
+
+@pytest.mark.parametrize("setting", ["target=0.5", "patience=3"])
+def test_an_early_end_needs_one_objective(toy_sweep, setting: str) -> None:
+    done = toy_sweep("hydra.sweeper.objectives={val/acc: maximize, params: minimize}", f"hydra.sweeper.{setting}")
+    assert done.code == 1
+    key = setting.partition("=")[0]
+    assert done.err == f"hydra.sweeper.{key} needs one objective, got val/acc and params\n"
 
 
 def test_a_target_that_is_reached_ends_the_sweep_and_the_same_command_starts_nothing_more(toy_sweep, study) -> None:

@@ -29,7 +29,7 @@ NOTE = "its time is over (hydra.sweeper.trial_timeout=0.2)"
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Run an app's function as a job that may take 0.2 seconds."""
     hydra: dict[str, Any] = {
-        "runtime": {"output_dir": str(tmp_path)},
+        "runtime": {"output_dir": str(tmp_path), "cwd": str(tmp_path)},
         "output_subdir": ".hydra",
         "run": {"dir": "elsewhere"},
         "job": {"chdir": None},
@@ -283,7 +283,9 @@ def test_the_loop_kills_a_worker_that_hangs(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(trial_run, "StorageReports", lambda *given: None)
     monkeypatch.setattr(trial_run, "trial_id", lambda trial: 0)
     settings = SimpleNamespace(trial_timeout=0.05, seed_key=None)
-    plan: Any = SimpleNamespace(settings=settings, seeds=[], metric="value", address=None, pruner=None)
+    objectives = SimpleNamespace(reported=0, several=False)
+    plan: Any = SimpleNamespace(settings=settings, seeds=[], address=None, pruner=None, objectives=objectives)
+    plan.named_results = (("value",), "value")
     queue, slot = OneTrial(), Hanging()
     quiet: Any = {name: lambda *_: None for name in ("ended", "show", "warn")}
 

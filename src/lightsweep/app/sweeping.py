@@ -13,8 +13,9 @@ from omegaconf import DictConfig, OmegaConf
 from lightsweep.app import jobs
 from lightsweep.config import allowlist, build
 from lightsweep.core.errors import ConfigError
-from lightsweep.core.metrics import FINAL, compared_names
+from lightsweep.core.metrics import FINAL, compared_names, find_metric
 from lightsweep.core.overrides import decode_choice, format_override
+from lightsweep.runs.results import TRIAL_FACTS
 from lightsweep.runs.saved_config import own_config
 from lightsweep.sweeper.application import Application
 
@@ -65,6 +66,12 @@ class Training(Application):
 
     def foresee(self, name: str) -> Callable[[DictConfig], float] | None:
         return _count_parameters if name == "params" else None
+
+    def measures(self, config: DictConfig) -> Mapping[str, str | None]:
+        """The monitored metric, and what a trial's result has without test images."""
+        measured = [name for name in TRIAL_FACTS if not name.startswith("test/")]
+        known = {name: find_metric(name) for name in dict.fromkeys([str(config.monitor.metric), *measured])}
+        return {name: None if metric is None else f"{metric.mode}imize" for name, metric in known.items()}
 
     def build(self, node: DictConfig, key: str) -> Any:
         return build.build(node, key)

@@ -18,6 +18,7 @@ from lightsweep.core.text import printable_line
 from lightsweep.reports.columns import SD
 from lightsweep.reports.runs import RESULT_FILE, Row, Run, is_metric, read_run
 from lightsweep.runs.run_folder import LR_FIND
+from lightsweep.sweeper.front import PARETO
 
 BASELINE = "baseline"
 _INFEASIBLE = re.compile(r"(^|; )infeasible: ")  # in a note of a leaderboard
@@ -160,8 +161,8 @@ def _is_equal(one: Any, other: Any) -> bool:
 
 
 def mark_baselines(runs: Sequence[Run]) -> Sequence[Run]:
-    """Mark each sweep's baseline among runs from `fold_seeds`, and note the others' difference to it. Trials that
-    violate a constraint get another status: they have no rank."""
+    """Mark each sweep's baseline among runs from `fold_seeds`, and note the others' difference to it; of several
+    objectives each trial's Pareto rank, too. Trials that violate a constraint get another status: they have no rank."""
     sweeps: dict[Path, list[Run]] = {}
     for run in runs:
         if run.kind in ("trial", "confirmation"):
@@ -169,9 +170,12 @@ def mark_baselines(runs: Sequence[Run]) -> Sequence[Run]:
     for folder, members in sweeps.items():
         board = _read_leaderboard(folder)
         infeasible = {row.get("folder") for row in board if _INFEASIBLE.search(row.get("note") or "")}
+        ranks = {row.get("folder"): row.get(PARETO) or "" for row in board}
         for run in members:
             if run.kind == "trial" and run.is_complete and run.folder.name in infeasible:
                 run.row["status"] = "infeasible"
+            if run.kind == "trial" and ranks.get(run.folder.name, "").isdecimal():
+                run.row[PARETO] = int(ranks[run.folder.name])
         name = BASELINE if any(run.is_confirmation for run in members) else _baseline_folder(board)
         for baseline in [run for run in members if run.folder.name == name]:
             for each in (baseline, *baseline.seeds):

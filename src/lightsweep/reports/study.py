@@ -4,9 +4,10 @@ It is read only, without a lock: so a report can be made while the sweep runs, a
 """
 
 import re
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,6 @@ import optuna
 from optuna.distributions import CategoricalDistribution
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import BaseJournalBackend
-from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from lightsweep.core import secrets
@@ -23,7 +23,8 @@ from lightsweep.core.files import JOURNAL
 from lightsweep.core.text import printable_line
 from lightsweep.reports.columns import escape_tags
 from lightsweep.reports.runs import load_yaml
-from lightsweep.sweeper import verdict
+from lightsweep.sweeper import confirmation, front, verdict
+from lightsweep.sweeper.objectives import Objectives, objectives_of
 from lightsweep.sweeper.storage import read_journal
 from lightsweep.sweeper.trials import (
     INFEASIBLE,
@@ -74,8 +75,15 @@ class Study:
         return [trial for trial in self.trials if trial.state == TrialState.COMPLETE and is_feasible(trial)]
 
     @property
+    def objectives(self) -> Objectives:
+        prune_on = self.settings.get("prune_on")
+        known = objectives_of(self.study)
+        return replace(known, prune_on=prune_on) if prune_on in known.names else known
+
+    @property
     def maximises(self) -> bool:
-        return self.study.direction == StudyDirection.MAXIMIZE
+        """Whether the objective, of several the first one, is better the larger it is."""
+        return self.objectives.directions[0] == "maximize"
 
     @property
     def seeds(self) -> int:
@@ -91,7 +99,15 @@ class Study:
 
 
 def judge(study: Study, metric: str) -> list[str]:
-    """What the sweep has found, a line a sentence; nothing where it has found nothing yet."""
+    """What the sweep has found, a line a sentence; nothing where it has found nothing yet.
+
+    Args:
+        metric: the name of the objective, where there is only one.
+    """
+    confirmed = None if study.folder is None else confirmation.read_confirmation(study.folder)
+    if study.objectives.several:
+        on_front = front.judge_front(study.trials, study.objectives, confirmed, study.study.user_attrs)
+        return [printable_line(line) for line in (on_front.lines if on_front else ())]
     found = summarise_trials(
         study.trials,
         metric=metric,
@@ -100,7 +116,6 @@ def judge(study: Study, metric: str) -> list[str]:
         changed_at=study.changed_at,
         has_seed_key=study.settings.get("seed_key", "") is not None,  # earlier versions named none
     )
-    confirmed = None if study.folder is None else verdict.read_confirmation(study.folder)
     lines = verdict.judge(found, confirmed).lines if found is not None else ()
     return [printable_line(line) for line in lines]
 
@@ -154,8 +169,6 @@ def open_study(where: str, name: str | None, storage: str | None) -> tuple[optun
             )
         opened = _open_storage(file, storage, settings.get("storage"))
         study = _load_study(opened, name or settings.get("study_name") or path.name, option="--study-name", typed=name)
-        if len(study.directions) != 1:
-            raise ConfigError(f"--study-name must be a study of one objective, got {study.study_name!r}")
         check_attributes(study, "--study-name")
     return study, folder
 
@@ -230,12 +243,15 @@ def copy_study(study: optuna.Study, settings: Mapping[str, Any], folder: Path | 
     """The study in memory, with short names and with texts that plotly shows as they are."""
     trials = study.get_trials(deepcopy=False)
     labels = _shorten_names(list(dict.fromkeys(name for trial in trials for name in trial.params)))
-    copy = optuna.create_study(study_name=study.study_name, direction=study.direction)
+    made = optuna.create_study(study_name=study.study_name, directions=study.directions)
+    if study.metric_names is not None:
+        with warnings.catch_warnings(action="ignore"):  # it is experimental in Optuna
+            made.set_metric_names(study.metric_names)
     for name, value in study.user_attrs.items():
-        copy.set_user_attr(name, value)
+        made.set_user_attr(name, value)
     for trial in trials:
-        copy.add_trial(_relabel(trial, labels))
-    return Study(copy, settings, folder)
+        made.add_trial(_relabel(trial, labels))
+    return Study(made, settings, folder)
 
 
 def _relabel(trial: FrozenTrial, labels: Mapping[str, str]) -> FrozenTrial:
@@ -246,7 +262,8 @@ def _relabel(trial: FrozenTrial, labels: Mapping[str, str]) -> FrozenTrial:
     return FrozenTrial(
         number=trial.number,
         state=TrialState.FAIL if repeats else trial.state,
-        value=None if repeats else trial.value,
+        value=None,
+        values=None if repeats else trial.values,
         datetime_start=trial.datetime_start,
         datetime_complete=trial.datetime_complete,
         params={labels[name]: _escape_text(value) for name, value in trial.params.items()},

@@ -83,6 +83,11 @@ class Application:
         tells, or ``hydra.sweeper.foresee`` names one."""
         return None
 
+    def measures(self, config: DictConfig) -> Mapping[str, str | None] | None:
+        """What each trial with this config returns or records, by name, with minimize or maximize where only one makes
+        sense; in any app None: only the first trial shows it."""
+        return None
+
     def build(self, node: DictConfig, key: str) -> Any:
         """The sampler or pruner that a node describes; in any app whatever the node names.
 

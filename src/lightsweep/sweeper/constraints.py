@@ -15,9 +15,9 @@ from optuna.trial import FrozenTrial, Trial
 
 from lightsweep.core import checks
 from lightsweep.core.errors import ConfigError
-from lightsweep.core.text import first_line
+from lightsweep.core.text import did_you_mean, first_line
 from lightsweep.sweeper.application import without_hydra
-from lightsweep.sweeper.job import JobResult, JobState, as_number
+from lightsweep.sweeper.job import UNNAMED, JobResult, JobState, as_number
 from lightsweep.sweeper.optuna_access import current
 from lightsweep.sweeper.space import key_of
 from lightsweep.sweeper.trials import INFEASIBLE, is_feasible, without_repeats
@@ -76,12 +76,12 @@ class Constraints:
 
     Args:
         known: functions of a trial's config that give a recorded value before training, by its name.
-        metric: the name of the value that is optimised, which may be bounded too.
+        objectives: the names of the values that are optimised, which may be bounded too.
     """
 
     bounds: Sequence[Bound] = ()
     known: Mapping[str, Callable[[DictConfig], Any]] = field(default_factory=dict)
-    metric: str = "value"
+    objectives: tuple[str, ...] = (UNNAMED,)
     in_a_row: int = 0  # points that violated one
 
     @classmethod
@@ -100,7 +100,7 @@ class Constraints:
                 function = None if found is None else plan.application.find_function(found, f"{_FORESEE}.{name}")
             if function is not None:
                 known[name] = function
-        return cls(bounds, known, plan.metric)
+        return cls(bounds, known, plan.objectives.names)
 
     def foresee(self, compose: Callable[[], DictConfig]) -> dict[str, float]:
         """The values that are known before training.
@@ -151,7 +151,7 @@ class Constraints:
         """A completed job's result; failed where it has not recorded what is bounded."""
         if result.state != JobState.COMPLETED:
             return result
-        values = {**result.facts, self.metric: result.value}
+        values = self.values_of(result)
         for name in [bound.name for bound in self.bounds if bound.name not in self.known]:
             number = as_number(values.get(name))
             if number is None or math.isnan(number):
@@ -159,6 +159,10 @@ class Constraints:
                 wrong = f"{KEY}.{name}: a trial must return or record {name} as a number, got {got}"
                 return JobResult(JobState.FAILED, error=wrong, facts=result.facts, of_all=True, seconds=result.seconds)
         return result
+
+    def values_of(self, result: JobResult) -> dict[str, Any]:
+        """All that a completed job has given, by name."""
+        return {**result.facts, **dict(zip(self.objectives, result.values, strict=True))}
 
     def why_over(self, trials: Sequence[FrozenTrial]) -> str | None:
         """Why no further point is drawn; None where one is."""
@@ -189,9 +193,16 @@ def nearest(trials: Sequence[FrozenTrial]) -> str:
 
 
 def check_constraints(plan: "Plan") -> None:
-    """Ask the functions for the config as it stands.
+    """See that a trial measures what is bounded, and ask the functions for the config as it stands.
 
     Raises:
-        ConfigError: one of them is missing, fails, or gives no number.
+        ConfigError: it does not; a function is missing, fails, or gives no number.
     """
-    Constraints.of(plan).foresee(lambda: plan.compose((*plan.space.fixed, *plan.settings.trial_overrides)))
+    measured = plan.application.measures(plan.config)
+    constraints = Constraints.of(plan)
+    if measured is not None:
+        known = list(dict.fromkeys([*plan.objectives.names, *measured, *constraints.known]))
+        for name in [bound.name for bound in constraints.bounds if bound.name not in known]:
+            hint = did_you_mean(name, known)
+            raise ConfigError(f"{KEY} must name what a trial measures, {', '.join(known)}; got {name}{hint}")
+    constraints.foresee(lambda: plan.compose((*plan.space.fixed, *plan.settings.trial_overrides)))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from optuna.trial import FrozenTrial, TrialState
 
+from lightsweep.core.errors import ConfigError
 from lightsweep.sweeper.trials import is_feasible, without_repeats
 
 if TYPE_CHECKING:
@@ -31,8 +32,17 @@ class Endings:
 
     @classmethod
     def of(cls, plan: "Plan", since: int) -> "Endings":
-        chosen = plan.settings
-        return cls(plan.metric, plan.direction == "maximize", chosen.target, chosen.patience, chosen.min_delta, since)
+        """Those of the settings.
+
+        Raises:
+            ConfigError: they need one objective, and there are several.
+        """
+        chosen, objectives = plan.settings, plan.objectives
+        for name in ("target", "patience"):
+            if objectives.several and getattr(chosen, name) is not None:
+                raise ConfigError(f"hydra.sweeper.{name} needs one objective, got {' and '.join(objectives.names)}")
+        maximises = objectives.directions[0] == "maximize"
+        return cls(plan.metric, maximises, chosen.target, chosen.patience, chosen.min_delta, since)
 
     def why_over(self, trials: Sequence[FrozenTrial]) -> str | None:
         """Why no further trial starts; None where one does. A trial that still runs may change the answer."""

@@ -25,7 +25,7 @@ from lightsweep.core.files import write_atomic
 from lightsweep.core.text import printable
 from lightsweep.sweeper.application import application_of
 from lightsweep.sweeper.config_differences import REPEAT_FILE, write_config
-from lightsweep.sweeper.job import Job, JobResult, TrialContext, _current, current_trial, value_of
+from lightsweep.sweeper.job import Job, JobResult, TrialContext, _current, current_trial, values_of
 from lightsweep.sweeper.lightning import as_plain_run, program
 from lightsweep.sweeper.references import MAIN_ONLY, FunctionHere, FunctionReference, describe, find_lost
 
@@ -47,7 +47,7 @@ class JobFunction:
         token = _current.set(TrialContext(self.job))
         try:
             with signals.as_exceptions():
-                result = _call(as_plain_run(cfg, self.program)(self.function), cfg, current_trial(), self.job.metric)
+                result = _call(as_plain_run(cfg, self.program)(self.function), cfg, current_trial(), self.job)
         finally:
             _current.reset(token)
         result = replace(result, seconds=time.monotonic() - started)
@@ -57,7 +57,7 @@ class JobFunction:
                 "status": result.state,
                 "kind": self.job.kind,
                 **result.facts,
-                **({} if result.value is None else {self.job.metric: result.value}),
+                **dict(zip(self.job.objectives, result.values, strict=False)),
                 "overrides": list(hydra_cfg.overrides.task),
                 "seconds": result.seconds,
                 **({"error": result.error} if result.error else {}),
@@ -67,7 +67,7 @@ class JobFunction:
         return result
 
 
-def _call(function: Callable[[DictConfig], Any], cfg: DictConfig, trial: TrialContext, metric: str) -> JobResult:
+def _call(function: Callable[[DictConfig], Any], cfg: DictConfig, trial: TrialContext, job: Job) -> JobResult:
     limit = trial.limit
 
     def ended(state: JobState, **details: Any) -> JobResult:
@@ -95,12 +95,13 @@ def _call(function: Callable[[DictConfig], Any], cfg: DictConfig, trial: TrialCo
     if trial.is_pruned or limit.has_ended_job:  # the app has caught the exception
         return ended(JobState.PRUNED)
     try:
-        value = value_of(returned, metric, trial)
+        value, *further = values_of(returned, job, trial)
     except ValueError as error:
         return ended(JobState.FAILED, error=f"{getattr(function, '__name__', function)} {error}", of_all=True)
-    if not math.isfinite(value):
-        return ended(JobState.FAILED, error=f"{metric} became {value}")
-    return ended(JobState.COMPLETED, value=value)
+    for name, each in zip(job.objectives, (value, *further), strict=True):
+        if not math.isfinite(each):
+            return ended(JobState.FAILED, error=f"{name} became {each}")
+    return ended(JobState.COMPLETED, value=value, further=tuple(further))
 
 
 def _where_files_are(error: BaseException) -> str:

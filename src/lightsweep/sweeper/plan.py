@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import optuna
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -23,6 +23,7 @@ from lightsweep.core.overrides import format_override
 from lightsweep.core.text import first_line
 from lightsweep.sweeper.application import Application, application_of, without_hydra
 from lightsweep.sweeper.grammar import parse
+from lightsweep.sweeper.objectives import Objectives, choose_objectives
 from lightsweep.sweeper.settings import Settings, read_settings
 from lightsweep.sweeper.space import Space, point_key, values_of
 from lightsweep.sweeper.storage import Address, with_full_path
@@ -66,15 +67,19 @@ class Plan:
         return "hydra.sweeper.storage" if self.settings.storage else "hydra.sweep.dir"
 
     @property
-    def metric(self) -> str:
-        """The name of the value that is optimised."""
-        return self.settings.metric or self.application.objective(self.config)[0]
+    def objectives(self) -> Objectives:
+        """What is optimised."""
+        return choose_objectives(self.settings, self.application.objective(self.config))
 
     @property
-    def direction(self) -> Literal["minimize", "maximize"]:
-        """The one that was set, else that of the metric."""
-        direction = self.settings.direction or self.application.objective(self.config)[1]
-        return "maximize" if direction == "maximize" else "minimize"
+    def metric(self) -> str:
+        """The name of the objective, of several the first one."""
+        return self.objectives.names[0]
+
+    @property
+    def named_results(self) -> tuple[tuple[str, ...], str]:
+        """The names of what a job's result is made of: its objectives, and what the app returns."""
+        return self.objectives.names, self.application.objective(self.config)[0]
 
     @property
     def seeds(self) -> list[int]:

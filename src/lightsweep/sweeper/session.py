@@ -5,14 +5,16 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import Any, cast
+from typing import Any
 
+from optuna.pruners import NopPruner
 from optuna.samplers import GridSampler
 from optuna.trial import Trial
 
 from lightsweep.core.errors import ConfigError, Interrupted, RunFailed, StorageLost
 from lightsweep.core.files import check_links, is_set_aside, set_aside
-from lightsweep.sweeper import executors, opening, space, verdict, view
+from lightsweep.sweeper import confirmation, executors, opening, space, view
+from lightsweep.sweeper.confirmation import read_run_result
 from lightsweep.sweeper.constraints import Constraints, describe_closed, nearest
 from lightsweep.sweeper.controller import Controller, Limits
 from lightsweep.sweeper.endings import Endings
@@ -27,7 +29,8 @@ from lightsweep.sweeper.study_data import StudyData
 from lightsweep.sweeper.trial_queue import TrialQueue
 from lightsweep.sweeper.trial_run import TrialRun
 from lightsweep.sweeper.trials import OVER, Repeats, count_ended, folder_of, without_repeats
-from lightsweep.sweeper.verdict import read_run_result
+
+_COMMANDS = 10  # of a front that are printed; the leaderboard has all
 
 
 def run(plan: Plan) -> float:
@@ -88,7 +91,7 @@ class Session:
         )
 
     def run(self) -> float:
-        """Returns the best value."""
+        """Returns the best value, of several objectives that of the first."""
         if OVER in self.queue.study.user_attrs:
             self.queue.study.set_user_attr(OVER, {})  # it goes on
         try:
@@ -106,10 +109,11 @@ class Session:
             raise
 
     def _run(self) -> float:
-        aim = f"{self.plan.metric} is {self.plan.direction}d"
-        self.view.print(f"study {self.plan.address.study} in {self.plan.folder}: {aim}")
+        self.view.print(f"study {self.plan.address.study} in {self.plan.folder}: {self.plan.objectives.aim}")
         for remark in self.plan.remarks:
             self.view.print(remark)
+        if self.plan.objectives.reported is None and not isinstance(self.plan.pruner, NopPruner):
+            self.view.print("several objectives: no trial is pruned; hydra.sweeper.prune_on=NAME prunes by one of them")
         before = count_ended(self.queue.trials())
         self.view.open()
         if (count := self._count_starting()) and self.view.live is None:
@@ -131,7 +135,7 @@ class Session:
             self._print_verdict()
         if command := self.plan.application.report_command(self.plan.folder, view.storage_option(self.plan.address)):
             self.view.print(f"look at the sweep: {command}")
-        return cast(float, complete[0].value)
+        return complete[0].values[0]
 
     @cached_property
     def _baseline(self) -> tuple[dict[str, Any], list[str]]:
@@ -189,9 +193,8 @@ class Session:
             without_repeats(self.queue.trials()),
             running,
             self.queue.n_trials,
-            self.queue.study.direction,
+            self.plan.objectives,
             self.plan.space,
-            self.plan.metric,
             self._count_starting(),
         )
 
@@ -200,11 +203,10 @@ class Session:
         does that."""
         if not self.queue.may_confirm():
             return False
-        plan, search = self.plan, self.publisher.search()
-        assert search is not None  # there is a complete trial
-        configurations: dict[str, Sequence[str]] = {"baseline": plan.space.fixed}
-        if not search.is_baseline:  # else it would be run twice
-            configurations = {"best": self.publisher.overrides(self.publisher.complete()[0]), **configurations}
+        plan = self.plan
+        points = self.publisher.to_confirm()
+        configurations = {name: self.publisher.overrides(trial) for name, trial in points.items()}
+        configurations["baseline"] = plan.space.fixed
         used = [*plan.seeds, plan.own_seed]
         seeds = _fresh_seeds(plan.settings.confirm, used)
         finished, missing = _confirmation_jobs(plan, configurations, seeds)
@@ -212,21 +214,21 @@ class Session:
         for job in missing:
             if not self.executor.has_job(plan.folder / job.folder, job.overrides):
                 set_aside(plan.folder / job.folder)
-        _set_aside_earlier(plan, configurations.get("best"), [*finished, *missing])
+        if not plan.objectives.several:
+            _set_aside_earlier(plan, configurations.get("best"), [*finished, *missing])
         self.controller.run_jobs([replace(job, data=self.data.expected()) for job in missing], self._print_confirmed)
-        by = plan.settings.confirm_metric
-        verdict.write_confirmation(plan.folder, configurations, seeds, search, plan.application, by)
+        self.publisher.write_confirmation(list(configurations), seeds)
         self.publisher.publish()
         return True
 
     def _print_verdict(self) -> None:
         """The confirmation, the verdict, and the command that runs the best trial, where that is one to run."""
-        confirmed = verdict.read_confirmation(self.plan.folder)
+        confirmed, objectives = confirmation.read_confirmation(self.plan.folder), self.plan.objectives
         judged = self.publisher.verdict(confirmed)
         assert judged is not None  # there is a complete trial
-        if confirmed is not None and confirmed.trial == judged.numbers["trial"]:
-            self.view.print(verdict.confirmation_heading(confirmed))
-            self.view.console.print(view.confirmation_table(verdict.confirmation_rows(confirmed, self.plan.metric)))
+        if confirmed is not None and confirmed.trial == judged.numbers.get("trial"):
+            self.view.print(confirmation.heading(confirmed))
+            self.view.console.print(view.confirmation_table(confirmation.table_rows(confirmed, objectives.names)))
         for line in judged.lines:
             self.view.print(line)
         program = self.plan.application.program
@@ -239,6 +241,8 @@ class Session:
             what = "the best one" if judged.outcome == "better" else "it anyway"
             folder = shlex.quote(str(self.plan.folder))
             self.view.print(f"run {what}: {program} --config-dir {folder} --config-name best")
+        for command in self.publisher.commands()[:_COMMANDS] if objectives.several else ():
+            self.view.print(command)
 
     def _print_confirmed(self, job: Job, result: JobResult) -> None:
         self.view.print(f"{job.folder} {result.state} {result.error or ''}".strip())
@@ -269,7 +273,7 @@ def _confirmation_jobs(
         for seed in seeds:
             wanted = (*overrides, *plan.settings.confirm_overrides, f"{plan.settings.seed_key}={seed}")
             folder, number = f"confirm/{name}-seed-{seed}", len(finished) + len(missing)
-            job = Job("confirmation", wanted, folder, number, metric=plan.metric)
+            job = Job("confirmation", wanted, folder, number, None, None, *plan.named_results)
             result = read_run_result(plan.folder / job.folder / plan.application.result_file)
             is_done = result.get("status") == "completed" and set(wanted) <= set(result.get("overrides", []))
             (finished if is_done else missing).append(job)

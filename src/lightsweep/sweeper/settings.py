@@ -14,6 +14,7 @@ from lightsweep.core import checks
 from lightsweep.core.errors import ConfigError
 from lightsweep.core.text import did_you_mean
 from lightsweep.sweeper.constraints import read_bounds
+from lightsweep.sweeper.objectives import check_settings
 from lightsweep.sweeper.samplers import SAMPLERS, check_packages, named_node, pruner_node
 
 _MOST_JOBS = 1000  # each has a process or a thread of the sweeper
@@ -29,6 +30,7 @@ _TEXTS = {  # settings that may be null
     "validate": "a function's name",
     "seed_key": "a key of the config",
     "confirm_metric": "a name",
+    "prune_on": "the name of an objective",
 }
 _LISTS = {
     "changeable_keys": "keys",
@@ -50,7 +52,9 @@ class Settings:
     study_name: str
     storage: str | None
     metric: str | None
-    direction: str | None
+    direction: str | list[str] | None
+    objectives: dict[str, str] | None
+    prune_on: str | None
     n_trials: int
     timeout: float | None
     retries: int
@@ -79,6 +83,7 @@ class Settings:
     seed_key: str | None
     seeds: list[int] | None
     confirm: int
+    confirm_points: list[int] | None
     confirm_overrides: list[str]
     confirm_metric: str | None
     not_in_best: list[str]
@@ -111,8 +116,6 @@ class Settings:
         named = _is_keyed(known) and all(each is None or _is_text(each) for each in known.values())
         rule = "be a mapping of recorded names to functions, {params: app.count_parameters}"
         checks.require(named, "hydra.sweeper.foresee", rule, self.foresee)
-        if self.direction is not None:
-            checks.choice("hydra.sweeper.direction", self.direction, ("minimize", "maximize"))
         if self.max_steps is not None:
             checks.integer("hydra.sweeper.max_steps", self.max_steps, "[1, inf)")
         checks.require(_is_text(self.study_name), "hydra.sweeper.study_name", "be a name", self.study_name)
@@ -130,6 +133,7 @@ class Settings:
         keyed = isinstance(points, list) and all(_is_keyed(point) for point in points)
         rule = "be a list of points, [{optimizer.lr: 0.01}, …]"
         checks.require(keyed, "hydra.sweeper.enqueue", rule, self.enqueue)
+        check_settings(self)
         _check_resources(self.ray)
         _check_seeds(self.seeds)
         _check_seed_key(self)
@@ -172,8 +176,10 @@ def read_settings(values: Mapping[str, Any]) -> tuple[Settings, list[str]]:
 
 
 def _direction(value: Any) -> Any:
-    """A text; the official sweeper's configs hold an enum, and a list for several objectives."""
-    return getattr(value, "name", value[0] if isinstance(value, list) and len(value) == 1 else value)
+    """A text, or for several objectives a list of them; the official sweeper's configs hold enums."""
+    if isinstance(value, list) and len(value) != 1:
+        return [getattr(each, "name", each) for each in value]
+    return getattr(value, "name", value[0] if isinstance(value, list) else value)
 
 
 def _check_resources(resources: Any) -> None:

@@ -90,10 +90,11 @@ class TrialQueue:
             if earlier is None:
                 return False
             trial.set_user_attr("repeat_of", earlier.number)
-            if earlier.state == TrialState.PRUNED and earlier.last_step is not None:
-                trial.report(earlier.intermediate_values[earlier.last_step], earlier.last_step)
+            last = earlier.last_step if len(self.study.directions) == 1 else None
+            if earlier.state == TrialState.PRUNED and last is not None:
+                trial.report(earlier.intermediate_values[last], last)
             state = earlier.state if earlier.state.is_finished() else TrialState.FAIL
-            _tell(self.study, trial.number, state, earlier.value if state == TrialState.COMPLETE else None)
+            _tell(self.study, trial.number, state, earlier.values if state == TrialState.COMPLETE else None)
         self._mine.pop(trial.number, None)
         return True
 
@@ -195,10 +196,10 @@ class TrialQueue:
             trial.set_user_attr("facts", dict(result.facts))
         if result.error:
             trial.set_user_attr("error", result.error)
-        value = result.value if result.state == JobState.COMPLETED else None  # of a pruned one: its last report
-        if value is not None:  # what a pruned one has recorded may be of its first epochs
-            self.constraints.keep(trial, {**result.facts, self.constraints.metric: value})
-        _tell(self.study, trial.number, _STATES.get(result.state, TrialState.FAIL), value)
+        values = result.values if result.state == JobState.COMPLETED else None  # of a pruned one: its last report
+        if values is not None:  # what a pruned one has recorded may be of its first epochs
+            self.constraints.keep(trial, self.constraints.values_of(result))
+        _tell(self.study, trial.number, _STATES.get(result.state, TrialState.FAIL), values)
 
     def _take_over(self) -> Trial | None:
         """Take a trial whose sweeper died and whose job runs."""
@@ -288,9 +289,9 @@ def _running(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     return [trial for trial in trials if trial.state == TrialState.RUNNING]
 
 
-def _tell(study: optuna.Study, number: int, state: TrialState, value: float | None) -> None:
+def _tell(study: optuna.Study, number: int, state: TrialState, values: Sequence[float] | None) -> None:
     try:
-        study.tell(number, value, state=state, skip_if_finished=True)
+        study.tell(number, values, state=state, skip_if_finished=True)
     except UpdateFinishedTrialError:
         raise
     except RuntimeError:

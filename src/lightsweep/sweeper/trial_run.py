@@ -2,19 +2,17 @@
 
 import json
 import time
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from statistics import fmean
 from typing import Any
 
-from optuna.exceptions import UpdateFinishedTrialError
 from optuna.pruners import WilcoxonPruner
 from optuna.trial import Trial
 
 from lightsweep.core.files import write_atomic
 from lightsweep.sweeper.constraints import Constraints
-from lightsweep.sweeper.executors import StorageReports
+from lightsweep.sweeper.executors import StorageReports, deliver_report
 from lightsweep.sweeper.job import Job, JobResult, JobState
 from lightsweep.sweeper.optuna_access import trial_id
 from lightsweep.sweeper.plan import Plan
@@ -74,7 +72,7 @@ class TrialRun:
     plan: Plan
     data: tuple[str, str] | None
     constraints: Constraints = field(default_factory=Constraints)
-    values: list[float] = field(default_factory=list)
+    values: list[tuple[float, ...]] = field(default_factory=list)
     facts: list[Mapping[str, Any]] = field(default_factory=list)
     started: float = field(default_factory=time.monotonic)
 
@@ -83,22 +81,18 @@ class TrialRun:
 
     def next_job(self) -> Job:
         """The job to run now."""
-        number, ended, seeds = self.trial.number, len(self.values), self.plan.seeds
-        overrides = (*self.overrides, *(f"{self.plan.settings.seed_key}={seed}" for seed in seeds[ended : ended + 1]))
-        if len(seeds) > 1:  # the steps of the pruner are seeds: the job itself reports nothing
-            return Job(
-                "seed",
-                overrides,
-                f"{folder_of(number)}/seed-{seeds[ended]}",
-                number,
-                None,
-                self.data,
-                self.plan.metric,
-                timeout=self.time.of_job(),
-            )
-        reports = StorageReports(self.plan.address, trial_id(self.trial), self.plan.pruner)
-        timeout = self.time.of_job()
-        return Job("trial", overrides, folder_of(number), number, reports, self.data, self.plan.metric, timeout=timeout)
+        plan, number, ended, seeds = self.plan, self.trial.number, len(self.values), self.plan.seeds
+        overrides = (*self.overrides, *(f"{plan.settings.seed_key}={seed}" for seed in seeds[ended : ended + 1]))
+        kind, folder = ("seed", f"/seed-{seeds[ended]}") if len(seeds) > 1 else ("trial", "")
+        reports = None if kind == "seed" else self._reports  # the steps of the pruner are seeds
+        timeout, named = self.time.of_job(), plan.named_results
+        return Job(kind, overrides, folder_of(number) + folder, number, reports, self.data, *named, timeout=timeout)
+
+    @property
+    def _reports(self) -> StorageReports | None:
+        plan, reported = self.plan, self.plan.objectives.reported
+        index = reported if plan.objectives.several else None
+        return None if reported is None else StorageReports(plan.address, trial_id(self.trial), plan.pruner, index)
 
     def is_overdue(self, grace: float) -> bool:
         """Whether its job should have ended itself by now; `grace`: seconds that it has to end in order."""
@@ -115,36 +109,40 @@ class TrialRun:
             return result
         self.facts.append(result.facts)
         if result.state == JobState.COMPLETED:
-            assert result.value is not None
-            self.values.append(result.value)
+            self.values.append(result.values)
             is_last = len(self.values) == len(self.plan.seeds)
             if not (is_last or self._is_pruned()):
                 return None
-            result = JobResult(JobState.COMPLETED if is_last else JobState.PRUNED, fmean(self.values))
+            value, *further = self._means
+            result = JobResult(JobState.COMPLETED if is_last else JobState.PRUNED, value, further=tuple(further))
         return self._sum_up(result)
+
+    @property
+    def _means(self) -> list[float]:
+        """Of the objectives, over the seeds that have ended."""
+        return [fmean(values) for values in zip(*self.values, strict=True)]
 
     def _is_pruned(self) -> bool:
         """Report the seed that just ended (Wilcoxon's pruner takes its value, others the mean), and ask the pruner."""
-        value = self.values[-1] if isinstance(self.plan.pruner, WilcoxonPruner) else fmean(self.values)
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", UserWarning)  # a trial that was taken over repeats its first seeds
-                self.trial.report(value, len(self.values))
-        except UpdateFinishedTrialError:  # another sweeper has closed the trial: reported when the result is discarded
-            return True
-        return self.trial.should_prune()
+        reports, reported = self._reports, self.plan.objectives.reported
+        if reports is None or reported is None:
+            return False
+        values = self.values[-1] if isinstance(self.plan.pruner, WilcoxonPruner) else self._means
+        return deliver_report(reports, len(self.values), values[reported])
 
     def _sum_up(self, result: JobResult) -> JobResult:
         """The trial's result, which is also written above the folders of its seeds."""
-        facts, std = mean_facts(self.facts), spread(self.values)
+        facts, objectives, one = mean_facts(self.facts), self.plan.objectives, [values[0] for values in self.values]
+        std = None if objectives.several else spread(one)
         content: dict[str, Any] = {
             "status": result.state,
             "kind": "trial",
             "seeds": self.plan.seeds[: len(self.values)],
-            "values": self.values,
-            "best_value": fmean(self.values) if self.values else None,
+            "values": self.values if objectives.several else one,
+            "best_value": fmean(one) if one else None,
             "std": std,
             **facts,
+            **(dict(zip(objectives.names, self._means, strict=False)) if objectives.several else {}),
             **({"error": result.error} if result.error else {}),
         }
         folder = self.plan.folder / folder_of(self.trial.number)

@@ -101,7 +101,10 @@ def facts_of(trial: FrozenTrial) -> Mapping[str, Any]:
 
 
 def value_of(trial: FrozenTrial) -> float | None:
-    """A complete trial's value; of one that was pruned or runs, what it reported last. A failed trial has none."""
+    """A complete trial's value; of one that was pruned or runs, what it reported last. A failed trial has none, nor has
+    a complete one of several objectives."""
+    if trial.values is not None and len(trial.values) > 1:
+        return None
     if trial.state not in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING):
         return None
     if trial.state != TrialState.RUNNING and trial.value is not None:
@@ -110,6 +113,11 @@ def value_of(trial: FrozenTrial) -> float | None:
         return None
     last = trial.intermediate_values[trial.last_step]
     return last if math.isfinite(last) else None
+
+
+def params_of(trial: FrozenTrial) -> Params:
+    """A trial's values by key."""
+    return {key_of(name): value for name, value in trial.params.items()}
 
 
 def folder_of(number: int) -> str:

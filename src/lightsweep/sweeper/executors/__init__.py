@@ -133,11 +133,13 @@ class StorageReports:
         address: of the study.
         trial_id: of the trial in the storage.
         pruner: decides after each report.
+        objective: the index of the one that is reported, of several.
     """
 
     address: Address
     trial_id: int
     pruner: BasePruner
+    objective: int | None = None
 
     def report(self, step: int, value: float) -> bool:
         """Add a value; returns whether the trial is pruned.
@@ -146,7 +148,7 @@ class StorageReports:
             UpdateFinishedTrialError: another sweeper has closed the trial.
             StorageLost: the storage is out of reach.
         """
-        study = follow(self.address)
+        study = follow(self.address, self.objective)
         study.pruner = self.pruner
         trial = Trial(study, self.trial_id)
         trial.report(value, step)
