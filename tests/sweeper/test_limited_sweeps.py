@@ -98,7 +98,7 @@ def test_what_no_trial_measures_is_refused_before_the_first(toy_sweep, tmp_path:
     done = toy_sweep(bounded("parms: '<= 10'"))
     assert done.code == 1
     assert done.err.startswith("hydra.sweeper.constraints must name what a trial measures, ")
-    assert done.err.endswith("; got parms, did you mean params?\n")
+    assert done.err.endswith("; got parms; did you mean params?\n")
     assert not (tmp_path / "study").exists()
 
 
