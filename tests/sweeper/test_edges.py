@@ -124,7 +124,7 @@ def test_what_a_function_is_to_return(returned: Any, error: str) -> None:
     def job(cfg: Any) -> Any:
         return returned
 
-    result = _call(job, OmegaConf.create(), TrialContext(None), "val/acc")
+    result = _call(job, OmegaConf.create(), TrialContext(None), Job("trial", (), "x", 0, objectives=("val/acc",)))
     assert result.of_all
     assert (result.state, (result.error or "").startswith(error)) == (JobState.FAILED, True)
 
@@ -141,7 +141,7 @@ def test_the_error_of_a_job_is_one_line(error: BaseException, text: str) -> None
     def job(cfg: Any) -> Any:
         raise error
 
-    result = _call(job, OmegaConf.create(), TrialContext(None), "value")
+    result = _call(job, OmegaConf.create(), TrialContext(None), Job("trial", (), "x", 0))
     assert (result.state, result.error, result.of_all) == (JobState.FAILED, text, False)
 
 

@@ -26,6 +26,7 @@ _NOT_RUNS = {"checkpoints", "figures", "lightning_logs", "tensorboard", "mlruns"
 _CSV_LOGGER = "csv"  # its folder in a run's; elsewhere a name like any other
 _MEANS = ("best_value", "best_epoch", "epochs", "gap")
 _PER_SEED = ("seed", "data.seed", "error", "std", "best_value")
+_RANK = re.compile(r"[0-9]{1,9}")
 _SEEDED = re.compile(r"(.+)-seed-\d+$")
 
 
@@ -174,7 +175,7 @@ def mark_baselines(runs: Sequence[Run]) -> Sequence[Run]:
         for run in members:
             if run.kind == "trial" and run.is_complete and run.folder.name in infeasible:
                 run.row["status"] = "infeasible"
-            if run.kind == "trial" and ranks.get(run.folder.name, "").isdecimal():
+            if run.kind == "trial" and _RANK.fullmatch(ranks.get(run.folder.name, "")):
                 run.row[PARETO] = int(ranks[run.folder.name])
         name = BASELINE if any(run.is_confirmation for run in members) else _baseline_folder(board)
         for baseline in [run for run in members if run.folder.name == name]:
