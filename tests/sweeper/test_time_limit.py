@@ -29,7 +29,7 @@ NOTE = "its time is over (hydra.sweeper.trial_timeout=0.2)"
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Run an app's function as a job that may take 0.2 seconds."""
     hydra: dict[str, Any] = {
-        "runtime": {"output_dir": str(tmp_path)},
+        "runtime": {"output_dir": str(tmp_path), "cwd": str(tmp_path)},
         "output_subdir": ".hydra",
         "run": {"dir": "elsewhere"},
         "job": {"chdir": None},
