@@ -183,7 +183,8 @@ def test_a_mistake_of_all_jobs_ends_a_sweep_in_which_none_has_completed(complete
         def waitables(self) -> list:
             return []
 
-    run = SimpleNamespace(next_job=lambda: None, take=lambda result: result, started=0.0)
+    checked = {"is_overdue": lambda grace: False, "checked": lambda result, grace: result}
+    run = SimpleNamespace(next_job=lambda: None, take=lambda result: result, started=0.0, **checked)
     queue: Any = OneTrial(completed=completed)
     slot: Any = Slot()
     quiet: Any = {name: lambda *_: None for name in ("ended", "show", "warn")}

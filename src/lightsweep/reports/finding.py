@@ -21,6 +21,7 @@ from lightsweep.runs.run_folder import LR_FIND
 from lightsweep.sweeper.front import PARETO
 
 BASELINE = "baseline"
+_INFEASIBLE = re.compile(r"(^|; )infeasible: ")  # in a note of a leaderboard
 _NOT_RUNS = {"checkpoints", "figures", "lightning_logs", "tensorboard", "mlruns", "wandb", "__pycache__"}
 _CSV_LOGGER = "csv"  # its folder in a run's; elsewhere a name like any other
 _MEANS = ("best_value", "best_epoch", "epochs", "gap")
@@ -162,15 +163,18 @@ def _is_equal(one: Any, other: Any) -> bool:
 
 def mark_baselines(runs: Sequence[Run]) -> Sequence[Run]:
     """Mark each sweep's baseline among runs from `fold_seeds`, and note the others' difference to it; of several
-    objectives each trial's Pareto rank, too."""
+    objectives each trial's Pareto rank, too. Trials that violate a constraint get another status: they have no rank."""
     sweeps: dict[Path, list[Run]] = {}
     for run in runs:
         if run.kind in ("trial", "confirmation"):
             sweeps.setdefault(run.folder.parent, []).append(run)
     for folder, members in sweeps.items():
         board = _read_leaderboard(folder)
+        infeasible = {row.get("folder") for row in board if _INFEASIBLE.search(row.get("note") or "")}
         ranks = {row.get("folder"): row.get(PARETO) or "" for row in board}
         for run in members:
+            if run.kind == "trial" and run.is_complete and run.folder.name in infeasible:
+                run.row["status"] = "infeasible"
             if run.kind == "trial" and _RANK.fullmatch(ranks.get(run.folder.name, "")):
                 run.row[PARETO] = int(ranks[run.folder.name])
         name = BASELINE if any(run.is_confirmation for run in members) else _baseline_folder(board)

@@ -23,9 +23,17 @@ from lightsweep.reports.columns import escape_tags
 from lightsweep.reports.runs import load_yaml
 from lightsweep.sweeper import confirmation, front, read_only, verdict
 from lightsweep.sweeper.objectives import Objectives, objectives_of
-from lightsweep.sweeper.trials import check_attributes, is_repeat, summarise_trials, without_repeats
+from lightsweep.sweeper.trials import (
+    INFEASIBLE,
+    check_attributes,
+    is_feasible,
+    is_repeat,
+    is_untried,
+    summarise_trials,
+    without_repeats,
+)
 
-_KEPT = ("interrupted", "error", "baseline", "note", "repeat_of")  # of a trial's attributes
+_KEPT = ("interrupted", "error", "baseline", "note", "repeat_of", INFEASIBLE)  # of a trial's attributes
 
 
 @dataclass(frozen=True)
@@ -54,12 +62,13 @@ class Study:
 
     @property
     def trials(self) -> list[FrozenTrial]:
-        """All but those that repeated another's point, and were not trained."""
-        return without_repeats(self.study.get_trials(deepcopy=False))
+        """All but those that were not run: repeats of a point, and points that violate a constraint."""
+        return [trial for trial in without_repeats(self.study.get_trials(deepcopy=False)) if not is_untried(trial)]
 
     @property
     def complete(self) -> list[FrozenTrial]:
-        return self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        """Those that may be the best."""
+        return [trial for trial in self.trials if trial.state == TrialState.COMPLETE and is_feasible(trial)]
 
     @property
     def objectives(self) -> Objectives:

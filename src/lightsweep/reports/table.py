@@ -17,7 +17,7 @@ from lightsweep.sweeper.front import PARETO
 
 Selection = Sequence[tuple["Table", Sequence[Run]]]  # tables, each with the rows to show, in order
 
-STATUSES = ("completed", "unfinished", "pruned", "interrupted", "diverged", "failed")
+STATUSES = ("completed", "infeasible", "unfinished", "pruned", "interrupted", "diverged", "failed")
 # train/acc, val/acc and test/acc
 SCORES = tuple(f"{part}/{each.name}" for each in METRICS if each.is_main and each.is_share for part in each.compared)
 _NO_DIFFERENCE = (

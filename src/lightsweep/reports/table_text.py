@@ -19,7 +19,14 @@ from lightsweep.reports.finding import Found
 from lightsweep.reports.runs import Run
 from lightsweep.reports.table import Selection, Table, list_rows
 
-_STYLES = {"completed": "green", "pruned": "yellow", "interrupted": "magenta", "diverged": "red", "failed": "red"}
+_STYLES = {
+    "completed": "green",
+    "infeasible": "yellow",
+    "pruned": "yellow",
+    "interrupted": "magenta",
+    "diverged": "red",
+    "failed": "red",
+}
 _LEAST_NEEDED = ("kind", "best_epoch", "hidden", "params", "seconds", "train/acc", "gap", "test/acc", "n")
 _LEFT_ALIGNED = ("run", "kind", "status", "hidden")
 _MAX_LENGTH = 40  # characters of a value before it is folded

@@ -20,12 +20,21 @@ from lightsweep.sweeper.job import RESERVED
 from lightsweep.sweeper.objectives import objectives_of, values_by_name
 from lightsweep.sweeper.space import key_of
 from lightsweep.sweeper.status import Sweep
-from lightsweep.sweeper.trials import baseline_of, facts_of, folder_of, value_of, without_repeats
+from lightsweep.sweeper.trials import (
+    INFEASIBLE,
+    baseline_of,
+    facts_of,
+    folder_of,
+    is_feasible,
+    value_of,
+    without_repeats,
+)
 
 _PARAMS, _FACTS = "params.", "facts."  # keys of a row, beside those that every run has
 _MOST_LETTERS = 200  # of a text that was recorded
 STATUS_BY_STATE = {  # of a run, by the name of a trial's state
     "COMPLETE": "completed",
+    "INFEASIBLE": "infeasible",  # a bar of Optuna's timeline
     "PRUNED": "pruned",
     "RUNNING": "unfinished",
     "FAIL": "failed",
@@ -86,7 +95,7 @@ def _make_row(trial: FrozenTrial, status: str, study: str, metric: str, *, maxim
         "monitor": metric,
         "monitor.mode": "max" if maximises else "min",
         metric: value_of(trial),
-        "error": trial.user_attrs.get("error"),
+        "error": trial.user_attrs.get("error") or trial.user_attrs.get(INFEASIBLE),
         "seconds": trial.duration.total_seconds() if trial.duration else None,
         "steps": trial.last_step,
     }
@@ -117,7 +126,9 @@ def _curve(trial: FrozenTrial) -> tuple[list[float], list[float]]:
 
 
 def status_of(trial: FrozenTrial) -> str | None:
-    """As a run's; None of a trial that waits."""
+    """As a run's; None of a trial that waits, or was not run."""
+    if trial.state in (TrialState.COMPLETE, TrialState.PRUNED) and not is_feasible(trial):
+        return "infeasible" if trial.state == TrialState.COMPLETE else None
     if trial.state == TrialState.FAIL and trial.user_attrs.get("interrupted"):
         return "interrupted"
     return STATUS_BY_STATE.get(trial.state.name)

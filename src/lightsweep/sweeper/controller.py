@@ -67,6 +67,7 @@ class Controller:
         self.refusal = ""  # why no job of this sweep can run
         self.started: float | None = None  # when a slot was there for the first trial: workers take a while to start
         self.next_claim = 0.0
+        self.is_drawing = False  # points are drawn and closed without a run
         self.waiting, self.ending = Wait(), Wait()
 
     def run_trials(self) -> None:
@@ -81,7 +82,7 @@ class Controller:
             while self.running or (self._may_start() and not self.queue.is_done()):
                 if self._may_start():
                     self._fill()
-                if self.running or any(slot.is_starting() for slot in self.slots):
+                if self.running or self.is_drawing or any(slot.is_starting() for slot in self.slots):
                     self.waiting.end()
                 else:
                     self.waiting.update(self.queue.waited_for)
@@ -137,8 +138,13 @@ class Controller:
             self._start_job(slot, run.next_job())
 
     def _next_run(self) -> TrialRun | None:
-        """The next trial's run; None while there is none to start."""
+        """The next trial's run; None while there is none to start, and where points were closed without a run for a
+        while: other jobs may have ended."""
+        started, self.is_drawing = time.monotonic(), False
         while self._may_start():
+            if time.monotonic() - started > self.look_every:
+                self.is_drawing = True
+                return None
             if (trial := self.queue.claim()) is None:
                 self.next_claim = time.monotonic() + _CLAIM_AGAIN
                 return None
@@ -156,11 +162,14 @@ class Controller:
 
     def _collect(self) -> None:
         for index in list(self.running):
-            if (result := self.slots[index].poll()) is None:
+            slot, run = self.slots[index], self.running[index]
+            if (result := slot.poll()) is None:
+                if run.is_overdue(self.limits.grace):
+                    slot.end_process()
                 continue
-            result = (run := self.running[index]).take(self._interpret(index, result))
+            result = run.take(self._interpret(index, run.checked(result, self.limits.grace)))
             if result is None and not self._is_stopping():
-                self._start_job(self.slots[index], run.next_job())  # the next seed
+                self._start_job(slot, run.next_job())  # the next seed
                 continue
             del self.running[index]
             if (result := result or JobResult(JobState.INTERRUPTED)).state != JobState.DETACHED:

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from lightsweep.core.errors import JobState
 from lightsweep.core.text import shorten
+from lightsweep.sweeper.time_limit import TimeLimit
 
 log = logging.getLogger(__name__)
 _SHOWN = 60  # characters of a value
@@ -16,7 +17,7 @@ UNNAMED = "value"  # the metric that no setting names
 # Attributes of a trial that this program gives a meaning, and its own columns of the leaderboard: no job may set them.
 RESERVED = frozenset(
     ("lightsweep", "facts", "interrupted", "baseline", "retries", "retry_of", "repeat_of", "std", "note", "error")
-) | {"folder", "rank", "pareto", "trial", "state", "value", "status"}
+) | {"infeasible", "folder", "rank", "pareto", "trial", "state", "value", "status"}
 
 
 class Reports(Protocol):
@@ -41,6 +42,7 @@ class Job:
         reports: None where no steps are reported.
         objectives: the names of the values that are optimised.
         returns: the name of what the app returns, where it has one of its own.
+        timeout: seconds that its trial may take, and what is left of them; None for as long as it takes.
     """
 
     kind: str
@@ -51,6 +53,7 @@ class Job:
     data: tuple[str, str] | None = None
     objectives: tuple[str, ...] = (UNNAMED,)
     returns: str = UNNAMED
+    timeout: tuple[float, float] | None = None
 
     @property
     def hydra_overrides(self) -> list[str]:
@@ -68,6 +71,7 @@ class JobResult:
         facts: what the job recorded, by name: further columns of the leaderboard.
         by_signal: whether the job was interrupted by a signal that it received itself.
         of_all: whether all jobs of the sweep will fail like this one, unless one has completed.
+        seconds: that the app's function took.
     """
 
     state: JobState
@@ -77,6 +81,7 @@ class JobResult:
     by_signal: bool = False
     of_all: bool = False
     further: tuple[float, ...] = ()
+    seconds: float = field(default=0.0, compare=False)
 
     @property
     def values(self) -> tuple[float, ...]:
@@ -97,6 +102,7 @@ class TrialContext:
         self.job = job
         self.facts: dict[str, Any] = {}
         self.is_pruned = False
+        self.limit = TimeLimit(*job.timeout) if job and job.timeout else TimeLimit()
 
     @property
     def reports(self) -> Reports | None:
@@ -115,22 +121,25 @@ class TrialContext:
             step: an epoch, or any count >= 0 that means the same in all trials; a value for each.
 
         Raises:
-            optuna.TrialPruned: the pruner ends the trial.
+            optuna.TrialPruned: the pruner ends the trial, or its time is over.
             ValueError: it is no number, or no such step.
         """
-        if self.reports is None:
+        if self.reports is None and not self.limit.is_set:
             return
         number = as_number(value)
         if number is None:
             raise ValueError(f"trial.report: value must be a number, got {value!r}")
         if not isinstance(step, Integral) or isinstance(step, bool) or step < 0:
             raise ValueError(f"trial.report: step must be an integer >= 0, got {step!r}")
-        if not self.reports.report(int(step), number):
+        with self.limit.reporting():
+            pruned = self.reports is not None and self.reports.report(int(step), number)
+        over = not pruned and self.limit.is_over()
+        if not pruned and not over:
             return
         from optuna import TrialPruned  # an app that is not swept need not import Optuna
 
         self.is_pruned = True
-        raise TrialPruned(f"pruned at step {step}")
+        raise TrialPruned(self.limit.note if over else f"pruned at step {step}")
 
     def record(self, facts: Mapping[str, Any]) -> None:
         """Record numbers, or None, by name: columns of the leaderboard. Later ones replace earlier ones.

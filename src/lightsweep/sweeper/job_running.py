@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import chdir, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,7 @@ class JobFunction:
                 result = _call(as_plain_run(cfg, self.program)(self.function), cfg, current_trial(), self.job)
         finally:
             _current.reset(token)
+        result = replace(result, seconds=time.monotonic() - started)
         file = Path(hydra_cfg.runtime.output_dir) / application_of(self.function).result_file
         if result.state != JobState.INTERRUPTED and not file.exists():  # an interrupted one may go on in this folder
             content = {
@@ -58,7 +59,7 @@ class JobFunction:
                 **result.facts,
                 **dict(zip(self.job.objectives, result.values, strict=False)),
                 "overrides": list(hydra_cfg.overrides.task),
-                "seconds": time.monotonic() - started,
+                "seconds": result.seconds,
                 **({"error": result.error} if result.error else {}),
             }
             with suppress(OSError):
@@ -67,14 +68,23 @@ class JobFunction:
 
 
 def _call(function: Callable[[DictConfig], Any], cfg: DictConfig, trial: TrialContext, job: Job) -> JobResult:
+    limit = trial.limit
+
     def ended(state: JobState, **details: Any) -> JobResult:
+        if state == JobState.PRUNED and limit.has_ended_job:
+            details["error"] = limit.note
         return JobResult(state, facts={**trial.facts, "status": state.value}, **details)
 
     try:
-        returned = function(cfg)
+        try:
+            limit.start()
+            returned = function(cfg)
+        finally:
+            limit.is_closed = True  # before any call, in which a signal could be handled
+            limit.stop()
     except (Exception, KeyboardInterrupt, SystemExit, Interrupted) as error:  # it must not end the sweep
         state = signals.state_of(error)
-        if state == JobState.FAILED and trial.is_pruned:  # the app has made another error of it
+        if state == JobState.FAILED and (trial.is_pruned or limit.has_ended_job):  # another error was made of it
             state = JobState.PRUNED
         if state == JobState.PRUNED or (state == JobState.INTERRUPTED and not isinstance(error, StorageLost)):
             return ended(state, by_signal=state == JobState.INTERRUPTED)
@@ -82,7 +92,7 @@ def _call(function: Callable[[DictConfig], Any], cfg: DictConfig, trial: TrialCo
             return ended(state, error=str(error))
         log.exception("the trial failed")
         return ended(state, error=f"{describe(error)}{_where_files_are(error)}")
-    if trial.is_pruned:  # the app has caught the exception
+    if trial.is_pruned or limit.has_ended_job:  # the app has caught the exception
         return ended(JobState.PRUNED)
     try:
         value, *further = values_of(returned, job, trial)

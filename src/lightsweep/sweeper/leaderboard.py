@@ -28,15 +28,25 @@ from lightsweep.sweeper.space import Space
 from lightsweep.sweeper.statistics import Confirmed, Search
 from lightsweep.sweeper.trial_queue import TrialQueue
 from lightsweep.sweeper.trials import (
+    INFEASIBLE,
     baseline_of,
     facts_of,
     folder_of,
+    is_feasible,
+    is_untried,
     params_of,
     summarise_trials,
     value_of,
     without_repeats,
 )
 from lightsweep.sweeper.verdict import Verdict, judge
+
+
+def state_of(trial: FrozenTrial) -> str:
+    """As a table has it."""
+    if trial.user_attrs.get("interrupted"):
+        return "interrupted"
+    return "infeasible" if is_untried(trial) else trial.state.name.lower()
 
 
 def leaderboard_rows(
@@ -48,14 +58,14 @@ def leaderboard_rows(
     ranks = objectives.pareto_ranks(trials) if objectives.several else {}
     for rank, trial in enumerate(objectives.ranked(trials), start=1):
         overrides = (override.partition("=") for override in space.overrides(trial))
-        known, is_complete = facts_of(trial), trial.state == TrialState.COMPLETE
+        known, is_ranked = facts_of(trial), trial.state == TrialState.COMPLETE and is_feasible(trial)
         scores = _scores(trial, baseline, objectives)
-        place = {PARETO: ranks.get(trial.number, "")} if objectives.several else {"rank": rank if is_complete else ""}
+        place = {PARETO: ranks.get(trial.number, "")} if objectives.several else {"rank": rank if is_ranked else ""}
         table.append(
             {
                 **place,
                 "trial": trial.number,
-                "state": "interrupted" if trial.user_attrs.get("interrupted") else trial.state.name.lower(),
+                "state": state_of(trial),
                 **scores,
                 **{fact: known.get(fact, "") for fact in facts if fact not in scores},
                 **{key: value for key, _, value in overrides if key not in scores},
@@ -142,6 +152,7 @@ def compare_to_baseline(trial: FrozenTrial, baseline: FrozenTrial | None, metric
 def _note(trial: FrozenTrial) -> str:
     parts = ["baseline"] if trial.user_attrs.get("baseline") else []
     parts += [f"again for trial {trial.user_attrs['retry_of']}"] if "retry_of" in trial.user_attrs else []
+    parts += [f"infeasible: {trial.user_attrs[INFEASIBLE]}"] if INFEASIBLE in trial.user_attrs else []
     parts += [str(trial.user_attrs[name]) for name in ("note", "error") if trial.user_attrs.get(name)]
     return "; ".join(parts)
 
@@ -209,7 +220,7 @@ class Publisher:
         return judge(search, confirmed) if search else None
 
     def complete(self) -> list[FrozenTrial]:
-        """Complete trials, best first."""
+        """Complete trials that violate no constraint, best first."""
         return self.plan.objectives.ranked_complete(self.trials())
 
     def best(self) -> list[FrozenTrial]:

@@ -18,7 +18,7 @@ from lightsweep.core.errors import ConfigError
 from lightsweep.core.metrics import format_difference, in_points
 from lightsweep.core.text import did_you_mean
 from lightsweep.sweeper.job import RESERVED, UNNAMED
-from lightsweep.sweeper.trials import is_feasible
+from lightsweep.sweeper.trials import is_feasible, is_untried
 
 if TYPE_CHECKING:
     from lightsweep.sweeper.plan import Plan
@@ -84,20 +84,22 @@ class Objectives:
         return {trial.number: int(rank) for trial, rank in zip(complete, ranks, strict=True)}
 
     def ranked(self, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-        """Complete trials, best first; then pruned, running, waiting and failed ones by number. Of several objectives
-        the front comes first, in the order of the first objective."""
+        """Complete trials, best first; then those that violate a constraint; then pruned, running, waiting and failed
+        ones, and points that were not tried, by number. Of several objectives the front comes first, in the order of
+        the first objective."""
         ranks = self.pareto_ranks(trials) if self.several else {}
 
-        def sort_key(trial: FrozenTrial) -> tuple[int, int, float, int]:
+        def sort_key(trial: FrozenTrial) -> tuple[bool, int, bool, int, float, int]:
             is_complete = trial.state == TrialState.COMPLETE
             loss = float(self.losses(trial)[0]) if is_complete else 0.0
-            return _ORDER.index(trial.state), ranks.get(trial.number, len(trials) + 1), loss, trial.number
+            rank, violates = ranks.get(trial.number, len(trials) + 1), is_complete and not is_feasible(trial)
+            return is_untried(trial), _ORDER.index(trial.state), violates, rank, loss, trial.number
 
         return sorted(trials, key=sort_key)
 
     def ranked_complete(self, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-        """Complete trials, best first."""
-        return self.ranked([trial for trial in trials if trial.state == TrialState.COMPLETE])
+        """Complete trials that violate no constraint, best first."""
+        return self.ranked([trial for trial in trials if trial.state == TrialState.COMPLETE and is_feasible(trial)])
 
     def front(self, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
         """The trials on the Pareto front, in the order of the first objective."""

@@ -20,6 +20,8 @@ from lightsweep.core.overrides import format_override
 from lightsweep.core.text import first_line
 from lightsweep.sweeper import executors, storage, warm_start
 from lightsweep.sweeper.config_differences import CONFIG, check_unchanged, fixed_settings, keep_settings
+from lightsweep.sweeper.constraints import check_constraints
+from lightsweep.sweeper.endings import Endings
 from lightsweep.sweeper.leases import FileLock, Lease, Owner, is_alive, renewing, shared_path
 from lightsweep.sweeper.objectives import check_objectives, check_same_objectives
 from lightsweep.sweeper.optuna_access import RetryingStorage, set_system_attribute, system_attributes
@@ -181,6 +183,8 @@ def check_plan(plan: Plan) -> None:
     enqueued_points(plan)
     check_sampler(plan)
     check_pruner(plan)
+    check_constraints(plan)
+    Endings.of(plan, since=0)
     plan.application.check_plan(plan, in_this_process=in_this_process)
     _check_seed_key(plan)
 

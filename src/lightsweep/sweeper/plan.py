@@ -11,7 +11,7 @@ import optuna
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from optuna.pruners import BasePruner, WilcoxonPruner
 from optuna.samplers import GridSampler
@@ -21,7 +21,7 @@ from lightsweep.core.errors import ConfigError
 from lightsweep.core.files import JOURNAL
 from lightsweep.core.overrides import format_override
 from lightsweep.core.text import first_line
-from lightsweep.sweeper.application import Application, application_of
+from lightsweep.sweeper.application import Application, application_of, without_hydra
 from lightsweep.sweeper.grammar import parse
 from lightsweep.sweeper.objectives import Objectives, choose_objectives
 from lightsweep.sweeper.samplers import without_pinned
@@ -113,12 +113,9 @@ class Plan:
             ConfigError: the function raised ValueError, or cannot be called.
         """
         key = "hydra.sweeper.validate"
-        function, own = self.application.find_function(name, key), config.copy()
-        OmegaConf.set_readonly(own, False)
-        with open_dict(own):
-            own.pop("hydra", None)
+        function = self.application.find_function(name, key)
         try:
-            function(own)
+            function(without_hydra(config))
         except Exception as error:  # whatever the user's own function raises
             raise ConfigError(
                 f"{key}: {name} refuses a trial ({first_line(str(error)) or type(error).__name__})"

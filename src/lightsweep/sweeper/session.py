@@ -16,7 +16,9 @@ from lightsweep.core.files import check_links, is_set_aside, set_aside
 from lightsweep.sweeper import confirmation, executors, opening, samplers, space, view, warm_start
 from lightsweep.sweeper.auto_sampler import AutoSampler
 from lightsweep.sweeper.confirmation import read_run_result
+from lightsweep.sweeper.constraints import Constraints, describe_closed, nearest
 from lightsweep.sweeper.controller import Controller, Limits
+from lightsweep.sweeper.endings import Endings
 from lightsweep.sweeper.executors import Executor
 from lightsweep.sweeper.job import Job, JobResult
 from lightsweep.sweeper.leaderboard import Publisher
@@ -53,6 +55,8 @@ def run(plan: Plan) -> float:
     changed = plan.application.allows_changed_data(plan.config)
     since = len(queue.trials()) if changed else study.user_attrs.get("changed_at", 0)
     queue.repeats = Repeats(space.list_points(plan.space), since, partial(samplers.random_point, plan.space))
+    queue.constraints = Constraints.of(plan)
+    queue.why_over_early = Endings.of(plan, since).why_over
     queue.has_job = lambda number: executor.has_job(plan.folder / folder_of(number))
     try:
         with renewing(queue.renew):
@@ -124,7 +128,7 @@ class Session:
         finally:
             self.view.close()
             self.publisher.publish()
-        self._print_repeats()
+        self._print_end()
         complete = self.publisher.complete()
         if not complete:
             raise RunFailed(self._describe_failures())
@@ -142,13 +146,13 @@ class Session:
     def _baseline(self) -> tuple[dict[str, Any], list[str]]:
         return baseline_point(self.plan)
 
-    def _print_repeats(self) -> None:
+    def _print_end(self) -> None:
+        """What was not run, and why the sweep ends before its total."""
         trials = self.queue.trials()
         ended, wanted = count_ended(trials), self.queue.n_trials
-        if count := len(trials) - len(without_repeats(trials)):
-            suggestions = f"{count} suggestion{'s' * (count > 1)}"
-            self.view.print(f"{suggestions} repeated a point that had been tried: not run again")
-        if ended < wanted and (why := self.queue.repeats.why_over(trials)):
+        for line in view.format_not_run(trials):
+            self.view.print(line)
+        if ended < wanted and (why := self.queue.why_over(trials)):
             self.view.print(f"{why}: the sweep ends with {ended} trials of {wanted}")
             self._keep_end(why, failed=False)
 
@@ -162,9 +166,10 @@ class Session:
         return sum(slot.is_starting() for slot in self.executor.slots)
 
     def _start(self, trial: Trial) -> TrialRun | None:
-        """The trial's run; None where its point was tried before, and it is closed."""
+        """The trial's run; None where its point was tried before or may not be tried, and it is closed."""
         plan, folder = self.plan, self.plan.folder / folder_of(trial.number)
-        if self.executor.has_job(folder):  # a sweeper that is gone started it: nothing is drawn anew
+        is_new = not self.executor.has_job(folder)
+        if not is_new:  # a sweeper that is gone started it: nothing is drawn anew
             check_links(folder, within=plan.folder)
             drawn = plan.space.overrides(trial)
         else:
@@ -175,7 +180,11 @@ class Session:
             if isinstance(trial.study.sampler, GridSampler):  # it was not asked for the baseline
                 mark_baseline(trial, *self._baseline)
         overrides = (*plan.space.fixed, *plan.settings.trial_overrides, *drawn)
-        return TrialRun(trial, overrides, plan, self.data.expected())
+        if is_new and self.queue.close_infeasible(trial, lambda: plan.compose(overrides)):
+            if line := describe_closed(trial):
+                self.view.print(line)
+            return None
+        return TrialRun(trial, overrides, plan, self.data.expected(), self.queue.constraints)
 
     def _trial_ended(self, number: int) -> None:
         if self.data.renew(number):
@@ -245,6 +254,8 @@ class Session:
 
     def _describe_failures(self) -> str:
         trials = [trial for trial in without_repeats(self.queue.trials()) if trial.state.is_finished()]
+        if found := nearest(trials):
+            return f"none of {len(trials)} trials meets hydra.sweeper.constraints; {found}"
         errors = [f"trial {trial.number}: {trial.user_attrs.get('error', trial.state.name)}" for trial in trials[-3:]]
         return f"none of {len(trials)} trials was completed: {'; '.join(errors) or 'nothing was run'}"
 

@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from lightsweep.core import checks
 from lightsweep.core.errors import ConfigError
 from lightsweep.core.text import did_you_mean
+from lightsweep.sweeper.constraints import read_bounds
 from lightsweep.sweeper.objectives import check_settings
 from lightsweep.sweeper.samplers import SAMPLERS, check_packages, named_node, pruner_node
 
@@ -59,6 +60,12 @@ class Settings:
     timeout: float | None
     retries: int
     max_failures: int
+    trial_timeout: float | None
+    target: float | None
+    patience: int | None
+    min_delta: float
+    constraints: dict[str, str] | None
+    foresee: dict[str, str | None] | None
     allow_changed_space: bool
     changeable_keys: list[str]
     params: dict[str, Any] | None
@@ -98,8 +105,19 @@ class Settings:
         checks.integer("hydra.sweeper.max_failures", self.max_failures, "[1, inf)")
         checks.integer("hydra.sweeper.confirm", self.confirm, f"[0, {_MOST_CONFIRMED}]")
         checks.flag("hydra.sweeper.allow_changed_space", self.allow_changed_space)
-        if self.timeout is not None:
-            checks.number("hydra.sweeper.timeout", self.timeout, "(0, inf)")
+        for name in ("timeout", "trial_timeout"):
+            if getattr(self, name) is not None:
+                checks.number(f"hydra.sweeper.{name}", getattr(self, name), "(0, inf)")
+        fine = self.target is None or checks.is_number(self.target)
+        checks.require(fine, "hydra.sweeper.target", "be null or a number", self.target)
+        if self.patience is not None:
+            checks.integer("hydra.sweeper.patience", self.patience, "[1, inf)")
+        checks.number("hydra.sweeper.min_delta", self.min_delta, "[0, inf)")
+        read_bounds(self.constraints)
+        known = {} if self.foresee is None else self.foresee
+        named = _is_keyed(known) and all(each is None or _is_text(each) for each in known.values())
+        rule = "be a mapping of recorded names to functions, {params: app.count_parameters}"
+        checks.require(named, "hydra.sweeper.foresee", rule, self.foresee)
         if self.max_steps is not None:
             checks.integer("hydra.sweeper.max_steps", self.max_steps, "[1, inf)")
         checks.require(_is_text(self.study_name), "hydra.sweeper.study_name", "be a name", self.study_name)

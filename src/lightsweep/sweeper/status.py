@@ -27,6 +27,7 @@ from lightsweep.sweeper.trials import (
     SWEEP,
     count_ended,
     is_interrupted,
+    is_untried,
     params_of,
     value_of,
     without_repeats,
@@ -62,9 +63,8 @@ def keep_sweep(study: optuna.Study, plan: "Plan", n_trials: int) -> None:
     """Write the attribute, where it is not so already."""
     settings = plan.settings
     search = {"sampler": _describe_node(settings.sampler), "pruner": _describe_node(settings.pruner)}
-    limits = {"n_trials": n_trials} | {
-        name: getattr(settings, name) for name in ("seed_key", "seeds", "confirm", "timeout")
-    }
+    kept = ("seed_key", "seeds", "confirm", "timeout", "trial_timeout", "target", "patience", "constraints")
+    limits = {"n_trials": n_trials} | {name: getattr(settings, name) for name in kept}
     program = shlex.join([*shlex.split(plan.application.program), *_config_name(sys.argv[1:])])
     metric, pruned = plan.objectives.prune_on or plan.metric, {"prune_on": plan.objectives.prune_on}
     pruned = pruned if plan.objectives.several else {}
@@ -145,7 +145,8 @@ class Status:
         counts: trials by state; repeats of a point are left out.
         ended: trials that count towards n_trials.
         objectives: minimize or maximize, by name.
-        best: number, value and params of the best complete trial; None where there is none, or several objectives.
+        best: number, value and params of the best complete trial that violates no constraint; None where there
+            is none, or several objectives.
         front: number, values by objective and params of each trial on the Pareto front; None of one objective.
         running: number, seconds, step and value of each trial that runs.
         seconds_left: about; None where it is unknown.
@@ -225,13 +226,14 @@ def _is_held(study: optuna.Study) -> bool:
 
 
 def _count(trials: Sequence[FrozenTrial], alive: Sequence[FrozenTrial]) -> dict[str, int]:
-    states = [trial.state for trial in trials if not is_interrupted(trial)]
+    states = [trial.state for trial in trials if not (is_interrupted(trial) or is_untried(trial))]
     return {
         "completed": states.count(TrialState.COMPLETE),
         "pruned": states.count(TrialState.PRUNED),
         "failed": states.count(TrialState.FAIL),
         "running": len(alive),
         "waiting": states.count(TrialState.WAITING),
+        "infeasible": sum(map(is_untried, trials)),
         "interrupted": sum(map(is_interrupted, trials)) + states.count(TrialState.RUNNING) - len(alive),
     }
 

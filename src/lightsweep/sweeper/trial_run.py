@@ -1,4 +1,4 @@
-"""A trial that runs: its jobs, one for each seed, and what their results add up to."""
+"""A trial that runs: its jobs, one for each seed, the time that they may take, and what their results add up to."""
 
 import json
 import time
@@ -11,12 +11,50 @@ from optuna.pruners import WilcoxonPruner
 from optuna.trial import Trial
 
 from lightsweep.core.files import write_atomic
+from lightsweep.sweeper.constraints import Constraints
 from lightsweep.sweeper.executors import StorageReports, deliver_report
 from lightsweep.sweeper.job import Job, JobResult, JobState
 from lightsweep.sweeper.optuna_access import trial_id
 from lightsweep.sweeper.plan import Plan
 from lightsweep.sweeper.statistics import mean_facts, spread
+from lightsweep.sweeper.time_limit import PATIENCE, describe_time_over
 from lightsweep.sweeper.trials import folder_of
+
+
+class TrialTime:
+    """The time of a trial over all its jobs, as the sweeper sees it; `TimeLimit` ends a job from inside.
+
+    Args:
+        seconds: that it may take; None for as long as it takes.
+    """
+
+    def __init__(self, seconds: float | None) -> None:
+        self.seconds = seconds
+        self._spent = self._started = 0.0
+
+    def of_job(self) -> tuple[float, float] | None:
+        """For the job that starts now: `Job.timeout`."""
+        self._started = time.monotonic()
+        return None if self.seconds is None else (self.seconds, max(0.0, self.seconds - self._spent))
+
+    def is_overdue(self, grace: float) -> bool:
+        """Whether the job should have ended itself: a process that hangs outside of Python cannot.
+
+        Args:
+            grace: seconds that it has to end in order.
+        """
+        if self.seconds is None:
+            return False
+        left = max(0.0, self.seconds - self._spent)  # no step of the job was longer
+        return time.monotonic() - self._started > (1 + PATIENCE) * left + grace
+
+    def ended(self, result: JobResult, grace: float) -> JobResult:
+        """A job's result; pruned where its process was killed because it was overdue."""
+        overdue = result.state == JobState.LOST and self.is_overdue(grace)
+        self._spent += result.seconds
+        if self.seconds is None or not overdue:
+            return result
+        return replace(result, state=JobState.PRUNED, error=describe_time_over(self.seconds))
 
 
 @dataclass
@@ -26,15 +64,20 @@ class TrialRun:
     Args:
         overrides: fixed ones and the trial's own.
         data: as of `Job`.
+        constraints: of the sweep.
     """
 
     trial: Trial
     overrides: tuple[str, ...]
     plan: Plan
     data: tuple[str, str] | None
+    constraints: Constraints = field(default_factory=Constraints)
     values: list[tuple[float, ...]] = field(default_factory=list)
     facts: list[Mapping[str, Any]] = field(default_factory=list)
     started: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        self.time = TrialTime(self.plan.settings.trial_timeout)
 
     def next_job(self) -> Job:
         """The job to run now."""
@@ -42,13 +85,23 @@ class TrialRun:
         overrides = (*self.overrides, *(f"{plan.settings.seed_key}={seed}" for seed in seeds[ended : ended + 1]))
         kind, folder = ("seed", f"/seed-{seeds[ended]}") if len(seeds) > 1 else ("trial", "")
         reports = None if kind == "seed" else self._reports  # the steps of the pruner are seeds
-        return Job(kind, overrides, folder_of(number) + folder, number, reports, self.data, *plan.named_results)
+        timeout, named = self.time.of_job(), plan.named_results
+        return Job(kind, overrides, folder_of(number) + folder, number, reports, self.data, *named, timeout=timeout)
 
     @property
     def _reports(self) -> StorageReports | None:
         plan, reported = self.plan, self.plan.objectives.reported
         index = reported if plan.objectives.several else None
         return None if reported is None else StorageReports(plan.address, trial_id(self.trial), plan.pruner, index)
+
+    def is_overdue(self, grace: float) -> bool:
+        """Whether its job should have ended itself by now; `grace`: seconds that it has to end in order."""
+        return self.time.is_overdue(grace)
+
+    def checked(self, result: JobResult, grace: float) -> JobResult:
+        """A job's result: pruned where its process was killed because it was overdue, failed where it has not recorded
+        what is bounded."""
+        return self.constraints.checked(self.time.ended(result, grace))
 
     def take(self, result: JobResult) -> JobResult | None:
         """Add a job's result; returns the trial's own when it has ended, None while seeds are left."""

@@ -1,5 +1,5 @@
-"""The trials of a study: their attributes, checked before they are used (a study may be somebody else's), repeats of a
-point, and the data they read."""
+"""The trials of a study: their attributes, checked before they are used (a study may be somebody else's), and points
+that are repeated."""
 
 import math
 import random
@@ -17,7 +17,7 @@ from lightsweep.sweeper.optuna_access import system_attributes
 from lightsweep.sweeper.space import Params, key_of, point_key
 from lightsweep.sweeper.statistics import Entry, Search
 
-REPEAT_OF = "repeat_of"
+REPEAT_OF, INFEASIBLE = "repeat_of", "infeasible"
 _NUMBER = (int, float)
 SWEEP, OVER = "sweep", "over"  # attributes: what the sweep is, and why it ended before its total
 _OF_STUDY = {
@@ -36,6 +36,7 @@ _OF_TRIAL = {
     "std": _NUMBER,
     "note": str,
     "error": str,
+    INFEASIBLE: str,
     "folder": str,
 }
 _MARK = {"owner": str, "host": str, "seen": _NUMBER}
@@ -69,6 +70,7 @@ def _check_attributes(study: optuna.Study) -> None:
         _check_kinds(owner, trial.user_attrs, _OF_TRIAL)
         _check_kinds(owner, facts_of(trial), _OF_TRIAL)
         _check_kinds(owner, trial.system_attrs, {"fixed_params": dict})
+        _check_kinds(owner, trial.constraints, dict.fromkeys(trial.constraints, _NUMBER))
         for name in trial.params:
             if key_of(name).lstrip("+~ \t").startswith("hydra"):  # it would be an override of a job
                 _refuse(owner, name, trial.params[name])
@@ -137,13 +139,23 @@ def without_repeats(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
 
 
 def count_ended(trials: Sequence[FrozenTrial]) -> int:
-    """How many trials ended by themselves, without repeats."""
-    return sum(trial.state.is_finished() and not is_interrupted(trial) for trial in without_repeats(trials))
+    """How many trials ended by themselves, without repeats and points that were not tried."""
+    return sum(map(has_ended, without_repeats(trials)))
+
+
+def has_ended(trial: FrozenTrial) -> bool:
+    """Whether it was tried, and ended by itself."""
+    return trial.state.is_finished() and not is_interrupted(trial) and not is_untried(trial)
 
 
 def is_feasible(trial: FrozenTrial) -> bool:
     """Whether it violates no constraint, as far as they are known."""
     return all(value <= 0.0 for value in trial.constraints.values())
+
+
+def is_untried(trial: FrozenTrial) -> bool:
+    """Whether it violates a constraint that is known before training, and was closed without."""
+    return trial.state == TrialState.PRUNED and not is_feasible(trial)
 
 
 def is_interrupted(trial: FrozenTrial) -> bool:
@@ -166,12 +178,13 @@ def summarise_trials(
     changed_at: int,
     has_seed_key: bool = True,
 ) -> Search | None:
-    """What the completed trials show; None where there are none."""
-    done = [
-        Entry(each.number, each.value)
+    """What the completed trials show that violate no constraint; None where there are none."""
+    complete = {
+        each.number: Entry(each.number, each.value)
         for each in trials
         if each.state == TrialState.COMPLETE and each.value is not None
-    ]
+    }
+    done = [complete[each.number] for each in trials if each.number in complete and is_feasible(each)]
     if not done:
         return None
     sign = -1 if maximises else 1
@@ -180,9 +193,10 @@ def summarise_trials(
     marked = baseline_of(trials)
     if marked is None:
         return known
-    baseline = {entry.number: entry for entry in done}.get(marked.number)
+    baseline = complete.get(marked.number)
     is_baseline = baseline == best and not marked.user_attrs.get("note")  # a note: it is only near the config
     state = "failed" if marked.state == TrialState.FAIL else marked.state.name.lower()
+    state = "infeasible" if is_untried(marked) else state
     return replace(known, baseline=baseline, baseline_state=state, is_baseline=is_baseline)
 
 

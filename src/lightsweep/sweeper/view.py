@@ -21,7 +21,16 @@ from lightsweep.sweeper.leaderboard import compare_to_baseline, format_short
 from lightsweep.sweeper.objectives import Objectives, format_value
 from lightsweep.sweeper.space import Space
 from lightsweep.sweeper.storage import Address, is_server
-from lightsweep.sweeper.trials import baseline_of, count_ended, facts_of, is_interrupted, value_of
+from lightsweep.sweeper.trials import (
+    INFEASIBLE,
+    baseline_of,
+    count_ended,
+    facts_of,
+    has_ended,
+    is_untried,
+    value_of,
+    without_repeats,
+)
 
 _BEST = 10  # trials in the table at the end
 _FEWEST = 3  # trials that must have ended before the time left is known, and one a worker
@@ -87,7 +96,8 @@ class View:
             value = f" {progress.objectives.format_values(trial.values)}"
         if value and trial.state == TrialState.PRUNED and trial.last_step:
             value += f" after step {trial.last_step}"
-        error = f" ({trial.user_attrs['error']})" if "error" in trial.user_attrs else ""
+        remarks = [trial.user_attrs[name] for name in (INFEASIBLE, "error") if name in trial.user_attrs]
+        error = f" ({', '.join(remarks)})" if remarks else ""
         seconds = trial.duration.total_seconds() if trial.duration else 0.0
         self.print(
             f"trial {trial.number} {trial.state.name.lower()}{value}{error}  {_parameters(trial, progress.space)}"
@@ -122,8 +132,8 @@ def format_starting(workers: int) -> str:
 
 
 def _count_states(trials: Sequence[FrozenTrial]) -> dict[str, int]:
-    """How many trials ended in each state; those that were interrupted are not counted."""
-    states = [trial.state for trial in trials if not is_interrupted(trial)]
+    """How many trials ended in each state; those that were interrupted, or not tried, are not counted."""
+    states = [trial.state for trial in trials if has_ended(trial)]
     return {
         "completed": states.count(TrialState.COMPLETE),
         "pruned": states.count(TrialState.PRUNED),
@@ -209,7 +219,7 @@ def seconds_left(trials: Sequence[FrozenTrial], n_trials: int, now: datetime) ->
     A trial to come takes the mean of the latest ones, one that runs the rest of it, over as many workers as run now.
     """
     running = [trial for trial in trials if trial.state == TrialState.RUNNING]
-    ended = [trial for trial in trials if trial.state.is_finished() and not is_interrupted(trial)]
+    ended = [trial for trial in trials if has_ended(trial)]
     spans = [(each.datetime_complete, each.duration) for each in ended if each.datetime_complete and each.duration]
     seconds = [duration.total_seconds() for _, duration in sorted(spans)][-_LATEST:]
     if not running or len(seconds) < max(_FEWEST, len(running)):
@@ -224,6 +234,16 @@ def format_duration(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def format_not_run(trials: Sequence[FrozenTrial]) -> list[str]:
+    """How many suggestions were not run, and why."""
+    own = without_repeats(trials)
+    counts = {
+        "repeated a point that had been tried: not run again": len(trials) - len(own),
+        "would have violated hydra.sweeper.constraints: not run": sum(map(is_untried, own)),
+    }
+    return [f"{count} suggestion{'s' * (count > 1)} {why}" for why, count in counts.items() if count]
 
 
 def format_summary(trials: Sequence[FrozenTrial], before: int, seconds: float) -> str:

@@ -59,6 +59,9 @@ class Slot:
     def kill(self) -> None:
         """Wait no longer for the running job."""
 
+    def end_process(self) -> None:
+        """Kill the process of the running job, where it is the slot's own: it does not end itself in time."""
+
     def close(self) -> None:
         """Release what the slot alone uses."""
 

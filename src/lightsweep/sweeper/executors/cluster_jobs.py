@@ -230,7 +230,8 @@ def _is_plausible(result: JobResult) -> bool:
     has_value = is_finite if result.state == JobState.COMPLETED else (result.value, result.further) == (None, ())
     has_text = result.error is None or isinstance(result.error, str)
     flagged = type(result.by_signal) is type(result.of_all) is bool
-    return known and has_value and has_text and flagged and result.state in _FROM_JOBS
+    timed = _is_exact(result.seconds) and math.isfinite(result.seconds)
+    return known and has_value and has_text and flagged and timed and result.state in _FROM_JOBS
 
 
 def _is_exact(value: Any) -> TypeGuard[float]:
