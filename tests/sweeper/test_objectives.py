@@ -134,6 +134,8 @@ def test_the_verdict_places_the_baseline() -> None:
     alone[0].user_attrs["baseline"] = True
     assert judge(alone) == ["The Pareto front is the baseline alone (trial 0): none of 1 others is better in anything."]
     assert judge(trials(TrialState.FAIL)) == []
+    violating = judge(trials((0.9, 10.0), (0.5, 100.0), size=0.5))[0]
+    assert violating == "The Pareto front has 1 of 1 completed trials that violate no constraint: 1."
 
 
 def test_the_verdict_compares_confirmed_points_objective_by_objective() -> None:

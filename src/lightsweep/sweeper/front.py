@@ -6,12 +6,12 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from lightsweep.sweeper import statistics
 from lightsweep.sweeper.objectives import Objectives, format_gap
 from lightsweep.sweeper.statistics import Confirmed
-from lightsweep.sweeper.trials import baseline_of
+from lightsweep.sweeper.trials import baseline_of, is_feasible
 from lightsweep.sweeper.verdict import Verdict
 
 PARETO = "pareto"  # the column of the rank
@@ -46,7 +46,9 @@ def judge_front(
         return None
     numbers, baseline = [trial.number for trial in front], baseline_of(trials)
     is_alone = baseline is not None and numbers == [baseline.number]
-    lines = [f"The Pareto front has {len(front)} of {len(ranks)} completed trials: {_list(numbers)}."]
+    infeasible = sum(trial.state == TrialState.COMPLETE and not is_feasible(trial) for trial in trials)
+    of = f"{len(ranks)} completed trials" + " that violate no constraint" * bool(infeasible)
+    lines = [f"The Pareto front has {len(front)} of {of}: {_list(numbers)}."]
     if is_alone:
         count = len(ranks) - 1
         others = f"none of {count} others is better in anything" if count else "no other was completed"
