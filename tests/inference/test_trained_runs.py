@@ -105,9 +105,7 @@ def test_of_a_trial_with_seeds_the_best_one_that_was_completed(tmp_path: Path) -
 
 
 def test_a_sweep_with_several_objectives_has_no_best_trial(tmp_path: Path) -> None:
-    (tmp_path / "leaderboard.csv").write_text(
-        "pareto,trial,val/acc,params,folder\n1,7,0.5,9,trial-0007\n"
-    )
+    (tmp_path / "leaderboard.csv").write_text("pareto,trial,val/acc,params,folder\n1,7,0.5,9,trial-0007\n")
     with pytest.raises(ConfigError, match=r"several objectives, which has no best trial: name one, .*/trial-0007$"):
         chosen(tmp_path)
 
