@@ -7,6 +7,7 @@ from typing import Any
 
 import optuna
 import pytest
+from hydra.errors import MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from optuna.distributions import FloatDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
@@ -21,6 +22,7 @@ from lightsweep.sweeper.grammar import parse
 from lightsweep.sweeper.job import JobResult, JobState
 from lightsweep.sweeper.leaderboard import leaderboard_rows
 from lightsweep.sweeper.objectives import Objectives
+from lightsweep.sweeper.optuna_access import set_system_attribute
 from lightsweep.sweeper.status import read_status
 from lightsweep.sweeper.storage import Address, connect
 from lightsweep.sweeper.trial_queue import TrialQueue
@@ -284,6 +286,14 @@ def test_a_function_that_fails_or_gives_no_number_is_one_line(function: Any, lin
         constraints.foresee(lambda: OmegaConf.create({"nothing": None}))
 
 
+def test_a_point_that_cannot_be_composed_fails_alone() -> None:
+    def compose() -> DictConfig:
+        raise MissingConfigException("there is no optimizer/adm", "adm")
+
+    with pytest.raises(ConfigError, match="there is no optimizer/adm"):  # the controller closes the trial as failed
+        Constraints(read_bounds({"size": "<= 100"}), {"size": size_of}).foresee(compose)
+
+
 VIOLATING = {"size": 0.5}
 MIXED = [
     trial(0, None, VIOLATING, state=TrialState.PRUNED, infeasible="size 150 > 100", baseline=True),
@@ -353,4 +363,14 @@ def test_a_constraint_of_somebody_elses_study_is_a_number() -> None:
         create_trial(value=1.0, params={}, distributions={}, system_attrs={"constraints:size": "[bold]much[/]"})
     )
     with pytest.raises(ConfigError, match="trial 0 has an attribute size that this program did not write"):
+        check_attributes(study)
+
+
+@pytest.mark.parametrize("names", [5, ["a"], ["a", 5], ["a", "b\x1b[2J"]])
+def test_names_of_objectives_of_somebody_elses_study_are_texts(names: Any) -> None:
+    study = optuna.create_study(directions=["minimize", "maximize"])
+    study.set_metric_names(["a", "b"])
+    check_attributes(study)
+    set_system_attribute(study, "study:metric_names", names)
+    with pytest.raises(ConfigError, match="the study has an attribute metric_names that this program did not write"):
         check_attributes(study)

@@ -69,8 +69,6 @@ def test_a_sweep_ends_when_a_trial_has_reached_the_target(
         ((0.5, 0.4, 0.3), {"patience": 1, "maximises": False}, None),
         ((0.5, REPEAT, REPEAT, PRUNED, PRUNED), {"patience": 2}, None),
         ((0.5, INFEASIBLE, INFEASIBLE), {"patience": 2}, 2),
-        ((0.9, 0.5, 0.4, 0.3), {"patience": 3, "since": 1}, None),
-        ((0.9, 0.5, 0.4, 0.3), {"patience": 2, "since": 1}, 2),
         ((), {"patience": 1}, None),
     ],
 )

@@ -109,6 +109,8 @@ def test_points_that_are_named_are_confirmed_the_baseline_never_twice() -> None:
         (0.0, "0"),
         (2.5e-5, "2.5e-05"),
         (123456.7, "1.235e+05"),
+        (float("inf"), "inf"),
+        (float("nan"), "nan"),
     ],
 )
 def test_values_are_short(value: float, text: str) -> None:
@@ -250,6 +252,11 @@ def test_settings_that_make_no_sense(values: dict[str, Any], message: str) -> No
             "CMA-ES knows one objective, got val/acc and params; ",
         ),
         (Application(), {"confirm_points": [7]}, "hydra.sweeper.confirm_points needs several objectives"),
+        (
+            Application(),
+            {"objectives": BOTH, "confirm_points": [7]},
+            "hydra.sweeper.confirm_points needs hydra.sweeper.confirm, the number",
+        ),
     ],
 )
 def test_objectives_that_make_no_sense(application: Application, values: dict[str, Any], message: str) -> None:

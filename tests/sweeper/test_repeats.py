@@ -170,6 +170,16 @@ def test_values_of_other_settings_or_data_are_not_known(open_queue) -> None:
     assert not queue.close_repeat(trial)
 
 
+def test_values_of_other_data_end_no_sweep(open_queue) -> None:
+    queue = open_queue()
+    for value in (1.0, 2.0):
+        queue.tell(draw(queue), JobResult(JobState.COMPLETED, value))
+    queue.why_over_early = lambda trials: str([trial.number for trial in trials])
+    assert queue.why_over(queue.trials()) == "[0, 1]"
+    queue.mark_changed(1)
+    assert queue.why_over(queue.trials()) == "[1]"
+
+
 def at(number: int, **params) -> FrozenTrial:
     distributions = {name: CategoricalDistribution([value]) for name, value in params.items()}
     trial = create_trial(state=TrialState.COMPLETE, value=0.5, params=params, distributions=distributions)

@@ -1,5 +1,6 @@
 """The study as samplers see it: which trials, under which names, with which values."""
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -13,7 +14,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 from lightsweep.sweeper.estimates import final_value
 from lightsweep.sweeper.grammar import parse
 from lightsweep.sweeper.space import Space
-from lightsweep.sweeper.study_view import ViewSampler
+from lightsweep.sweeper.study_view import ViewSampler, inside
 
 X = {"x": "interval(0,1)"}
 BOTH = {"x": "interval(0,1)", "kind": "choice(a,b)"}
@@ -125,6 +126,12 @@ def test_a_trial_is_seen_in_todays_space_or_not_at_all(params: Any, before: Any,
     assert [trial.params for trial in view] == ([] if shown is None else [shown])
     today = {parameter.name: parameter.distribution for parameter in spaced(params).parameters}
     assert all(trial.distributions == today for trial in view)
+
+
+@pytest.mark.parametrize("value", [10**400, math.inf, math.nan, None, "many", {}])
+@pytest.mark.parametrize("text", ["range(1,9)", "interval(0,1)", "choice(1,2)"])
+def test_what_somebody_elses_study_has_as_a_value_may_be_anything(text: str, value: Any) -> None:
+    assert inside(spaced({"x": text}).parameters[0].distribution, value) is ...
 
 
 def test_a_parameter_with_other_choices_is_known_under_its_new_name() -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from hydra.errors import HydraException
 from omegaconf import DictConfig
 from optuna.trial import FrozenTrial, Trial
 
@@ -109,12 +110,15 @@ class Constraints:
             compose: gives the trial's config; called where a function needs it.
 
         Raises:
-            ConfigError: a function fails, or gives no number.
+            ConfigError: the config cannot be composed, or a function fails or gives no number.
         """
         values: dict[str, float] = {}
         if not self.known:
             return values
-        config = without_hydra(compose())
+        try:
+            config = without_hydra(compose())
+        except HydraException as error:  # of this point alone, such as a choice that a group does not have
+            raise ConfigError(first_line(str(error))) from error
         for name, function in self.known.items():
             try:
                 value = function(config)

@@ -20,7 +20,6 @@ class Endings:
 
     Args:
         metric: the name of the value.
-        since: the first trial whose value compares with those of now.
     """
 
     metric: str
@@ -28,10 +27,9 @@ class Endings:
     target: float | None
     patience: int | None
     min_delta: float
-    since: int = 0
 
     @classmethod
-    def of(cls, plan: "Plan", since: int) -> "Endings":
+    def of(cls, plan: "Plan") -> "Endings":
         """Those of the settings.
 
         Raises:
@@ -42,17 +40,17 @@ class Endings:
             if objectives.several and getattr(chosen, name) is not None:
                 raise ConfigError(f"hydra.sweeper.{name} needs one objective, got {' and '.join(objectives.names)}")
         maximises = objectives.directions[0] == "maximize"
-        return cls(plan.metric, maximises, chosen.target, chosen.patience, chosen.min_delta, since)
+        return cls(plan.metric, maximises, chosen.target, chosen.patience, chosen.min_delta)
 
     def why_over(self, trials: Sequence[FrozenTrial]) -> str | None:
-        """Why no further trial starts; None where one does. A trial that still runs may change the answer."""
+        """Why no further trial starts; None where one does. A trial that still runs may change the answer.
+
+        Args:
+            trials: those whose values compare.
+        """
         if self.target is None and self.patience is None:
             return None
-        done = [
-            trial
-            for trial in without_repeats(trials)
-            if trial.state == TrialState.COMPLETE and trial.number >= self.since
-        ]
+        done = [trial for trial in without_repeats(trials) if trial.state == TrialState.COMPLETE]
         sign = 1.0 if self.maximises else -1.0
         values = {trial.number: sign * trial.value for trial in done if trial.value is not None and is_feasible(trial)}
         best = max(values, key=lambda number: values[number], default=None)

@@ -127,7 +127,7 @@ class Objectives:
 
 def format_value(value: float) -> str:
     """A value in a table or a sentence: a count as it is, another number with four decimals where these tell it."""
-    if value == int(value) and (abs(value) >= 2.0 or value == 0.0):
+    if float(value).is_integer() and (abs(value) >= 2.0 or value == 0.0):
         return f"{int(value)}"
     return f"{value:.4f}" if 1e-3 <= abs(value) < _MANY else f"{value:.4g}"
 
@@ -226,6 +226,8 @@ def check_objectives(plan: "Plan") -> None:
     _check_reported(plan, objectives)
     if settings.confirm_points is not None and not objectives.several:
         raise ConfigError("hydra.sweeper.confirm_points needs several objectives: of one, the best trial is confirmed")
+    if settings.confirm_points is not None and not settings.confirm:
+        raise ConfigError("hydra.sweeper.confirm_points needs hydra.sweeper.confirm, the number of fresh seeds")
     if objectives.several and str(settings.sampler.get("_target_")).endswith("CmaEsSampler"):
         raise ConfigError(
             f"hydra.sweeper.sampler: CMA-ES knows one objective, got {' and '.join(objectives.names)}; tpe, gp, nsgaii"

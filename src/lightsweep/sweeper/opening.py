@@ -184,7 +184,7 @@ def check_plan(plan: Plan) -> None:
     check_sampler(plan)
     check_pruner(plan)
     check_constraints(plan)
-    Endings.of(plan, since=0)
+    Endings.of(plan)
     plan.application.check_plan(plan, in_this_process=in_this_process)
     _check_seed_key(plan)
 

@@ -56,7 +56,7 @@ def run(plan: Plan) -> float:
     since = len(queue.trials()) if changed else study.user_attrs.get("changed_at", 0)
     queue.repeats = Repeats(space.list_points(plan.space), since, partial(samplers.random_point, plan.space))
     queue.constraints = Constraints.of(plan)
-    queue.why_over_early = Endings.of(plan, since).why_over
+    queue.why_over_early = Endings.of(plan).why_over
     queue.has_job = lambda number: executor.has_job(plan.folder / folder_of(number))
     try:
         with renewing(queue.renew):

@@ -253,7 +253,7 @@ def is_same_value(choice: Any, value: Any) -> bool:
         return True
     try:
         return float(one) == float(other)  # 1e-4 and 0.0001
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):  # an integer may be larger than any float
         return False
 
 

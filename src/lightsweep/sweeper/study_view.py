@@ -12,6 +12,7 @@ them a study that has only trials of today's space, in today's ranges:
 
 import math
 import re
+import sys
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import replace
 from statistics import median
@@ -190,7 +191,7 @@ def _first_name(name: str, known: Container[str]) -> str:
 
 def inside(distribution: BaseDistribution, value: Any) -> Any:
     """The value of a distribution that this one is; ... where it lies outside."""
-    if value is ... or (isinstance(value, float) and not math.isfinite(value)):
+    if value is ... or (isinstance(value, int | float) and not abs(value) <= sys.float_info.max):  # NaN, too
         return ...
     nearest = nearest_value(distribution, value)
     if isinstance(nearest, float) and isinstance(value, float):

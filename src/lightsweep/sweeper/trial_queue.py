@@ -139,8 +139,8 @@ class TrialQueue:
 
     def why_over(self, trials: Sequence[FrozenTrial]) -> str | None:
         """Why no further trial starts, although the total is not reached; None where one does."""
-        rules = (self.repeats.why_over, self.constraints.why_over, self.why_over_early)
-        return next(filter(None, (rule(trials) for rule in rules)), None)
+        present = [trial for trial in trials if trial.number >= self.repeats.since]  # with the present data
+        return self.repeats.why_over(trials) or self.constraints.why_over(trials) or self.why_over_early(present)
 
     def tell(self, trial: Trial, result: JobResult) -> bool:
         """Close a trial with its result; returns False where another sweeper had closed it as lost."""

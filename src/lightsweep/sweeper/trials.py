@@ -62,6 +62,8 @@ def _check_attributes(study: optuna.Study) -> None:
     _check_kinds("the study", study.user_attrs, _OF_STUDY)
     system = system_attributes(study)
     _check_kinds("the study", system, {OPENINGS: int})
+    if (names := study.metric_names) is not None and not _are_names(names, len(study.directions)):
+        _refuse("the study", "metric_names", names)
     for name, mark in system.items():
         if name.startswith(PREFIX) and name != OPENINGS and mark is not None:
             _check_mark("the study", name, mark, {**_MARK, "held": bool})
@@ -76,6 +78,15 @@ def _check_attributes(study: optuna.Study) -> None:
                 _refuse(owner, name, trial.params[name])
         if OWNER in trial.user_attrs:
             _check_mark(owner, OWNER, trial.user_attrs[OWNER], _MARK)
+
+
+def _are_names(names: Any, count: int) -> bool:
+    """Whether they can name so many objectives, in one line each."""
+    return (
+        isinstance(names, list)
+        and len(names) == count
+        and all(isinstance(name, str) and name.isprintable() for name in names)
+    )
 
 
 def _check_kinds(owner: str, attributes: Mapping[str, Any], kinds: Mapping[str, Any]) -> None:
