@@ -5,12 +5,15 @@ from pathlib import Path
 
 import optuna
 import pytest
+from optuna.samplers import RandomSampler
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
+from rich.console import Console
 
 from lightsweep.app import cli
 from lightsweep.core.errors import ConfigError
+from lightsweep.reports import table_text
 
 SWEEP = {"metric": "score", "program": "python app.py", "n_trials": 6, "overrides": ["data=a"], "search": {}}
 
@@ -19,7 +22,7 @@ def make(folder: Path, *, sweep: dict | None = SWEEP, trials: int = 6, name: str
     """A study of `trials` trials: the third failed, the fourth was pruned."""
     folder.mkdir(exist_ok=True)
     storage = JournalStorage(JournalFileBackend(str(folder / "study.journal")))
-    study = optuna.create_study(storage=storage, study_name=name, direction="maximize")
+    study = optuna.create_study(storage=storage, study_name=name, direction="maximize", sampler=RandomSampler(seed=1))
     if sweep is not None:
         study.set_user_attr("sweep", sweep)
     for number in range(trials):
@@ -99,6 +102,28 @@ def test_a_sweep_that_tried_all_points_is_finished(tmp_path: Path, capsys: pytes
     study = optuna.load_study(study_name="toy", storage=storage)
     study.set_user_attr("over", {"ended": 3, "why": "all 3 points of the space were tried"})
     assert "all 3 points of the space were tried" in said(capsys, "status", str(folder))
+
+
+def test_a_sweep_that_ended_with_an_error_has_failed_until_it_goes_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = make(tmp_path / "s", trials=3)
+    storage = JournalStorage(JournalFileBackend(str(folder / "study.journal")))
+    study = optuna.load_study(study_name="toy", storage=storage)
+    study.set_user_attr("over", {"ended": 3, "why": "3 trials failed in a row", "failed": True})
+    assert "toy has failed: 3 of 6" in said(capsys, "status", str(folder), code=6)
+    assert json.loads(said(capsys, "status", str(folder), "--json", code=6))["why"] == "3 trials failed in a row"
+    study.tell(study.ask(), 1.0)
+    assert "toy is stopped: 4 of 6" in said(capsys, "status", str(folder), code=4)
+
+
+def test_the_recorded_values_give_way_before_the_parameters(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(table_text, "open_console", lambda: Console(width=80))
+    head = said(capsys, "report", str(make(tmp_path / "s"))).splitlines()
+    assert head[0].split() == ["rank", "run", "lr", "params.kind", "score", "status"]
+    assert any(line.startswith("columns that do not fit: ") and "val/loss" in line for line in head)
 
 
 @pytest.mark.parametrize("program", ["rm -rf x", "python -c x", "python a.py; reboot", "python a.py\nreboot", 3])

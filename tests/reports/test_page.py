@@ -14,7 +14,7 @@ import pytest
 import compare
 import report
 from lightsweep.reports import page, study
-from lightsweep.reports.ranges import find_ranges
+from lightsweep.reports.trials import find_ranges
 
 FLAGS = [
     "--headless",

@@ -7,7 +7,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import create_trial
 
 from lightsweep.reports.overview import describe_edges
-from lightsweep.reports.ranges import ParameterRange, find_ranges, format_number
+from lightsweep.reports.trials import ParameterRange, find_ranges, format_number
 
 
 def of(*distributions: BaseDistribution) -> ParameterRange:

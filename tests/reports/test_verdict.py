@@ -113,7 +113,12 @@ def test_without_a_confirmation_nothing_is_known_and_it_is_said_how_to_know(tria
     judged = verdict.judge(trials, None)
     assert judged.outcome == "unconfirmed"
     assert any(said in line for line in judged.lines)
-    assert any("the same command with hydra.sweeper.confirm=3" in line for line in judged.lines)
+    assert any("the same command with hydra.sweeper.confirm=3, which" in line for line in judged.lines)
+
+
+def test_a_sweep_that_does_not_know_the_seeds_key_is_told_to_name_it() -> None:
+    judged = verdict.judge(found(0.8, 0.9, has_seed_key=False), None)
+    assert "hydra.sweeper.confirm=3 and hydra.sweeper.seed_key=KEY, the config's key of the seed," in judged.lines[-1]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from hydra.types import RunMode
 from omegaconf import OmegaConf
 
 from lightsweep.sweeper.application import Application
-from lightsweep.sweeper.job_running import write_config
+from lightsweep.sweeper.config_differences import write_config
 
 CONFIG = """
 lr: 0.01
@@ -49,3 +49,25 @@ def test_it_holds_what_differs_from_the_defaults(tmp_path: Path) -> None:
 def test_it_starts_no_sweep_where_the_apps_config_does(tmp_path: Path) -> None:
     best = best_of(tmp_path, f"{CONFIG}\nhydra:\n  mode: MULTIRUN\n", "lr=0.5")
     assert best == {"defaults": ["config", "_self_"], "hydra": {"mode": "RUN"}, "lr": 0.5}
+
+
+def test_a_group_that_was_added_is_added_again(tmp_path: Path) -> None:
+    """With the groups that it brings, above those that the defaults list has."""
+    for file, text in {
+        "opt/a": "x: 1",
+        "opt/b": "x: 2",
+        "search/wide": "# @package _global_\ndefaults:\n  - /data: big\n  - override /opt: b\nwidth: 512",
+        "data/big": "n: 9",
+        "extra/c": "y: 3",
+    }.items():
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        (tmp_path / f"{file}.yaml").write_text(text)
+    text = CONFIG.replace("  - override", "  - opt: a\n  - override")
+    typed = ("+search=wide", "+extra=c", "lr=0.5")
+    best = best_of(tmp_path, text, *typed)
+    added, overridden = [{"search": "wide"}, {"extra": "c"}], [{"override data": "big"}, {"override opt": "b"}]
+    assert best == {"defaults": ["config", *added, *overridden, "_self_"], "lr": 0.5}
+    with hydra.initialize_config_dir(str(tmp_path)):
+        again, meant = (hydra.compose(name, overrides=[*given]) for name, given in (("best", ()), ("config", typed)))
+        assert again == meant
+        assert (again.width, again.opt.x, again.data.n, again.extra.y) == (512, 2, 9, 3)

@@ -17,7 +17,7 @@ from optuna.distributions import CategoricalDistribution
 
 from hydra_plugins.lightsweep_sweeper import _impl
 from lightsweep.core.errors import ConfigError, Interrupted, JobState, RunFailed
-from lightsweep.sweeper import main_only, opening
+from lightsweep.sweeper import opening, references
 from lightsweep.sweeper.application import Application
 from lightsweep.sweeper.controller import Controller, Limits
 from lightsweep.sweeper.job import Job, JobResult, TrialContext
@@ -78,7 +78,7 @@ def test_a_function_in_a_function_is_found_by_no_worker() -> None:
 
 def test_what_cannot_be_pickled_is_named() -> None:
     with pytest.raises(ConfigError, match=r"hydra\.callbacks: Mine cannot be sent .*lock.*n_jobs=0"):
-        main_only.check_pickles({"the config": {}, "hydra.callbacks: Mine": threading.Lock()})
+        references.check_pickles({"the config": {}, "hydra.callbacks: Mine": threading.Lock()})
 
 
 @pytest.mark.parametrize(
@@ -95,15 +95,15 @@ def test_what_cannot_be_pickled_is_named() -> None:
 )
 def test_what_a_worker_lacks_is_told_from_other_errors(error: str, lost: str | None) -> None:
     config = OmegaConf.create({"x": "${oc.env:HOME}"})
-    needed = main_only.registered(config) | {"resolver halved", "config model/mine"}
-    assert main_only.find_lost(needed, config, error) == lost
+    needed = references.registered(config) | {"resolver halved", "config model/mine"}
+    assert references.find_lost(needed, config, error) == lost
 
 
 @pytest.mark.filterwarnings("ignore:register_new_resolver")  # its new name is unknown to Hydra 1.3's OmegaConf
 def test_what_is_registered_is_known() -> None:
     OmegaConf.register_new_resolver("tripled", lambda value: 3 * value)
     ConfigStore.instance().store(group="of/mine", name="entry", node={"a": 1})
-    names = main_only.registered(OmegaConf.create({"x": "${tripled:1}", "y": "${unknown:2}"}))
+    names = references.registered(OmegaConf.create({"x": "${tripled:1}", "y": "${unknown:2}"}))
     assert {"resolver tripled", "config of/mine/entry"} <= names
     assert "resolver unknown" not in names
 

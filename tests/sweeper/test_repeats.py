@@ -9,7 +9,7 @@ from optuna.distributions import CategoricalDistribution
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from lightsweep.core.files import JOURNAL
-from lightsweep.sweeper import opening
+from lightsweep.sweeper.config_differences import keep_settings
 from lightsweep.sweeper.grammar import parse
 from lightsweep.sweeper.job import JobResult, JobState
 from lightsweep.sweeper.space import list_points, point_key
@@ -248,11 +248,11 @@ def test_a_best_that_is_the_baseline_is_confirmed_once(sweep, more: list[str]) -
 def test_a_study_remembers_since_when_its_settings_hold() -> None:
     study = optuna.create_study()
     first = {"space": {"a": "1"}, "config": {"trainer.max_epochs": 2}, "beside": {}}
-    opening.keep_settings(study, first)
+    keep_settings(study, first)
     assert "changed_at" not in study.user_attrs
     for _ in range(3):
         study.ask()
-    opening.keep_settings(study, first | {"space": {"a": "2"}})  # the values of its points hold on
+    keep_settings(study, first | {"space": {"a": "2"}})  # the values of its points hold on
     assert "changed_at" not in study.user_attrs
-    opening.keep_settings(study, first | {"config": {"trainer.max_epochs": 9}})
+    keep_settings(study, first | {"config": {"trainer.max_epochs": 9}})
     assert study.user_attrs["changed_at"] == 3

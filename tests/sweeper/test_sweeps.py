@@ -9,6 +9,7 @@ from optuna.trial import TrialState
 
 import toy
 from lightsweep.sweeper.executors.local_jobs import share_of_gpus
+from lightsweep.sweeper.status import read_status
 from tiny import TINY
 
 
@@ -159,11 +160,13 @@ def test_failed_trials_are_told_with_their_last_line_and_end_the_sweep(sweep, st
     assert states == [TrialState.FAIL, TrialState.FAIL]
 
 
-def test_a_sweep_whose_trials_all_fail_says_so(sweep, monkeypatch) -> None:
+def test_a_sweep_whose_trials_all_fail_says_so(sweep, study, monkeypatch) -> None:
     monkeypatch.setenv("TOY_FAIL", "8,16")
     done = sweep("hydra.sweeper.n_trials=2")
     assert done.code == 1
     assert "none of 2 trials was completed" in done.err
+    assert read_status(study()).state == "failed"
+    assert read_status(study()).why.startswith("none of 2 trials was completed: trial 0: ")
 
 
 def test_the_same_command_again_does_nothing_more(sweep, study) -> None:

@@ -15,15 +15,16 @@ from lightsweep.core import secrets
 from lightsweep.core.errors import ConfigError
 from lightsweep.core.text import printable_line
 
-EXIT_CODES = {"finished": 0, "running": 3, "stopped": 4, "empty": 5}  # of `status`; 1 and 2 are errors
+EXIT_CODES = {"finished": 0, "running": 3, "stopped": 4, "empty": 5, "failed": 6}  # of `status`; 1 and 2 are errors
 _STUDY_HELP = "a sweep's folder, a journal, or an Optuna URL such as sqlite:///study.db"
 _STATUS_EPILOG = """exit codes:
   0  finished: the wanted trials have ended, or no untried point is left
   1  the study cannot be read
   2  mistyped
-  3  running
+  3  running: a sweeper works on it; its workers may still be starting
   4  stopped: trials are missing, and nobody runs them; the sweep's command continues it
-  5  empty: no trial was started"""
+  5  empty: no trial was started, and nobody works on it
+  6  failed: the sweep ended with an error, such as too many failed trials"""
 
 
 def main() -> None:
@@ -66,14 +67,14 @@ def _report(options: argparse.Namespace) -> int:
     if options.html is not None and missing:
         raise ConfigError(f"--html needs {' and '.join(missing)}: pip install 'lightsweep[report]'")
     from lightsweep.core.files import write_atomic
-    from lightsweep.reports import page, table, table_text, trial_runs
+    from lightsweep.reports import page, table, table_text, trials
     from lightsweep.reports.finding import Found
     from lightsweep.reports.study import copy_study, judge, open_study
     from lightsweep.sweeper.status import read_sweep
 
     opened, folder = open_study(options.study, options.study_name, options.storage)
     sweep = read_sweep(opened)
-    found = Found(trial_runs.runs_of_trials(opened, sweep, folder))
+    found = Found(trials.runs_of_trials(opened, sweep, folder))
     selection = [(each, each.runs[: options.top]) for each in table.build_tables(found.runs)]
     study = copy_study(opened, sweep.search, folder)
     if options.html is not None:
@@ -122,7 +123,8 @@ def _describe(status: Any) -> list[str]:
 
     wanted = "" if status.n_trials is None else f" of {status.n_trials}"
     counts = ", ".join(f"{count} {state}" for state, count in status.counts.items() if count)
-    lines = [f"{status.study} is {status.state}: {status.ended}{wanted} trials have ended ({counts or 'none'})"]
+    state = "has failed" if status.state == "failed" else f"is {status.state}"
+    lines = [f"{status.study} {state}: {status.ended}{wanted} trials have ended ({counts or 'none'})"]
     lines += [status.why] * bool(status.why)
     if status.best is not None:
         params = " ".join(f"{key}={value}" for key, value in status.best["params"].items())

@@ -16,12 +16,12 @@ from lightsweep.reports.columns import SD, format_value, short_labels
 from lightsweep.reports.figures import Figure
 from lightsweep.reports.finding import Found
 from lightsweep.reports.page import Drawing, cell_of, describe_column, text_cell
-from lightsweep.reports.ranges import ParameterRange, find_ranges, format_number
 from lightsweep.reports.runs import Run
 from lightsweep.reports.study import Study, judge
 from lightsweep.reports.study_figures import StudyFigures
 from lightsweep.reports.table import SCORES, Selection, Table
 from lightsweep.reports.table_text import describe_problems
+from lightsweep.reports.trials import ParameterRange, find_ranges, format_number
 from lightsweep.sweeper import statistics
 from lightsweep.sweeper.trials import number_of
 
@@ -91,7 +91,7 @@ def _draw(study: Study | None, table: Table | None, best: Run | None) -> Drawing
 
 def _draw_study(drawing: Drawing, study: StudyFigures) -> None:
     drawing.section("history", "Optimisation history")
-    note = "Pruned trials are at the last value that they reported, failed ones at the foot."
+    note = "Pruned trials are at the last value that they reported, failed ones beyond the worst one."
     drawing.add("Optimisation history", study.history, note)
     drawing.section("importances", "What mattered", study.too_few)
     note = f"Of {len(study.scored)} trials, completed or pruned; a pruned one counts with its last value."

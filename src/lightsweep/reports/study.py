@@ -84,7 +84,12 @@ class Study:
 def judge(study: Study, metric: str) -> list[str]:
     """What the sweep has found, a line a sentence; nothing where it has found nothing yet."""
     found = summarise_trials(
-        study.trials, metric=metric, maximises=study.maximises, seeds=study.seeds, changed_at=study.changed_at
+        study.trials,
+        metric=metric,
+        maximises=study.maximises,
+        seeds=study.seeds,
+        changed_at=study.changed_at,
+        has_seed_key=study.settings.get("seed_key", "") is not None,  # earlier versions named none
     )
     confirmed = None if study.folder is None else verdict.read_confirmation(study.folder)
     lines = verdict.judge(found, confirmed).lines if found is not None else ()

@@ -13,8 +13,8 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from lightsweep.reports.columns import escape_tags
 from lightsweep.reports.figures import BEST_COLOUR, COLOURS, GREY, SCALE, SYMBOLS, Figure, colour_at, draw_bars, scatter
-from lightsweep.reports.ranges import ParameterRange, find_ranges, format_number
 from lightsweep.reports.study import Study
+from lightsweep.reports.trials import STATUS_BY_STATE, ParameterRange, find_ranges, format_number, status_of
 from lightsweep.sweeper.trials import value_of
 
 ENOUGH = 20  # trials with a value that show what mattered
@@ -22,12 +22,6 @@ _MAX_LINES = 200  # trials in parallel coordinates: more lines than that are a b
 _MAX_POINTS = 150  # trials in a contour, whose grid grows with their square
 _MAX_SLICES, _MAX_AXES = 8, 10  # parameters that are drawn
 _IN_A_ROW = 4  # slices
-_STATUSES = {  # of a run, by the name of a trial's state
-    "COMPLETE": "completed",
-    "PRUNED": "pruned",
-    "RUNNING": "unfinished",
-    "FAIL": "failed",
-}
 _BEST = {"symbol": "star", "color": BEST_COLOUR, "size": 15, "line": {"color": "#ffffff", "width": 1}}
 
 
@@ -75,7 +69,7 @@ class StudyFigures:
         )
 
     def history(self) -> Figure | None:
-        """Each trial's value as a mark, and the best so far as a step; trials without a value are at the bottom."""
+        """Each trial's value as a mark, and the best so far as a step; trials without a value lie beyond the worst."""
         if not self.trials:
             return None
         values = [value for trial in self.trials if (value := value_of(trial)) is not None]
@@ -206,7 +200,7 @@ class StudyFigures:
         statuses = {trial.number: status_of(trial) for trial in self.trials}
         traces = []
         for trace in figure["data"]:
-            state = _STATUSES.get(trace["name"], "unfinished")
+            state = STATUS_BY_STATE.get(trace["name"], "unfinished")
             for status in (state, "interrupted"):  # Optuna's bars of failed trials include interrupted ones
                 chosen = [statuses.get(number) == status for number in trace["y"]]
                 bars = {key: list(compress(trace[key], chosen)) for key in ("x", "y", "base")}
@@ -230,13 +224,6 @@ class StudyFigures:
             value, params, distributions = value_of(trial), trial.params, trial.distributions
             study.add_trial(create_trial(value=value, params=params, distributions=distributions))
         return study
-
-
-def status_of(trial: FrozenTrial) -> str | None:
-    """As a run's; None of a trial that waits."""
-    if trial.state == TrialState.FAIL and trial.user_attrs.get("interrupted"):
-        return "interrupted"
-    return _STATUSES.get(trial.state.name)
 
 
 def _value(trial: FrozenTrial) -> float:

@@ -125,7 +125,9 @@ def _choose_fitting(
         column: min(_MAX_LENGTH, max([len(labels[column]), *map(len, cells[column])])) + 2 for column in table.columns
     }
     fitting, left_out = list(table.columns), []
-    expendable = [column for column in _LEAST_NEEDED if column in fitting and column != table.monitor]
+    recorded = {column for run in table.runs for column in run.recorded}  # by a study's trials; their parameters stay
+    least = dict.fromkeys((*_LEAST_NEEDED, *(column for column in reversed(table.columns) if column in recorded)))
+    expendable = [column for column in least if column in fitting and column != table.monitor]
     expendable += [column for column in reversed(table.differing) if column in fitting and column not in expendable]
     while expendable and sum(needed[column] for column in fitting) + 6 > width:
         left_out.append(expendable.pop(0))

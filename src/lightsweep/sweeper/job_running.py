@@ -1,39 +1,35 @@
-"""How a job of a sweep is run, here or in another process, and the configs that run it, or the best one, again."""
+"""How a job of a sweep is run, here or in another process."""
 
 import json
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from contextlib import chdir, suppress
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from hydra import version
 from hydra.core import utils as hydra_utils
-from hydra.core.config_loader import ConfigLoader
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
-from hydra.types import HydraContext, RunMode
-from omegaconf import DictConfig, OmegaConf, open_dict
+from hydra.types import HydraContext
+from omegaconf import DictConfig, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from lightsweep.core import signals
 from lightsweep.core.errors import ConfigError, Diverged, Interrupted, JobState, RunFailed, StorageLost
 from lightsweep.core.files import write_atomic
 from lightsweep.core.text import printable
-from lightsweep.sweeper.application import Application, application_of
+from lightsweep.sweeper.application import application_of
+from lightsweep.sweeper.config_differences import REPEAT_FILE, write_config
 from lightsweep.sweeper.job import Job, JobResult, TrialContext, _current, current_trial, value_of
 from lightsweep.sweeper.lightning import as_plain_run
-from lightsweep.sweeper.main_only import MAIN_ONLY, describe, find_lost
-from lightsweep.sweeper.references import FunctionHere, FunctionReference
+from lightsweep.sweeper.references import MAIN_ONLY, FunctionHere, FunctionReference, describe, find_lost
 
 log = logging.getLogger(__name__)
-BEST_FILE = "best.yaml"  # of a study, the best trial
-REPEAT_FILE = "repeat.yaml"  # of a job of a sweep, itself
 
 
 @dataclass(frozen=True)
@@ -173,76 +169,3 @@ def last_line(text: str) -> str:
     """The last line of a message or a trace, which names the error."""
     lines = text.strip().splitlines()
     return lines[-1].strip() if lines else ""
-
-
-def write_config(
-    file: Path, comment: str, config: DictConfig, base: DictConfig, loader: ConfigLoader, application: Application
-) -> None:
-    """Write a config that one command runs: what differs from the defaults, and nothing else.
-
-    Args:
-        comment: its first line.
-        config: composed for a job of the sweep.
-        base: the sweep's own.
-    """
-    name, left_out = str(base.hydra.job.config_name), ("hydra", *base.hydra.sweeper.not_in_best)
-    choices: dict[str, str | None] = {
-        str(group): choice
-        for group, choice in config.hydra.runtime.choices.items()
-        if choice and not str(group).startswith("hydra/") and "@" not in group and group not in left_out
-    }
-    chosen = [f"{group}={choice}" for group, choice in choices.items()]
-    if base.hydra.searchpath:
-        chosen.append(f"hydra.searchpath={list(base.hydra.searchpath)}")
-    defaults = _compose_defaults(loader, name, tuple(chosen))
-    ours, theirs = (_config_contents(application.own_config(each), left_out) for each in (config, defaults))
-    for group in [group for group in defaults.hydra.runtime.choices if group in theirs]:
-        if _lacks_key(ours.get(group), theirs[group]):
-            choices[group] = None  # a config can add keys to a choice, not remove them: all of them are written
-            del theirs[group]
-    order: list[Any] = [name, *({f"override {group}": choice} for group, choice in choices.items()), "_self_"]
-    hydra = {
-        **({"searchpath": paths} if (paths := _search_path(base)) else {}),
-        **({"mode": "RUN"} if defaults.hydra.mode == RunMode.MULTIRUN else {}),  # a choice starts sweeps
-    }
-    content = {"defaults": order, **({"hydra": hydra} if hydra else {}), **_config_difference(ours, theirs)}
-    write_atomic(file, f"# {comment}\n{OmegaConf.to_yaml(OmegaConf.create(content))}")
-
-
-@lru_cache(maxsize=16)  # composing takes 0.1 s, and most trials have the same choices
-def _compose_defaults(loader: ConfigLoader, name: str, chosen: tuple[str, ...]) -> DictConfig:
-    """The defaults under these choices."""
-    return loader.load_configuration(config_name=name, overrides=list(chosen), run_mode=RunMode.RUN)
-
-
-def _search_path(config: DictConfig) -> list[str]:
-    """The folders of ``--config-dir`` and ``hydra.searchpath``, where the sweep found choices too."""
-    return [
-        f"{source.schema}://{source.path}"
-        for source in config.hydra.runtime.config_sources
-        if source.provider == "command-line" or source.provider.startswith("hydra.searchpath")
-    ]
-
-
-def _lacks_key(one: Any, other: Any) -> bool:
-    """Whether the other has a key that the one has not."""
-    if not isinstance(other, dict) or not isinstance(one, dict):
-        return isinstance(other, dict) and bool(other)
-    return any(key not in one or _lacks_key(one[key], value) for key, value in other.items())
-
-
-def _config_contents(config: DictConfig, left_out: Sequence[str]) -> dict[str, Any]:
-    contents: Any = OmegaConf.to_container(config, resolve=False)
-    return {str(key): value for key, value in contents.items() if key not in left_out}
-
-
-def _config_difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
-    """What of the one the other lacks, or has with another value."""
-    different: dict[str, Any] = {}
-    for key, value in one.items():
-        if isinstance(value, dict) and isinstance(other.get(key), dict):
-            if nested := _config_difference(value, other[key]):
-                different[key] = nested
-        elif key not in other or value != other[key]:
-            different[key] = value
-    return different

@@ -18,8 +18,8 @@ from lightsweep.core.metrics import (
     format_difference_cell,
 )
 from lightsweep.core.text import printable, printable_line, spreadsheet_cell
+from lightsweep.sweeper.config_differences import BEST_FILE, write_config
 from lightsweep.sweeper.job import RESERVED
-from lightsweep.sweeper.job_running import BEST_FILE, write_config
 from lightsweep.sweeper.plan import Plan
 from lightsweep.sweeper.space import Space, key_of
 from lightsweep.sweeper.statistics import Confirmed, Search
@@ -185,6 +185,7 @@ class Publisher:
             maximises=maximises,
             seeds=max(1, len(self.plan.seeds)),
             changed_at=self.queue.study.user_attrs.get("changed_at", 0),
+            has_seed_key=self.plan.settings.seed_key is not None,
         )
 
     def verdict(self, confirmed: Confirmed | None) -> Verdict | None:

@@ -1,18 +1,14 @@
-"""The study of a sweep: its plan is checked before anything is written, then it is opened or started.
+"""The study of a sweep: its plan is checked before anything is written, then it is opened or started."""
 
-Trials of a study can only be compared while what it holds fixed stays the same: that is kept in its attributes.
-"""
-
-import json
 import platform
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import optuna
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, ValidationError
 from optuna.trial import TrialState
@@ -20,10 +16,10 @@ from optuna.trial import TrialState
 from lightsweep.core import checks, files, memory
 from lightsweep.core.errors import ConfigError
 from lightsweep.core.files import create_folder, remove_leftovers
-from lightsweep.core.moved import with_new_names
 from lightsweep.core.overrides import format_override
 from lightsweep.core.text import first_line
 from lightsweep.sweeper import executors, storage
+from lightsweep.sweeper.config_differences import CONFIG, check_unchanged, fixed_settings, keep_settings
 from lightsweep.sweeper.leases import FileLock, Lease, Owner, is_alive, renewing, shared_path
 from lightsweep.sweeper.optuna_access import RetryingStorage, set_system_attribute, system_attributes
 from lightsweep.sweeper.plan import Plan, check_fixed_lists, enqueue_first, enqueued_points
@@ -32,7 +28,7 @@ from lightsweep.sweeper.space import Space, ends
 from lightsweep.sweeper.storage import connect, is_missing, is_server
 from lightsweep.sweeper.trials import OPENINGS, OWNER, PREFIX, check_attributes, number_of
 
-_SPACE, _CONFIG, _TYPED = "space", "config", "beside"  # attributes, as version 0.1 named them
+FIRST_SEED = 101  # of the confirmation's
 
 
 def open_study(plan: Plan) -> tuple[Plan, optuna.Study, int]:
@@ -57,13 +53,13 @@ def open_study(plan: Plan) -> tuple[Plan, optuna.Study, int]:
         study = _load(plan)
         check_attributes(study)
         remove_leftovers(plan.folder)  # also of lost trials, whose folders nobody writes again
-        kept = plan.application.kept_overrides(study.user_attrs.get(_CONFIG) or {}, plan.config, plan.space.fixed)
+        kept = plan.application.kept_overrides(study.user_attrs.get(CONFIG) or {}, plan.config, plan.space.fixed)
         plan = plan.in_space(replace(plan.space, fixed=(*plan.space.fixed, *kept)))
-        now = _fixed_settings(plan)
-        _check_unchanged(study, now, plan)  # before anything is written
+        now = fixed_settings(plan)
+        check_unchanged(study, now, plan)  # before anything is written
         _check_hosts(plan, study)
         with _opening_lease(study):
-            _check_unchanged(study, now, plan)  # another sweeper may have started it meanwhile
+            check_unchanged(study, now, plan)  # another sweeper may have started it meanwhile
             keep_settings(study, now)
             if study.metric_names is None:
                 study.set_metric_names([plan.metric])  # for optuna-dashboard
@@ -153,82 +149,12 @@ def _connected(plan: Plan) -> RetryingStorage:
         return connect(plan.address.url)
 
 
-def _fixed_settings(plan: Plan) -> dict[str, Any]:
-    """What a sweep holds fixed: the space, the config outside it, and below a group that is searched, as the optimizer,
-    what was typed; the rest there is each choice's own."""
-    config = plan.compose(plan.space.fixed)
-    searched = [parameter.key for parameter in plan.space.parameters]
-    free = (*plan.settings.may_change, *(key.lstrip("+") for key in searched))
-    typed = {
-        each.key_or_group: "deleted" if each.is_delete() else each.value()
-        for each in OverridesParser.create().parse_overrides(list(plan.space.fixed))
-        if _is_below(each.key_or_group, searched)
-    }
-    extension = {"hydra.sweeper.custom_search_space": plan.settings.custom_search_space}
-    return {
-        _SPACE: plan.space.describe(),
-        _CONFIG: {key: value for key, value in _flat("", config) if not _is_below(key, free)}
-        | {"hydra.sweeper.seeds": plan.settings.seeds},
-        _TYPED: extension | typed,
-    }
-
-
-def _check_unchanged(study: optuna.Study, now: Mapping[str, Any], plan: Plan) -> None:
-    """Compare what is fixed with what a study was started with.
-
-    Raises:
-        ConfigError: something differs, and hydra.sweeper.allow_changed_space is false. Names what was, and what is.
-    """
-    before, free = _kept_settings(study), plan.settings.may_change
-    changes = [
-        f"{key} was {before[name].get(key, 'not there')}, is {now[name].get(key, 'not there')}"
-        for name in now
-        if before[name] is not None  # studies of earlier versions lack some
-        for key in sorted(before[name].keys() | now[name].keys())
-        if before[name].get(key) != now[name].get(key) and (key in now[name] or not _is_below(key, free))
-    ]
-    if changes and not plan.settings.allow_changed_space:
-        raise ConfigError(
-            f"the study {study.study_name!r} was started with other settings: {'; '.join(changes[:5])}"
-            f"{f'; and {len(changes) - 5} more' if len(changes) > 5 else ''}. Take another hydra.sweeper.study_name, or"
-            " continue anyway with hydra.sweeper.allow_changed_space=true"
-        )
-
-
-def keep_settings(study: optuna.Study, now: Mapping[str, Any]) -> None:
-    """Keep in the study what is fixed, and from which trial on."""
-    before = _kept_settings(study)
-    if any(before[name] not in (None, now[name]) for name in (_CONFIG, _TYPED)):
-        study.set_user_attr("changed_at", len(study.get_trials(deepcopy=False)))
-    for name, value in now.items():
-        if before[name] != value:
-            study.set_user_attr(name, value)
-
-
-def _kept_settings(study: optuna.Study) -> dict[str, Any]:
-    attributes = study.user_attrs
-    return {name: with_new_names(attributes.get(name)) for name in (_SPACE, _CONFIG, _TYPED)}
-
-
-def _flat(prefix: str, node: Any) -> list[tuple[str, Any]]:
-    contents = OmegaConf.to_container(node, resolve=False, enum_to_str=True) if OmegaConf.is_config(node) else node
-    if not isinstance(contents, dict) or not contents:
-        return [(prefix, json.loads(json.dumps(contents, default=str)))]  # a typed config holds paths and bytes
-    return [
-        entry for key, value in contents.items() for entry in _flat(f"{prefix}.{key}" if prefix else str(key), value)
-    ]
-
-
-def _is_below(key: str, roots: Sequence[str]) -> bool:
-    return any(key == root or key.startswith(f"{root}.") for root in roots)
-
-
 def check_plan(plan: Plan) -> None:
     """Check that a trial can be composed: at the baseline, at a point inside, and under each condition.
 
     Raises:
         HydraException: a key or a choice does not exist.
-        ConfigError: a fixed value, the metric, the storage, the sampler or the pruner makes no sense.
+        ConfigError: a fixed value, the metric, the storage, the seed's key, the sampler or the pruner makes no sense.
     """
     kind = executors.executor_kind(plan)
     storage.check_study_file(plan.storage_key, plan.address.url, workers=kind in ("workers", "launcher"))
@@ -252,6 +178,7 @@ def check_plan(plan: Plan) -> None:
     check_sampler(plan)
     check_pruner(plan)
     plan.application.check_plan(plan, in_this_process=in_this_process)
+    _check_seed_key(plan)
 
 
 def _check_composes(plan: Plan, overrides: Sequence[str], in_this_process: bool) -> None:
@@ -289,3 +216,18 @@ def _check_types(space: Space, config: DictConfig, groups: Container[str]) -> No
             except ValidationError as error:
                 rule = "must have values that the config's type allows"
                 raise ConfigError(f"{parameter.key} {rule}: {first_line(str(error))}") from error
+
+
+def _check_seed_key(plan: Plan) -> None:
+    """Check that a run with another seed can be composed.
+
+    Raises:
+        ConfigError: there is no such key.
+    """
+    key, settings = plan.settings.seed_key, plan.settings
+    if key is None or not (settings.seeds or settings.confirm):
+        return
+    try:
+        plan.compose((*plan.space.fixed, f"{key}={FIRST_SEED}"))
+    except HydraException as error:
+        raise ConfigError(f"hydra.sweeper.seed_key={key}: no config has this key") from error

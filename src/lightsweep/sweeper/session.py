@@ -7,11 +7,10 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any, cast
 
-from hydra.errors import HydraException
 from optuna.samplers import GridSampler
 from optuna.trial import Trial
 
-from lightsweep.core.errors import ConfigError, Interrupted, RunFailed
+from lightsweep.core.errors import ConfigError, Interrupted, RunFailed, StorageLost
 from lightsweep.core.files import check_links, is_set_aside, set_aside
 from lightsweep.sweeper import executors, opening, space, verdict, view
 from lightsweep.sweeper.controller import Controller, Limits, TrialRun
@@ -19,13 +18,12 @@ from lightsweep.sweeper.executors import Executor
 from lightsweep.sweeper.job import Job, JobResult
 from lightsweep.sweeper.leaderboard import Publisher
 from lightsweep.sweeper.leases import renewing
+from lightsweep.sweeper.opening import FIRST_SEED
 from lightsweep.sweeper.plan import Plan, baseline_point, mark_baseline
 from lightsweep.sweeper.status import keep_sweep
 from lightsweep.sweeper.trial_queue import TrialQueue
 from lightsweep.sweeper.trials import OVER, Repeats, StudyData, count_ended, folder_of, without_repeats
 from lightsweep.sweeper.verdict import read_run_result
-
-_FIRST_SEED = 101
 
 
 def run(plan: Plan) -> float:
@@ -37,7 +35,6 @@ def run(plan: Plan) -> float:
         Interrupted: a signal came; everything is written.
     """
     opening.check_plan(plan)
-    _check_seed_key(plan)
     typed = plan.space.fixed
     plan, study, n_trials = opening.open_study(plan)
     keep_sweep(study, plan, n_trials)
@@ -86,6 +83,8 @@ class Session:
 
     def run(self) -> float:
         """Returns the best value."""
+        if OVER in self.queue.study.user_attrs:
+            self.queue.study.set_user_attr(OVER, {})  # it goes on
         try:
             return self._run()
         except Interrupted as error:
@@ -93,6 +92,11 @@ class Session:
             line = view.format_interrupted(trials, self.queue.n_trials, program, sys.argv[1:])
             print(line, file=sys.stderr, flush=True)
             error.is_printed = True
+            raise
+        except StorageLost:
+            raise
+        except (ConfigError, RunFailed) as error:
+            self._keep_end(str(error), failed=True)
             raise
 
     def _run(self) -> float:
@@ -135,7 +139,12 @@ class Session:
             self.view.print(f"{suggestions} repeated a point that had been tried: not run again")
         if ended < wanted and (why := self.queue.repeats.why_over(trials)):
             self.view.print(f"{why}: the sweep ends with {ended} trials of {wanted}")
-            self.queue.study.set_user_attr(OVER, {"ended": ended, "why": why})
+            self._keep_end(why, failed=False)
+
+    def _keep_end(self, why: str, *, failed: bool) -> None:
+        """Keep in the study why the sweep has ended, for those that look at it from outside."""
+        over = {"ended": count_ended(self.queue.trials()), "why": why, "failed": failed}
+        self.queue.study.set_user_attr(OVER, over)
 
     def _count_starting(self) -> int:
         """Workers that are not ready yet."""
@@ -229,27 +238,9 @@ class Session:
         return f"none of {len(trials)} trials was completed: {'; '.join(errors) or 'nothing was run'}"
 
 
-def _check_seed_key(plan: Plan) -> None:
-    """Compose a run with another seed, and one of the confirmation.
-
-    Raises:
-        ConfigError: there is no such key.
-        HydraException: an override of the confirmation is wrong.
-    """
-    key, settings = plan.settings.seed_key, plan.settings
-    if key is None or not (settings.seeds or settings.confirm):
-        return
-    try:
-        plan.compose((*plan.space.fixed, f"{key}={_FIRST_SEED}"))
-    except HydraException as error:
-        raise ConfigError(f"hydra.sweeper.seed_key={key}: no config has this key") from error
-    if settings.confirm:
-        plan.compose((*plan.space.fixed, *settings.confirm_overrides))
-
-
 def _fresh_seeds(count: int, used: Sequence[Any]) -> list[int]:
     """Seeds that no trial has had."""
-    return [seed for seed in range(_FIRST_SEED, _FIRST_SEED + count + len(used)) if seed not in used][:count]
+    return [seed for seed in range(FIRST_SEED, FIRST_SEED + count + len(used)) if seed not in used][:count]
 
 
 def _confirmation_jobs(

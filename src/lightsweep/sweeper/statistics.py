@@ -134,6 +134,7 @@ class Search:
         is_baseline: whether the best trial is the baseline.
         seeds: that a trial's value is the mean of.
         changed_at: the first trial with the present data and settings.
+        has_seed_key: whether the sweep was told which key of the config is the seed.
     """
 
     metric: str
@@ -145,6 +146,7 @@ class Search:
     is_baseline: bool = False
     seeds: int = 1
     changed_at: int = 0
+    has_seed_key: bool = True
 
     @property
     def tied(self) -> list[int]:

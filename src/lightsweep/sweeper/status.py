@@ -22,16 +22,7 @@ from lightsweep.sweeper.leaderboard import ranked_complete
 from lightsweep.sweeper.leases import LOST_AFTER, is_alive
 from lightsweep.sweeper.optuna_access import system_attributes
 from lightsweep.sweeper.space import key_of
-from lightsweep.sweeper.trials import (
-    OVER,
-    OWNER,
-    PREFIX,
-    SWEEP,
-    count_ended,
-    is_interrupted,
-    value_of,
-    without_repeats,
-)
+from lightsweep.sweeper.trials import OVER, OWNER, PREFIX, SWEEP, count_ended, is_interrupted, value_of, without_repeats
 from lightsweep.sweeper.view import seconds_left
 
 if TYPE_CHECKING:
@@ -63,7 +54,9 @@ def keep_sweep(study: optuna.Study, plan: "Plan", n_trials: int) -> None:
     """Write the attribute, where it is not so already."""
     settings = plan.settings
     search = {"sampler": _describe_node(settings.sampler), "pruner": _describe_node(settings.pruner)}
-    limits = {"n_trials": n_trials, "seeds": settings.seeds, "confirm": settings.confirm, "timeout": settings.timeout}
+    limits = {"n_trials": n_trials} | {
+        name: getattr(settings, name) for name in ("seed_key", "seeds", "confirm", "timeout")
+    }
     program = shlex.join([*shlex.split(plan.application.program), *_config_name(sys.argv[1:])])
     described = asdict(Sweep(plan.metric, program, n_trials, plan.space.fixed, search | limits))
     described["overrides"] = list(plan.space.fixed)  # as JSON gives it back
@@ -136,8 +129,9 @@ class Status:
     """How far a sweep is.
 
     Args:
-        state: finished, running, stopped (trials are missing and nobody runs them) or empty.
-        why: the reason of a sweep that ended before its total; empty elsewhere.
+        state: running; where no sweeper is: finished, failed (the sweep ended with an error), stopped (trials are
+            missing) or empty.
+        why: the reason of a sweep that failed, or ended before its total; empty elsewhere.
         counts: trials by state; repeats of a point are left out.
         ended: trials that count towards n_trials.
         best: number, value and params of the best complete trial; None where there is none.
@@ -171,6 +165,8 @@ def read_status(study: optuna.Study) -> Status:
     is_over = over.get("ended") == ended
     if alive or _is_held(study):
         state = "running"
+    elif is_over and over.get("failed") is True:
+        state = "failed"
     elif not trials:
         state = "empty"
     else:
@@ -184,7 +180,7 @@ def read_status(study: optuna.Study) -> Status:
     return Status(
         study.study_name,
         state,
-        str(over.get("why", "")) if state == "finished" and is_over else "",
+        str(over.get("why", "")) if state in ("finished", "failed") and is_over else "",
         _count(trials, alive),
         ended,
         sweep.n_trials,
@@ -205,7 +201,7 @@ def _is_running(trial: FrozenTrial, is_ours: bool, now: datetime) -> bool:
 
 
 def _is_held(study: optuna.Study) -> bool:
-    """Whether a live sweeper holds a lease of the study, such as that of the confirmation."""
+    """Whether a live sweeper holds a lease of the study, such as that of its presence."""
     marks = [mark for name, mark in system_attributes(study).items() if name.startswith(PREFIX)]
     return any(isinstance(mark, dict) and mark["held"] and is_alive(mark) for mark in marks)
 

@@ -45,6 +45,8 @@ class TrialQueue:
         self._alone = not is_server(address)  # no sweeper on another machine
         self._confirmation = Lease(study, "confirmation", self.owner)
         self._closing = Lease(study, "burial", self.owner)  # the stored name of version 0.1
+        self._presence = Lease(study, f"presence of {self.owner.name}", self.owner)  # shows that a sweeper is alive
+        self._presence.take()
         self._unmarked: dict[int, float] = {}  # running trials without an owner, and when each was first seen
         self._mine: dict[int, Trial] = {}
         self.repeats = Repeats(None, since=0)
@@ -140,8 +142,8 @@ class TrialQueue:
         for trial in tuple(self._mine.values()):
             with suppress(UpdateFinishedTrialError):  # `tell` reports it
                 set_attribute(self.study, trial, OWNER, self.owner.mark())
-        self._confirmation.renew()
-        self._closing.renew()
+        for lease in (self._confirmation, self._closing, self._presence):
+            lease.renew()
 
     def writing(self) -> FileLock:
         """The lock of the claims, held while files are written that other sweepers of the study write, too."""
@@ -155,6 +157,7 @@ class TrialQueue:
         """Release everything. Trials that an error has left running are found by the next sweeper."""
         try:
             self._confirmation.leave()
+            self._presence.leave()
         finally:
             self.owner.resign(trials_left=bool(self._mine))
 

@@ -4,6 +4,7 @@ point, and the data they read."""
 import math
 import random
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -146,7 +147,13 @@ def baseline_of(trials: Iterable[FrozenTrial]) -> FrozenTrial | None:
 
 
 def summarise_trials(
-    trials: Sequence[FrozenTrial], *, metric: str, maximises: bool, seeds: int, changed_at: int
+    trials: Sequence[FrozenTrial],
+    *,
+    metric: str,
+    maximises: bool,
+    seeds: int,
+    changed_at: int,
+    has_seed_key: bool = True,
 ) -> Search | None:
     """What the completed trials show; None where there are none."""
     done = [
@@ -158,13 +165,14 @@ def summarise_trials(
         return None
     sign = -1 if maximises else 1
     best = min(done, key=lambda entry: (sign * entry.value, entry.number))
+    known = Search(metric, maximises, best, tuple(done), seeds=seeds, changed_at=changed_at, has_seed_key=has_seed_key)
     marked = baseline_of(trials)
     if marked is None:
-        return Search(metric, maximises, best, tuple(done), seeds=seeds, changed_at=changed_at)
+        return known
     baseline = {entry.number: entry for entry in done}.get(marked.number)
     is_baseline = baseline == best and not marked.user_attrs.get("note")  # a note: it is only near the config
     state = "failed" if marked.state == TrialState.FAIL else marked.state.name.lower()
-    return Search(metric, maximises, best, tuple(done), baseline, state, is_baseline, seeds, changed_at)
+    return replace(known, baseline=baseline, baseline_state=state, is_baseline=is_baseline)
 
 
 MOST_REPEATS = 20  # repeats in a row

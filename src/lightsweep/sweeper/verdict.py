@@ -74,7 +74,8 @@ def _answer(found: Search, confirmed: Confirmed | None) -> tuple[str, list[str],
         trial = f"(trial {best.number}, {found.metric} {best.value:.4f})"
         return "baseline", [f"{among} is the baseline {trial}: the search found nothing better."], {}
     if confirmed is None:
-        return "unconfirmed", [*_unconfirmed(found), _to_know(_FIRST_SEEDS)], {"confirm_with": _FIRST_SEEDS}
+        how = _to_know(_FIRST_SEEDS, has_seed_key=found.has_seed_key)
+        return "unconfirmed", [*_unconfirmed(found), how], {"confirm_with": _FIRST_SEEDS}
     score = confirmed.score(found.metric)
     if score is None:
         lost = " and ".join(each for each in ("best", "baseline") if not any(confirmed.scores.get(each, {}).values()))
@@ -101,8 +102,11 @@ def _not_known(found: Search) -> str:
     return f"Whether trial {found.best.number} is better than the baseline is not known"
 
 
-def _to_know(seeds: int, why: str = "") -> str:
-    return f"To know{why}: the same command with hydra.sweeper.confirm={seeds}, which runs both with fresh seeds."
+def _to_know(seeds: int, why: str = "", *, has_seed_key: bool = True) -> str:
+    settings = f"hydra.sweeper.confirm={seeds}"
+    if not has_seed_key:
+        settings += " and hydra.sweeper.seed_key=KEY, the config's key of the seed"
+    return f"To know{why}: the same command with {settings}, which runs both with fresh seeds."
 
 
 def _compared(

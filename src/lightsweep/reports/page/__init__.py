@@ -29,7 +29,7 @@ from lightsweep.reports.figures import Figure
 from lightsweep.reports.runs import MAIN, Run, is_metric, load_yaml
 from lightsweep.reports.table import STATUSES, Table
 from lightsweep.reports.table_text import make_finite
-from lightsweep.sweeper import job_running
+from lightsweep.sweeper.config_differences import BEST_FILE, REPEAT_FILE
 
 _HERE = Path(__file__).parent
 RULE = "Ranked by validation, never by test scores."
@@ -173,8 +173,8 @@ def find_training_command(run: Run) -> tuple[str | None, str]:
     program = "python src/train.py" if run.sweep is None else run.sweep.program
     if not program:
         return None, "The study does not say which command runs its app."
-    has_files = run.sweep is None or ((run.folder.parent / job_running.BEST_FILE).is_file() and _is_best(run))
-    has_files = has_files or (run.folder / job_running.REPEAT_FILE).is_file()
+    has_files = run.sweep is None or ((run.folder.parent / BEST_FILE).is_file() and _is_best(run))
+    has_files = has_files or (run.folder / REPEAT_FILE).is_file()
     if run.kind not in ("trial", "seed", "confirmation") or not has_files:
         options = _config_options(run.folder) if run.sweep is None else []
         kept = [line for line in run.overrides if not _is_left_out(line)]
@@ -182,13 +182,11 @@ def find_training_command(run: Run) -> tuple[str | None, str]:
         note = f"Left out, add them yourself: {', '.join(left_out)}." if left_out else ""
         return f"{program} {shlex.join(map(printable_line, [*options, *kept]))}", note
     if _is_best(run):
-        return _command_with_config(program, run.folder.parent, job_running.BEST_FILE), ""
+        return _command_with_config(program, run.folder.parent, BEST_FILE), ""
     first = run.members[0]
-    if not (first.folder / job_running.REPEAT_FILE).is_file():
-        return None, f"Its sweep has left no {job_running.REPEAT_FILE}, the config to train it again."
-    return _command_with_config(
-        program, first.folder, job_running.REPEAT_FILE
-    ), "This is its first seed." if run.seeds else ""
+    if not (first.folder / REPEAT_FILE).is_file():
+        return None, f"Its sweep has left no {REPEAT_FILE}, the config to train it again."
+    return _command_with_config(program, first.folder, REPEAT_FILE), "This is its first seed." if run.seeds else ""
 
 
 def _is_left_out(line: str) -> bool:
@@ -216,7 +214,7 @@ def _config_options(folder: Path) -> list[str]:
 def _is_best(run: Run) -> bool:
     """Whether it is the trial that its sweep's best.yaml holds."""
     try:
-        named = _BEST_HEADER.match(read_regular(run.folder.parent / job_running.BEST_FILE))
+        named = _BEST_HEADER.match(read_regular(run.folder.parent / BEST_FILE))
     except (OSError, ValueError):
         return False
     return named is not None and f"trial-{int(named[1]):04d}" == run.folder.name

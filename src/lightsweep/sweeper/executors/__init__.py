@@ -17,11 +17,11 @@ from optuna.trial import Trial
 from lightsweep.core import checks, signals
 from lightsweep.core.errors import ConfigError, StorageLost
 from lightsweep.core.memory import available_cores
+from lightsweep.sweeper.config_differences import REPEAT_FILE
 from lightsweep.sweeper.job import Job, JobResult, Reports
-from lightsweep.sweeper.job_running import REPEAT_FILE, JobSetup
-from lightsweep.sweeper.main_only import check_pickles, registered
+from lightsweep.sweeper.job_running import JobSetup
 from lightsweep.sweeper.plan import Plan
-from lightsweep.sweeper.references import FunctionHere, reference
+from lightsweep.sweeper.references import FunctionHere, check_pickles, reference, registered
 from lightsweep.sweeper.storage import Address, follow
 
 if TYPE_CHECKING:

@@ -28,7 +28,7 @@ from lightsweep.core import signals
 from lightsweep.sweeper.executors import Executor, Slot
 from lightsweep.sweeper.job import Job, JobResult, JobState
 from lightsweep.sweeper.job_running import JobFunction, JobSetup, last_line, prepare_process, run_job
-from lightsweep.sweeper.main_only import why_not_started
+from lightsweep.sweeper.references import why_not_started
 
 _READY = "ready"  # a worker's first message, once it has imported what its jobs need; else why it cannot
 _LAUNCHER_LOG = "launcher.log"

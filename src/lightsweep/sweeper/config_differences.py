@@ -1,0 +1,189 @@
+"""In what configs differ: a job's from the app's defaults, which a file that runs it again holds; a sweep's from
+the one that its study was started with: trials can only be compared while what a study holds fixed stays the same.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import optuna
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from lightsweep.core.errors import ConfigError
+from lightsweep.core.files import write_atomic
+from lightsweep.core.moved import with_new_names
+from lightsweep.sweeper.application import Application
+from lightsweep.sweeper.plan import Plan
+
+BEST_FILE = "best.yaml"  # of a study, the best trial
+REPEAT_FILE = "repeat.yaml"  # of a job of a sweep, itself
+_SPACE, CONFIG, _TYPED = "space", "config", "beside"  # attributes, as version 0.1 named them
+
+
+def write_config(
+    file: Path, comment: str, config: DictConfig, base: DictConfig, loader: ConfigLoader, application: Application
+) -> None:
+    """Write a config that one command runs: what differs from the defaults, and nothing else.
+
+    Args:
+        comment: its first line.
+        config: composed for a job of the sweep.
+        base: the sweep's own.
+    """
+    name, left_out = str(base.hydra.job.config_name), ("hydra", *base.hydra.sweeper.not_in_best)
+    choices: dict[str, str | None] = {
+        str(group): choice
+        for group, choice in config.hydra.runtime.choices.items()
+        if choice and not str(group).startswith("hydra/") and "@" not in group and group not in left_out
+    }
+    further = [f"hydra.searchpath={list(base.hydra.searchpath)}"] if base.hydra.searchpath else []
+    added, defaults = _compose_chosen(loader, name, choices, further)
+    ours, theirs = (_contents(application.own_config(each), left_out) for each in (config, defaults))
+    for group in [group for group in defaults.hydra.runtime.choices if group in theirs]:
+        if _lacks_key(ours.get(group), theirs[group]):
+            choices[group] = None  # a config can add keys to a choice, not remove them: all of them are written
+            del theirs[group]
+    # Hydra wants overrides last.
+    order: list[Any] = [name, *({group: choices.pop(group)} for group in added)]
+    order += [*({f"override {group}": choice} for group, choice in choices.items()), "_self_"]
+    hydra = {
+        **({"searchpath": paths} if (paths := _search_path(base)) else {}),
+        **({"mode": "RUN"} if defaults.hydra.mode == RunMode.MULTIRUN else {}),  # a choice starts sweeps
+    }
+    content = {"defaults": order, **({"hydra": hydra} if hydra else {}), **_difference(ours, theirs)}
+    write_atomic(file, f"# {comment}\n{OmegaConf.to_yaml(OmegaConf.create(content))}")
+
+
+def _compose_chosen(
+    loader: ConfigLoader, name: str, choices: Mapping[str, Any], further: Sequence[str]
+) -> tuple[list[str], DictConfig]:
+    """The groups that no defaults list has, which were added with ``+GROUP=CHOICE``, and the defaults under these
+    choices.
+
+    Args:
+        further: overrides.
+    """
+    added, known = list[str](), list[str]()
+    while True:
+        chosen = [f"{'+' if group in added else ''}{group}={choices[group]}" for group in (*known, *added)]
+        defaults = _compose_defaults(loader, name, (*further, *chosen))
+        found = [group for group in choices if group in defaults.hydra.runtime.choices and group not in added]
+        if found != known:
+            known = found  # a choice may bring further groups
+        elif rest := [group for group in choices if group not in (*known, *added)]:
+            added.insert(0, rest[0])  # Hydra lists what was added last first, a group before those that it brings
+        else:
+            return added, defaults
+
+
+@lru_cache(maxsize=16)  # composing takes 0.1 s, and most trials have the same choices
+def _compose_defaults(loader: ConfigLoader, name: str, overrides: tuple[str, ...]) -> DictConfig:
+    return loader.load_configuration(config_name=name, overrides=list(overrides), run_mode=RunMode.RUN)
+
+
+def _search_path(config: DictConfig) -> list[str]:
+    """The folders of ``--config-dir`` and ``hydra.searchpath``, where the sweep found choices too."""
+    return [
+        f"{source.schema}://{source.path}"
+        for source in config.hydra.runtime.config_sources
+        if source.provider == "command-line" or source.provider.startswith("hydra.searchpath")
+    ]
+
+
+def _lacks_key(one: Any, other: Any) -> bool:
+    """Whether the other has a key that the one has not."""
+    if not isinstance(other, dict) or not isinstance(one, dict):
+        return isinstance(other, dict) and bool(other)
+    return any(key not in one or _lacks_key(one[key], value) for key, value in other.items())
+
+
+def _contents(config: DictConfig, left_out: Sequence[str]) -> dict[str, Any]:
+    contents: Any = OmegaConf.to_container(config, resolve=False)
+    return {str(key): value for key, value in contents.items() if key not in left_out}
+
+
+def _difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """What of the one the other lacks, or has with another value."""
+    different: dict[str, Any] = {}
+    for key, value in one.items():
+        if isinstance(value, dict) and isinstance(other.get(key), dict):
+            if nested := _difference(value, other[key]):
+                different[key] = nested
+        elif key not in other or value != other[key]:
+            different[key] = value
+    return different
+
+
+def fixed_settings(plan: Plan) -> dict[str, Any]:
+    """What a sweep holds fixed: the space, the config outside it, and below a group that is searched, as the optimizer,
+    what was typed; the rest there is each choice's own."""
+    config = plan.compose(plan.space.fixed)
+    searched = [parameter.key for parameter in plan.space.parameters]
+    free = (*plan.settings.may_change, *(key.lstrip("+") for key in searched))
+    typed = {
+        each.key_or_group: "deleted" if each.is_delete() else each.value()
+        for each in OverridesParser.create().parse_overrides(list(plan.space.fixed))
+        if _is_below(each.key_or_group, searched)
+    }
+    extension = {"hydra.sweeper.custom_search_space": plan.settings.custom_search_space}
+    return {
+        _SPACE: plan.space.describe(),
+        CONFIG: {key: value for key, value in _flat("", config) if not _is_below(key, free)}
+        | {"hydra.sweeper.seeds": plan.settings.seeds},
+        _TYPED: extension | typed,
+    }
+
+
+def check_unchanged(study: optuna.Study, now: Mapping[str, Any], plan: Plan) -> None:
+    """Compare what is fixed with what a study was started with.
+
+    Raises:
+        ConfigError: something differs, and hydra.sweeper.allow_changed_space is false. Names what was, and what is.
+    """
+    before, free = _kept_settings(study), plan.settings.may_change
+    changes = [
+        f"{key} was {before[name].get(key, 'not there')}, is {now[name].get(key, 'not there')}"
+        for name in now
+        if before[name] is not None  # studies of earlier versions lack some
+        for key in sorted(before[name].keys() | now[name].keys())
+        if before[name].get(key) != now[name].get(key) and (key in now[name] or not _is_below(key, free))
+    ]
+    if changes and not plan.settings.allow_changed_space:
+        raise ConfigError(
+            f"the study {study.study_name!r} was started with other settings: {'; '.join(changes[:5])}"
+            f"{f'; and {len(changes) - 5} more' if len(changes) > 5 else ''}. Take another hydra.sweeper.study_name, or"
+            " continue anyway with hydra.sweeper.allow_changed_space=true"
+        )
+
+
+def keep_settings(study: optuna.Study, now: Mapping[str, Any]) -> None:
+    """Keep in the study what is fixed, and from which trial on."""
+    before = _kept_settings(study)
+    if any(before[name] not in (None, now[name]) for name in (CONFIG, _TYPED)):
+        study.set_user_attr("changed_at", len(study.get_trials(deepcopy=False)))
+    for name, value in now.items():
+        if before[name] != value:
+            study.set_user_attr(name, value)
+
+
+def _kept_settings(study: optuna.Study) -> dict[str, Any]:
+    attributes = study.user_attrs
+    return {name: with_new_names(attributes.get(name)) for name in (_SPACE, CONFIG, _TYPED)}
+
+
+def _flat(prefix: str, node: Any) -> list[tuple[str, Any]]:
+    contents = OmegaConf.to_container(node, resolve=False, enum_to_str=True) if OmegaConf.is_config(node) else node
+    if not isinstance(contents, dict) or not contents:
+        return [(prefix, json.loads(json.dumps(contents, default=str)))]  # a typed config holds paths and bytes
+    return [
+        entry for key, value in contents.items() for entry in _flat(f"{prefix}.{key}" if prefix else str(key), value)
+    ]
+
+
+def _is_below(key: str, roots: Sequence[str]) -> bool:
+    return any(key == root or key.startswith(f"{root}.") for root in roots)
