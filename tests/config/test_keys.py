@@ -140,7 +140,9 @@ SWEEPERS = {
         "hydra.sweeper.params.data.batch_size must be written choice(8,16), got {'values': [8, 16]}"
     ),
     "when: {optimizer=adamw: {optimizer.ep: 'choice(0.1,0.2)'}}": "optimizer.ep: no config has this key; did you mean",
-    "sampler: {sead: 3}": "In 'sweep/own': ConfigKeyError raised while composing config: Key 'sead' not in",
+    "sampler: {sead: 3}": (
+        "hydra.sweeper.sampler.sead: lightsweep.sweeper.auto_sampler.AutoSampler has no such argument; did you mean "
+    ),
 }
 
 

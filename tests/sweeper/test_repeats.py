@@ -1,6 +1,7 @@
 """A point that was tried is not trained again: what is known is told, another is asked for, or the sweep ends."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import optuna
@@ -12,7 +13,8 @@ from lightsweep.core.files import JOURNAL
 from lightsweep.sweeper.config_differences import keep_settings
 from lightsweep.sweeper.grammar import parse
 from lightsweep.sweeper.job import JobResult, JobState
-from lightsweep.sweeper.space import list_points, point_key
+from lightsweep.sweeper.samplers import random_point
+from lightsweep.sweeper.space import Parameter, Space, list_points, point_key
 from lightsweep.sweeper.storage import Address, connect, follow
 from lightsweep.sweeper.trial_queue import TrialQueue
 from lightsweep.sweeper.trials import MOST_REPEATS, Repeats, count_ended, is_repeat, without_repeats
@@ -79,6 +81,27 @@ def test_a_sampler_that_repeats_itself_in_a_space_that_cannot_be_listed_ends_the
     assert (
         queue.repeats.why_over(queue.trials()) == f"{MOST_REPEATS} suggestions in a row were points that had been tried"
     )
+
+
+def test_in_a_space_that_cannot_be_listed_an_untried_point_is_drawn_at_random(open_queue) -> None:
+    queue = open_queue(points=None)
+    queue.repeats.draw = partial(random_point, Space((Parameter("x", "x", CategoricalDistribution(range(9))),), ()))
+    tried = []
+    for _ in range(4):
+        trial = draw(queue, most=9)
+        tried.append(trial.params["x"])
+        queue.tell(trial, JobResult(JobState.COMPLETED, 1.0))
+    assert tried[0] == 0
+    assert len(set(tried)) == 4
+    assert sum(map(is_repeat, queue.trials())) == 15  # five suggestions before each
+
+
+def test_a_random_point_has_the_parameters_that_apply() -> None:
+    space = parse({"optimizer": "choice(sgd,adam)", "lr": "interval(0,1)"}, WHEN, [], extend=print)
+    points = [random_point(space, seed) for seed in range(20)]
+    assert points == [random_point(space, seed) for seed in range(20)]
+    assert {len(point) for point in points if point["optimizer"] == "sgd"} == {3}
+    assert {len(point) for point in points if point["optimizer"] == "adam"} == {2}
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Samplers and pruners by name: each draws and judges, under the allowlist too, or one line says what is missing."""
 
+import importlib
 import importlib.util
 import sys
 from dataclasses import replace
@@ -23,6 +24,14 @@ SPACE = {"a.x": "range(0,1,0.1)", "a.y": "choice(1,2)", "a.z": "range(1,5)"}
 CONTINUOUS = SPACE | {"a.r": "tag(log,interval(1e-4,1e-1))"}
 FILE = files("hydra_plugins.lightsweep_sweeper.conf") / "hydra/sweeper/_lightsweep_settings.yaml"
 DEFAULTS: Any = {str(key): value for key, value in OmegaConf.create(FILE.read_text()).items() if key[0] != "_"}
+OFFICIAL = "hydra_plugins.hydra_optuna_sweeper.config"
+CLASSES = {
+    "tpe": "TPESamplerConfig",
+    "gp": "GPSamplerConfig",
+    "nsgaii": "NSGAIISamplerConfig",
+    "nsgaiii": "NSGAIIISamplerConfig",
+    "grid": "GridSamplerConfig",
+}
 APPLICATIONS = pytest.mark.parametrize("application", [Application(), TRAINING], ids=["any app", "the allowlist"])
 
 
@@ -40,7 +49,8 @@ def planned(application: Application, sampler: str, params: dict[str, str] = CON
 def test_a_sampler_that_is_named_draws(name: str, application: Application) -> None:
     plan = planned(application, name, SPACE if name == "grid" else CONTINUOUS)
     sampler, n_trials = samplers.make_sampler(plan, shift=0)
-    assert type(sampler).__module__.startswith("optuna.samplers")
+    drawing = sampler.sampler if name in ("auto", "tpe", "gp") else sampler
+    assert f"{type(drawing).__module__}.".startswith(SAMPLERS[name]["_target_"].rpartition(".")[0])
     assert n_trials == (80 if name == "grid" else 1000)
     study = optuna.create_study(sampler=sampler, direction="maximize")
     for number in range(14):  # ten of them are drawn at random by the GP sampler
@@ -51,15 +61,79 @@ def test_a_sampler_that_is_named_draws(name: str, application: Application) -> N
     assert len({tuple(trial.params.values()) for trial in study.trials}) > 3
 
 
+def plain(sampler: Any) -> dict[str, Any]:
+    """What it was made with, as far as that can be compared."""
+    kinds = bool | int | float | str | None
+    return {name: value for name, value in vars(sampler).items() if name != "_seed" and isinstance(value, kinds)}
+
+
+@pytest.mark.parametrize("name", [name for name in SAMPLERS if name not in ("auto", "grid")])
+@pytest.mark.filterwarnings("ignore")
+def test_a_name_means_optunas_own_defaults(name: str) -> None:
+    sampler: Any = samplers.make_sampler(planned(Application(), name), shift=0)[0]
+    own = getattr(optuna.samplers, str(SAMPLERS[name]["_target_"]).rpartition(".")[2])
+    assert plain(getattr(sampler, "sampler", sampler)) == plain(own())
+
+
+@pytest.mark.parametrize("name", ["tpe", "auto"])
+@pytest.mark.parametrize(
+    ("node", "grouped"), [({}, True), ({"multivariate": False}, False), ({"group": False, "multivariate": True}, False)]
+)
+@pytest.mark.filterwarnings("ignore")
+def test_tpe_learns_groups_where_the_space_has_conditions(name: str, node: dict, grouped: bool) -> None:
+    plan = planned(Application(), name)
+    assert samplers.make_sampler(plan, shift=0)[0].space == plan.space  # type: ignore[attr-defined]
+    for space in (parse(CONTINUOUS, {"a.y=2": {"a.w": "interval(0,1)"}}, []), parse(CONTINUOUS, {}, [], print)):
+        if name == "auto" and node:
+            continue
+        settings = replace(plan.settings, sampler=OmegaConf.create({**SAMPLERS[name], **node}))
+        sampler: Any = samplers.make_sampler(replace(plan, space=space, settings=settings), shift=0)[0].sampler
+        assert getattr(sampler, "_tpe", sampler)._group == grouped
+
+
+@pytest.mark.parametrize(
+    ("typed", "value", "target", "arguments"),
+    [
+        ("tpe", {}, "optuna.samplers.TPESampler", {}),
+        ("tpe", {"seed": 3}, "optuna.samplers.TPESampler", {"seed": 3}),
+        ("tpe", {"multivariate": False}, "optuna.samplers.TPESampler", {"multivariate": False}),  # as pinned, but typed
+        ("gp", {"deterministic_objective": True}, "optuna.samplers.GPSampler", {"deterministic_objective": True}),
+        ("nsgaii", {"population_size": 9}, "optuna.samplers.NSGAIISampler", {"population_size": 9}),
+        (
+            "nsgaiii",
+            {"reference_points": [[0.5, 0.5]]},
+            "hydra_plugins.hydra_optuna_sweeper._impl.create_nsgaiii_sampler",
+            {"reference_points": [[0.5, 0.5]]},
+        ),
+        ("grid", {}, "optuna.samplers.GridSampler", {"_partial_": True}),
+    ],
+)
+def test_a_group_of_the_official_plugin_pins_nothing(typed: str, value: dict, target: str, arguments: dict) -> None:
+    node = OmegaConf.structured(importlib.import_module(OFFICIAL).__dict__[CLASSES[typed]])
+    node.merge_with(value)
+    before = OmegaConf.to_container(node)
+    lines = [f"hydra/sweeper/sampler={typed}", *(f"hydra.sweeper.sampler.{key}=…" for key in value)]
+    hydra = OmegaConf.create({"runtime": {"choices": {"hydra/sweeper/sampler": typed}}, "overrides": {"hydra": lines}})
+    assert samplers.without_pinned(node, hydra) == {"_target_": target, **arguments}
+    assert OmegaConf.to_container(node) == before
+    own = OmegaConf.create({"_target_": "optuna.samplers.TPESampler", "n_startup_trials": 10})
+    assert samplers.without_pinned(own, hydra) is own  # an app's own file of this name
+    assert samplers.without_pinned("gp", hydra) == "gp"
+    hydra.runtime.choices["hydra/sweeper/sampler"] = None
+    assert samplers.without_pinned(node, hydra) is node
+
+
 @APPLICATIONS
 @pytest.mark.parametrize("name", [name for name in SAMPLERS if name != "grid"])
 def test_a_sampler_learns_where_it_is_checked(name: str, application: Application, monkeypatch) -> None:
     asked = []
     monkeypatch.setattr(samplers, "_draw", lambda plan, sampler: asked.append(sampler))
     samplers.check_sampler(planned(application, name))
-    startup = getattr(asked[0], "_n_startup_trials", 0)
-    assert startup <= 4
-    assert getattr(asked[0], "_population_size", None) in (None, 4)
+    sampler = getattr(asked[0], "sampler", asked[0])
+    assert getattr(sampler, "_n_startup_trials", 0) <= 4
+    assert getattr(sampler, "_population_size", None) in (None, 4)
+    if name == "auto":
+        assert sampler.most_trials == 0  # torch is not imported to see whether it can draw
 
 
 def test_a_sampler_that_is_a_node_of_a_closed_config_is_checked() -> None:
@@ -92,6 +166,14 @@ def test_hyperband_knows_how_long_a_trial_is() -> None:
     assert pruner_node("hyperband", 8).max_resource == 8
     assert "max_resource" not in pruner_node("hyperband", None)
     assert "max_resource" not in pruner_node("median", 8)
+
+
+def test_a_name_may_have_arguments() -> None:
+    value = OmegaConf.create({"seed": 7, "sampler": {"name": "gp", "seed": "${seed}"}}).sampler
+    assert named_node("sampler", value, SAMPLERS) == {"_target_": "optuna.samplers.GPSampler", "seed": 7}
+    assert named_node("sampler", OmegaConf.create({"seed": 1}), SAMPLERS) == {**SAMPLERS["auto"], "seed": 1}
+    node = pruner_node(OmegaConf.create({"name": "hyperband", "reduction_factor": 4}), 8)
+    assert (node.max_resource, node.reduction_factor) == (8, 4)
 
 
 @pytest.mark.parametrize(
@@ -134,8 +216,9 @@ def test_the_others_need_nothing_further(name: str, monkeypatch) -> None:
     [
         ("sampler", "tpee", "did you mean tpe?"),
         ("sampler", "optuna.samplers.TPESampler", "or a node with a _target_"),
-        ("sampler", OmegaConf.create({"seed": 1}), "or a node with a _target_"),
-        ("sampler", None, "be one of tpe, gp,"),
+        ("sampler", OmegaConf.create({"name": "gpp", "seed": 1}), "did you mean gp?"),
+        ("sampler", OmegaConf.create({"name": 3}), "got 3"),
+        ("sampler", None, "be one of auto, tpe,"),
         ("pruner", 5, "be one of median, percentile,"),
     ],
 )

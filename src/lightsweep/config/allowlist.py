@@ -81,6 +81,7 @@ _SAMPLERS = AllowedNode(
         *_named("optuna.samplers", "BruteForceSampler", "CmaEsSampler", "GPSampler", "GridSampler", "NSGAIISampler"),
         *_named("optuna.samplers", "NSGAIIISampler", "PartialFixedSampler", "QMCSampler", "RandomSampler"),
         "optuna.samplers.TPESampler",
+        "lightsweep.sweeper.auto_sampler.AutoSampler",
     ),
     functions=_named("hydra_plugins.hydra_optuna_sweeper._impl", "create_nsgaii_sampler", "create_nsgaiii_sampler"),
     partial=True,  # the grid sampler's points are found later

@@ -11,7 +11,7 @@ import shlex
 import shutil
 import sys
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     from lightsweep.sweeper.space import Space
 
 _ATTRIBUTE = "lightsweep_application"
-_OF_OPTUNA = re.compile(r"optuna\.(samplers\.[A-Za-z]+Sampler|pruners\.[A-Za-z]+Pruner)")
+_OF_OPTUNA = re.compile(
+    r"optuna\.(samplers\.[A-Za-z]+Sampler|pruners\.[A-Za-z]+Pruner)|lightsweep\.sweeper\.auto_sampler\.AutoSampler"
+)
 
 
 class Application:
@@ -183,11 +185,18 @@ class Application:
 
 def _allowance(node: DictConfig) -> dict[str, Any]:
     """What lets Optuna's own classes pass a whitelist that the app gives `hydra.main`. Hydra 1.3 has none."""
-    from lightsweep.sweeper.samplers import targets_of
-
     targets, name = list(targets_of(OmegaConf.to_container(node))), "_execution_whitelist_"
     allowed = name in signature(instantiate).parameters and all(map(_OF_OPTUNA.fullmatch, targets))
     return {name: targets} if allowed else {}
+
+
+def targets_of(node: Any) -> Iterator[str]:
+    """Of a node and all below it: samplers and pruners may wrap others."""
+    if isinstance(node, dict):
+        if "_target_" in node:
+            yield str(node["_target_"])
+        for value in node.values():
+            yield from targets_of(value)
 
 
 def sweepable(application: Application) -> Callable[[Callable[[DictConfig], Any]], Portable]:

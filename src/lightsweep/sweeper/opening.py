@@ -65,8 +65,8 @@ def open_study(plan: Plan) -> tuple[Plan, optuna.Study, int]:
                 study.set_metric_names([plan.metric])  # for optuna-dashboard
             openings = system_attributes(study).get(OPENINGS, 0)  # before this one
             set_system_attribute(study, OPENINGS, openings + 1)
-            study.sampler, n_trials = make_sampler(plan, trials + openings)
             plan = plan.in_space(plan.space.renamed_for(study.get_trials(deepcopy=False)))
+            study.sampler, n_trials = make_sampler(plan, trials + openings)
             enqueue_first(plan, study)
     return plan, study, n_trials
 

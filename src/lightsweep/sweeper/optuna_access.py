@@ -3,6 +3,7 @@
 No other module uses private names of Optuna's:
 
 - Attributes of a study that dashboards do not show: `Study.system_attrs` is gone, storages still have them.
+- The whole study, of which Hyperband's pruner shows a sampler those trials that it judges together.
 - A trial that another process started: `Trial` is made from the id that only the storage knows.
 - CMA-ES keeps its state pickled in a study's trials and unpickles what it finds there: with a study from somebody else,
   that runs any command. `restrict_cmaes` lets nothing but cmaes' own optimizers and arrays come out of such a pickle.
@@ -156,6 +157,11 @@ def system_attributes(study: optuna.Study) -> dict[str, Any]:
 
 def set_system_attribute(study: optuna.Study, name: str, value: Any) -> None:
     study._storage.set_study_system_attr(study._study_id, name, value)
+
+
+def whole_study(study: optuna.Study) -> optuna.Study:
+    """The study that a sampler was given a part of."""
+    return getattr(study, "_study", study)
 
 
 def trial_id(trial: Trial | FrozenTrial) -> int:

@@ -23,6 +23,7 @@ from lightsweep.core.overrides import format_override
 from lightsweep.core.text import first_line
 from lightsweep.sweeper.application import Application, application_of
 from lightsweep.sweeper.grammar import parse
+from lightsweep.sweeper.samplers import without_pinned
 from lightsweep.sweeper.settings import Settings, read_settings
 from lightsweep.sweeper.space import Space, point_key, values_of
 from lightsweep.sweeper.storage import Address, with_full_path
@@ -138,7 +139,8 @@ def make_plan(
     Raises:
         ConfigError: one of them is invalid.
     """
-    settings, remarks = read_settings(values)
+    sampler = without_pinned(values.get("sampler"), config.hydra)
+    settings, remarks = read_settings({**values, "sampler": sampler})
     config, changing = _with_fixed_folder(config, settings.study_name)
     application = application_of(function)
     extend = None

@@ -13,20 +13,27 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 import optuna
+from hydra.core.config_store import ConfigStore
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
-from optuna.samplers import BaseSampler, GridSampler
+from optuna.samplers import BaseSampler, GPSampler, GridSampler, TPESampler
 
 from lightsweep.core import checks
 from lightsweep.core.errors import ConfigError
 from lightsweep.core.text import did_you_mean
-from lightsweep.sweeper.space import grid_of
+from lightsweep.sweeper.application import targets_of
+from lightsweep.sweeper.auto_sampler import AutoSampler
+from lightsweep.sweeper.space import Params, Space, grid_of
+from lightsweep.sweeper.study_view import ViewSampler
 
 if TYPE_CHECKING:
     from lightsweep.sweeper.plan import Plan
 
 _MADE_UP = 4  # trials, after which a sampler that is checked learns from them
 
+_AUTO = "lightsweep.sweeper.auto_sampler.AutoSampler"
 SAMPLERS: Mapping[str, Mapping[str, Any]] = {  # by the name that is typed; with Optuna's own defaults
+    "auto": {"_target_": _AUTO},
     "tpe": {"_target_": "optuna.samplers.TPESampler"},
     "gp": {"_target_": "optuna.samplers.GPSampler"},
     "cmaes": {"_target_": "optuna.samplers.CmaEsSampler"},
@@ -55,21 +62,54 @@ _PACKAGES = {  # what a sampler or a pruner needs beside Optuna, and the extra t
 
 
 def named_node(kind: str, value: Any, known: Mapping[str, Mapping[str, Any]]) -> DictConfig:
-    """The node of a sampler or a pruner, which may be named."""
+    """The node of a sampler or a pruner, which may be named, also with arguments: ``{name: gp, seed: 1}``.
+
+    Args:
+        known: by name; the first one is meant where arguments have no name.
+    """
     key = f"hydra.sweeper.{kind}"
-    if isinstance(value, str):
-        if value not in known:
-            hint = did_you_mean(value, list(known))
-            raise ConfigError(
-                f"{key} must be one of {', '.join(known)}, or a node with a _target_, got {value!r}{hint}"
-            )
-        value = OmegaConf.create(dict(known[value]))
-    is_node = isinstance(value, DictConfig) and "_target_" in value
-    checks.require(is_node, key, f"be one of {', '.join(known)}, or a node with a _target_", value)
+    rule = f"be one of {', '.join(known)}, {{name: …, ARGUMENT: VALUE}}, or a node with a _target_"
+    arguments: Any = {"name": value} if isinstance(value, str) else {}
+    if isinstance(value, DictConfig) and "_target_" not in value:
+        arguments = OmegaConf.to_container(value, resolve=True)
+    if arguments:
+        name = arguments.pop("name", next(iter(known)))
+        if name not in known:
+            raise ConfigError(f"{key} must {rule}, got {name!r}{did_you_mean(str(name), list(known))}")
+        value = OmegaConf.create({**known[name], **arguments})
+    checks.require(isinstance(value, DictConfig) and "_target_" in value, key, rule, value)
     for target in targets_of(OmegaConf.to_container(value, resolve=False)):
         name = target.rpartition(".")[2]
         check_packages(key, name, *_PACKAGES.get(name, ((), "")))
     return value
+
+
+def without_pinned(value: Any, hydra: DictConfig) -> Any:
+    """``hydra.sweeper.sampler`` without what a group of the official plugin sets and nobody typed.
+
+    Those groups, ``hydra/sweeper/sampler=tpe``, restate defaults of an earlier Optuna. An app's own group of that name
+    is left as it is.
+
+    Args:
+        hydra: the composed node.
+    """
+    name = hydra.runtime.choices.get("hydra/sweeper/sampler")
+    if name not in SAMPLERS or not isinstance(value, DictConfig):
+        return value
+    try:
+        loaded = ConfigStore.instance().load(f"hydra/sweeper/sampler/{name}.yaml").node
+    except HydraException:
+        return value
+    pinned: Any = OmegaConf.to_container(loaded, resolve=False)
+    if not pinned.keys() <= value.keys():
+        return value
+    typed = [
+        line.lstrip("+").partition("=")[0].removeprefix("hydra.sweeper.sampler.") for line in hydra.overrides.hydra
+    ]
+    kept = {key: each for key, each in value.items() if key not in pinned or key in typed or each != pinned[key]}
+    makes_array = "reference_points" in kept  # the official plugin's function does
+    target = pinned["_target_"] if makes_array else SAMPLERS[name]["_target_"]
+    return OmegaConf.create({**SAMPLERS[name], "_target_": target, **kept})
 
 
 def pruner_node(value: Any, max_steps: Any) -> DictConfig:
@@ -79,18 +119,10 @@ def pruner_node(value: Any, max_steps: Any) -> DictConfig:
         max_steps: ``hydra.sweeper.max_steps``: where Hyperband is named, it need not wait for a whole trial to know.
     """
     node = named_node("pruner", value, PRUNERS)
-    if value == "hyperband" and max_steps is not None:
+    is_named = value == "hyperband" or (isinstance(value, DictConfig) and value.get("name") == "hyperband")
+    if is_named and max_steps is not None and "max_resource" not in node:
         node.max_resource = max_steps
     return node
-
-
-def targets_of(node: Any) -> Iterator[str]:
-    """Of a node and all below it: samplers and pruners may wrap others."""
-    if isinstance(node, dict):
-        if "_target_" in node:
-            yield str(node["_target_"])
-        for value in node.values():
-            yield from targets_of(value)
 
 
 def check_packages(key: str, what: str, packages: Sequence[str], extra: str) -> None:
@@ -101,6 +133,8 @@ def check_packages(key: str, what: str, packages: Sequence[str], extra: str) -> 
 def make_sampler(plan: "Plan", shift: int) -> tuple[BaseSampler, int]:
     """The sampler, and the number of trials: a grid has no more than its points.
 
+    TPE and GP draw from a view of the study. The others need the study itself: some keep there what they have learned.
+
     Args:
         shift: of its seed, if it has one: a study that is resumed, or that several sweepers start together, must not
             draw its first points again. A grid keeps its seed, which decides the order that its points are known by.
@@ -108,7 +142,14 @@ def make_sampler(plan: "Plan", shift: int) -> tuple[BaseSampler, int]:
     node = _writable(plan.settings.sampler)
     if node.get("seed") is not None and not node._target_.endswith("GridSampler"):
         node.seed += shift
+    if plan.space.conditions() or plan.space.extend is not None:
+        if node._target_ == _AUTO:
+            node.conditional = True
+        elif node._target_ == SAMPLERS["tpe"]["_target_"] and not {"group", "multivariate"} & node.keys():
+            node.update(group=True, multivariate=True)  # parameters that appear together are learned together
     sampler = plan.application.build(node, "hydra.sweeper.sampler")
+    if isinstance(sampler, AutoSampler | TPESampler | GPSampler):
+        return ViewSampler(plan.space, sampler), plan.settings.n_trials
     if not (isinstance(sampler, partial) and sampler.func is GridSampler):
         return sampler, plan.settings.n_trials
     grid = grid_of(plan.space)
@@ -132,6 +173,8 @@ def check_sampler(plan: "Plan") -> None:
         value = node.get(name, default)
         if isinstance(value, int) and value > _MADE_UP:
             node[name] = _MADE_UP  # with this it learns from the first trials
+    if node._target_ == _AUTO:
+        node.most_trials = 0  # TPE: the GP would import torch
     with _without_optuna_messages():
         sampler, _ = make_sampler(replace(plan, settings=replace(plan.settings, sampler=node)), shift=0)
         if not isinstance(sampler, GridSampler):  # its points were listed as it was made
@@ -155,6 +198,13 @@ def _defaults(target: str) -> dict[str, Any]:
     parameters = signature(sampler).parameters if sampler else {}
     names = ("n_startup_trials", "population_size")
     return {name: parameters[name].default if name in parameters else None for name in names}
+
+
+def random_point(space: Space, seed: int) -> Params:
+    """A point of a space, as Optuna's parameters, without what the user's own function suggests."""
+    trial = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed)).ask()
+    replace(space, extend=None).suggest(trial)
+    return trial.params
 
 
 def _draw(plan: "Plan", sampler: BaseSampler) -> None:

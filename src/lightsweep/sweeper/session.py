@@ -4,7 +4,7 @@ import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, cast
 
 from optuna.samplers import GridSampler
@@ -12,7 +12,8 @@ from optuna.trial import Trial
 
 from lightsweep.core.errors import ConfigError, Interrupted, RunFailed, StorageLost
 from lightsweep.core.files import check_links, is_set_aside, set_aside
-from lightsweep.sweeper import executors, opening, space, verdict, view
+from lightsweep.sweeper import executors, opening, samplers, space, verdict, view
+from lightsweep.sweeper.auto_sampler import AutoSampler
 from lightsweep.sweeper.controller import Controller, Limits, TrialRun
 from lightsweep.sweeper.executors import Executor
 from lightsweep.sweeper.job import Job, JobResult
@@ -45,7 +46,7 @@ def run(plan: Plan) -> float:
     # Where the data may have changed, values of earlier trials do not hold.
     changed = plan.application.allows_changed_data(plan.config)
     since = len(queue.trials()) if changed else study.user_attrs.get("changed_at", 0)
-    queue.repeats = Repeats(space.list_points(plan.space), since)
+    queue.repeats = Repeats(space.list_points(plan.space), since, partial(samplers.random_point, plan.space))
     queue.has_job = lambda number: executor.has_job(plan.folder / folder_of(number))
     try:
         with renewing(queue.renew):
@@ -71,6 +72,8 @@ class Session:
             is_same=plan.application.reads_same_data(plan.space, plan.config),
         )
         self.view = view.View()
+        if isinstance(sampler := getattr(queue.study.sampler, "sampler", None), AutoSampler):
+            sampler.say = self.view.print
         self.controller = Controller(
             queue,
             executor.slots,

@@ -231,9 +231,9 @@ def nearest_value(distribution: BaseDistribution, value: Any) -> Any:
         return min(distribution.low + steps * distribution.step, distribution.high)
     assert isinstance(distribution, FloatDistribution)
     clipped_float = min(max(float(value), distribution.low), distribution.high)
-    if distribution.step is None:
+    if (step := distribution.step) is None:
         return clipped_float
-    return distribution.low + round((clipped_float - distribution.low) / distribution.step) * distribution.step
+    return min(distribution.low + round((clipped_float - distribution.low) / step) * step, distribution.high)
 
 
 def _nearest_choice(choices: Sequence[Any], value: Any) -> Any:

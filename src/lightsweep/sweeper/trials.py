@@ -3,7 +3,7 @@ point, and the data they read."""
 
 import math
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -177,6 +177,7 @@ def summarise_trials(
 
 MOST_REPEATS = 20  # repeats in a row
 _SAMPLER_REPEATS = 5  # in a row, after which an untried point is drawn at random
+_MOST_DRAWS = 100  # at random, until one is untried
 _BY_KNOWLEDGE = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL, TrialState.RUNNING)
 
 
@@ -186,10 +187,13 @@ class Repeats:
     Args:
         points: all points of the space, as Optuna's parameters; None where it cannot be listed.
         since: the first trial with the present data and settings.
+        draw: draws a point at random, from a seed, where the space cannot be listed.
     """
 
-    def __init__(self, points: Sequence[Params] | None, since: int) -> None:
-        self.points, self.since = points, since
+    def __init__(
+        self, points: Sequence[Params] | None, since: int, draw: Callable[[int], Params] | None = None
+    ) -> None:
+        self.points, self.since, self.draw = points, since, draw
         self.in_a_row = self._ended = 0
 
     def earlier(self, trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> FrozenTrial | None:
@@ -206,10 +210,17 @@ class Repeats:
 
     def proposal(self, trials: Sequence[FrozenTrial]) -> Params | None:
         """An untried point, where the sampler repeats itself; None where the sampler is to suggest one."""
-        if self.in_a_row < _SAMPLER_REPEATS or self.points is None or _is_queued(trials):
+        if self.in_a_row < _SAMPLER_REPEATS or _is_queued(trials):
             return None
-        untried = self._untried(trials)
-        return random.Random(len(trials)).choice(untried) if untried else None  # reproducible
+        seed = len(trials)  # reproducible
+        if self.points is not None:
+            untried = self._untried(trials)
+            return random.Random(seed).choice(untried) if untried else None
+        if self.draw is None:
+            return None
+        tried = {point_key(trial.params) for trial in self._tried(trials)}
+        drawn = (self.draw(seed * _MOST_DRAWS + attempt) for attempt in range(_MOST_DRAWS))
+        return next((point for point in drawn if point_key(point) not in tried), None)
 
     def why_over(self, trials: Sequence[FrozenTrial]) -> str | None:
         """Why no further point is drawn; None where one is. A trial that ends may change the answer."""

@@ -1,0 +1,81 @@
+"""``sampler=auto``: Optuna's Gaussian process where it is the better one, else its TPE."""
+
+from collections.abc import Callable
+from importlib.util import find_spec
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler, GPSampler, TPESampler
+from optuna.trial import FrozenTrial
+
+_MOST = 300  # trials from which a suggestion is fast enough
+
+
+class AutoSampler(BaseSampler):
+    """A GP sampler; TPE where torch or scipy is missing, parameters have conditions, or there are too many trials.
+
+    torch is imported as the GP draws for the first time.
+
+    Args:
+        seed: of both; None for another one each time.
+        conditional: whether a parameter may be missing in a trial.
+        n_startup_trials: drawn at random before the first that is learned from others.
+        most_trials: from which the GP draws: its time for one grows faster than their number.
+    """
+
+    def __init__(
+        self,
+        *,
+        seed: int | None = None,
+        conditional: bool = False,
+        n_startup_trials: int = 10,
+        most_trials: int = _MOST,
+    ) -> None:
+        self.most_trials = most_trials
+        self.say: Callable[[str], Any] = lambda line: None
+        self._missing = [name for name in ("torch", "scipy") if find_spec(name) is None]
+        self._make_gp = lambda: GPSampler(seed=seed, n_startup_trials=n_startup_trials)
+        self._gp: GPSampler | None = None
+        self._conditional, self._has_said = conditional, False
+        self._tpe = TPESampler(seed=seed, n_startup_trials=n_startup_trials, **_groups(conditional))
+
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        return self._choose(study).infer_relative_search_space(study, trial)
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        return self._choose(study).sample_relative(study, trial, search_space)
+
+    def sample_independent(
+        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        return self._choose(study).sample_independent(study, trial, param_name, param_distribution)
+
+    def reseed_rng(self) -> None:
+        self._tpe.reseed_rng()
+        if self._gp is not None:
+            self._gp.reseed_rng()
+
+    def _choose(self, study: optuna.Study) -> BaseSampler:
+        """The sampler for this trial; says once why it is not the GP."""
+        if self._conditional:
+            return self._tpe
+        reason = ""
+        if self._missing:
+            reason = f"its GP needs {' and '.join(self._missing)}: pip install 'lightsweep[gp]'"
+        elif len(study.get_trials(deepcopy=False)) > self.most_trials:
+            reason = f"beyond {self.most_trials} trials a suggestion of its GP takes too long"
+        if not reason:
+            self._gp = self._gp or self._make_gp()
+            return self._gp
+        if not self._has_said:
+            self._has_said = True
+            self.say(f"sampler=auto draws with TPE: {reason}")
+        return self._tpe
+
+
+def _groups(conditional: bool) -> dict[str, Any]:
+    """What makes TPE learn parameters with conditions together; without conditions Optuna's own defaults."""
+    return {"multivariate": True, "group": True} if conditional else {}
