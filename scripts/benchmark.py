@@ -1,4 +1,4 @@
-"""How fast is it, and how well does it search: python scripts/benchmark.py train|sweep|search|data|report|curves [--help]."""
+"""How fast is it, how well does it search: python scripts/benchmark.py COMMAND [--help]."""
 
 import sys
 from argparse import ArgumentDefaultsHelpFormatter, ArgumentParser

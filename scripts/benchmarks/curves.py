@@ -1,7 +1,7 @@
 """Recorded learning curves: of random points of our sweeps, as one small file that `benchmark.py search` learns from.
 
-Each space is a sweep of ours without pruner and early stopping: the same command goes on where it ended, and runs nothing
-where all trials are there. The validation accuracy after each epoch is what the trials reported.
+Each space is a sweep of ours without pruner and early stopping: the same command goes on where it ended, and runs
+nothing where all trials are there. The validation accuracy after each epoch is what the trials reported.
 """
 
 import csv
@@ -73,7 +73,8 @@ def run(options: Namespace) -> None:
     recorded = {space: collect(options.folder / space / "study.journal") for space in SPACES}
     machine = common.describe_machine()
     about = {
-        "command": f"benchmark.py curves FOLDER --trials {options.trials}: train.py -m sweep=SPACE {' '.join(_OVERRIDES)}",
+        "command": f"benchmark.py curves FOLDER --trials {options.trials}",
+        "sweeps": f"train.py -m sweep=SPACE {' '.join(_OVERRIDES)}",
         "machine": f"{machine['device']}, {machine['cores']} cores, torch {machine['versions']['torch']}",
         "metric": "val/acc after each epoch; the first run of a space is the baseline, the others are random points",
     }

@@ -112,14 +112,14 @@ def _simulate(options: Namespace, keys: Sequence[Key]) -> dict[Key, dict[str, An
     missing = [each for each, file in files.items() if not file.exists()]
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(options.processes, context, initializer=_be_nice) as pool:
-        tasks = [pool.submit(_study, options.curves, *key, seed, options.budget, files[key, seed]) for key, seed in missing]
+        tasks = [
+            pool.submit(_study, options.curves, *key, seed, options.budget, files[key, seed]) for key, seed in missing
+        ]
         for number, task in enumerate(as_completed(tasks), 1):
             print(f"{number} of {len(tasks)}  {task.result()}", file=sys.stderr)
     read = {each: json.loads(file.read_text()) for each, file in files.items()}
     names = ("regrets", "trials", "seconds")
-    return {
-        key: {name: [read[key, seed][name] for seed in range(options.studies)] for name in names} for key in keys
-    }
+    return {key: {name: [read[key, seed][name] for seed in range(options.studies)] for name in names} for key in keys}
 
 
 def _file(options: Namespace, key: Key, seed: int) -> Path:
