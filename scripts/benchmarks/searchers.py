@@ -1,4 +1,4 @@
-"""What `benchmark.py search` compares: samplers and pruners as the official sweeper, Optuna, and our configs have them."""
+"""What `benchmark.py search` compares: samplers and pruners of the official sweeper, of Optuna, and of our configs."""
 
 from collections.abc import Callable
 from functools import partial

@@ -175,8 +175,8 @@ def _show(space: str, about: dict[str, Any], found: Mapping[Key, dict[str, Any]]
     ranks = about["rank_correlations"]
     common.show_table(
         title=f"{space}: regret in validation accuracy, mean ± standard error, n = {options.studies} studies",
-        caption=f"surrogate of {about['runs']} runs: best {about['best']:.4f}, baseline {about['baseline']:.4f}; held-out"
-        f" rank correlation {ranks['best']:.2f} (best epoch), {ranks['last']:.2f} (last epoch)",
+        caption=f"surrogate of {about['runs']} runs: best {about['best']:.4f}, baseline {about['baseline']:.4f};"
+        f" held-out rank correlation {ranks['best']:.2f} (best epoch), {ranks['last']:.2f} (last epoch)",
         columns=("", "workers", *(f"after {mark} epochs" for mark in marks), "trials", "complete"),
         rows=rows,
     )

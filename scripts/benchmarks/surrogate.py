@@ -170,7 +170,7 @@ def _decode(distribution: BaseDistribution, unit: float) -> Any:
 
 
 def _products(inputs: np.ndarray) -> np.ndarray:
-    """The inputs and their products of two and three (of one column, its powers); of two only where columns are many."""
+    """The inputs and their products of two and three, powers too; of two only where columns are many."""
     centred = 2 * inputs - 1
     degrees = (1, 2, 3) if inputs.shape[1] <= 6 else (1, 2)
     chosen = [each for degree in degrees for each in combinations_with_replacement(range(inputs.shape[1]), degree)]
