@@ -17,10 +17,18 @@ from typing import Any
 
 import numpy as np
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution, distribution_to_json, json_to_distribution
+from optuna.distributions import (
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+    distribution_to_json,
+    json_to_distribution,
+)
 
 from benchmarks import common
 from lightsweep.core.files import ROOT
+
+Distribution = CategoricalDistribution | FloatDistribution | IntDistribution
 
 FILE = Path(__file__).with_name("curves.csv")
 SPACES = ("mlp", "mlp_wide")
@@ -48,7 +56,7 @@ class Curves:
         values: validation accuracy after each epoch, float [runs, epochs].
     """
 
-    distributions: Mapping[str, BaseDistribution]
+    distributions: Mapping[str, Distribution]
     params: list[dict[str, Any]]
     values: np.ndarray
 
@@ -95,7 +103,8 @@ def collect(journal: Path) -> Curves:
     epochs = max(len(trial.intermediate_values) for trial in complete)
     whole = [trial for trial in complete if list(trial.intermediate_values) == list(range(1, epochs + 1))]
     values = np.array([list(trial.intermediate_values.values()) for trial in whole])
-    return Curves(whole[0].distributions, [trial.params for trial in whole], values)
+    distributions: Any = whole[0].distributions
+    return Curves(distributions, [trial.params for trial in whole], values)
 
 
 def write(path: Path, recorded: Mapping[str, Curves], about: Mapping[str, str]) -> None:
@@ -124,7 +133,7 @@ def read(path: Path = FILE) -> dict[str, Curves]:
         rows = list(csv.DictReader(file))
     found = {}
     for name, described in spaces.items():
-        distributions = {key: json_to_distribution(json.dumps(each)) for key, each in described.items()}
+        distributions: Any = {key: json_to_distribution(json.dumps(each)) for key, each in described.items()}
         own = [row for row in rows if row["space"] == name]
         params = [{key: _value(row[key], each) for key, each in distributions.items()} for row in own]
         epochs = [key for key in own[0] if key.startswith("epoch ") and own[0][key]]
@@ -136,7 +145,7 @@ def _short(value: Any) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
-def _value(text: str, distribution: BaseDistribution) -> Any:
+def _value(text: str, distribution: Distribution) -> Any:
     """The value that a cell shows, as the distribution has it."""
     if isinstance(distribution, CategoricalDistribution):
         return next(choice for choice in distribution.choices if _short(choice) == text)

@@ -16,7 +16,7 @@ from lightsweep.sweeper.space import Space
 from lightsweep.sweeper.study_view import ViewSampler
 
 EPOCHS = 20  # of a recorded run
-_PINNED = {"multivariate": False, "constant_liar": False}  # by the official plugin's dataclass
+_PINNED: dict[str, Any] = {"multivariate": False, "constant_liar": False}  # by the official plugin's dataclass
 OFFICIAL, OPTUNA, OURS = "official sweeper", "Optuna's TPE and median", "lightsweep"
 
 

@@ -13,14 +13,14 @@ from itertools import combinations_with_replacement
 from typing import Any
 
 import numpy as np
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
+from optuna.distributions import CategoricalDistribution, FloatDistribution
 from scipy.stats import spearmanr
 from sklearn.ensemble import ExtraTreesRegressor
 from sklearn.linear_model import RidgeCV
 from sklearn.model_selection import KFold
 from sklearn.preprocessing import StandardScaler
 
-from benchmarks.curves import Curves
+from benchmarks.curves import Curves, Distribution
 
 _FOLDS, _TREES = 10, 200
 _NEAR = 0.35  # root of the mean squared distance of parameters, each from 0 to 1, at which a weight falls to exp(-0.5)
@@ -30,7 +30,7 @@ _LOOKED_AT, _REFINED, _ROUNDS = 20_000, 200, 12  # points, in the search for the
 class Encoder:
     """Points as float [N, D] from 0 to 1: numbers on their scale, of choices that are no numbers one column each."""
 
-    def __init__(self, distributions: Mapping[str, BaseDistribution]) -> None:
+    def __init__(self, distributions: Mapping[str, Distribution]) -> None:
         self.distributions = distributions
         self.owners = [index for index, each in enumerate(distributions.values()) for _ in range(_columns(each))]
 
@@ -138,28 +138,29 @@ class Surrogate:
         return weights, self.residuals[None] - (weights @ self.residuals)[:, None, :]
 
 
-def _columns(distribution: BaseDistribution) -> int:
-    is_named = isinstance(distribution, CategoricalDistribution) and not _is_scale(distribution)
-    return len(distribution.choices) if is_named and len(distribution.choices) > 2 else 1
+def _columns(distribution: Distribution) -> int:
+    if not isinstance(distribution, CategoricalDistribution) or _is_scale(distribution):
+        return 1
+    return 1 if len(distribution.choices) == 2 else len(distribution.choices)
 
 
 def _is_scale(distribution: CategoricalDistribution) -> bool:
     return all(isinstance(choice, int | float) and not isinstance(choice, bool) for choice in distribution.choices)
 
 
-def _encode(distribution: BaseDistribution, values: Sequence[Any]) -> np.ndarray:
+def _encode(distribution: Distribution, values: Sequence[Any]) -> np.ndarray:
     if isinstance(distribution, CategoricalDistribution):
         positions = np.array([distribution.choices.index(value) for value in values])
         count = len(distribution.choices)
         return positions[:, None] / (count - 1) if _columns(distribution) == 1 else np.eye(count)[positions]
-    low, high = distribution.low, distribution.high
+    low, high = float(distribution.low), float(distribution.high)
     numbers = np.array(values, dtype=float)
     if distribution.log:
         low, high, numbers = np.log(low), np.log(high), np.log(numbers)
     return ((numbers - low) / (high - low))[:, None]
 
 
-def _decode(distribution: BaseDistribution, unit: float) -> Any:
+def _decode(distribution: Distribution, unit: float) -> Any:
     """The value at this place of a distribution, from 0 to 1."""
     if isinstance(distribution, CategoricalDistribution):
         return distribution.choices[min(int(unit * len(distribution.choices)), len(distribution.choices) - 1)]
