@@ -74,20 +74,22 @@ class Simulation:
         turns = [(0, worker) for worker in range(self.workers)]
         regrets: list[float] = []
         spent = 0
-        ended: list[tuple[_Running, TrialState]] = []
+        ended: list[tuple[int, _Running, TrialState]] = []
         while spent < budget:
             now, worker = heapq.heappop(turns)
             if (run := running[worker]) is None:
                 run = running[worker] = self._start()
             state = self._train(run)
             spent += 1
-            if state is not None:
+            if state is None:
+                heapq.heappush(turns, (now + 1, worker))
+            else:
                 running[worker] = None
-                ended.append((run, state))
-            heapq.heappush(turns, (now + 1, worker))
+                ended.append((worker, run, state))
             if not self.contender.in_batches or not any(running):
-                for each, how in ended:
+                for idle, each, how in ended:
                     self._close(each, how)
+                    heapq.heappush(turns, (now + 1, idle))
                 ended.clear()
             if spent % every == 0:
                 regrets.append(self.regret)
