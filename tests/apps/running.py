@@ -40,7 +40,7 @@ class App:
         shutil.copytree(APPS / name, folder)
         return cls(folder, script, **options)
 
-    def run(self, *arguments: str, code: int | None = 0, timeout: float = 200) -> str:
+    def run(self, *arguments: str, code: int | None = 0, timeout: float = 500) -> str:
         """Run it to its end; returns what it printed."""
         done = subprocess.run(
             self._command(arguments),
@@ -68,10 +68,10 @@ class App:
                 stderr=subprocess.STDOUT,
             )
         try:
-            deadline = time.monotonic() + 200
+            deadline = time.monotonic() + 500
             while len(ended_trials(study)) < ended:
-                assert process.poll() is None, "it ended before it was to be stopped"
-                assert time.monotonic() < deadline, "no trials ended"
+                assert process.poll() is None, f"it ended before it was to be stopped: {output.read_text()}"
+                assert time.monotonic() < deadline, f"too few trials ended: {output.read_text()}"
                 time.sleep(0.05)
         finally:
             process.send_signal(signum)

@@ -2,7 +2,6 @@
 
 import os
 import re
-import statistics
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +13,7 @@ from optuna.trial import TrialState
 from apps.environments import CANDIDATE, HERE, HYDRAS, OLDEST, ROOT, Environment, build_wheel
 from apps.running import SWEEP, App, trials
 
-pytestmark = [pytest.mark.compat, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.compat, pytest.mark.timeout(900)]
 both_lines = pytest.mark.parametrize("hydra", [OLDEST, CANDIDATE])
 SPACE = ("lr=tag(log,interval(1e-4,1e-1))", "width=choice(64,128)", "hydra.sweeper.n_trials=6")
 LAUNCHERS = {
@@ -84,16 +83,28 @@ def test_the_official_sweeper_stays_as_it_is(tmp_path: Path) -> None:
 
 @pytest.mark.quick
 @both_lines
+def test_the_command_needs_its_own_libraries_only(hydra: str, tmp_path: Path) -> None:
+    app = copied(tmp_path, Environment(HERE, (hydra, "plotly>=6,<8", "jinja2>=3.1,<4")))  # of the extra report
+    app.run(*SWEEP, *SPACE)
+    command = replace(app, script="-m")
+    assert '"state": "finished"' in command.run("lightsweep", "status", "multirun/default", "--json")
+    assert "trial-0005" in command.run("lightsweep", "report", "multirun/default", "--html", "page.html")
+    assert (app.folder / "page.html").is_file()
+    installed = Path(app.python).with_name("lightsweep")
+    assert subprocess.run([installed, "--help"], check=False, stdout=subprocess.DEVNULL).returncode == 0
+
+
+@pytest.mark.quick
+@both_lines
 def test_what_the_plugin_costs_at_start(hydra: str, tmp_path: Path) -> None:
-    """At most 50 ms of CPU, in the median of runs that alternate."""
+    """At most 50 ms of CPU, in the fastest of runs that alternate: what else a machine does only adds to both."""
     with_it = copied(tmp_path / "with", Environment(HERE, (hydra,)))
     needs = (hydra, "optuna>=5,<6", "rich<16", "filelock")
     without = copied(tmp_path / "without", Environment(HERE, needs, wheel=False))
     for arguments in (["app.py", "--help"], ["-c", "import app"]):
-        more = []
-        for _ in range(9):
-            more.append(cpu_seconds(with_it, arguments) - cpu_seconds(without, arguments))
-        assert statistics.median(more[1:]) < 0.05, more  # the first compiles
+        used = [(cpu_seconds(with_it, arguments), cpu_seconds(without, arguments)) for _ in range(6)]
+        fastest_with_it, fastest_without = map(min, zip(*used, strict=True))
+        assert fastest_with_it - fastest_without < 0.05, used
 
 
 def cpu_seconds(app: App, arguments: list[str]) -> float:

@@ -11,12 +11,13 @@ from apps.running import SWEEP, App, ended_trials
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 SOURCES = str(Path(__file__).parents[2] / "src")
 DDP = ("trainer.devices=2", "+trainer.strategy=ddp", "data.count=400", "trainer.max_epochs=3", "hydra.sweeper.n_jobs=1")
+BELOW = "hydra.sweeper.pruner={_target_: optuna.pruners.ThresholdPruner, lower: 0.6, n_warmup_steps: 1}"
 STUDY = "logs/train/multiruns/rings"
 
 
-def sweep(app: App, n_trials: int, *overrides: str) -> list[TrialState]:
+def sweep(app: App, n_trials: int, *overrides: str, code: int = 0) -> list[TrialState]:
     module = ["src.train"] if app.script == "-m" else []
-    app.run(*module, "-m", "hparams_search=rings", *DDP, f"hydra.sweeper.n_trials={n_trials}", *overrides)
+    app.run(*module, "-m", "hparams_search=rings", *DDP, f"hydra.sweeper.n_trials={n_trials}", *overrides, code=code)
     assert len(list(app.folder.rglob("study.journal"))) == 1
     folders = sorted((app.folder / STUDY).glob("trial-*"))
     assert len(folders) == n_trials
@@ -26,9 +27,8 @@ def sweep(app: App, n_trials: int, *overrides: str) -> list[TrialState]:
 
 def test_a_worker_trains_one_trial_after_another_on_two_processes(tmp_path: Path) -> None:
     app = App.copy("lightning", "src/train.py", tmp_path, path=SOURCES)
-    pruner = "hydra.sweeper.pruner={_target_: optuna.pruners.ThresholdPruner, lower: 0.6, n_warmup_steps: 1}"
     good = "{model.optimizer.lr: 0.05, model.width: 64, data.batch_size: 32}"  # the baseline learns nothing
-    states = sweep(app, 3, pruner, f"hydra.sweeper.enqueue=[{good}]")
+    states = sweep(app, 3, BELOW, f"hydra.sweeper.enqueue=[{good}]")
     assert states[:2] == [TrialState.PRUNED, TrialState.COMPLETE]
     assert states[2] != TrialState.FAIL
 
@@ -36,6 +36,13 @@ def test_a_worker_trains_one_trial_after_another_on_two_processes(tmp_path: Path
 def test_a_module_is_started_as_a_module(tmp_path: Path) -> None:
     app = App.copy("lightning", "-m", tmp_path, path=SOURCES)
     assert sweep(app, 1) == [TrialState.COMPLETE]
+
+
+@pytest.mark.parametrize(("script", "launcher"), [("src/train.py", "submitit_local"), ("-m", "joblib")])
+def test_a_launchers_job_starts_the_app_not_what_the_launcher_has_started(tmp_path: Path, launcher, script) -> None:
+    app = App.copy("lightning", script, tmp_path, path=SOURCES)
+    many = "trainer.max_epochs=2000"  # the answer to a report may come late
+    assert sweep(app, 1, f"hydra/launcher={launcher}", BELOW, many, code=1) == [TrialState.PRUNED]
 
 
 def test_best_and_baseline_are_confirmed_with_fresh_seeds(tmp_path: Path) -> None:

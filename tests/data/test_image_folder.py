@@ -11,37 +11,10 @@ import pytest
 import torch
 from PIL import Image
 
-from image_files import CLASSES, picture, write_folder, write_junk, write_oddities
-from lightsweep.config.build import build
+from image_files import CLASSES, write_folder, write_junk, write_oddities
 from lightsweep.core.errors import ConfigError
-from lightsweep.data import cache, decode
 from lightsweep.data.decode import decode_image
 from lightsweep.data.image_folder import ImageFolderDataModule
-
-Opener = Callable[..., ImageFolderDataModule]
-
-
-@pytest.fixture
-def open_data(compose, tmp_path: Path) -> Opener:
-    def opened(root: Path, *overrides: str, setup: bool = True) -> ImageFolderDataModule:
-        small = [
-            "data.image_size=8",
-            "data.batch_size=4",
-            "data.val_fraction=0.25",
-            f"data_dir={tmp_path}/data_dir",
-            f"data.root='{root}'",
-        ]
-        data = build(compose("data=image_folder", *small, *overrides).data, "data")
-        if setup:
-            data.setup()
-        return data
-
-    return opened
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    return write_folder(tmp_path / "images")
 
 
 @pytest.fixture
@@ -49,21 +22,6 @@ def divided(tmp_path: Path) -> Path:
     for part, count in (("train", 10), ("val", 4), ("test", 3)):
         write_folder(tmp_path / "divided" / part, count=count)
     return tmp_path / "divided"
-
-
-@pytest.fixture
-def count_decodings(caplog) -> Callable[[], int]:
-    """How often all files of a folder were decoded."""
-    caplog.set_level(logging.INFO, "lightsweep.data.cache")
-    return lambda: sum(message.startswith("decoding ") for message in caplog.messages)
-
-
-@pytest.fixture
-def free_disk(monkeypatch) -> Callable[[int], None]:
-    """Make that many bytes of the disk free."""
-    return lambda free: monkeypatch.setattr(
-        shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 10**9 - free, free)
-    )
 
 
 def counts(data: ImageFolderDataModule) -> dict[str, list[int]]:
@@ -75,62 +33,60 @@ def pixels(data: ImageFolderDataModule, part: str) -> set[bytes]:
     return {images[index].tobytes() for index in data.indices[part]}
 
 
-def test_shape_and_classes_follow_from_the_folder(open_data: Opener, root: Path) -> None:
-    data = open_data(root)
+def test_shape_and_classes_follow_from_the_folder(open_folder, root: Path) -> None:
+    data = open_folder(root)
     assert (data.input_shape, data.class_names, data.num_classes) == ((3, 8, 8), CLASSES, 3)
-    gray = open_data(root, "data.grayscale=true", "data.image_size=5", "data.resize=pad")
+    gray = open_folder(root, "data.grayscale=true", "data.image_size=5", "data.resize=pad")
     assert (gray.input_shape, gray.resize) == ((1, 5, 5), "pad")
 
 
-def test_one_folder_is_split_by_file_and_always_the_same_way(open_data: Opener, root: Path) -> None:
-    data = open_data(root)
+def test_one_folder_is_split_by_file_and_always_the_same_way(open_folder, root: Path) -> None:
+    data = open_folder(root)
     assert counts(data) == {"train": [5, 5, 5], "val": [4, 4, 4], "test": [1, 1, 1]}
     test = pixels(data, "test")
     assert not test & (pixels(data, "train") | pixels(data, "val"))
-    assert pixels(open_data(root, "seed=3"), "test") == test
-    assert pixels(open_data(root, "data.split_seed=3"), "test") != test
+    assert pixels(open_folder(root, "seed=3"), "test") == test
+    assert pixels(open_folder(root, "data.split_seed=3"), "test") != test
 
 
-def test_the_split_of_earlier_runs_is_as_it_was_and_warns(open_data: Opener, root: Path, caplog) -> None:
-    data = open_data(root, "data.split=stratified")
+def test_the_split_of_earlier_runs_is_as_it_was_and_warns(open_folder, root: Path, caplog) -> None:
+    data = open_folder(root, "data.split=stratified")
     assert counts(data) == {"train": [6, 6, 6], "val": [2, 2, 2], "test": [2, 2, 2]}
     assert "data.split=stratified: parts are drawn from the positions of all files" in caplog.text
     test = pixels(data, "test")
-    assert pixels(open_data(root, "data.split=stratified", "data.split_seed=5", "seed=3"), "test") == test
+    assert pixels(open_folder(root, "data.split=stratified", "data.split_seed=5", "seed=3"), "test") == test
 
 
-def test_no_test_fraction_is_no_test_part(open_data: Opener, root: Path) -> None:
-    assert counts(open_data(root, "data.test_fraction=0"))["test"] == [0, 0, 0]
+def test_no_test_fraction_is_no_test_part(open_folder, root: Path) -> None:
+    assert counts(open_folder(root, "data.test_fraction=0"))["test"] == [0, 0, 0]
 
 
-def test_parts_with_folders_of_their_own_are_those_parts(open_data: Opener, divided: Path) -> None:
-    data = open_data(divided)
+def test_parts_with_folders_of_their_own_are_those_parts(open_folder, divided: Path) -> None:
+    data = open_folder(divided)
     assert counts(data) == {"train": [10] * 3, "val": [4] * 3, "test": [3] * 3}
     expected = decode_image(divided / "test" / "bee" / "1.png", image_size=8, resize="squash", grayscale=False)
     assert expected.tobytes() in pixels(data, "test")
 
 
-def test_without_val_train_is_split_and_without_test_there_is_none(open_data: Opener, divided: Path) -> None:
+def test_without_val_train_is_split_and_without_test_there_is_none(open_folder, divided: Path) -> None:
     shutil.rmtree(divided / "val")
     half = ["data.val_fraction=0.5", "data.split=stratified"]
-    assert counts(open_data(divided, *half)) == {"train": [5] * 3, "val": [5] * 3, "test": [3] * 3}
+    assert counts(open_folder(divided, *half)) == {"train": [5] * 3, "val": [5] * 3, "test": [3] * 3}
     shutil.rmtree(divided / "test")
-    assert counts(open_data(divided, *half)) == {"train": [5] * 3, "val": [5] * 3, "test": [0] * 3}
-    assert counts(open_data(divided)) == {"train": [6] * 3, "val": [4] * 3, "test": [0] * 3}
+    assert counts(open_folder(divided, *half)) == {"train": [5] * 3, "val": [5] * 3, "test": [0] * 3}
+    assert counts(open_folder(divided)) == {"train": [6] * 3, "val": [4] * 3, "test": [0] * 3}
 
 
-def test_a_class_may_be_called_train(open_data: Opener, tmp_path: Path) -> None:
-    assert open_data(write_folder(tmp_path / "x", ["car", "train"])).class_names == ("car", "train")
+def test_a_class_may_be_called_train(open_folder, tmp_path: Path) -> None:
+    assert open_folder(write_folder(tmp_path / "x", ["car", "train"])).class_names == ("car", "train")
 
 
 @pytest.mark.parametrize("resize", ["squash", "crop", "pad"])
 @pytest.mark.parametrize("grayscale", ["true", "false"])
-def test_images_of_every_kind_are_those_that_decode_gives(
-    open_data: Opener, root: Path, resize: str, grayscale: str
-) -> None:
+def test_images_of_every_kind_are_those_that_decode_gives(open_folder, root: Path, resize: str, grayscale: str) -> None:
     expected = write_oddities(root / "bee")
     options = [f"data.resize={resize}", f"data.grayscale={grayscale}", "data.test_fraction=0", "data.on_bad_file=error"]
-    data = open_data(root, *options)
+    data = open_folder(root, *options)
     everything = np.concatenate([data.labels("train"), data.labels("val")])
     assert np.bincount(everything).tolist() == [10, 10 + expected, 10]
     how = {"image_size": 8, "resize": resize, "grayscale": grayscale == "true"}
@@ -138,11 +94,11 @@ def test_images_of_every_kind_are_those_that_decode_gives(
     assert photo.tobytes() in pixels(data, "train") | pixels(data, "val")
 
 
-def test_what_is_no_image_is_named_counted_and_left_out_at_every_start(open_data: Opener, root: Path, caplog) -> None:
+def test_what_is_no_image_is_named_counted_and_left_out_at_every_start(open_folder, root: Path, caplog) -> None:
     names = write_junk(root / "ant")
     for _ in range(2):
         caplog.clear()
-        data = open_data(root, "data.test_fraction=0")
+        data = open_folder(root, "data.test_fraction=0")
         assert sum(counts(data)["train"] + counts(data)["val"]) == 30
         (warning,) = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
         first, *lines = warning.split("\n")
@@ -150,152 +106,27 @@ def test_what_is_no_image_is_named_counted_and_left_out_at_every_start(open_data
         assert [line.split(": ")[0].rpartition("/")[2] for line in lines] == names
 
 
-def test_of_many_bad_files_the_first_are_named(open_data: Opener, root: Path, caplog) -> None:
+def test_of_many_bad_files_the_first_are_named(open_folder, root: Path, caplog) -> None:
     for number in range(25):
         (root / "ant" / f"x{number:02}.jpg").touch()
-    open_data(root)
+    open_folder(root)
     assert caplog.text.count(".jpg: it is no image") == 10
     assert "and 15 more" in caplog.text
 
 
-def test_bad_files_can_be_an_error_also_after_a_start_that_skipped_them(open_data: Opener, root: Path) -> None:
+def test_bad_files_can_be_an_error_also_after_a_start_that_skipped_them(open_folder, root: Path) -> None:
     (root / "ant" / "x.jpg").touch()
-    open_data(root)
+    open_folder(root)
     with pytest.raises(ConfigError, match=r"^data.on_bad_file=error: .*x.jpg: it is no image.*\(1 of 31 files\)$"):
-        open_data(root, "data.on_bad_file=error")
+        open_folder(root, "data.on_bad_file=error")
 
 
-def test_a_second_start_maps_what_the_first_decoded(open_data: Opener, root: Path, count_decodings) -> None:
-    first = open_data(root)
-    cache.load_once.cache_clear()
-    second = open_data(root)
-    assert count_decodings() == 1
-    assert isinstance(second.arrays.train_images, np.memmap)
-    np.testing.assert_array_equal(second.arrays.train_images, first.arrays.train_images)
-    loaded = second.train_loader(torch.device("cpu")).store.images
-    assert loaded.data_ptr() == second.arrays.train_images.ctypes.data  # no copy
-    assert open_data(root, setup=False).preview() is None
+def test_the_first_images_are_of_any_class(open_folder, root: Path) -> None:
+    assert min(counts(open_folder(root, "data.limit=24", "data.test_fraction=0", "data.split=first"))["train"]) > 0
 
 
-CHANGES: dict[str, Callable[[Path], object]] = {
-    "new": lambda root: picture(50).save(root / "ant" / "new.png"),
-    "gone": lambda root: (root / "ant" / "3.png").unlink(),
-    "renamed": lambda root: (root / "ant" / "3.png").rename(root / "ant" / "33.png"),
-    "moved": lambda root: (root / "ant" / "3.png").rename(root / "bee" / "x.png"),
-    "touched": lambda root: os.utime(root / "ant" / "3.png", (1, 1)),
-}
-
-
-@pytest.mark.parametrize("change", CHANGES)
-def test_a_changed_folder_is_decoded_again(open_data: Opener, root: Path, change: str) -> None:
-    before = open_data(root).listing.fingerprint
-    CHANGES[change](root)
-    data = open_data(root)
-    assert data.listing.fingerprint != before
-    assert len(data.arrays.train_images) == len(list(root.glob("*/*.png")))
-
-
-def test_other_options_have_another_cache(open_data: Opener, root: Path, count_decodings) -> None:
-    open_data(root)
-    open_data(root, "data.image_size=4")
-    assert sorted(folder.name for folder in (root / ".lightsweep-cache").iterdir()) == ["4-squash-rgb", "8-squash-rgb"]
-    assert open_data(root).input_shape == (3, 8, 8)
-    assert count_decodings() == 2
-
-
-def test_a_root_that_cannot_be_written_has_its_cache_in_data_dir(
-    open_data: Opener, root: Path, tmp_path: Path, count_decodings
-) -> None:
-    (root / ".lightsweep-cache").touch()  # in the way
-    open_data(root)
-    assert list((tmp_path / "data_dir").rglob("images.npy"))
-    open_data(root)
-    assert count_decodings() == 1
-
-
-def test_without_a_folder_for_a_cache_images_are_kept_in_memory(
-    open_data: Opener, root: Path, tmp_path: Path, caplog
-) -> None:
-    expected = open_data(root).arrays.train_images.copy()
-    shutil.rmtree(root / ".lightsweep-cache")
-    for path in (root / ".lightsweep-cache", tmp_path / "data_dir"):
-        path.touch()
-    data = open_data(root)
-    np.testing.assert_array_equal(data.arrays.train_images, expected)
-    assert "decoded images cannot be kept, so every start decodes them" in caplog.text
-    assert "Not a directory" in caplog.text
-
-
-def test_a_file_that_cannot_be_completed_leaves_nothing_behind(
-    open_data: Opener, root: Path, caplog, file_limit
-) -> None:
-    with file_limit(5000):
-        data = open_data(root)
-    assert len(data.arrays.train_images) == 30
-    assert "File too large" in caplog.text
-    assert [file.name for file in (root / ".lightsweep-cache" / "8-squash-rgb").iterdir()] == ["lock"]
-
-
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a file that is always full")
-def test_a_full_disk_is_an_error_of_the_process_that_writes(root: Path) -> None:
-    files = [str(file) for file in (root / "ant").iterdir()]
-    with pytest.raises(OSError, match="No space left on device"):
-        decode.decode_chunk(0, files, decode.Form(8, "squash", False), decode.Target(Path("/dev/full"), 0))
-
-
-def test_a_start_removes_what_a_killed_one_left(open_data: Opener, root: Path) -> None:
-    folder = root / ".lightsweep-cache" / "8-squash-rgb"
-    folder.mkdir(parents=True)
-    with pytest.raises(KeyboardInterrupt), cache.filling(folder, "images", (2, 3)):
-        raise KeyboardInterrupt
-    assert list(folder.iterdir()) == []
-    (folder / ".images.npy.abc.lightsweep-part").touch()
-    open_data(root)
-    assert sorted(file.name for file in folder.iterdir()) == [
-        "bad.npy",
-        "bad_files.npy",
-        "images.npy",
-        "lock",
-        "meta.json",
-    ]
-
-
-def test_who_waited_for_another_process_finds_what_it_decoded(open_data: Opener, root: Path, count_decodings) -> None:
-    waiting = open_data(root, setup=False)
-    listing = waiting.listing
-    open_data(root)  # meanwhile
-    assert len(waiting.cache.build(listing)["images"]) == 30
-    assert count_decodings() == 1
-
-
-def test_many_files_are_decoded_by_processes_to_the_same_pixels(tmp_path: Path) -> None:
-    (file,) = [Path(write_folder(tmp_path, ["one"], count=1), "one", "0.png")]
-    form, count = decode.Form(8, "squash", False), decode.FEW + 1
-    chunks = decode.decode_all([str(file)] * count, form, None, lambda done: None)
-    expected = decode_image(file, **vars(form))
-    assert (np.concatenate([chunk.pixels for chunk in chunks]) == expected).all()
-    assert sum(chunk.files for chunk in chunks) == count
-
-
-def test_a_terminal_has_a_bar_and_anything_else_a_line(monkeypatch, caplog, capsys) -> None:
-    caplog.set_level(logging.INFO)
-    with cache._progress(5, Path("/x")) as report:
-        report(5)
-    assert caplog.messages == ["decoding 5 files of /x, once"]
-    caplog.clear()
-    monkeypatch.setenv("FORCE_COLOR", "1")
-    with cache._progress(5, Path("/x")) as report:
-        report(5)
-    assert caplog.messages == []
-    assert "decoding images" in capsys.readouterr().err
-
-
-def test_the_first_images_are_of_any_class(open_data: Opener, root: Path) -> None:
-    assert min(counts(open_data(root, "data.limit=24", "data.test_fraction=0", "data.split=first"))["train"]) > 0
-
-
-def test_few_images_per_class(open_data: Opener, divided: Path) -> None:
-    data = open_data(divided, "data.max_per_class=5", "data.batch_size=64", "data.drop_last=false")
+def test_few_images_per_class(open_folder, divided: Path) -> None:
+    data = open_folder(divided, "data.max_per_class=5", "data.batch_size=64", "data.drop_last=false")
     assert counts(data) == {"train": [5] * 3, "val": [4] * 3, "test": [3] * 3}
     assert [len(targets) for _, targets in data.train_loader(torch.device("cpu"))] == [15]
 
@@ -334,11 +165,11 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_folder_that_is_no_data_set_is_refused(open_data: Opener, divided: Path, mistake: str) -> None:
+def test_a_folder_that_is_no_data_set_is_refused(open_folder, divided: Path, mistake: str) -> None:
     harm, message = MISTAKES[mistake]
     harm(divided)
     with pytest.raises(ConfigError) as refusal:
-        open_data(divided)
+        open_folder(divided)
     assert str(refusal.value).startswith("data.root")
     assert message in str(refusal.value)
     assert "\n" not in str(refusal.value)
@@ -359,15 +190,15 @@ def test_a_folder_that_is_no_data_set_is_refused(open_data: Opener, divided: Pat
         (["data.split=first", "data.val_fraction=0.05"], "data.root: the class 'ant' has no image in val"),
     ],
 )
-def test_refuses_what_cannot_be(open_data: Opener, root: Path, overrides: list[str], message: str) -> None:
+def test_refuses_what_cannot_be(open_folder, root: Path, overrides: list[str], message: str) -> None:
     with pytest.raises(ConfigError) as refusal:
-        open_data(root, *overrides)
+        open_folder(root, *overrides)
     assert str(refusal.value).startswith(message)
     assert "\n" not in str(refusal.value)
 
 
-def test_what_a_network_follows_from_is_known_before_decoding(open_data: Opener, root: Path, count_decodings) -> None:
-    traits = open_data(root, "data.grayscale=true", setup=False).preview()
+def test_what_a_network_follows_from_is_known_before_decoding(open_folder, root: Path, count_decodings) -> None:
+    traits = open_folder(root, "data.grayscale=true", setup=False).preview()
     assert (traits.input_shape, traits.class_names, traits.resize) == ((1, 8, 8), CLASSES, "squash")
     assert count_decodings() == 0
 
@@ -389,47 +220,29 @@ def test_a_run_leaves_the_class_names_and_the_shape_in_its_checkpoint(run, tmp_p
     assert not (done.folder / "confusion_test.csv").exists()
 
 
-def test_pixels_of_a_png_of_the_right_size_are_kept(open_data: Opener, tmp_path: Path) -> None:
+def test_pixels_of_a_png_of_the_right_size_are_kept(open_folder, tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (20, 3, 8, 8), dtype=np.uint8)
     for number, image in enumerate(noise):
         folder = tmp_path / "x" / str(number % 2)
         folder.mkdir(parents=True, exist_ok=True)
         Image.fromarray(image.transpose(1, 2, 0)).save(folder / f"{number}.png")
-    data = open_data(tmp_path / "x")
+    data = open_folder(tmp_path / "x")
     assert pixels(data, "train") | pixels(data, "val") | pixels(data, "test") == {image.tobytes() for image in noise}
 
 
-def test_a_folder_that_cannot_be_looked_at_is_named(open_data: Opener, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_looked_at_is_named(open_folder, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"^data.root: .*xxx cannot be read: File name too long$"):
-        open_data(tmp_path / ("x" * 300))
+        open_folder(tmp_path / ("x" * 300))
 
 
-def test_a_link_to_itself_is_a_bad_file(open_data: Opener, divided: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_link_to_itself_is_a_bad_file(open_folder, divided: Path, caplog: pytest.LogCaptureFixture) -> None:
     (divided / "train" / "ant" / "circle").symlink_to("circle")
-    open_data(divided)
+    open_folder(divided)
     assert "train/ant/circle: there is no such file" in caplog.text
 
 
 @pytest.mark.parametrize("size", [10**6, 10**30])
-def test_an_image_must_fit_into_memory(open_data: Opener, root: Path, size: int) -> None:
+def test_an_image_must_fit_into_memory(open_folder, root: Path, size: int) -> None:
     with pytest.raises(ConfigError) as refusal:
-        open_data(root, f"data.image_size={size}", setup=False)
+        open_folder(root, f"data.image_size={size}", setup=False)
     assert str(refusal.value).startswith(f"data.image_size must fit into memory: an image [3, {size}, {size}] needs ")
-
-
-def test_a_disk_without_room_is_not_filled(open_data: Opener, root: Path, tmp_path: Path, free_disk, caplog) -> None:
-    free_disk(1000)
-    assert len(open_data(root).arrays.train_images)
-    assert "1.0 kB of " in caplog.text
-    assert not list(tmp_path.rglob("*.npy"))
-
-
-def test_decoded_images_that_fit_nowhere_are_refused(open_data: Opener, root: Path, free_disk, memory_left) -> None:
-    free_disk(0)
-    memory_left(1000)
-    with pytest.raises(ConfigError) as refusal:
-        open_data(root)
-    line = str(refusal.value)
-    assert line.startswith("data.image_size must fit into memory: ")
-    assert "images [3, 8, 8] cannot be kept (" in line
-    assert line.endswith(", 1.0 kB are available")

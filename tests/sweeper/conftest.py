@@ -8,6 +8,10 @@ import optuna
 import pytest
 
 import toy
+from lightsweep.core.files import JOURNAL
+from lightsweep.sweeper.executors.job_queue import JobQueue
+from lightsweep.sweeper.storage import Address, connect
+from lightsweep.sweeper.trial_queue import TrialQueue
 from queued_jobs import Scheduler
 from tiny import TINY
 from toy_sweeps import Sweep
@@ -58,3 +62,31 @@ def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
 @pytest.fixture
 def scheduler(tmp_path: Path) -> Scheduler:
     return Scheduler(tmp_path)
+
+
+@pytest.fixture
+def open_queue(tmp_path: Path):
+    """Several queues on one journal, as several sweepers would have."""
+    address = Address(str(tmp_path / JOURNAL), "study")
+    opened = []
+
+    def queue(n_trials: int = 3, retries: int = 3) -> TrialQueue:
+        connect.cache_clear()
+        study = optuna.create_study(study_name="study", storage=connect(address.location), load_if_exists=True)
+        opened.append(TrialQueue(study, address, n_trials=n_trials, retries=retries))
+        return opened[-1]
+
+    yield queue
+    for each in opened:
+        each.close()
+
+
+@pytest.fixture
+def open_job_queue(later, scheduler: Scheduler, tmp_path: Path) -> Callable[..., JobQueue]:
+    """Sweepers of one folder, one after the other."""
+    return lambda leave=False: JobQueue(scheduler, None, leave=leave)
+
+
+@pytest.fixture
+def job_queue(open_job_queue) -> JobQueue:
+    return open_job_queue()

@@ -9,9 +9,10 @@ from hydra.utils import execution_whitelist
 from omegaconf import DictConfig, OmegaConf
 from optuna.pruners import MedianPruner
 
-from lightsweep.app.sweeping import TRAINING
+from lightsweep.app.sweeping import TRAINING, _check_shapes
 from lightsweep.core.errors import ConfigError
 from lightsweep.sweeper.application import Application, application_of, sweepable
+from lightsweep.sweeper.grammar import parse
 
 
 def job(cfg: DictConfig) -> float:
@@ -66,3 +67,25 @@ def test_a_whitelist_of_the_app_lets_samplers_and_pruners_of_optuna_pass_and_not
         for node in (refused, wrapping):
             with pytest.raises(ConfigError, match=r"hydra\.sweeper\.pruner: .*whitelist"):
                 Application().build(OmegaConf.create(node), "hydra.sweeper.pruner")
+
+
+HIDDEN = {"model.hidden": "null,[8,4]"}
+
+
+@pytest.mark.parametrize(
+    ("params", "when", "fixed"),
+    [
+        (HIDDEN | {"model.width": "choice(4,8)"}, {}, []),
+        ({"model.hidden": "[8,4],null", "model.taper": "interval(0.5,1)"}, {}, []),  # whichever is drawn first
+        (HIDDEN, {"model.hidden=[8,4]": {"model.depth": "range(1,4)"}}, []),
+        (HIDDEN, {}, ["model.depth=2"]),
+    ],
+)
+def test_a_width_beside_a_choice_of_a_list_is_refused_before_the_first_trial(params, when, fixed) -> None:
+    with pytest.raises(ConfigError, match=r"^model\.\w+ must not be set together with model\.hidden,"):
+        _check_shapes(parse(params, when, fixed))
+
+
+def test_a_width_is_searched_where_there_is_no_list() -> None:
+    when = {"model.hidden=null": {"model.width": "choice(4,8)"}, "model.bn=true": {"model.dropout": "interval(0,0.5)"}}
+    _check_shapes(parse(HIDDEN | {"model.bn": "choice(true,false)"}, when, ["model.init=he_normal"]))

@@ -51,6 +51,15 @@ def test_it_starts_no_sweep_where_the_apps_config_does(tmp_path: Path) -> None:
     assert best == {"defaults": ["config", "_self_"], "hydra": {"mode": "RUN"}, "lr": 0.5}
 
 
+def test_an_app_needs_no_config_of_its_own(tmp_path: Path) -> None:
+    with hydra.initialize_config_dir(str(tmp_path)):
+        loader = GlobalHydra.instance().config_loader()
+        base = loader.load_configuration(None, overrides=["hydra/sweeper=lightsweep"], run_mode=RunMode.MULTIRUN)
+        config = loader.load_configuration(None, overrides=["+lr=0.5"], run_mode=RunMode.MULTIRUN)
+        write_config(tmp_path / "best.yaml", "the best", config, base, loader, Application())
+        assert hydra.compose("best") == {"lr": 0.5}
+
+
 def test_a_group_that_was_added_is_added_again(tmp_path: Path) -> None:
     """With the groups that it brings, above those that the defaults list has."""
     for file, text in {

@@ -3,6 +3,7 @@
 import warnings
 
 import pytest
+from omegaconf import OmegaConf
 
 from grammar_table import SINCE_1_4, TABLE, describe, drawn_from
 from lightsweep.core.errors import ConfigError
@@ -60,3 +61,9 @@ def test_a_grid_has_the_values_as_they_are_written(line: str, values: list) -> N
 def test_what_nobody_can_draw_from_is_named(line: str) -> None:
     with pytest.raises(ConfigError, match=r"a\.b="):
         parse({}, {}, [line])
+
+
+def test_a_comma_that_yaml_took_for_the_end_of_a_value_is_explained() -> None:
+    when = OmegaConf.to_container(OmegaConf.create("{opt=sgd: {momentum: interval(0, 0.9)}}"))
+    with pytest.raises(ConfigError, match="momentum=interval.0: a . is missing; between the braces of YAML"):
+        parse({"opt": "choice(sgd,adam)"}, when, [])  # type: ignore[arg-type]

@@ -1,6 +1,7 @@
 """What a job leaves of its result in its folder, in any app."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,15 @@ from lightsweep.sweeper import job_running
 from lightsweep.sweeper.application import sweepable
 from lightsweep.sweeper.job import Job, current_trial
 from lightsweep.sweeper.job_running import JobFunction
+from lightsweep.sweeper.lightning import as_plain_run
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    hydra = OmegaConf.create({"runtime": {"output_dir": str(tmp_path)}, "overrides": {"task": ["a=1"]}})
+    runtime = {"output_dir": str(tmp_path), "cwd": str(tmp_path / "start")}
+    hydra = OmegaConf.create({"runtime": runtime, "overrides": {"task": ["a=1"]}})
     monkeypatch.setattr(HydraConfig, "get", staticmethod(lambda: hydra))
-    monkeypatch.setattr(job_running, "as_plain_run", lambda cfg: lambda function: function)  # for further processes
+    monkeypatch.setattr(job_running, "as_plain_run", lambda *_: lambda function: function)  # for further processes
     return tmp_path
 
 
@@ -40,7 +43,7 @@ def training(cfg: DictConfig) -> float:
 def left(folder: Path, function: Any, kind: str) -> dict[str, Any]:
     job = Job(kind, ("a=1",), "x", 3, metric="loss")
     JobFunction(function, job)(OmegaConf.create({}))
-    return {file.name: json.loads(file.read_text()) for file in folder.iterdir()}
+    return {file.name: json.loads(file.read_text()) for file in folder.glob("*.json")}
 
 
 def test_a_confirmations_job_leaves_its_numbers(folder: Path) -> None:
@@ -66,3 +69,34 @@ def test_the_file_is_the_applications(folder: Path) -> None:
 def test_what_the_app_has_written_stays(folder: Path) -> None:
     (folder / "job_result.json").write_text('{"mine": 1}')
     assert left(folder, broken, "confirmation") == {"job_result.json": {"mine": 1}}
+
+
+@pytest.mark.parametrize(("name", "is_explained"), [("there.csv", True), ("nowhere.csv", False)])
+def test_a_file_that_lies_where_the_sweep_started_is_found_another_way(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, is_explained: bool
+) -> None:
+    (folder / "start").mkdir()
+    (folder / "start/there.csv").touch()
+    monkeypatch.chdir(folder)
+    error = left(folder, lambda cfg: Path(name).read_text(), "trial")["job_result.json"]["error"]
+    assert error.startswith("FileNotFoundError: ")
+    assert ("hydra.job.chdir is true, so a trial runs in its own folder" in error) is is_explained
+
+
+@pytest.mark.parametrize("started_as", [("/there/app.py", None), ("/there/pkg/app.py", "pkg.app")])
+def test_in_a_job_the_program_is_the_sweepers(tmp_path: Path, monkeypatch, started_as) -> None:
+    """From these Lightning makes the command of its further processes, also in a process that a launcher started."""
+    node = {
+        "runtime": {"output_dir": str(tmp_path)},
+        "output_subdir": None,
+        "run": {"dir": "x"},
+        "job": {"chdir": None},
+    }
+    monkeypatch.setattr(HydraConfig, "get", staticmethod(lambda: OmegaConf.create(node)))
+    main = sys.modules["__main__"]
+    before = sys.argv, main.__spec__
+    with as_plain_run(OmegaConf.create({"a": 1}), started_as):
+        assert sys.argv == [started_as[0], f"--config-path={tmp_path}/.hydra", "--config-name=config"]
+        assert (main.__spec__ and main.__spec__.name) == started_as[1]
+    assert (sys.argv, main.__spec__) == before
+    assert OmegaConf.load(tmp_path / ".hydra/config.yaml") == {"a": 1}

@@ -1,79 +1,71 @@
 """The queue of a scheduler's jobs: submitted and asked for together, and the result that follows from each status."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from lightsweep.core.errors import RunFailed
 from lightsweep.sweeper.executors.cluster_jobs import ClusterJob, FileReports, JobStatus, Phase, write_result
-from lightsweep.sweeper.executors.job_queue import JobQueue, QueueSlot
+from lightsweep.sweeper.executors.job_queue import QueueSlot
 from lightsweep.sweeper.job import JobResult, JobState
-from queued_jobs import COMPLETE, INTERRUPTED, LOG, OUT_OF_MEMORY, Scheduler, Study, ends, new_job, submitted
+from queued_jobs import COMPLETE, INTERRUPTED, LOG, OUT_OF_MEMORY, Study, ends, new_job, submitted
 
 CANCELLED = JobStatus(Phase.NO_FAULT, "the job was cancelled")
 PREEMPTED = JobStatus(Phase.NO_FAULT, "the job was preempted", is_final=False)
 LOST = JobResult(JobState.INTERRUPTED, error="no database")
 
 
-@pytest.fixture
-def open_queue(later, scheduler: Scheduler, tmp_path: Path) -> Callable[..., JobQueue]:
-    """Sweepers of one folder, one after the other."""
-    return lambda leave=False: JobQueue(scheduler, None, leave=leave)
-
-
-@pytest.fixture
-def queue(open_queue) -> JobQueue:
-    return open_queue()
-
-
-def test_jobs_that_are_added_together_are_submitted_and_asked_for_together(queue, scheduler, tmp_path: Path) -> None:
-    jobs = [queue.add(new_job(number)) for number in range(3)]
+def test_jobs_that_are_added_together_are_submitted_and_asked_for_together(
+    job_queue, scheduler, tmp_path: Path
+) -> None:
+    jobs = [job_queue.add(new_job(number)) for number in range(3)]
     for job in jobs:
-        assert queue.result(job) is None
+        assert job_queue.result(job) is None
     assert [[job.job.number for job in batch] for batch in scheduler.submitted] == [[0, 1, 2]]
     assert scheduler.asked == [["1", "2", "3"]]
     assert json.loads((tmp_path / "trial-0001" / "job.json").read_text())["id"] == "2"
-    queue.result(queue.add(new_job(3)))
+    job_queue.result(job_queue.add(new_job(3)))
     assert [len(batch) for batch in scheduler.submitted] == [3, 1]
 
 
-def test_a_job_is_submitted_with_file_reports_instead_of_the_studys(queue, scheduler, tmp_path: Path) -> None:
-    queue.result(queue.add(new_job(reports=Study())))
-    queue.result(queue.add(new_job(1)))
+def test_a_job_is_submitted_with_file_reports_instead_of_the_studys(job_queue, scheduler, tmp_path: Path) -> None:
+    job_queue.result(job_queue.add(new_job(reports=Study())))
+    job_queue.result(job_queue.add(new_job(1)))
     ((one,), (other,)) = scheduler.submitted
     folder = str(tmp_path / "trial-0000")
     assert one == ClusterJob(None, new_job(reports=FileReports(folder)), folder, one.token)
     assert other.job.reports is None
 
 
-def test_a_result_that_a_job_has_written_is_returned_at_once(queue, scheduler, tmp_path: Path) -> None:
-    one, other = submitted(queue, 2)
+def test_a_result_that_a_job_has_written_is_returned_at_once(job_queue, scheduler, tmp_path: Path) -> None:
+    one, other = submitted(job_queue, 2)
     write_result(COMPLETE, tmp_path / "trial-0000")
-    assert queue.result(one) == COMPLETE
-    assert queue.result(other) is None
+    assert job_queue.result(one) == COMPLETE
+    assert job_queue.result(other) is None
     assert scheduler.cancelled == []
 
 
-def test_reports_are_delivered_before_the_result(queue, tmp_path: Path) -> None:
+def test_reports_are_delivered_before_the_result(job_queue, tmp_path: Path) -> None:
     study = Study()
-    job = queue.add(new_job(reports=study))
-    assert queue.result(job) is None
+    job = job_queue.add(new_job(reports=study))
+    assert job_queue.result(job) is None
     reports = FileReports(str(tmp_path / "trial-0000"))
     reports.report(1, 0.25)
-    assert queue.result(job) is None
+    assert job_queue.result(job) is None
     assert study.values == [(1, 0.25)]
     reports.report(2, 0.5)
     write_result(JobResult(JobState.PRUNED), tmp_path / "trial-0000")
-    assert queue.result(job) == JobResult(JobState.PRUNED)
+    assert job_queue.result(job) == JobResult(JobState.PRUNED)
     assert study.values == [(1, 0.25), (2, 0.5)]
 
 
-def test_a_failure_names_its_log(queue, tmp_path: Path) -> None:
-    (job,) = submitted(queue)
+def test_a_failure_names_its_log(job_queue, tmp_path: Path) -> None:
+    (job,) = submitted(job_queue)
     write_result(JobResult(JobState.FAILED, error="no luck", facts={"epochs": 3}), tmp_path / "trial-0000")
-    assert queue.result(job) == JobResult(JobState.FAILED, error="no luck (log: .submitit/1.err)", facts={"epochs": 3})
+    assert job_queue.result(job) == JobResult(
+        JobState.FAILED, error="no luck (log: .submitit/1.err)", facts={"epochs": 3}
+    )
 
 
 ENDS: dict[str, tuple[JobStatus, JobResult | None, JobResult, tuple[int, int]]] = {
@@ -120,55 +112,55 @@ ENDS: dict[str, tuple[JobStatus, JobResult | None, JobResult, tuple[int, int]]] 
 
 
 @pytest.mark.parametrize(("state", "written", "result", "seconds"), ENDS.values(), ids=ENDS)
-def test_each_status_gives_a_result(queue, scheduler, later, tmp_path, state, written, result, seconds) -> None:
-    (job,) = submitted(queue)
+def test_each_status_gives_a_result(job_queue, scheduler, later, tmp_path, state, written, result, seconds) -> None:
+    (job,) = submitted(job_queue)
     scheduler.known["1"] = state
     if written is not None:
         write_result(written, tmp_path / "trial-0000")
-    after, found = ends(queue, job, later)
+    after, found = ends(job_queue, job, later)
     assert found == result
     assert seconds[0] <= after <= seconds[1]
     assert scheduler.cancelled == (["1"] if state.phase == Phase.NO_FAULT else [])  # should it come back all the same
 
 
 @pytest.mark.parametrize("state", [JobStatus(Phase.ENDED), JobStatus(Phase.UNKNOWN), PREEMPTED])
-def test_a_result_that_is_seen_late_counts(queue, scheduler, later, tmp_path: Path, state: JobStatus) -> None:
-    (job,) = submitted(queue)
+def test_a_result_that_is_seen_late_counts(job_queue, scheduler, later, tmp_path: Path, state: JobStatus) -> None:
+    (job,) = submitted(job_queue)
     scheduler.known["1"] = state
     for _ in range(12):
-        assert queue.result(job) is None
+        assert job_queue.result(job) is None
         later(1.0)
     write_result(COMPLETE, tmp_path / "trial-0000")
-    assert queue.result(job) == COMPLETE
+    assert job_queue.result(job) == COMPLETE
 
 
 @pytest.mark.parametrize("state", [PREEMPTED, JobStatus(Phase.ENDED), JobStatus(Phase.UNKNOWN)])
 def test_a_job_that_is_put_back_into_the_queue_is_waited_for(
-    queue, scheduler, later, tmp_path, state: JobStatus
+    job_queue, scheduler, later, tmp_path, state: JobStatus
 ) -> None:
     """As often as it is, however long it waits there. It says that it was interrupted each time."""
-    (job,) = submitted(queue)
+    (job,) = submitted(job_queue)
     for _ in range(3):
         write_result(INTERRUPTED, tmp_path / "trial-0000")
         for word, seconds in ((state, 13), (JobStatus(Phase.ACTIVE), 500)):
             scheduler.known["1"] = word
             for _ in range(2):
-                assert queue.result(job) is None
+                assert job_queue.result(job) is None
                 later(seconds / 2)
     write_result(COMPLETE, tmp_path / "trial-0000")
-    assert queue.result(job) == COMPLETE
+    assert job_queue.result(job) == COMPLETE
     assert scheduler.cancelled == []
 
 
-def test_a_scheduler_that_does_not_answer_ends_no_job(queue, scheduler, later) -> None:
-    (job,) = submitted(queue)
+def test_a_scheduler_that_does_not_answer_ends_no_job(job_queue, scheduler, later) -> None:
+    (job,) = submitted(job_queue)
     scheduler.answers = False
     for _ in range(100):
-        assert queue.result(job) is None
+        assert job_queue.result(job) is None
         later(60.0)
     scheduler.answers = True
     scheduler.known["1"] = OUT_OF_MEMORY
-    assert queue.result(job).state == JobState.FAILED
+    assert job_queue.result(job).state == JobState.FAILED
 
 
 @pytest.mark.parametrize(
@@ -182,84 +174,88 @@ def test_a_scheduler_that_does_not_answer_ends_no_job(queue, scheduler, later) -
     ids=["lines", "long", "empty", "binary"],
 )
 def test_a_job_that_ends_without_a_result_has_failed_with_its_last_line(
-    queue, scheduler, later, tmp_path: Path, log: bytes, error: str
+    job_queue, scheduler, later, tmp_path: Path, log: bytes, error: str
 ) -> None:
-    (job,) = submitted(queue)
+    (job,) = submitted(job_queue)
     scheduler.known["1"] = JobStatus(Phase.ENDED)
     (tmp_path / ".submitit").mkdir()
     (tmp_path / ".submitit" / "1.err").write_bytes(log)
-    assert ends(queue, job, later)[1] == JobResult(JobState.FAILED, error=f"{error} {LOG}")
+    assert ends(job_queue, job, later)[1] == JobResult(JobState.FAILED, error=f"{error} {LOG}")
 
 
-def test_a_log_outside_the_sweeps_folder_is_named_by_its_absolute_path(queue, scheduler, later, tmp_path: Path) -> None:
+def test_a_log_outside_the_sweeps_folder_is_named_by_its_absolute_path(
+    job_queue, scheduler, later, tmp_path: Path
+) -> None:
     scheduler.folder = tmp_path.parent / "logs"
-    (job,) = submitted(queue)
+    (job,) = submitted(job_queue)
     scheduler.known["1"] = OUT_OF_MEMORY
     later(6.0)
-    assert queue.result(job).error == f"it ran out of memory (log: {tmp_path.parent}/logs/.submitit/1.err)"
+    assert job_queue.result(job).error == f"it ran out of memory (log: {tmp_path.parent}/logs/.submitit/1.err)"
 
 
-def test_an_interruption_cancels_the_jobs_and_takes_what_they_leave(queue, scheduler, tmp_path, capsys, later) -> None:
-    one, other = submitted(queue, 2)
-    waiting = queue.add(new_job(2))
-    queue.stop()
+def test_an_interruption_cancels_the_jobs_and_takes_what_they_leave(
+    job_queue, scheduler, tmp_path, capsys, later
+) -> None:
+    one, other = submitted(job_queue, 2)
+    waiting = job_queue.add(new_job(2))
+    job_queue.stop()
     assert scheduler.cancelled == []  # it is called in a signal's handler
-    assert queue.result(one) is None
-    assert queue.result(waiting) == JobResult(JobState.INTERRUPTED, error="it was not submitted")
+    assert job_queue.result(one) is None
+    assert job_queue.result(waiting) == JobResult(JobState.INTERRUPTED, error="it was not submitted")
     assert scheduler.cancelled == ["1", "2"]
     assert len(scheduler.submitted) == 1
     write_result(COMPLETE, tmp_path / "trial-0000")
-    assert queue.result(one) == COMPLETE
+    assert job_queue.result(one) == COMPLETE
     write_result(INTERRUPTED, tmp_path / "trial-0001")
-    assert queue.result(other) is None  # it may still be at its last checkpoint
+    assert job_queue.result(other) is None  # it may still be at its last checkpoint
     scheduler.known["2"] = JobStatus(Phase.ENDED)
     later(6.0)
-    assert queue.result(other) == INTERRUPTED
+    assert job_queue.result(other) == INTERRUPTED
     assert scheduler.cancelled == ["1", "2"]
     assert capsys.readouterr().out == "cancelled 2 jobs (1, 2)\n"
 
 
-def test_jobs_that_do_not_end_are_interrupted(queue, scheduler, capsys) -> None:
-    jobs = submitted(queue, 3)
-    queue.stop()
-    assert queue.result(jobs[0]) is None
+def test_jobs_that_do_not_end_are_interrupted(job_queue, scheduler, capsys) -> None:
+    jobs = submitted(job_queue, 3)
+    job_queue.stop()
+    assert job_queue.result(jobs[0]) is None
     capsys.readouterr()
-    queue.kill()
-    assert [queue.result(job) for job in jobs] == [JobResult(JobState.INTERRUPTED, error="cancelled")] * 3
+    job_queue.kill()
+    assert [job_queue.result(job) for job in jobs] == [JobResult(JobState.INTERRUPTED, error="cancelled")] * 3
     assert capsys.readouterr().out == "cancelled 3 jobs (1, 2, 3)\n"
     assert scheduler.cancelled == ["1", "2", "3"] * 2
 
 
-def test_a_scheduler_that_refuses_is_asked_again(queue, scheduler, later) -> None:
+def test_a_scheduler_that_refuses_is_asked_again(job_queue, scheduler, later) -> None:
     scheduler.takes_jobs = False
-    jobs = [queue.add(new_job(0))]
+    jobs = [job_queue.add(new_job(0))]
     for number in range(1, 50):
-        assert [queue.result(job) for job in jobs] == [None] * len(jobs)
-        jobs.append(queue.add(new_job(number)))
+        assert [job_queue.result(job) for job in jobs] == [None] * len(jobs)
+        jobs.append(job_queue.add(new_job(number)))
         later(5.5)
     scheduler.takes_jobs = True
-    assert queue.result(jobs[0]) is None
+    assert job_queue.result(jobs[0]) is None
     assert [len(batch) for batch in scheduler.submitted] == [50]
     scheduler.takes_jobs = False  # another refusal, which has its own time
     later(290.0)
-    assert queue.result(queue.add(new_job(50))) is None
+    assert job_queue.result(job_queue.add(new_job(50))) is None
 
 
-def test_a_scheduler_that_refuses_for_too_long_ends_the_sweep(queue, scheduler, later, capsys) -> None:
+def test_a_scheduler_that_refuses_for_too_long_ends_the_sweep(job_queue, scheduler, later, capsys) -> None:
     scheduler.takes_jobs = False
-    job = queue.add(new_job())
+    job = job_queue.add(new_job())
     reason = "(sbatch: error: too many jobs)"
     for _ in range(51):
-        assert queue.result(job) is None
+        assert job_queue.result(job) is None
         later(5.9)
     with pytest.raises(RunFailed) as end:
-        queue.result(job)
+        job_queue.result(job)
     assert str(end.value) == f"fake took no job for 300 s {reason}"
     assert capsys.readouterr().err == f"waiting for fake to take jobs {reason}, at most 300 s\n"
 
 
-def test_a_slot_has_one_job_after_the_other(queue, tmp_path: Path) -> None:
-    slot = QueueSlot(queue)
+def test_a_slot_has_one_job_after_the_other(job_queue, tmp_path: Path) -> None:
+    slot = QueueSlot(job_queue)
     assert slot.poll() is None
     for number in range(2):
         slot.start(new_job(number))
@@ -270,34 +266,36 @@ def test_a_slot_has_one_job_after_the_other(queue, tmp_path: Path) -> None:
     assert slot.waitables() == []
 
 
-def test_the_scheduler_is_asked_every_five_seconds(queue, scheduler, later) -> None:
-    jobs = submitted(queue, 5)
+def test_the_scheduler_is_asked_every_five_seconds(job_queue, scheduler, later) -> None:
+    jobs = submitted(job_queue, 5)
     for _ in range(40):
         for job in jobs:
-            queue.result(job)
+            job_queue.result(job)
         later(0.25)
     assert len(scheduler.asked) <= 3
 
 
-def test_a_scheduler_that_cancels_nothing_is_asked_again_and_the_job_is_left(queue, scheduler, later, capsys) -> None:
-    job = queue.add(new_job())
-    queue.result(job)
+def test_a_scheduler_that_cancels_nothing_is_asked_again_and_the_job_is_left(
+    job_queue, scheduler, later, capsys
+) -> None:
+    job = job_queue.add(new_job())
+    job_queue.result(job)
     scheduler.cancels = False
-    queue.stop()
-    assert queue.result(job) is None
+    job_queue.stop()
+    assert job_queue.result(job) is None
     assert "cancelled" not in capsys.readouterr().out
     later(2)
-    queue.kill()
-    assert queue.result(job) == JobResult(JobState.DETACHED)  # its trial stays open: the next sweeper finds it
+    job_queue.kill()
+    assert job_queue.result(job) == JobResult(JobState.DETACHED)  # its trial stays open: the next sweeper finds it
     assert "fake did not cancel the job 1: it runs on" in capsys.readouterr().out
 
 
-def test_a_job_that_ctrl_c_ends_is_interrupted(queue, scheduler) -> None:
-    job = queue.add(new_job())
-    queue.result(job)
+def test_a_job_that_ctrl_c_ends_is_interrupted(job_queue, scheduler) -> None:
+    job = job_queue.add(new_job())
+    job_queue.result(job)
     scheduler.known["1"] = JobStatus(Phase.ENDED)  # it was ended before it could write a result
-    queue.stop()
-    queue._next_look = 0.0
-    result = queue.result(job)
+    job_queue.stop()
+    job_queue._next_look = 0.0
+    result = job_queue.result(job)
     assert result is not None
     assert result.state == JobState.INTERRUPTED

@@ -10,17 +10,38 @@ import pytest
 import torch
 from optuna.trial import TrialState
 
+import toy
 from lightsweep.app.sweeping import Training
 from lightsweep.core.errors import ConfigError
 from lightsweep.core.files import JOURNAL
 from lightsweep.sweeper import opening
 from lightsweep.sweeper.leases import LOST_AFTER
 from lightsweep.sweeper.storage import Address, connect
+from tiny import TINY
 
 
 @pytest.fixture
 def sweep(toy_sweep):
     return toy_sweep
+
+
+@pytest.mark.parametrize("choices", ["null,[8]", "[8],null"])
+def test_under_a_condition_its_own_key_is_not_drawn(launch, tmp_path: Path, choices: str) -> None:
+    """Else a width would be tried beside a list of widths, which replaces it."""
+    (tmp_path / "own" / "sweep").mkdir(parents=True)
+    text = f"""# @package _global_
+defaults: [_study, override /data: digits, _self_]
+hydra:
+  sweeper:
+    n_trials: 1
+    params: {{model.hidden: '{choices}'}}
+    when: {{model.hidden=null: {{model.width: 'choice(4,8)'}}}}
+"""
+    (tmp_path / "own" / "sweep" / "mine.yaml").write_text(text)
+    tiny = [line for line in TINY if not line.startswith("model.width")]
+    where = ("--config-dir", f"{tmp_path}/own", "sweep=mine", f"hydra.sweep.dir={tmp_path}/study")
+    done = launch(*where, *tiny, main=toy.main)
+    assert done.code == 0, done.err
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from lightsweep.core.errors import ConfigError
 from lightsweep.core.files import ROOT
 from lightsweep.sweeper import references
 from lightsweep.sweeper.references import Portable, reference
@@ -124,3 +125,12 @@ def test_the_search_path_leaves_out_the_installation(tmp_path: Path, monkeypatch
     further = [str(tmp_path / "gone"), str(tmp_path / "code.zip"), "", str(folders["mine"] / ".." / "mine")]
     entries = [*map(str, folders.values()), *further]
     assert references.search_path(entries, prefixes) == tuple(str(folders[name]) for name in ("venv2", "mine", "here"))
+
+
+def test_a_method_of_an_object_is_named() -> None:
+    class App:
+        def main(self, cfg: object) -> float:
+            return 1.0
+
+    with pytest.raises(ConfigError, match=r"App.main is a method of an object, .*hydra.sweeper.n_jobs=0"):
+        reference(App().main)

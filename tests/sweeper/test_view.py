@@ -9,6 +9,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from rich.console import Console
 
 from lightsweep.sweeper import view
+from lightsweep.sweeper.leaderboard import format_short
 from lightsweep.sweeper.space import Space
 
 NAMES = [f"model.a_rather_long_name_{index}" for index in range(6)]
@@ -80,3 +81,9 @@ def test_interrupted_trials_are_not_counted() -> None:
     interrupted.set_user_attr("interrupted", True)
     ended = [interrupted, trial(1, TrialState.FAIL), trial(2, TrialState.COMPLETE, value=1.0)]
     assert view.format_summary(ended, 0, 1.0).startswith("2 trials: 1 completed, 0 pruned, 1 failed")
+
+
+@pytest.mark.parametrize(("value", "short"), [(float("nan"), "nan"), (float("-inf"), "-inf"), (3.0, "3"), (0.5, "0.5")])
+def test_a_short_number_may_be_none_at_all(value: float, short: str) -> None:
+    """Trials may record NaN, which is no mistake of the sweep."""
+    assert format_short(value) == short

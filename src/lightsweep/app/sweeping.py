@@ -14,7 +14,7 @@ from lightsweep.app import jobs
 from lightsweep.config import allowlist, build
 from lightsweep.core.errors import ConfigError
 from lightsweep.core.metrics import FINAL, compared_names
-from lightsweep.core.overrides import format_override
+from lightsweep.core.overrides import decode_choice, format_override
 from lightsweep.runs.saved_config import own_config
 from lightsweep.sweeper.application import Application
 
@@ -109,6 +109,7 @@ class Training(Application):
 
     def check_plan(self, plan: "Plan", *, in_this_process: bool) -> None:
         _check_trainers(plan, in_this_process)
+        _check_shapes(plan.space)
         _check_start(plan)
 
     def kept_overrides(
@@ -163,6 +164,18 @@ def _check_trainers(plan: "Plan", in_this_process: bool) -> None:
             except (HydraException, ConfigError):  # a choice that does not go with what is fixed costs its own trials
                 continue
             _check_one_process(config, in_this_process)
+
+
+def _check_shapes(space: "Space") -> None:
+    """Refuse a key of the network that is searched beside a choice of another one which excludes it."""
+    from lightsweep.app import validation
+    from lightsweep.sweeper.space import applies, ends
+
+    for hidden in [each for each in space.parameters if each.key.lstrip("+") == "model.hidden"]:
+        for choice in ends(hidden.distribution):
+            beside = [each for each in space.parameters if each is not hidden and applies(each, {hidden.key: choice})]
+            drawn = [format_override(each.key, ends(each.distribution)[0]) for each in beside]
+            validation.check_shape(OmegaConf.create({"hidden": decode_choice(choice)}), [*space.fixed, *drawn])
 
 
 def _check_one_process(config: DictConfig, in_this_process: bool) -> None:

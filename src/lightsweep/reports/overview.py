@@ -133,7 +133,7 @@ def _summarise(runs: Sequence[Run], main: Table | None, best: Run | None) -> Pai
         *([(f"best {main.monitor}", f"{best.value:.4f}")] if best and main else []),
         ("runs", str(counts.total())),
         *((printable_line(status), str(count)) for status, count in counts.most_common()),
-        ("training", _format_duration(sum(map(_seconds, runs)))),
+        ("run time", _format_duration(sum(map(_seconds, runs)))),
     ]
 
 

@@ -35,7 +35,7 @@ def write_config(
         config: composed for a job of the sweep.
         base: the sweep's own.
     """
-    name, left_out = str(base.hydra.job.config_name), ("hydra", *base.hydra.sweeper.not_in_best)
+    name, left_out = base.hydra.job.config_name, ("hydra", *base.hydra.sweeper.not_in_best)
     choices: dict[str, str | None] = {
         str(group): choice
         for group, choice in config.hydra.runtime.choices.items()
@@ -49,7 +49,7 @@ def write_config(
             choices[group] = None  # a config can add keys to a choice, not remove them: all of them are written
             del theirs[group]
     # Hydra wants overrides last.
-    order: list[Any] = [name, *({group: choices.pop(group)} for group in added)]
+    order: list[Any] = [*([name] if name else []), *({group: choices.pop(group)} for group in added)]
     order += [*({f"override {group}": choice} for group, choice in choices.items()), "_self_"]
     hydra = {
         **({"searchpath": paths} if (paths := _search_path(base)) else {}),
@@ -60,7 +60,7 @@ def write_config(
 
 
 def _compose_chosen(
-    loader: ConfigLoader, name: str, choices: Mapping[str, Any], further: Sequence[str]
+    loader: ConfigLoader, name: str | None, choices: Mapping[str, Any], further: Sequence[str]
 ) -> tuple[list[str], DictConfig]:
     """The groups that no defaults list has, which were added with ``+GROUP=CHOICE``, and the defaults under these
     choices.
@@ -82,7 +82,7 @@ def _compose_chosen(
 
 
 @lru_cache(maxsize=16)  # composing takes 0.1 s, and most trials have the same choices
-def _compose_defaults(loader: ConfigLoader, name: str, overrides: tuple[str, ...]) -> DictConfig:
+def _compose_defaults(loader: ConfigLoader, name: str | None, overrides: tuple[str, ...]) -> DictConfig:
     return loader.load_configuration(config_name=name, overrides=list(overrides), run_mode=RunMode.RUN)
 
 

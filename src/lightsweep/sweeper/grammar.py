@@ -132,6 +132,8 @@ def _describe_error(line: str, error: Exception) -> str:
     if isinstance(error, OverflowError) or "NaN" in reason:
         return _FINITE
     _, _, value = line.partition("=")
+    if value.count("(") > value.count(")"):
+        return "a ) is missing; between the braces of YAML a comma ends a value that is not in quotes"
     meant = overrides.translate_call(value) or repair_value(value)
     if isinstance(error, HydraException) and meant and meant != value:
         return f"it cannot be read; write {meant}"

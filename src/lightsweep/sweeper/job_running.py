@@ -26,7 +26,7 @@ from lightsweep.core.text import printable
 from lightsweep.sweeper.application import application_of
 from lightsweep.sweeper.config_differences import REPEAT_FILE, write_config
 from lightsweep.sweeper.job import Job, JobResult, TrialContext, _current, current_trial, value_of
-from lightsweep.sweeper.lightning import as_plain_run
+from lightsweep.sweeper.lightning import as_plain_run, program
 from lightsweep.sweeper.references import MAIN_ONLY, FunctionHere, FunctionReference, describe, find_lost
 
 log = logging.getLogger(__name__)
@@ -39,6 +39,7 @@ class JobFunction:
 
     function: Callable[[DictConfig], Any]
     job: Job
+    program: tuple[str, str | None] = field(default_factory=program)  # of the sweeper
 
     def __call__(self, cfg: DictConfig) -> JobResult:
         """Run the job. It leaves a file with its result, where it has not written it itself."""
@@ -46,7 +47,7 @@ class JobFunction:
         token = _current.set(TrialContext(self.job))
         try:
             with signals.as_exceptions():
-                result = _call(as_plain_run(cfg)(self.function), cfg, current_trial(), self.job.metric)
+                result = _call(as_plain_run(cfg, self.program)(self.function), cfg, current_trial(), self.job.metric)
         finally:
             _current.reset(token)
         file = Path(hydra_cfg.runtime.output_dir) / application_of(self.function).result_file
@@ -80,7 +81,7 @@ def _call(function: Callable[[DictConfig], Any], cfg: DictConfig, trial: TrialCo
         if isinstance(error, ConfigError | Diverged | RunFailed):
             return ended(state, error=str(error))
         log.exception("the trial failed")
-        return ended(state, error=describe(error))
+        return ended(state, error=f"{describe(error)}{_where_files_are(error)}")
     if trial.is_pruned:  # the app has caught the exception
         return ended(JobState.PRUNED)
     try:
@@ -90,6 +91,14 @@ def _call(function: Callable[[DictConfig], Any], cfg: DictConfig, trial: TrialCo
     if not math.isfinite(value):
         return ended(JobState.FAILED, error=f"{metric} became {value}")
     return ended(JobState.COMPLETED, value=value)
+
+
+def _where_files_are(error: BaseException) -> str:
+    """What to do where a relative path was not found because a trial runs in its own folder."""
+    file, started_in = getattr(error, "filename", None), HydraConfig.get().runtime.cwd
+    if isinstance(error, FileNotFoundError) and isinstance(file, str) and (Path(started_in) / file).exists():
+        return "; hydra.job.chdir is true, so a trial runs in its own folder: hydra.utils.to_absolute_path finds it"
+    return ""
 
 
 @dataclass(frozen=True)
@@ -104,6 +113,7 @@ class JobSetup:
         records: names of the files in a job's folder that come back from another machine.
         registered: what the sweeper's process has that workers may lack, see `registered`.
         version_base: that the app gave to ``hydra.main``, by which Hydra decides on the working directory.
+        program: with which the sweeper was started.
     """
 
     config: DictConfig
@@ -113,6 +123,7 @@ class JobSetup:
     records: tuple[str, ...]
     registered: frozenset[str] = frozenset()
     version_base: Any = field(default_factory=version.getbase)
+    program: tuple[str, str | None] = field(default_factory=program)
 
     @property
     def folder(self) -> Path:
@@ -150,7 +161,7 @@ def _run_job(setup: JobSetup, job: Job) -> JobResult:
             config.hydra.job.num = job.number
         returned = hydra_utils.run_job(
             hydra_context=setup.hydra_context,
-            task_function=JobFunction(function, job),
+            task_function=JobFunction(function, job, setup.program),
             config=config,
             job_dir_key="hydra.sweep.dir",
             job_subdir_key="hydra.sweep.subdir",

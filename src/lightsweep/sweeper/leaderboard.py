@@ -109,7 +109,7 @@ def format_short(value: Any) -> str:
         number = float(value)
     except (TypeError, ValueError):
         return printable_line(value).replace("|", "\\|")
-    return f"{number:.4g}" if number != int(number) else str(int(number))
+    return str(int(number)) if number.is_integer() else f"{number:.4g}"
 
 
 def _columns(table: Sequence[dict[str, Any]], facts: Sequence[str]) -> list[str]:

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from subprocess import Popen, TimeoutExpired
 from typing import Any
@@ -134,16 +135,23 @@ def _installed() -> str:
     raise ImportError("lightsweep.PruningCallback needs Lightning: pip install lightning (or pytorch-lightning)")
 
 
-@contextmanager
-def as_plain_run(cfg: DictConfig) -> Iterator[None]:
-    """In the block ``sys.argv`` and ``hydra.run.dir`` are those of a plain run of a job's config, in the job's folder;
-    afterwards none of its processes is left.
+def program() -> tuple[str, str | None]:
+    """The script that this process runs, and the name of its module where it was started with ``python -m``."""
+    spec = sys.modules["__main__"].__spec__
+    return str(Path(sys.argv[0]).absolute()), None if spec is None else spec.name
 
-    Lightning starts the further processes of ddp with both: they would sweep too. What it leaves in this process would
-    keep a warm worker from starting them again.
+
+@contextmanager
+def as_plain_run(cfg: DictConfig, started_as: tuple[str, str | None]) -> Iterator[None]:
+    """In the block ``sys.argv``, the main module's name and ``hydra.run.dir`` are those of a plain run of a job's
+    config, in the job's folder; afterwards none of its processes is left.
+
+    Lightning starts the further processes of ddp with these: they would sweep too, or run what a launcher has started
+    this process with. What it leaves in this process would keep a warm worker from starting them again.
 
     Args:
         cfg: of the job; written, where Hydra does not.
+        started_as: the sweeper's `program`.
     """
     hydra_cfg: Any = HydraConfig.get()
     folder = Path(hydra_cfg.runtime.output_dir, hydra_cfg.output_subdir or ".hydra")
@@ -154,7 +162,10 @@ def as_plain_run(cfg: DictConfig) -> Iterator[None]:
         hydra_cfg.run.dir = hydra_cfg.runtime.output_dir
     chdir = [] if hydra_cfg.job.chdir is None else [f"hydra.job.chdir={hydra_cfg.job.chdir}"]
     argv, environment, is_distributed = sys.argv, {name: os.environ.get(name) for name in _RANK}, _has_group()
-    sys.argv = [argv[0], f"--config-path={folder}", "--config-name=config", *chdir]
+    script, module = started_as
+    sys.argv = [script, f"--config-path={folder}", "--config-name=config", *chdir]
+    main = sys.modules["__main__"]
+    spec, main.__spec__ = main.__spec__, None if module is None else ModuleSpec(module, None)
     try:
         yield
     except BaseException:
@@ -163,7 +174,7 @@ def as_plain_run(cfg: DictConfig) -> Iterator[None]:
     else:
         _end_processes(_ENDING)
     finally:
-        sys.argv = argv
+        sys.argv, main.__spec__ = argv, spec
         for name, value in environment.items():
             os.environ.pop(name, None)
             if value is not None:

@@ -192,6 +192,7 @@ def _check_composes(plan: Plan, overrides: Sequence[str], in_this_process: bool)
         format_override(parameter.key, parameter.suggest(point))
         for parameter in plan.space.parameters
         if parameter.key not in plan.config.hydra.runtime.choices
+        and not any(line.startswith(f"{parameter.key}=") for line in overrides)  # the condition's own key
         and (parameter.condition is None or parameter.condition in overrides)
     ]
     config = plan.compose((*overrides, *drawn))

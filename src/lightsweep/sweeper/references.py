@@ -104,6 +104,11 @@ def reference(function: Callable[[DictConfig], Any]) -> FunctionReference:
         module, name = next(_places(task_function(function), (main, module)), (None, ""))
     if module is main:
         file = getattr(main, "__file__", None)
+    if not isinstance(getattr(function, "__self__", main), ModuleType | type):
+        raise ConfigError(
+            f"{function.__qualname__} is a method of an object, which no worker has: make it a function at the top of"
+            f" a module, or {IN_THIS_PROCESS}"
+        )
     if module is None or (module is main and file is None):
         raise ConfigError(
             f"{function.__qualname__} was defined in another function or in a notebook, where no worker finds it: move"

@@ -103,10 +103,8 @@ def _not_known(found: Search) -> str:
 
 
 def _to_know(seeds: int, why: str = "", *, has_seed_key: bool = True) -> str:
-    settings = f"hydra.sweeper.confirm={seeds}"
-    if not has_seed_key:
-        settings += " and hydra.sweeper.seed_key=KEY, the config's key of the seed"
-    return f"To know{why}: the same command with {settings}, which runs both with fresh seeds."
+    key = "" if has_seed_key else " and hydra.sweeper.seed_key=KEY, the config's key of the seed"
+    return f"To know{why}: the same command with hydra.sweeper.confirm={seeds}{key}, which runs both with fresh seeds."
 
 
 def _compared(
