@@ -9,6 +9,8 @@ GLOBAL = "# @package _global_\n"
 SWEEPER: dict[str, tuple[dict[str, Any], str]] = {
     "storage": ({"storage": "sqlite:///{marker}"}, "hydra.sweeper.storage must be typed"),
     "storage by detour": ({"storage": "${data_dir}", "study_name": "x"}, "hydra.sweeper.storage must be typed"),
+    "warm_start": ({"warm_start": ["postgresql://host/x"]}, "hydra.sweeper.warm_start must be typed"),
+    "warm_start by detour": ({"warm_start": "${oc.select:a,b}"}, "hydra.sweeper.warm_start must be typed"),
     "preload": ({"preload": ["antigravity"]}, "hydra.sweeper.preload must be typed"),
     "custom_search_space": ({"custom_search_space": "os.system"}, "that LIGHTSWEEP_TRUST names, got 'os.system'"),
     "preload by a value that changes": (
@@ -67,7 +69,7 @@ SWEEPER: dict[str, tuple[dict[str, Any], str]] = {
     "changeable_keys": ({"changeable_keys": "hydra"}, "hydra.sweeper.changeable_keys must be a list of keys"),
     "not_in_best": ({"not_in_best": [{"a": 1}]}, "hydra.sweeper.not_in_best must be a list of keys"),
     "max_steps": ({"max_steps": "__import__('os')"}, "hydra.sweeper.max_steps must be"),
-    "sampler by name": ({"sampler": "os.system"}, "str is not a subclass of TPESamplerConfig"),
+    "sampler by name": ({"sampler": "os.system"}, "hydra.sweeper.sampler must be one of"),
     "pruner by name": ({"pruner": "optuna.storages.RDBStorage"}, "hydra.sweeper.pruner must be one of"),
     "_recursive_": ({"_recursive_": True}, "hydra.sweeper._recursive_ must be left out"),
     "_recursive_ that looks false": ({"_recursive_": 0}, "hydra.sweeper._recursive_ must be left out"),

@@ -55,6 +55,17 @@ def test_without_its_packages_tpe_draws_which_is_said_once(missing: str, monkeyp
     assert said == [f"sampler=auto draws with TPE: its GP needs {missing}: pip install 'lightsweep[gp]'"]
 
 
+def test_of_many_objectives_tpe_draws_which_is_said_once() -> None:
+    for count, kind, words in ((3, GPSampler, 0), (4, TPESampler, 1)):
+        said: list[str] = []
+        sampler = AutoSampler()
+        sampler.say = said.append
+        study = optuna.create_study(directions=["minimize"] * count)
+        assert {type(sampler._choose(study)) for _ in range(2)} == {kind}
+        assert len(said) == words
+
+
+@pytest.mark.filterwarnings("ignore")
 def test_with_conditions_tpe_draws_without_a_word() -> None:
     said: list[str] = []
     sampler = AutoSampler(conditional=True)

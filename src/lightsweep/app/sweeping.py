@@ -133,6 +133,9 @@ class Training(Application):
         is_users = not str(config.data.get("_target_")).startswith("lightsweep.")
         return not any(key == _TRAINING_IMAGES or (is_users and _is_below(key, ("data",))) for key in _searched(space))
 
+    def same_data(self, one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+        return all(one[key] == other[key] for key in one.keys() & other.keys() if _is_below(key, _IMAGES))
+
     def allows_changed_data(self, config: DictConfig) -> bool:
         return bool(config.allow_changed_data)
 

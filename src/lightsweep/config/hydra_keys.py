@@ -196,6 +196,9 @@ class _Checks:
         storage, sampler = node.get("storage"), node.get("sampler")
         if self.untyped("hydra.sweeper.storage") not in (None, STORAGE):
             raise ConfigError("hydra.sweeper.storage must be typed, or be given by LIGHTSWEEP_STORAGE")
+        for where in self.untyped("hydra.sweeper.warm_start") or ():  # it would say whom we connect to
+            if "://" in str(where) or "$" in str(where):
+                raise ConfigError(f"hydra.sweeper.warm_start must be typed, or name folders and files, got {where!r}")
         if not str(node.get("_target_")).endswith(".OptunaSweeper"):
             return
         if storage == STORAGE:

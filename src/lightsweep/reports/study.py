@@ -3,8 +3,7 @@
 It is read only, without a lock: so a report can be made while the sweep runs, and of a copy of its folder.
 """
 
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,8 +11,7 @@ from typing import Any
 
 import optuna
 from optuna.distributions import CategoricalDistribution
-from optuna.storages import BaseStorage, JournalStorage, RDBStorage
-from optuna.storages.journal import BaseJournalBackend
+from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
@@ -23,12 +21,10 @@ from lightsweep.core.files import JOURNAL
 from lightsweep.core.text import printable_line
 from lightsweep.reports.columns import escape_tags
 from lightsweep.reports.runs import load_yaml
-from lightsweep.sweeper import verdict
-from lightsweep.sweeper.storage import read_journal
+from lightsweep.sweeper import read_only, verdict
 from lightsweep.sweeper.trials import check_attributes, is_repeat, summarise_trials, without_repeats
 
 _KEPT = ("interrupted", "error", "baseline", "note", "repeat_of")  # of a trial's attributes
-_SQLITE = re.compile(r"sqlite:///(?P<path>[^?#:]+)$")
 
 
 @dataclass(frozen=True)
@@ -114,7 +110,7 @@ def find_study(folder: Path, storage: str | None) -> Study | None:
         return None
     with _naming(str(folder)):
         opened = _open_storage(file, storage, named)
-        return copy_study(_load_study(opened, settings.get("study_name") or folder.name), settings, folder)
+        return copy_study(read_only.load_study(opened, settings.get("study_name") or folder.name), settings, folder)
 
 
 def open_study(where: str, name: str | None, storage: str | None) -> tuple[optuna.Study, Path | None]:
@@ -144,7 +140,9 @@ def open_study(where: str, name: str | None, storage: str | None) -> tuple[optun
                 f"STUDY must be a sweep's folder or an Optuna URL, got {where!r}" + f"; try {below}" * bool(below)
             )
         opened = _open_storage(file, storage, settings.get("storage"))
-        study = _load_study(opened, name or settings.get("study_name") or path.name, option="--study-name", typed=name)
+        study = read_only.load_study(
+            opened, name or settings.get("study_name") or path.name, option="--study-name", typed=name
+        )
         if len(study.directions) != 1:
             raise ConfigError(f"--study-name must be a study of one objective, got {study.study_name!r}")
         check_attributes(study, "--study-name")
@@ -177,44 +175,16 @@ def _read_settings(folder: Path) -> dict[str, Any]:
 
 def _open_storage(file: Path, storage: str | None, named: Any) -> BaseStorage:
     if storage is None and file.is_file():
-        return JournalStorage(_ReadOnlyJournal(file))
+        return read_only.open_journal(file)
     url = storage or str(named)
-    sqlite = _SQLITE.match(url)
-    if sqlite:
-        path = Path(sqlite["path"])
-        if not path.is_file():
-            raise ConfigError(f"the study's database {path} is not there; --storage says where it is")
-        return RDBStorage(f"sqlite:///file:{path.resolve()}?mode=ro&uri=true", skip_table_creation=True)
-    if storage is None:  # a folder from somebody else must not choose whom we connect to
+    path = read_only.sqlite_file(url)
+    if path is not None and not path.is_file():
+        raise ConfigError(f"the study's database {path} is not there; --storage says where it is")
+    if storage is None and path is None:  # a folder from somebody else must not choose whom we connect to
         raise ConfigError(
             "the study is in a database: name it, --storage 'postgresql://host/db', or set LIGHTSWEEP_STORAGE"
         )
-    return RDBStorage(storage, skip_table_creation=True)
-
-
-class _ReadOnlyJournal(BaseJournalBackend):
-    """The complete lines of a journal. Optuna's own backend would lock the file, and fail on a half-written line."""
-
-    def __init__(self, path: Path) -> None:
-        self.logs = read_journal(path)
-
-    def read_logs(self, log_number_from: int) -> Iterable[dict[str, Any]]:
-        return self.logs[log_number_from:]
-
-    def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        raise ConfigError("a report must not write into a study")
-
-
-def _load_study(storage: BaseStorage, likely: str, *, option: str = "", typed: str | None = None) -> optuna.Study:
-    """The study that was typed; else the only one of a storage, or the one with the likely name."""
-    names = optuna.get_all_study_names(storage)
-    name = names[0] if len(names) == 1 and typed is None else likely
-    if name not in names:
-        listed = ", ".join(map(repr, names)) or "none"
-        raise ConfigError(
-            f"the storage holds no study {name!r}, it holds {listed}" + f" ({option} says which)" * bool(option)
-        )
-    return optuna.load_study(study_name=name, storage=storage)
+    return read_only.open_database(url)
 
 
 def copy_study(study: optuna.Study, settings: Mapping[str, Any], folder: Path | None) -> Study:

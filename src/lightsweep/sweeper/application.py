@@ -174,6 +174,10 @@ class Application:
         """Whether all trials read the same data, so that `data_digest` can be compared."""
         return False
 
+    def same_data(self, one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+        """Whether trials with these configs, by key, read the same data as far as the configs say."""
+        return True
+
     def allows_changed_data(self, config: DictConfig) -> bool:
         """Whether a study may be resumed where the data have changed."""
         return False

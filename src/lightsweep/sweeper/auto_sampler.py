@@ -9,11 +9,13 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, GPSampler, TPESampler
 from optuna.trial import FrozenTrial
 
-_MOST = 300  # trials from which a suggestion is fast enough
+_MOST = 300  # trials from which a suggestion is fast enough: 0.3 s
+_MOST_OBJECTIVES = 3  # 2 s; with four of them 8 s
 
 
 class AutoSampler(BaseSampler):
-    """A GP sampler; TPE where torch or scipy is missing, parameters have conditions, or there are too many trials.
+    """A GP sampler; TPE where torch or scipy is missing, parameters have conditions, or there are too many trials or
+    objectives.
 
     torch is imported as the GP draws for the first time.
 
@@ -63,7 +65,9 @@ class AutoSampler(BaseSampler):
         if self._conditional:
             return self._tpe
         reason = ""
-        if self._missing:
+        if len(study.directions) > _MOST_OBJECTIVES:
+            reason = f"with more than {_MOST_OBJECTIVES} objectives a suggestion of its GP takes too long"
+        elif self._missing:
             reason = f"its GP needs {' and '.join(self._missing)}: pip install 'lightsweep[gp]'"
         elif len(study.get_trials(deepcopy=False)) > self.most_trials:
             reason = f"beyond {self.most_trials} trials a suggestion of its GP takes too long"

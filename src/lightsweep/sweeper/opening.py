@@ -18,7 +18,7 @@ from lightsweep.core.errors import ConfigError
 from lightsweep.core.files import create_folder, remove_leftovers
 from lightsweep.core.overrides import format_override
 from lightsweep.core.text import first_line
-from lightsweep.sweeper import executors, storage
+from lightsweep.sweeper import executors, storage, warm_start
 from lightsweep.sweeper.config_differences import CONFIG, check_unchanged, fixed_settings, keep_settings
 from lightsweep.sweeper.leases import FileLock, Lease, Owner, is_alive, renewing, shared_path
 from lightsweep.sweeper.optuna_access import RetryingStorage, set_system_attribute, system_attributes
@@ -27,15 +27,19 @@ from lightsweep.sweeper.samplers import check_pruner, check_sampler, make_sample
 from lightsweep.sweeper.space import Space, ends
 from lightsweep.sweeper.storage import connect, is_missing, is_server
 from lightsweep.sweeper.trials import OPENINGS, OWNER, PREFIX, check_attributes, number_of
+from lightsweep.sweeper.warm_start import Earlier
 
 FIRST_SEED = 101  # of the confirmation's
 
 
-def open_study(plan: Plan) -> tuple[Plan, optuna.Study, int]:
+def open_study(plan: Plan, earlier: Sequence[Earlier] = ()) -> tuple[Plan, optuna.Study, int]:
     """Open or start the study; one sweeper at a time.
 
+    Args:
+        earlier: what the sampler is to know beside.
+
     Returns:
-        The plan, whose parameters may have other names; the study; and its total of trials.
+        The plan, whose parameters may have other names, with remarks on `earlier`; the study; and its total of trials.
 
     Raises:
         ConfigError: the study was started with other settings, or cannot be reached.
@@ -68,6 +72,8 @@ def open_study(plan: Plan) -> tuple[Plan, optuna.Study, int]:
             plan = plan.in_space(plan.space.renamed_for(study.get_trials(deepcopy=False)))
             study.sampler, n_trials = make_sampler(plan, trials + openings)
             enqueue_first(plan, study)
+            lines = warm_start.begin(plan, study, earlier, now[CONFIG])
+            plan = replace(plan, remarks=(*plan.remarks, *lines))
     return plan, study, n_trials
 
 

@@ -106,7 +106,9 @@ def without_pinned(value: Any, hydra: DictConfig) -> Any:
     typed = [
         line.lstrip("+").partition("=")[0].removeprefix("hydra.sweeper.sampler.") for line in hydra.overrides.hydra
     ]
-    kept = {key: each for key, each in value.items() if key not in pinned or key in typed or each != pinned[key]}
+    kept: dict[Any, Any] = {
+        key: each for key, each in value.items() if key not in pinned or key in typed or each != pinned[key]
+    }
     makes_array = "reference_points" in kept  # the official plugin's function does
     target = pinned["_target_"] if makes_array else SAMPLERS[name]["_target_"]
     return OmegaConf.create({**SAMPLERS[name], "_target_": target, **kept})

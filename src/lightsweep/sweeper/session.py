@@ -12,7 +12,7 @@ from optuna.trial import Trial
 
 from lightsweep.core.errors import ConfigError, Interrupted, RunFailed, StorageLost
 from lightsweep.core.files import check_links, is_set_aside, set_aside
-from lightsweep.sweeper import executors, opening, samplers, space, verdict, view
+from lightsweep.sweeper import executors, opening, samplers, space, verdict, view, warm_start
 from lightsweep.sweeper.auto_sampler import AutoSampler
 from lightsweep.sweeper.controller import Controller, Limits, TrialRun
 from lightsweep.sweeper.executors import Executor
@@ -22,6 +22,7 @@ from lightsweep.sweeper.leases import renewing
 from lightsweep.sweeper.opening import FIRST_SEED
 from lightsweep.sweeper.plan import Plan, baseline_point, mark_baseline
 from lightsweep.sweeper.status import keep_sweep
+from lightsweep.sweeper.study_view import ViewSampler
 from lightsweep.sweeper.trial_queue import TrialQueue
 from lightsweep.sweeper.trials import OVER, Repeats, StudyData, count_ended, folder_of, without_repeats
 from lightsweep.sweeper.verdict import read_run_result
@@ -37,7 +38,7 @@ def run(plan: Plan) -> float:
     """
     opening.check_plan(plan)
     typed = plan.space.fixed
-    plan, study, n_trials = opening.open_study(plan)
+    plan, study, n_trials = opening.open_study(plan, warm_start.read_earlier(plan))
     keep_sweep(study, plan, n_trials)
     queue = TrialQueue(study, plan.address, n_trials=n_trials, retries=plan.settings.retries)
     executor = executors.open_executor(plan, n_trials)
@@ -72,8 +73,9 @@ class Session:
             is_same=plan.application.reads_same_data(plan.space, plan.config),
         )
         self.view = view.View()
-        if isinstance(sampler := getattr(queue.study.sampler, "sampler", None), AutoSampler):
-            sampler.say = self.view.print
+        for sampler in (queue.study.sampler, getattr(queue.study.sampler, "sampler", None)):
+            if isinstance(sampler, ViewSampler | AutoSampler):
+                sampler.say = self.view.print
         self.controller = Controller(
             queue,
             executor.slots,

@@ -34,6 +34,7 @@ _LISTS = {
     "trial_overrides": "overrides KEY=VALUE",
     "confirm_overrides": "overrides KEY=VALUE",
     "not_in_best": "keys and config groups",
+    "warm_start": "sweep folders, Optuna URLs and CSV files",
 }
 
 
@@ -60,6 +61,7 @@ class Settings:
     when: dict[str, dict[str, Any]] | None
     custom_search_space: str | None
     enqueue: list[dict[str, Any]] | None
+    warm_start: list[str]
     max_steps: int | None
     validate: str | None
     n_jobs: int

@@ -40,7 +40,8 @@ class ViewSampler(BaseSampler):
         space: today's.
         sampler: that draws; it keeps nothing in the study.
         estimate: of a pruned trial's final value, as `final_value`.
-        earlier_trials: completed trials of this space that the sampler knows and the study does not.
+        earlier_trials: completed trials that the sampler knows and the study does not; those whose attribute ``data``
+            is another digest than the study's are forgotten.
         constraints: names of today's constraints; None for all that trials have.
     """
 
@@ -57,6 +58,7 @@ class ViewSampler(BaseSampler):
         self.takes_further = space.extend is not None
         self.earlier_trials, self.constraints = earlier_trials, constraints
         self._names = {_VERSION.sub("", parameter.name): parameter for parameter in space.parameters}
+        self.say: Callable[[str], Any] = lambda line: None
         self._drawn: tuple[int, Trial] | None = None  # the number of the real trial, and its trial in the view
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
@@ -100,9 +102,17 @@ class ViewSampler(BaseSampler):
             for trial in study.get_trials(deepcopy=False)
             if trial.number not in range(since) and trial.number != without and not is_repeat(trial)
         ]
+        self._forget_others(study.user_attrs.get("data"))
         view = optuna.create_study(sampler=self.sampler, pruner=optuna.pruners.NopPruner(), directions=study.directions)
         view.add_trials(self._trials([*self.earlier_trials, *shown], len(study.directions)))
         return view
+
+    def _forget_others(self, data: str | None) -> None:
+        """The data of a sweep are known as its first trial has read them."""
+        kept = [each for each in self.earlier_trials if data is None or each.user_attrs.get("data", data) == data]
+        if count := len(self.earlier_trials) - len(kept):
+            self.earlier_trials = kept
+            self.say(f"warm start: the sampler forgets {count} earlier trials, whose data were others")
 
     def _ask(self, study: optuna.Study, trial: FrozenTrial) -> Trial:
         view = self.view(study, without=trial.number)
@@ -158,7 +168,7 @@ class ViewSampler(BaseSampler):
         for first_name, parameter in self._names.items():
             if not applies(parameter, chosen):
                 continue
-            value = _inside(parameter.distribution, values.pop(first_name, ...))
+            value = inside(parameter.distribution, values.pop(first_name, ...))
             if value is ...:
                 return None
             params[parameter.name] = chosen[parameter.key] = value
@@ -170,7 +180,7 @@ class ViewSampler(BaseSampler):
         """Today's. A value of the user's own function has what that drew from last, or else its own."""
         if (parameter := self._names.get(_first_name(name, self._names))) is not None:
             return parameter.distribution
-        return latest[name] if _inside(latest[name], value) is not ... else trial.distributions[name]
+        return latest[name] if inside(latest[name], value) is not ... else trial.distributions[name]
 
 
 def _first_name(name: str, known: Container[str]) -> str:
@@ -178,9 +188,9 @@ def _first_name(name: str, known: Container[str]) -> str:
     return first if (first := _VERSION.sub("", name)) in known else name
 
 
-def _inside(distribution: BaseDistribution, value: Any) -> Any:
+def inside(distribution: BaseDistribution, value: Any) -> Any:
     """The value of a distribution that this one is; ... where it lies outside."""
-    if value is ...:
+    if value is ... or (isinstance(value, float) and not math.isfinite(value)):
         return ...
     nearest = nearest_value(distribution, value)
     if isinstance(nearest, float) and isinstance(value, float):
