@@ -11,9 +11,9 @@ def final_value(
 ) -> float:
     """The estimated value of a trial that ended early: the more of it is missing, the nearer to what others reached.
 
-    A line through the completed trials, from their reports at the last step of this one to their values. An early report
-    says little, so the slope is expected to be the part of a whole trial that has run; the fewer trials have completed,
-    the more that counts.
+    It lies on a line through the completed trials, from their reports at the last step of this one to their values. An
+    early report says little, so the slope is expected to be the part of a whole trial that has run; the fewer trials
+    have completed, the more that counts.
 
     Args:
         reports: its reports by step, at least one, all finite.
