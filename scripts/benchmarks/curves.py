@@ -78,7 +78,8 @@ def run(options: Namespace) -> None:
             folder = f"hydra.sweep.dir={options.folder.resolve() / space}"
             command = [str(ROOT / "src" / "train.py"), "-m", f"sweep={space}", *_OVERRIDES, *chosen, folder]
             subprocess.run([sys.executable, *command], check=True)
-    recorded = {space: collect(options.folder / space / "study.journal") for space in SPACES}
+    journals = {space: options.folder / space / "study.journal" for space in SPACES}
+    recorded = {space: collect(journal) for space, journal in journals.items() if journal.exists()}
     machine = common.describe_machine()
     about = {
         "command": f"benchmark.py curves FOLDER --trials {options.trials}",

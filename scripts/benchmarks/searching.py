@@ -34,7 +34,7 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument("--studies", type=int, default=30, help="of each contender, with seeds 0, 1, …")
     parser.add_argument("--budget", type=int, default=600, help="epochs of a study")
     parser.add_argument("--only", nargs="+", choices=(*CONTENDERS, "workers"), help="these instead of all")
-    parser.add_argument("--spaces", nargs="+", default=list(curves.SPACES), help="recorded ones")
+    parser.add_argument("--spaces", nargs="+", help="recorded ones (default: all)")
     parser.add_argument("--curves", type=Path, default=curves.FILE, help="what benchmark.py curves wrote")
     parser.add_argument("--processes", type=int, default=1, help="studies that are simulated at a time")
     parser.add_argument(
@@ -45,6 +45,7 @@ def add_options(parser: ArgumentParser) -> None:
 
 
 def run(options: Namespace) -> None:
+    options.spaces = options.spaces or list(curves.read(options.curves))
     keys = list(_keys(options))
     found = _simulate(options, keys)
     spaces = {space: _describe(options.curves, space) for space in options.spaces}
