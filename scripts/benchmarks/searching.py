@@ -111,6 +111,9 @@ def _simulate(options: Namespace, keys: Sequence[Key]) -> dict[Key, dict[str, An
     """The studies of each contender: their regrets and their trials by state."""
     files = {(key, seed): _file(options, key, seed) for seed in range(options.studies) for key in keys}
     missing = [each for each, file in files.items() if not file.exists()]
+    os.environ.update(
+        OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1"
+    )  # two that wait for each other take three times as long
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(options.processes, context, initializer=_be_nice) as pool:
         tasks = [
@@ -149,10 +152,10 @@ def _surrogate(path: Path, space: str) -> Any:
 
 
 def _be_nice() -> None:
-    import torch
+    import optuna
 
     os.nice(10)
-    torch.set_num_threads(1)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
 def _describe(path: Path, space: str) -> dict[str, Any]:

@@ -23,7 +23,7 @@ def _difference(distribution: BaseDistribution, one: Any, other: Any) -> float:
     if isinstance(distribution, CategoricalDistribution):
         if not all(isinstance(each, int | float) and not isinstance(each, bool) for each in distribution.choices):
             return float(one != other)
-        order: list[Any] = sorted(distribution.choices)  # type: ignore[type-var]  # of numbers
+        order: list[Any] = sorted(distribution.choices)
         return (order.index(one) - order.index(other)) / max(len(order) - 1, 1)
     assert isinstance(distribution, IntDistribution | FloatDistribution)
     ends = (distribution.low, distribution.high, one, other)
