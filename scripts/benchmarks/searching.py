@@ -2,7 +2,8 @@
 
 A study's regret is the best expected value of the space less that of the point that the study would choose: its best
 completed trial. Every contender has the same workers, the same budget of epochs, and the baseline as its first trial.
-Each study that was simulated is kept in a folder, and is not simulated again by the same command.
+Each study that was simulated is kept in a folder, and is not simulated again: where samplers, pruners or curves have
+changed, take another folder.
 """
 
 import json
@@ -111,9 +112,7 @@ def _simulate(options: Namespace, keys: Sequence[Key]) -> dict[Key, dict[str, An
     """The studies of each contender: their regrets and their trials by state."""
     files = {(key, seed): _file(options, key, seed) for seed in range(options.studies) for key in keys}
     missing = [each for each, file in files.items() if not file.exists()]
-    os.environ.update(
-        OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1"
-    )  # two that wait for each other take three times as long
+    os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")  # threads that wait for each other cost most
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(options.processes, context, initializer=_be_nice) as pool:
         tasks = [

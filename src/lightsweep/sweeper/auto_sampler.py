@@ -10,6 +10,7 @@ from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState
 
 from lightsweep.sweeper.first_points import farthest
+from lightsweep.sweeper.ordered_choices import choices, study_of_positions, with_positions
 
 _MOST = 300  # trials from which a suggestion is fast enough: 0.3 s
 _FIRST, _CANDIDATES = 6, 10  # of more candidates most would lie in the corners of the space
@@ -57,7 +58,10 @@ class AutoSampler(BaseSampler):
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         if not self._begins(study):
-            return self._choose(study).sample_relative(study, trial, search_space)
+            if (chosen := self._choose(study)) is self._tpe:
+                return chosen.sample_relative(study, trial, search_space)
+            drawn = chosen.sample_relative(study_of_positions(study), trial, with_positions(search_space))
+            return choices(drawn, search_space)
         names = search_space.items()
         candidates = [
             {name: self._random.sample_independent(study, trial, name, each) for name, each in names}

@@ -6,6 +6,7 @@ from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
+from lightsweep.sweeper.ordered_choices import order_of
 from lightsweep.sweeper.space import Params
 
 
@@ -21,10 +22,9 @@ def farthest(candidates: Sequence[Params], known: Sequence[Params], space: Mappi
 
 def _difference(distribution: BaseDistribution, one: Any, other: Any) -> float:
     if isinstance(distribution, CategoricalDistribution):
-        if not all(isinstance(each, int | float) and not isinstance(each, bool) for each in distribution.choices):
+        if (order := order_of(distribution)) is None:
             return float(one != other)
-        order: list[Any] = sorted(distribution.choices)
-        return (order.index(one) - order.index(other)) / max(len(order) - 1, 1)
+        return (order.index(one) - order.index(other)) / (len(order) - 1)
     assert isinstance(distribution, IntDistribution | FloatDistribution)
     ends = (distribution.low, distribution.high, one, other)
     low, high, first, second = map(math.log, ends) if distribution.log else ends
