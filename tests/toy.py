@@ -40,9 +40,10 @@ def main(cfg: DictConfig) -> float:
         raise RuntimeError(f"width {cfg.model.width} is unlucky")
     value = _value(cfg)
     trial = current_trial()
-    trial.record({"val/acc": value})
+    facts = {"val/acc": value, "params": 100 * cfg.model.width}
+    trial.record(facts)
     kind = trial.job.kind if trial.job else "run"
-    result = {"status": "completed", "kind": kind, "val/acc": value, "overrides": _typed()}
+    result = {"status": "completed", "kind": kind, **facts, "overrides": _typed()}
     (folder / "result.json").write_text(json.dumps(result))
     return value
 

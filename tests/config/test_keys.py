@@ -185,7 +185,8 @@ def test_a_resumed_runs_keys_are_those_of_its_own_config(launch, tmp_path: Path)
     assert done.code == 1
     assert done.err.startswith("scheduler.patiense: no config has this key; did you mean scheduler.patience")
     assert launch(f"resume={folder}", "+patience=5").err == (
-        "+patience: no config has this key; did you mean scheduler.patience or callbacks.early_stopping.patience?\n"
+        "+patience: no config has this key; did you mean scheduler.patience, hydra.sweeper.patience or"
+        " callbacks.early_stopping.patience?\n"
     )
     assert launch(f"resume={folder}", "scheduler.patience=5", "trainer.max_epochs=2").code == 0
     assert json.loads((tmp_path / "run" / "result.json").read_text())["epochs"] == 2

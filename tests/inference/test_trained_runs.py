@@ -104,6 +104,12 @@ def test_of_a_trial_with_seeds_the_best_one_that_was_completed(tmp_path: Path) -
     assert trained_runs.find_weights(str(sweep / "trial-0007"), None).run == sweep / "trial-0007/seed-3"
 
 
+def test_a_sweep_with_several_objectives_has_no_best_trial(tmp_path: Path) -> None:
+    (tmp_path / "leaderboard.csv").write_text("pareto,trial,val/acc,params,folder\n1,7,0.5,9,trial-0007\n")
+    with pytest.raises(ConfigError, match=r"several objectives, which has no best trial: name one, .*/trial-0007$"):
+        chosen(tmp_path)
+
+
 def test_an_unknown_name_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"/nothing: there is no such file or folder, and no run, sweep or grid "):
         chosen(tmp_path / "nothing")

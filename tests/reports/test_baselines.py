@@ -57,6 +57,15 @@ def test_the_differences_are_to_the_sweeps_own_baseline_and_confirmations_have_n
     }
 
 
+def test_a_trial_that_violates_a_constraint_has_no_rank(folder: Path, capsys) -> None:
+    board = folder / "leaderboard.csv"
+    board.write_text(board.read_text().replace("enqueued", "infeasible: params 3e+06 > 2e+06; enqueued"))
+    report.main([str(folder), "--csv"])
+    rows = table(capsys.readouterr().out)
+    assert (rows["trial-0001"]["rank"], rows["trial-0001"]["status"]) == ("", "infeasible")
+    assert (rows["trial-0002"]["rank"], rows["trial-0003"]["rank"]) == ("1", "2")
+
+
 @pytest.mark.parametrize("how", [[], ["--markdown"], ["--html"]])
 def test_the_baseline_has_its_mark_in_each_table(folder: Path, tmp_path: Path, capsys, how: list[str]) -> None:
     page = tmp_path / "page.html"

@@ -1,12 +1,13 @@
 """confirmation.json is numbers, or nothing: it may be of an earlier version, or somebody else's."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from lightsweep.sweeper import verdict
+from lightsweep.sweeper import confirmation, verdict
 from lightsweep.sweeper.application import Application
 from lightsweep.sweeper.statistics import Entry, Search
 
@@ -28,7 +29,7 @@ def entry(values: Any, failed: Any = 0) -> dict[str, Any]:
 
 def test_one_of_an_earlier_version_can_be_read(tmp_path: Path) -> None:
     (tmp_path / "confirmation.json").write_text(json.dumps(EARLIER))
-    read = verdict.read_confirmation(tmp_path)
+    read = confirmation.read_confirmation(tmp_path)
     assert read is not None
     assert (read.trial, read.seeds, read.failed) == (4, (101, 102), {"best": 0, "baseline": 1})
     assert read.values("best", "val/acc") == (0.4, 0.6)
@@ -39,7 +40,7 @@ def test_one_of_an_earlier_version_can_be_read(tmp_path: Path) -> None:
 def test_a_configuration_that_was_not_trained_has_no_values(tmp_path: Path) -> None:
     content = {key: value for key, value in EARLIER.items() if key != "best"}
     (tmp_path / "confirmation.json").write_text(json.dumps(content))
-    read = verdict.read_confirmation(tmp_path)
+    read = confirmation.read_confirmation(tmp_path)
     assert read is not None
     assert list(read.scores) == ["baseline"]
     assert read.score("val/acc") is None
@@ -70,13 +71,13 @@ def test_a_configuration_that_was_not_trained_has_no_values(tmp_path: Path) -> N
 )
 def test_one_that_is_none_of_ours_says_nothing(tmp_path: Path, content: Any) -> None:
     (tmp_path / "confirmation.json").write_text(json.dumps(content))
-    assert verdict.read_confirmation(tmp_path) is None
+    assert confirmation.read_confirmation(tmp_path) is None
 
 
 def test_none_and_a_damaged_one_say_nothing(tmp_path: Path) -> None:
-    assert verdict.read_confirmation(tmp_path) is None
+    assert confirmation.read_confirmation(tmp_path) is None
     (tmp_path / "confirmation.json").write_text('{"best_trial": 4, "seeds": [')
-    assert verdict.read_confirmation(tmp_path) is None
+    assert confirmation.read_confirmation(tmp_path) is None
 
 
 @pytest.mark.parametrize(
@@ -92,7 +93,7 @@ def test_none_and_a_damaged_one_say_nothing(tmp_path: Path) -> None:
 )
 def test_it_says_which_score_decides(tmp_path: Path, content: Any, by: str | None) -> None:
     (tmp_path / "confirmation.json").write_text(json.dumps(content))
-    read = verdict.read_confirmation(tmp_path)
+    read = confirmation.read_confirmation(tmp_path)
     assert read is not None
     assert read.compared_by == by
     assert read.score("val/acc") == "val/acc"  # the other was not recorded
@@ -108,17 +109,31 @@ def run_results(folder: Path, file: str) -> None:
             (run / file).write_text(json.dumps(result))
 
 
+def _write(folder: Path, found: Search, by: str | None) -> verdict.Verdict | None:
+    return confirmation.write_confirmation(
+        folder,
+        ("best", "baseline"),
+        (101, 102, 103),
+        Application(),
+        by,
+        lambda confirmed: verdict.judge(found, confirmed),
+        best=found.best.number,
+    )
+
+
 def test_any_apps_numbers_are_compared_by_what_is_wanted(tmp_path: Path) -> None:
     run_results(tmp_path, Application.result_file)
     entries = Entry(0, 0.1), Entry(1, 0.9)
     found = Search("value", True, entries[1], entries, baseline=entries[0], baseline_state="complete")
-    pair = ("best", "baseline")
-    judged = verdict.write_confirmation(tmp_path, pair, (101, 102, 103), found, Application(), "mine/f1")
+    write = partial(_write, tmp_path, found)
+    judged = write("mine/f1")
+    assert judged is not None
     assert (judged.outcome, judged.numbers["score"]) == ("worse", "mine/f1")
-    judged = verdict.write_confirmation(tmp_path, pair, (101, 102, 103), found, Application(), None)
+    judged = write(None)
+    assert judged is not None
     assert (judged.outcome, judged.numbers["score"]) == ("better", "value")
-    read = verdict.read_confirmation(tmp_path)
+    read = confirmation.read_confirmation(tmp_path)
     assert read is not None
-    rows = verdict.confirmation_rows(read, "value")
+    rows = confirmation.table_rows(read, ["value"])
     assert list(rows[0]) == ["configuration", "n", "value", "mine/f1", "value to the baseline"]
-    assert verdict.confirmation_heading(read) == "Confirmation of trial 1 and the baseline, seeds 101, 102, 103:"
+    assert confirmation.heading(read) == "Confirmation of trial 1 and the baseline, seeds 101, 102, 103:"

@@ -74,6 +74,12 @@ class Run(SimpleNamespace):
     def take(self, result: JobResult) -> JobResult:
         return result
 
+    def is_overdue(self, grace: float) -> bool:
+        return False
+
+    def checked(self, result: JobResult, grace: float) -> JobResult:
+        return result
+
 
 def controller_of(queue, *slots, limits: Limits = LIMITS, warnings: list[str] | None = None, **settings) -> Controller:
     warn = (lambda line: None) if warnings is None else warnings.append

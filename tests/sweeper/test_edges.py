@@ -124,7 +124,7 @@ def test_what_a_function_is_to_return(returned: Any, error: str) -> None:
     def job(cfg: Any) -> Any:
         return returned
 
-    result = _call(job, OmegaConf.create(), TrialContext(None), "val/acc")
+    result = _call(job, OmegaConf.create(), TrialContext(None), Job("trial", (), "x", 0, objectives=("val/acc",)))
     assert result.of_all
     assert (result.state, (result.error or "").startswith(error)) == (JobState.FAILED, True)
 
@@ -141,7 +141,7 @@ def test_the_error_of_a_job_is_one_line(error: BaseException, text: str) -> None
     def job(cfg: Any) -> Any:
         raise error
 
-    result = _call(job, OmegaConf.create(), TrialContext(None), "value")
+    result = _call(job, OmegaConf.create(), TrialContext(None), Job("trial", (), "x", 0))
     assert (result.state, result.error, result.of_all) == (JobState.FAILED, text, False)
 
 
@@ -183,7 +183,8 @@ def test_a_mistake_of_all_jobs_ends_a_sweep_in_which_none_has_completed(complete
         def waitables(self) -> list:
             return []
 
-    run = SimpleNamespace(next_job=lambda: None, take=lambda result: result, started=0.0)
+    checked = {"is_overdue": lambda grace: False, "checked": lambda result, grace: result}
+    run = SimpleNamespace(next_job=lambda: None, take=lambda result: result, started=0.0, **checked)
     queue: Any = OneTrial(completed=completed)
     slot: Any = Slot()
     quiet: Any = {name: lambda *_: None for name in ("ended", "show", "warn")}

@@ -41,7 +41,7 @@ def training(cfg: DictConfig) -> float:
 
 
 def left(folder: Path, function: Any, kind: str) -> dict[str, Any]:
-    job = Job(kind, ("a=1",), "x", 3, metric="loss")
+    job = Job(kind, ("a=1",), "x", 3, objectives=("loss",))
     JobFunction(function, job)(OmegaConf.create({}))
     return {file.name: json.loads(file.read_text()) for file in folder.glob("*.json")}
 

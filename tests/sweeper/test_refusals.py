@@ -181,5 +181,6 @@ def test_a_study_of_several_objectives_is_named(sweep, place: Path) -> None:
     before = contents(place)
     done = sweep(f"hydra.sweeper.storage={url}")
     assert done.code == 1
-    assert done.err == "hydra.sweeper.study_name must name a study of one objective, got 'quick'\n"
+    rule = "must be minimize, maximize, as when the study 'quick' was started"
+    assert done.err == f"hydra.sweeper.direction {rule}, got 'maximize'\n"
     assert contents(place) == before

@@ -36,6 +36,12 @@ FINE = vars(read_settings({key: value for key, value in DEFAULTS.items() if not 
         ("trial_overrides", ["test=false", "+a.b=[1,2]", "++c='x y'", "~d", "e@f=g"]),
         ("seed_key", "+trainer.seed-of.run_1"),
         ("metric", "val/acc (top 1) [%]"),
+        ("constraints", None),
+        ("constraints", {"params": "<= 2e6", "val/acc": ">= 0.5"}),
+        ("foresee", {"params": "app.count", "seconds": None}),
+        ("target", -1),
+        ("patience", 1),
+        ("trial_timeout", 0.5),
         ("not_in_best", ["paths", "a/b"]),
     ],
 )
@@ -52,6 +58,12 @@ def test_fresh_seeds_need_the_key_of_the_seed(key: str, value: Any) -> None:
 @pytest.mark.parametrize(
     ("key", "value", "rule"),
     [
+        ("foresee", {"params": 5}, "be a mapping of recorded names to functions, "),
+        ("foresee", ["app.count"], "be a mapping of recorded names to functions, "),
+        ("target", "high", "be null or a number, got 'high'"),
+        ("patience", 0, "be an integer >= 1, got 0"),
+        ("min_delta", -0.1, "be >= 0, got -0.1"),
+        ("trial_timeout", 0, "be > 0, got 0"),
         ("enqueue", 5, "be a list of points, "),
         ("enqueue", "x", "be a list of points, "),
         ("enqueue", [5], "be a list of points, "),

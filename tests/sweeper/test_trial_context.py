@@ -35,7 +35,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..
 
     def job(function: Callable[[Any], Any], metric: str = "value", study: Any = None) -> JobResult:
         reports = study or Study(pruned_from=3)
-        return JobFunction(function, Job("trial", ("lr=0.1",), "trial-0000", 0, reports, metric=metric))(node)
+        return JobFunction(function, Job("trial", ("lr=0.1",), "trial-0000", 0, reports, objectives=(metric,)))(node)
 
     return job
 

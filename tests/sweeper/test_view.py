@@ -4,12 +4,12 @@ import io
 
 import pytest
 from optuna.distributions import FloatDistribution
-from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from rich.console import Console
 
 from lightsweep.sweeper import view
 from lightsweep.sweeper.leaderboard import format_short
+from lightsweep.sweeper.objectives import Objectives
 from lightsweep.sweeper.space import Space
 
 NAMES = [f"model.a_rather_long_name_{index}" for index in range(6)]
@@ -30,7 +30,7 @@ def trial(number: int, state: TrialState, *reports: float, value: float | None =
 def progress(*trials: FrozenTrial, starting: int = 0) -> view.Progress:
     running = {each.number: 7654.0 for each in trials if each.state == TrialState.RUNNING}
     space = Space((), ())
-    return view.Progress(trials, running, 40, StudyDirection.MAXIMIZE, space, "val/balanced_acc", starting)
+    return view.Progress(trials, running, 40, Objectives(("val/balanced_acc",), ("maximize",)), space, starting)
 
 
 def shown(content: object, width: int) -> list[str]:

@@ -16,6 +16,7 @@ from lightsweep.core.errors import ConfigError
 from lightsweep.core.text import printable_line
 
 EXIT_CODES = {"finished": 0, "running": 3, "stopped": 4, "empty": 5, "failed": 6}  # of `status`; 1 and 2 are errors
+_POINTS = 10  # of a Pareto front whose commands are printed
 _STUDY_HELP = "a sweep's folder, a journal, or an Optuna URL such as sqlite:///study.db"
 _STATUS_EPILOG = """exit codes:
   0  finished: the wanted trials have ended, or no untried point is left
@@ -98,6 +99,9 @@ def _report(options: argparse.Namespace) -> int:
         if selection and (best := selection[0][0].best) is not None:
             command, note = page.find_training_command(best)
             lines += [f"run the best one, {best.name}: {command}"] * bool(command) + [note] * bool(note)
+        for point in selection[0][0].front[:_POINTS] if selection else ():
+            command, _ = page.find_training_command(point)
+            lines += [f"run {point.name}: {command}"] * bool(command)
         for line in lines:
             table_text.print_line(table_text.open_console(), line)
     entry.print_written(options.html, *written.values())
@@ -126,6 +130,10 @@ def _describe(status: Any) -> list[str]:
     state = "has failed" if status.state == "failed" else f"is {status.state}"
     lines = [f"{status.study} {state}: {status.ended}{wanted} trials have ended ({counts or 'none'})"]
     lines += [status.why] * bool(status.why)
+    for point in status.front or ():
+        params = " ".join(f"{key}={value}" for key, value in point["params"].items())
+        values = " ".join(f"{name} {value:.6g}" for name, value in point["values"].items())
+        lines.append(f"on the front {values} (trial {point['trial']}) {params}")
     if status.best is not None:
         params = " ".join(f"{key}={value}" for key, value in status.best["params"].items())
         lines.append(f"best {status.metric} {status.best['value']:.6g} (trial {status.best['trial']}) {params}")

@@ -1,7 +1,7 @@
 """What the sweeper knows of training runs: `TRAINING`. Slow imports are inside the functions that need them."""
 
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,8 +13,9 @@ from omegaconf import DictConfig, OmegaConf
 from lightsweep.app import jobs
 from lightsweep.config import allowlist, build
 from lightsweep.core.errors import ConfigError
-from lightsweep.core.metrics import FINAL, compared_names
+from lightsweep.core.metrics import FINAL, compared_names, find_metric
 from lightsweep.core.overrides import decode_choice, format_override
+from lightsweep.runs.results import TRIAL_FACTS
 from lightsweep.runs.saved_config import own_config
 from lightsweep.sweeper.application import Application
 
@@ -62,6 +63,15 @@ class Training(Application):
 
     def objective(self, config: DictConfig) -> tuple[str, str]:
         return str(config.monitor.metric), "maximize" if config.monitor.mode == "max" else "minimize"
+
+    def foresee(self, name: str) -> Callable[[DictConfig], float] | None:
+        return _count_parameters if name == "params" else None
+
+    def measures(self, config: DictConfig) -> Mapping[str, str | None]:
+        """The monitored metric, and what a trial's result has without test images."""
+        measured = [name for name in TRIAL_FACTS if not name.startswith("test/")]
+        known = {name: find_metric(name) for name in dict.fromkeys([str(config.monitor.metric), *measured])}
+        return {name: None if metric is None else f"{metric.mode}imize" for name, metric in known.items()}
 
     def build(self, node: DictConfig, key: str) -> Any:
         return build.build(node, key)
@@ -149,6 +159,12 @@ class Training(Application):
 TRAINING = Training()
 
 
+def _count_parameters(config: DictConfig) -> int:
+    from lightsweep.app.foreseen import count_trainable  # imports torch
+
+    return count_trainable(config)
+
+
 def _check_trainers(plan: "Plan", in_this_process: bool) -> None:
     """Every trial trains in one process, whatever is drawn for it: a config group can bring another trainer."""
     from lightsweep.sweeper.space import ends
@@ -201,7 +217,9 @@ def _check_start(plan: "Plan") -> None:
     baseline, keys = plan.compose(plan.space.fixed), set(_searched(plan.space))
     if baseline.init_from is None and "init_from" not in keys:
         return
-    traits = None if keys & set(_IMAGE_SHAPE) else _traits(baseline)
+    from lightsweep.app.foreseen import data_traits
+
+    traits = None if keys & set(_IMAGE_SHAPE) else data_traits(baseline)
     refusal: ConfigError | None = None
     for config in _drawn(plan):
         try:
@@ -222,17 +240,6 @@ def _drawn(plan: "Plan") -> Iterator[DictConfig]:
     space = replace(plan.space, extend=None)  # the user's own function is for real trials
     for _ in range(_DRAWN):
         yield plan.compose((*space.fixed, *space.suggest(study.ask())))
-
-
-def _traits(config: DictConfig) -> Any:
-    """What the network follows from: the data module, or what it foresees where data must be fetched first."""
-    from lightsweep.data import user_data
-
-    data = user_data.build_data(config.data)
-    if (traits := data.preview()) is not None:
-        return traits
-    data.setup()
-    return data
 
 
 def _fits(config: DictConfig, traits: Any) -> bool:

@@ -174,8 +174,11 @@ class _Checks:
         self._check_overrides()
         self._check_storage(node)
         self._check_preload()
-        for name in ("custom_search_space", "validate"):
-            function = node.get(name)
+        named = {name: node.get(name) for name in ("custom_search_space", "validate")}
+        foreseen = node.get("foresee") or {}
+        if not isinstance(foreseen, dict):  # an interpolation
+            raise ConfigError(f"hydra.sweeper.foresee must be a mapping, got {foreseen!r}")
+        for name, function in (named | {f"foresee.{key}": each for key, each in foreseen.items()}).items():
             if function is not None and not (isinstance(function, str) and allowlist.is_trusted(function)):
                 raise ConfigError(
                     f"hydra.sweeper.{name} must be a function that LIGHTSWEEP_TRUST names, got {function!r}"

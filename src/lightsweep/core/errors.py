@@ -52,3 +52,14 @@ class Interrupted(BaseException):
         super().__init__(signum)
         self.signum = signum
         self.is_printed = False  # how what it has interrupted goes on
+
+
+class TimeOver(Interrupted):
+    """The time of a trial is over: it ends in order, as pruned."""
+
+    def __init__(self, signum: int, note: str) -> None:
+        super().__init__(signum)
+        self.note = note
+
+    def __str__(self) -> str:
+        return self.note

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from types import FrameType
 
-from lightsweep.core.errors import DataChanged, Diverged, Interrupted, JobState, StorageLost
+from lightsweep.core.errors import DataChanged, Diverged, Interrupted, JobState, StorageLost, TimeOver
 
 _signals = [signal.SIGINT, signal.SIGTERM]
 _received: list[int] = []  # signals since the outermost block began
@@ -32,7 +32,7 @@ def as_exceptions(*, to_the_end: bool = False) -> Iterator[None]:
         return
 
     def stop(signum: int, _: FrameType | None) -> None:
-        if not _is_handled():
+        if not is_handled():
             _received.append(signum)
         raise_unless_handled(signum)
 
@@ -42,7 +42,7 @@ def as_exceptions(*, to_the_end: bool = False) -> Iterator[None]:
         with _ending_interrupted() if to_the_end else nullcontext():
             yield
     finally:
-        ending = to_the_end and _is_handled()
+        ending = to_the_end and is_handled()
         for signum, handler in before.items():
             signal.signal(signum, signal.SIG_IGN if ending else handler)
         _depth -= 1
@@ -65,6 +65,8 @@ def state_of(error: BaseException) -> JobState:
     """The state of a run that ended with this error, which a library may have made of a signal."""
     if isinstance(error, Diverged):
         return JobState.DIVERGED
+    if isinstance(error, TimeOver):
+        return JobState.PRUNED
     optuna = sys.modules.get("optuna")  # an app that raises its exception has imported it
     if optuna is not None and isinstance(error, optuna.TrialPruned):
         return JobState.PRUNED
@@ -91,7 +93,7 @@ def raise_unless_handled(signum: int) -> None:
     Raises:
         Interrupted: otherwise.
     """
-    if not _is_handled():
+    if not is_handled():
         raise Interrupted(signum)
 
 
@@ -141,7 +143,7 @@ def _ending_interrupted() -> Iterator[None]:
     raise_lost()
 
 
-def _is_handled() -> bool:
+def is_handled() -> bool:
     """Whether an `Interrupted` is being handled: files are written meanwhile.
 
     Found from Python's current exception. SIG_IGN would not last, since Lightning restores the handler that it found; a

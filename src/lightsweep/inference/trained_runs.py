@@ -106,6 +106,10 @@ def _of_sweep(folder: Path, which: str | None) -> Weights:
     with (folder / "leaderboard.csv").open(encoding="utf-8", errors="replace", newline="") as file:
         best = next(csv.DictReader(file), {})
     is_trial = re.fullmatch(r"trial-\d+", best.get("folder") or "")  # it may be somebody else's table
+    if "pareto" in best and is_trial:
+        raise ConfigError(
+            f"{folder} is a sweep with several objectives, which has no best trial: name one, {folder / best['folder']}"
+        )
     if best.get("rank") != "1" or not best.get("trial") or not is_trial:
         raise ConfigError(f"{folder} is a sweep without a complete trial")
     trial = f"trial {best['trial']}, the sweep's best"

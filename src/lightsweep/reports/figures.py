@@ -13,6 +13,7 @@ Figure = dict[str, Any]
 
 COLOURS = {
     "completed": "#2f81f7",
+    "infeasible": "#0f9aa8",
     "unfinished": "#3fa45b",
     "pruned": "#c98a12",
     "interrupted": "#986ee2",
@@ -21,6 +22,7 @@ COLOURS = {
 }
 SYMBOLS = {
     "completed": "circle",
+    "infeasible": "square-open",
     "unfinished": "circle-open",
     "pruned": "diamond-open",
     "interrupted": "triangle-up",

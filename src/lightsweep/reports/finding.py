@@ -4,7 +4,7 @@ import csv
 import gc
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean, stdev
@@ -18,12 +18,15 @@ from lightsweep.core.text import printable_line
 from lightsweep.reports.columns import SD
 from lightsweep.reports.runs import RESULT_FILE, Row, Run, is_metric, read_run
 from lightsweep.runs.run_folder import LR_FIND
+from lightsweep.sweeper.front import PARETO
 
 BASELINE = "baseline"
+_INFEASIBLE = re.compile(r"(^|; )infeasible: ")  # in a note of a leaderboard
 _NOT_RUNS = {"checkpoints", "figures", "lightning_logs", "tensorboard", "mlruns", "wandb", "__pycache__"}
 _CSV_LOGGER = "csv"  # its folder in a run's; elsewhere a name like any other
 _MEANS = ("best_value", "best_epoch", "epochs", "gap")
 _PER_SEED = ("seed", "data.seed", "error", "std", "best_value")
+_RANK = re.compile(r"[0-9]{1,9}")
 _SEEDED = re.compile(r"(.+)-seed-\d+$")
 
 
@@ -159,13 +162,22 @@ def _is_equal(one: Any, other: Any) -> bool:
 
 
 def mark_baselines(runs: Sequence[Run]) -> Sequence[Run]:
-    """Mark each sweep's baseline among runs from `fold_seeds`, and note the others' difference to it."""
+    """Mark each sweep's baseline among runs from `fold_seeds`, and note the others' difference to it; of several
+    objectives each trial's Pareto rank, too. Trials that violate a constraint get another status: they have no rank."""
     sweeps: dict[Path, list[Run]] = {}
     for run in runs:
         if run.kind in ("trial", "confirmation"):
             sweeps.setdefault(run.folder.parent, []).append(run)
     for folder, members in sweeps.items():
-        name = BASELINE if any(run.is_confirmation for run in members) else _baseline_folder(folder)
+        board = _read_leaderboard(folder)
+        infeasible = {row.get("folder") for row in board if _INFEASIBLE.search(row.get("note") or "")}
+        ranks = {row.get("folder"): row.get(PARETO) or "" for row in board}
+        for run in members:
+            if run.kind == "trial" and run.is_complete and run.folder.name in infeasible:
+                run.row["status"] = "infeasible"
+            if run.kind == "trial" and _RANK.fullmatch(ranks.get(run.folder.name, "")):
+                run.row[PARETO] = int(ranks[run.folder.name])
+        name = BASELINE if any(run.is_confirmation for run in members) else _baseline_folder(board)
         for baseline in [run for run in members if run.folder.name == name]:
             for each in (baseline, *baseline.seeds):
                 each.row[BASELINE] = True
@@ -173,12 +185,16 @@ def mark_baselines(runs: Sequence[Run]) -> Sequence[Run]:
     return runs
 
 
-def _baseline_folder(sweep: Path) -> str | None:
-    """The name of the baseline's folder, as the sweep's leaderboard notes it."""
+def _read_leaderboard(sweep: Path) -> list[dict[str, str]]:
+    """The rows of a sweep's leaderboard; none where it cannot be read."""
     try:
-        rows = list(csv.DictReader(read_regular(sweep / "leaderboard.csv").splitlines()))
+        return list(csv.DictReader(read_regular(sweep / "leaderboard.csv").splitlines()))
     except (OSError, ValueError, csv.Error):
-        return None
+        return []
+
+
+def _baseline_folder(rows: Sequence[Mapping[str, str]]) -> str | None:
+    """The name of the baseline's folder, as the leaderboard notes it."""
     marked = [row for row in rows if (row.get("note") or "").partition(";")[0] == BASELINE]
     marked.sort(key=lambda row: row.get("state") != "complete")  # it may have been tried several times
     return marked[0].get("folder") if marked else None

@@ -15,6 +15,7 @@ from lightsweep.reports import figures, page, runs
 from lightsweep.reports.columns import SD, format_value, short_labels
 from lightsweep.reports.figures import Figure
 from lightsweep.reports.finding import Found
+from lightsweep.reports.front_figures import draw_objectives
 from lightsweep.reports.page import Drawing, cell_of, describe_column, text_cell
 from lightsweep.reports.runs import Run
 from lightsweep.reports.study import Study, judge
@@ -39,7 +40,8 @@ def write_page(
     main = selection[0][0] if selection else None
     best = main.best if main else None
     drawing = _draw(study, main, best)
-    confirmation = _build_confirmation([run for run in every if run.is_confirmation])
+    further = study.objectives.names if study is not None and study.objectives.several else ()
+    confirmation = _build_confirmation([run for run in every if run.is_confirmation], further)
     verdict_lines = judge(study, main.monitor) if study and main else []
     failed = [run for run in every if run.status in ("failed", "diverged") and run.row.get("error")]
     content = {
@@ -71,13 +73,17 @@ def write_page(
 
 def _draw(study: Study | None, table: Table | None, best: Run | None) -> Drawing:
     drawing = Drawing()
-    trials = StudyFigures(study, table.monitor if table else "value") if study else None
-    if trials is not None:
+    trials = None
+    if study is not None and study.objectives.several:
+        trials = draw_objectives(drawing, study)
+    elif study is not None:
+        trials = StudyFigures(study, table.monitor if table else "value")
         _draw_study(drawing, trials)
     if table is not None:
         title = "Intermediate values" if table.is_study else "Learning curves"
         drawing.section("curves", title)
-        note = "The curve of a run that was pruned or cut off ends there, at its mark. The thick line is the best run."
+        note = "The curve of a run that was pruned or cut off ends there, at its mark."
+        note += " The thick line is the best run." * (best is not None)
         drawing.add(title, lambda: figures.draw_learning_curves(table.runs, table.monitor, best), note)
     drawing.section("time", "Time spent")
     if table is not None:
@@ -131,6 +137,7 @@ def _summarise(runs: Sequence[Run], main: Table | None, best: Run | None) -> Pai
     counts = Counter(run.status for run in runs if not run.is_confirmation)
     return [
         *([(f"best {main.monitor}", f"{best.value:.4f}")] if best and main else []),
+        *([("Pareto front", f"{len(main.front)} trials")] if main and main.front else []),
         ("runs", str(counts.total())),
         *((printable_line(status), str(count)) for status, count in counts.most_common()),
         ("run time", _format_duration(sum(map(_seconds, runs)))),
@@ -199,11 +206,15 @@ def describe_edges(params: Mapping[str, Any], ranges: Mapping[str, ParameterRang
     ]
 
 
-def _build_confirmation(confirmed: Sequence[Run]) -> dict[str, Any] | None:
-    """Columns, rows and sentences on the best configuration against the baseline; None where nothing was confirmed."""
+def _build_confirmation(confirmed: Sequence[Run], further: Sequence[str]) -> dict[str, Any] | None:
+    """Columns, rows and sentences on the best configuration against the baseline; None where nothing was confirmed.
+
+    Args:
+        further: columns: several objectives.
+    """
     if not confirmed:
         return None
-    scores = dict.fromkeys([*(run.monitor for run in confirmed), *_CONFIRMED])
+    scores = dict.fromkeys([*(run.monitor for run in confirmed), *_CONFIRMED, *further])
     keys = [key for key in (*scores, *DIFFERENCE_COLUMNS, "n") if any(key in run.row for run in confirmed)]
     several = len({run.folder.parent for run in confirmed}) > 1
     ordered = sorted(confirmed, key=lambda run: (run.folder.parent, run.folder.name != "best"))
@@ -261,7 +272,9 @@ def _format_distribution(text: str) -> str:
 
 def _describe_search(study: Study) -> Pairs:
     settings = study.settings
-    pairs = [("study", study.name), ("direction", study.study.direction.name.lower())]
+    objectives = study.objectives
+    aim = ("objectives", objectives.aim) if objectives.several else ("direction", objectives.directions[0])
+    pairs = [("study", study.name), aim]
     for part in ("sampler", "pruner"):
         node = settings.get(part)
         if isinstance(node, dict) and "_target_" in node:

@@ -3,16 +3,16 @@
 It is read only, without a lock: so a report can be made while the sweep runs, and of a copy of its folder.
 """
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.distributions import CategoricalDistribution
 from optuna.storages import BaseStorage
-from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from lightsweep.core import secrets
@@ -21,10 +21,19 @@ from lightsweep.core.files import JOURNAL
 from lightsweep.core.text import printable_line
 from lightsweep.reports.columns import escape_tags
 from lightsweep.reports.runs import load_yaml
-from lightsweep.sweeper import read_only, verdict
-from lightsweep.sweeper.trials import check_attributes, is_repeat, summarise_trials, without_repeats
+from lightsweep.sweeper import confirmation, front, read_only, verdict
+from lightsweep.sweeper.objectives import Objectives, objectives_of
+from lightsweep.sweeper.trials import (
+    INFEASIBLE,
+    check_attributes,
+    is_feasible,
+    is_repeat,
+    is_untried,
+    summarise_trials,
+    without_repeats,
+)
 
-_KEPT = ("interrupted", "error", "baseline", "note", "repeat_of")  # of a trial's attributes
+_KEPT = ("interrupted", "error", "baseline", "note", "repeat_of", INFEASIBLE)  # of a trial's attributes
 
 
 @dataclass(frozen=True)
@@ -53,16 +62,24 @@ class Study:
 
     @property
     def trials(self) -> list[FrozenTrial]:
-        """All but those that repeated another's point, and were not trained."""
-        return without_repeats(self.study.get_trials(deepcopy=False))
+        """All but those that were not run: repeats of a point, and points that violate a constraint."""
+        return [trial for trial in without_repeats(self.study.get_trials(deepcopy=False)) if not is_untried(trial)]
 
     @property
     def complete(self) -> list[FrozenTrial]:
-        return self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        """Those that may be the best."""
+        return [trial for trial in self.trials if trial.state == TrialState.COMPLETE and is_feasible(trial)]
+
+    @property
+    def objectives(self) -> Objectives:
+        prune_on = self.settings.get("prune_on")
+        known = objectives_of(self.study)
+        return replace(known, prune_on=prune_on) if prune_on in known.names else known
 
     @property
     def maximises(self) -> bool:
-        return self.study.direction == StudyDirection.MAXIMIZE
+        """Whether the objective, of several the first one, is better the larger it is."""
+        return self.objectives.directions[0] == "maximize"
 
     @property
     def seeds(self) -> int:
@@ -78,7 +95,15 @@ class Study:
 
 
 def judge(study: Study, metric: str) -> list[str]:
-    """What the sweep has found, a line a sentence; nothing where it has found nothing yet."""
+    """What the sweep has found, a line a sentence; nothing where it has found nothing yet.
+
+    Args:
+        metric: the name of the objective, where there is only one.
+    """
+    confirmed = None if study.folder is None else confirmation.read_confirmation(study.folder)
+    if study.objectives.several:
+        on_front = front.judge_front(study.trials, study.objectives, confirmed, study.study.user_attrs)
+        return [printable_line(line) for line in (on_front.lines if on_front else ())]
     found = summarise_trials(
         study.trials,
         metric=metric,
@@ -87,7 +112,6 @@ def judge(study: Study, metric: str) -> list[str]:
         changed_at=study.changed_at,
         has_seed_key=study.settings.get("seed_key", "") is not None,  # earlier versions named none
     )
-    confirmed = None if study.folder is None else verdict.read_confirmation(study.folder)
     lines = verdict.judge(found, confirmed).lines if found is not None else ()
     return [printable_line(line) for line in lines]
 
@@ -143,8 +167,6 @@ def open_study(where: str, name: str | None, storage: str | None) -> tuple[optun
         study = read_only.load_study(
             opened, name or settings.get("study_name") or path.name, option="--study-name", typed=name
         )
-        if len(study.directions) != 1:
-            raise ConfigError(f"--study-name must be a study of one objective, got {study.study_name!r}")
         check_attributes(study, "--study-name")
     return study, folder
 
@@ -191,12 +213,15 @@ def copy_study(study: optuna.Study, settings: Mapping[str, Any], folder: Path | 
     """The study in memory, with short names and with texts that plotly shows as they are."""
     trials = study.get_trials(deepcopy=False)
     labels = _shorten_names(list(dict.fromkeys(name for trial in trials for name in trial.params)))
-    copy = optuna.create_study(study_name=study.study_name, direction=study.direction)
+    made = optuna.create_study(study_name=study.study_name, directions=study.directions)
+    if study.metric_names is not None:
+        with warnings.catch_warnings(action="ignore"):  # it is experimental in Optuna
+            made.set_metric_names(study.metric_names)
     for name, value in study.user_attrs.items():
-        copy.set_user_attr(name, value)
+        made.set_user_attr(name, value)
     for trial in trials:
-        copy.add_trial(_relabel(trial, labels))
-    return Study(copy, settings, folder)
+        made.add_trial(_relabel(trial, labels))
+    return Study(made, settings, folder)
 
 
 def _relabel(trial: FrozenTrial, labels: Mapping[str, str]) -> FrozenTrial:
@@ -207,7 +232,8 @@ def _relabel(trial: FrozenTrial, labels: Mapping[str, str]) -> FrozenTrial:
     return FrozenTrial(
         number=trial.number,
         state=TrialState.FAIL if repeats else trial.state,
-        value=None if repeats else trial.value,
+        value=None,
+        values=None if repeats else trial.values,
         datetime_start=trial.datetime_start,
         datetime_complete=trial.datetime_complete,
         params={labels[name]: _escape_text(value) for name, value in trial.params.items()},
@@ -218,7 +244,7 @@ def _relabel(trial: FrozenTrial, labels: Mapping[str, str]) -> FrozenTrial:
             for name, each in trial.distributions.items()
         },
         user_attrs=attributes,
-        system_attrs={},
+        system_attrs={name: value for name, value in trial.system_attrs.items() if name.startswith("constraints")},
         intermediate_values=trial.intermediate_values,
         trial_id=trial.number,
     )

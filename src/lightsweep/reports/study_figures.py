@@ -15,7 +15,7 @@ from lightsweep.reports.columns import escape_tags
 from lightsweep.reports.figures import BEST_COLOUR, COLOURS, GREY, SCALE, SYMBOLS, Figure, colour_at, draw_bars, scatter
 from lightsweep.reports.study import Study
 from lightsweep.reports.trials import STATUS_BY_STATE, ParameterRange, find_ranges, format_number, status_of
-from lightsweep.sweeper.trials import value_of
+from lightsweep.sweeper.trials import INFEASIBLE, value_of
 
 ENOUGH = 20  # trials with a value that show what mattered
 _MAX_LINES = 200  # trials in parallel coordinates: more lines than that are a blot
@@ -76,7 +76,7 @@ class StudyFigures:
         low, high = min(values, default=0.0), max(values, default=0.0)
         foot = low - 0.05 * (high - low) if self.maximises else high + 0.05 * (high - low)
         traces = [self._best_so_far()]
-        for status in ("completed", "pruned", "unfinished", "interrupted", "failed"):
+        for status in ("completed", "infeasible", "pruned", "unfinished", "interrupted", "failed"):
             members = [trial for trial in self.trials if status_of(trial) == status]
             if members:
                 heights = [foot if (value := value_of(trial)) is None else value for trial in members]
@@ -237,7 +237,7 @@ def _draw_marks(trials: Sequence[FrozenTrial], x: Sequence[Any], y: Sequence[flo
 
 
 def _describe(trial: FrozenTrial) -> str:
-    value, error = value_of(trial), trial.user_attrs.get("error")
+    value, error = value_of(trial), trial.user_attrs.get("error") or trial.user_attrs.get(INFEASIBLE)
     words = [f"trial {trial.number}"] + ([f"{value:.4f}"] if value is not None else [])
     if trial.state == TrialState.PRUNED and trial.last_step is not None:
         words.append(f"after step {trial.last_step}")

@@ -4,6 +4,7 @@ Runs are ranked by the validation metric that they monitored, never by test scor
 by overestimates how good the choice is.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,10 +13,11 @@ from lightsweep.core.errors import ConfigError
 from lightsweep.core.metrics import DIFFERENCE_COLUMNS, METRICS, mode_of
 from lightsweep.reports.finding import pool_runs
 from lightsweep.reports.runs import Row, Run, is_metric
+from lightsweep.sweeper.front import PARETO
 
 Selection = Sequence[tuple["Table", Sequence[Run]]]  # tables, each with the rows to show, in order
 
-STATUSES = ("completed", "unfinished", "pruned", "interrupted", "diverged", "failed")
+STATUSES = ("completed", "infeasible", "unfinished", "pruned", "interrupted", "diverged", "failed")
 # train/acc, val/acc and test/acc
 SCORES = tuple(f"{part}/{each.name}" for each in METRICS if each.is_main and each.is_share for part in each.compared)
 _NO_DIFFERENCE = (
@@ -55,9 +57,16 @@ class Table:
 
         A confirmation has none: it is a trial's configuration once more.
         """
+        if self.has_front:
+            return {run.name: run.row[PARETO] for run in self.runs if is_number(run.row.get(PARETO))}
         ranked = [run for run in self.runs if run.is_complete and run.value is not None and not run.is_confirmation]
         ranked.sort(key=lambda run: -_goodness(run.value, self.maximises))
         return {run.name: rank for rank, run in enumerate(ranked, start=1)}
+
+    @property
+    def has_front(self) -> bool:
+        """Whether it holds trials of one sweep with several objectives: their ranks are Pareto ranks."""
+        return _has_front(self.runs)
 
     @property
     def is_confirmation(self) -> bool:
@@ -65,7 +74,19 @@ class Table:
         return any(run.is_confirmation for run in self.runs)
 
     @property
+    def rank_name(self) -> str:
+        return PARETO if self.has_front else "rank"
+
+    @property
+    def front(self) -> list[Run]:
+        """The runs on the Pareto front; none where there is one objective."""
+        return [run for run in self.runs if run.row.get(PARETO) == 1] if self.has_front else []
+
+    @property
     def best(self) -> Run | None:
+        """None of several objectives."""
+        if self.has_front:
+            return None
         ranks = self.ranks
         return min((run for run in self.runs if run.name in ranks), key=lambda run: ranks[run.name], default=None)
 
@@ -76,7 +97,8 @@ class Table:
 
     @property
     def ranking(self) -> str:
-        return f"{self.monitor} ({'higher' if self.maximises else 'lower'} is better)"
+        first = "Pareto rank, then " * self.has_front
+        return f"{first}{self.monitor} ({'higher' if self.maximises else 'lower'} is better)"
 
 
 def build_tables(runs: Sequence[Run], *, group_by: Sequence[str] | None = None) -> list[Table]:
@@ -119,13 +141,23 @@ def _build_table(
         differing = tuple(group_by) or differing
         runs = _group(runs, differing)
 
-    def rank(run: Run) -> tuple[int, float, str]:
+    has_front = _has_front(runs)
+
+    def rank(run: Run) -> tuple[int, float, float, str]:
         status = STATUSES.index(run.status) if run.status in STATUSES else len(STATUSES)
-        return status, -_goodness(run.row.get(monitor), maximises), run.name
+        pareto = run.row.get(PARETO) if has_front else None
+        last = math.inf if has_front else 0.0
+        return status, last if pareto is None else pareto, -_goodness(run.row.get(monitor), maximises), run.name
 
     in_order = sorted(runs, key=rank)
     columns = _choose_columns(in_order, differing, monitor, grouped=group_by is not None)
     return Table(tuple(in_order), data, monitor, maximises, differing, columns)
+
+
+def _has_front(runs: Sequence[Run]) -> bool:
+    trials = [run for run in runs if run.is_complete and not run.is_confirmation]
+    is_ranked = bool(trials) and all(is_number(run.row.get(PARETO)) for run in trials)
+    return is_ranked and len({run.folder.parent for run in trials}) == 1
 
 
 def _group(runs: Sequence[Run], keys: Sequence[str]) -> list[Run]:
@@ -195,11 +227,11 @@ def list_rows(table: Table, runs: Sequence[Run]) -> list[Row]:
     more = ["data", "monitor", *metrics, "last_lr", "epochs", "error", "folder"]
     if table.is_study:
         more = [*metrics, "steps", "error", "folder"]
-    columns = dict.fromkeys(["rank", *table.columns, *more])
+    columns = dict.fromkeys([table.rank_name, *table.columns, *more])
     ranks = table.ranks
     return [
         {column: run.at(column) for column in columns}
-        | {"rank": ranks.get(run.name), "folder": str(run.folder), "monitor": table.monitor}
+        | {table.rank_name: ranks.get(run.name), "folder": str(run.folder), "monitor": table.monitor}
         for run in runs
     ]
 

@@ -19,7 +19,14 @@ from lightsweep.reports.finding import Found
 from lightsweep.reports.runs import Run
 from lightsweep.reports.table import Selection, Table, list_rows
 
-_STYLES = {"completed": "green", "pruned": "yellow", "interrupted": "magenta", "diverged": "red", "failed": "red"}
+_STYLES = {
+    "completed": "green",
+    "infeasible": "yellow",
+    "pruned": "yellow",
+    "interrupted": "magenta",
+    "diverged": "red",
+    "failed": "red",
+}
 _LEAST_NEEDED = ("kind", "best_epoch", "hidden", "params", "seconds", "train/acc", "gap", "test/acc", "n")
 _LEFT_ALIGNED = ("run", "kind", "status", "hidden")
 _MAX_LENGTH = 40  # characters of a value before it is folded
@@ -111,7 +118,7 @@ def _print_table(console: Console, table: Table, runs: Sequence[Run]) -> None:
         styles = {"status": _STYLES.get(run.status, "")}
         texts = [Text(cells[column][index], style=styles.get(column, "")) for column in fitting]
         rows.append([Text(str(ranks.get(run.name, ""))), *texts])
-    print_grid(console, [("rank", False), *columns], rows)
+    print_grid(console, [(table.rank_name, False), *columns], rows)
     if left_out:
         listed = ", ".join(labels[column] for column in left_out)
         print_line(console, f"columns that do not fit: {listed} (--csv has all columns)")
@@ -189,7 +196,7 @@ def format_markdown(selection: Selection) -> str:
 def _markdown(table: Table, runs: Sequence[Run]) -> str:
     labels, ranks = short_labels(table.columns), table.ranks
     rows = [
-        ["rank", *(labels[column] for column in table.columns)],
+        [table.rank_name, *(labels[column] for column in table.columns)],
         *([str(ranks.get(run.name, "")), *(format_cell(run, column) for column in table.columns)] for run in runs),
     ]
     head, *lines = [f"| {' | '.join(map(_escape_markup, row))} |" for row in rows]

@@ -8,7 +8,6 @@ from typing import Any
 
 import optuna
 from optuna.distributions import CategoricalDistribution
-from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from lightsweep.core.checks import is_number
@@ -16,15 +15,26 @@ from lightsweep.core.overrides import decode_choice, format_override
 from lightsweep.reports.columns import SD, escape_tags
 from lightsweep.reports.finding import BASELINE, note_differences
 from lightsweep.reports.runs import Row, Run, is_metric
+from lightsweep.sweeper.front import PARETO
 from lightsweep.sweeper.job import RESERVED
+from lightsweep.sweeper.objectives import objectives_of, values_by_name
 from lightsweep.sweeper.space import key_of
 from lightsweep.sweeper.status import Sweep
-from lightsweep.sweeper.trials import baseline_of, facts_of, folder_of, value_of, without_repeats
+from lightsweep.sweeper.trials import (
+    INFEASIBLE,
+    baseline_of,
+    facts_of,
+    folder_of,
+    is_feasible,
+    value_of,
+    without_repeats,
+)
 
 _PARAMS, _FACTS = "params.", "facts."  # keys of a row, beside those that every run has
 _MOST_LETTERS = 200  # of a text that was recorded
 STATUS_BY_STATE = {  # of a run, by the name of a trial's state
     "COMPLETE": "completed",
+    "INFEASIBLE": "infeasible",  # a bar of Optuna's timeline
     "PRUNED": "pruned",
     "RUNNING": "unfinished",
     "FAIL": "failed",
@@ -43,13 +53,18 @@ def runs_of_trials(study: optuna.Study, sweep: Sweep, folder: Path | None) -> li
     """
     trials = without_repeats(study.get_trials(deepcopy=False))
     parent = Path() if folder is None else folder.resolve()
-    maximises, recorded = study.direction == StudyDirection.MAXIMIZE, _recorded(trials, sweep.metric)
-    runs = {}
+    objectives, runs = objectives_of(study), dict[int, Run]()
+    metric = sweep.metric if sweep.metric in objectives.names or not objectives.several else objectives.names[0]
+    recorded, ranks = _recorded(trials, [metric, *objectives.names]), objectives.pareto_ranks(trials)
+    maximises = objectives.directions[objectives.names.index(metric) if objectives.several else 0] == "maximize"
     for trial in trials:
         status = status_of(trial)
         if status is not None:
             facts = {key: facts_of(trial).get(name) for name, key in recorded.items()}
-            row = _make_row(trial, status, study.study_name, sweep.metric, maximises=maximises)
+            row = _make_row(trial, status, study.study_name, metric, maximises=maximises)
+            if objectives.several:
+                row |= values_by_name(objectives, trial)
+                row |= {PARETO: ranks[trial.number]} if trial.number in ranks else {}
             params = {_PARAMS + key_of(name): _plain(decode_choice(value)) for name, value in trial.params.items()}
             shown = {key: _plain(value) for key, value in facts.items() if value is not None}
             own = [format_override(key_of(name), value) for name, value in trial.params.items()]
@@ -60,7 +75,7 @@ def runs_of_trials(study: optuna.Study, sweep: Sweep, folder: Path | None) -> li
                 (*sweep.overrides, *own),
                 settings=frozenset(params),
                 sweep=sweep,
-                recorded=tuple(recorded.values()),
+                recorded=(*(objectives.names if objectives.several else ()), *recorded.values()),
                 curve=_curve(trial),
             )
     baseline = baseline_of(trials)
@@ -80,20 +95,20 @@ def _make_row(trial: FrozenTrial, status: str, study: str, metric: str, *, maxim
         "monitor": metric,
         "monitor.mode": "max" if maximises else "min",
         metric: value_of(trial),
-        "error": trial.user_attrs.get("error"),
+        "error": trial.user_attrs.get("error") or trial.user_attrs.get(INFEASIBLE),
         "seconds": trial.duration.total_seconds() if trial.duration else None,
         "steps": trial.last_step,
     }
     return row | ({metric + SD: facts["std"]} if is_number(facts.get("std")) else {})
 
 
-def _recorded(trials: Sequence[FrozenTrial], metric: str) -> dict[str, str]:
+def _recorded(trials: Sequence[FrozenTrial], objectives: Sequence[str]) -> dict[str, str]:
     """The keys of what trials have recorded, by its name."""
     names = dict.fromkeys(
         str(name)
         for trial in trials
         for name, value in facts_of(trial).items()
-        if name not in RESERVED and name not in ("status", "facts", metric) and not isinstance(value, dict | list)
+        if name not in RESERVED and name not in ("status", "facts", *objectives) and not isinstance(value, dict | list)
     )
     return {name: name if is_metric(name) else _FACTS + name for name in names}
 
@@ -111,7 +126,9 @@ def _curve(trial: FrozenTrial) -> tuple[list[float], list[float]]:
 
 
 def status_of(trial: FrozenTrial) -> str | None:
-    """As a run's; None of a trial that waits."""
+    """As a run's; None of a trial that waits, or was not run."""
+    if trial.state in (TrialState.COMPLETE, TrialState.PRUNED) and not is_feasible(trial):
+        return "infeasible" if trial.state == TrialState.COMPLETE else None
     if trial.state == TrialState.FAIL and trial.user_attrs.get("interrupted"):
         return "interrupted"
     return STATUS_BY_STATE.get(trial.state.name)

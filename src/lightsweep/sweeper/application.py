@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from hydra.errors import HydraException
 from hydra.utils import get_method, instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from lightsweep.core.errors import ConfigError
 from lightsweep.core.text import first_line
@@ -79,6 +79,16 @@ class Application:
         """The name of the value that a job returns, where ``hydra.sweeper.metric`` has none, and minimize or maximize,
         where the config decides it; in any app "value", and None: only the user can say."""
         return "value", None
+
+    def foresee(self, name: str) -> Callable[[DictConfig], float] | None:
+        """The function of a trial's config that gives a recorded value before training; None where only training
+        tells, or ``hydra.sweeper.foresee`` names one."""
+        return None
+
+    def measures(self, config: DictConfig) -> Mapping[str, str | None] | None:
+        """What each trial with this config returns or records, by name, with minimize or maximize where only one makes
+        sense; in any app None: only the first trial shows it."""
+        return None
 
     def build(self, node: DictConfig, key: str) -> Any:
         """The sampler or pruner that a node describes; in any app whatever the node names.
@@ -201,6 +211,15 @@ def targets_of(node: Any) -> Iterator[str]:
             yield str(node["_target_"])
         for value in node.values():
             yield from targets_of(value)
+
+
+def without_hydra(config: DictConfig) -> DictConfig:
+    """A composed config as a job's function gets it."""
+    own = config.copy()
+    OmegaConf.set_readonly(own, False)
+    with open_dict(own):
+        own.pop("hydra", None)
+    return own
 
 
 def sweepable(application: Application) -> Callable[[Callable[[DictConfig], Any]], Portable]:

@@ -18,6 +18,7 @@ from lightsweep.core.errors import ConfigError
 from lightsweep.core.files import write_atomic
 from lightsweep.core.moved import with_new_names
 from lightsweep.sweeper.application import Application
+from lightsweep.sweeper.constraints import KEY as _CONSTRAINTS
 from lightsweep.sweeper.plan import Plan
 
 BEST_FILE = "best.yaml"  # of a study, the best trial
@@ -134,7 +135,8 @@ def fixed_settings(plan: Plan) -> dict[str, Any]:
     return {
         _SPACE: plan.space.describe(),
         CONFIG: {key: value for key, value in _flat("", config) if not _is_below(key, free)}
-        | {"hydra.sweeper.seeds": plan.settings.seeds},
+        | {"hydra.sweeper.seeds": plan.settings.seeds}
+        | ({_CONSTRAINTS: plan.settings.constraints} if plan.settings.constraints else {}),
         _TYPED: extension | typed,
     }
 
@@ -146,12 +148,16 @@ def check_unchanged(study: optuna.Study, now: Mapping[str, Any], plan: Plan) -> 
         ConfigError: something differs, and hydra.sweeper.allow_changed_space is false. Names what was, and what is.
     """
     before, free = _kept_settings(study), plan.settings.may_change
+
+    def must_stay(key: str, name: str) -> bool:
+        return key in now[name] or key == _CONSTRAINTS or not _is_below(key, free)
+
     changes = [
         f"{key} was {before[name].get(key, 'not there')}, is {now[name].get(key, 'not there')}"
         for name in now
         if before[name] is not None  # studies of earlier versions lack some
         for key in sorted(before[name].keys() | now[name].keys())
-        if before[name].get(key) != now[name].get(key) and (key in now[name] or not _is_below(key, free))
+        if before[name].get(key) != now[name].get(key) and must_stay(key, name)
     ]
     if changes and not plan.settings.allow_changed_space:
         raise ConfigError(

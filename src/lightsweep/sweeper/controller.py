@@ -1,33 +1,21 @@
-"""The sweep's loop: every free slot starts the next trial at once; each result is closed in the study and shown.
+"""The sweep's loop: every free slot starts the next trial at once; each result is closed in the study and shown."""
 
-A `TrialRun` is a trial that runs: its jobs, one for each seed, and what their results add up to.
-"""
-
-import json
 import signal
 import time
-import warnings
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from multiprocessing.connection import wait
-from statistics import fmean
 from typing import Any
 
-from optuna.exceptions import UpdateFinishedTrialError
-from optuna.pruners import WilcoxonPruner
 from optuna.trial import Trial
 
 from lightsweep.core import signals
 from lightsweep.core.errors import ConfigError, Interrupted, RunFailed
-from lightsweep.core.files import write_atomic
 from lightsweep.core.text import Wait
-from lightsweep.sweeper.executors import Slot, Stop, StorageReports
+from lightsweep.sweeper.executors import Slot, Stop
 from lightsweep.sweeper.job import Job, JobResult, JobState
-from lightsweep.sweeper.optuna_access import trial_id
-from lightsweep.sweeper.plan import Plan
-from lightsweep.sweeper.statistics import mean_facts, spread
 from lightsweep.sweeper.trial_queue import TrialQueue
-from lightsweep.sweeper.trials import folder_of
+from lightsweep.sweeper.trial_run import TrialRun
 
 _CLAIM_AGAIN = 1.0  # seconds until the queue is asked again, where all trials are started or ended
 
@@ -47,78 +35,6 @@ class Limits:
     max_failures: int
     batch: int = 1
     grace: float = 60.0
-
-
-@dataclass
-class TrialRun:
-    """A trial that runs.
-
-    Args:
-        overrides: fixed ones and the trial's own.
-        data: as of `Job`.
-    """
-
-    trial: Trial
-    overrides: tuple[str, ...]
-    plan: Plan
-    data: tuple[str, str] | None
-    values: list[float] = field(default_factory=list)
-    facts: list[Mapping[str, Any]] = field(default_factory=list)
-    started: float = field(default_factory=time.monotonic)
-
-    def next_job(self) -> Job:
-        """The job to run now."""
-        number, ended, seeds = self.trial.number, len(self.values), self.plan.seeds
-        overrides = (*self.overrides, *(f"{self.plan.settings.seed_key}={seed}" for seed in seeds[ended : ended + 1]))
-        if len(seeds) > 1:  # the steps of the pruner are seeds: the job itself reports nothing
-            return Job(
-                "seed", overrides, f"{folder_of(number)}/seed-{seeds[ended]}", number, None, self.data, self.plan.metric
-            )
-        reports = StorageReports(self.plan.address, trial_id(self.trial), self.plan.pruner)
-        return Job("trial", overrides, folder_of(number), number, reports, self.data, self.plan.metric)
-
-    def take(self, result: JobResult) -> JobResult | None:
-        """Add a job's result; returns the trial's own when it has ended, None while seeds are left."""
-        if len(self.plan.seeds) <= 1 or result.state in (JobState.DETACHED, JobState.REFUSED):
-            return result
-        self.facts.append(result.facts)
-        if result.state == JobState.COMPLETED:
-            assert result.value is not None
-            self.values.append(result.value)
-            is_last = len(self.values) == len(self.plan.seeds)
-            if not (is_last or self._is_pruned()):
-                return None
-            result = JobResult(JobState.COMPLETED if is_last else JobState.PRUNED, fmean(self.values))
-        return self._sum_up(result)
-
-    def _is_pruned(self) -> bool:
-        """Report the seed that just ended (Wilcoxon's pruner takes its value, others the mean), and ask the pruner."""
-        value = self.values[-1] if isinstance(self.plan.pruner, WilcoxonPruner) else fmean(self.values)
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", UserWarning)  # a trial that was taken over repeats its first seeds
-                self.trial.report(value, len(self.values))
-        except UpdateFinishedTrialError:  # another sweeper has closed the trial: reported when the result is discarded
-            return True
-        return self.trial.should_prune()
-
-    def _sum_up(self, result: JobResult) -> JobResult:
-        """The trial's result, which is also written above the folders of its seeds."""
-        facts, std = mean_facts(self.facts), spread(self.values)
-        content: dict[str, Any] = {
-            "status": result.state,
-            "kind": "trial",
-            "seeds": self.plan.seeds[: len(self.values)],
-            "values": self.values,
-            "best_value": fmean(self.values) if self.values else None,
-            "std": std,
-            **facts,
-            **({"error": result.error} if result.error else {}),
-        }
-        folder = self.plan.folder / folder_of(self.trial.number)
-        folder.mkdir(parents=True, exist_ok=True)
-        write_atomic(folder / self.plan.application.result_file, json.dumps(content, indent=1) + "\n")
-        return replace(result, facts=facts if std is None else {**facts, "std": std})
 
 
 @dataclass
@@ -151,6 +67,7 @@ class Controller:
         self.refusal = ""  # why no job of this sweep can run
         self.started: float | None = None  # when a slot was there for the first trial: workers take a while to start
         self.next_claim = 0.0
+        self.is_drawing = False  # points are drawn and closed without a run
         self.waiting, self.ending = Wait(), Wait()
 
     def run_trials(self) -> None:
@@ -165,7 +82,7 @@ class Controller:
             while self.running or (self._may_start() and not self.queue.is_done()):
                 if self._may_start():
                     self._fill()
-                if self.running or any(slot.is_starting() for slot in self.slots):
+                if self.running or self.is_drawing or any(slot.is_starting() for slot in self.slots):
                     self.waiting.end()
                 else:
                     self.waiting.update(self.queue.waited_for)
@@ -221,8 +138,13 @@ class Controller:
             self._start_job(slot, run.next_job())
 
     def _next_run(self) -> TrialRun | None:
-        """The next trial's run; None while there is none to start."""
+        """The next trial's run; None while there is none to start, and where points were closed without a run for a
+        while: other jobs may have ended."""
+        started, self.is_drawing = time.monotonic(), False
         while self._may_start():
+            if time.monotonic() - started > self.look_every:
+                self.is_drawing = True
+                return None
             if (trial := self.queue.claim()) is None:
                 self.next_claim = time.monotonic() + _CLAIM_AGAIN
                 return None
@@ -240,11 +162,14 @@ class Controller:
 
     def _collect(self) -> None:
         for index in list(self.running):
-            if (result := self.slots[index].poll()) is None:
+            slot, run = self.slots[index], self.running[index]
+            if (result := slot.poll()) is None:
+                if run.is_overdue(self.limits.grace):
+                    slot.end_process()
                 continue
-            result = (run := self.running[index]).take(self._interpret(index, result))
+            result = run.take(self._interpret(index, run.checked(result, self.limits.grace)))
             if result is None and not self._is_stopping():
-                self._start_job(self.slots[index], run.next_job())  # the next seed
+                self._start_job(slot, run.next_job())  # the next seed
                 continue
             del self.running[index]
             if (result := result or JobResult(JobState.INTERRUPTED)).state != JobState.DETACHED:

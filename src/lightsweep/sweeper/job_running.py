@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import chdir, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from lightsweep.core.files import write_atomic
 from lightsweep.core.text import printable
 from lightsweep.sweeper.application import application_of
 from lightsweep.sweeper.config_differences import REPEAT_FILE, write_config
-from lightsweep.sweeper.job import Job, JobResult, TrialContext, _current, current_trial, value_of
+from lightsweep.sweeper.job import Job, JobResult, TrialContext, _current, current_trial, values_of
 from lightsweep.sweeper.lightning import as_plain_run, program
 from lightsweep.sweeper.references import MAIN_ONLY, FunctionHere, FunctionReference, describe, find_lost
 
@@ -47,18 +47,19 @@ class JobFunction:
         token = _current.set(TrialContext(self.job))
         try:
             with signals.as_exceptions():
-                result = _call(as_plain_run(cfg, self.program)(self.function), cfg, current_trial(), self.job.metric)
+                result = _call(as_plain_run(cfg, self.program)(self.function), cfg, current_trial(), self.job)
         finally:
             _current.reset(token)
+        result = replace(result, seconds=time.monotonic() - started)
         file = Path(hydra_cfg.runtime.output_dir) / application_of(self.function).result_file
         if result.state != JobState.INTERRUPTED and not file.exists():  # an interrupted one may go on in this folder
             content = {
                 "status": result.state,
                 "kind": self.job.kind,
                 **result.facts,
-                **({} if result.value is None else {self.job.metric: result.value}),
+                **dict(zip(self.job.objectives, result.values, strict=False)),
                 "overrides": list(hydra_cfg.overrides.task),
-                "seconds": time.monotonic() - started,
+                "seconds": result.seconds,
                 **({"error": result.error} if result.error else {}),
             }
             with suppress(OSError):
@@ -66,15 +67,24 @@ class JobFunction:
         return result
 
 
-def _call(function: Callable[[DictConfig], Any], cfg: DictConfig, trial: TrialContext, metric: str) -> JobResult:
+def _call(function: Callable[[DictConfig], Any], cfg: DictConfig, trial: TrialContext, job: Job) -> JobResult:
+    limit = trial.limit
+
     def ended(state: JobState, **details: Any) -> JobResult:
+        if state == JobState.PRUNED and limit.has_ended_job:
+            details["error"] = limit.note
         return JobResult(state, facts={**trial.facts, "status": state.value}, **details)
 
     try:
-        returned = function(cfg)
+        try:
+            limit.start()
+            returned = function(cfg)
+        finally:
+            limit.is_closed = True  # before any call, in which a signal could be handled
+            limit.stop()
     except (Exception, KeyboardInterrupt, SystemExit, Interrupted) as error:  # it must not end the sweep
         state = signals.state_of(error)
-        if state == JobState.FAILED and trial.is_pruned:  # the app has made another error of it
+        if state == JobState.FAILED and (trial.is_pruned or limit.has_ended_job):  # another error was made of it
             state = JobState.PRUNED
         if state == JobState.PRUNED or (state == JobState.INTERRUPTED and not isinstance(error, StorageLost)):
             return ended(state, by_signal=state == JobState.INTERRUPTED)
@@ -82,15 +92,16 @@ def _call(function: Callable[[DictConfig], Any], cfg: DictConfig, trial: TrialCo
             return ended(state, error=str(error))
         log.exception("the trial failed")
         return ended(state, error=f"{describe(error)}{_where_files_are(error)}")
-    if trial.is_pruned:  # the app has caught the exception
+    if trial.is_pruned or limit.has_ended_job:  # the app has caught the exception
         return ended(JobState.PRUNED)
     try:
-        value = value_of(returned, metric, trial)
+        value, *further = values_of(returned, job, trial)
     except ValueError as error:
         return ended(JobState.FAILED, error=f"{getattr(function, '__name__', function)} {error}", of_all=True)
-    if not math.isfinite(value):
-        return ended(JobState.FAILED, error=f"{metric} became {value}")
-    return ended(JobState.COMPLETED, value=value)
+    for name, each in zip(job.objectives, (value, *further), strict=True):
+        if not math.isfinite(each):
+            return ended(JobState.FAILED, error=f"{name} became {each}")
+    return ended(JobState.COMPLETED, value=value, further=tuple(further))
 
 
 def _where_files_are(error: BaseException) -> str:

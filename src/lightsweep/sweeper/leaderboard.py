@@ -1,12 +1,12 @@
 """leaderboard.csv and leaderboard.md: every trial of a study, best first, written anew after each trial."""
 
 import csv
+import shlex
 from collections.abc import Iterable, Sequence
 from io import StringIO
 from typing import Any
 
 from omegaconf import OmegaConf
-from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from lightsweep.core.errors import ConfigError
@@ -18,57 +18,73 @@ from lightsweep.core.metrics import (
     format_difference_cell,
 )
 from lightsweep.core.text import printable, printable_line, spreadsheet_cell
+from lightsweep.sweeper import confirmation
 from lightsweep.sweeper.config_differences import BEST_FILE, write_config
+from lightsweep.sweeper.front import PARETO, judge_front, point_file, remove_points
 from lightsweep.sweeper.job import RESERVED
+from lightsweep.sweeper.objectives import Objectives, values_by_name
 from lightsweep.sweeper.plan import Plan
-from lightsweep.sweeper.space import Space, key_of
+from lightsweep.sweeper.space import Space
 from lightsweep.sweeper.statistics import Confirmed, Search
 from lightsweep.sweeper.trial_queue import TrialQueue
-from lightsweep.sweeper.trials import baseline_of, facts_of, folder_of, summarise_trials, value_of, without_repeats
-from lightsweep.sweeper.verdict import Verdict, confirmation_heading, confirmation_rows, judge, read_confirmation
+from lightsweep.sweeper.trials import (
+    INFEASIBLE,
+    baseline_of,
+    facts_of,
+    folder_of,
+    is_feasible,
+    is_untried,
+    params_of,
+    summarise_trials,
+    value_of,
+    without_repeats,
+)
+from lightsweep.sweeper.verdict import Verdict, judge
 
 
-def ranked(trials: Sequence[FrozenTrial], direction: StudyDirection) -> list[FrozenTrial]:
-    """Complete trials, best first; then pruned, running, waiting and failed ones by number."""
-    sign = -1 if direction == StudyDirection.MAXIMIZE else 1
-    order = [TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING, TrialState.WAITING, TrialState.FAIL]
-
-    def sort_key(trial: FrozenTrial) -> tuple[int, float, int]:
-        value = trial.value if trial.state == TrialState.COMPLETE else None
-        return order.index(trial.state), sign * (value or 0.0), trial.number
-
-    return sorted(trials, key=sort_key)
-
-
-def ranked_complete(trials: Sequence[FrozenTrial], direction: StudyDirection) -> list[FrozenTrial]:
-    """Complete trials, best first."""
-    return ranked([trial for trial in trials if trial.state == TrialState.COMPLETE], direction)
+def state_of(trial: FrozenTrial) -> str:
+    """As a table has it."""
+    if trial.user_attrs.get("interrupted"):
+        return "interrupted"
+    return "infeasible" if is_untried(trial) else trial.state.name.lower()
 
 
 def leaderboard_rows(
-    trials: Sequence[FrozenTrial], space: Space, direction: StudyDirection, metric: str, facts: Sequence[str]
+    trials: Sequence[FrozenTrial], space: Space, objectives: Objectives, facts: Sequence[str]
 ) -> list[dict[str, Any]]:
     """One row a trial: rank, trial, state, value (with the standard deviation over seeds), its difference to the
-    baseline, its parameters, and these facts of its job."""
+    baseline, its parameters, and these facts of its job. Of several objectives the Pareto rank, and a value each."""
     table, baseline = [], baseline_of(trials)
-    for rank, trial in enumerate(ranked(trials, direction), start=1):
+    ranks = objectives.pareto_ranks(trials) if objectives.several else {}
+    for rank, trial in enumerate(objectives.ranked(trials), start=1):
         overrides = (override.partition("=") for override in space.overrides(trial))
-        known = facts_of(trial)
+        known, is_ranked = facts_of(trial), trial.state == TrialState.COMPLETE and is_feasible(trial)
+        scores = _scores(trial, baseline, objectives)
+        place = {PARETO: ranks.get(trial.number, "")} if objectives.several else {"rank": rank if is_ranked else ""}
         table.append(
             {
-                "rank": rank if trial.state == TrialState.COMPLETE else "",
+                **place,
                 "trial": trial.number,
-                "state": "interrupted" if trial.user_attrs.get("interrupted") else trial.state.name.lower(),
-                "value": "" if (value := value_of(trial)) is None else value,
-                "std": known.get("std", ""),
-                difference_column(metric): compare_to_baseline(trial, baseline, metric),
-                **{name: known.get(name, "") for name in facts},
-                **{key: value for key, _, value in overrides},
+                "state": state_of(trial),
+                **scores,
+                **{fact: known.get(fact, "") for fact in facts if fact not in scores},
+                **{key: value for key, _, value in overrides if key not in scores},
                 "note": _note(trial),
                 "folder": folder_of(trial.number),
             }
         )
     return table
+
+
+def _scores(trial: FrozenTrial, baseline: FrozenTrial | None, objectives: Objectives) -> dict[str, Any]:
+    last = "" if (value := value_of(trial)) is None else value
+    if not objectives.several:
+        compared = compare_to_baseline(trial, baseline, objectives.names[0])
+        std = facts_of(trial).get("std", "")
+        return {"value": last, "std": std, difference_column(objectives.names[0]): compared}
+    if trial.state == TrialState.COMPLETE:
+        return values_by_name(objectives, trial)
+    return {name: last if name == objectives.prune_on else "" for name in objectives.names}
 
 
 def _format_csv(table: Sequence[dict[str, Any]], columns: Sequence[str]) -> str:
@@ -112,12 +128,13 @@ def format_short(value: Any) -> str:
     return str(int(number)) if number.is_integer() else f"{number:.4g}"
 
 
-def _columns(table: Sequence[dict[str, Any]], facts: Sequence[str]) -> list[str]:
+def _columns(table: Sequence[dict[str, Any]], facts: Sequence[str], objectives: Objectives) -> list[str]:
     """The columns of all rows; parameters that only some trials have stand with the others."""
+    first = [PARETO, "trial", "state", *objectives.names] if objectives.several else ["rank", "trial", "state", "value"]
     if not table:
-        return ["rank", "trial", "state", "value"]
-    differences = [name for name in DIFFERENCE_COLUMNS if name in table[0]]
-    first, last = ["rank", "trial", "state", "value", "std", *differences], [*facts, "note", "folder"]
+        return first
+    first += [name for name in ("std", *DIFFERENCE_COLUMNS) if name in table[0] and not objectives.several]
+    last = [*(fact for fact in facts if fact not in first), "note", "folder"]
     parameters = dict.fromkeys(key for row in table for key in row if key not in (*first, *last))
     return [*first, *parameters, *last]
 
@@ -135,14 +152,15 @@ def compare_to_baseline(trial: FrozenTrial, baseline: FrozenTrial | None, metric
 def _note(trial: FrozenTrial) -> str:
     parts = ["baseline"] if trial.user_attrs.get("baseline") else []
     parts += [f"again for trial {trial.user_attrs['retry_of']}"] if "retry_of" in trial.user_attrs else []
+    parts += [f"infeasible: {trial.user_attrs[INFEASIBLE]}"] if INFEASIBLE in trial.user_attrs else []
     parts += [str(trial.user_attrs[name]) for name in ("note", "error") if trial.user_attrs.get(name)]
     return "; ".join(parts)
 
 
-def _recorded(trials: Sequence[FrozenTrial], metric: str) -> tuple[str, ...]:
-    """The names of all that trials have recorded, in the order in which they came; the metric is the value."""
+def _recorded(trials: Sequence[FrozenTrial], objectives: Sequence[str]) -> tuple[str, ...]:
+    """The names of all that trials have recorded, in the order in which they came; objectives are the values."""
     names = dict.fromkeys(name for trial in trials for name in trial.user_attrs.get("facts", {}))
-    return tuple(name for name in names if name not in RESERVED and name != metric)
+    return tuple(name for name in names if name not in RESERVED and name not in objectives)
 
 
 class Publisher:
@@ -150,39 +168,45 @@ class Publisher:
 
     def __init__(self, plan: Plan, queue: TrialQueue) -> None:
         self.plan, self.queue = plan, queue
-        self._best: int | None = None
+        self._best: tuple[int, ...] = ()  # the trials whose configs were written
 
     def publish(self) -> None:
         self.queue.retry(self._write)  # a disk that is full for a while
 
+    def trials(self) -> list[FrozenTrial]:
+        return without_repeats(self.queue.trials())
+
     def _write(self) -> None:
         with self.queue.writing():
-            plan, trials = self.plan, without_repeats(self.queue.trials())
-            facts = plan.application.columns or _recorded(trials, plan.metric)
-            table = leaderboard_rows(trials, plan.space, self.queue.study.direction, plan.metric, facts)
-            paragraphs, confirmed = [], read_confirmation(plan.folder)
+            plan, trials, objectives = self.plan, self.trials(), self.plan.objectives
+            facts = plan.application.columns or _recorded(trials, objectives.names)
+            table = leaderboard_rows(trials, plan.space, objectives, facts)
+            paragraphs, confirmed = [], confirmation.read_confirmation(plan.folder)
             if judged := self.verdict(confirmed):
                 paragraphs.append("\n".join(f"- {line}" for line in judged.lines))
-            columns = _columns(table, facts)
+            if objectives.several:
+                paragraphs.append("\n".join(f"- {line}" for line in self.commands()))
+            columns = _columns(table, facts, objectives)
             paragraphs.append(format_markdown(table, columns))
             if confirmed is not None:
-                rows = confirmation_rows(confirmed, plan.metric)
+                rows = confirmation.table_rows(confirmed, objectives.names)
                 names = list(dict.fromkeys(name for row in rows for name in row))
-                paragraphs += [confirmation_heading(confirmed), format_markdown(rows, names)]
+                paragraphs += [confirmation.heading(confirmed), format_markdown(rows, names)]
             write_atomic(plan.folder / "leaderboard.csv", _format_csv(table, columns))
-            title = f"# {plan.address.study}: {plan.metric}"
-            write_atomic(plan.folder / "leaderboard.md", "\n\n".join([title, *paragraphs]) + "\n")
-            complete = self.complete()
-            if complete and complete[0].number != self._best:
-                self._write_best(complete[0])
+            title = f"# {plan.address.study}: {', '.join(objectives.names)}"
+            write_atomic(plan.folder / "leaderboard.md", "\n\n".join(filter(None, [title, *paragraphs])) + "\n")
+            best = self.best()
+            if best and tuple(trial.number for trial in best) != self._best:
+                self._write_best(best)
 
     def search(self) -> Search | None:
-        """What is known from the trials; None where none was completed."""
-        maximises = self.queue.study.direction == StudyDirection.MAXIMIZE
+        """What is known from the trials of one objective; None where none was completed."""
+        if self.plan.objectives.several:
+            return None
         return summarise_trials(
-            without_repeats(self.queue.trials()),
+            self.trials(),
             metric=self.plan.metric,
-            maximises=maximises,
+            maximises=self.plan.objectives.directions[0] == "maximize",
             seeds=max(1, len(self.plan.seeds)),
             changed_at=self.queue.study.user_attrs.get("changed_at", 0),
             has_seed_key=self.plan.settings.seed_key is not None,
@@ -190,12 +214,45 @@ class Publisher:
 
     def verdict(self, confirmed: Confirmed | None) -> Verdict | None:
         """What the sweep has found; None where no trial was completed."""
+        if self.plan.objectives.several:
+            return judge_front(self.trials(), self.plan.objectives, confirmed, self.queue.study.user_attrs)
         search = self.search()
         return judge(search, confirmed) if search else None
 
     def complete(self) -> list[FrozenTrial]:
-        """Complete trials, best first."""
-        return ranked_complete(without_repeats(self.queue.trials()), self.queue.study.direction)
+        """Complete trials that violate no constraint, best first."""
+        return self.plan.objectives.ranked_complete(self.trials())
+
+    def best(self) -> list[FrozenTrial]:
+        """The best trial; of several objectives the Pareto front."""
+        return self.plan.objectives.front(self.trials()) if self.plan.objectives.several else self.complete()[:1]
+
+    def to_confirm(self) -> dict[str, FrozenTrial]:
+        """The trials that a confirmation runs beside the baseline, by the name of their configuration.
+
+        Raises:
+            ConfigError: ``hydra.sweeper.confirm_points`` names one that is not completed.
+        """
+        if self.plan.objectives.several:
+            points = confirmation.choose_points(self.trials(), self.plan.objectives, self.plan.settings.confirm_points)
+            return {f"best-{trial.number}": trial for trial in points}
+        search = self.search()  # the baseline must not be run twice
+        return {} if search is None or search.is_baseline else {"best": self.complete()[0]}
+
+    def write_confirmation(self, configurations: Sequence[str], seeds: Sequence[int]) -> None:
+        """Write what the runs of these configurations show."""
+        plan, search = self.plan, self.search()
+        further = plan.objectives.names if plan.objectives.several else ()
+        best, by = None if search is None else search.best.number, plan.settings.confirm_metric
+        confirmation.write_confirmation(
+            plan.folder, configurations, seeds, plan.application, by, self.verdict, best=best, objectives=further
+        )
+
+    def commands(self) -> list[str]:
+        """What runs each trial on the front of several objectives."""
+        program, folder = self.plan.application.program, shlex.quote(str(self.plan.folder))
+        files = [(trial.number, point_file(trial.number).removesuffix(".yaml")) for trial in self.best()]
+        return [f"run trial {number}: {program} --config-dir {folder} --config-name {name}" for number, name in files]
 
     def overrides(self, trial: FrozenTrial) -> tuple[str, ...]:
         """What to type for a trial: the fixed ones and its own."""
@@ -211,12 +268,22 @@ class Publisher:
             return False
         return True
 
-    def _write_best(self, best: FrozenTrial) -> None:
-        plan = self.plan
-        found = {key_of(name): value for name, value in best.params.items()}
-        content = {"name": "optuna", "best_params": found, "best_value": best.value}  # as the official sweeper has it
-        write_atomic(plan.folder / "optimization_results.yaml", OmegaConf.to_yaml(content))
-        comment = printable(f"trial {best.number} of the sweep {plan.address.study}: {plan.metric} {best.value:.4f}")
-        config, loader = plan.compose(self.overrides(best)), plan.context.config_loader
-        write_config(plan.folder / BEST_FILE, comment, config, plan.config, loader, plan.application)
-        self._best = best.number
+    def _write_best(self, best: Sequence[FrozenTrial]) -> None:
+        """The results as the official sweeper writes them, and a config for each of these trials."""
+        plan, objectives = self.plan, self.plan.objectives
+        found = [{"params": params_of(trial), "values": list(trial.values)} for trial in best]
+        one = {"best_params": found[0]["params"], "best_value": best[0].values[0]}
+        content = {"name": "optuna", **({"solutions": found} if objectives.several else one)}
+        write_atomic(plan.folder / "optimization_results.yaml", OmegaConf.to_yaml(OmegaConf.create(content)))
+        for trial in best:
+            if trial.number in self._best:
+                continue
+            values = f"{plan.metric} {trial.values[0]:.4f}"
+            values = objectives.format_values(trial.values) if objectives.several else values
+            comment = printable(f"trial {trial.number} of the sweep {plan.address.study}: {values}")
+            config, loader = plan.compose(self.overrides(trial)), plan.context.config_loader
+            file = plan.folder / (point_file(trial.number) if objectives.several else BEST_FILE)
+            write_config(file, comment, config, plan.config, loader, plan.application)
+        if objectives.several:
+            remove_points(plan.folder, [trial.number for trial in best])
+        self._best = tuple(trial.number for trial in best)

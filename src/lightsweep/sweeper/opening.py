@@ -13,14 +13,17 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, ValidationError
 from optuna.trial import TrialState
 
-from lightsweep.core import checks, files, memory
+from lightsweep.core import files, memory
 from lightsweep.core.errors import ConfigError
 from lightsweep.core.files import create_folder, remove_leftovers
 from lightsweep.core.overrides import format_override
 from lightsweep.core.text import first_line
 from lightsweep.sweeper import executors, storage, warm_start
 from lightsweep.sweeper.config_differences import CONFIG, check_unchanged, fixed_settings, keep_settings
+from lightsweep.sweeper.constraints import check_constraints
+from lightsweep.sweeper.endings import Endings
 from lightsweep.sweeper.leases import FileLock, Lease, Owner, is_alive, renewing, shared_path
+from lightsweep.sweeper.objectives import check_objectives, check_same_objectives
 from lightsweep.sweeper.optuna_access import RetryingStorage, set_system_attribute, system_attributes
 from lightsweep.sweeper.plan import Plan, check_fixed_lists, enqueue_first, enqueued_points
 from lightsweep.sweeper.samplers import check_pruner, check_sampler, make_sampler
@@ -66,7 +69,7 @@ def open_study(plan: Plan, earlier: Sequence[Earlier] = ()) -> tuple[Plan, optun
             check_unchanged(study, now, plan)  # another sweeper may have started it meanwhile
             keep_settings(study, now)
             if study.metric_names is None:
-                study.set_metric_names([plan.metric])  # for optuna-dashboard
+                study.set_metric_names(list(plan.objectives.names))  # for optuna-dashboard
             openings = system_attributes(study).get(OPENINGS, 0)  # before this one
             set_system_attribute(study, OPENINGS, openings + 1)
             plan = plan.in_space(plan.space.renamed_for(study.get_trials(deepcopy=False)))
@@ -134,12 +137,13 @@ def _load(plan: Plan) -> optuna.Study:
         study = optuna.load_study(study_name=name, storage=storage, pruner=plan.pruner)
     else:
         study = optuna.create_study(
-            study_name=name, storage=storage, pruner=plan.pruner, direction=plan.direction, load_if_exists=True
+            study_name=name,
+            storage=storage,
+            pruner=plan.pruner,
+            directions=plan.objectives.directions,
+            load_if_exists=True,
         )
-    checks.require(len(study.directions) == 1, "hydra.sweeper.study_name", "name a study of one objective", name)
-    direction = study.direction.name.lower()
-    rule = f"be {direction}, as when the study {name!r} was started"
-    checks.require(direction == plan.direction, "hydra.sweeper.direction", rule, plan.direction)
+    check_same_objectives(study, plan)
     return study
 
 
@@ -167,22 +171,20 @@ def check_plan(plan: Plan) -> None:
     executors.check_executor(plan)
     if kind == "workers":  # jobs of a cluster have memory elsewhere
         memory.check_processes("hydra.sweeper.n_jobs", min(plan.settings.n_jobs, plan.settings.n_trials))
-    plan.application.check_space(plan.space, plan.metric)
+    for name in plan.objectives.names:
+        plan.application.check_space(plan.space, name)
     check_fixed_lists(plan)
     in_this_process = kind == "inline"
     for condition in ([], *([each] for each in plan.space.conditions())):
         _check_composes(plan, (*plan.space.fixed, *plan.settings.trial_overrides, *condition), in_this_process)
     if plan.settings.confirm:
         plan.compose((*plan.space.fixed, *plan.settings.confirm_overrides))
-    # In another direction the best trials would be pruned, and the worst be confirmed.
-    metric, right = plan.application.objective(plan.compose(plan.space.fixed))
-    named = plan.settings.direction
-    checks.require(
-        named is None or right in (None, named), "hydra.sweeper.direction", f"be {right} for {metric}", named
-    )
+    check_objectives(plan)
     enqueued_points(plan)
     check_sampler(plan)
     check_pruner(plan)
+    check_constraints(plan)
+    Endings.of(plan, since=0)
     plan.application.check_plan(plan, in_this_process=in_this_process)
     _check_seed_key(plan)
 

@@ -14,7 +14,8 @@ import io
 import pickle
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
+from copy import copy
 from types import SimpleNamespace
 from typing import Any, TypeVar
 
@@ -22,6 +23,7 @@ import optuna
 from optuna.samplers import _cmaes
 from optuna.storages import BaseStorage
 from optuna.storages.journal._file import BaseJournalFileLock as BaseJournalFileLock
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from lightsweep.core.errors import RunFailed, StorageLost
@@ -131,6 +133,35 @@ for _name in vars(BaseStorage).keys() - vars(RetryingStorage).keys():
     if not _name.startswith("_"):
         setattr(RetryingStorage, _name, _retried(_name))
 RetryingStorage.__abstractmethods__ = frozenset()
+
+
+class OneObjective(RetryingStorage):
+    """A study of several objectives as one that has this objective alone: Optuna reports and prunes in no other.
+
+    Args:
+        index: of the objective.
+    """
+
+    def __init__(self, storage: RetryingStorage, index: int) -> None:
+        super().__init__(storage._storage, storage.retry)
+        self.index = index
+
+    def get_study_directions(self, study_id: int) -> list[StudyDirection]:
+        return [self.retry(lambda: self._storage.get_study_directions(study_id))[self.index]]
+
+    def get_trial(self, trial_id: int) -> FrozenTrial:
+        return self._reduced(self.retry(lambda: self._storage.get_trial(trial_id)))
+
+    def get_all_trials(
+        self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
+    ) -> list[FrozenTrial]:
+        trials = self.retry(lambda: self._storage.get_all_trials(study_id, deepcopy, states))
+        return [self._reduced(trial) for trial in trials]
+
+    def _reduced(self, trial: FrozenTrial) -> FrozenTrial:
+        reduced = copy(trial)
+        reduced._values = None if trial._values is None else [trial._values[self.index]]
+        return reduced
 
 
 def outage_reason(error: BaseException) -> str | None:

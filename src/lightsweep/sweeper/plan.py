@@ -5,13 +5,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import optuna
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from optuna.pruners import BasePruner, WilcoxonPruner
 from optuna.samplers import GridSampler
@@ -21,8 +21,9 @@ from lightsweep.core.errors import ConfigError
 from lightsweep.core.files import JOURNAL
 from lightsweep.core.overrides import format_override
 from lightsweep.core.text import first_line
-from lightsweep.sweeper.application import Application, application_of
+from lightsweep.sweeper.application import Application, application_of, without_hydra
 from lightsweep.sweeper.grammar import parse
+from lightsweep.sweeper.objectives import Objectives, choose_objectives
 from lightsweep.sweeper.samplers import without_pinned
 from lightsweep.sweeper.settings import Settings, read_settings
 from lightsweep.sweeper.space import Space, point_key, values_of
@@ -67,15 +68,19 @@ class Plan:
         return "hydra.sweeper.storage" if self.settings.storage else "hydra.sweep.dir"
 
     @property
-    def metric(self) -> str:
-        """The name of the value that is optimised."""
-        return self.settings.metric or self.application.objective(self.config)[0]
+    def objectives(self) -> Objectives:
+        """What is optimised."""
+        return choose_objectives(self.settings, self.application.objective(self.config))
 
     @property
-    def direction(self) -> Literal["minimize", "maximize"]:
-        """The one that was set, else that of the metric."""
-        direction = self.settings.direction or self.application.objective(self.config)[1]
-        return "maximize" if direction == "maximize" else "minimize"
+    def metric(self) -> str:
+        """The name of the objective, of several the first one."""
+        return self.objectives.names[0]
+
+    @property
+    def named_results(self) -> tuple[tuple[str, ...], str]:
+        """The names of what a job's result is made of: its objectives, and what the app returns."""
+        return self.objectives.names, self.application.objective(self.config)[0]
 
     @property
     def seeds(self) -> list[int]:
@@ -108,12 +113,9 @@ class Plan:
             ConfigError: the function raised ValueError, or cannot be called.
         """
         key = "hydra.sweeper.validate"
-        function, own = self.application.find_function(name, key), config.copy()
-        OmegaConf.set_readonly(own, False)
-        with open_dict(own):
-            own.pop("hydra", None)
+        function = self.application.find_function(name, key)
         try:
-            function(own)
+            function(without_hydra(config))
         except Exception as error:  # whatever the user's own function raises
             raise ConfigError(
                 f"{key}: {name} refuses a trial ({first_line(str(error)) or type(error).__name__})"

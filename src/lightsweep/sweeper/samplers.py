@@ -210,12 +210,12 @@ def random_point(space: Space, seed: int) -> Params:
 
 
 def _draw(plan: "Plan", sampler: BaseSampler) -> None:
-    study = optuna.create_study(sampler=sampler, direction=plan.direction)
+    study = optuna.create_study(sampler=sampler, directions=plan.objectives.directions)
     space = replace(plan.space, extend=None)  # the user's own function is for real trials
     for number in range(_MADE_UP + 2):
         trial = study.ask()
         space.suggest(trial)
-        study.tell(trial, float(number))
+        study.tell(trial, [float(number)] * len(study.directions))
 
 
 def check_pruner(plan: "Plan") -> None:
@@ -224,7 +224,10 @@ def check_pruner(plan: "Plan") -> None:
     Raises:
         ConfigError: it cannot.
     """
-    study = _made_up_study(plan)
+    reported = plan.objectives.reported
+    if reported is None:  # nothing is pruned
+        return
+    study = optuna.create_study(direction=plan.objectives.directions[reported])
     study.ask().report(0.5, step=1)
     try:
         deepcopy(plan.pruner).prune(study, study.trials[0])  # a copy: pruners keep what they have seen
@@ -234,7 +237,7 @@ def check_pruner(plan: "Plan") -> None:
 
 
 def _made_up_study(plan: "Plan") -> optuna.Study:
-    return optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0), direction=plan.direction)
+    return optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0), directions=plan.objectives.directions)
 
 
 @contextmanager

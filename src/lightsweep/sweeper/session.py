@@ -5,16 +5,20 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
-from typing import Any, cast
+from typing import Any
 
+from optuna.pruners import NopPruner
 from optuna.samplers import GridSampler
 from optuna.trial import Trial
 
 from lightsweep.core.errors import ConfigError, Interrupted, RunFailed, StorageLost
 from lightsweep.core.files import check_links, is_set_aside, set_aside
-from lightsweep.sweeper import executors, opening, samplers, space, verdict, view, warm_start
+from lightsweep.sweeper import confirmation, executors, opening, samplers, space, view, warm_start
 from lightsweep.sweeper.auto_sampler import AutoSampler
-from lightsweep.sweeper.controller import Controller, Limits, TrialRun
+from lightsweep.sweeper.confirmation import read_run_result
+from lightsweep.sweeper.constraints import Constraints, describe_closed, nearest
+from lightsweep.sweeper.controller import Controller, Limits
+from lightsweep.sweeper.endings import Endings
 from lightsweep.sweeper.executors import Executor
 from lightsweep.sweeper.job import Job, JobResult
 from lightsweep.sweeper.leaderboard import Publisher
@@ -22,10 +26,13 @@ from lightsweep.sweeper.leases import renewing
 from lightsweep.sweeper.opening import FIRST_SEED
 from lightsweep.sweeper.plan import Plan, baseline_point, mark_baseline
 from lightsweep.sweeper.status import keep_sweep
+from lightsweep.sweeper.study_data import StudyData
 from lightsweep.sweeper.study_view import ViewSampler
 from lightsweep.sweeper.trial_queue import TrialQueue
-from lightsweep.sweeper.trials import OVER, Repeats, StudyData, count_ended, folder_of, without_repeats
-from lightsweep.sweeper.verdict import read_run_result
+from lightsweep.sweeper.trial_run import TrialRun
+from lightsweep.sweeper.trials import OVER, Repeats, count_ended, folder_of, without_repeats
+
+_COMMANDS = 10  # of a front that are printed; the leaderboard has all
 
 
 def run(plan: Plan) -> float:
@@ -48,6 +55,8 @@ def run(plan: Plan) -> float:
     changed = plan.application.allows_changed_data(plan.config)
     since = len(queue.trials()) if changed else study.user_attrs.get("changed_at", 0)
     queue.repeats = Repeats(space.list_points(plan.space), since, partial(samplers.random_point, plan.space))
+    queue.constraints = Constraints.of(plan)
+    queue.why_over_early = Endings.of(plan, since).why_over
     queue.has_job = lambda number: executor.has_job(plan.folder / folder_of(number))
     try:
         with renewing(queue.renew):
@@ -87,7 +96,7 @@ class Session:
         )
 
     def run(self) -> float:
-        """Returns the best value."""
+        """Returns the best value, of several objectives that of the first."""
         if OVER in self.queue.study.user_attrs:
             self.queue.study.set_user_attr(OVER, {})  # it goes on
         try:
@@ -105,10 +114,11 @@ class Session:
             raise
 
     def _run(self) -> float:
-        aim = f"{self.plan.metric} is {self.plan.direction}d"
-        self.view.print(f"study {self.plan.address.study} in {self.plan.folder}: {aim}")
+        self.view.print(f"study {self.plan.address.study} in {self.plan.folder}: {self.plan.objectives.aim}")
         for remark in self.plan.remarks:
             self.view.print(remark)
+        if self.plan.objectives.reported is None and not isinstance(self.plan.pruner, NopPruner):
+            self.view.print("several objectives: no trial is pruned; hydra.sweeper.prune_on=NAME prunes by one of them")
         before = count_ended(self.queue.trials())
         self.view.open()
         if (count := self._count_starting()) and self.view.live is None:
@@ -118,7 +128,7 @@ class Session:
         finally:
             self.view.close()
             self.publisher.publish()
-        self._print_repeats()
+        self._print_end()
         complete = self.publisher.complete()
         if not complete:
             raise RunFailed(self._describe_failures())
@@ -130,19 +140,19 @@ class Session:
             self._print_verdict()
         if command := self.plan.application.report_command(self.plan.folder, view.storage_option(self.plan.address)):
             self.view.print(f"look at the sweep: {command}")
-        return cast(float, complete[0].value)
+        return complete[0].values[0]
 
     @cached_property
     def _baseline(self) -> tuple[dict[str, Any], list[str]]:
         return baseline_point(self.plan)
 
-    def _print_repeats(self) -> None:
+    def _print_end(self) -> None:
+        """What was not run, and why the sweep ends before its total."""
         trials = self.queue.trials()
         ended, wanted = count_ended(trials), self.queue.n_trials
-        if count := len(trials) - len(without_repeats(trials)):
-            suggestions = f"{count} suggestion{'s' * (count > 1)}"
-            self.view.print(f"{suggestions} repeated a point that had been tried: not run again")
-        if ended < wanted and (why := self.queue.repeats.why_over(trials)):
+        for line in view.format_not_run(trials):
+            self.view.print(line)
+        if ended < wanted and (why := self.queue.why_over(trials)):
             self.view.print(f"{why}: the sweep ends with {ended} trials of {wanted}")
             self._keep_end(why, failed=False)
 
@@ -156,9 +166,10 @@ class Session:
         return sum(slot.is_starting() for slot in self.executor.slots)
 
     def _start(self, trial: Trial) -> TrialRun | None:
-        """The trial's run; None where its point was tried before, and it is closed."""
+        """The trial's run; None where its point was tried before or may not be tried, and it is closed."""
         plan, folder = self.plan, self.plan.folder / folder_of(trial.number)
-        if self.executor.has_job(folder):  # a sweeper that is gone started it: nothing is drawn anew
+        is_new = not self.executor.has_job(folder)
+        if not is_new:  # a sweeper that is gone started it: nothing is drawn anew
             check_links(folder, within=plan.folder)
             drawn = plan.space.overrides(trial)
         else:
@@ -169,7 +180,11 @@ class Session:
             if isinstance(trial.study.sampler, GridSampler):  # it was not asked for the baseline
                 mark_baseline(trial, *self._baseline)
         overrides = (*plan.space.fixed, *plan.settings.trial_overrides, *drawn)
-        return TrialRun(trial, overrides, plan, self.data.expected())
+        if is_new and self.queue.close_infeasible(trial, lambda: plan.compose(overrides)):
+            if line := describe_closed(trial):
+                self.view.print(line)
+            return None
+        return TrialRun(trial, overrides, plan, self.data.expected(), self.queue.constraints)
 
     def _trial_ended(self, number: int) -> None:
         if self.data.renew(number):
@@ -183,9 +198,8 @@ class Session:
             without_repeats(self.queue.trials()),
             running,
             self.queue.n_trials,
-            self.queue.study.direction,
+            self.plan.objectives,
             self.plan.space,
-            self.plan.metric,
             self._count_starting(),
         )
 
@@ -194,11 +208,10 @@ class Session:
         does that."""
         if not self.queue.may_confirm():
             return False
-        plan, search = self.plan, self.publisher.search()
-        assert search is not None  # there is a complete trial
-        configurations: dict[str, Sequence[str]] = {"baseline": plan.space.fixed}
-        if not search.is_baseline:  # else it would be run twice
-            configurations = {"best": self.publisher.overrides(self.publisher.complete()[0]), **configurations}
+        plan = self.plan
+        points = self.publisher.to_confirm()
+        configurations = {name: self.publisher.overrides(trial) for name, trial in points.items()}
+        configurations["baseline"] = plan.space.fixed
         used = [*plan.seeds, plan.own_seed]
         seeds = _fresh_seeds(plan.settings.confirm, used)
         finished, missing = _confirmation_jobs(plan, configurations, seeds)
@@ -206,21 +219,21 @@ class Session:
         for job in missing:
             if not self.executor.has_job(plan.folder / job.folder, job.overrides):
                 set_aside(plan.folder / job.folder)
-        _set_aside_earlier(plan, configurations.get("best"), [*finished, *missing])
+        if not plan.objectives.several:
+            _set_aside_earlier(plan, configurations.get("best"), [*finished, *missing])
         self.controller.run_jobs([replace(job, data=self.data.expected()) for job in missing], self._print_confirmed)
-        by = plan.settings.confirm_metric
-        verdict.write_confirmation(plan.folder, configurations, seeds, search, plan.application, by)
+        self.publisher.write_confirmation(list(configurations), seeds)
         self.publisher.publish()
         return True
 
     def _print_verdict(self) -> None:
         """The confirmation, the verdict, and the command that runs the best trial, where that is one to run."""
-        confirmed = verdict.read_confirmation(self.plan.folder)
+        confirmed, objectives = confirmation.read_confirmation(self.plan.folder), self.plan.objectives
         judged = self.publisher.verdict(confirmed)
         assert judged is not None  # there is a complete trial
-        if confirmed is not None and confirmed.trial == judged.numbers["trial"]:
-            self.view.print(verdict.confirmation_heading(confirmed))
-            self.view.console.print(view.confirmation_table(verdict.confirmation_rows(confirmed, self.plan.metric)))
+        if confirmed is not None and confirmed.trial == judged.numbers.get("trial"):
+            self.view.print(confirmation.heading(confirmed))
+            self.view.console.print(view.confirmation_table(confirmation.table_rows(confirmed, objectives.names)))
         for line in judged.lines:
             self.view.print(line)
         program = self.plan.application.program
@@ -233,12 +246,16 @@ class Session:
             what = "the best one" if judged.outcome == "better" else "it anyway"
             folder = shlex.quote(str(self.plan.folder))
             self.view.print(f"run {what}: {program} --config-dir {folder} --config-name best")
+        for command in self.publisher.commands()[:_COMMANDS] if objectives.several else ():
+            self.view.print(command)
 
     def _print_confirmed(self, job: Job, result: JobResult) -> None:
         self.view.print(f"{job.folder} {result.state} {result.error or ''}".strip())
 
     def _describe_failures(self) -> str:
         trials = [trial for trial in without_repeats(self.queue.trials()) if trial.state.is_finished()]
+        if found := nearest(trials):
+            return f"none of {len(trials)} trials meets hydra.sweeper.constraints; {found}"
         errors = [f"trial {trial.number}: {trial.user_attrs.get('error', trial.state.name)}" for trial in trials[-3:]]
         return f"none of {len(trials)} trials was completed: {'; '.join(errors) or 'nothing was run'}"
 
@@ -261,7 +278,7 @@ def _confirmation_jobs(
         for seed in seeds:
             wanted = (*overrides, *plan.settings.confirm_overrides, f"{plan.settings.seed_key}={seed}")
             folder, number = f"confirm/{name}-seed-{seed}", len(finished) + len(missing)
-            job = Job("confirmation", wanted, folder, number, metric=plan.metric)
+            job = Job("confirmation", wanted, folder, number, None, None, *plan.named_results)
             result = read_run_result(plan.folder / job.folder / plan.application.result_file)
             is_done = result.get("status") == "completed" and set(wanted) <= set(result.get("overrides", []))
             (finished if is_done else missing).append(job)

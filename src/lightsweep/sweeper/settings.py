@@ -13,6 +13,8 @@ from omegaconf import DictConfig, OmegaConf
 from lightsweep.core import checks
 from lightsweep.core.errors import ConfigError
 from lightsweep.core.text import did_you_mean
+from lightsweep.sweeper.constraints import read_bounds
+from lightsweep.sweeper.objectives import check_settings
 from lightsweep.sweeper.samplers import SAMPLERS, check_packages, named_node, pruner_node
 
 _MOST_JOBS = 1000  # each has a process or a thread of the sweeper
@@ -28,6 +30,7 @@ _TEXTS = {  # settings that may be null
     "validate": "a function's name",
     "seed_key": "a key of the config",
     "confirm_metric": "a name",
+    "prune_on": "the name of an objective",
 }
 _LISTS = {
     "changeable_keys": "keys",
@@ -50,11 +53,19 @@ class Settings:
     study_name: str
     storage: str | None
     metric: str | None
-    direction: str | None
+    direction: str | list[str] | None
+    objectives: dict[str, str] | None
+    prune_on: str | None
     n_trials: int
     timeout: float | None
     retries: int
     max_failures: int
+    trial_timeout: float | None
+    target: float | None
+    patience: int | None
+    min_delta: float
+    constraints: dict[str, str] | None
+    foresee: dict[str, str | None] | None
     allow_changed_space: bool
     changeable_keys: list[str]
     params: dict[str, Any] | None
@@ -74,6 +85,7 @@ class Settings:
     seed_key: str | None
     seeds: list[int] | None
     confirm: int
+    confirm_points: list[int] | None
     confirm_overrides: list[str]
     confirm_metric: str | None
     not_in_best: list[str]
@@ -93,10 +105,19 @@ class Settings:
         checks.integer("hydra.sweeper.max_failures", self.max_failures, "[1, inf)")
         checks.integer("hydra.sweeper.confirm", self.confirm, f"[0, {_MOST_CONFIRMED}]")
         checks.flag("hydra.sweeper.allow_changed_space", self.allow_changed_space)
-        if self.timeout is not None:
-            checks.number("hydra.sweeper.timeout", self.timeout, "(0, inf)")
-        if self.direction is not None:
-            checks.choice("hydra.sweeper.direction", self.direction, ("minimize", "maximize"))
+        for name in ("timeout", "trial_timeout"):
+            if getattr(self, name) is not None:
+                checks.number(f"hydra.sweeper.{name}", getattr(self, name), "(0, inf)")
+        fine = self.target is None or checks.is_number(self.target)
+        checks.require(fine, "hydra.sweeper.target", "be null or a number", self.target)
+        if self.patience is not None:
+            checks.integer("hydra.sweeper.patience", self.patience, "[1, inf)")
+        checks.number("hydra.sweeper.min_delta", self.min_delta, "[0, inf)")
+        read_bounds(self.constraints)
+        known = {} if self.foresee is None else self.foresee
+        named = _is_keyed(known) and all(each is None or _is_text(each) for each in known.values())
+        rule = "be a mapping of recorded names to functions, {params: app.count_parameters}"
+        checks.require(named, "hydra.sweeper.foresee", rule, self.foresee)
         if self.max_steps is not None:
             checks.integer("hydra.sweeper.max_steps", self.max_steps, "[1, inf)")
         checks.require(_is_text(self.study_name), "hydra.sweeper.study_name", "be a name", self.study_name)
@@ -114,6 +135,7 @@ class Settings:
         keyed = isinstance(points, list) and all(_is_keyed(point) for point in points)
         rule = "be a list of points, [{optimizer.lr: 0.01}, …]"
         checks.require(keyed, "hydra.sweeper.enqueue", rule, self.enqueue)
+        check_settings(self)
         _check_resources(self.ray)
         _check_seeds(self.seeds)
         _check_seed_key(self)
@@ -156,8 +178,10 @@ def read_settings(values: Mapping[str, Any]) -> tuple[Settings, list[str]]:
 
 
 def _direction(value: Any) -> Any:
-    """A text; the official sweeper's configs hold an enum, and a list for several objectives."""
-    return getattr(value, "name", value[0] if isinstance(value, list) and len(value) == 1 else value)
+    """A text, or for several objectives a list of them; the official sweeper's configs hold enums."""
+    if isinstance(value, list) and len(value) != 1:
+        return [getattr(each, "name", each) for each in value]
+    return getattr(value, "name", value[0] if isinstance(value, list) else value)
 
 
 def _check_resources(resources: Any) -> None:

@@ -161,15 +161,15 @@ class Search:
 
 @dataclass(frozen=True)
 class Confirmed:
-    """A confirmation's scores, by configuration (best, baseline) and name.
+    """A confirmation's scores, by configuration (best and baseline; of several objectives best-NUMBER, too) and name.
 
     Args:
-        trial: number of the trial that was the best then.
+        trial: number of the trial that was the best then; None of several objectives.
         failed: runs that were not completed, by configuration.
         compared_by: the score that the two are to be compared by; None for the searched metric.
     """
 
-    trial: int
+    trial: int | None
     seeds: tuple[int, ...]
     scores: Mapping[str, Mapping[str, tuple[float, ...]]]
     failed: Mapping[str, int] = field(default_factory=dict)
@@ -180,10 +180,13 @@ class Confirmed:
 
     def score(self, metric: str) -> str | None:
         """The score that the two are compared by: `compared_by`, else the searched metric, else one that is called the
-        same but for what stands before a slash; None where one of the two has none of these."""
-        both = [name for name in self.scores.get("best", {}) if self.values("baseline", name)]
-        alike = (name for name in both if name.rpartition("/")[2] == metric.rpartition("/")[2])
-        return next((name for name in (self.compared_by, metric, *alike) if name in both), None)
+        same but for what stands before a slash; None where one of the two has none of these. Of several objectives
+        `compared_by` holds for the one that is called like it."""
+        others = [scores for name, scores in self.scores.items() if name != "baseline"]
+        both = [name for scores in others for name in scores if self.values("baseline", name)]
+        alike = [name for name in both if name.rpartition("/")[2] == metric.rpartition("/")[2]]
+        chosen = self.compared_by if self.trial is not None or self.compared_by in alike else None
+        return next((name for name in (chosen, metric, *alike) if name in both), None)
 
 
 def noise_of_trials(samples: Sequence[Sequence[float]], *, seeds: int) -> float | None:
@@ -205,6 +208,12 @@ def noise_of_trials(samples: Sequence[Sequence[float]], *, seeds: int) -> float 
 def spread(values: Sequence[float]) -> float | None:
     """The sample standard deviation; None of a single value."""
     return stdev(values) if len(values) > 1 else None
+
+
+def format_mean(values: Sequence[float]) -> str:
+    """``0.6048 ± 0.0057``"""
+    std = spread(values)
+    return f"{fmean(values):.4f}" + ("" if std is None else f" ± {std:.4f}")
 
 
 def mean_facts(facts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -14,15 +14,24 @@ from typing import TYPE_CHECKING, Any
 
 import optuna
 from omegaconf import DictConfig, OmegaConf
-from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from lightsweep.core.errors import ConfigError
-from lightsweep.sweeper.leaderboard import ranked_complete
 from lightsweep.sweeper.leases import LOST_AFTER, is_alive
+from lightsweep.sweeper.objectives import Objectives, objectives_of, values_by_name
 from lightsweep.sweeper.optuna_access import system_attributes
-from lightsweep.sweeper.space import key_of
-from lightsweep.sweeper.trials import OVER, OWNER, PREFIX, SWEEP, count_ended, is_interrupted, value_of, without_repeats
+from lightsweep.sweeper.trials import (
+    OVER,
+    OWNER,
+    PREFIX,
+    SWEEP,
+    count_ended,
+    is_interrupted,
+    is_untried,
+    params_of,
+    value_of,
+    without_repeats,
+)
 from lightsweep.sweeper.view import seconds_left
 
 if TYPE_CHECKING:
@@ -54,11 +63,12 @@ def keep_sweep(study: optuna.Study, plan: "Plan", n_trials: int) -> None:
     """Write the attribute, where it is not so already."""
     settings = plan.settings
     search = {"sampler": _describe_node(settings.sampler), "pruner": _describe_node(settings.pruner)}
-    limits = {"n_trials": n_trials} | {
-        name: getattr(settings, name) for name in ("seed_key", "seeds", "confirm", "timeout")
-    }
+    kept = ("seed_key", "seeds", "confirm", "timeout", "trial_timeout", "target", "patience", "constraints")
+    limits = {"n_trials": n_trials} | {name: getattr(settings, name) for name in kept}
     program = shlex.join([*shlex.split(plan.application.program), *_config_name(sys.argv[1:])])
-    described = asdict(Sweep(plan.metric, program, n_trials, plan.space.fixed, search | limits))
+    metric, pruned = plan.objectives.prune_on or plan.metric, {"prune_on": plan.objectives.prune_on}
+    pruned = pruned if plan.objectives.several else {}
+    described = asdict(Sweep(metric, program, n_trials, plan.space.fixed, search | limits | pruned))
     described["overrides"] = list(plan.space.fixed)  # as JSON gives it back
     if study.user_attrs.get(SWEEP) != described:
         study.set_user_attr(SWEEP, described)
@@ -134,7 +144,10 @@ class Status:
         why: the reason of a sweep that failed, or ended before its total; empty elsewhere.
         counts: trials by state; repeats of a point are left out.
         ended: trials that count towards n_trials.
-        best: number, value and params of the best complete trial; None where there is none.
+        objectives: minimize or maximize, by name.
+        best: number, value and params of the best complete trial that violates no constraint; None where there
+            is none, or several objectives.
+        front: number, values by objective and params of each trial on the Pareto front; None of one objective.
         running: number, seconds, step and value of each trial that runs.
         seconds_left: about; None where it is unknown.
     """
@@ -147,7 +160,9 @@ class Status:
     n_trials: int | None
     metric: str
     direction: str
+    objectives: Mapping[str, str]
     best: Mapping[str, Any] | None
+    front: Sequence[Mapping[str, Any]] | None
     running: Sequence[Mapping[str, Any]]
     seconds_left: float | None
 
@@ -176,7 +191,9 @@ def read_status(study: optuna.Study) -> Status:
     if state == "running" and sweep.n_trials is not None:
         others = [trial for trial in trials if trial.state != TrialState.RUNNING]
         left = seconds_left([*others, *alive], sweep.n_trials, now)
-    best = next(iter(ranked_complete(trials, study.direction)), None)
+    objectives = objectives_of(study)
+    best = None if objectives.several else next(iter(objectives.ranked_complete(trials)), None)
+    front = [_describe_point(trial, objectives) for trial in objectives.front(trials)]
     return Status(
         study.study_name,
         state,
@@ -185,8 +202,10 @@ def read_status(study: optuna.Study) -> Status:
         ended,
         sweep.n_trials,
         sweep.metric,
-        "maximize" if study.direction == StudyDirection.MAXIMIZE else "minimize",
-        None if best is None else {"trial": best.number, "value": best.value, "params": _params(best)},
+        objectives.directions[0],
+        dict(zip(objectives.names, objectives.directions, strict=True)),
+        None if best is None else {"trial": best.number, "value": best.value, "params": params_of(best)},
+        front if objectives.several else None,
         [_describe_running(trial, now) for trial in alive],
         left,
     )
@@ -207,19 +226,20 @@ def _is_held(study: optuna.Study) -> bool:
 
 
 def _count(trials: Sequence[FrozenTrial], alive: Sequence[FrozenTrial]) -> dict[str, int]:
-    states = [trial.state for trial in trials if not is_interrupted(trial)]
+    states = [trial.state for trial in trials if not (is_interrupted(trial) or is_untried(trial))]
     return {
         "completed": states.count(TrialState.COMPLETE),
         "pruned": states.count(TrialState.PRUNED),
         "failed": states.count(TrialState.FAIL),
         "running": len(alive),
         "waiting": states.count(TrialState.WAITING),
+        "infeasible": sum(map(is_untried, trials)),
         "interrupted": sum(map(is_interrupted, trials)) + states.count(TrialState.RUNNING) - len(alive),
     }
 
 
-def _params(trial: FrozenTrial) -> dict[str, Any]:
-    return {key_of(name): value for name, value in trial.params.items()}
+def _describe_point(trial: FrozenTrial, objectives: Objectives) -> dict[str, Any]:
+    return {"trial": trial.number, "values": values_by_name(objectives, trial), "params": params_of(trial)}
 
 
 def _describe_running(trial: FrozenTrial, now: datetime) -> dict[str, Any]:
@@ -229,5 +249,5 @@ def _describe_running(trial: FrozenTrial, now: datetime) -> dict[str, Any]:
         "seconds": max(0.0, round(seconds, 1)) if math.isfinite(seconds) else None,
         "step": trial.last_step,
         "value": value_of(trial),
-        "params": _params(trial),
+        "params": params_of(trial),
     }

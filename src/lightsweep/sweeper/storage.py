@@ -24,7 +24,7 @@ from lightsweep.core import checks, secrets
 from lightsweep.core.errors import ConfigError
 from lightsweep.core.text import Wait, printable
 from lightsweep.sweeper.leases import FileLock, shared_path
-from lightsweep.sweeper.optuna_access import BaseJournalFileLock, Retry, RetryingStorage
+from lightsweep.sweeper.optuna_access import BaseJournalFileLock, OneObjective, Retry, RetryingStorage
 from lightsweep.sweeper.trials import without_repeats
 
 RETRY_SECONDS = 300.0  # for which an operation is retried
@@ -77,9 +77,15 @@ def connect(location: str) -> RetryingStorage:
 
 
 @lru_cache(maxsize=4)
-def follow(address: Address) -> optuna.Study:
-    """The study of a running job, which reports to it and draws nothing: its sampler is the cheapest."""
+def follow(address: Address, objective: int | None = None) -> optuna.Study:
+    """The study of a running job, which reports to it and draws nothing: its sampler is the cheapest.
+
+    Args:
+        objective: the index of the one that is reported, of several.
+    """
     storage = _retry_for(address.url)(lambda: connect(address.url))  # the sweeper has opened it before
+    if objective is not None:
+        storage = OneObjective(storage, objective)  # type: ignore[abstract]
     return _StudyWithoutRepeats(address.study, storage, sampler=optuna.samplers.RandomSampler())
 
 

@@ -4,7 +4,7 @@ A trial counts when it ended by itself: complete, pruned or failed. One whose sw
 failed with the attribute *interrupted*, does not count, and is retried under a new number, `retries` times.
 
 User attributes of a trial: ``lightsweep`` (the mark of its owner), ``folder``, ``facts``, ``error``,
-``interrupted``, ``retry_of``, ``retries``, ``repeat_of``.
+``interrupted``, ``retry_of``, ``retries``, ``repeat_of``, ``infeasible``.
 """
 
 import time
@@ -13,10 +13,12 @@ from contextlib import suppress
 from typing import Any
 
 import optuna
+from omegaconf import DictConfig
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.samplers import GridSampler
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
+from lightsweep.sweeper.constraints import Constraints
 from lightsweep.sweeper.job import JobResult, JobState
 from lightsweep.sweeper.leases import LOST_AFTER, FileLock, Lease, Owner, is_alive
 from lightsweep.sweeper.optuna_access import current, retry_of, set_attribute, take_over
@@ -50,6 +52,9 @@ class TrialQueue:
         self._unmarked: dict[int, float] = {}  # running trials without an owner, and when each was first seen
         self._mine: dict[int, Trial] = {}
         self.repeats = Repeats(None, since=0)
+        self.constraints = Constraints()
+        # Further reasons why no trial starts before the total is reached.
+        self.why_over_early: Callable[[Sequence[FrozenTrial]], str | None] = lambda trials: None
         # Whether a trial has a job that runs without its sweeper.
         self.has_job: Callable[[int], bool] = lambda number: False
 
@@ -67,7 +72,7 @@ class TrialQueue:
             if not self._close_lost_trials():
                 return None
             trials = self.trials()
-            if self.remaining() <= 0 or self.repeats.why_over(trials):
+            if self.remaining() <= 0 or self.why_over(trials):
                 return None
             if (point := self.repeats.proposal(trials)) is not None:
                 self.study.enqueue_trial(point)
@@ -85,10 +90,24 @@ class TrialQueue:
             if earlier is None:
                 return False
             trial.set_user_attr("repeat_of", earlier.number)
-            if earlier.state == TrialState.PRUNED and earlier.last_step is not None:
-                trial.report(earlier.intermediate_values[earlier.last_step], earlier.last_step)
+            last = earlier.last_step if len(self.study.directions) == 1 else None
+            if earlier.state == TrialState.PRUNED and last is not None:
+                trial.report(earlier.intermediate_values[last], last)
             state = earlier.state if earlier.state.is_finished() else TrialState.FAIL
-            _tell(self.study, trial.number, state, earlier.value if state == TrialState.COMPLETE else None)
+            _tell(self.study, trial.number, state, earlier.values if state == TrialState.COMPLETE else None)
+        self._mine.pop(trial.number, None)
+        return True
+
+    def close_infeasible(self, trial: Trial, compose: Callable[[], DictConfig]) -> bool:
+        """Close a trial that violates a constraint by what its config, which `compose` gives, says before training;
+        False where it is none."""
+        if not (known := self.constraints.foresee(compose)):
+            return False
+        with self._claims:
+            if self.constraints.admits(trial, known):
+                return False
+            trial.set_user_attr("facts", dict(known))
+            _tell(self.study, trial.number, TrialState.PRUNED, None)  # FAIL would hide it from the sampler
         self._mine.pop(trial.number, None)
         return True
 
@@ -116,7 +135,12 @@ class TrialQueue:
         trials = self.trials()
         if _running(trials):
             return False
-        return count_ended(trials) >= self.n_trials or self.repeats.why_over(trials) is not None
+        return count_ended(trials) >= self.n_trials or self.why_over(trials) is not None
+
+    def why_over(self, trials: Sequence[FrozenTrial]) -> str | None:
+        """Why no further trial starts, although the total is not reached; None where one does."""
+        rules = (self.repeats.why_over, self.constraints.why_over, self.why_over_early)
+        return next(filter(None, (rule(trials) for rule in rules)), None)
 
     def tell(self, trial: Trial, result: JobResult) -> bool:
         """Close a trial with its result; returns False where another sweeper had closed it as lost."""
@@ -172,8 +196,10 @@ class TrialQueue:
             trial.set_user_attr("facts", dict(result.facts))
         if result.error:
             trial.set_user_attr("error", result.error)
-        value = result.value if result.state == JobState.COMPLETED else None  # of a pruned one: its last report
-        _tell(self.study, trial.number, _STATES.get(result.state, TrialState.FAIL), value)
+        values = result.values if result.state == JobState.COMPLETED else None  # of a pruned one: its last report
+        if values is not None:  # what a pruned one has recorded may be of its first epochs
+            self.constraints.keep(trial, self.constraints.values_of(result))
+        _tell(self.study, trial.number, _STATES.get(result.state, TrialState.FAIL), values)
 
     def _take_over(self) -> Trial | None:
         """Take a trial whose sweeper died and whose job runs."""
@@ -263,9 +289,9 @@ def _running(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     return [trial for trial in trials if trial.state == TrialState.RUNNING]
 
 
-def _tell(study: optuna.Study, number: int, state: TrialState, value: float | None) -> None:
+def _tell(study: optuna.Study, number: int, state: TrialState, values: Sequence[float] | None) -> None:
     try:
-        study.tell(number, value, state=state, skip_if_finished=True)
+        study.tell(number, values, state=state, skip_if_finished=True)
     except UpdateFinishedTrialError:
         raise
     except RuntimeError:

@@ -1,5 +1,5 @@
-"""The trials of a study: their attributes, checked before they are used (a study may be somebody else's), repeats of a
-point, and the data they read."""
+"""The trials of a study: their attributes, checked before they are used (a study may be somebody else's), and points
+that are repeated."""
 
 import math
 import random
@@ -12,14 +12,12 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from lightsweep.core.errors import ConfigError
-from lightsweep.core.files import read_regular, write_atomic
 from lightsweep.core.text import printable
-from lightsweep.sweeper.application import Application
 from lightsweep.sweeper.optuna_access import system_attributes
 from lightsweep.sweeper.space import Params, key_of, point_key
 from lightsweep.sweeper.statistics import Entry, Search
 
-REPEAT_OF = "repeat_of"
+REPEAT_OF, INFEASIBLE = "repeat_of", "infeasible"
 _NUMBER = (int, float)
 SWEEP, OVER = "sweep", "over"  # attributes: what the sweep is, and why it ended before its total
 _OF_STUDY = {
@@ -38,6 +36,7 @@ _OF_TRIAL = {
     "std": _NUMBER,
     "note": str,
     "error": str,
+    INFEASIBLE: str,
     "folder": str,
 }
 _MARK = {"owner": str, "host": str, "seen": _NUMBER}
@@ -71,6 +70,7 @@ def _check_attributes(study: optuna.Study) -> None:
         _check_kinds(owner, trial.user_attrs, _OF_TRIAL)
         _check_kinds(owner, facts_of(trial), _OF_TRIAL)
         _check_kinds(owner, trial.system_attrs, {"fixed_params": dict})
+        _check_kinds(owner, trial.constraints, dict.fromkeys(trial.constraints, _NUMBER))
         for name in trial.params:
             if key_of(name).lstrip("+~ \t").startswith("hydra"):  # it would be an override of a job
                 _refuse(owner, name, trial.params[name])
@@ -101,7 +101,10 @@ def facts_of(trial: FrozenTrial) -> Mapping[str, Any]:
 
 
 def value_of(trial: FrozenTrial) -> float | None:
-    """A complete trial's value; of one that was pruned or runs, what it reported last. A failed trial has none."""
+    """A complete trial's value; of one that was pruned or runs, what it reported last. A failed trial has none, nor has
+    a complete one of several objectives."""
+    if trial.values is not None and len(trial.values) > 1:
+        return None
     if trial.state not in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING):
         return None
     if trial.state != TrialState.RUNNING and trial.value is not None:
@@ -110,6 +113,11 @@ def value_of(trial: FrozenTrial) -> float | None:
         return None
     last = trial.intermediate_values[trial.last_step]
     return last if math.isfinite(last) else None
+
+
+def params_of(trial: FrozenTrial) -> Params:
+    """A trial's values by key."""
+    return {key_of(name): value for name, value in trial.params.items()}
 
 
 def folder_of(number: int) -> str:
@@ -131,8 +139,23 @@ def without_repeats(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
 
 
 def count_ended(trials: Sequence[FrozenTrial]) -> int:
-    """How many trials ended by themselves, without repeats."""
-    return sum(trial.state.is_finished() and not is_interrupted(trial) for trial in without_repeats(trials))
+    """How many trials ended by themselves, without repeats and points that were not tried."""
+    return sum(map(has_ended, without_repeats(trials)))
+
+
+def has_ended(trial: FrozenTrial) -> bool:
+    """Whether it was tried, and ended by itself."""
+    return trial.state.is_finished() and not is_interrupted(trial) and not is_untried(trial)
+
+
+def is_feasible(trial: FrozenTrial) -> bool:
+    """Whether it violates no constraint, as far as they are known."""
+    return all(value <= 0.0 for value in trial.constraints.values())
+
+
+def is_untried(trial: FrozenTrial) -> bool:
+    """Whether it violates a constraint that is known before training, and was closed without."""
+    return trial.state == TrialState.PRUNED and not is_feasible(trial)
 
 
 def is_interrupted(trial: FrozenTrial) -> bool:
@@ -155,12 +178,13 @@ def summarise_trials(
     changed_at: int,
     has_seed_key: bool = True,
 ) -> Search | None:
-    """What the completed trials show; None where there are none."""
-    done = [
-        Entry(each.number, each.value)
+    """What the completed trials show that violate no constraint; None where there are none."""
+    complete = {
+        each.number: Entry(each.number, each.value)
         for each in trials
         if each.state == TrialState.COMPLETE and each.value is not None
-    ]
+    }
+    done = [complete[each.number] for each in trials if each.number in complete and is_feasible(each)]
     if not done:
         return None
     sign = -1 if maximises else 1
@@ -169,9 +193,10 @@ def summarise_trials(
     marked = baseline_of(trials)
     if marked is None:
         return known
-    baseline = {entry.number: entry for entry in done}.get(marked.number)
+    baseline = complete.get(marked.number)
     is_baseline = baseline == best and not marked.user_attrs.get("note")  # a note: it is only near the config
     state = "failed" if marked.state == TrialState.FAIL else marked.state.name.lower()
+    state = "infeasible" if is_untried(marked) else state
     return replace(known, baseline=baseline, baseline_state=state, is_baseline=is_baseline)
 
 
@@ -252,49 +277,3 @@ class Repeats:
 
 def _is_queued(trials: Sequence[FrozenTrial]) -> bool:
     return any(trial.state == TrialState.WAITING for trial in trials)
-
-
-class StudyData:
-    """Which data a study was started with: a digest, an attribute of the study, and its record, in the sweep's folder.
-
-    Both are taken from the first trial that has read its data. Nothing is kept where trials read different data.
-
-    Args:
-        folder: of the sweep.
-        allow_change: trials may read other data than the first one did.
-        is_same: whether all trials read the same data.
-    """
-
-    def __init__(
-        self, study: optuna.Study, folder: Path, application: Application, *, allow_change: bool, is_same: bool
-    ) -> None:
-        self.study, self.folder, self.application = study, folder, application
-        self.allow_change, self.is_same = allow_change, is_same
-
-    def expected(self) -> tuple[str, str] | None:
-        """The digest and the folder of the record; None where nothing is known yet, or the data may be any."""
-        if self.allow_change or not self.is_same:
-            return None
-        if self._digest() is None:
-            self._keep(sorted(self.folder.glob(f"trial-*/{self.application.data_file}"))[:1])
-        digest = self._digest()
-        return None if digest is None else (digest, str(self.folder.absolute()))
-
-    def renew(self, number: int) -> bool:
-        """Take the data of a trial that ended; True where they are not those that the study had."""
-        before = self._digest()
-        if not self.is_same:
-            return False
-        if before is None or self.allow_change:
-            self._keep(sorted((self.folder / folder_of(number)).glob(f"**/{self.application.data_file}")))
-        return before not in (None, self._digest())
-
-    def _digest(self) -> str | None:
-        return self.study.user_attrs.get("data")
-
-    def _keep(self, records: Sequence[Path]) -> None:
-        for record in records:
-            digest = self.application.data_digest(record.parent)
-            if digest is not None and digest != self._digest():
-                write_atomic(self.folder / record.name, read_regular(record))
-                self.study.set_user_attr("data", digest)

@@ -1,4 +1,4 @@
-"""Whether the best trial of a sweep is better than the baseline, in words, and the confirmation that shows it.
+"""Whether the best trial of a sweep is better than the baseline, in words.
 
 Best and baseline are compared over their confirmations, runs with fresh seeds: the best of many trials is also the
 luckiest one, so its own value says too much. Welch's t-test takes the two as independent. They share their seeds:
@@ -6,27 +6,17 @@ where a seed's luck carries over from one configuration to the other, the interv
 too narrow. A paired interval would have half the degrees of freedom, which are few.
 """
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
-from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from lightsweep.core.checks import is_number
-from lightsweep.core.files import read_json, write_atomic
 from lightsweep.core.metrics import format_difference
 from lightsweep.sweeper import statistics
-from lightsweep.sweeper.application import Application
-from lightsweep.sweeper.statistics import Confirmed, Search, noise_of_trials, spread
+from lightsweep.sweeper.statistics import Confirmed, Search, noise_of_trials
 
-CONFIRMATION_FILE = "confirmation.json"
-CONFIGURATIONS = ("best", "baseline")
-_LARGEST = 1e50
 _NAMED = 5  # trials that a sentence names; the others are counted
 _FIRST_SEEDS = 3  # seeds to confirm with, where nothing shows how many it takes
-_SHOWN = 2  # scores of a confirmation that are shown besides those that it is about: the application's first
 _Numbers = dict[str, Any]
 
 
@@ -151,8 +141,8 @@ def _optimism(found: Search, confirmed: Confirmed, numbers: _Numbers) -> list[st
     numbers["optimism"] = gain = (found.best.value - fmean(fresh)) * (1 if found.maximises else -1)
     size = format_difference(found.metric, abs(gain)).removeprefix("+")
     return [
-        f"As a trial it had {found.metric} {found.best.value:.4f}, with fresh seeds {_format_mean(fresh)}: choosing the"
-        f" best of {len(found.completed)} "
+        f"As a trial it had {found.metric} {found.best.value:.4f}, with fresh seeds {statistics.format_mean(fresh)}:"
+        f" choosing the best of {len(found.completed)} "
         + (f"made it look {size} better than it is." if gain > 0 else "did not make it look better than it is.")
     ]
 
@@ -183,118 +173,3 @@ def _trials(numbers: Sequence[int], verb: str) -> str:
     if len(numbers) > _NAMED:
         named.append(f"{len(numbers) - _NAMED} more")
     return f"Trials {', '.join(named[:-1])} and {named[-1]} {verb}"
-
-
-def write_confirmation(
-    folder: Path,
-    configurations: Iterable[str],
-    seeds: Sequence[int],
-    found: Search,
-    application: Application,
-    compared_by: str | None,
-) -> Verdict:
-    """Write confirmation.json: mean and standard deviation of each score of each configuration, n, and the verdict.
-
-    Args:
-        folder: the sweep's.
-        configurations: their names, best and baseline.
-        found: what the trials say.
-        application: whose results they are.
-        compared_by: the score that decides; None for the searched metric.
-    """
-    summary: dict[str, Any] = {"best_trial": found.best.number, "seeds": list(seeds), "compared_by": compared_by}
-    for name in configurations:
-        runs = [folder / f"confirm/{name}-seed-{seed}" for seed in seeds]
-        results = [read_run_result(run / application.result_file) for run in runs]
-        done = [result for result in results if result.get("status") == "completed"]
-        compared = {}
-        for score in application.scores or _numbers(done):
-            values = [result[score] for result in done if score in result]
-            if values:
-                compared[score] = {"mean": fmean(values), "std": spread(values), "values": values}
-        summary[name] = {"n": len(done), "failed": len(results) - len(done), **compared}
-    judged = judge(found, _parse_confirmation(summary))
-    content = {"verdict": judged.content, **summary}
-    write_atomic(folder / CONFIRMATION_FILE, json.dumps(content, indent=1) + "\n")
-    return judged
-
-
-def read_confirmation(folder: Path) -> Confirmed | None:
-    """A sweep's confirmation; None where there is none that can be read, or no scipy to judge it by."""
-    if find_spec("scipy") is None:
-        return None
-    try:
-        return _parse_confirmation(read_json(folder / CONFIRMATION_FILE))
-    except (OSError, ValueError):
-        return None
-
-
-def _numbers(results: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The names of all numbers in some results, but how long the jobs took."""
-    names = dict.fromkeys(name for each in results for name, value in each.items() if is_number(value))
-    return [name for name in names if name != "seconds"]
-
-
-def _parse_confirmation(content: Any) -> Confirmed | None:
-    try:
-        by = content.get(
-            "compared_by", content.get("verdict", {}).get("score")
-        )  # earlier versions kept only the latter
-        entries = {name: content[name] for name in CONFIGURATIONS if name in content}
-        return Confirmed(
-            int(content["best_trial"]),
-            tuple(int(seed) for seed in content["seeds"]),
-            {name: _scores(entry) for name, entry in entries.items()},
-            {name: int(entry["failed"]) for name, entry in entries.items()},
-            by if isinstance(by, str) else None,
-        )
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
-        return None
-
-
-def _scores(entry: Mapping[str, Any]) -> dict[str, tuple[float, ...]]:
-    groups = {str(name): tuple(score["values"]) for name, score in entry.items() if isinstance(score, dict)}
-    if not all(is_number(value) for values in groups.values() for value in values):
-        raise ValueError("a score is no number")
-    if any(abs(value) > _LARGEST for values in groups.values() for value in values):
-        raise ValueError("a score is too large to be squared")
-    return {name: values for name, values in groups.items() if values}
-
-
-def read_run_result(file: Path) -> dict[str, Any]:
-    """What a job has left of its result; empty where it cannot be read."""
-    try:
-        content = read_json(file)
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
-
-
-def confirmation_heading(confirmed: Confirmed) -> str:
-    seeds = ", ".join(map(str, confirmed.seeds))
-    both = " and the baseline" * ("best" in confirmed.scores)
-    return f"Confirmation of trial {confirmed.trial}{both}, seeds {seeds}:"
-
-
-def confirmation_rows(confirmed: Confirmed, metric: str) -> list[dict[str, Any]]:
-    """A row a configuration: runs, the metric that was searched for, scores, and what lies between the two."""
-    recorded = list(dict.fromkeys(name for scores in confirmed.scores.values() for name in scores))
-    wanted = dict.fromkeys((metric, confirmed.compared_by, *recorded[:_SHOWN]))
-    shown = [name for name in wanted if name in recorded]
-    compared = confirmed.score(metric)
-    table = []
-    for name, scores in confirmed.scores.items():
-        row: dict[str, Any] = {"configuration": name, "n": max(map(len, scores.values()), default=0)}
-        row |= {score: _format_mean(scores[score]) if score in scores else "" for score in shown}
-        if compared is not None:
-            gap = format_difference(compared, fmean(scores[compared]) - fmean(confirmed.values("baseline", compared)))
-            row[f"{compared} to the baseline"] = "" if name == "baseline" else gap
-        if confirmed.failed.get(name):
-            row["failed"] = confirmed.failed[name]
-        table.append(row)
-    return table
-
-
-def _format_mean(values: Sequence[float]) -> str:
-    std = spread(values)
-    return f"{fmean(values):.4f}" + ("" if std is None else f" ± {std:.4f}")

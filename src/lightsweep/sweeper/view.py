@@ -7,7 +7,6 @@ from datetime import datetime
 from statistics import fmean
 from typing import Any
 
-from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console, Group
 from rich.live import Live
@@ -17,10 +16,21 @@ from rich.text import Text
 from lightsweep.core import secrets
 from lightsweep.core.metrics import difference_column, format_difference_cell, in_points
 from lightsweep.core.text import printable
-from lightsweep.sweeper.leaderboard import compare_to_baseline, format_short, ranked_complete
+from lightsweep.sweeper.front import PARETO
+from lightsweep.sweeper.leaderboard import compare_to_baseline, format_short
+from lightsweep.sweeper.objectives import Objectives, format_value
 from lightsweep.sweeper.space import Space
 from lightsweep.sweeper.storage import Address, is_server
-from lightsweep.sweeper.trials import baseline_of, count_ended, facts_of, is_interrupted, value_of
+from lightsweep.sweeper.trials import (
+    INFEASIBLE,
+    baseline_of,
+    count_ended,
+    facts_of,
+    has_ended,
+    is_untried,
+    value_of,
+    without_repeats,
+)
 
 _BEST = 10  # trials in the table at the end
 _FEWEST = 3  # trials that must have ended before the time left is known, and one a worker
@@ -42,10 +52,15 @@ class Progress:
     trials: Sequence[FrozenTrial]
     running: Mapping[int, float]
     n_trials: int
-    direction: StudyDirection
+    objectives: Objectives
     space: Space
-    metric: str
     starting: int
+
+    @property
+    def metric(self) -> str:
+        """The objective, of several the one that trials report; empty where they report nothing."""
+        reported = self.objectives.reported
+        return "" if reported is None else self.objectives.names[reported]
 
 
 class View:
@@ -77,9 +92,12 @@ class View:
         if self.live is not None:
             return
         value = "" if (last := value_of(trial)) is None else f" {progress.metric} {last:.4f}"
+        if progress.objectives.several and trial.state == TrialState.COMPLETE:
+            value = f" {progress.objectives.format_values(trial.values)}"
         if value and trial.state == TrialState.PRUNED and trial.last_step:
             value += f" after step {trial.last_step}"
-        error = f" ({trial.user_attrs['error']})" if "error" in trial.user_attrs else ""
+        remarks = [trial.user_attrs[name] for name in (INFEASIBLE, "error") if name in trial.user_attrs]
+        error = f" ({', '.join(remarks)})" if remarks else ""
         seconds = trial.duration.total_seconds() if trial.duration else 0.0
         self.print(
             f"trial {trial.number} {trial.state.name.lower()}{value}{error}  {_parameters(trial, progress.space)}"
@@ -95,13 +113,14 @@ def running_table(progress: Progress) -> Group:
     if (seconds := seconds_left(progress.trials, progress.n_trials, datetime.now())) is not None:
         summary.append(f"about {format_duration(seconds)} left")
     table = Table(box=None, header_style="dim", pad_edge=False)
-    for column in ("trial", "step", progress.metric, "seconds"):
+    for column in ("trial", "step", *([progress.metric] if progress.metric else []), "seconds"):
         table.add_column(Text(column), justify="right", no_wrap=True)
     table.add_column("parameters")  # what can be wrapped gives room first
     for trial in progress.trials:
         if trial.number in progress.running and trial.state == TrialState.RUNNING:
             score = "" if (last := value_of(trial)) is None else f"{last:.4f}"
-            cells = str(trial.number), str(trial.last_step or ""), score, f"{progress.running[trial.number]:.0f}"
+            cells = [str(trial.number), str(trial.last_step or ""), *([score] if progress.metric else [])]
+            cells.append(f"{progress.running[trial.number]:.0f}")
             table.add_row(*cells, _cut(_parameters(trial, progress.space)))
     rows = [table] if table.rows else []
     starting = [Text(format_starting(progress.starting))] if progress.starting else []
@@ -113,8 +132,8 @@ def format_starting(workers: int) -> str:
 
 
 def _count_states(trials: Sequence[FrozenTrial]) -> dict[str, int]:
-    """How many trials ended in each state; those that were interrupted are not counted."""
-    states = [trial.state for trial in trials if not is_interrupted(trial)]
+    """How many trials ended in each state; those that were interrupted, or not tried, are not counted."""
+    states = [trial.state for trial in trials if has_ended(trial)]
     return {
         "completed": states.count(TrialState.COMPLETE),
         "pruned": states.count(TrialState.PRUNED),
@@ -138,26 +157,29 @@ def _parameters(trial: FrozenTrial, space: Space) -> str:
 
 def ten_best(progress: Progress) -> Table:
     """The table that a sweep ends with; the baseline is in it whatever its rank."""
-    table = Table(box=None, header_style="bold", pad_edge=False)
+    objectives, table = progress.objectives, Table(box=None, header_style="bold", pad_edge=False)
     difference = "points to baseline" if in_points(progress.metric) else "to baseline"
-    for column in ("rank", "trial", progress.metric, "± sd", difference):
+    scores = [*objectives.names] if objectives.several else [progress.metric, "± sd", difference]
+    for column in (PARETO if objectives.several else "rank", "trial", *scores):
         table.add_column(Text(column), justify="right", no_wrap=True)
     table.add_column("parameters")
-    baseline = baseline_of(progress.trials)
-    for rank, trial in enumerate(ranked_complete(progress.trials, progress.direction), start=1):
+    baseline, ranks = baseline_of(progress.trials), objectives.pareto_ranks(progress.trials)
+    for rank, trial in enumerate(objectives.ranked_complete(progress.trials), start=1):
         if rank > _BEST and (baseline is None or trial.number != baseline.number):
             continue
-        std = facts_of(trial).get("std")
-        compared = compare_to_baseline(trial, baseline, progress.metric)
-        table.add_row(
-            str(rank),
-            str(trial.number),
-            f"{trial.value:.4f}",
-            "" if std is None else f"{std:.4f}",
-            "" if compared == "" else format_difference_cell(difference_column(progress.metric), compared),
-            Text(_parameters(trial, progress.space)),
-        )
+        if objectives.several:
+            first, cells = ranks.get(trial.number, ""), list(map(format_value, trial.values))
+        else:
+            first, cells = rank, _score_cells(trial, baseline, progress.metric)
+        table.add_row(str(first), str(trial.number), *cells, Text(_parameters(trial, progress.space)))
     return table
+
+
+def _score_cells(trial: FrozenTrial, baseline: FrozenTrial | None, metric: str) -> list[str]:
+    """The value, its standard deviation and its difference to the baseline."""
+    std, compared = facts_of(trial).get("std"), compare_to_baseline(trial, baseline, metric)
+    gap = "" if compared == "" else format_difference_cell(difference_column(metric), compared)
+    return [f"{trial.value:.4f}", "" if std is None else f"{std:.4f}", gap]
 
 
 def confirmation_table(rows: Sequence[Mapping[str, Any]]) -> Table:
@@ -165,18 +187,30 @@ def confirmation_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False)
     columns = list(dict.fromkeys(name for row in rows for name in row))
     for column in columns:
-        table.add_column(Text(column), justify="left" if column == "configuration" else "right")
+        is_name = column == "configuration"
+        table.add_column(Text(column), justify="left" if is_name else "right", no_wrap=is_name)
     for row in rows:
         table.add_row(*(str(row.get(column, "")) for column in columns))
     return table
 
 
 def _best(progress: Progress) -> str:
-    complete = ranked_complete(progress.trials, progress.direction)
+    objectives = progress.objectives
+    complete = objectives.ranked_complete(progress.trials)
     if not complete:
         return "best: none yet"
+    if objectives.several:
+        return _describe_front(objectives, objectives.front(complete))
     best = complete[0]
     return f"best {progress.metric} {best.value:.4f} (trial {best.number}) {_parameters(best, progress.space)}"
+
+
+def _describe_front(objectives: Objectives, front: Sequence[FrozenTrial]) -> str:
+    """``front 3 trials: val/acc 0.5120 to 0.6084, params 2826 to 269322``"""
+    columns = list(zip(*(trial.values for trial in front), strict=True))
+    ends = [list(dict.fromkeys(map(format_value, (min(values), max(values))))) for values in columns]
+    spans = [f"{name} {' to '.join(each)}" for name, each in zip(objectives.names, ends, strict=False)]
+    return f"front {len(front)} trial{'s' * (len(front) != 1)}: {', '.join(spans)}"
 
 
 def seconds_left(trials: Sequence[FrozenTrial], n_trials: int, now: datetime) -> float | None:
@@ -185,7 +219,7 @@ def seconds_left(trials: Sequence[FrozenTrial], n_trials: int, now: datetime) ->
     A trial to come takes the mean of the latest ones, one that runs the rest of it, over as many workers as run now.
     """
     running = [trial for trial in trials if trial.state == TrialState.RUNNING]
-    ended = [trial for trial in trials if trial.state.is_finished() and not is_interrupted(trial)]
+    ended = [trial for trial in trials if has_ended(trial)]
     spans = [(each.datetime_complete, each.duration) for each in ended if each.datetime_complete and each.duration]
     seconds = [duration.total_seconds() for _, duration in sorted(spans)][-_LATEST:]
     if not running or len(seconds) < max(_FEWEST, len(running)):
@@ -200,6 +234,16 @@ def format_duration(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def format_not_run(trials: Sequence[FrozenTrial]) -> list[str]:
+    """How many suggestions were not run, and why."""
+    own = without_repeats(trials)
+    counts = {
+        "repeated a point that had been tried: not run again": len(trials) - len(own),
+        "would have violated hydra.sweeper.constraints: not run": sum(map(is_untried, own)),
+    }
+    return [f"{count} suggestion{'s' * (count > 1)} {why}" for why, count in counts.items() if count]
 
 
 def format_summary(trials: Sequence[FrozenTrial], before: int, seconds: float) -> str:

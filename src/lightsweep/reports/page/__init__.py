@@ -30,6 +30,8 @@ from lightsweep.reports.runs import MAIN, Run, is_metric, load_yaml
 from lightsweep.reports.table import STATUSES, Table
 from lightsweep.reports.table_text import make_finite
 from lightsweep.sweeper.config_differences import BEST_FILE, REPEAT_FILE
+from lightsweep.sweeper.front import point_file
+from lightsweep.sweeper.trials import number_of
 
 _HERE = Path(__file__).parent
 RULE = "Ranked by validation, never by test scores."
@@ -147,7 +149,7 @@ def build_leaderboard(table: Table, runs: Sequence[Run]) -> dict[str, Any]:
             cells["run"] |= {"folder": folder, "command": command, "note": note}
         rows.append([{"text": str(rank), "value": rank, "kind": "number"}, *cells.values()])
     caption = f"{printable_line(table.data or 'unknown data')}, ranked by {table.ranking}"
-    return {"caption": caption, "columns": [describe_column("rank"), *columns], "rows": rows}
+    return {"caption": caption, "columns": [describe_column(table.rank_name), *columns], "rows": rows}
 
 
 def describe_column(label: str, *, numeric: bool = True, sortable: bool = True) -> dict[str, Any]:
@@ -173,16 +175,16 @@ def find_training_command(run: Run) -> tuple[str | None, str]:
     program = "python src/train.py" if run.sweep is None else run.sweep.program
     if not program:
         return None, "The study does not say which command runs its app."
-    has_files = run.sweep is None or ((run.folder.parent / BEST_FILE).is_file() and _is_best(run))
-    has_files = has_files or (run.folder / REPEAT_FILE).is_file()
+    best = _find_best_file(run)
+    has_files = run.sweep is None or best is not None or (run.folder / REPEAT_FILE).is_file()
     if run.kind not in ("trial", "seed", "confirmation") or not has_files:
         options = _config_options(run.folder) if run.sweep is None else []
         kept = [line for line in run.overrides if not _is_left_out(line)]
         left_out = [printable_line(line.partition("=")[0]) for line in run.overrides if _is_left_out(line)]
         note = f"Left out, add them yourself: {', '.join(left_out)}." if left_out else ""
         return f"{program} {shlex.join(map(printable_line, [*options, *kept]))}", note
-    if _is_best(run):
-        return _command_with_config(program, run.folder.parent, BEST_FILE), ""
+    if best is not None:
+        return _command_with_config(program, run.folder.parent, best), ""
     first = run.members[0]
     if not (first.folder / REPEAT_FILE).is_file():
         return None, f"Its sweep has left no {REPEAT_FILE}, the config to train it again."
@@ -211,13 +213,16 @@ def _config_options(folder: Path) -> list[str]:
         return []
 
 
-def _is_best(run: Run) -> bool:
-    """Whether it is the trial that its sweep's best.yaml holds."""
-    try:
-        named = _BEST_HEADER.match(read_regular(run.folder.parent / BEST_FILE))
-    except (OSError, ValueError):
-        return False
-    return named is not None and f"trial-{int(named[1]):04d}" == run.folder.name
+def _find_best_file(run: Run) -> str | None:
+    """The config that its sweep has written of it as the best trial, or as one on the Pareto front; None elsewhere."""
+    for name in (BEST_FILE, point_file(number_of(run.folder))):
+        try:
+            named = _BEST_HEADER.match(read_regular(run.folder.parent / name))
+        except (OSError, ValueError):
+            continue
+        if named is not None and f"trial-{int(named[1]):04d}" == run.folder.name:
+            return name
+    return None
 
 
 def _command_with_config(program: str, folder: Path, file: str) -> str:

@@ -59,6 +59,9 @@ class Slot:
     def kill(self) -> None:
         """Wait no longer for the running job."""
 
+    def end_process(self) -> None:
+        """Kill the process of the running job, where it is the slot's own: it does not end itself in time."""
+
     def close(self) -> None:
         """Release what the slot alone uses."""
 
@@ -130,11 +133,13 @@ class StorageReports:
         address: of the study.
         trial_id: of the trial in the storage.
         pruner: decides after each report.
+        objective: the index of the one that is reported, of several.
     """
 
     address: Address
     trial_id: int
     pruner: BasePruner
+    objective: int | None = None
 
     def report(self, step: int, value: float) -> bool:
         """Add a value; returns whether the trial is pruned.
@@ -143,7 +148,7 @@ class StorageReports:
             UpdateFinishedTrialError: another sweeper has closed the trial.
             StorageLost: the storage is out of reach.
         """
-        study = follow(self.address)
+        study = follow(self.address, self.objective)
         study.pruner = self.pruner
         trial = Trial(study, self.trial_id)
         trial.report(value, step)

@@ -213,7 +213,7 @@ def read_result(folder: Path) -> JobResult | None:
     try:
         content = read_json(folder / RESULT_FILE)
         state = JobState({"complete": "completed"}.get(content["state"], content["state"]))  # as 0.1.0 wrote it
-        result = JobResult(**{**content, "state": state})
+        result = JobResult(**{**content, "state": state, "further": tuple(content.get("further", ()))})
     except (OSError, ValueError, TypeError, KeyError):
         return None
     return result if _is_plausible(result) else None
@@ -226,11 +226,12 @@ def _is_plausible(result: JobResult) -> bool:
         isinstance(fact, str) if name == "status" else name not in RESERVED and (fact is None or _is_exact(fact))
         for name, fact in facts.items()
     )
-    is_finite = _is_exact(result.value) and math.isfinite(result.value)
-    has_value = is_finite if result.state == JobState.COMPLETED else result.value is None
+    is_finite = bool(result.values) and all(_is_exact(value) and math.isfinite(value) for value in result.values)
+    has_value = is_finite if result.state == JobState.COMPLETED else (result.value, result.further) == (None, ())
     has_text = result.error is None or isinstance(result.error, str)
     flagged = type(result.by_signal) is type(result.of_all) is bool
-    return known and has_value and has_text and flagged and result.state in _FROM_JOBS
+    timed = _is_exact(result.seconds) and math.isfinite(result.seconds)
+    return known and has_value and has_text and flagged and timed and result.state in _FROM_JOBS
 
 
 def _is_exact(value: Any) -> TypeGuard[float]:

@@ -163,6 +163,8 @@ class WorkerSlot(Slot):
     def kill(self) -> None:
         self.process.kill()
 
+    end_process = kill
+
     def close(self) -> None:
         self.connection.close()  # the worker ends at the end of its input
         self.process.join(5 if self.is_ready else 0)  # one that still starts does not read yet
