@@ -106,8 +106,9 @@ def _call(function: Callable[[DictConfig], Any], cfg: DictConfig, trial: TrialCo
 
 def _where_files_are(error: BaseException) -> str:
     """What to do where a relative path was not found because a trial runs in its own folder."""
-    file, started_in = getattr(error, "filename", None), HydraConfig.get().runtime.cwd
-    if isinstance(error, FileNotFoundError) and isinstance(file, str) and (Path(started_in) / file).exists():
+    if not isinstance(error, FileNotFoundError) or not isinstance(error.filename, str):
+        return ""
+    if (Path(HydraConfig.get().runtime.cwd) / error.filename).exists():
         return "; hydra.job.chdir is true, so a trial runs in its own folder: hydra.utils.to_absolute_path finds it"
     return ""
 
