@@ -1,4 +1,4 @@
-"""How fast is it: python scripts/benchmark.py train|sweep|data|report [--help]."""
+"""How fast is it, how well does it search: python scripts/benchmark.py COMMAND [--help]."""
 
 import sys
 from argparse import ArgumentDefaultsHelpFormatter, ArgumentParser
@@ -6,10 +6,17 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # train.py and the package, installed or not
 
-from benchmarks import reading, reporting, sweeping, training
+from benchmarks import curves, reading, reporting, searching, sweeping, training
 
 # Each module has a docstring, add_options(parser) and run(options).
-COMMANDS = {"train": training, "sweep": sweeping, "data": reading, "report": reporting}
+COMMANDS = {
+    "train": training,
+    "sweep": sweeping,
+    "search": searching,
+    "data": reading,
+    "report": reporting,
+    "curves": curves,
+}
 
 
 def main() -> None:

@@ -16,15 +16,15 @@ from lightsweep.core.files import ROOT, write_atomic
 Measured = dict[str, list[float]]
 
 
-def compose(overrides: Iterable[str]) -> Any:
-    """The config of `src/train.py` with these overrides, as a DictConfig."""
+def compose(overrides: Iterable[str], *, return_hydra_config: bool = False) -> Any:
+    """The config of `src/train.py` with these overrides, as a DictConfig; also its ``hydra`` node."""
     import hydra
 
     from lightsweep.app import arguments
 
     arguments.register_resolvers()
     with hydra.initialize_config_dir(str(ROOT / "conf")):
-        return hydra.compose("train", list(overrides))
+        return hydra.compose("train", list(overrides), return_hydra_config=return_hydra_config)
 
 
 def add_out(parser: ArgumentParser, what: str) -> None:

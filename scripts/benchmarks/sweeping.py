@@ -1,26 +1,36 @@
-"""Trials per minute of a sweep: ours, parallel and pruned; ours, one by one; the official sweeper over a template.
+"""What a sweep finds, and how fast: ours, as it is by default; ours, one by one; the official sweeper over a template.
 
 All search the same space (learning rate, weight decay, width, dropout; cosine, BatchNorm, two layers) on the same
-images of CIFAR-10 with Optuna's TPE sampler, each as a user would start it: a command in a new process, whose
-wall time counts from the first import to the last line. The contenders take turns, round by round.
+images of CIFAR-10, each as a user would start it: a command in a new process, whose wall time counts from the first
+import to the last line. The contenders take turns, round by round. Shown are trials a minute, and after how many
+seconds each had a completed trial at least as good as the template's best one of the same round.
 """
 
 import json
+import math
 import os
 import subprocess
 import sys
 import tempfile
 import time
 from argparse import ArgumentParser, Namespace
+from collections.abc import Iterable, Sequence
+from datetime import datetime
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+import optuna
 import yaml
+from optuna.trial import FrozenTrial, TrialState
 
 from benchmarks import common
+from lightsweep.sweeper.trials import facts_of
 
-PARALLEL, SERIAL, TEMPLATE = "lightsweep, pruned", "lightsweep, n_jobs=1, no pruner", "template, official sweeper"
+PARALLEL, SERIAL, TEMPLATE = "lightsweep", "lightsweep, n_jobs=1, no pruner", "template, official sweeper"
+Reached = list[
+    tuple[float, float]
+]  # seconds from the start, and a value: of the trials that were the best when they ended
 _SCRIPTS = Path(__file__).resolve().parents[1]
 _SPACE = (
     "optimizer.lr=tag(log,interval(1e-4,1e-2))",
@@ -36,7 +46,8 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument("--epochs", type=int, default=8, help="of each trial")
     parser.add_argument("--images", type=int, default=10_000, help="training images, a tenth of which validate")
     parser.add_argument("--jobs", type=int, default=2, help="workers of the parallel sweep")
-    parser.add_argument("--pruner", default="median", help="of the parallel sweep, as in hydra/sweeper/pruner")
+    parser.add_argument("--pruner", help="of the parallel sweep, as in hydra/sweeper/pruner (default: our default)")
+    parser.add_argument("--sampler", help="of our sweeps, as in hydra.sweeper.sampler (default: our default)")
     parser.add_argument("--precision", default="32-true", choices=("32-true", "bf16-mixed"), help="of our sweeps")
     parser.add_argument("--template-workers", type=int, default=0, help="of the template's DataLoader")
     common.add_out(parser, "sweep")
@@ -61,7 +72,8 @@ def run(options: Namespace) -> None:
 
 def _ours(options: Namespace, folder: Path, name: str) -> dict[str, Any]:
     alone = ("hydra.sweeper.n_jobs=1", "hydra/sweeper/pruner=none")
-    parallel = (f"hydra.sweeper.n_jobs={options.jobs}", f"hydra/sweeper/pruner={options.pruner}")
+    pruner = [f"hydra/sweeper/pruner={options.pruner}"] if options.pruner else []
+    parallel = (f"hydra.sweeper.n_jobs={options.jobs}", *pruner)
     command = [
         str(_SCRIPTS.parent / "src" / "train.py"),
         "sweep=custom",
@@ -75,11 +87,20 @@ def _ours(options: Namespace, folder: Path, name: str) -> dict[str, Any]:
         f"hydra.sweeper.n_trials={options.trials}",
         f"hydra.sweep.dir={folder}",
         *(parallel if name == PARALLEL else alone),
+        *([f"hydra.sweeper.sampler={options.sampler}"] if options.sampler else []),
         *_SPACE,
     ]
+    started = datetime.now()  # as Optuna has it, without a time zone
     result = _timed(command, folder)
+    trials = _trials(folder)
     results = [json.loads(path.read_text()) for path in folder.glob("trial-*/result.json")]
-    return {**result, "fit_seconds": [each["seconds"] for each in results], "overhead": _overhead(folder)}
+    ended = [
+        ((trial.datetime_complete - started).total_seconds(), trial.value)
+        for trial in trials
+        if trial.datetime_complete and trial.state == TrialState.COMPLETE and trial.value is not None
+    ]
+    seconds = [each["seconds"] for each in results]
+    return {**result, "reached": improvements(ended), "fit_seconds": seconds, "overhead": _overhead(trials)}
 
 
 def _template(options: Namespace, folder: Path) -> dict[str, Any]:
@@ -97,7 +118,24 @@ def _template(options: Namespace, folder: Path) -> dict[str, Any]:
         f"workers={options.template_workers}",
         *_SPACE,
     ]
-    return _timed(command, folder)
+    started = time.time()
+    result = _timed(command, folder)
+    ended = [(path.stat().st_mtime - started, float(path.read_text())) for path in folder.glob("*/value")]
+    return {**result, "reached": improvements(ended)}
+
+
+def improvements(ended: Iterable[tuple[float, float]]) -> Reached:
+    """Of seconds and values in any order, those that were the best when they came."""
+    better: Reached = []
+    for seconds, value in sorted(ended):
+        if not better or value > better[-1][1]:
+            better.append((seconds, value))
+    return better
+
+
+def seconds_until(reached: Reached, value: float) -> float:
+    """When a value was reached; infinite where it never was."""
+    return next((seconds for seconds, each in reached if each >= value), math.inf)
 
 
 def _timed(command: list[str], folder: Path) -> dict[str, Any]:
@@ -110,20 +148,20 @@ def _timed(command: list[str], folder: Path) -> dict[str, Any]:
     return {"seconds": seconds, "best_value": best["best_value"]}
 
 
-def _overhead(folder: Path) -> float:
+def _trials(folder: Path) -> list[FrozenTrial]:
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    storage = JournalStorage(JournalFileBackend(str(folder / "study.journal")))
+    return optuna.load_study(study_name="custom", storage=storage).trials
+
+
+def _overhead(trials: Sequence[FrozenTrial]) -> float:
     """Seconds of a warm trial besides its work: from start to end in the study, less its epochs and its scoring.
 
     Only of trials that did not start before the first one ended: a worker's first includes its imports.
     """
-    import optuna
-    from optuna.storages import JournalStorage
-    from optuna.storages.journal import JournalFileBackend
-
-    from lightsweep.sweeper.trials import facts_of
-
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    storage = JournalStorage(JournalFileBackend(str(folder / "study.journal")))
-    trials = optuna.load_study(study_name="custom", storage=storage).trials
     first_end = min(trial.datetime_complete for trial in trials if trial.datetime_complete)
     durations = []
     for trial in trials:
@@ -134,9 +172,11 @@ def _overhead(folder: Path) -> float:
 
 
 def _spread(values: list[float], form: str) -> str:
-    """The median, and of several the least and the largest."""
-    middle = f"{median(values):{form}}"
-    return f"{middle} ({min(values):{form}} to {max(values):{form}})" if len(values) > 1 else middle
+    """The median, and of several the least and the largest; infinite means never."""
+    low, middle, high = (
+        f"{each:{form}}".replace("inf", "never") for each in (min(values), median(values), max(values))
+    )
+    return f"{middle} ({low} to {high})" if len(values) > 1 else middle
 
 
 def _show(measured: dict[str, list[dict[str, Any]]], options: Namespace, machine: dict[str, Any]) -> None:
@@ -147,11 +187,20 @@ def _show(measured: dict[str, list[dict[str, Any]]], options: Namespace, machine
         overheads = [each["overhead"] for each in rounds if "overhead" in each]
         best = _spread([each["best_value"] for each in rounds], ".3f")
         overhead = f"{median(overheads):.2f}" if overheads else ""
-        rows.append((name, _spread(rates, ".1f"), _spread(ratios, ".2f"), best, overhead))
+        waits = [
+            seconds_until(each["reached"], other["best_value"])
+            for each, other in zip(rounds, measured[TEMPLATE], strict=True)
+        ]
+        parts = [wait / other["seconds"] for wait, other in zip(waits, measured[TEMPLATE], strict=True)]
+        until = (_spread(waits, ".0f"), _spread(parts, ".2f"))
+        rows.append((name, _spread(rates, ".1f"), _spread(ratios, ".2f"), best, *until, overhead))
     common.show_table(
         title=f"{options.trials} trials of {options.epochs} epochs on {options.images:,} images, n = {options.repeats}",
         caption=f"{machine['device']}, {machine['cores']} cores, torch {machine['versions']['torch']};"
-        f" ours {options.precision}, pruned by {options.pruner}",
-        columns=("", "trials a minute", "x template", "best val/acc", "s besides fit and scoring"),
+        f" ours {options.precision}, pruner={options.pruner or 'default'}, sampler={options.sampler or 'default'}",
+        columns=(
+            *("", "trials a minute", "x template", "best val/acc"),
+            *("s until the template's best", "of the template's whole time", "s besides fit and scoring"),
+        ),
         rows=rows,
     )

@@ -1,5 +1,6 @@
 """``sampler=auto``: which sampler draws, when torch is imported, and what is said."""
 
+import itertools
 import subprocess
 import sys
 from typing import Any
@@ -82,7 +83,7 @@ from lightsweep.sweeper.grammar import parse
 from lightsweep.sweeper.study_view import ViewSampler
 space = parse({"x": "interval(0,1)"}, {}, [])
 study = optuna.create_study(sampler=ViewSampler(space, AutoSampler(seed=1)))
-for number in range(11):
+for number in range(8):
     print(number, "torch" in sys.modules)
     trial = study.ask()
     space.suggest(trial)
@@ -93,7 +94,21 @@ print("end", "torch" in sys.modules)
 
 def test_torch_is_imported_as_the_gp_learns_for_the_first_time() -> None:
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines() == [*(f"{number} False" for number in range(11)), "end True"]
+    assert done.stdout.splitlines() == [*(f"{number} {number > 6}" for number in range(8)), "end True"]
+
+
+def test_first_points_are_far_apart_also_from_those_that_run() -> None:
+    space = parse({"x": "interval(0,1)"}, {}, [])
+    spread = []
+    for seed in range(20):
+        study = optuna.create_study(sampler=ViewSampler(space, AutoSampler(seed=seed)))
+        study.enqueue_trial({"x": 0.0})
+        for _ in range(3):
+            space.suggest(study.ask())
+        first, *others = (trial.params["x"] for trial in study.trials)
+        assert first == 0.0
+        spread.append(min(abs(one - other) for one, other in itertools.combinations([first, *others], 2)))
+    assert sum(spread) / len(spread) > 0.35  # of random points 0.17
 
 
 def test_a_sweep_draws_with_it_by_default_and_passes_on_what_it_says(toy_sweep, monkeypatch) -> None:

@@ -219,7 +219,7 @@ def test_the_others_need_nothing_further(name: str, monkeypatch) -> None:
         ("sampler", OmegaConf.create({"name": "gpp", "seed": 1}), "did you mean gp?"),
         ("sampler", OmegaConf.create({"name": 3}), "got 3"),
         ("sampler", None, "be one of auto, tpe,"),
-        ("pruner", 5, "be one of median, percentile,"),
+        ("pruner", 5, "be one of percentile, median,"),
     ],
 )
 def test_what_names_none_is_one_line(kind: str, value: Any, says: str) -> None:

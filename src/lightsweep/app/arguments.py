@@ -172,6 +172,6 @@ def _steps(epochs: int, seeds: Sequence[int] | None) -> int:
 
 
 def _warmup_steps(epochs: int, seeds: Sequence[int] | None) -> int:
-    """One seed, or a quarter of the epochs: dropout and weight decay cost accuracy at first and pay later."""
+    """One seed, or half of the epochs: until then accuracy says little of what it will be (docs/benchmarks.md)."""
     several_seeds = seeds and len(seeds) > 1
-    return 1 if several_seeds or not isinstance(epochs, int) else max(1, math.ceil(epochs / 4))
+    return 1 if several_seeds or not isinstance(epochs, int) else max(1, math.ceil(epochs / 2))

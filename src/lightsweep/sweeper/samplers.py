@@ -45,8 +45,8 @@ SAMPLERS: Mapping[str, Mapping[str, Any]] = {  # by the name that is typed; with
 }
 _MEDIAN = {"_target_": "optuna.pruners.MedianPruner"}
 PRUNERS: Mapping[str, Mapping[str, Any]] = {
+    "percentile": {"_target_": "optuna.pruners.PercentilePruner", "percentile": 75.0},
     "median": _MEDIAN,
-    "percentile": {"_target_": "optuna.pruners.PercentilePruner", "percentile": 25.0},
     "successive_halving": {"_target_": "optuna.pruners.SuccessiveHalvingPruner"},
     "hyperband": {"_target_": "optuna.pruners.HyperbandPruner"},
     "patient": {"_target_": "optuna.pruners.PatientPruner", "wrapped_pruner": _MEDIAN, "patience": 3},
