@@ -13,13 +13,14 @@ from test_samplers import DEFAULTS
 
 from lightsweep.app.sweeping import TRAINING
 from lightsweep.core.errors import ConfigError
-from lightsweep.sweeper import confirmation, front
+from lightsweep.sweeper import confirmation
 from lightsweep.sweeper.application import Application
 from lightsweep.sweeper.objectives import Objectives, check_objectives, check_same_objectives, format_value
 from lightsweep.sweeper.plan import Plan
 from lightsweep.sweeper.settings import read_settings
 from lightsweep.sweeper.space import Space
 from lightsweep.sweeper.statistics import Confirmed
+from lightsweep.sweeper.verdict import judge_front, remove_points
 
 TWO = Objectives(("acc", "params"), ("maximize", "minimize"))
 
@@ -118,7 +119,7 @@ def test_values_are_short(value: float, text: str) -> None:
 
 
 def judge(found: list[FrozenTrial], confirmed: Confirmed | None = None, **attributes: Any) -> list[str]:
-    verdict = front.judge_front(found, TWO, confirmed, attributes)
+    verdict = judge_front(found, TWO, confirmed, attributes)
     return [] if verdict is None else list(verdict.lines)
 
 
@@ -299,5 +300,5 @@ def test_a_study_keeps_its_objectives() -> None:
 def test_configs_of_trials_that_left_the_front_are_removed(tmp_path: Path) -> None:
     for name in ("best-1.yaml", "best-12.yaml", "best.yaml", "best-mine.yaml"):
         (tmp_path / name).touch()
-    front.remove_points(tmp_path, [12])
+    remove_points(tmp_path, [12])
     assert sorted(file.name for file in tmp_path.iterdir()) == ["best-12.yaml", "best-mine.yaml", "best.yaml"]

@@ -173,7 +173,7 @@ def test_values_of_other_settings_or_data_are_not_known(open_queue) -> None:
 def test_values_of_other_data_end_no_sweep(open_queue) -> None:
     queue = open_queue()
     for value in (1.0, 2.0):
-        queue.tell(draw(queue), JobResult(JobState.COMPLETED, value))
+        queue.study.add_trial(create_trial(value=value))
     queue.why_over_early = lambda trials: str([trial.number for trial in trials])
     assert queue.why_over(queue.trials()) == "[0, 1]"
     queue.mark_changed(1)

@@ -13,12 +13,12 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
 from lightsweep.core.errors import Interrupted, JobState
+from lightsweep.core.signals import PATIENCE
 from lightsweep.sweeper import trial_run
 from lightsweep.sweeper.controller import Controller, Limits
 from lightsweep.sweeper.executors.cluster_jobs import read_result, write_result
 from lightsweep.sweeper.job import Job, JobResult, current_trial
 from lightsweep.sweeper.job_running import JobFunction
-from lightsweep.sweeper.time_limit import PATIENCE
 from lightsweep.sweeper.trial_run import TrialRun, TrialTime
 from queued_jobs import Study
 

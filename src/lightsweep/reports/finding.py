@@ -18,7 +18,7 @@ from lightsweep.core.text import printable_line
 from lightsweep.reports.columns import SD
 from lightsweep.reports.runs import RESULT_FILE, Row, Run, is_metric, read_run
 from lightsweep.runs.run_folder import LR_FIND
-from lightsweep.sweeper.front import PARETO
+from lightsweep.sweeper.verdict import PARETO
 
 BASELINE = "baseline"
 _INFEASIBLE = re.compile(r"(^|; )infeasible: ")  # in a note of a leaderboard

@@ -21,7 +21,7 @@ from lightsweep.core.files import JOURNAL
 from lightsweep.core.text import printable_line
 from lightsweep.reports.columns import escape_tags
 from lightsweep.reports.runs import load_yaml
-from lightsweep.sweeper import confirmation, front, read_only, verdict
+from lightsweep.sweeper import confirmation, read_only, verdict
 from lightsweep.sweeper.objectives import Objectives, objectives_of
 from lightsweep.sweeper.trials import (
     INFEASIBLE,
@@ -102,7 +102,7 @@ def judge(study: Study, metric: str) -> list[str]:
     """
     confirmed = None if study.folder is None else confirmation.read_confirmation(study.folder)
     if study.objectives.several:
-        on_front = front.judge_front(study.trials, study.objectives, confirmed, study.study.user_attrs)
+        on_front = verdict.judge_front(study.trials, study.objectives, confirmed, study.study.user_attrs)
         return [printable_line(line) for line in (on_front.lines if on_front else ())]
     found = summarise_trials(
         study.trials,

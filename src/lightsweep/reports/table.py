@@ -13,7 +13,7 @@ from lightsweep.core.errors import ConfigError
 from lightsweep.core.metrics import DIFFERENCE_COLUMNS, METRICS, mode_of
 from lightsweep.reports.finding import pool_runs
 from lightsweep.reports.runs import Row, Run, is_metric
-from lightsweep.sweeper.front import PARETO
+from lightsweep.sweeper.verdict import PARETO
 
 Selection = Sequence[tuple["Table", Sequence[Run]]]  # tables, each with the rows to show, in order
 

@@ -15,7 +15,6 @@ from lightsweep.core.overrides import decode_choice, format_override
 from lightsweep.reports.columns import SD, escape_tags
 from lightsweep.reports.finding import BASELINE, note_differences
 from lightsweep.reports.runs import Row, Run, is_metric
-from lightsweep.sweeper.front import PARETO
 from lightsweep.sweeper.job import RESERVED
 from lightsweep.sweeper.objectives import objectives_of, values_by_name
 from lightsweep.sweeper.space import key_of
@@ -29,6 +28,7 @@ from lightsweep.sweeper.trials import (
     value_of,
     without_repeats,
 )
+from lightsweep.sweeper.verdict import PARETO
 
 _PARAMS, _FACTS = "params.", "facts."  # keys of a row, beside those that every run has
 _MOST_LETTERS = 200  # of a text that was recorded

@@ -14,11 +14,10 @@ from lightsweep.core.checks import is_number
 from lightsweep.core.errors import ConfigError
 from lightsweep.core.files import read_json, write_atomic
 from lightsweep.sweeper.application import Application
-from lightsweep.sweeper.front import MOST_CONFIRMED
 from lightsweep.sweeper.objectives import Objectives, format_gap, format_value
 from lightsweep.sweeper.statistics import Confirmed, format_mean, spread
 from lightsweep.sweeper.trials import baseline_of
-from lightsweep.sweeper.verdict import Verdict
+from lightsweep.sweeper.verdict import MOST_CONFIRMED, Verdict
 
 CONFIRMATION_FILE = "confirmation.json"
 _CONFIGURATION = re.compile(r"best|baseline|best-\d{1,9}")

@@ -8,8 +8,8 @@ from numbers import Integral
 from typing import Any, Protocol
 
 from lightsweep.core.errors import JobState
+from lightsweep.core.signals import TimeLimit
 from lightsweep.core.text import shorten
-from lightsweep.sweeper.time_limit import TimeLimit
 
 log = logging.getLogger(__name__)
 _SHOWN = 60  # characters of a value

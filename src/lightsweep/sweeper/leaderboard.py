@@ -20,7 +20,6 @@ from lightsweep.core.metrics import (
 from lightsweep.core.text import printable, printable_line, spreadsheet_cell
 from lightsweep.sweeper import confirmation
 from lightsweep.sweeper.config_differences import BEST_FILE, write_config
-from lightsweep.sweeper.front import PARETO, judge_front, point_file, remove_points
 from lightsweep.sweeper.job import RESERVED
 from lightsweep.sweeper.objectives import Objectives, values_by_name
 from lightsweep.sweeper.plan import Plan
@@ -39,7 +38,7 @@ from lightsweep.sweeper.trials import (
     value_of,
     without_repeats,
 )
-from lightsweep.sweeper.verdict import Verdict, judge
+from lightsweep.sweeper.verdict import PARETO, Verdict, judge, judge_front, point_file, remove_points
 
 
 def state_of(trial: FrozenTrial) -> str:

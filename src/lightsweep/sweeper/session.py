@@ -17,8 +17,7 @@ from lightsweep.sweeper import confirmation, executors, opening, samplers, space
 from lightsweep.sweeper.auto_sampler import AutoSampler
 from lightsweep.sweeper.confirmation import read_run_result
 from lightsweep.sweeper.constraints import Constraints, describe_closed, nearest
-from lightsweep.sweeper.controller import Controller, Limits
-from lightsweep.sweeper.endings import Endings
+from lightsweep.sweeper.controller import Controller, Endings, Limits
 from lightsweep.sweeper.executors import Executor
 from lightsweep.sweeper.job import Job, JobResult
 from lightsweep.sweeper.leaderboard import Publisher

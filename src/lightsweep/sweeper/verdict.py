@@ -1,4 +1,5 @@
-"""Whether the best trial of a sweep is better than the baseline, in words.
+"""What a sweep has found, in words: whether the best trial is better than the baseline; of several objectives, what is
+on the Pareto front.
 
 Best and baseline are compared over their confirmations, runs with fresh seeds: the best of many trials is also the
 luckiest one, so its own value says too much. Welch's t-test takes the two as independent. They share their seeds:
@@ -6,16 +7,26 @@ where a seed's luck carries over from one configuration to the other, the interv
 too narrow. A paired interval would have half the degrees of freedom, which are few.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from optuna.trial import FrozenTrial, TrialState
+
 from lightsweep.core.metrics import format_difference
 from lightsweep.sweeper import statistics
+from lightsweep.sweeper.objectives import Objectives, format_gap
 from lightsweep.sweeper.statistics import Confirmed, Search, noise_of_trials
+from lightsweep.sweeper.trials import baseline_of, is_feasible
 
+PARETO = "pareto"  # the column of the rank
+MOST_CONFIRMED = 5  # points of the front, where none is named
+_POINT_FILE = re.compile(r"best-(\d+)\.yaml")
 _NAMED = 5  # trials that a sentence names; the others are counted
+_NAMED_OF_FRONT = 10
 _FIRST_SEEDS = 3  # seeds to confirm with, where nothing shows how many it takes
 _Numbers = dict[str, Any]
 
@@ -169,7 +180,102 @@ def _trials(numbers: Sequence[int], verb: str) -> str:
     """``Trials 3 and 5 have``"""
     if len(numbers) == 1:
         return f"Trial {numbers[0]} {'has' if verb == 'have' else verb}"
-    named = [str(number) for number in numbers[:_NAMED]]
-    if len(numbers) > _NAMED:
-        named.append(f"{len(numbers) - _NAMED} more")
-    return f"Trials {', '.join(named[:-1])} and {named[-1]} {verb}"
+    return f"Trials {_list(numbers, _NAMED)} {verb}"
+
+
+def _list(numbers: Sequence[int], most: int) -> str:
+    """``3, 5 and 8``, or the first ones and how many there are beside."""
+    named = [str(number) for number in numbers[:most]]
+    if len(numbers) > most:
+        named.append(f"{len(numbers) - most} more")
+    return " and ".join([", ".join(named[:-1]), named[-1]] if len(named) > 1 else named)
+
+
+def point_file(number: int) -> str:
+    """The config of a trial on the front."""
+    return f"best-{number}.yaml"
+
+
+def remove_points(folder: Path, front: Sequence[int]) -> None:
+    """Remove the configs of trials that are on the front no more."""
+    for file in folder.glob("best-*.yaml"):
+        if (found := _POINT_FILE.fullmatch(file.name)) and int(found[1]) not in front:
+            file.unlink(missing_ok=True)
+
+
+def judge_front(
+    trials: Sequence[FrozenTrial], objectives: Objectives, confirmed: Confirmed | None, attributes: Mapping[str, Any]
+) -> Verdict | None:
+    """What a sweep with several objectives has found; None where no trial was completed.
+
+    Args:
+        attributes: of the study.
+    """
+    ranks, front = objectives.pareto_ranks(trials), objectives.front(trials)
+    if not front:
+        return None
+    numbers, baseline = [trial.number for trial in front], baseline_of(trials)
+    is_alone = baseline is not None and numbers == [baseline.number]
+    infeasible = sum(trial.state == TrialState.COMPLETE and not is_feasible(trial) for trial in trials)
+    of = f"{len(ranks)} completed trials" + " that violate no constraint" * bool(infeasible)
+    lines = [f"The Pareto front has {len(front)} of {of}: {_list(numbers, _NAMED_OF_FRONT)}."]
+    if is_alone:
+        count = len(ranks) - 1
+        others = f"none of {count} others is better in anything" if count else "no other was completed"
+        lines = [f"The Pareto front is the baseline alone (trial {numbers[0]}): {others}."]
+    elif baseline is not None and baseline.number in ranks:
+        lines.append(_place_baseline(front, baseline, objectives))
+    outcome, content = "baseline" if is_alone else "front", dict[str, Any](front=numbers)
+    if confirmed is not None and confirmed.trial is None:
+        outcome = "confirmed"
+        lines += [_compare(name, confirmed, objectives) for name in confirmed.scores if name != "baseline"]
+    elif not is_alone:
+        content["confirm_with"] = _FIRST_SEEDS
+        lines.append(
+            "The best of many trials look better than they are. To know how good they are: the same command with"
+            f" hydra.sweeper.confirm={_FIRST_SEEDS}, which runs the baseline and at most"
+            f" {MOST_CONFIRMED} points of the front with fresh seeds."
+        )
+    changed = attributes.get("changed_at", 0)
+    if type(changed) is int and any(number < changed for number in ranks):
+        lines.append(f"Data or settings changed before trial {changed}: values of earlier trials do not compare.")
+    return Verdict(outcome, tuple(lines), content)
+
+
+def _place_baseline(front: Sequence[FrozenTrial], baseline: FrozenTrial, objectives: Objectives) -> str:
+    name = f"The baseline (trial {baseline.number}, {objectives.format_values(baseline.values)})"
+    if baseline.number in [trial.number for trial in front]:
+        return f"{name} is on it."
+    own = objectives.losses(baseline)
+    better = [trial.number for trial in front if (objectives.losses(trial) <= own).all()]
+    which = f"trial {better[0]} is" if len(better) == 1 else f"trials {_list(better, _NAMED_OF_FRONT)} are"
+    return f"{name} is not on it: {which} as good in every objective, and better in one."
+
+
+def _compare(name: str, confirmed: Confirmed, objectives: Objectives) -> str:
+    """A point against the baseline, objective by objective."""
+    parts = []
+    for objective, direction in zip(objectives.names, objectives.directions, strict=True):
+        score = confirmed.score(objective)
+        best, baseline = (confirmed.values(each, score or "") for each in (name, "baseline"))
+        if score is None or not best or not baseline:
+            parts.append(f"{objective} is not known")
+            continue
+        gap = fmean(best) - fmean(baseline)
+        better = "better" if (gap > 0) == (direction == "maximize") else "worse"
+        result = statistics.welch_test(best, baseline)
+        size = f"{score} {format_gap(score, gap)}"
+        if gap == 0.0 and result.interval is None:
+            parts.append(f"{score} is the same")
+        elif min(len(best), len(baseline)) > 1 and result.interval is None:  # as a count of parameters has it
+            parts.append(f"{size}, {better}, the same in every run")
+        elif result.interval is None:
+            parts.append(f"{size}, of single runs")
+        else:
+            low, high = (format_gap(score, end).removesuffix(" points") for end in result.interval)
+            is_known = not result.interval[0] <= 0.0 <= result.interval[1]
+            known = better if is_known else "which noise alone may give"
+            parts.append(f"{size}, {known} (95 % interval {low} to {high})")
+    runs = max((len(values) for values in confirmed.scores[name].values()), default=0)
+    seeds = f"{runs} fresh seed{'s' * (runs != 1)}"
+    return f"Trial {name.removeprefix('best-')} against the baseline, {seeds}: {'; '.join(parts)}."

@@ -30,8 +30,8 @@ from lightsweep.reports.runs import MAIN, Run, is_metric, load_yaml
 from lightsweep.reports.table import STATUSES, Table
 from lightsweep.reports.table_text import make_finite
 from lightsweep.sweeper.config_differences import BEST_FILE, REPEAT_FILE
-from lightsweep.sweeper.front import point_file
 from lightsweep.sweeper.trials import number_of
+from lightsweep.sweeper.verdict import point_file
 
 _HERE = Path(__file__).parent
 RULE = "Ranked by validation, never by test scores."
