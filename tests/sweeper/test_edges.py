@@ -4,6 +4,7 @@ errors as one line."""
 import functools
 import signal
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
@@ -221,6 +222,16 @@ def test_an_error_is_one_line_for_hydra(error: Exception, line: str) -> None:
     assert caught.value.__cause__ is error
 
 
+@pytest.fixture
+def handlers() -> Iterator[None]:
+    """What a process that ends ignores, the other tests' processes must not."""
+    before = {signum: signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    yield
+    for signum, handler in before.items():
+        signal.signal(signum, handler)
+
+
+@pytest.mark.usefixtures("handlers")
 @pytest.mark.parametrize("is_printed", [True, False])
 def test_a_signal_is_an_exit_code(capsys: pytest.CaptureFixture[str], is_printed: bool) -> None:
     error = Interrupted(signal.SIGTERM)
