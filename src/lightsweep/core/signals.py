@@ -1,5 +1,5 @@
 """Ctrl-C and SIGTERM as an exception, so that a run ends in order, with its last checkpoint complete; and the alarm
-that ends a job whose trial has used up its time (``hydra.sweeper.trial_timeout``), after a report where there is one."""
+that ends a job whose trial has used up its time (``hydra.sweeper.trial_timeout``), after a report if there is one."""
 
 import math
 import signal

@@ -15,6 +15,7 @@ from lightsweep.core.errors import ConfigError, Interrupted, RunFailed, StorageL
 from lightsweep.core.files import check_links, is_set_aside, set_aside
 from lightsweep.sweeper import confirmation, executors, opening, samplers, space, view, warm_start
 from lightsweep.sweeper.auto_sampler import AutoSampler
+from lightsweep.sweeper.config_differences import StudyData
 from lightsweep.sweeper.confirmation import read_run_result
 from lightsweep.sweeper.constraints import Constraints, describe_closed, nearest
 from lightsweep.sweeper.controller import Controller, Endings, Limits
@@ -25,7 +26,6 @@ from lightsweep.sweeper.leases import renewing
 from lightsweep.sweeper.opening import FIRST_SEED
 from lightsweep.sweeper.plan import Plan, baseline_point, mark_baseline
 from lightsweep.sweeper.status import keep_sweep
-from lightsweep.sweeper.study_data import StudyData
 from lightsweep.sweeper.study_view import ViewSampler
 from lightsweep.sweeper.trial_queue import TrialQueue
 from lightsweep.sweeper.trial_run import TrialRun
