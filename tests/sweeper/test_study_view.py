@@ -320,3 +320,22 @@ def test_the_users_own_function_is_not_called_by_the_view() -> None:
     space = spaced(X, extend=refuse)
     study = optuna.create_study(sampler=ViewSampler(space, RandomSampler()))
     replace(space, extend=None).suggest(study.ask())
+
+
+def test_a_sampler_draws_with_one_thread() -> None:
+    import torch
+
+    threads = []
+
+    class Counting(RandomSampler):
+        def sample_relative(self, *arguments: Any) -> dict[str, Any]:
+            threads.append(torch.get_num_threads())
+            return super().sample_relative(*arguments)
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        optuna.create_study(sampler=ViewSampler(spaced(X), Counting())).ask()
+        assert (threads, torch.get_num_threads()) == ([1], 2)
+    finally:
+        torch.set_num_threads(before)

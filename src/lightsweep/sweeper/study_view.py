@@ -14,7 +14,9 @@ import math
 import re
 import sys
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from importlib.util import find_spec
 from statistics import median
 from typing import Any
 
@@ -119,7 +121,8 @@ class ViewSampler(BaseSampler):
         view = self.view(study, without=trial.number)
         if fixed := trial.system_attrs.get("fixed_params"):
             view.enqueue_trial(fixed)
-        drawn = view.ask()
+        with _one_thread():
+            drawn = view.ask()
         self._drawn = trial.number, drawn
         return drawn
 
@@ -197,6 +200,15 @@ def inside(distribution: BaseDistribution, value: Any) -> Any:
     if isinstance(nearest, float) and isinstance(value, float):
         return nearest if math.isclose(nearest, value, rel_tol=_EQUAL, abs_tol=_EQUAL) else ...
     return nearest if is_same_value(nearest, value) else ...
+
+
+def _one_thread() -> AbstractContextManager[Any]:
+    """Numerical libraries with one thread: a GP's matrices are small, and the other cores belong to trials."""
+    if find_spec("threadpoolctl") is None:
+        return nullcontext()
+    from threadpoolctl import threadpool_limits
+
+    return threadpool_limits(limits=1)
 
 
 def _is_finite(values: Sequence[float]) -> bool:
