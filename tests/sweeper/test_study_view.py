@@ -328,14 +328,14 @@ def test_a_sampler_draws_with_one_thread() -> None:
     threads = []
 
     class Counting(RandomSampler):
-        def sample_relative(self, *arguments: Any) -> dict[str, Any]:
+        def sample_independent(self, *arguments: Any) -> Any:
             threads.append(torch.get_num_threads())
-            return super().sample_relative(*arguments)
+            return super().sample_independent(*arguments)
 
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        optuna.create_study(sampler=ViewSampler(spaced(X), Counting())).ask()
+        spaced(X).suggest(optuna.create_study(sampler=ViewSampler(spaced(X), Counting())).ask())
         assert (threads, torch.get_num_threads()) == ([1], 2)
     finally:
         torch.set_num_threads(before)

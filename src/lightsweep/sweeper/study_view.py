@@ -14,9 +14,8 @@ import math
 import re
 import sys
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import contextmanager
 from dataclasses import replace
-from importlib.util import find_spec
 from statistics import median
 from typing import Any
 
@@ -71,8 +70,9 @@ class ViewSampler(BaseSampler):
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """All values of the space that apply: conditions and values that are fixed for this trial are known."""
-        drawn = self._ask(study, trial)
-        self.space.suggest(drawn)
+        with _one_thread():
+            drawn = self._ask(study, trial)
+            self.space.suggest(drawn)
         return drawn.params
 
     def sample_independent(
@@ -82,7 +82,8 @@ class ViewSampler(BaseSampler):
         if self._drawn is None or self._drawn[0] != trial.number:
             self._ask(study, trial)
         assert self._drawn is not None
-        return Parameter(param_name, param_name, param_distribution).suggest(self._drawn[1])
+        with _one_thread():
+            return Parameter(param_name, param_name, param_distribution).suggest(self._drawn[1])
 
     def after_trial(
         self, study: optuna.Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
@@ -121,8 +122,7 @@ class ViewSampler(BaseSampler):
         view = self.view(study, without=trial.number)
         if fixed := trial.system_attrs.get("fixed_params"):
             view.enqueue_trial(fixed)
-        with _one_thread():
-            drawn = view.ask()
+        drawn = view.ask()
         self._drawn = trial.number, drawn
         return drawn
 
@@ -202,13 +202,18 @@ def inside(distribution: BaseDistribution, value: Any) -> Any:
     return nearest if is_same_value(nearest, value) else ...
 
 
-def _one_thread() -> AbstractContextManager[Any]:
-    """Numerical libraries with one thread: a GP's matrices are small, and the other cores belong to trials."""
-    if find_spec("threadpoolctl") is None:
-        return nullcontext()
-    from threadpoolctl import threadpool_limits
-
-    return threadpool_limits(limits=1)
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Let torch, where a GP has imported it, use one thread: matrices are small, the other cores belong to trials."""
+    if (torch := sys.modules.get("torch")) is None:
+        yield
+        return
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _is_finite(values: Sequence[float]) -> bool:
