@@ -8,6 +8,7 @@ import pytest
 from hydra.utils import execution_whitelist
 from omegaconf import DictConfig, OmegaConf
 from optuna.pruners import MedianPruner
+from optuna.samplers import TPESampler
 
 from lightsweep.app.sweeping import TRAINING, _check_shapes
 from lightsweep.core.errors import ConfigError
@@ -89,3 +90,12 @@ def test_a_width_beside_a_choice_of_a_list_is_refused_before_the_first_trial(par
 def test_a_width_is_searched_where_there_is_no_list() -> None:
     when = {"model.hidden=null": {"model.width": "choice(4,8)"}, "model.bn=true": {"model.dropout": "interval(0,0.5)"}}
     _check_shapes(parse(HIDDEN | {"model.bn": "choice(true,false)"}, when, ["model.init=he_normal"]))
+
+
+def test_an_argument_that_a_sampler_does_not_have_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def build(*_: object, **__: object) -> None:  # as Hydra 1.4 does: not wrapped
+        TPESampler(sed=1)  # type: ignore[call-arg]
+
+    monkeypatch.setattr("lightsweep.sweeper.application.instantiate", build)
+    with pytest.raises(ConfigError, match=r"^hydra\.sweeper\.sampler: .*unexpected keyword argument 'sed'$"):
+        Application().build(OmegaConf.create({}), "hydra.sweeper.sampler")

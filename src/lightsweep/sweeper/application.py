@@ -16,7 +16,6 @@ from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hydra.errors import HydraException
 from hydra.utils import get_method, instantiate
 from omegaconf import DictConfig, OmegaConf, open_dict
 
@@ -100,7 +99,7 @@ class Application:
             with warnings.catch_warnings():  # Hydra 1.4 warns where the app gives `hydra.main` no execution whitelist
                 warnings.filterwarnings("ignore", message=r"[\s\S]*_execution_whitelist_", category=UserWarning)
                 return instantiate(node, _convert_="all", **_allowance(node))
-        except HydraException as error:
+        except Exception as error:  # Hydra 1.4 passes on what a class raises, Hydra 1.3 wraps it
             raise ConfigError(f"{key}: {first_line(str(error.__cause__ or error))}") from error
 
     def find_function(self, name: str, key: str) -> Callable[..., Any]:
