@@ -44,7 +44,7 @@ def _with(sampler: Callable[[Space, int], BaseSampler], pruner: str | None = Non
 
 
 _auto = partial(_ours, "auto")
-_PRUNERS = ("none", "median", "percentile", "patient", "successive_halving", "hyperband")
+_PRUNERS = ("none", "auto", "median", "percentile", "patient", "successive_halving", "hyperband")
 _HARD = ("successive_halving", "hyperband")  # with which a sampler sees few whole trials
 COMPARED = {
     OFFICIAL: Contender(partial(_optuna, **_PINNED), NopPruner, in_batches=True),

@@ -141,7 +141,7 @@ SWEEPERS = {
     ),
     "when: {optimizer=adamw: {optimizer.ep: 'choice(0.1,0.2)'}}": "optimizer.ep: no config has this key; did you mean",
     "sampler: {sead: 3}": (
-        "hydra.sweeper.sampler.sead: lightsweep.sweeper.auto_sampler.AutoSampler has no such argument; did you mean "
+        "hydra.sweeper.sampler.sead: lightsweep.sweeper.auto.AutoSampler has no such argument; did you mean "
     ),
 }
 

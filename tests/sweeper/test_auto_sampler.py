@@ -9,8 +9,8 @@ import optuna
 import pytest
 from optuna.samplers import GPSampler, TPESampler
 
-from lightsweep.sweeper import auto_sampler
-from lightsweep.sweeper.auto_sampler import AutoSampler
+from lightsweep.sweeper import auto
+from lightsweep.sweeper.auto import AutoSampler
 from lightsweep.sweeper.grammar import parse
 from lightsweep.sweeper.study_view import ViewSampler
 
@@ -48,8 +48,8 @@ def test_a_gp_draws_up_to_a_number_of_trials_then_tpe_which_is_said_once() -> No
 
 @pytest.mark.parametrize("missing", ["torch", "scipy"])
 def test_without_its_packages_tpe_draws_which_is_said_once(missing: str, monkeypatch) -> None:
-    found, said = auto_sampler.find_spec, list[str]()
-    monkeypatch.setattr(auto_sampler, "find_spec", lambda name: None if name == missing else found(name))
+    found, said = auto.find_spec, list[str]()
+    monkeypatch.setattr(auto, "find_spec", lambda name: None if name == missing else found(name))
     sampler = AutoSampler()
     sampler.say = said.append
     assert drawn_by(sampler, 3) == [TPESampler] * 3
@@ -112,7 +112,7 @@ def test_first_points_are_far_apart_also_from_those_that_run() -> None:
 
 
 def test_a_sweep_draws_with_it_by_default_and_passes_on_what_it_says(toy_sweep, monkeypatch) -> None:
-    monkeypatch.setattr(auto_sampler, "find_spec", lambda name: None)
+    monkeypatch.setattr(auto, "find_spec", lambda name: None)
     done = toy_sweep("hydra.sweeper.n_trials=3")
     assert done.code == 0, done.err
     assert done.out.count("sampler=auto draws with TPE: its GP needs torch and scipy") == 1

@@ -3,7 +3,7 @@
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from lightsweep.sweeper.first_points import distance, farthest
+from lightsweep.sweeper.auto import distance, farthest
 
 SPACE = {
     "lr": FloatDistribution(1e-4, 1e-2, log=True),

@@ -78,7 +78,7 @@ def test_what_is_wrong_names_its_key_before_the_first_trial(sweep, tmp_path: Pat
         (["+hydra.sweeper.when={a:5}"], "hydra.sweeper.when must have conditions KEY=CHOICE, got 'a'"),
         (["hydra.sweeper.params=5"], "hydra.sweeper.params must be a mapping of keys to values, got 5"),
         (["hydra.sweeper.sampler=5"], "hydra.sweeper.sampler must be one of auto, tpe"),
-        (["hydra.sweeper.pruner=null"], "hydra.sweeper.pruner must be one of percentile"),
+        (["hydra.sweeper.pruner=null"], "hydra.sweeper.pruner must be one of auto"),
         (["model.dropout=interval(nan,1)"], "model.dropout=interval(nan,1): its bounds must be finite numbers"),
         (["hydra.sweeper.storage=/dev/null"], "hydra.sweeper.storage must be the file of a study, or a new one, got "),
         (["hydra.sweeper.storage=/dev/zero"], "hydra.sweeper.storage must be the file of a study, or a new one, got "),

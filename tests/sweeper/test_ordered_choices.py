@@ -5,10 +5,9 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState, create_trial
 
-from lightsweep.sweeper import auto_sampler
-from lightsweep.sweeper.auto_sampler import AutoSampler
+from lightsweep.sweeper import auto
+from lightsweep.sweeper.auto import AutoSampler, choices, order_of, positions, study_of_positions, with_positions
 from lightsweep.sweeper.grammar import parse
-from lightsweep.sweeper.ordered_choices import choices, order_of, positions, study_of_positions, with_positions
 from lightsweep.sweeper.study_view import ViewSampler
 
 WIDTH, LR = CategoricalDistribution((256, 64, 128)), FloatDistribution(0.0, 1.0)
@@ -64,13 +63,13 @@ def test_auto_finds_the_width_that_lies_between_those_that_are_known() -> None:
 
 def test_it_is_the_gp_that_sees_positions(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
-    drawn = auto_sampler.GPSampler.sample_relative
+    drawn = auto.GPSampler.sample_relative
 
     def watched(self, study: optuna.Study, trial, search_space):
         seen.append((search_space["width"], {each.params["width"] for each in study.trials if each.params}))
         return drawn(self, study, trial, search_space)
 
-    monkeypatch.setattr(auto_sampler.GPSampler, "sample_relative", watched)
+    monkeypatch.setattr(auto.GPSampler, "sample_relative", watched)
     space = parse({"width": "choice(64,128,256)", "lr": "interval(0,1)"}, {}, [])
     study = optuna.create_study(sampler=ViewSampler(space, AutoSampler(seed=1)))
     for _ in range(8):

@@ -81,7 +81,7 @@ _SAMPLERS = AllowedNode(
         *_named("optuna.samplers", "BruteForceSampler", "CmaEsSampler", "GPSampler", "GridSampler", "NSGAIISampler"),
         *_named("optuna.samplers", "NSGAIIISampler", "PartialFixedSampler", "QMCSampler", "RandomSampler"),
         "optuna.samplers.TPESampler",
-        "lightsweep.sweeper.auto_sampler.AutoSampler",
+        "lightsweep.sweeper.auto.AutoSampler",
     ),
     functions=_named("hydra_plugins.hydra_optuna_sweeper._impl", "create_nsgaii_sampler", "create_nsgaiii_sampler"),
     partial=True,  # the grid sampler's points are found later
@@ -91,6 +91,7 @@ _PRUNERS = AllowedNode(
     classes=(
         *_named("optuna.pruners", "HyperbandPruner", "MedianPruner", "NopPruner", "PatientPruner", "PercentilePruner"),
         *_named("optuna.pruners", "SuccessiveHalvingPruner", "ThresholdPruner", "WilcoxonPruner"),
+        "lightsweep.sweeper.auto.AutoPruner",
     ),
 )
 

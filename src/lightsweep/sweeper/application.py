@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _ATTRIBUTE = "lightsweep_application"
 _OF_OPTUNA = re.compile(
-    r"optuna\.(samplers\.[A-Za-z]+Sampler|pruners\.[A-Za-z]+Pruner)|lightsweep\.sweeper\.auto_sampler\.AutoSampler"
+    r"optuna\.(samplers\.[A-Za-z]+Sampler|pruners\.[A-Za-z]+Pruner)|lightsweep\.sweeper\.auto\.Auto(Sampler|Pruner)"
 )
 
 

@@ -22,7 +22,7 @@ from lightsweep.core import checks
 from lightsweep.core.errors import ConfigError
 from lightsweep.core.text import did_you_mean
 from lightsweep.sweeper.application import targets_of
-from lightsweep.sweeper.auto_sampler import AutoSampler
+from lightsweep.sweeper.auto import AutoSampler
 from lightsweep.sweeper.space import Params, Space, grid_of
 from lightsweep.sweeper.study_view import ViewSampler
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 _MADE_UP = 4  # trials, after which a sampler that is checked learns from them
 
-_AUTO = "lightsweep.sweeper.auto_sampler.AutoSampler"
+_AUTO = "lightsweep.sweeper.auto.AutoSampler"
 SAMPLERS: Mapping[str, Mapping[str, Any]] = {  # by the name that is typed; with Optuna's own defaults
     "auto": {"_target_": _AUTO},
     "tpe": {"_target_": "optuna.samplers.TPESampler"},
@@ -45,8 +45,9 @@ SAMPLERS: Mapping[str, Mapping[str, Any]] = {  # by the name that is typed; with
 }
 _MEDIAN = {"_target_": "optuna.pruners.MedianPruner"}
 PRUNERS: Mapping[str, Mapping[str, Any]] = {
-    "percentile": {"_target_": "optuna.pruners.PercentilePruner", "percentile": 75.0},
+    "auto": {"_target_": "lightsweep.sweeper.auto.AutoPruner"},
     "median": _MEDIAN,
+    "percentile": {"_target_": "optuna.pruners.PercentilePruner", "percentile": 25.0},
     "successive_halving": {"_target_": "optuna.pruners.SuccessiveHalvingPruner"},
     "hyperband": {"_target_": "optuna.pruners.HyperbandPruner"},
     "patient": {"_target_": "optuna.pruners.PatientPruner", "wrapped_pruner": _MEDIAN, "patience": 3},

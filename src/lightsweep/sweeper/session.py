@@ -14,7 +14,7 @@ from optuna.trial import Trial
 from lightsweep.core.errors import ConfigError, Interrupted, RunFailed, StorageLost
 from lightsweep.core.files import check_links, is_set_aside, set_aside
 from lightsweep.sweeper import confirmation, executors, opening, samplers, space, view, warm_start
-from lightsweep.sweeper.auto_sampler import AutoSampler
+from lightsweep.sweeper.auto import AutoSampler
 from lightsweep.sweeper.config_differences import StudyData
 from lightsweep.sweeper.confirmation import read_run_result
 from lightsweep.sweeper.constraints import Constraints, describe_closed, nearest
