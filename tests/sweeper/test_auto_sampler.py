@@ -78,7 +78,7 @@ def test_with_conditions_tpe_draws_without_a_word() -> None:
 PROGRAM = """
 import sys, optuna
 from lightsweep.sweeper import session  # all that a sweep imports
-from lightsweep.sweeper.auto_sampler import AutoSampler
+from lightsweep.sweeper.auto import AutoSampler
 from lightsweep.sweeper.grammar import parse
 from lightsweep.sweeper.study_view import ViewSampler
 space = parse({"x": "interval(0,1)"}, {}, [])

@@ -131,8 +131,9 @@ def test_a_point_that_violates_what_is_known_is_closed_without_a_run_and_does_no
     assert not queue.is_done()
     second = queue.claim()
     assert not queue.close_infeasible(second, config_of(80.0))
-    queue.tell(second, JobResult(JobState.COMPLETED, 0.5, facts={"size": 80.0, "seconds": 90.0}))
+    queue.tell(second, JobResult(JobState.COMPLETED, 0.5, facts={"seconds": 90.0}))
     assert queue.trials()[1].constraints == {"size": pytest.approx(-0.2), "seconds": 0.5}
+    assert queue.trials()[1].user_attrs["facts"] == {"size": 80.0, "seconds": 90.0}
     assert queue.trials()[1].user_attrs["infeasible"] == "seconds 90 > 60"
     assert queue.is_done()
     check_attributes(queue.study)

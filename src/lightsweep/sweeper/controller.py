@@ -91,7 +91,8 @@ class Endings:
         if self.patience is None or (count := self._without_gain(done, values)) < self.patience:
             return None
         by = f" by more than {self.min_delta:g}" if self.min_delta else ""
-        return f"{count} completed trials have not improved {self.metric}{by} (hydra.sweeper.patience={self.patience})"
+        have = "trial has" if count == 1 else "trials have"
+        return f"{count} completed {have} not improved {self.metric}{by} (hydra.sweeper.patience={self.patience})"
 
     def _without_gain(self, done: Sequence[FrozenTrial], values: dict[int, float]) -> int:
         """Completed trials since the last improvement, in the order in which they ended."""

@@ -152,7 +152,7 @@ class Session:
         for line in view.format_not_run(trials):
             self.view.print(line)
         if ended < wanted and (why := self.queue.why_over(trials)):
-            self.view.print(f"{why}: the sweep ends with {ended} trials of {wanted}")
+            self.view.print(f"{why}: the sweep ends with {ended} trial{'s' * (ended != 1)} of {wanted}")
             self._keep_end(why, failed=False)
 
     def _keep_end(self, why: str, *, failed: bool) -> None:

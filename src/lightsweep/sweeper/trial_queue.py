@@ -104,9 +104,9 @@ class TrialQueue:
         if not (known := self.constraints.foresee(compose)):
             return False
         with self._claims:
+            trial.set_user_attr("facts", dict(known))
             if self.constraints.admits(trial, known):
                 return False
-            trial.set_user_attr("facts", dict(known))
             _tell(self.study, trial.number, TrialState.PRUNED, None)  # FAIL would hide it from the sampler
         self._mine.pop(trial.number, None)
         return True
@@ -192,8 +192,8 @@ class TrialQueue:
             self._interrupt(current(self.study, trial), reason, refused=refused)
             self._close_lost_trials()
             return
-        if result.facts:
-            trial.set_user_attr("facts", dict(result.facts))
+        if facts := {**trial.user_attrs.get("facts", {}), **result.facts}:  # known before, or measured
+            trial.set_user_attr("facts", facts)
         if result.error:
             trial.set_user_attr("error", result.error)
         values = result.values if result.state == JobState.COMPLETED else None  # of a pruned one: its last report
