@@ -71,7 +71,8 @@ def test_every_sweeper_and_pruner_composes_to_what_it_names(choice: str) -> None
     node = OmegaConf.to_container(OmegaConf.select(cfg, group.replace("/", ".")), resolve=True)
     assert isinstance(node, dict)
     if group.endswith("pruner"):
-        assert isinstance(hydra.utils.instantiate(node, _execution_whitelist_=["optuna.pruners.*"]), BasePruner)
+        allowed = [node["_target_"], "optuna.pruners.*"]
+        assert isinstance(hydra.utils.instantiate(node, _execution_whitelist_=allowed), BasePruner)
     else:
         assert issubclass(get_object(node["_target_"]), Sweeper)
 

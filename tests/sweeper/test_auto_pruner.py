@@ -52,3 +52,10 @@ def test_too_few_completed_trials_prune_none() -> None:
     study = optuna.create_study(direction="maximize", pruner=AutoPruner())
     assert [pruned_at(values, study) for values in reversed(CURVES[-5:])] == [None] * 5
     assert pruned_at([0.0] * 9, study) == 4
+
+
+def test_a_wait_that_is_named_is_waited_for_instead(study: optuna.Study) -> None:
+    study.pruner = AutoPruner(n_warmup_steps=6)
+    assert pruned_at([0.05] * 9, study) == 6
+    study.pruner = AutoPruner(n_warmup_steps=0)
+    assert pruned_at([0.05] * 9, study) == 0

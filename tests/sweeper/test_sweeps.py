@@ -259,7 +259,7 @@ def test_a_grid_is_visited_whole(launch, study, tmp_path: Path) -> None:
         (["model.widht=3"], "did you mean model.width?"),
         (["optimizer.lr=interval(1,0)"], "optimizer.lr=interval(1,0): `low <= high` must hold"),
         (["optimizer=foo"], "optimizer=foo: there is no such choice; there is adam, adam_keras, adamw, "),
-        (["hydra/sweeper/pruner=foo"], "hydra/sweeper/pruner=foo: there is no such choice; there is hyperband"),
+        (["hydra/sweeper/pruner=foo"], "hydra/sweeper/pruner=foo: there is no such choice; there is auto, hyperband"),
         (["hydra/sweeper/pruner=wilcoxon"], "needs hydra.sweeper.seeds with at least two seeds"),
         (["hydra.sweeper.pruner.n_startup_trials=-1"], "hydra.sweeper.pruner: Number of startup trials"),
         (["hydra.sweeper.storage=sqlite:////nowhere/x.db"], "hydra.sweeper.storage: sqlite:////nowhere/x.db cannot be"),

@@ -125,13 +125,25 @@ class AutoPruner(PercentilePruner):
     Args:
         percentile: of the trials that go on, from 0 to 100.
         n_startup_trials: that must have completed before one is pruned.
+        n_warmup_steps: before which no trial is pruned; None for half of the steps.
+        interval_steps: between two decisions.
         n_min_trials: least number of values at a step.
     """
 
-    def __init__(self, percentile: float = 75.0, n_startup_trials: int = 5, n_min_trials: int = 3) -> None:
-        super().__init__(percentile, n_startup_trials=n_startup_trials, n_min_trials=n_min_trials)
+    def __init__(
+        self,
+        percentile: float = 75.0,
+        n_startup_trials: int = 5,
+        n_warmup_steps: int | None = None,
+        interval_steps: int = 1,
+        n_min_trials: int = 3,
+    ) -> None:
+        super().__init__(percentile, n_startup_trials, n_warmup_steps or 0, interval_steps, n_min_trials=n_min_trials)
+        self._waits = n_warmup_steps is None
 
     def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
+        if not self._waits:
+            return super().prune(study, trial)
         complete = study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
         ends = [each.last_step for each in complete if each.last_step is not None]
         if trial.last_step is None or 2 * trial.last_step < max(ends, default=math.inf):
