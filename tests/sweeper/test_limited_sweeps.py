@@ -118,7 +118,8 @@ def test_a_target_that_is_reached_ends_the_sweep_and_the_same_command_starts_not
     reached = [trial.number for trial in found.trials if trial.value >= 0.5]
     assert reached == [len(found.trials) - 1]
     count = f"{len(found.trials)} trial{'s' * (len(found.trials) > 1)}"
-    assert f"hydra.sweeper.target=0.5 is reached: the sweep ends with {count} of 30" in done.out
+    line = f"hydra.sweeper.target=0.5 is reached: the sweep ends with {count} of 30"
+    assert line in done.out
     status = read_status(found)
     assert (status.state, status.why) == ("finished", found.user_attrs["over"]["why"])
     assert line in toy_sweep(*typed).out
