@@ -7,6 +7,7 @@ here, and its value in `lightsweep.training.classifier.Sums.means`.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+PARETO = "pareto"  # the column of the rank among several objectives
 PARTS = ("train", "val", "test")
 _POINTS, _PLAIN = DIFFERENCE_COLUMNS = ("points_to_baseline", "to_baseline")
 

@@ -13,12 +13,11 @@ from typing import Any
 from lightsweep.core.checks import is_number
 from lightsweep.core.errors import ConfigError
 from lightsweep.core.files import is_set_aside, read_regular
-from lightsweep.core.metrics import difference_column, difference_to_baseline
+from lightsweep.core.metrics import PARETO, difference_column, difference_to_baseline
 from lightsweep.core.text import printable_line
 from lightsweep.reports.columns import SD
 from lightsweep.reports.runs import RESULT_FILE, Row, Run, is_metric, read_run
 from lightsweep.runs.run_folder import LR_FIND
-from lightsweep.sweeper.verdict import PARETO
 
 BASELINE = "baseline"
 _INFEASIBLE = re.compile(r"(^|; )infeasible: ")  # in a note of a leaderboard

@@ -10,10 +10,9 @@ from dataclasses import dataclass
 
 from lightsweep.core.checks import is_number
 from lightsweep.core.errors import ConfigError
-from lightsweep.core.metrics import DIFFERENCE_COLUMNS, METRICS, mode_of
+from lightsweep.core.metrics import DIFFERENCE_COLUMNS, METRICS, PARETO, mode_of
 from lightsweep.reports.finding import pool_runs
 from lightsweep.reports.runs import Row, Run, is_metric
-from lightsweep.sweeper.verdict import PARETO
 
 Selection = Sequence[tuple["Table", Sequence[Run]]]  # tables, each with the rows to show, in order
 

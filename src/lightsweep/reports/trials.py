@@ -11,6 +11,7 @@ from optuna.distributions import CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from lightsweep.core.checks import is_number
+from lightsweep.core.metrics import PARETO
 from lightsweep.core.overrides import decode_choice, format_override
 from lightsweep.reports.columns import SD, escape_tags
 from lightsweep.reports.finding import BASELINE, note_differences
@@ -28,7 +29,6 @@ from lightsweep.sweeper.trials import (
     value_of,
     without_repeats,
 )
-from lightsweep.sweeper.verdict import PARETO
 
 _PARAMS, _FACTS = "params.", "facts."  # keys of a row, beside those that every run has
 _MOST_LETTERS = 200  # of a text that was recorded

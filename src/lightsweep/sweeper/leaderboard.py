@@ -13,6 +13,7 @@ from lightsweep.core.errors import ConfigError
 from lightsweep.core.files import write_atomic
 from lightsweep.core.metrics import (
     DIFFERENCE_COLUMNS,
+    PARETO,
     difference_column,
     difference_to_baseline,
     format_difference_cell,
@@ -38,7 +39,7 @@ from lightsweep.sweeper.trials import (
     value_of,
     without_repeats,
 )
-from lightsweep.sweeper.verdict import PARETO, Verdict, judge, judge_front, point_file, remove_points
+from lightsweep.sweeper.verdict import Verdict, judge, judge_front, point_file, remove_points
 
 
 def state_of(trial: FrozenTrial) -> str:

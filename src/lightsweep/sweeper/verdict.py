@@ -22,7 +22,6 @@ from lightsweep.sweeper.objectives import Objectives, format_gap
 from lightsweep.sweeper.statistics import Confirmed, Search, noise_of_trials
 from lightsweep.sweeper.trials import baseline_of, is_feasible
 
-PARETO = "pareto"  # the column of the rank
 MOST_CONFIRMED = 5  # points of the front, where none is named
 _POINT_FILE = re.compile(r"best-(\d+)\.yaml")
 _NAMED = 5  # trials that a sentence names; the others are counted

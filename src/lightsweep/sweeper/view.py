@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lightsweep.core import secrets
-from lightsweep.core.metrics import difference_column, format_difference_cell, in_points
+from lightsweep.core.metrics import PARETO, difference_column, format_difference_cell, in_points
 from lightsweep.core.text import printable
 from lightsweep.sweeper.leaderboard import compare_to_baseline, format_short
 from lightsweep.sweeper.objectives import Objectives, format_value
@@ -30,7 +30,6 @@ from lightsweep.sweeper.trials import (
     value_of,
     without_repeats,
 )
-from lightsweep.sweeper.verdict import PARETO
 
 _BEST = 10  # trials in the table at the end
 _FEWEST = 3  # trials that must have ended before the time left is known, and one a worker
