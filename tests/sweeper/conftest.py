@@ -3,9 +3,12 @@
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
 
 import toy
 from lightsweep.core.files import JOURNAL
@@ -20,6 +23,21 @@ from toy_sweeps import Sweep
 @pytest.fixture
 def sweep(tmp_path: Path) -> Sweep:
     return Sweep(tmp_path / "study")
+
+
+@pytest.fixture
+def job_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DictConfig:
+    """The composed config of a job that runs in tmp_path, which Hydra then gives as its own."""
+    hydra: dict[str, Any] = {
+        "runtime": {"output_dir": str(tmp_path), "cwd": str(tmp_path)},
+        "output_subdir": ".hydra",
+        "run": {"dir": "elsewhere"},
+        "job": {"chdir": None},
+        "overrides": {"task": ["lr=0.1"]},
+    }
+    node = OmegaConf.create({"hydra": hydra})
+    monkeypatch.setattr(HydraConfig, "get", staticmethod(lambda: node.hydra))
+    return node
 
 
 @pytest.fixture

@@ -8,8 +8,7 @@ from typing import Any
 
 import optuna
 import pytest
-from hydra.core.hydra_config import HydraConfig
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from optuna.pruners import HyperbandPruner, MedianPruner, PatientPruner, SuccessiveHalvingPruner
 from optuna.trial import TrialState
 
@@ -26,24 +25,15 @@ BOTH = "hydra.sweeper.objectives={val/acc: maximize, params: minimize}"
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., JobResult]:
+def run(job_node: DictConfig) -> Callable[..., JobResult]:
     """Run an app's function as a trial's job in tmp_path."""
-    hydra: dict[str, Any] = {
-        "runtime": {"output_dir": str(tmp_path)},
-        "output_subdir": ".hydra",
-        "run": {"dir": "elsewhere"},
-        "job": {"chdir": None},
-        "overrides": {"task": ["lr=0.1"]},
-    }
-    node = OmegaConf.create({"hydra": hydra})
-    monkeypatch.setattr(HydraConfig, "get", staticmethod(lambda: node.hydra))
 
     def job(returned: Any, *objectives: str, returns: str = "value", **recorded: Any) -> JobResult:
         def function(cfg: Any) -> Any:
             lightsweep.current_trial().record(recorded)
             return returned
 
-        return JobFunction(function, Job("trial", (), "x", 0, objectives=objectives, returns=returns))(node)
+        return JobFunction(function, Job("trial", (), "x", 0, objectives=objectives, returns=returns))(job_node)
 
     return job
 

@@ -9,8 +9,7 @@ from typing import Any
 
 import optuna
 import pytest
-from hydra.core.hydra_config import HydraConfig
-from omegaconf import OmegaConf
+from omegaconf import DictConfig
 
 from lightsweep.core.errors import Interrupted, JobState
 from lightsweep.core.signals import PATIENCE
@@ -26,21 +25,12 @@ NOTE = "its time is over (hydra.sweeper.trial_timeout=0.2)"
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+def run(job_node: DictConfig) -> Any:
     """Run an app's function as a job that may take 0.2 seconds."""
-    hydra: dict[str, Any] = {
-        "runtime": {"output_dir": str(tmp_path), "cwd": str(tmp_path)},
-        "output_subdir": ".hydra",
-        "run": {"dir": "elsewhere"},
-        "job": {"chdir": None},
-        "overrides": {"task": ["lr=0.1"]},
-    }
-    node = OmegaConf.create({"hydra": hydra})
-    monkeypatch.setattr(HydraConfig, "get", staticmethod(lambda: node.hydra))
 
     def job(function: Any, *, reports: Any = None, left: float = 0.2) -> JobResult:
         started = Job("trial", ("lr=0.1",), "trial-0000", 0, reports, timeout=(0.2, left))
-        return JobFunction(function, started)(node)
+        return JobFunction(function, started)(job_node)
 
     return job
 

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +10,7 @@ import numpy as np
 import optuna
 import pytest
 import torch
-from hydra.core.hydra_config import HydraConfig
-from omegaconf import OmegaConf
+from omegaconf import DictConfig
 
 import lightsweep
 from lightsweep.core.errors import Interrupted, JobState
@@ -21,21 +20,13 @@ from queued_jobs import Study
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., JobResult]]:
+def run(job_node: DictConfig) -> Callable[..., JobResult]:
     """Run an app's function as a trial's job in tmp_path; its study prunes in the third step."""
-    hydra: dict[str, Any] = {
-        "runtime": {"output_dir": str(tmp_path)},
-        "output_subdir": ".hydra",
-        "run": {"dir": "elsewhere"},
-        "job": {"chdir": None},
-        "overrides": {"task": ["lr=0.1"]},
-    }
-    node = OmegaConf.create({"hydra": hydra})
-    monkeypatch.setattr(HydraConfig, "get", staticmethod(lambda: node.hydra))
 
     def job(function: Callable[[Any], Any], metric: str = "value", study: Any = None) -> JobResult:
         reports = study or Study(pruned_from=3)
-        return JobFunction(function, Job("trial", ("lr=0.1",), "trial-0000", 0, reports, objectives=(metric,)))(node)
+        started = Job("trial", ("lr=0.1",), "trial-0000", 0, reports, objectives=(metric,))
+        return JobFunction(function, started)(job_node)
 
     return job
 

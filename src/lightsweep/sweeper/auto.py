@@ -19,6 +19,7 @@ from lightsweep.sweeper.space import Params
 
 _MOST = 300  # trials from which a suggestion is fast enough: 0.3 s
 _FIRST, _CANDIDATES = 6, 10  # of more candidates most would lie in the corners of the space
+GROUPED: dict[str, Any] = {"multivariate": True, "group": True}  # TPE learns parameters that appear together together
 _MOST_OBJECTIVES = 3  # 2 s; with four of them 8 s
 
 
@@ -51,7 +52,7 @@ class AutoSampler(BaseSampler):
         self._make_gp = lambda: GPSampler(seed=seed, n_startup_trials=n_startup_trials)
         self._gp: GPSampler | None = None
         self._conditional, self._has_said = conditional, False
-        self._tpe = TPESampler(seed=seed, **_groups(conditional))
+        self._tpe = TPESampler(seed=seed, **(GROUPED if conditional else {}))
         self._random = RandomSampler(seed=seed)
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
@@ -110,11 +111,6 @@ class AutoSampler(BaseSampler):
             self._has_said = True
             self.say(f"sampler=auto draws with TPE: {reason}")
         return self._tpe
-
-
-def _groups(conditional: bool) -> dict[str, Any]:
-    """What makes TPE learn parameters with conditions together; without conditions Optuna's own defaults."""
-    return {"multivariate": True, "group": True} if conditional else {}
 
 
 class AutoPruner(PercentilePruner):

@@ -22,7 +22,7 @@ from lightsweep.core import checks
 from lightsweep.core.errors import ConfigError
 from lightsweep.core.text import did_you_mean
 from lightsweep.sweeper.application import targets_of
-from lightsweep.sweeper.auto import AutoSampler
+from lightsweep.sweeper.auto import GROUPED, AutoSampler
 from lightsweep.sweeper.space import Params, Space, grid_of
 from lightsweep.sweeper.study_view import ViewSampler
 
@@ -148,8 +148,8 @@ def make_sampler(plan: "Plan", shift: int) -> tuple[BaseSampler, int]:
     if plan.space.conditions() or plan.space.extend is not None:
         if node._target_ == _AUTO:
             node.conditional = True
-        elif node._target_ == SAMPLERS["tpe"]["_target_"] and not {"group", "multivariate"} & node.keys():
-            node.update(group=True, multivariate=True)  # parameters that appear together are learned together
+        elif node._target_ == SAMPLERS["tpe"]["_target_"] and not GROUPED.keys() & node.keys():
+            node.update(GROUPED)
     sampler = plan.application.build(node, "hydra.sweeper.sampler")
     if isinstance(sampler, AutoSampler | TPESampler | GPSampler):
         return ViewSampler(plan.space, sampler), plan.settings.n_trials
