@@ -35,6 +35,8 @@ class Sweep:
         python: str = sys.executable,
     ) -> subprocess.Popen:
         command = [python, str(TOY), "sweep=quick", "hydra.sweeper.preload=[]", *overrides]
+        if not any("sampler" in line for line in overrides):  # two GPs may draw the same corner: a repeat
+            command += ["hydra.sweeper.sampler=random"]
         command += [f"hydra.sweeper.storage={self.storage}"] * (self.storage is not None)
         command += [f"hydra.sweep.dir={self.folder}"] * (not any("hydra.sweep.dir=" in line for line in overrides))
         toy = {"TOY_SECONDS": str(seconds), "TOY_FAIL": fail, "OMP_NUM_THREADS": "1"}

@@ -88,7 +88,8 @@ def test_machines_that_begin_together_on_a_fresh_database(sweeps, fresh, tmp_pat
         _, errors = process.communicate(timeout=150)
         assert process.returncode == 0, errors
     trials = optuna.load_study(study_name="quick", storage=url).trials
-    assert {trial.state for trial in trials} == {TrialState.COMPLETE}  # nobody took another's trial for dead
+    ended_badly = {trial.number: trial.user_attrs for trial in trials if trial.state != TrialState.COMPLETE}
+    assert not ended_badly  # nobody took another's trial for dead
     assert sum(trial.user_attrs.get("baseline", False) for trial in trials) == 1
     assert 9 <= len(trials) <= 11  # with as many more as were under way when the total was reached
 
