@@ -43,6 +43,7 @@ _SPACE = (
 def add_options(parser: ArgumentParser) -> None:
     parser.add_argument("--repeats", type=int, default=1, help="rounds")
     parser.add_argument("--trials", type=int, default=16, help="of each sweep")
+    parser.add_argument("--parallel-trials", type=int, help="of the parallel sweep (default: --trials)")
     parser.add_argument("--epochs", type=int, default=8, help="of each trial")
     parser.add_argument("--images", type=int, default=10_000, help="training images, a tenth of which validate")
     parser.add_argument("--jobs", type=int, default=2, help="workers of the parallel sweep")
@@ -56,6 +57,7 @@ def add_options(parser: ArgumentParser) -> None:
 def run(options: Namespace) -> None:
     if "LIGHTSWEEP_DATA" not in os.environ:
         sys.exit("LIGHTSWEEP_DATA must name the folder of a real CIFAR-10: on generated images no value is the best")
+    options.parallel_trials = options.parallel_trials or options.trials
     measured: dict[str, list[dict[str, Any]]] = {PARALLEL: [], SERIAL: [], TEMPLATE: []}
     with tempfile.TemporaryDirectory(prefix="lightsweep-benchmark-") as scratch:
         for number in range(options.repeats):
@@ -84,7 +86,7 @@ def _ours(options: Namespace, folder: Path, name: str) -> dict[str, Any]:
         f"data.limit={options.images}",
         f"trainer.max_epochs={options.epochs}",
         f"trainer.precision={options.precision}",
-        f"hydra.sweeper.n_trials={options.trials}",
+        f"hydra.sweeper.n_trials={options.parallel_trials if name == PARALLEL else options.trials}",
         f"hydra.sweep.dir={folder}",
         *(parallel if name == PARALLEL else alone),
         *([f"hydra.sweeper.sampler={options.sampler}"] if options.sampler else []),
@@ -182,8 +184,10 @@ def _spread(values: list[float], form: str) -> str:
 def _show(measured: dict[str, list[dict[str, Any]]], options: Namespace, machine: dict[str, Any]) -> None:
     rows = []
     for name, rounds in measured.items():
-        rates = [options.trials / each["seconds"] * 60 for each in rounds]
-        ratios = [other["seconds"] / each["seconds"] for each, other in zip(rounds, measured[TEMPLATE], strict=True)]
+        trials = options.parallel_trials if name == PARALLEL else options.trials
+        rates = [trials / each["seconds"] * 60 for each in rounds]
+        usual = [options.trials / each["seconds"] * 60 for each in measured[TEMPLATE]]
+        ratios = [rate / other for rate, other in zip(rates, usual, strict=True)]
         overheads = [each["overhead"] for each in rounds if "overhead" in each]
         best = _spread([each["best_value"] for each in rounds], ".3f")
         overhead = f"{median(overheads):.2f}" if overheads else ""
@@ -193,9 +197,9 @@ def _show(measured: dict[str, list[dict[str, Any]]], options: Namespace, machine
         ]
         parts = [wait / other["seconds"] for wait, other in zip(waits, measured[TEMPLATE], strict=True)]
         until = (_spread(waits, ".0f"), _spread(parts, ".2f"))
-        rows.append((name, _spread(rates, ".1f"), _spread(ratios, ".2f"), best, *until, overhead))
+        rows.append((f"{name}, {trials} trials", _spread(rates, ".1f"), _spread(ratios, ".2f"), best, *until, overhead))
     common.show_table(
-        title=f"{options.trials} trials of {options.epochs} epochs on {options.images:,} images, n = {options.repeats}",
+        title=f"trials of {options.epochs} epochs on {options.images:,} images, n = {options.repeats}",
         caption=f"{machine['device']}, {machine['cores']} cores, torch {machine['versions']['torch']};"
         f" ours {options.precision}, pruner={options.pruner or 'default'}, sampler={options.sampler or 'default'}",
         columns=(

@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 from digits_runs import EVERYTHING, Stopped, same, stop_in_epoch
 from lightsweep.core.errors import ConfigError
 from lightsweep.runs.results import COLUMNS
+from lightsweep.training import checkpoints
 
 STANDING_STILL = ("optimizer=sgd", "optimizer.lr=1e-12", "trainer.max_epochs=3")  # the first epoch is the best
 SLOW = pytest.mark.slow
@@ -45,6 +46,25 @@ def test_a_resumed_run_equals_one_that_was_not_interrupted(run, monkeypatch, sch
     assert [row["epoch"] for row in resumed.rows] == ["1", "2", "3", "4"]
     assert same(resumed.result, full.result)
     assert len({row["lr"] for row in full.rows}) > 1
+
+
+def test_a_checkpoint_that_takes_long_is_written_seldom_and_nothing_is_lost(run, monkeypatch) -> None:
+    overrides = [*EVERYTHING, "trainer.max_epochs=4", "callbacks=checkpoint"]
+    full = run(*overrides, name="full")
+    with monkeypatch.context() as slow:
+        slow.setattr("lightsweep.training.checkpoints._SHORT", -1.0)
+        slow.setattr("lightsweep.training.checkpoints._SHARE", 1e-9)  # the next one years later
+        slow.setattr("lightsweep.training.trainer.Recorder", stop_in_epoch(3))
+        with pytest.raises(Stopped):
+            run(*overrides, name="stopped")
+    stopped = checkpoints.load(full.folder.parent / "stopped" / "checkpoints" / "last.ckpt")
+    assert stopped.epoch == 1
+    with monkeypatch.context() as slow:
+        slow.setattr("lightsweep.training.checkpoints._SHORT", -1.0)
+        slow.setattr("lightsweep.training.checkpoints._SHARE", 1e-9)
+        resumed = run(*overrides, name="stopped")
+    assert resumed.measured == full.measured
+    assert checkpoints.load(resumed.folder / "checkpoints" / "last.ckpt").epoch == 4
 
 
 @pytest.mark.parametrize(
