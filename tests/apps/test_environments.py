@@ -1,5 +1,6 @@
 """The wheel by itself: what it holds and needs, what else can be installed beside it, what it costs at start."""
 
+import math
 import os
 import re
 import subprocess
@@ -92,6 +93,18 @@ def test_the_command_needs_its_own_libraries_only(hydra: str, tmp_path: Path) ->
     assert (app.folder / "page.html").is_file()
     installed = Path(app.python).with_name("lightsweep")
     assert subprocess.run([installed, "--help"], check=False, stdout=subprocess.DEVNULL).returncode == 0
+
+
+@pytest.mark.quick
+@both_lines
+def test_several_objectives(hydra: str, tmp_path: Path) -> None:
+    app = App.copy("function", "pair.py", tmp_path, python=Environment(HERE, (hydra,)).interpreter())
+    directions = "hydra.sweeper.direction=[minimize,maximize]"
+    printed = app.run(*SWEEP, directions, "hydra.sweeper.sampler=nsgaii", *SPACE, "hydra.sweeper.n_jobs=2")
+    assert states(app) == [TrialState.COMPLETE] * 6
+    front = sorted((app.folder / "multirun/default").glob("best-*.yaml"))
+    assert front, printed
+    assert all(trial.values[1] in (8.0, math.sqrt(128)) for trial in trials(app.folder / "multirun/default"))
 
 
 @pytest.mark.quick

@@ -21,7 +21,7 @@ def test_of_few_completed_trials_the_part_that_has_run_counts() -> None:
     slope = (2 * -1.0 + 10 * 0.1) / 12  # of their own line, and of a tenth of a trial: 0 at least
     assert slope < 0
     assert final_value({1: 0.9}, complete, finals) == pytest.approx(0.5)
-    assert final_value({5: 0.35}, complete, finals) == pytest.approx(0.5 - (2 * 1.0 + 10 * 0.5) / 12 * 0.05)
+    assert final_value({5: 0.35}, complete, finals) == pytest.approx(0.5 - (2 * 1.0 + 3 * 0.5) / 5 * 0.05)
     assert final_value({5: 0.3}, complete[:1], finals[:1]) == pytest.approx(0.6 - 0.5 * 0.2)  # half has run
 
 

@@ -7,6 +7,7 @@ shows the GP choices that are numbers in their order: of categories no two are n
 import math
 from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
+from statistics import correlation
 from typing import Any
 
 import optuna
@@ -20,6 +21,7 @@ from lightsweep.sweeper.space import Params
 _MOST = 300  # trials from which a suggestion is fast enough: 0.3 s
 _FIRST, _CANDIDATES = 6, 10  # of more candidates most would lie in the corners of the space
 GROUPED: dict[str, Any] = {"multivariate": True, "group": True}  # TPE learns parameters that appear together together
+_TELLING, _FEWEST = 0.65, 5  # the correlation of reports and values at which reports tell, and of how many trials
 _MOST_OBJECTIVES = 3  # 2 s; with four of them 8 s
 
 
@@ -116,12 +118,13 @@ class AutoSampler(BaseSampler):
 class AutoPruner(PercentilePruner):
     """Ends a trial that is among the worst quarter, from half of the steps on that completed trials have reported.
 
-    Before, a trial's value says little of what it will be (docs/benchmarks.md).
+    Before, a report may say little of the value to come (docs/benchmarks.md). Where it says much, by the completed
+    trials' reports at its step and their values, a trial ends that is among the worse half.
 
     Args:
-        percentile: of the trials that go on, from 0 to 100.
+        percentile: of the trials that go on from half of the steps on, from 0 to 100.
         n_startup_trials: that must have completed before one is pruned.
-        n_warmup_steps: before which no trial is pruned; None for half of the steps.
+        n_warmup_steps: before which no trial is pruned; None for the rule above.
         interval_steps: between two decisions.
         n_min_trials: least number of values at a step.
     """
@@ -136,15 +139,35 @@ class AutoPruner(PercentilePruner):
     ) -> None:
         super().__init__(percentile, n_startup_trials, n_warmup_steps or 0, interval_steps, n_min_trials=n_min_trials)
         self._waits = n_warmup_steps is None
+        half = min(percentile, 50.0)
+        self._strict = PercentilePruner(half, n_startup_trials, 0, interval_steps, n_min_trials=n_min_trials)
 
     def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
         if not self._waits:
             return super().prune(study, trial)
-        complete = study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
-        ends = [each.last_step for each in complete if each.last_step is not None]
-        if trial.last_step is None or 2 * trial.last_step < max(ends, default=math.inf):
+        if (step := trial.last_step) is None:
             return False
-        return super().prune(study, trial)
+        complete = study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
+        if _tells(
+            [(each.intermediate_values.get(step, math.nan), each.value) for each in complete if each.value is not None]
+        ):
+            return self._strict.prune(study, trial)
+        ends = [each.last_step for each in complete if each.last_step is not None]
+        return 2 * step >= max(ends, default=math.inf) and super().prune(study, trial)
+
+
+def _tells(pairs: Sequence[tuple[float, float]]) -> bool:
+    """Whether reports say what values will be: their correlation, less its standard error (Fisher's), is high enough.
+
+    Args:
+        pairs: of a report and a value; those that are not finite are left out.
+    """
+    known = [pair for pair in pairs if all(map(math.isfinite, pair))]
+    reports, values = {report for report, _ in known}, {value for _, value in known}
+    if len(known) < _FEWEST or len(reports) == 1 or len(values) == 1:
+        return False
+    found = min(correlation(*zip(*known, strict=True)), 1 - 1e-9)
+    return math.atanh(found) - 1 / math.sqrt(len(known) - 3) >= math.atanh(_TELLING)
 
 
 def order_of(distribution: BaseDistribution) -> list[Any] | None:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 
-_PRIOR = 10  # completed trials, from which on their own slope counts more than the one that is expected
+_PRIOR = 3  # completed trials, from which on their own slope counts more than the one that is expected
 
 
 def final_value(
