@@ -24,6 +24,7 @@ from optuna.distributions import (
     distribution_to_json,
     json_to_distribution,
 )
+from scipy.stats import spearmanr
 
 from benchmarks import common
 from lightsweep.core.files import ROOT
@@ -59,6 +60,16 @@ class Curves:
     distributions: Mapping[str, Distribution]
     params: list[dict[str, Any]]
     values: np.ndarray
+
+
+def early_correlations(values: np.ndarray) -> dict[int, float]:
+    """Of the values after a quarter, half and three quarters of the epochs, by epoch: rank correlations with the best one.
+
+    Args:
+        values: after each epoch, float [runs, epochs].
+    """
+    epochs = [values.shape[1] * quarters // 4 for quarters in (1, 2, 3)]
+    return {epoch: float(spearmanr(values[:, epoch - 1], values.max(1)).statistic) for epoch in epochs}
 
 
 def add_options(parser: ArgumentParser) -> None:

@@ -164,6 +164,7 @@ def _describe(path: Path, space: str) -> dict[str, Any]:
         "best": surrogate.best,
         "baseline": surrogate.true_value(surrogate.curves.params[0]),
         "rank_correlations": surrogate.rank_correlations(),
+        "early": curves.early_correlations(surrogate.curves.values),
     }
 
 
@@ -179,7 +180,9 @@ def _show(space: str, about: dict[str, Any], found: Mapping[Key, dict[str, Any]]
     common.show_table(
         title=f"{space}: regret in validation accuracy, mean ± standard error, n = {options.studies} studies",
         caption=f"surrogate of {about['runs']} runs: best {about['best']:.4f}, baseline {about['baseline']:.4f};"
-        f" held-out rank correlation {ranks['best']:.2f} (best epoch), {ranks['last']:.2f} (last epoch)",
+        f" held-out rank correlation {ranks['best']:.2f} (best epoch), {ranks['last']:.2f} (last epoch);"
+        f" of the recorded runs' accuracy after {', '.join(map(str, about['early']))} epochs with the best one:"
+        f" {', '.join(f'{each:.2f}' for each in about['early'].values())}",
         columns=("", "workers", *(f"after {mark} epochs" for mark in marks), "trials", "complete"),
         rows=rows,
     )

@@ -202,6 +202,14 @@ class _Here:
         return future
 
 
+def test_early_values_that_order_runs_as_their_best_ones_do_and_those_that_do_not() -> None:
+    values = np.array([[0.0, 0.3, 0.0, 0.4], [0.1, 0.2, 0.0, 0.5], [0.2, 0.1, 0.1, 0.6], [0.3, 0.0, 0.2, 0.7]])
+    found = curves.early_correlations(values)
+    assert list(found) == [1, 2, 3]
+    assert (found[1], found[2]) == pytest.approx((1.0, -1.0))
+    assert 0.8 < found[3] < 1.0
+
+
 def test_regrets_are_averaged_over_studies() -> None:
     mean, error = searching.summarize([[0.5, 0.1], [0.5, 0.3]], spent=20)
     assert (mean, error) == pytest.approx((0.2, 0.1))
