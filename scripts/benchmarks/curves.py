@@ -63,7 +63,7 @@ class Curves:
 
 
 def early_correlations(values: np.ndarray) -> dict[int, float]:
-    """Of the values after a quarter, half and three quarters of the epochs, by epoch: rank correlations with the best one.
+    """After a quarter, half and three quarters of the epochs: rank correlations of the value then and the best one.
 
     Args:
         values: after each epoch, float [runs, epochs].
