@@ -97,7 +97,8 @@ run_sweep() { # JOBS
 
 run_best() {
   local size=(+trainer.max_time=00:00:02:00)
-  [ "$tiny" ] && size=(trainer.max_epochs=2 data.limit=300 data.batch_size=64 model.width=16 model.depth=1 scheduler.warmup=0)
+  [ "$tiny" ] && size=(trainer.max_epochs=2 data.limit=300 data.batch_size=64 "model.hidden=[16]" scheduler.warmup=0
+    trainer.check_val_every_n_epoch=1)
   step best 200 "$python" src/train.py experiment=best_mlp_gpu "${on[@]}" "${size[@]}" "hydra.run.dir=$work/best"
 }
 
