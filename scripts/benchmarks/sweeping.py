@@ -28,9 +28,8 @@ from benchmarks import common
 from lightsweep.sweeper.trials import facts_of
 
 PARALLEL, SERIAL, TEMPLATE = "lightsweep", "lightsweep, n_jobs=1, no pruner", "template, official sweeper"
-Reached = list[
-    tuple[float, float]
-]  # seconds from the start, and a value: of the trials that were the best when they ended
+# Seconds from the start, and a value: of the trials that were the best when they ended.
+Reached = list[tuple[float, float]]
 _SCRIPTS = Path(__file__).resolve().parents[1]
 _SPACE = (
     "optimizer.lr=tag(log,interval(1e-4,1e-2))",

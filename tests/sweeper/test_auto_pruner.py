@@ -52,6 +52,13 @@ def test_where_they_tell_the_worse_half_ends_at_once(direction: str) -> None:
     assert pruned_at([sign * value for value in PARALLEL[5]], study) is None
 
 
+def test_reports_that_say_the_opposite_of_the_value_tell_nothing() -> None:
+    opposite = filled([[0.8 - number / 8] * 4 + values[4:] for number, values in enumerate(PARALLEL)])
+    assert pruned_at([0.0] * 4 + [0.9] * 5, opposite) is None
+    exactly = filled([[-values[-1]] * 4 + values[4:] for values in PARALLEL])  # a correlation of -1
+    assert pruned_at([-1.0] * 4 + [0.9] * 5, exactly) is None
+
+
 def test_reports_that_are_all_equal_or_not_finite_tell_nothing() -> None:
     equal = filled([[0.5] * 4 + values[4:] for values in PARALLEL])
     assert pruned_at([0.4] * 4 + [0.6] * 5, equal) is None

@@ -148,9 +148,8 @@ class AutoPruner(PercentilePruner):
         if (step := trial.last_step) is None:
             return False
         complete = study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
-        if _tells(
-            [(each.intermediate_values.get(step, math.nan), each.value) for each in complete if each.value is not None]
-        ):
+        pairs = [(each.intermediate_values.get(step, math.nan), each.values[0]) for each in complete if each.values]
+        if _tells(pairs):
             return self._strict.prune(study, trial)
         ends = [each.last_step for each in complete if each.last_step is not None]
         return 2 * step >= max(ends, default=math.inf) and super().prune(study, trial)
@@ -166,8 +165,10 @@ def _tells(pairs: Sequence[tuple[float, float]]) -> bool:
     reports, values = {report for report, _ in known}, {value for _, value in known}
     if len(known) < _FEWEST or len(reports) == 1 or len(values) == 1:
         return False
-    found = min(correlation(*zip(*known, strict=True)), 1 - 1e-9)
-    return math.atanh(found) - 1 / math.sqrt(len(known) - 3) >= math.atanh(_TELLING)
+    found = correlation(*zip(*known, strict=True))
+    if found < _TELLING:
+        return False
+    return math.atanh(min(found, 1 - 1e-9)) - 1 / math.sqrt(len(known) - 3) >= math.atanh(_TELLING)
 
 
 def order_of(distribution: BaseDistribution) -> list[Any] | None:
