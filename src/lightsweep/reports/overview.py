@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from lightsweep.core.text import printable_line
-from lightsweep.reports import figures, front_figures, page, runs
+from lightsweep.reports import ablation, figures, front_figures, page, runs
 from lightsweep.reports.figures import Figure
 from lightsweep.reports.finding import Found
 from lightsweep.reports.overview_text import (
@@ -81,7 +81,7 @@ def _view(study: Study | None, table: Table | None) -> dict[str, StudyFigures]:
 def _draw_mattered(
     drawing: Drawing,
     selection: Selection,  # noqa: ARG001
-    study: Study | None,  # noqa: ARG001
+    study: Study | None,
     views: Mapping[str, StudyFigures],
 ) -> None:
     """The sections that say which settings mattered, right after the verdict, the surest answer first.
@@ -90,6 +90,7 @@ def _draw_mattered(
         selection: tables of all runs, with or without a study.
         views: the study once for each objective, by the objective's name.
     """
+    ablation.add_section(drawing, study.folder if study else None)
     for name, view in views.items():
         if name == next(iter(views)):
             drawing.section("importances", "What mattered", view.too_few)

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from io import StringIO
 from pathlib import Path
+from statistics import stdev
 from typing import Any
 
 from lightsweep.core.checks import is_number
@@ -87,6 +88,15 @@ class Effect:
             return f"{self.title}: {self.judgement}"
         n = str(self.n[0]) if self.n[0] == self.n[1] else f"{self.n[0]}, {self.n[1]}"
         return f"{self.title}: {format_effect(self.test.difference, self.half_width)} (n = {n}), {self.judgement}"
+
+
+def mean_interval(values: Sequence[float]) -> float | None:
+    """Half the width of the 95 % interval of a mean, by Student's t; None of a single value."""
+    if len(values) < 2:
+        return None
+    from scipy import stats
+
+    return float(stats.t.ppf(0.975, len(values) - 1)) * stdev(values) / math.sqrt(len(values))
 
 
 def format_effect(difference: float, half_width: float | None) -> str:
