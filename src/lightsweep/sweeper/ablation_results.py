@@ -102,7 +102,8 @@ def mean_interval(values: Sequence[float]) -> float | None:
 def format_effect(difference: float, half_width: float | None) -> str:
     """``+0.0210 ± 0.0060``: two digits of the half width that count."""
     size = half_width or abs(difference)
-    digits = min(12, max(0, 1 - math.floor(math.log10(size)))) if size > 0 else 4
+    least = 3 if size < 10 else 0
+    digits = min(12, max(least, 1 - math.floor(math.log10(size)))) if size > 0 else 4
     text = f"{difference:+z.{digits}f}"
     return text if half_width is None else f"{text} ± {half_width:.{digits}f}"
 
