@@ -94,7 +94,7 @@ def prepare(options: argparse.Namespace) -> Asked:
             {},
             next((each.seconds for each in (end, start) if each.seconds), None),
         )
-        first, second = (_lines_of(each, sweep) for each in (start, end))
+        first, second = (_lines_of(each, sweep, typed) for each in (start, end))
         ends = (first, second)
         if first == second:
             raise ConfigError(f"{start.name} and {end.name} are one configuration: there is nothing to measure")
@@ -227,13 +227,14 @@ def _saved_end(name: str, option: str) -> _End:
     return _End(folder.name, None, config_lines.read_run(folder), digest, seconds)
 
 
-def _lines_of(end: _End, sweep: _SweepOfTraining | None) -> list[str]:
-    """The overrides of train.py that give this configuration, by its whole config."""
+def _lines_of(end: _End, sweep: _SweepOfTraining | None, typed: Sequence[str]) -> list[str]:
+    """The overrides of train.py that give this configuration, by its whole config, but for keys that are typed now."""
     content = end.content
     if end.lines is not None:
         assert sweep is not None
         content = config_lines.compose([*sweep.lines(), *end.lines])
-    return [_checked(line, end.name) for line in config_lines.lines_of(content)]
+    keys = {_key(line) for line in typed}
+    return [_checked(line, end.name) for line in config_lines.lines_of(content) if _key(line) not in keys]
 
 
 def _key(line: str) -> str:

@@ -169,7 +169,7 @@ class Ablation:
         lines += [each.words for each in (self.whole, self.on_test) if each is not None]
         lines += [f"{self.failed} run{'s were' if self.failed > 1 else ' was'} not completed."] * bool(self.failed)
         if len(self.seeds) < 2:
-            lines.append("One seed has no interval: with hydra.sweeper.ablate=3 there is one.")
+            lines.append("One seed gives no interval, three do.")
         return lines
 
 

@@ -179,7 +179,9 @@ def _describe(root: str, keys: Sequence[str], side: Mapping[str, Override], conf
     if isinstance(value, dict) and "_target_" in value:
         value = str(value["_target_"]).rpartition(".")[2]
     text = _NOTHING if value is ... else _short(value)
-    further = [key for key in keys if key not in (root, root + _TARGET) and key in side and not side[key].is_delete()]
+    further = [
+        key for key in keys if _plain(key) not in (root, root + _TARGET) and key in side and not side[key].is_delete()
+    ]
     shown = [f"{key.rpartition('.')[2]} {_short(_value_at(key, config))}" for key in further]
     return f"{text} ({', '.join(shown)})" if shown else text
 
