@@ -11,8 +11,9 @@ from typing import Any
 from lightsweep.core.checks import is_number
 from lightsweep.core.metrics import DIFFERENCE_COLUMNS
 from lightsweep.core.text import printable_line
-from lightsweep.reports import figures, page, runs
+from lightsweep.reports import effects_view, figures, page, runs
 from lightsweep.reports.columns import SD, format_value, short_labels
+from lightsweep.reports.effects import Effects
 from lightsweep.reports.figures import Figure
 from lightsweep.reports.finding import Found
 from lightsweep.reports.front_figures import draw_objectives
@@ -33,13 +34,22 @@ Pairs = list[tuple[str, str]]  # labels and values
 
 
 def write_page(
-    path: Path, found: Found, selection: Selection, places: Sequence[Path | str], study: Study | None
+    path: Path,
+    found: Found,
+    selection: Selection,
+    places: Sequence[Path | str],
+    study: Study | None,
+    effects: Effects | None = None,
 ) -> None:
-    """Write the report of what was found in some places, folders or a storage, where there may be a study."""
+    """Write the report of what was found in some places, folders or a storage, where there may be a study.
+
+    Args:
+        effects: of the first table, where they are to be shown though it has trials.
+    """
     every = [run for table, _ in selection for run in table.runs]
     main = selection[0][0] if selection else None
     best = main.best if main else None
-    drawing = _draw(study, main, best)
+    drawing = _draw(study, main, best, effects)
     further = study.objectives.names if study is not None and study.objectives.several else ()
     confirmation = _build_confirmation([run for run in every if run.is_confirmation], further)
     verdict_lines = judge(study, main.monitor) if study and main else []
@@ -71,8 +81,10 @@ def write_page(
     page.write_page(path, "report.html.j2", content, drawing.data)
 
 
-def _draw(study: Study | None, table: Table | None, best: Run | None) -> Drawing:
+def _draw(study: Study | None, table: Table | None, best: Run | None, effects: Effects | None) -> Drawing:
     drawing = Drawing()
+    if table is not None:
+        effects_view.draw_section(drawing, effects or effects_view.find_effects(table))
     trials = None
     if study is not None and study.objectives.several:
         trials = draw_objectives(drawing, study)
