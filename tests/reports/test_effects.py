@@ -14,6 +14,7 @@ from lightsweep.reports.effects_text import describe_effect, describe_interactio
 from lightsweep.sweeper.statistics import seeds_needed
 
 SD = 0.005
+NOISE = "not distinguishable from noise"
 Cell = tuple[int, ...]
 
 
@@ -123,6 +124,8 @@ def test_opposite_effects_and_an_effect_that_grows_are_said_so() -> None:
     rng = np.random.default_rng(8)
     crossed = measure(make_design((2, 2), lambda cell: 0.03 * (cell[0] == cell[1]), rng))
     assert "better with k1 b, worse with a" in describe_interactions(crossed)[0]
+    assert describe_effect(crossed, effect_of(crossed, 0)).endswith(f"{NOISE}; depends on k1")
+    assert describe_open(crossed) == []
     growing = measure(make_design((2, 2), lambda cell: 0.02 * sum(cell) + 0.04 * cell[0] * cell[1], rng))
     assert "better with each k1, most with b" in describe_interactions(growing)[0]
 
@@ -202,7 +205,7 @@ def test_a_combination_that_failed_costs_its_pairs_only() -> None:
     found = measure(make_design((2, 3), lambda cell: 0.5 + 0.02 * cell[0], np.random.default_rng(3), keep=keep))
     assert found.is_paired
     assert effect_of(found, 0).pairs == (2, 3)
-    assert "at 2 of 3 combinations of the other keys" in describe_effect(found, effect_of(found, 0))
+    assert "(n = 6 pairs, at 2 of 3 combinations)" in describe_effect(found, effect_of(found, 0))
 
 
 def test_ninety_six_runs_take_less_than_two_seconds() -> None:

@@ -52,6 +52,7 @@ class Effect:
         factor, level: indices.
         estimate: None where the runs do not tell it from other effects.
         pairs: the combinations of other factors that have runs of both levels, and those that have runs of one.
+        runs: that are compared, of the level and of the reference.
         p: adjusted for all tests (Holm); None where noise is not known.
         seeds: runs a cell that would show an effect of this size (80 % power, 5 % level), where it does not matter;
             None: more than 1,000.
@@ -61,6 +62,7 @@ class Effect:
     level: int
     estimate: Estimate | None
     pairs: tuple[int, int]
+    runs: tuple[int, int]
     p: float | None = None
     seeds: int | None = None
 
@@ -141,16 +143,21 @@ def measure(design: Design) -> Effects:
 
 def _measure(design: Design) -> Effects:
     pairs = {
-        (factor, level): _count_pairs(design, factor, level)
+        (factor, level): tuple(_rests(design.cells, {factor: at}) for at in (level, 0))
         for factor, each in enumerate(design.factors)
         for level in range(1, len(each.levels))
     }
-    is_paired = design.combinations <= _MAX_CELLS and all(2 * both >= either for both, either in pairs.values())
+    is_paired = design.combinations <= _MAX_CELLS and all(
+        2 * len(one & other) >= len(one | other) for one, other in pairs.values()
+    )
     model = _Model(design, is_paired=is_paired)
     contrasts = [model.contrast([(1, {factor: level}), (-1, {factor: 0})]) for factor, level in pairs]
     effects = []
-    for (place, counts), estimate in zip(pairs.items(), map(model.estimate, contrasts), strict=True):
-        effects.append(Effect(*place, estimate, counts, estimate.p if estimate else None))
+    for ((factor, level), (one, other)), estimate in zip(pairs.items(), map(model.estimate, contrasts), strict=True):
+        compared = one & other if is_paired else one | other
+        runs = _count_runs(design, factor, level, compared), _count_runs(design, factor, 0, compared)
+        counts = len(one & other), len(one | other)
+        effects.append(Effect(factor, level, estimate, counts, runs, estimate.p if estimate else None))
     interactions = [] if model.noise is None else list(_find_interactions(design, model))
     raw = [*(each.p for each in effects), *(each.p for each in interactions)]
     adjusted = iter(statistics.holm([p for p in raw if p is not None]))
@@ -174,9 +181,8 @@ def _rests(cells: Iterable[Cell], fixed: Mapping[int, int]) -> set[Cell]:
     }
 
 
-def _count_pairs(design: Design, factor: int, level: int) -> tuple[int, int]:
-    one, other = _rests(design.cells, {factor: level}), _rests(design.cells, {factor: 0})
-    return len(one & other), len(one | other)
+def _count_runs(design: Design, factor: int, level: int, rests: set[Cell]) -> int:
+    return sum(cell[factor] == level and cell[:factor] + cell[factor + 1 :] in rests for cell in design.cells)
 
 
 class _Model:

@@ -1,6 +1,7 @@
 """Effects of settings in words: what matters, by how much, which settings depend on each other, and what is open."""
 
 import math
+import re
 import textwrap
 from collections import Counter
 from collections.abc import Sequence
@@ -43,8 +44,9 @@ def print_effects(measured: Measured, problems: Sequence[str]) -> None:
 
 def _print(console: Console, line: str, style: str = "") -> None:
     width = min(_WIDEST, console.width)
-    for each in textwrap.wrap(line, width, subsequent_indent="    ", break_on_hyphens=False):
-        print_line(console, each, style)
+    kept = re.sub(r" ([±<=]) ", "\N{NO-BREAK SPACE}\\1\N{NO-BREAK SPACE}", line)
+    for each in textwrap.wrap(kept, width, subsequent_indent="    ", break_on_hyphens=False):
+        print_line(console, each.replace("\N{NO-BREAK SPACE}", " "), style)
 
 
 def _print_table(console: Console, found: Effects) -> None:
@@ -101,13 +103,23 @@ def describe_effect(found: Effects, effect: Effect) -> str:
     head = f"{name_effect(found, effect)}: "
     if effect.estimate is None:
         return f"{head}not told apart from the effects of other keys by these runs"
-    one, other = map(len, _scores_of(found, effect))
-    is_even = found.is_paired and len(set(Counter(found.design.cells).values())) == 1 and one == other
+    one, other = effect.runs
+    is_even = found.is_paired and one == other and len(set(Counter(found.design.cells).values())) == 1
     counts = f"n = {one} pair{'s' * (one != 1)}" if is_even else f"n = {one}, {other}"
     both, either = effect.pairs
-    counts += f", at {both} of {either} combinations of the other keys" * (found.is_paired and both < either)
+    counts += f", at {both} of {either} combinations" * (found.is_paired and both < either)
     text = f"{head}{_format(effect.estimate)} ({counts})"
-    return f"{text}, p {format_p(effect.p)}: {judge(found, effect)}" if effect.p is not None else text
+    if effect.p is None:
+        return text
+    others = [printable_line(found.design.factors[other].label) for other in _find_partners(found, effect)]
+    depends = f"; depends on {', '.join(others)}" if others else ""
+    return f"{text}, p {format_p(effect.p)}: {judge(found, effect)}{depends}"
+
+
+def _find_partners(found: Effects, effect: Effect) -> list[int]:
+    """The factors whose interaction with an effect's factor matters."""
+    pairs = [each.factors for each in found.interactions if each.matters and effect.factor in each.factors]
+    return [one if other == effect.factor else other for one, other in pairs]
 
 
 def judge(found: Effects, effect: Effect) -> str:
@@ -195,8 +207,10 @@ def _describe_interaction(found: Effects, each: Interaction) -> str:
 
 
 def describe_open(found: Effects) -> list[str]:
-    """For each effect that is not more than noise, how many seeds would show one of its size."""
-    missing = [each for each in found.effects if each.estimate and each.p is not None and not each.matters]
+    """For each effect that is not more than noise and depends on no other key, how many seeds would show one of its
+    size."""
+    unknown = [each for each in found.effects if each.estimate and each.p is not None and not each.matters]
+    missing = [each for each in unknown if not _find_partners(found, each)]
     if not missing:
         return []
     cells, runs = found.design.combinations, len(found.design.cells)

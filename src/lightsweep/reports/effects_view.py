@@ -26,7 +26,7 @@ from lightsweep.reports.table import Table
 from lightsweep.reports.table_text import csv_text, make_finite
 
 if TYPE_CHECKING:
-    from lightsweep.reports.page import Drawing
+    from lightsweep.reports.page.drawing import Drawing
 
 
 def measure_tables(tables: Sequence[Table]) -> Measured:
@@ -146,13 +146,13 @@ def find_effects(table: Table) -> Effects | None:
         return None
 
 
-def draw_section(drawing: "Drawing", found: Effects | None) -> None:
-    """Add a section with the effects, if there are any, to the page."""
-    if found is None:
-        return
-    lines = [describe_runs(found), *describe_model(found), *describe_interactions(found), *found.design.notes]
-    drawing.section("effects", "What mattered: effects", ". ".join(line[:1].upper() + line[1:] for line in lines) + ".")
-    note = "The mean difference of the score and its 95 % interval; grey where it is not distinguishable from noise."
+def draw_section(drawing: "Drawing", found: Effects) -> None:
+    """Add a section to the page: the effects in words and as a figure, what depends on what, and what is open."""
+    drawing.section("effects", "What mattered: effects of settings", describe_runs(found))
+    drawing.write(describe_effect(found, each) for each in found.effects)
+    drawing.write([*describe_interactions(found), *describe_open(found)])
+    drawing.write([*describe_model(found), *found.design.notes])
+    note = "Mean differences of the score and their 95 % intervals; grey: within noise."
     drawing.add("Effects of settings", lambda: draw_forest(found), note)
 
 
