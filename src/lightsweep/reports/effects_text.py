@@ -43,7 +43,7 @@ def print_effects(measured: Measured, problems: Sequence[str]) -> None:
 
 
 def _print(console: Console, line: str, style: str = "") -> None:
-    width = min(_WIDEST, console.width)
+    width = min(_WIDEST, console.width) if console.is_terminal else console.width
     kept = re.sub(r" ([±<=]) ", "\N{NO-BREAK SPACE}\\1\N{NO-BREAK SPACE}", line)
     for each in textwrap.wrap(kept, width, subsequent_indent="    ", break_on_hyphens=False):
         print_line(console, each.replace("\N{NO-BREAK SPACE}", " "), style)
