@@ -11,6 +11,7 @@ from scipy import stats
 from lightsweep.reports.design import Design, Factor
 from lightsweep.reports.effects import Effects, measure
 from lightsweep.reports.effects_text import describe_effect, describe_interactions, describe_open
+from lightsweep.reports.effects_view import draw_forest
 from lightsweep.sweeper.statistics import seeds_needed
 
 SD = 0.005
@@ -206,6 +207,20 @@ def test_a_combination_that_failed_costs_its_pairs_only() -> None:
     assert found.is_paired
     assert effect_of(found, 0).pairs == (2, 3)
     assert "(n = 6 pairs, at 2 of 3 combinations)" in describe_effect(found, effect_of(found, 0))
+
+
+def test_the_figure_has_every_effect_once_the_most_important_on_top() -> None:
+    rng = np.random.default_rng(13)
+    for seeds, most in ((3, 0.004), (1, 0.004)):
+        found = measure(make_design((4, 3), lambda cell: 0.5 + most * cell[0], rng, seeds=seeds))
+        figure = draw_forest(found)
+        drawn = [name for trace in figure["data"] for name in trace["y"]]
+        assert sorted(drawn) == sorted(figure["layout"]["yaxis"]["categoryarray"])
+        assert len(set(drawn)) == 5
+        assert figure["layout"]["yaxis"]["categoryarray"][-1] == "k0 d against a"
+        (first, *_) = figure["data"]
+        assert first["name"] == ("more than noise" if seeds == 3 else "without an interval")
+        assert (first["error_x"]["array"][0] > 0) == (seeds == 3)
 
 
 def test_ninety_six_runs_take_less_than_two_seconds() -> None:

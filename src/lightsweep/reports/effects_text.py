@@ -19,7 +19,6 @@ Measured = Sequence[tuple[Table, Effects | str]]  # of each table its effects, o
 
 _WIDEST = 100  # characters of a line; a terminal may have fewer
 _NOISE = "not distinguishable from noise"
-_SEVERAL = "beyond noise alone, not after the adjustment for all tests"
 
 
 def print_effects(measured: Measured, problems: Sequence[str]) -> None:
@@ -128,7 +127,7 @@ def judge(found: Effects, effect: Effect) -> str:
         return "noise is not known"
     if effect.matters:
         return f"{_direction(found, effect.estimate)}, more than noise"
-    return _SEVERAL if effect.estimate.excludes_zero else _NOISE
+    return f"more than noise alone, not among {found.tests} tests" if effect.estimate.excludes_zero else _NOISE
 
 
 def _direction(found: Effects, estimate: Estimate) -> str:
@@ -147,11 +146,6 @@ def _format(estimate: Estimate) -> str:
 
 def _format_mean(scores: Sequence[float]) -> str:
     return f"{fmean(scores):.4f}" + (f" ± {stdev(scores):.4f}" if len(scores) > 1 else "")
-
-
-def _scores_of(found: Effects, effect: Effect) -> tuple[list[float], list[float]]:
-    """Of the runs of the level, and of the reference."""
-    return scores_at(found, effect.factor, effect.level), scores_at(found, effect.factor, 0)
 
 
 def scores_at(found: Effects, factor: int, level: int) -> list[float]:
@@ -206,11 +200,15 @@ def _describe_interaction(found: Effects, each: Interaction) -> str:
     return printable_line(f"{name}: {words} ({effects_}; p {format_p(each.p)})")
 
 
+def _list_open(found: Effects) -> list[Effect]:
+    """Effects that are not more than noise and depend on no other key."""
+    tested = [each for each in found.effects if each.estimate and each.p is not None]
+    return [each for each in tested if not each.matters and not _find_partners(found, each)]
+
+
 def describe_open(found: Effects) -> list[str]:
-    """For each effect that is not more than noise and depends on no other key, how many seeds would show one of its
-    size."""
-    unknown = [each for each in found.effects if each.estimate and each.p is not None and not each.matters]
-    missing = [each for each in unknown if not _find_partners(found, each)]
+    """For each effect that is open, how many seeds would show one of its size."""
+    missing = _list_open(found)
     if not missing:
         return []
     cells, runs = found.design.combinations, len(found.design.cells)
@@ -225,26 +223,36 @@ def describe_open(found: Effects) -> list[str]:
     return lines
 
 
+COLUMNS = ("setting", "effect", "p", "verdict", "n", "mean ± sd", "seeds that would tell")
+
+
+def tabulate(found: Effects) -> list[list[str]]:
+    """The main effects as rows of texts, by `COLUMNS`."""
+    rows = []
+    for each in found.effects:
+        scores = scores_at(found, each.factor, each.level), scores_at(found, each.factor, 0)
+        is_open = each in _list_open(found)
+        rows.append(
+            [
+                name_effect(found, each),
+                _format(each.estimate) if each.estimate else "",
+                format_p(each.p).removeprefix("= ") if each.p is not None else "",
+                judge(found, each),
+                ", ".join(str(len(part)) for part in scores),
+                " against ".join(map(_format_mean, scores)),
+                (str(each.seeds) if each.seeds else "> 1,000") if is_open else "",
+            ]
+        )
+    return rows
+
+
 def format_markdown(measured: Measured) -> str:
     """The main effects of each table."""
     tables = []
     for _, found in measured:
         if isinstance(found, str):
             tables.append(f"{printable_line(found)}\n")
-            continue
-        columns = ["setting", found.design.metric, "n", "effect", "p", ""]
-        rows = []
-        for each in found.effects:
-            scores = _scores_of(found, each)
-            rows.append(
-                [
-                    name_effect(found, each),
-                    " against ".join(map(_format_mean, scores)),
-                    ", ".join(str(len(part)) for part in scores),
-                    _format(each.estimate) if each.estimate else "",
-                    format_p(each.p).removeprefix("= ") if each.p is not None else "",
-                    judge(found, each),
-                ]
-            )
-        tables.append(markdown_table("; ".join([describe_runs(found), *describe_model(found)]), columns, rows))
+        else:
+            title = "; ".join([describe_runs(found), *describe_model(found)])
+            tables.append(markdown_table(title, COLUMNS, tabulate(found)))
     return "\n".join(tables)

@@ -9,8 +9,9 @@ from lightsweep.core.errors import ConfigError
 from lightsweep.reports import effects
 from lightsweep.reports.columns import escape_tags
 from lightsweep.reports.design import read_design
-from lightsweep.reports.effects import Effects, Estimate
+from lightsweep.reports.effects import Effect, Effects, Estimate
 from lightsweep.reports.effects_text import (
+    COLUMNS,
     Measured,
     describe_effect,
     describe_interactions,
@@ -19,6 +20,7 @@ from lightsweep.reports.effects_text import (
     describe_runs,
     name_effect,
     scores_at,
+    tabulate,
 )
 from lightsweep.reports.figures import COLOURS, GREY, Figure, label_axes, scatter
 from lightsweep.reports.runs import Row
@@ -27,6 +29,9 @@ from lightsweep.reports.table_text import csv_text, make_finite
 
 if TYPE_CHECKING:
     from lightsweep.reports.page.drawing import Drawing
+
+_SURE, _ALONE, _WITHIN, _UNKNOWN = "more than noise", "more than noise alone", "within noise", "without an interval"
+_COLOURS = {_SURE: COLOURS["completed"], _ALONE: COLOURS["pruned"], _WITHIN: GREY, _UNKNOWN: COLOURS["infeasible"]}
 
 
 def measure_tables(tables: Sequence[Table]) -> Measured:
@@ -148,11 +153,12 @@ def find_effects(table: Table) -> Effects | None:
 
 def draw_section(drawing: "Drawing", found: Effects) -> None:
     """Add a section to the page: the effects in words and as a figure, what depends on what, and what is open."""
-    drawing.section("effects", "What mattered: effects of settings", describe_runs(found))
-    drawing.write(describe_effect(found, each) for each in found.effects)
-    drawing.write([*describe_interactions(found), *describe_open(found)])
-    drawing.write([*describe_model(found), *found.design.notes])
-    note = "Mean differences of the score and their 95 % intervals; grey: within noise."
+    drawing.section("effects", "What mattered: effects of settings")
+    drawing.write([describe_effect(found, each) for each in found.effects if each.matters])
+    drawing.write(describe_interactions(found))
+    drawing.tabulate(describe_runs(found), COLUMNS, tabulate(found))
+    lines = [*describe_model(found), *found.design.notes]
+    note = f"{'. '.join(line[:1].upper() + line[1:] for line in lines)}."
     drawing.add("Effects of settings", lambda: draw_forest(found), note)
 
 
@@ -162,11 +168,8 @@ def draw_forest(found: Effects) -> Figure | None:
     if not shown:
         return None
     traces = []
-    for name, colour, matters in (
-        ("more than noise", COLOURS["completed"], True),
-        ("not distinguishable", GREY, False),
-    ):
-        chosen = [each for each in shown if each.matters == matters]
+    for name, colour in _COLOURS.items():
+        chosen = [each for each in shown if _class_of(each) == name]
         values = [each.estimate.value for each in chosen if each.estimate]
         reaches = [each.estimate.reach or 0.0 for each in chosen if each.estimate]
         error = {"type": "data", "array": reaches, "color": colour, "thickness": 2, "width": 5}
@@ -185,5 +188,13 @@ def draw_forest(found: Effects) -> Figure | None:
     names = [escape_tags(name_effect(found, each)) for each in shown]
     layout = label_axes(f"effect on {found.design.metric}", "")
     layout["yaxis"] |= {"type": "category", "categoryorder": "array", "categoryarray": names[::-1]}
-    layout["xaxis"] |= {"zeroline": True, "zerolinewidth": 2, "zerolinecolor": GREY}
+    layout["xaxis"] |= {"zeroline": True, "zerolinewidth": 2, "zerolinecolor": GREY, "nticks": 6}
     return {"data": [trace for trace in traces if trace["x"]], "layout": layout}
+
+
+def _class_of(effect: Effect) -> str:
+    if effect.estimate is None or effect.p is None:
+        return _UNKNOWN
+    if effect.matters:
+        return _SURE
+    return _ALONE if effect.estimate.excludes_zero else _WITHIN
