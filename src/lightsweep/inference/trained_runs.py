@@ -98,7 +98,8 @@ def _of_run(folder: Path, which: str | None, reason: str) -> Weights:
     for name in names:
         if (folder / "checkpoints" / name).is_file():
             return Weights(folder / "checkpoints" / name, folder, reason)
-    raise ConfigError(f"{folder} has no checkpoint ({names[0]})")
+    why = f": {run_folder.LAST_DELETED}" if (folder / "checkpoints" / BEST_CHECKPOINT).is_file() else ""
+    raise ConfigError(f"{folder} has no checkpoint ({names[0]}){why}")
 
 
 def _of_sweep(folder: Path, which: str | None) -> Weights:

@@ -20,6 +20,7 @@ CONFIG = "config.yaml"
 LR_FIND = "lr_find.csv"  # what a learning-rate range test leaves, which is no run
 LAST_CHECKPOINT = "last.ckpt"
 BEST_CHECKPOINT = "best.ckpt"
+LAST_DELETED = "a trial of a sweep deletes it when it has ended, unless callbacks.checkpoint.keep_last=true"
 LATEST = "latest"
 _JOB = re.compile(r"\d+(-(?!\d\d-\d\d).*)?")  # 0, 12-lr0.1; not 2026-11-21_10-52-37-957b
 _BELOW = ("runs", "sweeps", "grids", "")  # of the outputs' folder, in this order
@@ -208,7 +209,7 @@ def find_resumable(name: str) -> Path:
     """The folder of the run that ``resume=NAME`` means, found as `find_folder` does.
 
     Raises:
-        ConfigError: there is no such run, or its folder cannot be written.
+        ConfigError: there is no such run, its folder cannot be written, or it has nothing to continue from.
     """
     try:
         folder = find_folder(name).resolve()
@@ -218,6 +219,8 @@ def find_resumable(name: str) -> Path:
         raise ConfigError(f"resume must be a run's folder (one that holds {CONFIG}) or {LATEST}, got {name!r}")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise ConfigError(f"resume: {folder} cannot be written, and a run is resumed in its own folder")
+    if (folder / "checkpoints" / BEST_CHECKPOINT).exists() and not (folder / "checkpoints" / LAST_CHECKPOINT).exists():
+        raise ConfigError(f"resume: {folder} has no {LAST_CHECKPOINT}: {LAST_DELETED}; init_from={shlex.quote(str(folder))} starts from its best weights")
     return folder
 
 
