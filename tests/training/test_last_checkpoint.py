@@ -25,7 +25,11 @@ def left(tmp_path: Path):
     """The checkpoints that are left of a job, by how it ended."""
 
     def ended(
-        error: BaseException | None = None, *names: str, kind: str | None = "trial", score_with: str = "best", **node: Any
+        error: BaseException | None = None,
+        *names: str,
+        kind: str | None = "trial",
+        score_with: str = "best",
+        **node: Any,
     ) -> tuple[str, ...]:
         folder = tmp_path / "checkpoints"
         folder.mkdir()
@@ -110,5 +114,7 @@ def test_commands_say_why_it_is_gone(tmp_path: Path) -> None:
     why = "a trial of a sweep deletes it when it has ended, unless callbacks.checkpoint.keep_last=true"
     with pytest.raises(ConfigError, match=rf"has no checkpoint \(last.ckpt\): {why}$"):
         trained_runs.find_weights(str(tmp_path), "last")
-    with pytest.raises(ConfigError, match=rf"^resume: {tmp_path} has no last.ckpt: {why}; init_from={tmp_path} starts "):
+    with pytest.raises(
+        ConfigError, match=rf"^resume: {tmp_path} has no last.ckpt: {why}; init_from={tmp_path} starts "
+    ):
         run_folder.find_resumable(str(tmp_path))

@@ -93,7 +93,8 @@ class Description:
 class Trained:
     """A network with its trained weights, in eval mode on the CPU, and what it needs to see images as in training.
 
-    `epoch` counts from 1; 0 means not trained yet. `precision` is that of its training, as the Trainer names it.
+    `epoch` counts from 1; 0 means not trained yet, or an ensemble. `precision` is that of its training, as the Trainer
+    names it.
     """
 
     net: nn.Module
