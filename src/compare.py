@@ -20,9 +20,9 @@ def main(typed: Sequence[str] | None = None) -> int:
 
     comparison = compare_runs([run_folder.find_folder(name) for name in options.runs])
     if options.html is not None:
-        from lightsweep.reports import page
+        from lightsweep.reports import comparison_page
 
-        page.write_comparison(options.html, comparison)
+        comparison_page.write_comparison(options.html, comparison)
     print_comparison(comparison)
     entry.print_written(options.html)
     return 0

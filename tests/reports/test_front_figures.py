@@ -15,8 +15,9 @@ from lightsweep.app import cli
 from lightsweep.reports import table
 from lightsweep.reports.finding import find_runs, fold_seeds, mark_baselines
 from lightsweep.reports.front_figures import draw_front, draw_objectives, views_of
-from lightsweep.reports.page import Drawing
+from lightsweep.reports.page.drawing import Drawing
 from lightsweep.reports.study import Study, copy_study
+from lightsweep.reports.study_figures import StudyFigures
 from saved_runs import write_run
 
 VALUES = [(0.5, 100.0), (0.9, 9000.0), (0.6, 500.0), (0.55, 800.0), (0.2, 10.0)]  # all but the fourth on the front
@@ -99,7 +100,8 @@ def test_three_objectives_have_a_scatter_for_each_pair() -> None:
     made = optuna.create_study(directions=["maximize", "minimize", "minimize"])
     made.add_trials([create_trial(values=[0.5, 1.0, 3.0]), create_trial(values=[0.4, 2.0, 1.0])])
     drawing = Drawing()
-    draw_objectives(drawing, copy_study(made, {}, None))
+    study = copy_study(made, {}, None)
+    draw_objectives(drawing, study, {name: StudyFigures(view, name) for name, view in views_of(study).items()})
     assert drawing.problems == []
     labels = [figure["label"] for figure in drawing.sections[0]["figures"]]
     assert labels == ["value over value_2", "value over value_3", "value_2 over value_3"]

@@ -59,10 +59,10 @@ def test_the_page_of_a_sweep_has_every_section(sweep_page: Path) -> None:
     text = sweep_page.read_text()
     assert [title.partition(" of ")[0].partition(",")[0].partition(":")[0] for title in titles(sweep_page)] == [
         "Verdict",
+        "What mattered",
         "Best",
         "Leaderboard",
         "Optimisation history",
-        "What mattered",
         "Parallel coordinates",
         "Slices",
         "Learning curves",

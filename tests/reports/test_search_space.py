@@ -6,7 +6,7 @@ import pytest
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import create_trial
 
-from lightsweep.reports.overview import describe_edges
+from lightsweep.reports.overview_text import describe_edges
 from lightsweep.reports.trials import ParameterRange, find_ranges, format_number
 
 

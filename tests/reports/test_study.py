@@ -9,7 +9,8 @@ import pytest
 from optuna.trial import TrialState
 
 from lightsweep.core.errors import ConfigError
-from lightsweep.reports import overview, page, study
+from lightsweep.reports import overview, study
+from lightsweep.reports.page.drawing import Drawing
 from lightsweep.reports.study import Study
 from lightsweep.reports.study_figures import StudyFigures
 
@@ -108,8 +109,11 @@ def test_the_name_of_a_metric_is_escaped_in_figures() -> None:
     for _ in range(3):
         trial = made.ask()
         made.tell(trial, trial.suggest_float("lr", 0, 1) + trial.suggest_float("wd", 0, 1))
-    drawn = page.Drawing()
-    overview._draw_study(drawn, StudyFigures(Study(made), 'val/<a href="http://e">l</a>'))
+    drawn = Drawing()
+    name = 'val/<a href="http://e">l</a>'
+    figures = StudyFigures(Study(made), name)
+    overview._draw_mattered(drawn, [], None, {name: figures})
+    overview._draw_study(drawn, figures)
     text = json.dumps(drawn.data, default=str)
     assert "&lt;a href" in text
     assert "<a href" not in text

@@ -7,7 +7,8 @@ import pytest
 from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.trial import TrialState, create_trial
 
-from lightsweep.reports import overview, page
+from lightsweep.reports import overview
+from lightsweep.reports.page.drawing import Drawing
 from lightsweep.reports.study import Study
 from lightsweep.reports.study_figures import StudyFigures
 from lightsweep.sweeper.trials import value_of
@@ -115,8 +116,9 @@ def test_a_contour_needs_twenty_completed_trials(completed: int, pruned: int, dr
 
 
 def test_the_page_says_if_there_are_too_few_trials() -> None:
-    drawn = page.Drawing()
-    overview._draw_study(drawn, made(6, pruned=2))
+    drawn, study = Drawing(), made(6, pruned=2)
+    overview._draw_mattered(drawn, [], None, {"val/acc": study})
+    overview._draw_study(drawn, study)
     texts = {section["id"]: section["text"] for section in drawn.shown}
     assert texts["importances"].startswith("Too few trials to tell which parameter mattered: 8 have a value")
     assert "contour" not in texts

@@ -1,6 +1,6 @@
 """The figures of a study with several objectives: its Pareto front, over each pair of them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from functools import partial
@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from lightsweep.reports.columns import escape_tags
 from lightsweep.reports.figures import BEST_COLOUR, COLOURS, GREY, SYMBOLS, Figure, scatter
-from lightsweep.reports.page import Drawing
+from lightsweep.reports.page.drawing import Drawing
 from lightsweep.reports.study import Study
 from lightsweep.reports.study_figures import StudyFigures
 from lightsweep.reports.trials import format_number
@@ -23,22 +23,21 @@ _MOST_PAIRS = 6  # of four objectives
 _WIDE = 30.0  # the largest value by the smallest one, from which on an axis is logarithmic
 
 
-def draw_objectives(drawing: Drawing, study: Study) -> StudyFigures:
-    """Draw the front, and the history and the importances of each objective; returns those of the one that is
-    reported."""
-    names, views = study.objectives.names, [StudyFigures(view, name) for name, view in views_of(study).items()]
+def draw_objectives(drawing: Drawing, study: Study, views: Mapping[str, StudyFigures]) -> None:
+    """Draw the front, and the history of each objective.
+
+    Args:
+        views: the study once for each objective, by the objective's name.
+    """
+    names = study.objectives.names
     text = "Completed trials. No other trial is as good as one on the front in all objectives, and better in one."
     drawing.section("front", "Pareto front", text)
     for left, below in list(combinations(range(len(names)), 2))[:_MOST_PAIRS]:
         drawing.add(f"{names[left]} over {names[below]}", partial(draw_front, study, below, left), size="tall")
     drawing.section("history", "Optimisation history")
-    for name, view in zip(names, views, strict=True):
+    for name, view in views.items():
         note = f"Pruned trials are at the last {name} that they reported." * (name == study.objectives.prune_on)
         drawing.add(f"History of {name}", view.history, note)
-    drawing.section("importances", "What mattered", views[0].too_few)
-    for name, view in zip(names, views, strict=True):
-        drawing.add(f"Importances for {name}", view.importance, f"For {name}, of {len(view.scored)} trials.", "short")
-    return views[study.objectives.reported or 0]
 
 
 def views_of(study: Study) -> dict[str, Study]:

@@ -1,4 +1,4 @@
-"""One self-contained HTML page: opens offline in any browser, requests nothing. Its figures, tables and commands.
+"""One self-contained HTML page: opens offline in any browser, requests nothing. Its leaderboard and commands.
 
 Its content security policy allows the page's own scripts, by their hashes, and no request. Values from run folders are
 escaped by Jinja2, and the figures' data by `embed_json`.
@@ -9,25 +9,21 @@ import hashlib
 import json
 import re
 import shlex
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from lightsweep.config import allowlist
-from lightsweep.core.checks import is_number
 from lightsweep.core.errors import ConfigError
 from lightsweep.core.files import read_regular, write_atomic
 from lightsweep.core.metrics import DIFFERENCE_COLUMNS
 from lightsweep.core.text import printable_line
-from lightsweep.reports import figures
-from lightsweep.reports.columns import format_cell, is_numeric, short_labels
-from lightsweep.reports.comparison import Comparison, Group, subtract_shares
+from lightsweep.reports.columns import is_numeric, short_labels
 from lightsweep.reports.figures import Figure
-from lightsweep.reports.runs import MAIN, Run, is_metric, load_yaml
-from lightsweep.reports.table import STATUSES, Table
+from lightsweep.reports.page.drawing import cell_of, describe_column
+from lightsweep.reports.runs import Run, load_yaml
+from lightsweep.reports.table import Table
 from lightsweep.reports.table_text import make_finite
 from lightsweep.sweeper.config_differences import BEST_FILE, REPEAT_FILE
 from lightsweep.sweeper.trials import number_of
@@ -36,7 +32,6 @@ from lightsweep.sweeper.verdict import point_file
 _HERE = Path(__file__).parent
 RULE = "Ranked by validation, never by test scores."
 _MAX_COMMANDS = 500  # rows with the command that trains them again: some of the run's files are read for it
-_MAX_MATRICES = 4  # differences of confusion matrices
 _BEST_HEADER = re.compile(r"# trial (\d+) of the sweep")
 
 
@@ -91,44 +86,6 @@ def embed_json(content: Any) -> str:
     return text
 
 
-@dataclass
-class Drawing:
-    """The figures of a page: their data by id, the sections that show them, and what could not be drawn."""
-
-    data: dict[str, Figure] = field(default_factory=dict)
-    sections: list[dict[str, Any]] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
-
-    def section(self, id_: str, title: str, text: str = "") -> None:
-        """Start a section.
-
-        Args:
-            text: a sentence above its figures, or instead of them.
-        """
-        self.sections.append({"id": id_, "title": title, "text": text, "figures": []})
-
-    def add(self, label: str, draw: Callable[[], Figure | None], note: str = "", size: str = "") -> None:
-        """Draw a figure in the latest section; None leaves it out. An error in a library costs that figure only."""
-        try:
-            figure = draw()
-        except Exception as error:
-            self.problems.append(printable_line(f"{label} could not be drawn ({type(error).__name__}: {error})")[:300])
-            return
-        if figure is not None:
-            id_ = f"figure-{len(self.data)}"
-            self.data[id_] = figure
-            self.sections[-1]["figures"].append({"id": id_, "label": label, "note": note, "size": size})
-
-    @property
-    def shown(self) -> list[dict[str, Any]]:
-        """Sections that are not empty."""
-        return [section for section in self.sections if section["figures"] or section["text"]]
-
-    @property
-    def links(self) -> list[tuple[str, str]]:
-        return [(section["id"] + "-section", section["title"]) for section in self.shown]
-
-
 def build_leaderboard(table: Table, runs: Sequence[Run]) -> dict[str, Any]:
     """Caption, columns and rows. Columns of test scores cannot be sorted by: nobody should choose by them."""
     labels, ranks = short_labels(table.columns), table.ranks
@@ -150,24 +107,6 @@ def build_leaderboard(table: Table, runs: Sequence[Run]) -> dict[str, Any]:
         rows.append([{"text": str(rank), "value": rank, "kind": "number"}, *cells.values()])
     caption = f"{printable_line(table.data or 'unknown data')}, ranked by {table.ranking}"
     return {"caption": caption, "columns": [describe_column(table.rank_name), *columns], "rows": rows}
-
-
-def describe_column(label: str, *, numeric: bool = True, sortable: bool = True) -> dict[str, Any]:
-    return {"label": printable_line(label), "numeric": numeric, "sortable": sortable}
-
-
-def cell_of(run: Run, name: str) -> dict[str, Any]:
-    """A cell with its text and the value that it is sorted by."""
-    value, text = run.at(name), format_cell(run, name)
-    if name == "status":
-        known = f" {run.status}" * (run.status in STATUSES)
-        return {"text": text, "value": printable_line(run.status), "kind": f"status{known}"}
-    numeric = is_number(value)
-    return {"text": text, "value": value if numeric else text, "kind": "number" if numeric or is_metric(name) else ""}
-
-
-def text_cell(text: str) -> dict[str, Any]:
-    return {"text": printable_line(text), "value": printable_line(text), "kind": ""}
 
 
 def find_training_command(run: Run) -> tuple[str | None, str]:
@@ -228,63 +167,3 @@ def _find_best_file(run: Run) -> str | None:
 def _command_with_config(program: str, folder: Path, file: str) -> str:
     where = shlex.quote(printable_line(folder.resolve()))
     return f"{program} --config-dir {where} --config-name {file.removesuffix('.yaml')}"
-
-
-def write_comparison(path: Path, comparison: Comparison) -> None:
-    """Write the page of a comparison."""
-    groups, metric, drawing = comparison.groups, comparison.monitor, _draw_comparison(comparison)
-    settings = _build_table("settings", "What differs", "Keys of the config", groups, comparison.setting_rows)
-    caption = "Mean ± standard deviation over the runs of a setting"
-    scores = _build_table("scores", "Scores", caption, groups, comparison.score_rows)
-    scores["lines"] = comparison.test_lines
-    tables = [table for table in (settings, scores) if table["rows"]]
-    content = {
-        "title": f"Comparison of {len(groups)} settings",
-        "subtitle": f"{sum(len(group.runs) for group in groups)} runs",
-        "summary": [(f"{group.label}, {metric}", group.format_mean(metric)) for group in groups],
-        "notes": [printable_line(note) for note in (*comparison.notes, *drawing.problems)],
-        "groups": [(group.label, printable_line(group.name)) for group in groups],
-        "tables": tables,
-        "figures": drawing.shown,
-        "sections": [("runs", "Runs"), *((table["id"], table["title"]) for table in tables), *drawing.links],
-    }
-    write_page(path, "compare.html.j2", content, drawing.data)
-
-
-def _build_table(
-    id_: str, title: str, caption: str, groups: Sequence[Group], rows: Sequence[Sequence[str]]
-) -> dict[str, Any]:
-    columns = [describe_column("", numeric=False, sortable=False)]
-    columns += [describe_column(group.label, sortable=False) for group in groups]
-    cells = [[text_cell(label), *(text_cell(text) | {"kind": "number"} for text in texts)] for label, *texts in rows]
-    return {"id": id_, "title": title, "caption": caption, "columns": columns, "rows": cells, "lines": []}
-
-
-def _draw_comparison(comparison: Comparison) -> Drawing:
-    drawing, groups = Drawing(), comparison.groups
-    named = [(f"{group.label} {group.name}" if len(groups) < 4 else group.label, group.runs) for group in groups]
-    _, *others = [f"{part}/{name}" for part in ("val", "train") for name in MAIN]
-    drawing.section("curves", "Learning curves")
-    for metric in dict.fromkeys([comparison.monitor, *others]):
-        drawing.add(f"{metric} by epoch", partial(figures.draw_groups, named, metric), "One line per run.")
-    confusions = comparison.confusions
-    if confusions is None:
-        return drawing
-    drawing.section("classes", "Classes")
-    recalls = [(group.label, recall) for group, recall in zip(groups, confusions.recalls, strict=True)]
-    drawing.add(
-        "Recall by class",
-        lambda: figures.draw_recalls(confusions.classes, recalls),
-        f"Share of each class of the {confusions.part} set that was found.",
-    )
-    drawing.section("confusion", "Differences between the confusion matrices")
-    first = groups[0].label
-    for group, counts in list(zip(groups, confusions.counts, strict=True))[1 : 1 + _MAX_MATRICES]:
-        points = subtract_shares(confusions.counts[0], counts)
-        draw = partial(figures.draw_confusion_difference, confusions.classes, points)
-        note = (
-            f"Percentage points of the true class, {first} less {group.label}. Blue: {first} has more, which is good on"
-            " the diagonal and bad elsewhere."
-        )
-        drawing.add(f"Confusion of {first} less {group.label}", draw, note, "tall")
-    return drawing
