@@ -280,7 +280,6 @@ def test_the_filter_and_the_axes_choose_runs_and_a_row_opens(browser, sweep_page
     visit.wait_until(f"{faint}.length === 0")
 
     strip = page.locator(".brush[title*=' lr;']")  # its low half, up to the square root of 1e-4 x 0.1
-    strip.scroll_into_view_if_needed()
     drag(visit, strip, 0.5, 1.0)
     assert re.fullmatch(r"lr<=0\.00[34]\d*", field.input_value())
     rates = [float(rate) for rate in visible_values(visit, "lr")]
@@ -315,6 +314,7 @@ def test_the_filter_and_the_axes_choose_runs_and_a_row_opens(browser, sweep_page
 
 def drag(visit: Visit, strip: Any, top: float, bottom: float) -> None:
     """Along an axis, from one share of its height to another."""
+    strip.scroll_into_view_if_needed()
     box = strip.bounding_box()
     assert box is not None
     x = box["x"] + box["width"] / 2
