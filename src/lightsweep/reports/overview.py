@@ -7,7 +7,8 @@ from functools import partial
 from pathlib import Path
 
 from lightsweep.core.text import printable_line
-from lightsweep.reports import figures, front_figures, leaderboard, page, runs
+from lightsweep.reports import effects_view, figures, front_figures, leaderboard, page, runs
+from lightsweep.reports.effects import Effects
 from lightsweep.reports.figures import Figure
 from lightsweep.reports.finding import Found
 from lightsweep.reports.overview_text import (
@@ -26,16 +27,25 @@ from lightsweep.reports.table_text import describe_problems
 
 
 def write_page(
-    path: Path, found: Found, selection: Selection, places: Sequence[Path | str], study: Study | None
+    path: Path,
+    found: Found,
+    selection: Selection,
+    places: Sequence[Path | str],
+    study: Study | None,
+    effects: Effects | None = None,
 ) -> None:
-    """Write the report of what was found in some places, folders or a storage, where there may be a study."""
+    """Write the report of what was found in some places, folders or a storage, where there may be a study.
+
+    Args:
+        effects: of settings, where they were asked for; else those of the first table are shown if it has no trials.
+    """
     every = [run for table, _ in selection for run in table.runs]
     main = selection[0][0] if selection else None
     ranked = [(table, rows) for table, rows in selection if not table.is_confirmation]
     best = main.best if main else None
     views = _view(study, main)
     drawing = Drawing()
-    _draw_mattered(drawing, selection, study, views)
+    _draw_mattered(drawing, selection, study, views, effects)
     mattered = drawing.shown
     _draw_rest(drawing, study, views, main, best)
     further = study.objectives.names if study is not None and study.objectives.several else ()
@@ -87,9 +97,10 @@ def _view(study: Study | None, table: Table | None) -> dict[str, StudyFigures]:
 
 def _draw_mattered(
     drawing: Drawing,
-    selection: Selection,  # noqa: ARG001
+    selection: Selection,
     study: Study | None,  # noqa: ARG001
     views: Mapping[str, StudyFigures],
+    effects: Effects | None = None,
 ) -> None:
     """The sections that say which settings mattered, right after the verdict, the surest answer first.
 
@@ -97,6 +108,9 @@ def _draw_mattered(
         selection: tables of all runs, with or without a study.
         views: the study once for each objective, by the objective's name.
     """
+    effects = effects or (effects_view.find_effects(selection[0][0]) if selection else None)
+    if effects is not None:
+        effects_view.draw_section(drawing, effects)
     for name, view in views.items():
         if name == next(iter(views)):
             drawing.section("importances", "What mattered", view.too_few)
