@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from lightsweep.core.text import printable_line
-from lightsweep.reports import effects_view, figures, front_figures, page, runs
+from lightsweep.reports import effects_view, figures, front_figures, leaderboard, page, runs
 from lightsweep.reports.effects import Effects
 from lightsweep.reports.figures import Figure
 from lightsweep.reports.finding import Found
@@ -41,6 +41,7 @@ def write_page(
     """
     every = [run for table, _ in selection for run in table.runs]
     main = selection[0][0] if selection else None
+    ranked = [(table, rows) for table, rows in selection if not table.is_confirmation]
     best = main.best if main else None
     views = _view(study, main)
     drawing = Drawing()
@@ -61,7 +62,10 @@ def write_page(
         "notes": _list_notes(found, selection, study, drawing),
         "verdict": verdict_lines,
         "best": describe_best(best, main, study) if best and main else None,
-        "tables": [page.build_leaderboard(table, rows) for table, rows in selection if not table.is_confirmation],
+        "filter_example": leaderboard.filter_example(main) if main else "",
+        "tables": [
+            leaderboard.build_leaderboard(table, rows) for table, rows in selection if not table.is_confirmation
+        ],
         "errors": [(printable_line(run.name), printable_line(run.row["error"])) for run in failed],
         "mattered": mattered,
         "figures": drawing.shown[len(mattered) :],
@@ -77,7 +81,10 @@ def write_page(
             ("setting", "How this was made"),
         ],
     }
-    page.write_page(path, "report.html.j2", content, drawing.data)
+    if study is not None and main is not None:
+        for figure in drawing.data.values():
+            leaderboard.name_axes(figure.get("axes", ()), study.names, main)
+    page.write_page(path, "report.html.j2", content, drawing.data, leaderboard.open_rows(ranked, path))
 
 
 def _view(study: Study | None, table: Table | None) -> dict[str, StudyFigures]:
