@@ -1,6 +1,7 @@
 """The ablation's arithmetic, on made-up runs with known effects: nothing is biased, intervals cover what they say."""
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from statistics import fmean
 
 import numpy as np
@@ -45,7 +46,7 @@ def result(runs: Runs, points: Sequence[Configuration], seeds: Sequence[int], me
 
 
 def true_steps(runs: Runs, points: Sequence[Configuration]) -> list[float]:
-    pairs = zip(points, points[1:], strict=False)
+    pairs = pairwise(points)
     return [sum(runs.effects[each] for each in after - before) for before, after in pairs]
 
 
@@ -113,8 +114,8 @@ def test_the_path_takes_the_change_that_helps_most_first() -> None:
     rising = Runs(effects).path()
     falling = Runs(effects).path(maximises=False)
 
-    assert [sorted(after - before) for before, after in zip(rising, rising[1:], strict=False)] == [[1], [3], [0], [2]]
-    assert [sorted(after - before) for before, after in zip(falling, falling[1:], strict=False)] == [[2], [0], [3], [1]]
+    assert [sorted(after - before) for before, after in pairwise(rising)] == [[1], [3], [0], [2]]
+    assert [sorted(after - before) for before, after in pairwise(falling)] == [[2], [0], [3], [1]]
 
 
 def test_changes_that_help_only_together_are_measured_on_the_way() -> None:

@@ -17,7 +17,8 @@ from lightsweep.sweeper.config_changes import Division, divide
 
 FILES = {
     "config.yaml": "defaults: [{optimizer: adam}, {db/engine: small}, {preset: null}, _self_]\n"
-    "seed: 0\nname: null\ndepth: 2\nbn: false\nwidth: 32\nnoise: 0.0\nshape: [1, 2]\nhead: {_target_: a.One, size: 1}\n",
+    "seed: 0\nname: null\ndepth: 2\nbn: false\nwidth: 32\nnoise: 0.0\nshape: [1, 2]\n"
+    "head: {_target_: a.One, size: 1}\n",
     "optimizer/adam.yaml": "kind: adam\nlr: 0.001\n",
     "optimizer/sgd.yaml": "kind: sgd\nlr: 0.1\nmomentum: 0.9\n",
     "db/engine/small.yaml": "size: 1\n",

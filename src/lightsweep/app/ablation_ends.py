@@ -106,7 +106,7 @@ def prepare(options: argparse.Namespace) -> Asked:
         "ablation.from": _list(ends[0]),
         "ablation.to": _list(ends[1]),
         "ablation.by": by,
-        "ablation.test": str(options.test).lower(),
+        "ablation.score_test": str(options.test).lower(),
         "ablation.names": _list([start.name, end.name]),
         "ablation.depends": format_value(dict(depends)),
         "ablation.seconds": format_value(seconds),

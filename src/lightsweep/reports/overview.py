@@ -7,7 +7,8 @@ from functools import partial
 from pathlib import Path
 
 from lightsweep.core.text import printable_line
-from lightsweep.reports import ablation, figures, front_figures, page, runs
+from lightsweep.reports import ablation, effects_view, figures, front_figures, leaderboard, page, runs
+from lightsweep.reports.effects import Effects
 from lightsweep.reports.figures import Figure
 from lightsweep.reports.finding import Found
 from lightsweep.reports.overview_text import (
@@ -26,15 +27,25 @@ from lightsweep.reports.table_text import describe_problems
 
 
 def write_page(
-    path: Path, found: Found, selection: Selection, places: Sequence[Path | str], study: Study | None
+    path: Path,
+    found: Found,
+    selection: Selection,
+    places: Sequence[Path | str],
+    study: Study | None,
+    effects: Effects | None = None,
 ) -> None:
-    """Write the report of what was found in some places, folders or a storage, where there may be a study."""
+    """Write the report of what was found in some places, folders or a storage, where there may be a study.
+
+    Args:
+        effects: of settings, where they were asked for; else those of the first table are shown if it has no trials.
+    """
     every = [run for table, _ in selection for run in table.runs]
     main = selection[0][0] if selection else None
+    ranked = [(table, rows) for table, rows in selection if not table.is_confirmation]
     best = main.best if main else None
     views = _view(study, main)
     drawing = Drawing()
-    _draw_mattered(drawing, selection, study, views)
+    _draw_mattered(drawing, selection, study, views, effects)
     mattered = drawing.shown
     _draw_rest(drawing, study, views, main, best)
     further = study.objectives.names if study is not None and study.objectives.several else ()
@@ -51,7 +62,10 @@ def write_page(
         "notes": _list_notes(found, selection, study, drawing),
         "verdict": verdict_lines,
         "best": describe_best(best, main, study) if best and main else None,
-        "tables": [page.build_leaderboard(table, rows) for table, rows in selection if not table.is_confirmation],
+        "filter_example": leaderboard.filter_example(main) if main else "",
+        "tables": [
+            leaderboard.build_leaderboard(table, rows) for table, rows in selection if not table.is_confirmation
+        ],
         "errors": [(printable_line(run.name), printable_line(run.row["error"])) for run in failed],
         "mattered": mattered,
         "figures": drawing.shown[len(mattered) :],
@@ -67,7 +81,10 @@ def write_page(
             ("setting", "How this was made"),
         ],
     }
-    page.write_page(path, "report.html.j2", content, drawing.data)
+    if study is not None and main is not None:
+        for figure in drawing.data.values():
+            leaderboard.name_axes(figure.get("axes", ()), study.names, main)
+    page.write_page(path, "report.html.j2", content, drawing.data, leaderboard.open_rows(ranked, path))
 
 
 def _view(study: Study | None, table: Table | None) -> dict[str, StudyFigures]:
@@ -80,9 +97,10 @@ def _view(study: Study | None, table: Table | None) -> dict[str, StudyFigures]:
 
 def _draw_mattered(
     drawing: Drawing,
-    selection: Selection,  # noqa: ARG001
+    selection: Selection,
     study: Study | None,
     views: Mapping[str, StudyFigures],
+    effects: Effects | None = None,
 ) -> None:
     """The sections that say which settings mattered, right after the verdict, the surest answer first.
 
@@ -91,6 +109,9 @@ def _draw_mattered(
         views: the study once for each objective, by the objective's name.
     """
     ablation.add_section(drawing, study.folder if study else None)
+    effects = effects or (effects_view.find_effects(selection[0][0]) if selection else None)
+    if effects is not None:
+        effects_view.draw_section(drawing, effects)
     for name, view in views.items():
         if name == next(iter(views)):
             drawing.section("importances", "What mattered", view.too_few)

@@ -44,11 +44,13 @@ class Study:
         study: in memory.
         settings: ``hydra.sweeper`` of the sweep, as its trials recorded it.
         folder: the sweep's; None where it is unknown.
+        names: what the parameters are called in the study that was copied, by their short names.
     """
 
     study: optuna.Study
     settings: Mapping[str, Any] = field(default_factory=dict)
     folder: Path | None = None
+    names: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -221,7 +223,7 @@ def copy_study(study: optuna.Study, settings: Mapping[str, Any], folder: Path | 
         made.set_user_attr(name, value)
     for trial in trials:
         made.add_trial(_relabel(trial, labels))
-    return Study(made, settings, folder)
+    return Study(made, settings, folder, {label: name for name, label in labels.items()})
 
 
 def _relabel(trial: FrozenTrial, labels: Mapping[str, str]) -> FrozenTrial:

@@ -69,7 +69,7 @@ class AblationRuns:
         asked = plan.settings.ablation["by"]
         method = ablation.choose_method(changes, count) if asked == "auto" else asked
         self._announce(method, seconds)
-        test = plan.settings.ablation["test"]
+        test = plan.settings.ablation["score_test"]
         if method == PATH:
             points = ablation.find_path(
                 changes, choosing, self.measure, maximises=plan.objectives.directions[0] == "maximize"
@@ -109,7 +109,7 @@ class AblationRuns:
     def _announce(self, method: str, seconds: float | None) -> None:
         changes, count = len(self.division.changes), self.plan.settings.ablate
         slots = max(1, len(self.controller.slots))
-        with_start = bool(self.plan.settings.ablation["test"])
+        with_start = bool(self.plan.settings.ablation["score_test"])
         total = ablation.count_trainings(changes, count, method, with_start=with_start)
         measured = changes + 1 + (with_start and method == LEAVE_ONE_OUT)
         batches = [count * each for each in (*(ablation.list_batches(changes) if method == PATH else ()), measured)]

@@ -29,17 +29,17 @@ def check_ablation(plan: Plan) -> None:
     """Check the settings of an ablation before anything is run.
 
     Raises:
-        ConfigError: there are several objectives, or `test` would change more than what is scored.
+        ConfigError: there are several objectives, or `score_test` would change more than what is scored.
     """
     if not plan.settings.ablate:
         return
     if plan.objectives.several:
         raise ConfigError(f"hydra.sweeper.ablate needs one objective, got {' and '.join(plan.objectives.names)}")
-    if plan.settings.ablation["test"]:
+    if plan.settings.ablation["score_test"]:
         scoring, usual = (_keys(lines) for lines in (plan.settings.confirm_overrides, plan.settings.trial_overrides))
         if not scoring or not scoring <= usual:
             raise ConfigError(
-                f"{_KEY}.test needs hydra.sweeper.confirm_overrides that only switch on what trial_overrides switch"
+                f"{_KEY}.score_test needs hydra.sweeper.confirm_overrides that only switch on what trial_overrides switch"
                 f" off, [test=true] and [test=false]; got {plan.settings.confirm_overrides} and"
                 f" {plan.settings.trial_overrides}"
             )

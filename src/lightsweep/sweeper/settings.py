@@ -33,7 +33,7 @@ _TEXTS = {  # settings that may be null
     "confirm_metric": "a name",
     "prune_on": "the name of an objective",
 }
-_ABLATION = ("from", "to", "by", "test", "names", "depends", "seconds")
+_ABLATION = ("from", "to", "by", "score_test", "names", "depends", "seconds")
 _LISTS = {
     "changeable_keys": "keys",
     "trial_overrides": "overrides KEY=VALUE",
@@ -231,7 +231,7 @@ def _check_ablation(ablation: Any) -> None:
         rule = "be baseline, best, a trial's number, or a list of overrides KEY=VALUE"
         checks.require(named or listed, f"{key}.{name}", rule, end)
     checks.choice(f"{key}.by", ablation["by"], ("auto", PATH, LEAVE_ONE_OUT))
-    checks.flag(f"{key}.test", ablation["test"])
+    checks.flag(f"{key}.score_test", ablation["score_test"])
     names = ablation["names"]
     fine = names is None or (isinstance(names, list) and len(names) == 2 and all(map(_is_text, names)))
     checks.require(fine, f"{key}.names", "be null or two names", names)
