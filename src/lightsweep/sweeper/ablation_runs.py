@@ -183,7 +183,7 @@ class AblationRuns:
         return (
             result.get("status") == "completed"
             and isinstance(had, list)
-            and any(list(each) == had for each in accepted)
+            and any(set(each) == set(map(str, had)) for each in accepted)
         )
 
     def _points(

@@ -39,8 +39,8 @@ def check_ablation(plan: Plan) -> None:
         scoring, usual = (_keys(lines) for lines in (plan.settings.confirm_overrides, plan.settings.trial_overrides))
         if not scoring or not scoring <= usual:
             raise ConfigError(
-                f"{_KEY}.score_test needs hydra.sweeper.confirm_overrides that only switch on what trial_overrides switch"
-                f" off, [test=true] and [test=false]; got {plan.settings.confirm_overrides} and"
+                f"{_KEY}.score_test needs hydra.sweeper.confirm_overrides that only switch on what trial_overrides"
+                f" switch off, [test=true] and [test=false]; got {plan.settings.confirm_overrides} and"
                 f" {plan.settings.trial_overrides}"
             )
 
