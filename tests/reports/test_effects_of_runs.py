@@ -161,14 +161,31 @@ def test_searched_values_are_left_out_and_shared_ones_are_not(make_run, folder: 
     assert any(note.startswith("a sampler chose") for note in design.notes)
 
 
+def test_trials_beside_a_grid_leave_it_as_it_is(grid: Path, make_run) -> None:
+    for number in range(5):
+        facts = {"model__dropout": 0.01 * number + 0.001, "model__bn": True}
+        make_run(f"sweep/trial-{number:04d}", 0.5, facts={"kind": "trial"}, seed=1, **facts)
+    design = design_of(grid)
+    assert len(design.cells) == 12
+    assert design.notes == ("left out, trials with a value that no other run has: 5",)
+
+
+def test_the_seeds_of_trials_with_random_values_share_no_level(make_run, folder: Path) -> None:
+    for trial, seed in product(range(4), (1, 2, 3)):
+        facts = {"optimizer__lr": 0.01 * trial + 0.001, "model__width": 8 + trial}
+        make_run(f"trial-{trial:04d}/seed-{seed}", 0.5, facts={"kind": "seed"}, seed=seed, **facts)
+    with pytest.raises(ConfigError, match=r"no level is shared by two runs \(model.width, optimizer.lr\)"):
+        design_of(folder)
+
+
 @pytest.mark.parametrize(
     ("runs", "says"),
     [
         ([{"seed": 1}, {"seed": 2}], "differ in a key: 2 runs differ in nothing but their seed"),
         ([{"seed": 1}], "two completed runs at least: of 1 run, 1 with a val/acc"),
         (
-            [{"optimizer__lr": lr, "facts": {"kind": "trial"}} for lr in (0.1, 0.2, 0.3)],
-            "no level is shared by two runs (optimizer.lr): effects need a grid, as -m model.bn=true,false seed=1,2",
+            [{"optimizer__lr": lr, "model__width": lr * 10, "facts": {"kind": "trial"}} for lr in (0.1, 0.2, 0.3)],
+            "no level is shared by two runs (model.width, optimizer.lr): effects need a grid, as -m model.bn=true,false",
         ),
         (
             [

@@ -51,7 +51,11 @@ def _print(console: Console, line: str, style: str = "") -> None:
 def _print_table(console: Console, found: Effects) -> None:
     _print(console, describe_runs(found), "bold")
     for each in found.effects:
-        _print(console, describe_effect(found, each))
+        if each.estimate is not None:
+            _print(console, describe_effect(found, each))
+    untold = [name_effect(found, each) for each in found.effects if each.estimate is None]
+    if untold:
+        _print(console, f"not told apart from the effects of other keys by these runs: {'; '.join(untold)}")
     console.print()
     for line in describe_model(found):
         _print(console, line)
