@@ -60,6 +60,7 @@ def test_the_page_of_a_sweep_has_every_section(sweep_page: Path) -> None:
     assert [title.partition(" of ")[0].partition(",")[0].partition(":")[0] for title in titles(sweep_page)] == [
         "Verdict",
         "What mattered",
+        "What next",
         "Best",
         "Leaderboard",
         "Optimisation history",
@@ -166,17 +167,14 @@ def test_the_status_of_a_pruned_run_has_its_number_of_epochs_or_seeds(make_run, 
         assert words in out
 
 
-def test_the_best_run_lists_parameters_at_the_end_of_their_range(sweep_folder: Path, tmp_path: Path) -> None:
+def test_what_next_has_the_parameters_of_the_best_at_an_end(sweep_folder: Path, sweep_page: Path) -> None:
     found = study.find_study(sweep_folder, None)
     assert found is not None
-    best = found.study.best_trial
-    report.main([str(sweep_folder), "--html", str(tmp_path / "page.html")])
-    text = html.unescape((tmp_path / "page.html").read_text())
-    messages = [
-        name for name in best.params if f"{name} {best.params[name]}" in text or f'<p class="quiet">{name} ' in text
-    ]
     ranges = find_ranges(found.study.trials)
-    assert messages == [name for name, value in best.params.items() if ranges[name].edge(value)]
+    at_end = [found.names[name] for name, value in found.study.best_trial.params.items() if ranges[name].edge(value)]
+    section = html.unescape(sweep_page.read_text()).partition('id="next"')[2].partition("</section>")[0]
+    assert at_end
+    assert re.findall(r"<li>(\S+) \S+ is at the (?:upper|lower) end", section) == at_end
 
 
 @pytest.fixture(scope="module")
