@@ -211,8 +211,8 @@ def test_a_combination_that_failed_costs_its_pairs_only() -> None:
 
 def test_the_figure_has_every_effect_once_the_most_important_on_top() -> None:
     rng = np.random.default_rng(13)
-    for seeds, most in ((3, 0.004), (1, 0.004)):
-        found = measure(make_design((4, 3), lambda cell: 0.5 + most * cell[0], rng, seeds=seeds))
+    for seeds in (3, 1):
+        found = measure(make_design((4, 3), lambda cell: 0.5 + 0.004 * cell[0], rng, seeds=seeds))
         figure = draw_forest(found)
         drawn = [name for trace in figure["data"] for name in trace["y"]]
         assert sorted(drawn) == sorted(figure["layout"]["yaxis"]["categoryarray"])
