@@ -1,5 +1,6 @@
 """What next: each rule on both sides of its threshold, and overrides that the sweep's grammar reads."""
 
+import html
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,11 +12,15 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import create_trial
 
 import report
+from lightsweep.reports import overview
 from lightsweep.reports.advice import Advice, Found, advise
+from lightsweep.reports.finding import Found as FoundRuns
 from lightsweep.reports.study import copy_study
-from lightsweep.reports.trials import find_ranges
-from lightsweep.reports.what_next import next_command
+from lightsweep.reports.table import build_tables
+from lightsweep.reports.trials import find_ranges, runs_of_trials
+from lightsweep.reports.what_next import find_advice, next_command
 from lightsweep.sweeper.grammar import parse
+from lightsweep.sweeper.status import read_sweep
 
 RATE = FloatDistribution(1e-4, 1e-2, log=True)
 
@@ -206,6 +211,40 @@ def read_value(override: str) -> Any:
 def test_there_is_no_command_where_nothing_changes_or_none_is_known(tmp_path: Path, sweep: dict, changes: list) -> None:
     study = copy_study(made(**sweep), {}, tmp_path)
     assert next_command(study, [Advice("", each, is_of_space=True) for each in changes]) == ""
+
+
+def searched(low: float) -> optuna.Study:
+    """Three trials, the best with the largest rate of a range from here to 0.1, and with a choice that is no number."""
+    study = made(overrides=["sweep=mlp"])
+    for rate in (0.01, 0.1, 0.03):
+        params = {"optimizer.lr": rate, "model.act": "'<b>'"}
+        spaces = {
+            "optimizer.lr": FloatDistribution(low, 0.1, log=True),
+            "model.act": CategoricalDistribution(["'<b>'", "relu"]),
+        }
+        study.add_trial(create_trial(value=rate, params=params, distributions=spaces))
+    return study
+
+
+def test_the_page_has_what_a_study_proposes(tmp_path: Path) -> None:
+    opened = searched(1e-3)
+    table = build_tables(runs_of_trials(opened, read_sweep(opened), tmp_path))[0]
+    study = copy_study(opened, {}, tmp_path)
+    advice = find_advice(study, table, {"lr": True, "act": False})
+    assert [each.override for each in advice] == ["optimizer.lr=tag(log,interval(1e-3,1))", "model.act='<b>'"]
+    overview.write_page(tmp_path / "page.html", FoundRuns(list(table.runs)), [(table, table.runs)], [tmp_path], study)
+    section = (tmp_path / "page.html").read_text().partition('id="next"')[2].partition("</section>")[0]
+    assert "<b>" not in section
+    assert html.unescape(section).count("'optimizer.lr=tag(log,interval(1e-3,1))'") == 2  # alone, and in the command
+    assert "hydra.sweeper.study_name=mlp-2" in section
+
+
+def test_the_last_space_counts_of_a_study_that_was_continued_with_another() -> None:
+    opened = searched(1e-3)
+    spaces = {"optimizer.lr": FloatDistribution(1e-2, 1.0, log=True), "model.act": CategoricalDistribution(["relu"])}
+    opened.add_trial(create_trial(value=0.0, params={"optimizer.lr": 0.5, "model.act": "relu"}, distributions=spaces))
+    table = build_tables(runs_of_trials(opened, read_sweep(opened), None))[0]
+    assert find_advice(copy_study(opened, {}, None), table, {}) == []  # 0.1 is no end of what was searched
 
 
 def test_a_page_without_advice_has_no_section(make_run, tmp_path: Path) -> None:

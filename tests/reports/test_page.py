@@ -13,8 +13,7 @@ import pytest
 
 import compare
 import report
-from lightsweep.reports import page, study
-from lightsweep.reports.trials import find_ranges
+from lightsweep.reports import page
 
 FLAGS = [
     "--headless",
@@ -60,7 +59,6 @@ def test_the_page_of_a_sweep_has_every_section(sweep_page: Path) -> None:
     assert [title.partition(" of ")[0].partition(",")[0].partition(":")[0] for title in titles(sweep_page)] == [
         "Verdict",
         "What mattered",
-        "What next",
         "Best",
         "Leaderboard",
         "Optimisation history",
@@ -165,16 +163,6 @@ def test_the_status_of_a_pruned_run_has_its_number_of_epochs_or_seeds(make_run, 
     for words in ("pruned after 1 epoch", "pruned after 7 epochs", "pruned after 2 seeds"):
         assert re.search(rf'data-value="pruned" class="status pruned">{words}<', text)
         assert words in out
-
-
-def test_what_next_has_the_parameters_of_the_best_at_an_end(sweep_folder: Path, sweep_page: Path) -> None:
-    found = study.find_study(sweep_folder, None)
-    assert found is not None
-    ranges = find_ranges(found.study.trials)
-    at_end = [found.names[name] for name, value in found.study.best_trial.params.items() if ranges[name].edge(value)]
-    section = html.unescape(sweep_page.read_text()).partition('id="next"')[2].partition("</section>")[0]
-    assert at_end
-    assert re.findall(r"<li>(\S+) \S+ is at the (?:upper|lower) end", section) == at_end
 
 
 @pytest.fixture(scope="module")
