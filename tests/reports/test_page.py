@@ -13,8 +13,7 @@ import pytest
 
 import compare
 import report
-from lightsweep.reports import page, study
-from lightsweep.reports.trials import find_ranges
+from lightsweep.reports import page
 
 FLAGS = [
     "--headless",
@@ -164,19 +163,6 @@ def test_the_status_of_a_pruned_run_has_its_number_of_epochs_or_seeds(make_run, 
     for words in ("pruned after 1 epoch", "pruned after 7 epochs", "pruned after 2 seeds"):
         assert re.search(rf'data-value="pruned" class="status pruned">{words}<', text)
         assert words in out
-
-
-def test_the_best_run_lists_parameters_at_the_end_of_their_range(sweep_folder: Path, tmp_path: Path) -> None:
-    found = study.find_study(sweep_folder, None)
-    assert found is not None
-    best = found.study.best_trial
-    report.main([str(sweep_folder), "--html", str(tmp_path / "page.html")])
-    text = html.unescape((tmp_path / "page.html").read_text())
-    messages = [
-        name for name in best.params if f"{name} {best.params[name]}" in text or f'<p class="quiet">{name} ' in text
-    ]
-    ranges = find_ranges(found.study.trials)
-    assert messages == [name for name, value in best.params.items() if ranges[name].edge(value)]
 
 
 @pytest.fixture(scope="module")

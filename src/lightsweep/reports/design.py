@@ -21,8 +21,10 @@ from lightsweep.reports.table import Table, comparable, find_differences
 
 _MAX_LEVELS = 12  # of a factor: a key with more was searched, not compared
 _MAX_LETTERS = 32  # of a level's text
-_MAX_NAMED = 3  # empty combinations that are named
+_MAX_FACTORS = 20
+_MAX_NAMED = 4  # keys, or empty combinations, in a sentence
 _SCORED = ("completed", "infeasible")
+_OF_SEARCH = ("trial", "seed")  # kinds of runs whose values a sampler chose
 _SEARCH = "effects need a grid, as -m model.bn=true,false seed=1,2; for a search see What mattered on its page (--html)"
 
 Levels = dict[str, list[int]]  # of each key the index of each run's level; -1 where the run lacks the key
@@ -89,25 +91,34 @@ def read_design(table: Table) -> Design:
             f"effects need two completed runs at least: of {len(every)} run{'s' * (len(every) != 1)},"
             f" {len(scored) or 'none'} with a {printable_line(table.monitor)}"
         )
-    keys = find_differences(scored)
-    if not keys:
-        raise ConfigError(
-            f"effects need runs that differ in a key: {len(scored)} runs differ in nothing but their seed and what does"
-            " not change a run"
-        )
-    kept = _drop_repeated(scored, keys)
+    kept = _drop_repeated(scored, find_differences(scored))
     if len(kept) < len(scored):
         notes.append(f"left out, with the settings and the seed of another run: {len(scored) - len(kept)}")
+    is_search = any(run.kind in _OF_SEARCH for run in kept)
+    before = len(kept)
+    kept = _drop_unshared(kept, find_differences(kept)) if is_search else kept
+    if len(kept) < before:
+        notes.append(f"left out, trials with a value that no other run has: {before - len(kept)}")
+    is_search = is_search and any(run.kind in _OF_SEARCH for run in kept)
+    keys = find_differences(kept)
+    if not keys:
+        raise ConfigError(
+            f"effects need runs that differ in a key: {len(kept)} runs differ in nothing but their seed and what does"
+            " not change a run"
+        )
     values = {key: _order_levels(kept, key) for key in keys}
     levels = {key: _index_levels(kept, key, values[key]) for key in keys}
-    groups, left_out = _group_keys(levels, values, is_search=any(run.kind == "trial" for run in kept))
+    unshared = _find_unshared(kept, keys) if is_search else []
+    groups, left_out = _group_keys(levels, values, unshared)
     labels = short_labels(find_differences(every))
     if not groups:
         raise ConfigError(_explain_no_factor(levels))
-    notes += [_describe_left_out(key, reason, labels) for key, reason in left_out.items()]
+    for reason in dict.fromkeys(left_out.values()):
+        unused = [key for key in left_out if left_out[key] == reason]
+        notes.append(f"left out, as {reason}: {_join(unused, labels)}")
     if left_out:
         notes.append("what the keys that are left out change counts as noise")
-    if any(run.kind == "trial" for run in kept):
+    if is_search:
         notes.append("a sampler chose the values of trials: what it favoured together is not told apart well")
     factors = tuple(
         Factor(tuple(group), labels[group[0]], tuple(_name_levels(group[0], values[group[0]].values())))
@@ -115,7 +126,7 @@ def read_design(table: Table) -> Design:
     )
     notes += [f"{_join(factor.keys, labels)} change together: one factor" for factor in factors if len(factor.keys) > 1]
     cells = tuple(zip(*(levels[factor.keys[0]] for factor in factors), strict=True))
-    notes += [*_name_lost_levels(kept, failed, labels), *_name_empty(factors, cells)]
+    notes += [*([] if is_search else _name_lost_levels(kept, failed, labels)), *_name_empty(factors, cells)]
     scores = tuple(float(run.row[table.monitor]) for run in kept)
     return Design(factors, cells, scores, table.monitor, table.maximises, table.data, tuple(notes))
 
@@ -138,11 +149,34 @@ def _drop_repeated(runs: Sequence[Run], keys: Sequence[str]) -> list[Run]:
     for index, run in enumerate(runs):
         seeds = [run.row.get(key) for key in ("seed", "data.seed")]
         unknown = index if seeds[0] is None else None
-        kept.setdefault((unknown, *(comparable(run.row.get(key, _ABSENT)) for key in keys), *map(str, seeds)), run)
+        kept.setdefault((unknown, *(_level(run, key) for key in keys), *map(str, seeds)), run)
     return list(kept.values())
 
 
-_ABSENT = object()
+def _level(run: Run, key: str) -> str:
+    return comparable(run.row[key]) if key in run.row else "\0"  # which no text of a config is
+
+
+def _count_settings(runs: Sequence[Run], keys: Sequence[str]) -> dict[str, Counter[str]]:
+    """Of each key and level, the different settings of all keys that have it."""
+    settings = {tuple(_level(run, key) for key in keys) for run in runs}
+    return {key: Counter(each[place] for each in settings) for place, key in enumerate(keys)}
+
+
+def _drop_unshared(runs: list[Run], keys: Sequence[str]) -> list[Run]:
+    """Without the trials with a value of a key that no other run has, where most runs do share theirs: a search beside
+    a grid."""
+    for key in keys:
+        counts = _count_settings(runs, keys)[key]
+        shared = [run for run in runs if counts[_level(run, key)] > 1 or run.kind not in _OF_SEARCH]
+        runs = shared if 2 * len(shared) >= len(runs) else runs
+    return runs
+
+
+def _find_unshared(runs: Sequence[Run], keys: Sequence[str]) -> list[str]:
+    """The keys that were searched, not compared: most of their levels are in one setting of the other keys only."""
+    counts = _count_settings(runs, keys)
+    return [key for key in keys if len(keys) > 1 and 2 * sum(n > 1 for n in counts[key].values()) < len(counts[key])]
 
 
 def _order_levels(runs: Sequence[Run], key: str) -> dict[str, Any]:
@@ -170,30 +204,32 @@ def _index_levels(runs: Sequence[Run], key: str, values: Mapping[str, Any]) -> l
 
 
 def _group_keys(
-    levels: Levels, values: Mapping[str, Mapping[str, Any]], *, is_search: bool
+    levels: Levels, values: Mapping[str, Mapping[str, Any]], unshared: Sequence[str]
 ) -> tuple[list[list[str]], dict[str, str]]:
     """The factors, each a list of keys, the first of which determines the others; and why other keys are left out."""
     left_out: dict[str, str] = {}
     whole = [key for key in levels if -1 not in levels[key]]
-    shared = [key for key in whole if len(set(levels[key])) < len(levels[key])]
-    if not shared and not is_search:
-        shared = whole  # one run a level: effects without intervals
+    shared = [key for key in whole if len(set(levels[key])) < len(levels[key])] or whole  # else one run a level
+    shared = [key for key in shared if key not in unshared]
     for key in whole:
         if len(values[key]) > _MAX_LEVELS:
-            left_out[key] = f"it has {len(values[key])} levels, more than {_MAX_LEVELS}"
+            left_out[key] = f"it has more than {_MAX_LEVELS} levels"
         elif key not in shared:
-            left_out[key] = "no two runs share a level of it"
+            left_out[key] = "too few runs share a level"
     groups: dict[str, list[str]] = {}
     candidates = [key for key in shared if key not in left_out]
     for key in sorted(candidates, key=lambda key: (-len(values[key]), key.count("."))):
         owner = _find_owner(key, list(groups), levels)
-        groups.setdefault(owner or key, []).append(key)
+        if owner is None and len(groups) == _MAX_FACTORS:
+            left_out[key] = f"more than {_MAX_FACTORS} keys differ"
+        else:
+            groups.setdefault(owner or key, []).append(key)
     for key in (key for key in levels if key not in whole):
         owner = _find_owner(key, list(groups), levels)
         if owner is not None:
             groups[owner].append(key)
         else:
-            left_out[key] = "only some of the runs have it: it is nested"
+            left_out[key] = "only some of the runs have it (nested)"
     places = list(levels)
     return sorted(groups.values(), key=lambda group: places.index(group[0])), left_out
 
@@ -205,14 +241,10 @@ def _find_owner(key: str, owners: Iterable[str], levels: Levels) -> str | None:
 
 
 def _explain_no_factor(levels: Levels) -> str:
-    listed = ", ".join(map(printable_line, list(levels)[:_MAX_NAMED])) + ", …" * (len(levels) > _MAX_NAMED)
+    listed = _join(list(levels), {key: key for key in levels})
     if all(-1 in each for each in levels.values()):
         return f"effects need a key that all runs have: the runs differ in {listed}, which only some of them have"
     return f"no level is shared by two runs ({listed}): {_SEARCH}"
-
-
-def _describe_left_out(key: str, reason: str, labels: Mapping[str, str]) -> str:
-    return f"{printable_line(labels[key])} is left out: {reason}"
 
 
 def _name_levels(key: str, values: Iterable[Any]) -> list[str]:
@@ -225,8 +257,10 @@ def _name_levels(key: str, values: Iterable[Any]) -> list[str]:
 
 
 def _join(keys: Sequence[str], labels: Mapping[str, str]) -> str:
-    *some, last = (printable_line(labels[key]) for key in keys)
-    return f"{', '.join(some)} and {last}"
+    names = [printable_line(labels[key]) for key in keys]
+    if len(names) > _MAX_NAMED:
+        names = [*names[: _MAX_NAMED - 1], f"{len(names) - _MAX_NAMED + 1} more"]
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 def _name_lost_levels(kept: Sequence[Run], failed: Sequence[Run], labels: Mapping[str, str]) -> list[str]:

@@ -10,7 +10,8 @@ from statistics import fmean, stdev
 from rich.console import Console
 
 from lightsweep.core.text import printable_line
-from lightsweep.reports.effects import Effect, Effects, Estimate, Interaction
+from lightsweep.reports.effects import Effect, Effects, Interaction
+from lightsweep.reports.least_squares import Estimate
 from lightsweep.reports.table import Table
 from lightsweep.reports.table_text import markdown_table, open_console, print_grid, print_line
 from lightsweep.sweeper.statistics import format_p
@@ -51,7 +52,11 @@ def _print(console: Console, line: str, style: str = "") -> None:
 def _print_table(console: Console, found: Effects) -> None:
     _print(console, describe_runs(found), "bold")
     for each in found.effects:
-        _print(console, describe_effect(found, each))
+        if each.estimate is not None:
+            _print(console, describe_effect(found, each))
+    untold = [name_effect(found, each) for each in found.effects if each.estimate is None]
+    if untold:
+        _print(console, f"not told apart from the effects of other keys by these runs: {'; '.join(untold)}")
     console.print()
     for line in describe_model(found):
         _print(console, line)

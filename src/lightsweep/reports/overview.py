@@ -24,6 +24,7 @@ from lightsweep.reports.study import Study, judge
 from lightsweep.reports.study_figures import StudyFigures
 from lightsweep.reports.table import Selection, Table
 from lightsweep.reports.table_text import describe_problems
+from lightsweep.reports.what_next import find_advice, next_command
 
 
 def write_page(
@@ -48,6 +49,7 @@ def write_page(
     _draw_mattered(drawing, selection, study, views, effects)
     mattered = drawing.shown
     _draw_rest(drawing, study, views, main, best)
+    advice = find_advice(study, main, {}) if study and main else []
     further = study.objectives.names if study is not None and study.objectives.several else ()
     confirmation = build_confirmation([run for run in every if run.is_confirmation], further)
     verdict_lines = judge(study, main.monitor) if study and main else []
@@ -61,7 +63,8 @@ def write_page(
         "summary": summarise(every, main, best),
         "notes": _list_notes(found, selection, study, drawing),
         "verdict": verdict_lines,
-        "best": describe_best(best, main, study) if best and main else None,
+        "next": {"advice": advice, "command": next_command(study, advice)} if study and advice else None,
+        "best": describe_best(best, main) if best and main else None,
         "filter_example": leaderboard.filter_example(main) if main else "",
         "tables": [
             leaderboard.build_leaderboard(table, rows) for table, rows in selection if not table.is_confirmation
@@ -74,6 +77,7 @@ def write_page(
         "sections": [
             *([("verdict", "Verdict")] if verdict_lines else []),
             *drawing.links[: len(mattered)],
+            *([("next", "What next")] if advice else []),
             *([("best", "Best")] if best else []),
             ("leaderboard", "Leaderboard"),
             *drawing.links[len(mattered) :],

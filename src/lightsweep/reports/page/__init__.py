@@ -99,8 +99,8 @@ def find_training_command(run: Run) -> tuple[str | None, str]:
     has_files = run.sweep is None or best is not None or (run.folder / REPEAT_FILE).is_file()
     if run.kind not in ("trial", "seed", "confirmation", "ablation") or not has_files:
         options = _config_options(run.folder) if run.sweep is None else []
-        kept = [line for line in run.overrides if not _is_left_out(line)]
-        left_out = [printable_line(line.partition("=")[0]) for line in run.overrides if _is_left_out(line)]
+        kept = [line for line in run.overrides if not is_left_out(line)]
+        left_out = [printable_line(line.partition("=")[0]) for line in run.overrides if is_left_out(line)]
         note = f"Left out, add them yourself: {', '.join(left_out)}." if left_out else ""
         return f"{program} {shlex.join(map(printable_line, [*options, *kept]))}", note
     if best is not None:
@@ -111,7 +111,7 @@ def find_training_command(run: Run) -> tuple[str | None, str]:
     return _command_with_config(program, first.folder, REPEAT_FILE), "This is its first seed." if run.seeds else ""
 
 
-def _is_left_out(line: str) -> bool:
+def is_left_out(line: str) -> bool:
     """Whether an override is about where a run is kept, or could do harm: the run may be somebody else's."""
     key, _, value = line.lstrip("+~").partition("=")
     return (
