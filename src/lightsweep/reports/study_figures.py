@@ -19,7 +19,7 @@ from lightsweep.reports.trials import STATUS_BY_STATE, describe_trial, find_rang
 from lightsweep.sweeper.trials import folder_of, value_of
 
 ENOUGH = 20  # trials with a value that show what mattered
-_MAX_LINES = 1000  # trials in parallel coordinates
+_MAX_LINES = 300  # trials in parallel coordinates
 _MAX_POINTS = 150  # trials in a contour, whose grid grows with their square
 _MAX_SLICES, _MAX_AXES = 8, 10  # parameters that are drawn
 _IN_A_ROW = 4  # slices
