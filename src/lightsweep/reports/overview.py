@@ -1,13 +1,12 @@
 """The page of many runs: its sections in order, from tables and a study to what the template shows."""
 
-import html
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
 from lightsweep.core.text import printable_line
-from lightsweep.reports import figures, front_figures, page, runs
+from lightsweep.reports import figures, front_figures, landscape, mattered, page, runs
 from lightsweep.reports.figures import Figure
 from lightsweep.reports.finding import Found
 from lightsweep.reports.overview_text import (
@@ -90,12 +89,7 @@ def _draw_mattered(
         selection: tables of all runs, with or without a study.
         views: the study once for each objective, by the objective's name.
     """
-    for name, view in views.items():
-        if name == next(iter(views)):
-            drawing.section("importances", "What mattered", view.too_few)
-        label = "Hyperparameter importances" if len(views) == 1 else f"Importances for {name}"
-        note = f"Of {len(view.scored)} trials, completed or pruned; a pruned one counts with its last value."
-        drawing.add(label, view.importance, f"For {name}. " * (len(views) > 1) + note, "short")
+    mattered.draw_importances(drawing, views)
 
 
 def _draw_rest(
@@ -134,9 +128,7 @@ def _draw_study(drawing: Drawing, study: StudyFigures) -> None:
     drawing.section("slices", "Slices")
     note = "Axes span what was searched. The colour is the trial's number: late trials stand out. The star is the best."
     drawing.add("Slices", study.slices, note, "wide")
-    drawing.section("contour", f"Contour of {html.unescape(' and '.join(study.contour_pair or ()))}")
-    note = "Dots are completed trials, the star is the best. Axes span what was searched."
-    drawing.add("Contour of the two most important", study.contour, note, "tall")
+    landscape.draw_landscape(drawing, study)
 
 
 def _draw_time(runs: Sequence[Run]) -> Figure | None:
