@@ -64,7 +64,8 @@ def main() -> int:
 
     evaluations = []
     for name, folder in folders.items():
-        evaluations.append(evaluation.evaluate(trained, evaluation.Part(name, data), hardware, trained_scores))
+        part = evaluation.Part(name, data)
+        evaluations.append(evaluation.evaluate(trained, part, hardware, trained_scores, weights.record))
         evaluation.write_evaluation(folder, evaluations[-1], facts)
     evaluation.show_scores(evaluations)
     for line in evaluation.compare_with_training(evaluations, weights.result, changes):

@@ -32,25 +32,41 @@ def main(typed: Sequence[str] | None = None) -> int:
         group_by = [columns.resolve_column(name, known, option="--group-by") for name in group_by.split(",") if name]
     tables = table.build_tables(chosen, group_by=group_by)
     selection = [(each, _choose_rows(each, options, known)) for each in tables]
+    measured = None
+    if options.effects:
+        from lightsweep.reports import effects_text, effects_view
+
+        _check_effects(options)
+        measured = effects_view.measure_tables(tables)
 
     if options.html is not None:
         from lightsweep.reports import overview, study
 
         searched = study.find_study(paths[0], options.storage) if len(paths) == 1 else None
-        overview.write_page(options.html, found, selection, paths, searched)
-    content = {
-        "csv": lambda: table_text.format_csv(selection),
-        "markdown": lambda: table_text.format_markdown(selection),
-        "json": lambda: table_text.format_json(selection, found.broken),
-    }
+        shown = next((each for _, each in measured or () if not isinstance(each, str)), None)
+        overview.write_page(options.html, found, selection, paths, searched, shown)
+    if measured is None:
+        content = {
+            "csv": lambda: table_text.format_csv(selection),
+            "markdown": lambda: table_text.format_markdown(selection),
+            "json": lambda: table_text.format_json(selection, found.broken),
+        }
+    else:
+        content = {
+            "csv": lambda: effects_view.format_csv(measured),
+            "markdown": lambda: effects_text.format_markdown(measured),
+            "json": lambda: effects_view.format_json(measured, found.broken),
+        }
     formats = {name: make for name, make in content.items() if getattr(options, name) is not None}
     for name, make in formats.items():
         _write(getattr(options, name), make())
     if "-" in [getattr(options, name) for name in formats]:
         for line in table_text.describe_problems(found):
             print(line, file=sys.stderr)
-    else:
+    elif measured is None:
         table_text.print_report(found, selection, most=options.top)
+    else:
+        effects_text.print_effects(measured, table_text.describe_problems(found))
     entry.print_written(options.html, *(getattr(options, name) for name in formats))
     return 0
 
@@ -86,6 +102,12 @@ def parser() -> argparse.ArgumentParser:
         action=_FileOrStandardOutput,
         metavar="KEYS",
         help="mean, standard deviation and n over seeds; of runs equal in KEYS (a,b), or in all but the seed",
+    )
+    add(
+        "--effects",
+        action="store_true",
+        help="which setting mattered: main effects with intervals, interactions, and how many seeds are missing;"
+        " --csv, --markdown and --json write these",
     )
     for name in ("csv", "markdown", "json"):
         add(
@@ -132,6 +154,15 @@ def _choose_rows(table, options: argparse.Namespace, known: Sequence[str]):
     elif options.reverse:
         rows.reverse()
     return rows[: options.top]
+
+
+def _check_effects(options: argparse.Namespace) -> None:
+    from lightsweep.core.errors import ConfigError
+
+    for name in ("sort", "reverse", "top", "group_by"):
+        if getattr(options, name) not in (None, False):
+            option = name.replace("_", "-")
+            raise ConfigError(f"--{option} does not go with --effects, which are of all runs; --filter chooses some")
 
 
 def _outputs() -> Path:

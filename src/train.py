@@ -57,7 +57,7 @@ def train(config: "RunConfig", opened: jobs.Run) -> float:
 
     last = opened.folder / "checkpoints" / LAST_CHECKPOINT
     resumed = last.exists()
-    with steps.new_record(config, opened) as record:
+    with steps.dropping_last(config, opened.folder), steps.new_record(config, opened) as record:
         data = steps.read_data(config)
         fingerprint = steps.check_data(data, opened.folder, resumed=resumed, allow_change=config.allow_changed_data)
         classifier = steps.initial_classifier(config, data, fingerprint, resumed=resumed)

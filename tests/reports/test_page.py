@@ -13,8 +13,7 @@ import pytest
 
 import compare
 import report
-from lightsweep.reports import page, study
-from lightsweep.reports.trials import find_ranges
+from lightsweep.reports import page
 
 FLAGS = [
     "--headless",
@@ -87,7 +86,11 @@ def test_figures_show_pruned_and_failed_trials(sweep_page: Path) -> None:
 
 
 def embedded_figures(path: Path) -> dict[str, Any]:
-    found = re.search(r'<script type="application/json" id="figures">(.*?)</script>', path.read_text())
+    return embedded(path, "figures")
+
+
+def embedded(path: Path, name: str) -> dict[str, Any]:
+    found = re.search(rf'<script type="application/json" id="{name}">(.*?)</script>', path.read_text())
     assert found
     return json.loads(found[1])
 
@@ -101,24 +104,53 @@ def test_without_a_study_the_page_has_the_sections_of_runs_only(finished, tmp_pa
 def test_a_row_names_its_folder_and_the_command_that_trains_it_again(make_run, tmp_path: Path) -> None:
     folder = make_run("it's <b>/trial-0007", facts={"kind": "trial"})
     (folder / "repeat.yaml").write_text("")
-    lost = make_run("it's <b>/trial-0008", facts={"kind": "trial"})
-    grid = make_run("3", facts={"kind": "job", "overrides": ["model.hidden=[8,4]", "hydra.run.dir=/etc"]})
+    make_run("it's <b>/trial-0008", facts={"kind": "trial"})
+    make_run("3", facts={"kind": "job", "overrides": ["model.hidden=[8,4]", "hydra.run.dir=/etc"]})
     report.main([str(tmp_path / "runs"), "--html", str(tmp_path / "page.html")])
     text = (tmp_path / "page.html").read_text()
     assert "<b>" not in text.partition("<main")[2].partition("<script")[0]
-    rows = {row[0]: row[1:] for row in map(opened, re.findall(r"<details>(.*?)</details>", text, re.DOTALL)) if row}
+    rows = embedded(tmp_path / "page.html", "run-data")
+    row = rows["it's <b>/trial-0007"]
+    assert (row["folder"], row["link"]) == (str(folder), "./runs/it%27s%20%3Cb%3E/trial-0007/")
     where = str(folder).replace("'", """'"'"'""")
-    assert rows[str(folder)] == [f"python src/train.py --config-dir '{where}' --config-name repeat"]
-    assert shlex.split(rows[str(folder)][0])[3] == str(folder)
-    assert rows[str(lost)] == ["Its sweep has left no repeat.yaml, the config to train it again."]
-    left_out = "Left out, add them yourself: hydra.run.dir."
-    assert rows[str(grid)] == ["python src/train.py 'model.hidden=[8,4]'", left_out]
+    assert row["command"] == f"python src/train.py --config-dir '{where}' --config-name repeat"
+    assert shlex.split(row["command"])[3] == str(folder)
+    lost, grid = rows["it's <b>/trial-0008"], rows["3"]
+    assert (lost["command"], lost["note"]) == (None, "Its sweep has left no repeat.yaml, the config to train it again.")
+    assert grid["command"] == "python src/train.py 'model.hidden=[8,4]'"
+    assert grid["note"] == "Left out, add them yourself: hydra.run.dir."
 
 
-def opened(cell: str) -> list[str]:
-    """The texts of a row that was opened, without its name."""
-    parts = re.findall(r"<p(?: [^>]*)?>(.*?)</p>|<code>(.*?)</code>", cell, re.DOTALL)
-    return [html.unescape(text or code) for text, code in parts]
+def test_a_row_says_in_what_its_run_differs_from_the_baseline(make_run, tmp_path: Path) -> None:
+    make_run("trial-0000", 0.5, facts={"kind": "trial"}, optimizer__lr=0.1)
+    make_run("trial-0001", 0.6, facts={"kind": "trial"}, optimizer__lr=0.01, model__bn=True)
+    report.main([str(tmp_path / "runs"), "--html", str(tmp_path / "page.html")])
+    alone = embedded(tmp_path / "page.html", "run-data")["trial-0001"]
+    assert (alone["against"], alone["changes"]) == ("Its settings", [["bn", "true"], ["lr", "0.01"]])
+
+    board = tmp_path / "runs" / "leaderboard.csv"
+    board.write_text("trial,note,folder\n0,baseline,trial-0000\n1,,trial-0001\n")
+    report.main([str(tmp_path / "runs"), "--html", str(tmp_path / "page.html")])
+    rows = embedded(tmp_path / "page.html", "run-data")
+    assert rows["trial-0001"]["against"] == "Changed from the baseline, trial-0000"
+    assert rows["trial-0001"]["changes"] == [["bn", "false", "true"], ["lr", "0.1", "0.01"]]
+    assert (rows["trial-0000"]["changes"], rows["trial-0000"]["same"]) == ([], "This is the baseline.")
+
+
+@pytest.mark.parametrize(
+    ("name", "link"),
+    [
+        ("javascript:alert(1)", "./runs/javascript%3Aalert%281%29/"),
+        ('a"><script>alert(1)</script>', "./runs/a%22%3E%3Cscript%3Ealert%281%29%3C/script%3E/"),
+        ("50% #?", "./runs/50%25%20%23%3F/"),
+        ("two\nlines", ""),
+    ],
+)
+def test_a_link_to_a_folder_stays_a_relative_path(make_run, tmp_path: Path, name: str, link: str) -> None:
+    make_run(name)
+    report.main([str(tmp_path / "runs"), "--html", str(tmp_path / "page.html")])
+    (row,) = embedded(tmp_path / "page.html", "run-data").values()
+    assert row["link"] == link
 
 
 def test_the_status_of_a_pruned_run_has_its_number_of_epochs_or_seeds(make_run, tmp_path: Path, capsys) -> None:
@@ -131,19 +163,6 @@ def test_the_status_of_a_pruned_run_has_its_number_of_epochs_or_seeds(make_run, 
     for words in ("pruned after 1 epoch", "pruned after 7 epochs", "pruned after 2 seeds"):
         assert re.search(rf'data-value="pruned" class="status pruned">{words}<', text)
         assert words in out
-
-
-def test_the_best_run_lists_parameters_at_the_end_of_their_range(sweep_folder: Path, tmp_path: Path) -> None:
-    found = study.find_study(sweep_folder, None)
-    assert found is not None
-    best = found.study.best_trial
-    report.main([str(sweep_folder), "--html", str(tmp_path / "page.html")])
-    text = html.unescape((tmp_path / "page.html").read_text())
-    messages = [
-        name for name in best.params if f"{name} {best.params[name]}" in text or f'<p class="quiet">{name} ' in text
-    ]
-    ranges = find_ranges(found.study.trials)
-    assert messages == [name for name, value in best.params.items() if ranges[name].edge(value)]
 
 
 @pytest.fixture(scope="module")
@@ -226,6 +245,80 @@ def test_the_page_works_in_a_browser(browser, sweep_page: Path, tmp_path: Path, 
     assert picture.stat().st_size > 50_000
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_filter_and_the_axes_choose_runs_and_a_row_opens(browser, sweep_page: Path, width: int) -> None:
+    visit = Visit(browser, sweep_page, viewport={"width": width, "height": 900}, has_touch=width == 390)
+    visit.draw_all()
+    page, count, field = visit.page, visit.page.locator("#filter-count"), visit.page.locator("#filter")
+    every = embedded(sweep_page, "run-data")
+    assert count.inner_text() == f"{len(every)} runs"
+    field.fill("gelu completed")
+    chosen = page.locator("#leaderboard tr[data-run]:visible").count()
+    assert 0 < chosen < len(every)
+    assert count.inner_text() == f"{chosen} of {len(every)}"
+    page.locator("#history-section").scroll_into_view_if_needed()
+    faint = "document.querySelector('#history-section .chart').data.filter(each => each.opacity === 0.08)"
+    visit.wait_until(f"{faint}.length > 0")
+    field.press("Escape")
+    assert (field.input_value(), count.inner_text()) == ("", f"{len(every)} runs")
+    visit.wait_until(f"{faint}.length === 0")
+
+    strip = page.locator(".brush[title*=' lr;']")  # its low half, up to the square root of 1e-4 x 0.1
+    drag(visit, strip, 0.5, 1.0)
+    assert re.fullmatch(r"lr<=0\.00[34]\d*", field.input_value())
+    rates = [float(rate) for rate in visible_values(visit, "lr")]
+    assert rates == [rate for rate in map(float, visible_values(visit, "lr", all_rows=True)) if rate < 0.0035]
+    drag(visit, page.locator(".brush[title*=' activation;']"), 0.0, 0.3)
+    assert field.input_value().split()[1:] == ["activation=gelu"]
+    assert set(visible_values(visit, "activation")) == {"gelu"}
+    strip.click()
+    assert field.input_value() == "activation=gelu"
+    page.locator("#filter-clear").click()
+
+    button = page.locator("#leaderboard .open").first
+    button.focus()
+    page.keyboard.press("Enter")
+    assert button.get_attribute("aria-expanded") == "true"
+    panel = page.locator(".panel")
+    visit.wait_until("document.querySelectorAll('.panel .js-plotly-plot').length === 1")
+    assert "python src/train.py" in panel.inner_text()
+    assert page.evaluate("document.querySelector('.panel a').protocol") == "file:"
+    heading = page.locator("#leaderboard th", has_text="lr").get_by_role("button")
+    heading.click()
+    assert page.evaluate(
+        "document.querySelector('.opened').previousElementSibling.querySelector('[aria-expanded=true]') !== null"
+    )
+    page.keyboard.press("Tab")
+    button = page.locator("#leaderboard .open[aria-expanded=true]")
+    button.click()
+    assert panel.count() == 0
+    assert (visit.messages, visit.requests) == ([], [])
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def drag(visit: Visit, strip: Any, top: float, bottom: float) -> None:
+    """Along an axis, from one share of its height to another."""
+    strip.scroll_into_view_if_needed()
+    box = strip.bounding_box()
+    assert box is not None
+    x = box["x"] + box["width"] / 2
+    visit.page.mouse.move(x, box["y"] + box["height"] * top)
+    visit.page.mouse.down()
+    visit.page.mouse.move(x, box["y"] + box["height"] * bottom, steps=3)
+    visit.page.mouse.up()
+
+
+def visible_values(visit: Visit, column: str, *, all_rows: bool = False) -> list[str]:
+    heading = visit.page.locator("#leaderboard th", has_text=column)
+    index = heading.evaluate("cell => cell.cellIndex")
+    rows = f"#leaderboard tr[data-run]{'' if all_rows else ':not([hidden])'}"
+    return visit.page.locator(f"{rows} td:nth-child({index + 1})").evaluate_all(
+        "cells => cells.map(cell => cell.dataset.value)"
+    )
+
+
 def sorted_values(visit: Visit, heading: Any) -> list[float]:
     index = heading.evaluate("cell => cell.cellIndex")
     texts = visit.page.locator(f"#leaderboard tbody td:nth-child({index + 1})").evaluate_all(
@@ -242,6 +335,9 @@ def test_names_are_not_read_as_html_in_a_browser(browser, sweep_page: Path, swee
     assert visit.page.locator("h1").inner_text() == "Sweep toy"
     assert "<script>alert(3)</script>" in visit.page.locator("header").inner_text()
     assert "<img src=x onerror=alert(2)>" in visit.page.locator("#leaderboard").text_content()
+    for button in visit.page.locator("#leaderboard .open").all():
+        button.click()
+    assert "<script>alert(3)</script>" in visit.page.locator(".opened .folder").first.text_content()
     assert "<script>alert(1)</script>" in visit.page.locator("#best-run-section").text_content()
     assert "<b>relu</b>" in visit.page.locator("main").text_content()
     assert visit.page.locator("main img, main b").count() == 0

@@ -6,7 +6,6 @@ import pytest
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import create_trial
 
-from lightsweep.reports.overview_text import describe_edges
 from lightsweep.reports.trials import ParameterRange, find_ranges, format_number
 
 
@@ -82,13 +81,6 @@ def test_choices_and_single_values_have_no_edge() -> None:
     assert single.edge(3.0) is None
     assert single.share(3.0) == 0.5
     assert single.axis()["range"] == [2.5, 3.5]
-
-
-def test_the_sentence_on_an_edge_names_value_and_range() -> None:
-    ranges = {"lr": of(FloatDistribution(1e-5, 1e-2, log=True)), "width": of(IntDistribution(8, 64))}
-    assert describe_edges({"lr": 9.7e-3, "width": 32}, ranges) == [
-        "lr 9.7e-3 is at the upper end of what was searched, 1e-5 to 0.01."
-    ]
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,7 @@ def test_leaves_a_study_that_can_be_looked_at(sweep, study, tmp_path: Path) -> N
         assert trial.user_attrs["facts"]["val/acc"] == record["val/acc"]
         assert "test/acc" not in record
         assert list(trial.intermediate_values) == [1, 2]
+    assert {path.name for path in folder.glob("**/checkpoints/*")} == {"best.ckpt"}
     confirmed = json.loads((folder / "confirmation.json").read_text())
     assert confirmed["best_trial"] == best.number
     name = "best" if "best" in confirmed else "baseline"  # which is not trained twice

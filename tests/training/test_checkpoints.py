@@ -122,13 +122,13 @@ def test_a_write_that_fails_keeps_the_old_file_and_leaves_no_temporary_file(tmp_
 
 
 def test_best_restores_its_score_in_a_folder_that_was_moved(tmp_path: Path) -> None:
-    best = BestCheckpoint(dirpath=str(tmp_path / "new"), monitor="val/acc", mode="max")
+    best = BestCheckpoint(dirpath=str(tmp_path / "new"), monitor="val/acc", mode="max", keep_last=False)
     best.load_state_dict({"best_model_score": torch.tensor(0.5), "dirpath": "/old", "monitor": "val/acc"})
     assert best.best_k_models == {str(tmp_path / "new" / "best.ckpt"): torch.tensor(0.5)}
     assert (best.best_model_path, best.best_model_score) == (str(tmp_path / "new" / "best.ckpt"), 0.5)
 
 
 def test_a_score_of_another_metric_is_not_the_one_to_beat(tmp_path: Path) -> None:
-    best = BestCheckpoint(dirpath=str(tmp_path), monitor="val/loss", mode="min")
+    best = BestCheckpoint(dirpath=str(tmp_path), monitor="val/loss", mode="min", keep_last=False)
     best.load_state_dict({"best_model_score": torch.tensor(0.5), "dirpath": str(tmp_path), "monitor": "val/acc"})
     assert best.best_model_score is None

@@ -1,7 +1,8 @@
 """The steps of a run, from a checked config to its scores, in the order in which src/train.py takes them."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
 from operator import attrgetter
 from pathlib import Path
@@ -12,6 +13,9 @@ from pytorch_lightning.callbacks import Callback, LambdaCallback
 from lightsweep.app.jobs import Run
 from lightsweep.app.validation import RunConfig
 from lightsweep.config.build import build
+from lightsweep.core import signals
+from lightsweep.core.errors import ConfigError, JobState
+from lightsweep.core.files import is_inside
 from lightsweep.data import user_data
 from lightsweep.data.loader import seed_everything
 from lightsweep.data.module import ImageDataModule, Traits
@@ -45,6 +49,27 @@ def new_record(config: RunConfig, opened: Run) -> ResultWriter:
         publish=current_trial().record,
         hardware=describe_hardware,
     )
+
+
+@contextmanager
+def dropping_last(config: RunConfig, folder: Path) -> Iterator[None]:
+    """Delete last.ckpt of a sweep's job that ends by itself in the block: no sweep resumes it, and it is three times as
+    large as best.ckpt. The weights that were scored stay, and everything where ``callbacks.checkpoint`` says so or is
+    not there."""
+    state: JobState | None = None  # refused
+    try:
+        yield
+        state = JobState.COMPLETED
+    except BaseException as error:
+        state = None if isinstance(error, ConfigError) else signals.state_of(error)
+        raise
+    finally:
+        last = folder / "checkpoints" / run_folder.LAST_CHECKPOINT
+        keep = current_trial().job is None or config.callbacks.get("checkpoint", {}).get("keep_last", True)
+        is_scored = state == JobState.COMPLETED and _chosen_checkpoint(folder, config) == last
+        if state not in (None, JobState.INTERRUPTED) and not (keep or is_scored) and is_inside(last, folder):
+            with suppress(OSError):
+                last.unlink(missing_ok=True)
 
 
 def read_data(config: RunConfig) -> ImageDataModule:

@@ -81,13 +81,15 @@ class Evaluation:
     """The score of a part and where it was measured.
 
     Args:
-        in_training: the part's metrics from result.json; none if that is about other data or weights.
+        in_training: the part's metrics from the run's record; none if that is about other data or weights.
+        record: that file's name.
     """
 
     part: Part
     score: Score
     hardware: Hardware
     in_training: Mapping[str, float]
+    record: str = "result.json"
 
     @property
     def images(self) -> int:
@@ -95,19 +97,22 @@ class Evaluation:
 
     @property
     def differences(self) -> list[str]:
-        """A line for each metric that is not the one of result.json."""
+        """A line for each metric that is not the one of the record."""
         return [
-            f"{self.part.name}/{name} is {self.score.metrics[name]!r} here and {value!r} in result.json"
+            f"{self.part.name}/{name} is {self.score.metrics[name]!r} here and {value!r} in {self.record}"
             for name, value in self.in_training.items()
             if self.score.metrics[name] != value
         ]
 
 
-def evaluate(trained: Trained, part: Part, hardware: Hardware, result: Mapping[str, Any]) -> Evaluation:
+def evaluate(
+    trained: Trained, part: Part, hardware: Hardware, result: Mapping[str, Any], record: str = "result.json"
+) -> Evaluation:
     """Score a part as train.py does it.
 
     Args:
         result: of the run, if these are its weights and its data; else empty.
+        record: the name of the file that `result` is from.
     """
     score = classifier.score_part(
         trained.net.to(hardware.device),
@@ -119,7 +124,7 @@ def evaluate(trained: Trained, part: Part, hardware: Hardware, result: Mapping[s
     )
     before = {name: result.get(f"{part.name}/{name}") for name in score.metrics}
     in_training = {name: value for name, value in before.items() if value is not None}
-    return Evaluation(part, score, hardware, in_training)
+    return Evaluation(part, score, hardware, in_training, record)
 
 
 def show_scores(evaluations: Sequence[Evaluation]) -> None:
@@ -136,7 +141,7 @@ def show_scores(evaluations: Sequence[Evaluation]) -> None:
 def compare_with_training(
     evaluations: Sequence[Evaluation], result: Mapping[str, Any], data_changes: Sequence[str]
 ) -> list[str]:
-    """Lines: whether the scores are those of result.json, and if not, what else differs from training.
+    """Lines: whether the scores are those of the run's record, and if not, what else differs from training.
 
     Args:
         data_changes: how the data changed, in lines.
@@ -147,7 +152,7 @@ def compare_with_training(
     different = [line for each in compared for line in each.differences]
     if not different:
         although = ", although the data changed" if data_changes else ""
-        return [*data_changes, f"equal to result.json, digit for digit{although}"]
+        return [*data_changes, f"equal to {compared[0].record}, digit for digit{although}"]
     now = {"device": summary.device_name(compared[0].hardware.device), **results.versions()}
     then = {"device": result.get("device"), **result.get("versions", {})}
     changed = [name for name, value in now.items() if then.get(name) not in (None, value)]

@@ -15,7 +15,7 @@ from lightsweep.core.files import read_json
 from lightsweep.core.metrics import mode_of
 from lightsweep.core.text import printable
 from lightsweep.runs import run_folder, saved_config
-from lightsweep.runs.run_folder import BEST_CHECKPOINT, LAST_CHECKPOINT
+from lightsweep.runs.run_folder import BEST_CHECKPOINT, ENSEMBLE, LAST_CHECKPOINT
 
 if TYPE_CHECKING:
     from lightsweep.training.checkpoints import Trained
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Weights:
-    """A checkpoint, the folder of its run (None for a file outside a run), and why it was chosen."""
+    """A checkpoint, the folder of its run (None for a file outside a run), and why it was chosen; of an ensemble its
+    record and its folder."""
 
     checkpoint: Path
     run: Path | None
@@ -44,9 +45,13 @@ class Weights:
         return saved_config.read_config(self.run)
 
     @property
+    def is_ensemble(self) -> bool:
+        return self.checkpoint.name == ENSEMBLE
+
+    @property
     def are_scored(self) -> bool:
-        """Whether these are the weights that training scored."""
-        return self.run is not None and self.checkpoint == _of_run(self.run, None, "").checkpoint
+        """Whether these are the weights that `result` is about."""
+        return self.run is not None and self.checkpoint == find_weights(str(self.run), None).checkpoint
 
     @property
     def evaluation_folder(self) -> Path:
@@ -54,31 +59,46 @@ class Weights:
 
     def load(self) -> "Trained":
         """The network with these weights; names them on stderr."""
+        from lightsweep.inference import ensemble
         from lightsweep.training import checkpoints, trainer
 
         trainer.quiet_libraries()
-        trained = checkpoints.load(self.checkpoint)
-        reason = f" ({self.reason})" if self.reason else ""
-        print(printable(f"{self.checkpoint} of epoch {trained.epoch}{reason}"), file=sys.stderr)
+        if self.is_ensemble:
+            trained = ensemble.load(self.checkpoint.parent)
+            what = f"{self.checkpoint} of {len(trained.net.members)} networks"  # type: ignore[arg-type]
+        else:
+            trained = checkpoints.load(self.checkpoint)
+            what = f"{self.checkpoint} of epoch {trained.epoch}"
+        print(printable(what + (f" ({self.reason})" if self.reason else "")), file=sys.stderr)
         return trained
 
     @property
     def result(self) -> dict[str, Any]:
-        """The content of the run's result.json; empty where there is none."""
-        return _read(self.run / "result.json") if self.run else {}
+        """The content of `record`; empty where there is none."""
+        return _read(self.run / self.record) if self.run else {}
+
+    @property
+    def record(self) -> str:
+        """The file with the scores."""
+        return ENSEMBLE if self.is_ensemble else "result.json"
 
 
 def find_weights(name: str, which: str | None) -> Weights:
     """The weights that RUN means.
 
     Args:
-        name: of a run, a checkpoint file, a sweep, a trial with several seeds, or latest.
+        name: of a run, a checkpoint file, a sweep, a trial with several seeds, an ensemble, or latest.
         which: best, last, or None for those that training scored.
 
     Raises:
         ConfigError: it means nothing.
     """
     path = run_folder.find_path(name).resolve()
+    ensemble = path if path.name == ENSEMBLE else path / ENSEMBLE
+    if ensemble.is_file():
+        if which is not None:
+            raise ConfigError(f"--checkpoint {which}: an ensemble has one set of weights, those of its members")
+        return Weights(ensemble, ensemble.parent)
     if path.is_file():
         run = path.parent.parent
         return Weights(path, run if run_folder.is_run(run) else None)
@@ -89,7 +109,9 @@ def find_weights(name: str, which: str | None) -> Weights:
     if seeds := sorted(path.glob("seed-*")):
         files.check_links(path, within=path, deep=False)  # no run of another folder
         return _of_run(_best_of(seeds, path), which, "its best seed by validation")
-    raise ConfigError(f"RUN must be a run's folder, a sweep's folder, a checkpoint file or latest, got {name!r}")
+    raise ConfigError(
+        f"RUN must be a run's folder, a sweep's folder, an ensemble's, a checkpoint file or latest, got {name!r}"
+    )
 
 
 def _of_run(folder: Path, which: str | None, reason: str) -> Weights:
@@ -98,7 +120,8 @@ def _of_run(folder: Path, which: str | None, reason: str) -> Weights:
     for name in names:
         if (folder / "checkpoints" / name).is_file():
             return Weights(folder / "checkpoints" / name, folder, reason)
-    raise ConfigError(f"{folder} has no checkpoint ({names[0]})")
+    why = f": {run_folder.LAST_DELETED}" if (folder / "checkpoints" / BEST_CHECKPOINT).is_file() else ""
+    raise ConfigError(f"{folder} has no checkpoint ({names[0]}){why}")
 
 
 def _of_sweep(folder: Path, which: str | None) -> Weights:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from lightsweep.core.text import printable_line
 from lightsweep.reports.columns import escape_tags
 from lightsweep.reports.runs import MAIN, Matrix, Run, curve_of, read_curve, read_epochs
 
@@ -38,6 +39,11 @@ _MAX_CLASSES_WITH_NUMBERS = 20  # classes of a confusion matrix
 _MAX_LETTERS = 32  # letters of a class's name
 
 
+def key_of_run(run: Run) -> str:
+    """What a run is called in the page's data: in the rows of tables, and as the ``runs`` of a trace's points."""
+    return printable_line(run.name)
+
+
 def label_axes(x: str, y: str) -> dict[str, Any]:
     return {"xaxis": {"title": {"text": escape_tags(x)}}, "yaxis": {"title": {"text": escape_tags(y)}}}
 
@@ -59,11 +65,13 @@ def draw_learning_curves(runs: Sequence[Run], metric: str, best: Run | None) -> 
     """One metric by epoch, or by step, of all runs, two traces a status, so that a thousand runs stay light."""
     traces = []
     for status in dict.fromkeys(run.status for run in runs):
-        members = [seed for run in runs if run.status == status for seed in run.members]
+        members = [(key_of_run(run), seed) for run in runs if run.status == status for seed in run.members]
         traces += _join_curves(members, metric, status)
     if best is not None:
-        traces.append(_curve(best.members[0], metric, "best", BEST_COLOUR, width=3))
-    return _by_epoch(traces, metric, runs[0].unit if runs else "epoch")
+        thick = _curve(best.members[0], metric, "best", BEST_COLOUR, width=3)
+        traces.append(thick | {"runs": [key_of_run(best)] * len(thick["x"])})
+    figure = _by_epoch(traces, metric, runs[0].unit if runs else "epoch")
+    return figure and figure | {"curves": True}  # rows that are opened take theirs from it
 
 
 def _by_epoch(traces: Iterable[dict], metric: str, unit: str = "epoch") -> Figure | None:
@@ -76,30 +84,32 @@ def _by_epoch(traces: Iterable[dict], metric: str, unit: str = "epoch") -> Figur
     return {"data": shown, "layout": layout}
 
 
-def _join_curves(runs: Sequence[Run], metric: str, status: str) -> list[dict]:
-    """The curves of runs as one trace, and their ends as another."""
+def _join_curves(members: Sequence[tuple[str, Run]], metric: str, status: str) -> list[dict]:
+    """The curves of runs, each with the key of its row, as one trace, and their ends as another."""
     x: list[float | None] = []
     y: list[float | None] = []
     names: list[str | None] = []
-    ends: list[tuple[float, float, str]] = []
-    for run in runs:
+    keys: list[str] = []
+    ends: list[tuple[float, float, str, str]] = []
+    for key, run in members:
         epochs, values = curve_of(run, metric)
         if epochs:
             name = escape_tags(run.name)
             x += [*epochs, None]
             y += [*values, None]
             names += [*[name] * len(epochs), None]
-            ends.append((epochs[-1], values[-1], name))
+            keys += [key] * (len(epochs) + 1)
+            ends.append((epochs[-1], values[-1], name, key))
     colour, label = COLOURS.get(status, GREY), escape_tags(status)
-    unit = next((run.unit for run in runs), "epoch")
+    unit = next((run.unit for _, run in members), "epoch")
     hover = f"%{{text}}<br>{unit} %{{x}}: %{{y:.4f}}<extra>{label}</extra>"
     shared = {"name": label, "legendgroup": label, "hovertemplate": hover}
     line = {"width": 1.2, "color": colour}
-    end_x, end_y, end_names = map(list, zip(*ends, strict=True)) if ends else ([], [], [])
+    end_x, end_y, end_names, end_keys = map(list, zip(*ends, strict=True)) if ends else ([], [], [], [])
     marker = {"symbol": SYMBOLS.get(status, "circle"), "size": 7, "color": colour}
     return [
-        scatter("lines", x, y, text=names, line=line, opacity=0.55, showlegend=False, **shared),
-        scatter("markers", end_x, end_y, text=end_names, marker=marker, **shared),
+        scatter("lines", x, y, text=names, runs=keys, line=line, opacity=0.55, showlegend=False, **shared),
+        scatter("markers", end_x, end_y, text=end_names, runs=end_keys, marker=marker, **shared),
     ]
 
 

@@ -17,11 +17,12 @@ from lightsweep.core.metrics import PARETO, difference_column, difference_to_bas
 from lightsweep.core.text import printable_line
 from lightsweep.reports.columns import SD
 from lightsweep.reports.runs import RESULT_FILE, Row, Run, is_metric, read_run
-from lightsweep.runs.run_folder import LR_FIND
+from lightsweep.runs.run_folder import ENSEMBLE, LR_FIND
 
 BASELINE = "baseline"
 _INFEASIBLE = re.compile(r"(^|; )infeasible: ")  # in a note of a leaderboard
 _NOT_RUNS = {"checkpoints", "figures", "lightning_logs", "tensorboard", "mlruns", "wandb", "__pycache__"}
+_TELLING = (RESULT_FILE, "config.yaml", "metrics.csv", LR_FIND, ENSEMBLE)  # files, of what a folder is
 _CSV_LOGGER = "csv"  # its folder in a run's; elsewhere a name like any other
 _MEANS = ("best_value", "best_epoch", "epochs", "gap")
 _PER_SEED = ("seed", "data.seed", "error", "std", "best_value")
@@ -87,9 +88,11 @@ def _list_run_folders(root: str) -> Iterator[tuple[str, bool]]:
                     if entry.is_dir(follow_symlinks=False):
                         if entry.name not in _NOT_RUNS and not entry.name.startswith("."):
                             below.append(entry.name)
-                    elif entry.name in (RESULT_FILE, "config.yaml", "metrics.csv", LR_FIND) and entry.is_file():
+                    elif entry.name in _TELLING and entry.is_file():
                         files.add(entry.name)  # no pipe, which would block the reader
         except OSError:  # not readable for us, or deleted meanwhile
+            continue
+        if ENSEMBLE in files:
             continue
         if files and _CSV_LOGGER in below:
             below.remove(_CSV_LOGGER)

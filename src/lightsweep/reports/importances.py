@@ -118,8 +118,8 @@ def measure(valued: Sequence[Valued], *, maximises: bool, resamples: int = 200, 
     for dummy in range(dummies):
         rows = importances.make_rows([_shuffle(column, random) for column in columns])
         some = [(_OF_A_DUMMY * dummy + each) % resamples for each in range(_OF_A_DUMMY)]  # others for each dummy
-        found = np.array([importances.of([rows[index] for index in drawn[each]]) for each in some])
-        medians.append(np.median(_share(found, others[some]), axis=0))
+        shuffled = np.array([importances.of([rows[index] for index in drawn[each]]) for each in some])
+        medians.append(np.median(_share(shuffled, others[some]), axis=0))
     lines = np.quantile(medians, _LINE, axis=0, method="higher")
     low, middle, high = np.percentile(_share(measured, others), (_INTERVAL[0], 50, _INTERVAL[1]), axis=0)
     found = [

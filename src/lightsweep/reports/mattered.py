@@ -61,9 +61,8 @@ def _show_moves(drawing: Drawing, view: StudyFigures, of: str) -> Figure | None:
         drawing.write([_EXTRA])
         return None
     drawing.write([describe_surrogate(surrogate, of)])
-    moves = surrogate.move_each(view.best.params) if surrogate.predicts else []
-    drawing.write(describe_moves(moves, html.unescape(view.metric)))
-    return _draw_moves(moves, view) if moves else None
+    drawing.write(describe_moves(view.moves, html.unescape(view.metric)))
+    return _draw_moves(view.moves, view) if view.moves else None
 
 
 def describe_trials(valued: Sequence[Valued]) -> str:

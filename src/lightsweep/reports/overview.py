@@ -6,9 +6,12 @@ from functools import partial
 from pathlib import Path
 
 from lightsweep.core.text import printable_line
-from lightsweep.reports import figures, front_figures, landscape, mattered, page, runs
+from lightsweep.reports import effects_view, figures, front_figures, leaderboard, page, runs
+from lightsweep.reports.effects import Effects
 from lightsweep.reports.figures import Figure
 from lightsweep.reports.finding import Found
+from lightsweep.reports.landscape import draw_landscape
+from lightsweep.reports.mattered import draw_importances
 from lightsweep.reports.overview_text import (
     build_confirmation,
     describe_best,
@@ -22,20 +25,33 @@ from lightsweep.reports.study import Study, judge
 from lightsweep.reports.study_figures import StudyFigures
 from lightsweep.reports.table import Selection, Table
 from lightsweep.reports.table_text import describe_problems
+from lightsweep.reports.what_next import find_advice, next_command
 
 
 def write_page(
-    path: Path, found: Found, selection: Selection, places: Sequence[Path | str], study: Study | None
+    path: Path,
+    found: Found,
+    selection: Selection,
+    places: Sequence[Path | str],
+    study: Study | None,
+    effects: Effects | None = None,
 ) -> None:
-    """Write the report of what was found in some places, folders or a storage, where there may be a study."""
+    """Write the report of what was found in some places, folders or a storage, where there may be a study.
+
+    Args:
+        effects: of settings, where they were asked for; else those of the first table are shown if it has no trials.
+    """
     every = [run for table, _ in selection for run in table.runs]
     main = selection[0][0] if selection else None
+    ranked = [(table, rows) for table, rows in selection if not table.is_confirmation]
     best = main.best if main else None
     views = _view(study, main)
     drawing = Drawing()
-    _draw_mattered(drawing, selection, study, views)
+    _draw_mattered(drawing, selection, study, views, effects)
     mattered = drawing.shown
     _draw_rest(drawing, study, views, main, best)
+    mattering = next(iter(views.values())).mattering if len(views) == 1 else {}
+    advice = find_advice(study, main, mattering) if study and main else []
     further = study.objectives.names if study is not None and study.objectives.several else ()
     confirmation = build_confirmation([run for run in every if run.is_confirmation], further)
     verdict_lines = judge(study, main.monitor) if study and main else []
@@ -49,8 +65,12 @@ def write_page(
         "summary": summarise(every, main, best),
         "notes": _list_notes(found, selection, study, drawing),
         "verdict": verdict_lines,
-        "best": describe_best(best, main, study) if best and main else None,
-        "tables": [page.build_leaderboard(table, rows) for table, rows in selection if not table.is_confirmation],
+        "next": {"advice": advice, "command": next_command(study, advice)} if study and advice else None,
+        "best": describe_best(best, main) if best and main else None,
+        "filter_example": leaderboard.filter_example(main) if main else "",
+        "tables": [
+            leaderboard.build_leaderboard(table, rows) for table, rows in selection if not table.is_confirmation
+        ],
         "errors": [(printable_line(run.name), printable_line(run.row["error"])) for run in failed],
         "mattered": mattered,
         "figures": drawing.shown[len(mattered) :],
@@ -59,6 +79,7 @@ def write_page(
         "sections": [
             *([("verdict", "Verdict")] if verdict_lines else []),
             *drawing.links[: len(mattered)],
+            *([("next", "What next")] if advice else []),
             *([("best", "Best")] if best else []),
             ("leaderboard", "Leaderboard"),
             *drawing.links[len(mattered) :],
@@ -66,7 +87,10 @@ def write_page(
             ("setting", "How this was made"),
         ],
     }
-    page.write_page(path, "report.html.j2", content, drawing.data)
+    if study is not None and main is not None:
+        for figure in drawing.data.values():
+            leaderboard.name_axes(figure.get("axes", ()), study.names, main)
+    page.write_page(path, "report.html.j2", content, drawing.data, leaderboard.open_rows(ranked, path))
 
 
 def _view(study: Study | None, table: Table | None) -> dict[str, StudyFigures]:
@@ -79,9 +103,10 @@ def _view(study: Study | None, table: Table | None) -> dict[str, StudyFigures]:
 
 def _draw_mattered(
     drawing: Drawing,
-    selection: Selection,  # noqa: ARG001
+    selection: Selection,
     study: Study | None,  # noqa: ARG001
     views: Mapping[str, StudyFigures],
+    effects: Effects | None = None,
 ) -> None:
     """The sections that say which settings mattered, right after the verdict, the surest answer first.
 
@@ -89,7 +114,10 @@ def _draw_mattered(
         selection: tables of all runs, with or without a study.
         views: the study once for each objective, by the objective's name.
     """
-    mattered.draw_importances(drawing, views)
+    effects = effects or (effects_view.find_effects(selection[0][0]) if selection else None)
+    if effects is not None:
+        effects_view.draw_section(drawing, effects)
+    draw_importances(drawing, views)
 
 
 def _draw_rest(
@@ -128,7 +156,7 @@ def _draw_study(drawing: Drawing, study: StudyFigures) -> None:
     drawing.section("slices", "Slices")
     note = "Axes span what was searched. The colour is the trial's number: late trials stand out. The star is the best."
     drawing.add("Slices", study.slices, note, "wide")
-    landscape.draw_landscape(drawing, study)
+    draw_landscape(drawing, study)
 
 
 def _draw_time(runs: Sequence[Run]) -> Figure | None:

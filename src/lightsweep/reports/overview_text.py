@@ -1,9 +1,8 @@
 """What the page of many runs says in words and tables: the tiles, the best run, the confirmation, how it was made."""
 
-import html
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from lightsweep.core.checks import is_number
@@ -15,9 +14,7 @@ from lightsweep.reports.page.drawing import cell_of, describe_column, text_cell
 from lightsweep.reports.runs import Run
 from lightsweep.reports.study import Study
 from lightsweep.reports.table import SCORES, Table
-from lightsweep.reports.trials import ParameterRange, find_ranges, format_number
 from lightsweep.sweeper import statistics
-from lightsweep.sweeper.trials import number_of
 
 _CONFIRMED = tuple(f"{part}/{name}" for name in runs.MAIN for part in ("val", "test"))
 _MAX_VALUES = 12  # of one fact, such as the seeds of all runs
@@ -47,7 +44,7 @@ def _format_duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
-def describe_best(best: Run, table: Table, study: Study | None) -> dict[str, Any]:
+def describe_best(best: Run, table: Table) -> dict[str, Any]:
     keys = dict.fromkeys([*table.differing, "hidden", "params", *SCORES, "gap", "best_epoch", *best.recorded])
     labels = short_labels(list(keys))
     command, note = page.find_training_command(best)
@@ -58,27 +55,7 @@ def describe_best(best: Run, table: Table, study: Study | None) -> dict[str, Any
         "facts": [(labels[key], format_value(key, best.row[key])) for key in keys if best.row.get(key) is not None],
         "command": command,
         "note": note,
-        "edges": _list_edges(best, study),
     }
-
-
-def _list_edges(best: Run, study: Study | None) -> list[str]:
-    """Where the best trial is at an end of what was searched."""
-    if study is None or best.kind != "trial":
-        return []
-    trials = study.study.get_trials(deepcopy=False)
-    params = next((trial.params for trial in trials if trial.number == number_of(best.folder)), {})
-    return [html.unescape(line) for line in describe_edges(params, find_ranges(trials))]
-
-
-def describe_edges(params: Mapping[str, Any], ranges: Mapping[str, ParameterRange]) -> list[str]:
-    """A sentence for each value that is at an end of its range."""
-    return [
-        f"{name} {format_number(value)} is at the {end} end of what was searched,"
-        f" {format_number(ranges[name].low)} to {format_number(ranges[name].high)}."
-        for name, value in params.items()
-        if (end := ranges[name].edge(value)) is not None
-    ]
 
 
 def build_confirmation(confirmed: Sequence[Run], further: Sequence[str]) -> dict[str, Any] | None:

@@ -28,7 +28,7 @@ Format = Callable[[float], str]
 
 # Okabe & Ito (2008): colours that colour-blind people tell apart.
 _BLUE, _ORANGE, _GREEN, _VERMILION, _PURPLE = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7"
-_PARTS = {"train": _BLUE, "val": _ORANGE, "test": _GREEN}
+PARTS = {"train": _BLUE, "val": _ORANGE, "test": _GREEN}
 _SCRIPTS = ("Noto Sans CJK JP", "Noto Sans CJK SC", "WenQuanYi Zen Hei", "Noto Sans Arabic", "Noto Sans Devanagari")
 
 _DOTS_PER_INCH, _POINTS_PER_INCH = 110, 72
@@ -41,11 +41,11 @@ _MATRIX_NUMBERS, _BAR_NUMBERS = 25, 12  # classes; more numbers would not fit
 _GAMMA = 0.5  # exponent of a share for its colour: rare mistakes are visible next to the many that are right
 _COLUMNS, _CELL = 8, 1.2  # of a grid of images, and inches of each
 _GAP = 0.06  # of a cell, between images
-_TITLE: dict[str, Any] = {"loc": "left", "fontsize": 11, "fontweight": "bold"}
+TITLE: dict[str, Any] = {"loc": "left", "fontsize": 11, "fontweight": "bold"}
 _CAPTION, _CAPTION_LETTERS = 7.5, 19  # points of a caption, and letters that fit
 
 
-def _new_figure(width: float, height: float) -> Figure:
+def new_figure(width: float, height: float) -> Figure:
     """An empty figure of so many inches, drawn by Agg, that makes room for its labels."""
     layout = ConstrainedLayoutEngine(w_pad=0.09, h_pad=0.07)  # inches
     figure = Figure(figsize=(width, height), dpi=_DOTS_PER_INCH, layout=layout)
@@ -93,7 +93,7 @@ def _longest(class_names: Sequence[str]) -> int:
     return max(len(shorten(name, _MAX_LETTERS)) for name in class_names)
 
 
-def _style_axes(axes: Axes) -> None:
+def style_axes(axes: Axes) -> None:
     """A light grid, and no frame above and on the right."""
     axes.grid(visible=True, color="#DDDDDD", linewidth=0.7)
     axes.set_axisbelow(True)
@@ -107,16 +107,16 @@ def draw_curves(rows: Rows, best_epoch: float) -> Figure:
         rows: an epoch without a validation has no val/loss. Epochs count from 1.
         best_epoch: is marked; 0 where there is none.
     """
-    figure = _new_figure(10, 6)
+    figure = new_figure(10, 6)
     panels = figure.subplot_mosaic([["loss", "acc"], ["lr", "lr"]], height_ratios=[3, 1])
     for metric, name in (("loss", "loss (cross-entropy)"), ("acc", "accuracy")):
         _draw_metric(panels[metric], rows, metric, best_epoch)
-        panels[metric].set_title(name, **_TITLE)
+        panels[metric].set_title(name, **TITLE)
     _draw_rate(panels["lr"], rows, best_epoch)
     last = max((row["epoch"] for row in rows), default=1)
     margin = max(0.5, 0.02 * last)
     for axes in panels.values():
-        _style_axes(axes)
+        style_axes(axes)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.set_xlim(1 - margin, last + margin)
         if best_epoch:
@@ -126,7 +126,7 @@ def draw_curves(rows: Rows, best_epoch: float) -> Figure:
 
 def _draw_metric(axes: Axes, rows: Rows, metric: str, best_epoch: float) -> None:
     for part in ("train", "val"):
-        _plot(axes, rows, f"{part}/{metric}", color=_PARTS[part], label=part)
+        _plot(axes, rows, f"{part}/{metric}", color=PARTS[part], label=part)
     for row in rows:
         if row["epoch"] == best_epoch and f"val/{metric}" in row:
             value = row[f"val/{metric}"]
@@ -142,7 +142,7 @@ def _draw_rate(axes: Axes, rows: Rows, best_epoch: float) -> None:
     else:
         axes.set_ylim(bottom=0)
         axes.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))
-    axes.set_title("learning rate", **_TITLE)
+    axes.set_title("learning rate", **TITLE)
     axes.set_xlabel("epoch" + (f" (dashed: best epoch, {best_epoch:g})" if best_epoch else ""))
 
 
@@ -179,14 +179,14 @@ def _draw_matrix(
     with_numbers = classes <= _MATRIX_NUMBERS
     side = float(np.clip(0.55 * classes, 3.2, 6) if with_numbers else np.clip(0.11 * classes, 6, 12))  # inches
     room = 0.075 * _longest(class_names) + 0.8  # inches, for the names
-    figure = _new_figure(side + room + 1.0, side + room)
+    figure = new_figure(side + room + 1.0, side + room)
     axes = figure.add_subplot()
     image = axes.imshow(values, cmap="Blues", norm=PowerNorm(_GAMMA, vmin=0, vmax=largest), interpolation="nearest")
     figure.colorbar(image, ax=axes, label=unit, fraction=0.04, pad=0.02)
     _label_classes(axes.xaxis, class_names, side, may_turn=True)
     _label_classes(axes.yaxis, class_names, side)
     axes.set(xlabel="predicted class", ylabel="true class")
-    axes.set_title(heading, **_TITLE)
+    axes.set_title(heading, **TITLE)
     if with_numbers:
         _write_numbers(axes, values, largest, text, side)
     return figure
@@ -208,17 +208,17 @@ def _write_numbers(axes: Axes, values: np.ndarray, largest: float, text: Format,
 def draw_class_counts(counts: Mapping[str, np.ndarray], class_names: Sequence[str]) -> Figure:
     """Counts ``int [K]`` of the images by part, each part on a scale of its own."""
     width = float(np.clip(0.7 * len(class_names), 6, 14))
-    figure = _new_figure(width, 1.7 * len(counts) + 0.06 * _longest(class_names) + 0.6)
+    figure = new_figure(width, 1.7 * len(counts) + 0.06 * _longest(class_names) + 0.6)
     panels = figure.subplots(len(counts), sharex=True, squeeze=False)[:, 0]
     for axes, (part, numbers) in zip(panels, counts.items(), strict=True):
-        bars = axes.bar(np.arange(len(numbers)), numbers, color=_PARTS[part], width=0.8)
+        bars = axes.bar(np.arange(len(numbers)), numbers, color=PARTS[part], width=0.8)
         if len(class_names) <= _BAR_NUMBERS:
             axes.bar_label(bars, fontsize=8, padding=1)
         axes.margins(x=0.01, y=0.15)
-        _style_axes(axes)
+        style_axes(axes)
         low, high = numbers.min(), numbers.max()
         spread = f"{low:,} of each class" if low == high else f"{low:,} to {high:,} of a class"
-        axes.set_title(f"{part}: {int(numbers.sum()):,} images, {spread}", **_TITLE)
+        axes.set_title(f"{part}: {int(numbers.sum()):,} images, {spread}", **TITLE)
     _label_classes(panels[-1].xaxis, class_names, width - 0.8, may_turn=True)
     return figure
 
@@ -230,7 +230,7 @@ def draw_grid(images: np.ndarray, captions: Sequence[str], heading: str) -> Figu
     rows = max(1, ceil(len(images) / columns))
     text = lines * _CAPTION * 1.25 / _POINTS_PER_INCH / _CELL  # height of a caption, in cells
     pitch = max((_fit(image)[1] for image in images), default=1.0) + text + 2 * _GAP
-    figure = _new_figure(max(4.0, columns * _CELL + 0.3), rows * pitch * _CELL + 0.5)
+    figure = new_figure(max(4.0, columns * _CELL + 0.3), rows * pitch * _CELL + 0.5)
     axes = figure.add_subplot()
     for index, (image, caption) in enumerate(zip(images, captions, strict=True)):
         row, column = divmod(index, columns)
@@ -243,7 +243,7 @@ def draw_grid(images: np.ndarray, captions: Sequence[str], heading: str) -> Figu
         axes.text(column + 0.5, top - 0.02, short, ha="center", va="bottom", size=_CAPTION, **_text_style())
     axes.set(xlim=(0, columns), ylim=(rows * pitch, -0.02), aspect="equal")
     axes.set_axis_off()
-    axes.set_title(heading, **_TITLE)
+    axes.set_title(heading, **TITLE)
     return figure
 
 

@@ -21,7 +21,7 @@ from lightsweep.core.files import JOURNAL
 from lightsweep.core.text import printable_line
 from lightsweep.reports.columns import escape_tags
 from lightsweep.reports.runs import load_yaml
-from lightsweep.sweeper import confirmation, read_only, verdict
+from lightsweep.sweeper import confirmation, read_only, statistics, verdict
 from lightsweep.sweeper.objectives import Objectives, objectives_of
 from lightsweep.sweeper.trials import (
     INFEASIBLE,
@@ -32,6 +32,7 @@ from lightsweep.sweeper.trials import (
     summarise_trials,
     without_repeats,
 )
+from lightsweep.sweeper.verdict import Verdict
 
 _KEPT = ("interrupted", "error", "baseline", "note", "repeat_of", INFEASIBLE)  # of a trial's attributes
 
@@ -44,11 +45,13 @@ class Study:
         study: in memory.
         settings: ``hydra.sweeper`` of the sweep, as its trials recorded it.
         folder: the sweep's; None where it is unknown.
+        names: what the parameters are called in the study that was copied, by their short names.
     """
 
     study: optuna.Study
     settings: Mapping[str, Any] = field(default_factory=dict)
     folder: Path | None = None
+    names: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -100,10 +103,19 @@ def judge(study: Study, metric: str) -> list[str]:
     Args:
         metric: the name of the objective, where there is only one.
     """
-    confirmed = None if study.folder is None else confirmation.read_confirmation(study.folder)
+    found = find_verdict(study, metric)
+    return [printable_line(line) for line in (found.lines if found is not None else ())]
+
+
+def find_verdict(study: Study, metric: str) -> Verdict | None:
+    """What the sweep has found; None where it has found nothing yet.
+
+    Args:
+        metric: the name of the objective, where there is only one.
+    """
+    confirmed = _read_confirmation(study)
     if study.objectives.several:
-        on_front = verdict.judge_front(study.trials, study.objectives, confirmed, study.study.user_attrs)
-        return [printable_line(line) for line in (on_front.lines if on_front else ())]
+        return verdict.judge_front(study.trials, study.objectives, confirmed, study.study.user_attrs)
     found = summarise_trials(
         study.trials,
         metric=metric,
@@ -112,8 +124,20 @@ def judge(study: Study, metric: str) -> list[str]:
         changed_at=study.changed_at,
         has_seed_key=study.settings.get("seed_key", "") is not None,  # earlier versions named none
     )
-    lines = verdict.judge(found, confirmed).lines if found is not None else ()
-    return [printable_line(line) for line in lines]
+    return None if found is None else verdict.judge(found, confirmed)
+
+
+def noise_of(study: Study, metric: str) -> float | None:
+    """By how much two trials of one configuration differ at most, as the confirmation shows; None if unknown."""
+    confirmed = _read_confirmation(study)
+    if confirmed is None:
+        return None
+    samples = [confirmed.values(each, metric) for each in ("best", "baseline")]
+    return statistics.noise_of_trials(samples, seeds=study.seeds)
+
+
+def _read_confirmation(study: Study) -> statistics.Confirmed | None:
+    return None if study.folder is None else confirmation.read_confirmation(study.folder)
 
 
 def find_study(folder: Path, storage: str | None) -> Study | None:
@@ -221,7 +245,7 @@ def copy_study(study: optuna.Study, settings: Mapping[str, Any], folder: Path | 
         made.set_user_attr(name, value)
     for trial in trials:
         made.add_trial(_relabel(trial, labels))
-    return Study(made, settings, folder)
+    return Study(made, settings, folder, {label: name for name, label in labels.items()})
 
 
 def _relabel(trial: FrozenTrial, labels: Mapping[str, str]) -> FrozenTrial:

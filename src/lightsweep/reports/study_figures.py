@@ -8,18 +8,19 @@ from itertools import accumulate, compress
 from typing import Any
 
 from optuna import visualization
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from lightsweep.reports import importances, surrogate
 from lightsweep.reports.columns import escape_tags
-from lightsweep.reports.figures import BEST_COLOUR, COLOURS, GREY, SCALE, SYMBOLS, Figure, colour_at, scatter
+from lightsweep.reports.figures import BEST_COLOUR, COLOURS, GREY, SCALE, SYMBOLS, Figure, scatter
 from lightsweep.reports.importances import ENOUGH, Importance, Valued
+from lightsweep.reports.parallel import draw_parallel
 from lightsweep.reports.study import Study
-from lightsweep.reports.surrogate import Surrogate
-from lightsweep.reports.trials import STATUS_BY_STATE, ParameterRange, find_ranges, format_number, status_of
-from lightsweep.sweeper.trials import INFEASIBLE, value_of
+from lightsweep.reports.surrogate import Move, Surrogate
+from lightsweep.reports.trials import STATUS_BY_STATE, describe_trial, find_ranges, key_of_trial, status_of
+from lightsweep.sweeper.trials import folder_of, value_of
 
-_MAX_LINES = 200  # trials in parallel coordinates: more lines than that are a blot
+_MAX_LINES = 1000  # trials in parallel coordinates
 _MAX_SLICES, _MAX_AXES = 8, 10  # parameters that are drawn
 _MAX_LEARNED = 12  # parameters that a surrogate learns from
 _IN_A_ROW = 4  # slices
@@ -86,6 +87,19 @@ class StudyFigures:
         chosen = importances.choose(self.valued, surrogate.MOST, maximises=self.maximises)
         return Surrogate(chosen, {name: self.ranges[name] for name in names})
 
+    @cached_property
+    def moves(self) -> list[Move]:
+        """What each parameter changes around the best trial; none where that cannot be told."""
+        if self.surrogate is None or self.best is None or not self.surrogate.predicts:
+            return []
+        return self.surrogate.move_each(self.best.params)
+
+    @property
+    def mattering(self) -> dict[str, bool]:
+        """Whether each parameter matters among all trials or around the best one; empty where neither can be told."""
+        around = {each.name: each.matters for each in self.moves}
+        return {each.name: each.matters or around[each.name] for each in self.measured if each.name in around}
+
     def history(self) -> Figure | None:
         """Each trial's value as a mark, and the best so far as a step; trials without a value lie beyond the worst."""
         if not self.trials:
@@ -117,22 +131,7 @@ class StudyFigures:
         if not names or len(self.scored) < 2:
             return None
         trials = self._sample(self.scored, _MAX_LINES)
-        values = list(map(_value, trials))
-        scores = ParameterRange(min(values), max(values), is_log=False)
-        axes = [(self.metric, scores), *((name, self.ranges[name]) for name in names)]
-        sign = 1 if self.maximises else -1
-        lines = []
-        for trial in sorted(trials, key=lambda trial: (trial.state == TrialState.COMPLETE, sign * _value(trial))):
-            heights = [scores.share(_value(trial)), *(self.ranges[name].share(trial.params[name]) for name in names)]
-            lines.append(_draw_line(trial, heights, heights[0] if self.maximises else 1 - heights[0]))
-        first_pruned = next((line for line in lines if line["name"] == "pruned"), None)
-        for line in lines:
-            line["showlegend"] = line is first_pruned
-        scale = SCALE if self.maximises else [[1 - share, colour] for share, colour in reversed(SCALE)]
-        marker = {"color": [scores.low], "cmin": scores.low, "cmax": scores.high, "colorscale": scale, "opacity": 0}
-        marker |= {"showscale": True, "colorbar": _colour_bar(self.metric)}
-        colours = scatter("markers", [0], [0], marker=marker, showlegend=False, hoverinfo="skip")  # invisible points
-        return {"data": [*lines, colours], "layout": _upright_axes(axes)}
+        return draw_parallel(trials, names, self.ranges, self.metric, maximises=self.maximises)
 
     def slices(self) -> Figure | None:
         """A plot a parameter: the trials' values over it. Completed trials have the colour of their number."""
@@ -188,7 +187,8 @@ class StudyFigures:
                 if bars["y"]:
                     look = {"name": status, "marker": {"color": COLOURS[status]}}
                     look |= {"hovertemplate": "%{text}<extra>" + status + "</extra>"}
-                    traces.append(trace | bars | look | {"text": [f"trial {number}" for number in bars["y"]]})
+                    look |= {"text": [f"trial {number}" for number in bars["y"]]}
+                    traces.append(trace | bars | look | {"runs": list(map(folder_of, bars["y"]))})
         figure["layout"]["xaxis"] = {"title": {"text": ""}, "type": "date"}
         return figure | {"data": traces}
 
@@ -205,50 +205,13 @@ def _value(trial: FrozenTrial) -> float:
 
 def _draw_marks(trials: Sequence[FrozenTrial], x: Sequence[Any], y: Sequence[float], status: str) -> dict:
     marker = {"symbol": SYMBOLS[status], "color": COLOURS[status], "size": 9}
-    texts, hover = list(map(_describe, trials)), f"%{{text}}<extra>{status}</extra>"
-    return scatter("markers", x, y, name=status, text=texts, hovertemplate=hover, marker=marker)
-
-
-def _describe(trial: FrozenTrial) -> str:
-    value, error = value_of(trial), trial.user_attrs.get("error") or trial.user_attrs.get(INFEASIBLE)
-    words = [f"trial {trial.number}"] + ([f"{value:.4f}"] if value is not None else [])
-    if trial.state == TrialState.PRUNED and trial.last_step is not None:
-        words.append(f"after step {trial.last_step}")
-    return ", ".join(words) + (f"<br>{error}" if error else "")
-
-
-def _draw_line(trial: FrozenTrial, heights: Sequence[float], goodness: float) -> dict:
-    status = status_of(trial) or ""
-    pruned = status == "pruned"
-    line = {"color": COLOURS["pruned"], "width": 1, "dash": "dot"} if pruned else {"color": colour_at(goodness)}
-    opacity = 0.5 if pruned else 0.4 + 0.6 * goodness
-    texts, hover = [_describe(trial)] * len(heights), f"%{{text}}<extra>{status}</extra>"
-    shared = {"name": status, "legendgroup": status, "text": texts, "hovertemplate": hover}
-    return scatter("lines", range(len(heights)), heights, line={"width": 1.6, **line}, opacity=opacity, **shared)
+    shared = {"text": list(map(describe_trial, trials)), "runs": list(map(key_of_trial, trials))}
+    hover = f"%{{text}}<extra>{status}</extra>"
+    return scatter("markers", x, y, name=status, hovertemplate=hover, marker=marker, **shared)
 
 
 def _colour_bar(title: str) -> dict[str, Any]:
     return {"title": {"text": title}, "thickness": 14, "outlinewidth": 0}
-
-
-def _upright_axes(axes: Sequence[tuple[str, ParameterRange]]) -> dict[str, Any]:
-    """Axes side by side, each with its own labels, low values below."""
-    shapes, labels = [], []
-    for index, (_, searched) in enumerate(axes):
-        line = {"type": "line", "layer": "below", "line": {"color": GREY, "width": 1}}
-        shapes.append(line | {"x0": index, "x1": index, "y0": 0, "y1": 1})
-        for mark in searched.choices or searched.ticks():
-            text = mark if isinstance(mark, str) else format_number(mark)
-            label = {"text": text, "xanchor": "right", "xshift": -5, "showarrow": False, "font": {"size": 11}}
-            labels.append(label | {"x": index, "y": searched.share(mark)})
-    names = {"tickvals": list(range(len(axes))), "ticktext": [name for name, _ in axes]}
-    return {
-        "xaxis": {**names, "range": [-0.45, len(axes) - 0.85], "showgrid": False, "zeroline": False},
-        "yaxis": {"visible": False, "range": [-0.04, 1.04]},
-        "shapes": shapes,
-        "annotations": labels,
-        "hovermode": "closest",
-    }
 
 
 def _without_template(figure: Any) -> Figure:

@@ -16,7 +16,7 @@ from rich.text import Text
 from lightsweep.core.text import printable, printable_line, spreadsheet_cell
 from lightsweep.reports.columns import format_cell, is_numeric, short_labels
 from lightsweep.reports.finding import Found
-from lightsweep.reports.runs import Run
+from lightsweep.reports.runs import Row, Run
 from lightsweep.reports.table import Selection, Table, list_rows
 
 _STYLES = {
@@ -143,11 +143,12 @@ def _choose_fitting(
 
 
 def format_csv(selection: Selection) -> str:
-    """The rows to show, with every column.
+    """The rows to show, with every column."""
+    return csv_text([row for table, runs in selection for row in list_rows(table, runs)])
 
-    A text that a spreadsheet would take for a formula begins with an apostrophe.
-    """
-    rows = [row for table, runs in selection for row in list_rows(table, runs)]
+
+def csv_text(rows: Sequence[Row]) -> str:
+    """Rows as CSV. A text that a spreadsheet would take for a formula begins with an apostrophe."""
     columns = dict.fromkeys(column for row in rows for column in row)
     buffer = StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
@@ -195,14 +196,16 @@ def format_markdown(selection: Selection) -> str:
 
 def _markdown(table: Table, runs: Sequence[Run]) -> str:
     labels, ranks = short_labels(table.columns), table.ranks
-    rows = [
-        [table.rank_name, *(labels[column] for column in table.columns)],
-        *([str(ranks.get(run.name, "")), *(format_cell(run, column) for column in table.columns)] for run in runs),
-    ]
-    head, *lines = [f"| {' | '.join(map(_escape_markup, row))} |" for row in rows]
-    line = f"| {' | '.join(['---'] * (len(table.columns) + 1))} |"
-    title = f"{_escape_markup(table.data or 'unknown data')}, ranked by {_escape_markup(table.ranking)}"
-    return "\n".join([title, "", head, line, *lines]) + "\n"
+    rows = [[str(ranks.get(run.name, "")), *(format_cell(run, column) for column in table.columns)] for run in runs]
+    title = f"{table.data or 'unknown data'}, ranked by {table.ranking}"
+    return markdown_table(title, [table.rank_name, *(labels[column] for column in table.columns)], rows)
+
+
+def markdown_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table under its title; all texts are escaped."""
+    head, *lines = [f"| {' | '.join(map(_escape_markup, row))} |" for row in (columns, *rows)]
+    line = f"| {' | '.join(['---'] * len(columns))} |"
+    return "\n".join([_escape_markup(title), "", head, line, *lines]) + "\n"
 
 
 def _escape_markup(text: str) -> str:

@@ -30,7 +30,7 @@ from lightsweep.sweeper.trials import (
     without_repeats,
 )
 
-_PARAMS, _FACTS = "params.", "facts."  # keys of a row, beside those that every run has
+PARAMS, _FACTS = "params.", "facts."  # keys of a row, beside those that every run has
 _MOST_LETTERS = 200  # of a text that was recorded
 STATUS_BY_STATE = {  # of a run, by the name of a trial's state
     "COMPLETE": "completed",
@@ -65,7 +65,7 @@ def runs_of_trials(study: optuna.Study, sweep: Sweep, folder: Path | None) -> li
             if objectives.several:
                 row |= values_by_name(objectives, trial)
                 row |= {PARETO: ranks[trial.number]} if trial.number in ranks else {}
-            params = {_PARAMS + key_of(name): _plain(decode_choice(value)) for name, value in trial.params.items()}
+            params = {PARAMS + key_of(name): _plain(decode_choice(value)) for name, value in trial.params.items()}
             shown = {key: _plain(value) for key, value in facts.items() if value is not None}
             own = [format_override(key_of(name), value) for name, value in trial.params.items()]
             runs[trial.number] = Run(
@@ -132,6 +132,20 @@ def status_of(trial: FrozenTrial) -> str | None:
     if trial.state == TrialState.FAIL and trial.user_attrs.get("interrupted"):
         return "interrupted"
     return STATUS_BY_STATE.get(trial.state.name)
+
+
+def key_of_trial(trial: FrozenTrial) -> str:
+    """What a trial is called in the page's data, as the row of its run is."""
+    return folder_of(trial.number)
+
+
+def describe_trial(trial: FrozenTrial) -> str:
+    """Its number and value, and why it has none, for a figure."""
+    value, error = value_of(trial), trial.user_attrs.get("error") or trial.user_attrs.get(INFEASIBLE)
+    words = [f"trial {trial.number}"] + ([f"{value:.4f}"] if value is not None else [])
+    if trial.state == TrialState.PRUNED and trial.last_step is not None:
+        words.append(f"after step {trial.last_step}")
+    return ", ".join(words) + (f"<br>{error}" if error else "")
 
 
 @dataclass(frozen=True)

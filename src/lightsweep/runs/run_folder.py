@@ -18,11 +18,13 @@ from lightsweep.core.files import JOURNAL, OUTPUTS
 
 CONFIG = "config.yaml"
 LR_FIND = "lr_find.csv"  # what a learning-rate range test leaves, which is no run
+ENSEMBLE = "ensemble.json"  # the record of an ensemble, whose folder is no run's
 LAST_CHECKPOINT = "last.ckpt"
 BEST_CHECKPOINT = "best.ckpt"
+LAST_DELETED = "a trial of a sweep deletes it when it has ended, unless callbacks.checkpoint.keep_last=true"
 LATEST = "latest"
 _JOB = re.compile(r"\d+(-(?!\d\d-\d\d).*)?")  # 0, 12-lr0.1; not 2026-11-21_10-52-37-957b
-_BELOW = ("runs", "sweeps", "grids", "")  # of the outputs' folder, in this order
+_BELOW = ("runs", "sweeps", "grids", "ensembles", "")  # of the outputs' folder, in this order
 _LISTED = 10  # names in an error
 _MOST_LETTERS = 60  # letters, and bytes of a folder's name, which also has the time or the job's number
 # What changes where and how a run computes, or what is kept of it, but not what it is.
@@ -126,7 +128,7 @@ def explain_lost_folder(folder: Path, error: Exception) -> Exception:
 
 
 def is_run(folder: Path) -> bool:
-    return (folder / CONFIG).is_file() and not (folder / LR_FIND).exists()
+    return (folder / CONFIG).is_file() and not any((folder / other).exists() for other in (LR_FIND, ENSEMBLE))
 
 
 def was_trained(folder: Path) -> bool:
@@ -208,7 +210,7 @@ def find_resumable(name: str) -> Path:
     """The folder of the run that ``resume=NAME`` means, found as `find_folder` does.
 
     Raises:
-        ConfigError: there is no such run, or its folder cannot be written.
+        ConfigError: there is no such run, its folder cannot be written, or it has nothing to continue from.
     """
     try:
         folder = find_folder(name).resolve()
@@ -218,6 +220,9 @@ def find_resumable(name: str) -> Path:
         raise ConfigError(f"resume must be a run's folder (one that holds {CONFIG}) or {LATEST}, got {name!r}")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise ConfigError(f"resume: {folder} cannot be written, and a run is resumed in its own folder")
+    if (folder / "checkpoints" / BEST_CHECKPOINT).exists() and not (folder / "checkpoints" / LAST_CHECKPOINT).exists():
+        instead = f"init_from={shlex.quote(str(folder))} starts from its best weights"
+        raise ConfigError(f"resume: {folder} has no {LAST_CHECKPOINT}: {LAST_DELETED}; {instead}")
     return folder
 
 

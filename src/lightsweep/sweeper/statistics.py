@@ -1,7 +1,7 @@
 """Whether a difference between two groups of runs is more than chance, and how many seeds would show it."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean, stdev, variance
 from typing import Any
@@ -66,12 +66,21 @@ def seeds_needed(difference: float, one: float, other: float) -> int | None:
     Args:
         one, other: standard deviations of the groups.
     """
-    if difference == 0.0 or _power(difference, one, other, _MOST) < _POWER:
+    return None if difference == 0.0 else fewest(lambda n: _power(difference, one, other, n))
+
+
+def fewest(power: Callable[[int], float]) -> int | None:
+    """The smallest n from 2 on whose power is 80 %; None for more than 1,000.
+
+    Args:
+        power: grows with n.
+    """
+    if power(_MOST) < _POWER:
         return None
     few, enough = 1, _MOST
     while enough - few > 1:
         middle = (few + enough) // 2
-        few, enough = (few, middle) if _power(difference, one, other, middle) >= _POWER else (middle, enough)
+        few, enough = (few, middle) if power(middle) >= _POWER else (middle, enough)
     return enough
 
 

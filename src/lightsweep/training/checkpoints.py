@@ -16,6 +16,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint, WeightAveraging
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch import Tensor, nn
 
+from lightsweep.core import checks
 from lightsweep.core.errors import ConfigError
 from lightsweep.core.files import is_inside, replace_atomically
 from lightsweep.core.moved import with_new_names
@@ -92,7 +93,8 @@ class Description:
 class Trained:
     """A network with its trained weights, in eval mode on the CPU, and what it needs to see images as in training.
 
-    `epoch` counts from 1; 0 means not trained yet. `precision` is that of its training, as the Trainer names it.
+    `epoch` counts from 1; 0 means not trained yet, or an ensemble. `precision` is that of its training, as the Trainer
+    names it.
     """
 
     net: nn.Module
@@ -300,9 +302,11 @@ class BestCheckpoint(_OneCheckpoint):
         dirpath: the folder.
         monitor: a metric's name.
         mode: max or min.
+        keep_last: whether a trial of a sweep keeps last.ckpt beside it when it has ended (`app.steps`).
     """
 
-    def __init__(self, *, dirpath: str, monitor: str, mode: str) -> None:
+    def __init__(self, *, dirpath: str, monitor: str, mode: str, keep_last: bool) -> None:
+        checks.flag("callbacks.checkpoint.keep_last", keep_last)
         # Weights only: a run resumes from last.ckpt, and the optimizer's state is twice as large.
         super().__init__(dirpath, BEST_CHECKPOINT, monitor=monitor, mode=mode, save_weights_only=True)
 

@@ -17,31 +17,34 @@ from typing import Any
 from lightsweep.config import allowlist
 from lightsweep.core.errors import ConfigError
 from lightsweep.core.files import read_regular, write_atomic
-from lightsweep.core.metrics import DIFFERENCE_COLUMNS
 from lightsweep.core.text import printable_line
-from lightsweep.reports.columns import is_numeric, short_labels
 from lightsweep.reports.figures import Figure
-from lightsweep.reports.page.drawing import cell_of, describe_column
 from lightsweep.reports.runs import Run, load_yaml
-from lightsweep.reports.table import Table
 from lightsweep.reports.table_text import make_finite
 from lightsweep.sweeper.config_differences import BEST_FILE, REPEAT_FILE
 from lightsweep.sweeper.trials import number_of
 from lightsweep.sweeper.verdict import point_file
 
 _HERE = Path(__file__).parent
+_SCRIPTS = ("figures.js", "table.js", "filter.js", "brush.js")  # a later one uses those before it
 RULE = "Ranked by validation, never by test scores."
-_MAX_COMMANDS = 500  # rows with the command that trains them again: some of the run's files are read for it
 _BEST_HEADER = re.compile(r"# trial (\d+) of the sweep")
 
 
-def write_page(path: Path, template: str, content: Mapping[str, Any], drawn: Mapping[str, Figure]) -> None:
+def write_page(
+    path: Path,
+    template: str,
+    content: Mapping[str, Any],
+    drawn: Mapping[str, Figure],
+    opened: Mapping[str, Mapping[str, Any]] | None = None,
+) -> None:
     """Write a page.
 
     Args:
         template: a file in this folder.
         content: what the template shows.
         drawn: figures by the id of the element that they are drawn in.
+        opened: what a row shows when it is opened, by the key of its run.
     """
     if path.is_dir() or not path.parent.is_dir():
         raise ConfigError(f"--html must be a file in a folder that is there, got {str(path)!r}")
@@ -56,7 +59,7 @@ def write_page(path: Path, template: str, content: Mapping[str, Any], drawn: Map
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    scripts = [(_HERE / "page.js").read_text(encoding="utf-8")]
+    scripts = [(_HERE / name).read_text(encoding="utf-8") for name in _SCRIPTS]
     if drawn:
         scripts.insert(0, get_plotlyjs().replace("\r\n", "\n"))
     text = environment.get_template(template).render(
@@ -66,6 +69,7 @@ def write_page(path: Path, template: str, content: Mapping[str, Any], drawn: Map
         style=Markup((_HERE / "style.css").read_text(encoding="utf-8")),
         scripts=[Markup(script) for script in scripts],
         figure_data=Markup(embed_json(drawn)),
+        run_data=Markup(embed_json(opened or {})),
     )
     write_atomic(path, text)
 
@@ -86,29 +90,6 @@ def embed_json(content: Any) -> str:
     return text
 
 
-def build_leaderboard(table: Table, runs: Sequence[Run]) -> dict[str, Any]:
-    """Caption, columns and rows. Columns of test scores cannot be sorted by: nobody should choose by them."""
-    labels, ranks = short_labels(table.columns), table.ranks
-    first = [name for name in (table.monitor, "run", *DIFFERENCE_COLUMNS, "status") if name in table.columns]
-    last = [name for name in table.columns if name == "kind"]
-    names = [*first, *(name for name in table.columns if name not in (*first, *last)), *last]
-    columns = [
-        describe_column(labels[name], numeric=is_numeric(name, runs), sortable=not name.startswith("test/"))
-        for name in names
-    ]
-    rows = []
-    for index, run in enumerate(runs):
-        rank = ranks.get(run.name, "")
-        cells = {name: cell_of(run, name) for name in names}
-        if index < _MAX_COMMANDS:
-            command, note = find_training_command(run)
-            folder = printable_line(run.folder.resolve()) if run.sweep is None or run.folder.is_absolute() else ""
-            cells["run"] |= {"folder": folder, "command": command, "note": note}
-        rows.append([{"text": str(rank), "value": rank, "kind": "number"}, *cells.values()])
-    caption = f"{printable_line(table.data or 'unknown data')}, ranked by {table.ranking}"
-    return {"caption": caption, "columns": [describe_column(table.rank_name), *columns], "rows": rows}
-
-
 def find_training_command(run: Run) -> tuple[str | None, str]:
     """The command that trains a run again (None where it is not known), and a remark on it."""
     program = "python src/train.py" if run.sweep is None else run.sweep.program
@@ -118,8 +99,8 @@ def find_training_command(run: Run) -> tuple[str | None, str]:
     has_files = run.sweep is None or best is not None or (run.folder / REPEAT_FILE).is_file()
     if run.kind not in ("trial", "seed", "confirmation") or not has_files:
         options = _config_options(run.folder) if run.sweep is None else []
-        kept = [line for line in run.overrides if not _is_left_out(line)]
-        left_out = [printable_line(line.partition("=")[0]) for line in run.overrides if _is_left_out(line)]
+        kept = [line for line in run.overrides if not is_left_out(line)]
+        left_out = [printable_line(line.partition("=")[0]) for line in run.overrides if is_left_out(line)]
         note = f"Left out, add them yourself: {', '.join(left_out)}." if left_out else ""
         return f"{program} {shlex.join(map(printable_line, [*options, *kept]))}", note
     if best is not None:
@@ -130,7 +111,7 @@ def find_training_command(run: Run) -> tuple[str | None, str]:
     return _command_with_config(program, first.folder, REPEAT_FILE), "This is its first seed." if run.seeds else ""
 
 
-def _is_left_out(line: str) -> bool:
+def is_left_out(line: str) -> bool:
     """Whether an override is about where a run is kept, or could do harm: the run may be somebody else's."""
     key, _, value = line.lstrip("+~").partition("=")
     return (
