@@ -240,6 +240,25 @@ def test_runs_that_were_not_completed_are_no_candidates(runs: Path, call) -> Non
     assert refused(call, runs).endswith("no network for an ensemble (no run there was completed)")
 
 
+def test_a_confirmation_is_no_candidate_unless_it_is_named(runs: Path) -> None:
+    shutil.move(runs / "two", runs / "confirm/best-seed-101")
+    edit(runs / "confirm/best-seed-101/result.json", lambda result: result.update(kind="confirmation"))
+    assert [each.name for each in candidates.find_candidates([str(runs)])[0]] == ["one"]
+    named = [str(runs / name) for name in ("one", "confirm/best-seed-101")]
+    assert (
+        len(candidates.find_candidates(named)[0])
+        == len(candidates.find_candidates([str(runs / "confirm"), named[0]])[0])
+        == 2
+    )
+
+
+@pytest.mark.parametrize(("watched", "metric"), [("val/f1", "f1"), ("val/objective", "loss"), ("val/loss", "loss")])
+def test_the_metric_is_the_one_that_the_runs_watched(runs: Path, watched: str, metric: str) -> None:
+    for name in ("one", "two"):
+        edit(runs / name / "result.json", lambda result: result.update(monitor=watched))
+    assert candidates.find_candidates([str(runs)])[2] == metric
+
+
 @pytest.mark.parametrize("part", ["val", "test"])
 def test_other_images_are_refused(runs: Path, call, part: str) -> None:
     edit(runs / "two/data.json", lambda data: data["parts"][part].update(digest="0" * 32))

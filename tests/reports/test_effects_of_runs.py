@@ -2,6 +2,7 @@
 
 import csv
 import json
+import sys
 from collections.abc import Callable
 from io import StringIO
 from itertools import product
@@ -114,7 +115,7 @@ def test_a_nested_key_is_left_out(make_run, folder: Path) -> None:
         make_run(f"{number}-job", 0.5, optimizer=optimizer, seed=seed)
     design = design_of(folder)
     assert [factor.keys for factor in design.factors] == [("optimizer",)]
-    assert "momentum is left out: only some of the runs have it: it is nested" in design.notes
+    assert "left out, as only some of the runs have it (nested): momentum" in design.notes
 
 
 def test_failed_and_diverged_runs_are_counted_and_what_they_leave_empty_is_named(make_run, folder: Path) -> None:
@@ -156,7 +157,7 @@ def test_searched_values_are_left_out_and_shared_ones_are_not(make_run, folder: 
         make_run(f"trial-{number:04d}", 0.5 + 0.001 * number, facts={"kind": "trial"}, seed=1, **facts)
     design = design_of(folder)
     assert [factor.keys for factor in design.factors] == [("model.bn",)]
-    assert "lr is left out: it has 16 levels, more than 12" in design.notes
+    assert "left out, as it has more than 12 levels: width and lr" in design.notes
     assert "what the keys that are left out change counts as noise" in design.notes
     assert any(note.startswith("a sampler chose") for note in design.notes)
 
@@ -174,7 +175,7 @@ def test_the_seeds_of_trials_with_random_values_share_no_level(make_run, folder:
     for trial, seed in product(range(4), (1, 2, 3)):
         facts = {"optimizer__lr": 0.01 * trial + 0.001, "model__width": 8 + trial}
         make_run(f"trial-{trial:04d}/seed-{seed}", 0.5, facts={"kind": "seed"}, seed=seed, **facts)
-    with pytest.raises(ConfigError, match=r"no level is shared by two runs \(model.width, optimizer.lr\)"):
+    with pytest.raises(ConfigError, match=r"no level is shared by two runs \(model.width and optimizer.lr\)"):
         design_of(folder)
 
 
@@ -185,7 +186,7 @@ def test_the_seeds_of_trials_with_random_values_share_no_level(make_run, folder:
         ([{"seed": 1}], "two completed runs at least: of 1 run, 1 with a val/acc"),
         (
             [{"optimizer__lr": lr, "model__width": lr * 10, "facts": {"kind": "trial"}} for lr in (0.1, 0.2, 0.3)],
-            "no level is shared by two runs (model.width, optimizer.lr): effects need a grid, as -m",
+            "no level is shared by two runs (model.width and optimizer.lr): effects need a grid, as -m",
         ),
         (
             [
@@ -194,7 +195,7 @@ def test_the_seeds_of_trials_with_random_values_share_no_level(make_run, folder:
                 {"optimizer": {"_target_": "A", "b": 1}},
                 {"optimizer": {"_target_": "A", "b": 2}},
             ],
-            "effects need a key that all runs have: the runs differ in optimizer.a, optimizer.b",
+            "effects need a key that all runs have: the runs differ in optimizer.a and optimizer.b",
         ),
     ],
 )
@@ -271,8 +272,8 @@ def test_the_page_of_a_grid_shows_the_effects(grid: Path, tmp_path: Path) -> Non
 
 
 def test_without_statsmodels_one_line_names_the_extra(grid: Path, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr("lightsweep.reports.effects.find_spec", lambda name: None)
-    with pytest.raises(ConfigError, match=r"--effects needs statsmodels: pip install 'lightsweep\[report\]'"):
+    monkeypatch.setitem(sys.modules, "statsmodels.regression.linear_model", None)
+    with pytest.raises(ConfigError, match=r"effects need statsmodels: pip install 'lightsweep\[report\]'"):
         report.main([str(grid), "--effects"])
     report.main([str(grid), "--html", str(tmp_path / "page.html")])
     assert "What mattered: effects" not in (tmp_path / "page.html").read_text()

@@ -44,6 +44,16 @@ SWEEPER: dict[str, tuple[dict[str, Any], str]] = {
         "model.a must not have a _target_",
     ),
     "that call in a list": ({"trial_overrides": ["++model.a=[{_target_:os.system}]"]}, "must not have a _target_"),
+    "ends of an ablation of Hydra": (
+        {"ablate": 2, "ablation": {"from": ["hydra.output_subdir={home}"], "to": []}},
+        "hydra.sweeper.ablation.from must be typed",
+    ),
+    "ends that change": (
+        {"ablate": 2, "ablation": {"from": [], "to": ["seed=${oc.select:hydra.job.num,x}"]}},
+        "hydra.sweeper.ablation.to must be typed",
+    ),
+    "an end that changes": ({"ablation": {"to": "${oc.select:a,b}"}}, "hydra.sweeper.ablation.to must be typed"),
+    "an ablation that changes": ({"ablation": "${oc.select:a,b}"}, "hydra.sweeper.ablation must be a mapping"),
     "that nobody reads": ({"trial_overrides": ["tset=false"]}, "tset: no config has this key; did you mean test?"),
     "that confirm and call": (
         {"confirm_overrides": ["++model.a={_target_:os.system}"], "confirm": 2},

@@ -19,7 +19,7 @@ from lightsweep.core.errors import ConfigError, Diverged, Interrupted, RunFailed
 from lightsweep.core.text import printable
 
 RUN_HELP = (
-    "a run's folder or its name in outputs, latest (the newest one), a checkpoint file,"
+    "a run's folder or its name in outputs, latest (the newest one), a checkpoint file, an ensemble's folder,"
     " or a sweep's folder or name (then its best trial)"
 )
 RUNS_HELP = "a folder with a run or several, a run's or a sweep's name in outputs, or latest (the newest run)"

@@ -32,7 +32,7 @@ class Run:
     """One run of train.py.
 
     Args:
-        kind: run, job (of a grid), trial, seed or confirmation.
+        kind: run, job (of a grid), trial, seed, confirmation or ablation.
         overrides: what was typed or searched, ``key=value`` each.
         options: other options that were typed, ``--config-dir`` and ``--config-name``.
         save_changes: writes what a resumed run was given into its own config; of any other run it does nothing.

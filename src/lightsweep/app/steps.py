@@ -154,7 +154,7 @@ def build_trainer(config: RunConfig, opened: Run, record: ResultWriter, further:
         loggers=config.logger,
         callbacks=config.callbacks,
         further=further,
-        in_trial=opened.kind in ("trial", "seed"),
+        in_trial=opened.kind in ("trial", "seed", "ablation"),
     )
     record.hardware = partial(describe_hardware, built.strategy.root_device)
     return built

@@ -165,7 +165,7 @@ class _Checks:
 
     def check_sweeper(self) -> None:
         node = self.hydra.get("sweeper") or {}
-        for key in ("params", "when"):
+        for key in ("params", "when", "ablation"):
             if isinstance(node.get(key), str):  # an interpolation
                 raise ConfigError(f"hydra.sweeper.{key} must be a mapping, got {node[key]!r}")
         for name, key in _keys_of_jobs(node):
@@ -186,9 +186,10 @@ class _Checks:
 
     def _check_overrides(self) -> None:
         """What is added to the overrides of each job: as they are written, for keys of the run."""
-        for name in ("trial_overrides", "confirm_overrides", "seed_key"):
+        for name in ("trial_overrides", "confirm_overrides", "seed_key", "ablation.from", "ablation.to"):
             value = self.untyped(f"hydra.sweeper.{name}")
-            for line in value if isinstance(value, list) else [] if value is None else [value]:
+            is_trial = name.startswith("ablation.") and type(value) is int
+            for line in value if isinstance(value, list) else [] if value is None or is_trial else [value]:
                 if not isinstance(line, str) or "${" in line or _is_of_hydra(line):
                     raise ConfigError(
                         f"hydra.sweeper.{name} must be typed, or name keys of the run, not of Hydra, without"

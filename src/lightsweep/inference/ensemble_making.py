@@ -200,7 +200,7 @@ def show(choice: Choice, tested: Tested | None) -> None:
         print("there is one candidate only: the ensemble is that network")
     table = Table(box=None, header_style="bold")
     for column in ("", "picks", f"{title}, chosen on", "confirmed", "test"):
-        table.add_column(column, justify="right" if column else "left")
+        table.add_column(column, justify="right" if column else "left", overflow="fold")
     for index, count in choice.members.items():
         test = f"{tested.single:.4f}" if tested and index == choice.picks[0] else ""
         scores = (f"{score:.4f}" for score in choice.alone[index])

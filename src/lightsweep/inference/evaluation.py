@@ -154,7 +154,8 @@ def compare_with_training(
         although = ", although the data changed" if data_changes else ""
         return [*data_changes, f"equal to {compared[0].record}, digit for digit{although}"]
     now = {"device": summary.device_name(compared[0].hardware.device), **results.versions()}
-    then = {"device": result.get("device"), **result.get("versions", {})}
+    versions = result.get("versions")
+    then = {"device": result.get("device"), **(versions if isinstance(versions, dict) else {})}
     changed = [name for name, value in now.items() if then.get(name) not in (None, value)]
     lines = [f"  {name} was {printable(str(then[name]))}, is {now[name]}" for name in changed]
     return [*data_changes, *different, *lines]

@@ -21,7 +21,8 @@ from lightsweep.reports.table import Table, comparable, find_differences
 
 _MAX_LEVELS = 12  # of a factor: a key with more was searched, not compared
 _MAX_LETTERS = 32  # of a level's text
-_MAX_NAMED = 3  # empty combinations that are named
+_MAX_FACTORS = 20
+_MAX_NAMED = 4  # keys, or empty combinations, in a sentence
 _SCORED = ("completed", "infeasible")
 _OF_SEARCH = ("trial", "seed")  # kinds of runs whose values a sampler chose
 _SEARCH = "effects need a grid, as -m model.bn=true,false seed=1,2; for a search see What mattered on its page (--html)"
@@ -112,7 +113,9 @@ def read_design(table: Table) -> Design:
     labels = short_labels(find_differences(every))
     if not groups:
         raise ConfigError(_explain_no_factor(levels))
-    notes += [_describe_left_out(key, reason, labels) for key, reason in left_out.items()]
+    for reason in dict.fromkeys(left_out.values()):
+        unused = [key for key in left_out if left_out[key] == reason]
+        notes.append(f"left out, as {reason}: {_join(unused, labels)}")
     if left_out:
         notes.append("what the keys that are left out change counts as noise")
     if is_search:
@@ -210,20 +213,23 @@ def _group_keys(
     shared = [key for key in shared if key not in unshared]
     for key in whole:
         if len(values[key]) > _MAX_LEVELS:
-            left_out[key] = f"it has {len(values[key])} levels, more than {_MAX_LEVELS}"
+            left_out[key] = f"it has more than {_MAX_LEVELS} levels"
         elif key not in shared:
-            left_out[key] = "too few runs share its levels"
+            left_out[key] = "too few runs share a level"
     groups: dict[str, list[str]] = {}
     candidates = [key for key in shared if key not in left_out]
     for key in sorted(candidates, key=lambda key: (-len(values[key]), key.count("."))):
         owner = _find_owner(key, list(groups), levels)
-        groups.setdefault(owner or key, []).append(key)
+        if owner is None and len(groups) == _MAX_FACTORS:
+            left_out[key] = f"more than {_MAX_FACTORS} keys differ"
+        else:
+            groups.setdefault(owner or key, []).append(key)
     for key in (key for key in levels if key not in whole):
         owner = _find_owner(key, list(groups), levels)
         if owner is not None:
             groups[owner].append(key)
         else:
-            left_out[key] = "only some of the runs have it: it is nested"
+            left_out[key] = "only some of the runs have it (nested)"
     places = list(levels)
     return sorted(groups.values(), key=lambda group: places.index(group[0])), left_out
 
@@ -235,14 +241,10 @@ def _find_owner(key: str, owners: Iterable[str], levels: Levels) -> str | None:
 
 
 def _explain_no_factor(levels: Levels) -> str:
-    listed = ", ".join(map(printable_line, list(levels)[:_MAX_NAMED])) + ", …" * (len(levels) > _MAX_NAMED)
+    listed = _join(list(levels), {key: key for key in levels})
     if all(-1 in each for each in levels.values()):
         return f"effects need a key that all runs have: the runs differ in {listed}, which only some of them have"
     return f"no level is shared by two runs ({listed}): {_SEARCH}"
-
-
-def _describe_left_out(key: str, reason: str, labels: Mapping[str, str]) -> str:
-    return f"{printable_line(labels[key])} is left out: {reason}"
 
 
 def _name_levels(key: str, values: Iterable[Any]) -> list[str]:
@@ -255,8 +257,10 @@ def _name_levels(key: str, values: Iterable[Any]) -> list[str]:
 
 
 def _join(keys: Sequence[str], labels: Mapping[str, str]) -> str:
-    *some, last = (printable_line(labels[key]) for key in keys)
-    return f"{', '.join(some)} and {last}"
+    names = [printable_line(labels[key]) for key in keys]
+    if len(names) > _MAX_NAMED:
+        names = [*names[: _MAX_NAMED - 1], f"{len(names) - _MAX_NAMED + 1} more"]
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 def _name_lost_levels(kept: Sequence[Run], failed: Sequence[Run], labels: Mapping[str, str]) -> list[str]:

@@ -7,41 +7,18 @@ linear model). Both are least squares by statsmodels; every effect is a contrast
 
 import math
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 
 from lightsweep.core.errors import ConfigError
 from lightsweep.reports.design import Design
+from lightsweep.reports.least_squares import LEVEL, Cell, Estimate, Model, find_rests
 from lightsweep.sweeper import statistics
 
-LEVEL = 0.05
 _MAX_CELLS = 500  # of the cell-means model: it has a parameter for each
-_SAME = 1e-9  # runs of a cell that differ by less, relative to the scores, do not differ
-
-Cell = tuple[int, ...]
-Terms = Sequence[tuple[int, Mapping[int, int]]]  # a sign, and the level of some factors: mean scores that are added
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A difference of mean scores.
-
-    Args:
-        reach: half the width of its 95 % interval; None where noise is not known.
-    """
-
-    value: float
-    reach: float | None = None
-    p: float | None = None
-
-    @property
-    def excludes_zero(self) -> bool:
-        return self.reach is not None and abs(self.value) > self.reach
 
 
 @dataclass(frozen=True)
@@ -80,13 +57,14 @@ class Interaction:
         factors: indices; the effects below are of the first.
         p: adjusted for all tests (Holm).
         level: of the first factor, whose effect changes most.
-        effects: of that level against the reference, at each level of the second factor that has runs of both.
+        effects: of that level against the reference, at each level of the second factor that has runs of both; none
+            where p is large.
     """
 
     factors: tuple[int, int]
     p: float
-    level: int
-    effects: tuple[tuple[int, Estimate], ...]
+    level: int = 1
+    effects: tuple[tuple[int, Estimate], ...] = ()
 
     @property
     def matters(self) -> bool:
@@ -124,33 +102,32 @@ class Effects:
         return sum(each.p is not None for each in self.effects) + len(self.interactions)
 
 
-def check_installed() -> None:
-    """Raises ConfigError: statsmodels is missing; it names the extra."""
-    if find_spec("statsmodels") is None:
-        raise ConfigError("--effects needs statsmodels: pip install 'lightsweep[report]'")
-
-
 def measure(design: Design) -> Effects:
-    """Estimate every main effect and two-way interaction of a design with two runs at least."""
-    from statsmodels.regression import linear_model  # noqa: F401  # it sets filters of warnings
+    """Estimate every main effect and two-way interaction of a design with two runs at least.
 
+    Raises:
+        ConfigError: statsmodels is missing.
+    """
+    try:
+        import statsmodels.regression.linear_model  # noqa: F401  # it changes the filters of warnings
+    except ImportError as error:
+        raise ConfigError(f"effects need statsmodels: pip install 'lightsweep[report]' ({error})") from error
     with warnings.catch_warnings(), np.errstate(all="ignore"):
-        warnings.simplefilter(
-            "ignore"
-        )  # of what is looked at here: no freedom, no spread, parameters that are not told
+        warnings.simplefilter("ignore")  # of what is looked at here: no freedom, no spread, too few runs
         return _measure(design)
 
 
 def _measure(design: Design) -> Effects:
+    cells = set(design.cells)
     pairs = {
-        (factor, level): tuple(_rests(design.cells, {factor: at}) for at in (level, 0))
+        (factor, level): tuple(find_rests(cells, {factor: at}) for at in (level, 0))
         for factor, each in enumerate(design.factors)
         for level in range(1, len(each.levels))
     }
     is_paired = design.combinations <= _MAX_CELLS and all(
         2 * len(one & other) >= len(one | other) for one, other in pairs.values()
     )
-    model = _Model(design, is_paired=is_paired)
+    model = Model(design, is_paired=is_paired)
     contrasts = [model.contrast([(1, {factor: level}), (-1, {factor: 0})]) for factor, level in pairs]
     effects = []
     for ((factor, level), (one, other)), estimate in zip(pairs.items(), map(model.estimate, contrasts), strict=True):
@@ -172,104 +149,15 @@ def _measure(design: Design) -> Effects:
     return Effects(design, is_paired, model.noise, model.freedom, tuple(effects), tuple(interactions))
 
 
-def _rests(cells: Iterable[Cell], fixed: Mapping[int, int]) -> set[Cell]:
-    """The levels of the other factors, of the cells with these levels of some."""
-    return {
-        tuple(level for factor, level in enumerate(cell) if factor not in fixed)
-        for cell in cells
-        if all(cell[factor] == level for factor, level in fixed.items())
-    }
-
-
 def _count_runs(design: Design, factor: int, level: int, rests: set[Cell]) -> int:
     return sum(cell[factor] == level and cell[:factor] + cell[factor + 1 :] in rests for cell in design.cells)
 
 
-class _Model:
-    """Least squares, and contrasts of its parameters.
-
-    Args:
-        is_paired: a parameter for each cell that has a run; else a constant, and one for each level but the reference.
-        together: of the latter, a pair of factors that interact: also a parameter for each pair of their levels.
-    """
-
-    def __init__(self, design: Design, *, is_paired: bool, together: tuple[int, ...] = ()) -> None:
-        from statsmodels.regression.linear_model import OLS
-
-        self.is_paired, self._together = is_paired, together
-        self._sizes = [len(factor.levels) for factor in design.factors]
-        self._places = {cell: place for place, cell in enumerate(sorted(set(design.cells)))}
-        rows = {cell: self._row(cell) for cell in self._places}
-        matrix, scores = np.array([rows[cell] for cell in design.cells]), np.array(design.scores)
-        self._fitted: Any = OLS(scores, matrix).fit()
-        self._runs = len(scores)
-        self.freedom = self._runs - int(self._fitted.model.rank)
-        self._told = np.linalg.pinv(matrix) @ matrix  # projects parameters onto what the runs determine
-        noise = math.sqrt(self._fitted.ssr / self.freedom) if self.freedom > 0 else 0.0
-        is_known = design.is_replicated and math.isfinite(noise) and noise > _SAME * float(np.abs(scores).max())
-        self.noise = noise if is_known else None
-
-    def _row(self, cell: Cell) -> np.ndarray:
-        """Of the design matrix."""
-        if self.is_paired:
-            return np.eye(len(self._places))[self._places[cell]]
-        levels = [np.eye(size)[level][1:] for size, level in zip(self._sizes, cell, strict=True)]
-        products = [np.outer(*(levels[factor] for factor in self._together)).ravel()] if self._together else []
-        return np.concatenate([[1.0], *levels, *products])
-
-    def contrast(self, terms: Terms) -> np.ndarray | None:
-        """Weights of the parameters, averaged over the combinations of other factors that have runs of every term; None
-        where there is no such combination, or the runs do not determine it."""
-        if self.is_paired:
-            rests = set.intersection(*(_rests(self._places, fixed) for _, fixed in terms))
-        else:
-            rests = {(0,) * (len(self._sizes) - len(terms[0][1]))}
-        if not rests:
-            return None
-        rows = [sign * self._row(self._cell(fixed, rest)) for rest in sorted(rests) for sign, fixed in terms]
-        mean = np.sum(rows, axis=0) / len(rests)
-        return mean if np.allclose(mean @ self._told, mean, atol=1e-8) else None
-
-    def _cell(self, fixed: Mapping[int, int], rest: Cell) -> Cell:
-        others = iter(rest)
-        return tuple(fixed[factor] if factor in fixed else next(others) for factor in range(len(self._sizes)))
-
-    def estimate(self, contrast: np.ndarray | None) -> Estimate | None:
-        if contrast is None:
-            return None
-        tested = self._fitted.t_test(contrast)
-        value = float(tested.effect[0])
-        if self.noise is None or not math.isfinite(value):
-            return Estimate(value) if math.isfinite(value) else None
-        low, high = tested.conf_int(LEVEL)[0]
-        return Estimate(value, float(high - low) / 2, float(tested.pvalue))
-
-    def test_jointly(self, contrasts: Sequence[np.ndarray]) -> float:
-        """The p-value of an F test that all contrasts are 0."""
-        return float(self._fitted.f_test(np.array(contrasts)).pvalue)
-
-    def seeds_needed(self, contrast: np.ndarray | None) -> int | None:
-        """Runs a cell with which a contrast of the size seen is found, by the noncentral t distribution."""
-        estimate = self.estimate(contrast)
-        if estimate is None or estimate.reach is None or estimate.value == 0.0:
-            return None
-        from statsmodels.stats.power import ttest_power
-
-        per_cell, rank = self._runs / len(self._places), self._runs - self.freedom
-        size = abs(estimate.value) / float(self._fitted.t_test(contrast).sd[0, 0]) / math.sqrt(per_cell)
-
-        def power(n: int) -> float:
-            found = float(ttest_power(size, n, LEVEL, df=max(1, n * len(self._places) - rank)))
-            return 1.0 if math.isnan(found) else found  # scipy gives up only far above the critical value
-
-        return statistics.fewest(power)
-
-
-def _find_interactions(design: Design, main: _Model) -> Iterator[Interaction]:
+def _find_interactions(design: Design, main: Model) -> Iterator[Interaction]:
     """Of each pair of factors whose interaction can be tested; without pairs of runs by an additive model with it."""
     sizes = [len(factor.levels) for factor in design.factors]
     for pair in combinations(range(len(sizes)), 2):
-        model = main if main.is_paired else _Model(design, is_paired=False, together=pair)
+        model = main if main.is_paired else Model(design, is_paired=False, together=pair)
         first, second = pair
         contrasts = [
             model.contrast(
@@ -285,11 +173,12 @@ def _find_interactions(design: Design, main: _Model) -> Iterator[Interaction]:
         told = [each for each in contrasts if each is not None]
         p = model.test_jointly(told) if told and model.noise is not None else math.nan
         if math.isfinite(p):
-            described = [_describe(design, model, first, second, p), _describe(design, model, second, first, p)]
-            yield min(described, key=lambda each: each.clarity)
+            orders = [pair, (second, first)] if p < LEVEL else []
+            described = [_describe(design, model, *order, p) for order in orders]
+            yield min(described, key=lambda each: each.clarity, default=Interaction(pair, p))
 
 
-def _describe(design: Design, model: _Model, subject: int, other: int, p: float) -> Interaction:
+def _describe(design: Design, model: Model, subject: int, other: int, p: float) -> Interaction:
     """The interaction as the effect of the subject's level whose effect changes most with the other's level."""
     best: dict[int, Estimate] = {}
     chosen, most = 1, -1.0

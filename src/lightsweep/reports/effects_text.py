@@ -10,7 +10,8 @@ from statistics import fmean, stdev
 from rich.console import Console
 
 from lightsweep.core.text import printable_line
-from lightsweep.reports.effects import Effect, Effects, Estimate, Interaction
+from lightsweep.reports.effects import Effect, Effects, Interaction
+from lightsweep.reports.least_squares import Estimate
 from lightsweep.reports.table import Table
 from lightsweep.reports.table_text import markdown_table, open_console, print_grid, print_line
 from lightsweep.sweeper.statistics import format_p

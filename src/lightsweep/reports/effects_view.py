@@ -9,7 +9,7 @@ from lightsweep.core.errors import ConfigError
 from lightsweep.reports import effects
 from lightsweep.reports.columns import escape_tags
 from lightsweep.reports.design import read_design
-from lightsweep.reports.effects import Effect, Effects, Estimate
+from lightsweep.reports.effects import Effect, Effects
 from lightsweep.reports.effects_text import (
     COLUMNS,
     Measured,
@@ -23,6 +23,7 @@ from lightsweep.reports.effects_text import (
     tabulate,
 )
 from lightsweep.reports.figures import COLOURS, GREY, Figure, label_axes, scatter
+from lightsweep.reports.least_squares import Estimate
 from lightsweep.reports.runs import Row
 from lightsweep.reports.table import Table
 from lightsweep.reports.table_text import csv_text, make_finite
@@ -40,7 +41,6 @@ def measure_tables(tables: Sequence[Table]) -> Measured:
     Raises:
         ConfigError: no table has any, or statsmodels is missing.
     """
-    effects.check_installed()
     tables = [table for table in tables if not table.is_confirmation] or list(tables)
     measured: list[tuple[Table, Effects | str]] = []
     for table in tables:
@@ -91,13 +91,12 @@ def _list_rows(found: Effects) -> list[Row]:
             )
     for each in found.interactions:
         subject, other = (design.factors[factor] for factor in each.factors)
+        row = dict.fromkeys(rows[0]) | {"kind": "interaction", "key": " ".join(subject.keys), "at": other.keys[0]}
+        row |= {"p_adjusted": each.p, "more_than_noise": each.matters}
+        named = {"level": subject.levels[each.level], "against": subject.levels[0]}
         for at, estimate in each.effects:
-            rows.append(
-                dict.fromkeys(rows[0])
-                | {"kind": "interaction", "key": " ".join(subject.keys), "at": f"{other.keys[0]}={other.levels[at]}"}
-                | {"level": subject.levels[each.level], "against": subject.levels[0], **_estimate_row(estimate)}
-                | {"p_adjusted": each.p, "more_than_noise": each.matters}
-            )
+            rows.append(row | named | {"at": f"{other.keys[0]}={other.levels[at]}"} | _estimate_row(estimate))
+        rows += [] if each.effects else [row]
     return [shared | row for row in rows]
 
 
@@ -141,13 +140,13 @@ def format_json(measured: Measured, problems: Mapping[str, str]) -> str:
 
 
 def find_effects(table: Table) -> Effects | None:
-    """Of a table without trials; None where it has none, or statsmodels is missing."""
+    """Of a table of several seeds, without trials; None where it has none, or they cannot be measured."""
     if any(run.kind in ("trial", "confirmation") for run in table.runs):
         return None
     try:
-        effects.check_installed()
-        return effects.measure(read_design(table))
-    except ConfigError:
+        design = read_design(table)
+        return effects.measure(design) if design.is_replicated else None
+    except (ConfigError, ArithmeticError, ValueError):  # whatever the runs hold: the rest of the page matters more
         return None
 
 

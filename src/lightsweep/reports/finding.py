@@ -70,6 +70,8 @@ def find_runs(paths: Sequence[Path]) -> Found:
                 found.broken[str(Path(name, RESULT_FILE))] = printable_line(reason or type(error).__name__)
     finally:
         gc.enable()
+    # Runs of an ablation are a sweep's trials with parts changed: they are looked at where they alone were asked for.
+    found.runs = [run for run in found.runs if not run.is_ablation] or found.runs
     if not (found.runs or found.broken or found.unfinished):
         listed = ", ".join(map(str, paths))
         raise ConfigError(f"{listed}: no run found there (a run's folder holds {RESULT_FILE})")
@@ -102,14 +104,14 @@ def _list_run_folders(root: str) -> Iterator[tuple[str, bool]]:
 
 
 def fold_seeds(runs: Iterable[Run]) -> list[Run]:
-    """Make one run of a trial's seed runs, and of those of a confirmation's configuration."""
+    """Make one run of a trial's seed runs, and of those of a confirmation's or an ablation's configuration."""
     kept: dict[Path, Run] = {}
     seeds: dict[Path, list[Run]] = {}
     for run in runs:
         seeded = _SEEDED.match(run.folder.name)
         if run.kind == "seed":
             seeds.setdefault(run.folder.parent, []).append(run)
-        elif run.is_confirmation and seeded:
+        elif (run.is_confirmation or run.is_ablation) and seeded:
             seeds.setdefault(run.folder.with_name(seeded[1]), []).append(run)
         else:
             kept[run.folder] = run

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from lightsweep.core.text import printable_line
-from lightsweep.reports import effects_view, figures, front_figures, leaderboard, page, runs
+from lightsweep.reports import ablation, effects_view, figures, front_figures, leaderboard, page, runs
 from lightsweep.reports.effects import Effects
 from lightsweep.reports.figures import Figure
 from lightsweep.reports.finding import Found
@@ -104,7 +104,7 @@ def _view(study: Study | None, table: Table | None) -> dict[str, StudyFigures]:
 def _draw_mattered(
     drawing: Drawing,
     selection: Selection,
-    study: Study | None,  # noqa: ARG001
+    study: Study | None,
     views: Mapping[str, StudyFigures],
     effects: Effects | None = None,
 ) -> None:
@@ -114,6 +114,7 @@ def _draw_mattered(
         selection: tables of all runs, with or without a study.
         views: the study once for each objective, by the objective's name.
     """
+    ablation.add_section(drawing, study.folder if study else None)
     effects = effects or (effects_view.find_effects(selection[0][0]) if selection else None)
     if effects is not None:
         effects_view.draw_section(drawing, effects)

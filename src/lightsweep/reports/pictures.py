@@ -65,7 +65,7 @@ def render_png(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-def _text_style() -> dict[str, Any]:
+def text_style() -> dict[str, Any]:
     """How a text that somebody else chose is drawn, a class's name: never as mathematics, in any installed script."""
     return {"parse_math": False, "family": _font_families()}
 
@@ -85,7 +85,7 @@ def _label_classes(axis: Axis, class_names: Sequence[str], inches: float, *, may
     ticks = range(0, len(class_names), every)
     turned = may_turn and _longest(class_names) * _LETTER_WIDTH > 0.9 * inches / len(class_names)
     names = [shorten(class_names[tick], _MAX_LETTERS) for tick in ticks]
-    axis.set_ticks(ticks, labels=names, rotation=90 if turned else 0, size=size, **_text_style())
+    axis.set_ticks(ticks, labels=names, rotation=90 if turned else 0, size=size, **text_style())
 
 
 def _longest(class_names: Sequence[str]) -> int:
@@ -240,7 +240,7 @@ def draw_grid(images: np.ndarray, captions: Sequence[str], heading: str) -> Figu
         pixels = image[:3].transpose(1, 2, 0) if len(image) in (3, 4) else image.mean(0)  # [H, W, 3], or grey
         axes.imshow(pixels, extent=(left, left + width, top + height, top), cmap="gray", vmin=0, vmax=255)
         short = "\n".join(shorten(line, _CAPTION_LETTERS) for line in caption.split("\n"))
-        axes.text(column + 0.5, top - 0.02, short, ha="center", va="bottom", size=_CAPTION, **_text_style())
+        axes.text(column + 0.5, top - 0.02, short, ha="center", va="bottom", size=_CAPTION, **text_style())
     axes.set(xlim=(0, columns), ylim=(rows * pitch, -0.02), aspect="equal")
     axes.set_axis_off()
     axes.set_title(heading, **TITLE)

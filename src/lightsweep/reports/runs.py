@@ -98,6 +98,10 @@ class Run:
         return self.kind == "confirmation"
 
     @property
+    def is_ablation(self) -> bool:
+        return self.kind == "ablation"
+
+    @property
     def monitor(self) -> str:
         """The validation metric that it is ranked by, never one of test; or what its study optimises."""
         if self.sweep is not None:

@@ -24,6 +24,7 @@ BEST_CHECKPOINT = "best.ckpt"
 LAST_DELETED = "a trial of a sweep deletes it when it has ended, unless callbacks.checkpoint.keep_last=true"
 LATEST = "latest"
 _JOB = re.compile(r"\d+(-(?!\d\d-\d\d).*)?")  # 0, 12-lr0.1; not 2026-11-21_10-52-37-957b
+_REPEATS = {"confirm": "confirmation", "ablation": "ablation"}  # folders of a sweep, and what their runs are
 _BELOW = ("runs", "sweeps", "grids", "ensembles", "")  # of the outputs' folder, in this order
 _LISTED = 10  # names in an error
 _MOST_LETTERS = 60  # letters, and bytes of a folder's name, which also has the time or the job's number
@@ -154,9 +155,10 @@ def newest_run(runs: Path) -> Path:
 
 
 def kind_of_run(folder: Path) -> str:
-    """What a run that lies there was started as: run, job (of a grid), trial, seed (of a trial) or confirmation."""
-    if folder.parent.name == "confirm":
-        return "confirmation"
+    """What a run that lies there was started as: run, job (of a grid), trial, seed (of a trial), confirmation or
+    ablation."""
+    if folder.parent.name in _REPEATS:
+        return _REPEATS[folder.parent.name]
     for name, kind in ((folder.name, "trial"), (folder.parent.name, "seed")):
         if re.fullmatch(r"trial-\d+", name):
             return kind
@@ -168,7 +170,7 @@ def split_name(folder: str) -> tuple[str, str]:
     """The name of the sweep or grid that a run's folder belongs to, or runs, and the run's name in it."""
     parts = Path(folder).parts
     for index, part in enumerate(parts[1:], start=1):
-        if re.fullmatch(r"trial-\d+|confirm", part):
+        if re.fullmatch(r"trial-\d+|confirm|ablation", part):
             return parts[index - 1], "/".join(parts[index:])
     return (parts[-2], parts[-1]) if len(parts) > 1 and _JOB.fullmatch(parts[-1]) else ("runs", parts[-1])
 

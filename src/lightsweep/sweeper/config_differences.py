@@ -135,7 +135,7 @@ def fixed_settings(plan: Plan) -> dict[str, Any]:
     extension = {"hydra.sweeper.custom_search_space": plan.settings.custom_search_space}
     return {
         _SPACE: plan.space.describe(),
-        CONFIG: {key: value for key, value in _flat("", config) if not _is_below(key, free)}
+        CONFIG: {key: value for key, value in flatten("", config) if not _is_below(key, free)}
         | {"hydra.sweeper.seeds": plan.settings.seeds}
         | ({_CONSTRAINTS: plan.settings.constraints} if plan.settings.constraints else {}),
         _TYPED: extension | typed,
@@ -183,12 +183,12 @@ def _kept_settings(study: optuna.Study) -> dict[str, Any]:
     return {name: with_new_names(attributes.get(name)) for name in (_SPACE, CONFIG, _TYPED)}
 
 
-def _flat(prefix: str, node: Any) -> list[tuple[str, Any]]:
+def flatten(prefix: str, node: Any) -> list[tuple[str, Any]]:
     contents = OmegaConf.to_container(node, resolve=False, enum_to_str=True) if OmegaConf.is_config(node) else node
     if not isinstance(contents, dict) or not contents:
         return [(prefix, json.loads(json.dumps(contents, default=str)))]  # a typed config holds paths and bytes
     return [
-        entry for key, value in contents.items() for entry in _flat(f"{prefix}.{key}" if prefix else str(key), value)
+        entry for key, value in contents.items() for entry in flatten(f"{prefix}.{key}" if prefix else str(key), value)
     ]
 
 

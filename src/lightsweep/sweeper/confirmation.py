@@ -12,14 +12,17 @@ from optuna.trial import FrozenTrial
 
 from lightsweep.core.checks import is_number
 from lightsweep.core.errors import ConfigError
-from lightsweep.core.files import read_json, write_atomic
+from lightsweep.core.files import is_set_aside, read_json, set_aside, write_atomic
 from lightsweep.sweeper.application import Application
+from lightsweep.sweeper.job import Job
 from lightsweep.sweeper.objectives import Objectives, format_gap, format_value
+from lightsweep.sweeper.plan import Plan
 from lightsweep.sweeper.statistics import Confirmed, format_mean, spread
 from lightsweep.sweeper.trials import baseline_of
 from lightsweep.sweeper.verdict import MOST_CONFIRMED, Verdict
 
 CONFIRMATION_FILE = "confirmation.json"
+FIRST_SEED = 101  # of its runs
 _CONFIGURATION = re.compile(r"best|baseline|best-\d{1,9}")
 _LARGEST = 1e50
 _SHOWN = 2  # scores that are shown besides those that it is about: the application's first
@@ -45,6 +48,46 @@ def choose_points(
     if baseline is None or baseline.user_attrs.get("note"):  # a note: it is only near the config
         return chosen
     return [trial for trial in chosen if trial.number != baseline.number]
+
+
+def fresh_seeds(count: int, used: Sequence[Any], *, first: int = FIRST_SEED) -> list[int]:
+    """Seeds that no trial has had."""
+    return [seed for seed in range(first, first + count + len(used)) if seed not in used][:count]
+
+
+def confirmation_jobs(
+    plan: Plan, configurations: Mapping[str, Sequence[str]], seeds: Sequence[int]
+) -> tuple[list[Job], list[Job]]:
+    """The confirmation's jobs: those that are finished, and those to run.
+
+    Args:
+        configurations: overrides by name, best and baseline; baseline alone where that is the best.
+    """
+    finished, missing = list[Job](), list[Job]()
+    for name, overrides in configurations.items():
+        for seed in seeds:
+            wanted = (*overrides, *plan.settings.confirm_overrides, f"{plan.settings.seed_key}={seed}")
+            folder, number = f"confirm/{name}-seed-{seed}", len(finished) + len(missing)
+            job = Job("confirmation", wanted, folder, number, None, None, *plan.named_results)
+            result = read_run_result(plan.folder / job.folder / plan.application.result_file)
+            is_done = result.get("status") == "completed" and set(wanted) <= set(result.get("overrides", []))
+            (finished if is_done else missing).append(job)
+    return finished, missing
+
+
+def set_aside_earlier(plan: Plan, best: Sequence[str] | None, jobs: Sequence[Job]) -> None:
+    """Set aside the runs of an earlier best trial, in folders that none of the jobs uses.
+
+    Args:
+        best: the best trial's overrides; None where it is the baseline.
+    """
+    used = {job.folder for job in jobs}
+    for run in sorted((plan.folder / "confirm").glob("best-seed-*")):
+        if f"confirm/{run.name}" in used or is_set_aside(run.name):
+            continue
+        result = read_run_result(run / plan.application.result_file)
+        if best is None or not set(best) <= set(result.get("overrides", [])):
+            set_aside(run)
 
 
 def write_confirmation(

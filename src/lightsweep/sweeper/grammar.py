@@ -27,7 +27,12 @@ _CAST = re.compile(r"\b(int|float|bool|str)\s*\(\s*range\b")
 
 
 def parse(
-    params: Mapping[str, Any], when: Mapping[str, Mapping[str, Any]], arguments: Sequence[str], extend: Any = None
+    params: Mapping[str, Any],
+    when: Mapping[str, Mapping[str, Any]],
+    arguments: Sequence[str],
+    extend: Any = None,
+    *,
+    may_be_empty: bool = False,
 ) -> Space:
     """Read a search space.
 
@@ -60,6 +65,8 @@ def parse(
             if key not in typed:  # the command line's value holds under every condition
                 parameters += _parse_conditional(condition, key, value)
     space = Space(tuple(parameters), tuple(fixed), extend)
+    if may_be_empty:
+        return space
     if not space.parameters and space.extend is None:
         _check_fixed_lists(space.fixed)
     check_not_empty(space)

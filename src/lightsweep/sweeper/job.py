@@ -33,7 +33,7 @@ class Job:
     """One job of a sweep: picklable, so that it can be sent to a worker or a cluster.
 
     Args:
-        kind: trial, seed or confirmation.
+        kind: trial, seed, confirmation or ablation.
         overrides: ``key=value`` each.
         folder: relative to the sweep's folder.
         number: the trial's.

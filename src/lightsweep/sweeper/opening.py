@@ -19,7 +19,9 @@ from lightsweep.core.files import create_folder, remove_leftovers
 from lightsweep.core.overrides import format_override
 from lightsweep.core.text import first_line
 from lightsweep.sweeper import executors, storage, warm_start
+from lightsweep.sweeper.ablation_session import check_ablation
 from lightsweep.sweeper.config_differences import CONFIG, check_unchanged, fixed_settings, keep_settings
+from lightsweep.sweeper.confirmation import FIRST_SEED
 from lightsweep.sweeper.constraints import check_constraints
 from lightsweep.sweeper.controller import Endings
 from lightsweep.sweeper.leases import FileLock, Lease, Owner, is_alive, renewing, shared_path
@@ -31,8 +33,6 @@ from lightsweep.sweeper.space import Space, ends
 from lightsweep.sweeper.storage import connect, is_missing, is_server
 from lightsweep.sweeper.trials import OPENINGS, OWNER, PREFIX, check_attributes, number_of
 from lightsweep.sweeper.warm_start import Earlier
-
-FIRST_SEED = 101  # of the confirmation's
 
 
 def open_study(plan: Plan, earlier: Sequence[Earlier] = ()) -> tuple[Plan, optuna.Study, int]:
@@ -180,6 +180,7 @@ def check_plan(plan: Plan) -> None:
     if plan.settings.confirm:
         plan.compose((*plan.space.fixed, *plan.settings.confirm_overrides))
     check_objectives(plan)
+    check_ablation(plan)
     enqueued_points(plan)
     check_sampler(plan)
     check_pruner(plan)
@@ -234,7 +235,7 @@ def _check_seed_key(plan: Plan) -> None:
         ConfigError: there is no such key.
     """
     key, settings = plan.settings.seed_key, plan.settings
-    if key is None or not (settings.seeds or settings.confirm):
+    if key is None or not (settings.seeds or settings.confirm or settings.ablate):
         return
     try:
         plan.compose((*plan.space.fixed, f"{key}={FIRST_SEED}"))

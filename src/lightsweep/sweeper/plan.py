@@ -149,7 +149,8 @@ def make_plan(
     if name := settings.custom_search_space:  # the user's own, called as the official sweeper calls it
         extension = application.find_function(name, "hydra.sweeper.custom_search_space")
         extend = partial(extension, config)
-    space = parse(settings.params or {}, settings.when or {}, arguments, extend)
+    is_alone = settings.is_ablation_alone  # which searches nothing
+    space = parse(settings.params or {}, settings.when or {}, arguments, extend, may_be_empty=is_alone)
     pruner = application.build(settings.pruner, "hydra.sweeper.pruner")
     if isinstance(pruner, WilcoxonPruner) and len(settings.seeds or []) < 2:
         raise ConfigError("hydra.sweeper.pruner: WilcoxonPruner needs hydra.sweeper.seeds with at least two seeds")

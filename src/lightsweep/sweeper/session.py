@@ -2,7 +2,7 @@
 
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property, partial
 from typing import Any
@@ -12,18 +12,17 @@ from optuna.samplers import GridSampler
 from optuna.trial import Trial
 
 from lightsweep.core.errors import ConfigError, Interrupted, RunFailed, StorageLost
-from lightsweep.core.files import check_links, is_set_aside, set_aside
-from lightsweep.sweeper import confirmation, executors, opening, samplers, space, view, warm_start
+from lightsweep.core.files import check_links, set_aside
+from lightsweep.sweeper import ablation_session, confirmation, executors, opening, samplers, space, view, warm_start
 from lightsweep.sweeper.auto import AutoSampler
 from lightsweep.sweeper.config_differences import StudyData
-from lightsweep.sweeper.confirmation import read_run_result
+from lightsweep.sweeper.confirmation import confirmation_jobs, fresh_seeds, set_aside_earlier
 from lightsweep.sweeper.constraints import Constraints, describe_closed, nearest
 from lightsweep.sweeper.controller import Controller, Endings, Limits
 from lightsweep.sweeper.executors import Executor
 from lightsweep.sweeper.job import Job, JobResult
 from lightsweep.sweeper.leaderboard import Publisher
 from lightsweep.sweeper.leases import renewing
-from lightsweep.sweeper.opening import FIRST_SEED
 from lightsweep.sweeper.plan import Plan, baseline_point, mark_baseline
 from lightsweep.sweeper.status import keep_sweep
 from lightsweep.sweeper.study_view import ViewSampler
@@ -42,6 +41,8 @@ def run(plan: Plan) -> float:
         RunFailed: trials failed, too many in a row or all.
         Interrupted: a signal came; everything is written.
     """
+    if plan.settings.is_ablation_alone:
+        return ablation_session.run_alone(plan)
     opening.check_plan(plan)
     typed = plan.space.fixed
     plan, study, n_trials = opening.open_study(plan, warm_start.read_earlier(plan))
@@ -137,6 +138,7 @@ class Session:
             self.view.print("another sweeper of this study runs the confirmation, and reports its result")
         else:
             self._print_verdict()
+        self._ablate()
         if command := self.plan.application.report_command(self.plan.folder, view.storage_option(self.plan.address)):
             self.view.print(f"look at the sweep: {command}")
         return complete[0].values[0]
@@ -212,18 +214,29 @@ class Session:
         configurations = {name: self.publisher.overrides(trial) for name, trial in points.items()}
         configurations["baseline"] = plan.space.fixed
         used = [*plan.seeds, plan.own_seed]
-        seeds = _fresh_seeds(plan.settings.confirm, used)
-        finished, missing = _confirmation_jobs(plan, configurations, seeds)
+        seeds = fresh_seeds(plan.settings.confirm, used)
+        finished, missing = confirmation_jobs(plan, configurations, seeds)
         self.view.print(f"confirmation: {len(missing)} runs with fresh seeds ({len(finished)} are there already)")
         for job in missing:
             if not self.executor.has_job(plan.folder / job.folder, job.overrides):
                 set_aside(plan.folder / job.folder)
         if not plan.objectives.several:
-            _set_aside_earlier(plan, configurations.get("best"), [*finished, *missing])
+            set_aside_earlier(plan, configurations.get("best"), [*finished, *missing])
         self.controller.run_jobs([replace(job, data=self.data.expected()) for job in missing], self._print_confirmed)
         self.publisher.write_confirmation(list(configurations), seeds)
         self.publisher.publish()
         return True
+
+    def _ablate(self) -> None:
+        """Measure what ``hydra.sweeper.ablate`` asks for, unless another sweeper of this study does."""
+        plan = self.plan
+        if not plan.settings.ablate:
+            return
+        if not self.queue.may_confirm():
+            self.view.print("another sweeper of this study runs the ablation, and reports its result")
+            return
+        complete, data = self.publisher.complete(), self.data.expected()
+        ablation_session.measure_at_end(plan, complete, self.controller, self.executor.has_job, data, self.view.print)
 
     def _print_verdict(self) -> None:
         """The confirmation, the verdict, and the command that runs the best trial, where that is one to run."""
@@ -257,43 +270,3 @@ class Session:
             return f"none of {len(trials)} trials meets hydra.sweeper.constraints; {found}"
         errors = [f"trial {trial.number}: {trial.user_attrs.get('error', trial.state.name)}" for trial in trials[-3:]]
         return f"none of {len(trials)} trials was completed: {'; '.join(errors) or 'nothing was run'}"
-
-
-def _fresh_seeds(count: int, used: Sequence[Any]) -> list[int]:
-    """Seeds that no trial has had."""
-    return [seed for seed in range(FIRST_SEED, FIRST_SEED + count + len(used)) if seed not in used][:count]
-
-
-def _confirmation_jobs(
-    plan: Plan, configurations: Mapping[str, Sequence[str]], seeds: Sequence[int]
-) -> tuple[list[Job], list[Job]]:
-    """The confirmation's jobs: those that are finished, and those to run.
-
-    Args:
-        configurations: overrides by name, best and baseline; baseline alone where that is the best.
-    """
-    finished, missing = list[Job](), list[Job]()
-    for name, overrides in configurations.items():
-        for seed in seeds:
-            wanted = (*overrides, *plan.settings.confirm_overrides, f"{plan.settings.seed_key}={seed}")
-            folder, number = f"confirm/{name}-seed-{seed}", len(finished) + len(missing)
-            job = Job("confirmation", wanted, folder, number, None, None, *plan.named_results)
-            result = read_run_result(plan.folder / job.folder / plan.application.result_file)
-            is_done = result.get("status") == "completed" and set(wanted) <= set(result.get("overrides", []))
-            (finished if is_done else missing).append(job)
-    return finished, missing
-
-
-def _set_aside_earlier(plan: Plan, best: Sequence[str] | None, jobs: Sequence[Job]) -> None:
-    """Set aside the runs of an earlier best trial, in folders that none of the jobs uses.
-
-    Args:
-        best: the best trial's overrides; None where it is the baseline.
-    """
-    used = {job.folder for job in jobs}
-    for run in sorted((plan.folder / "confirm").glob("best-seed-*")):
-        if f"confirm/{run.name}" in used or is_set_aside(run.name):
-            continue
-        result = read_run_result(run / plan.application.result_file)
-        if best is None or not set(best) <= set(result.get("overrides", [])):
-            set_aside(run)

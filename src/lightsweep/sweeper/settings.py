@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from lightsweep.core import checks
 from lightsweep.core.errors import ConfigError
 from lightsweep.core.text import did_you_mean
+from lightsweep.sweeper.ablation import LEAVE_ONE_OUT, MOST_SEEDS, PATH
 from lightsweep.sweeper.constraints import read_bounds
 from lightsweep.sweeper.objectives import check_settings
 from lightsweep.sweeper.samplers import SAMPLERS, check_packages, named_node, pruner_node
@@ -32,6 +33,7 @@ _TEXTS = {  # settings that may be null
     "confirm_metric": "a name",
     "prune_on": "the name of an objective",
 }
+_ABLATION = ("from", "to", "by", "score_test", "names", "depends", "seconds")
 _LISTS = {
     "changeable_keys": "keys",
     "trial_overrides": "overrides KEY=VALUE",
@@ -88,12 +90,19 @@ class Settings:
     confirm_points: list[int] | None
     confirm_overrides: list[str]
     confirm_metric: str | None
+    ablate: int
+    ablation: dict[str, Any]
     not_in_best: list[str]
 
     @property
     def may_change(self) -> tuple[str, ...]:
         """Keys that a study does not keep: Hydra's own never, they may hold the address of its database."""
         return ("hydra", *self.changeable_keys)
+
+    @property
+    def is_ablation_alone(self) -> bool:
+        """Whether both ends of an ablation were named as overrides, so that no trial is run, and no study opened."""
+        return bool(self.ablate) and all(isinstance(self.ablation[name], list) for name in ("from", "to"))
 
     def __post_init__(self) -> None:
         checks.integer("hydra.sweeper.n_trials", self.n_trials, "[1, inf)")
@@ -104,6 +113,7 @@ class Settings:
         checks.integer("hydra.sweeper.retries", self.retries, "[0, inf)")
         checks.integer("hydra.sweeper.max_failures", self.max_failures, "[1, inf)")
         checks.integer("hydra.sweeper.confirm", self.confirm, f"[0, {_MOST_CONFIRMED}]")
+        checks.integer("hydra.sweeper.ablate", self.ablate, f"[0, {MOST_SEEDS}]")
         checks.flag("hydra.sweeper.allow_changed_space", self.allow_changed_space)
         for name in ("timeout", "trial_timeout"):
             if getattr(self, name) is not None:
@@ -138,6 +148,7 @@ class Settings:
         check_settings(self)
         _check_resources(self.ray)
         _check_seeds(self.seeds)
+        _check_ablation(self.ablation)
         _check_seed_key(self)
         _check_preload(self.preload)
         _check_when(self.when)
@@ -202,11 +213,32 @@ def _check_seeds(seeds: Any) -> None:
 def _check_seed_key(settings: Settings) -> None:
     key, name = settings.seed_key, "hydra.sweeper.seed_key"
     checks.require(key is None or _KEY.fullmatch(key) is not None, name, "be null or a key of the config", key)
-    for needs in ("seeds", "confirm"):
+    for needs in ("seeds", "confirm", "ablate"):
         if key is None and getattr(settings, needs):
             raise ConfigError(f"hydra.sweeper.{needs} needs {name}, the config's key of the random seed")
-    if settings.confirm:
-        check_packages("hydra.sweeper.confirm", "the t-test", ("scipy",), "scipy")
+    for needs in ("confirm", "ablate"):
+        if getattr(settings, needs):
+            check_packages(f"hydra.sweeper.{needs}", "the t-test", ("scipy",), "scipy")
+
+
+def _check_ablation(ablation: Any) -> None:
+    key, known = "hydra.sweeper.ablation", isinstance(ablation, dict) and sorted(ablation) == sorted(_ABLATION)
+    checks.require(known, key, f"have the keys {', '.join(_ABLATION)}", ablation)
+    for name in ("from", "to"):
+        end = ablation[name]
+        named = end in ("baseline", "best") or (type(end) is int and end >= 0)
+        listed = isinstance(end, list) and all(map(_is_text, end)) and all(map(_is_fixed, end))
+        rule = "be baseline, best, a trial's number, or a list of overrides KEY=VALUE"
+        checks.require(named or listed, f"{key}.{name}", rule, end)
+    checks.choice(f"{key}.by", ablation["by"], ("auto", PATH, LEAVE_ONE_OUT))
+    checks.flag(f"{key}.score_test", ablation["score_test"])
+    names = ablation["names"]
+    fine = names is None or (isinstance(names, list) and len(names) == 2 and all(map(_is_text, names)))
+    checks.require(fine, f"{key}.names", "be null or two names", names)
+    fine = _is_keyed(ablation["depends"]) and all(map(_is_text, ablation["depends"].values()))
+    checks.require(fine, f"{key}.depends", "be a mapping of keys to keys", ablation["depends"])
+    if ablation["seconds"] is not None:
+        checks.number(f"{key}.seconds", ablation["seconds"], "[0, inf)")
 
 
 def _check_preload(modules: Any) -> None:

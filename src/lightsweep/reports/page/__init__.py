@@ -97,7 +97,7 @@ def find_training_command(run: Run) -> tuple[str | None, str]:
         return None, "The study does not say which command runs its app."
     best = _find_best_file(run)
     has_files = run.sweep is None or best is not None or (run.folder / REPEAT_FILE).is_file()
-    if run.kind not in ("trial", "seed", "confirmation") or not has_files:
+    if run.kind not in ("trial", "seed", "confirmation", "ablation") or not has_files:
         options = _config_options(run.folder) if run.sweep is None else []
         kept = [line for line in run.overrides if not is_left_out(line)]
         left_out = [printable_line(line.partition("=")[0]) for line in run.overrides if is_left_out(line)]

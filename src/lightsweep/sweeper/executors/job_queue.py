@@ -119,7 +119,7 @@ class JobQueue:
         self._update()
         result = self._result(submission)
         if result is not None:
-            if submission.job.kind == "confirmation" and result.state != JobState.DETACHED:
+            if submission.job.kind in ("confirmation", "ablation") and result.state != JobState.DETACHED:
                 (submission.folder / cluster_jobs.JOB_FILE).unlink(missing_ok=True)  # the next one may run it again
             for each in (self._waiting, self._running):
                 if submission in each:
