@@ -20,7 +20,7 @@ from lightsweep.reports.surrogate import Move, Surrogate
 from lightsweep.reports.trials import STATUS_BY_STATE, describe_trial, find_ranges, key_of_trial, status_of
 from lightsweep.sweeper.trials import folder_of, value_of
 
-_MAX_LINES = 1000  # trials in parallel coordinates
+_MAX_LINES = 300  # trials in parallel coordinates
 _MAX_SLICES, _MAX_AXES = 8, 10  # parameters that are drawn
 _MAX_LEARNED = 12  # parameters that a surrogate learns from
 _IN_A_ROW = 4  # slices
