@@ -9,11 +9,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 
 import compare
 import report
-from lightsweep.reports import page
+from lightsweep.reports import overview, page, study
+from lightsweep.reports.finding import Found
+from lightsweep.reports.table import build_tables
+from lightsweep.reports.trials import runs_of_trials
+from lightsweep.sweeper.status import read_sweep
 
 FLAGS = [
     "--headless",
@@ -296,6 +301,31 @@ def test_the_filter_and_the_axes_choose_runs_and_a_row_opens(browser, sweep_page
     assert panel.count() == 0
     assert (visit.messages, visit.requests) == ([], [])
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+def test_of_many_rows_the_first_that_fit_are_shown(browser, tmp_path: Path) -> None:
+    made = optuna.create_study(study_name="many", sampler=optuna.samplers.RandomSampler(seed=0))
+    made.optimize(lambda trial: trial.suggest_float("lr", 0, 1) * (1 + trial.number), n_trials=210)
+    (table,) = build_tables(runs_of_trials(made, read_sweep(made), None))
+    found, selection = Found(list(table.runs)), [(table, table.runs)]
+    overview.write_page(tmp_path / "page.html", found, selection, ["many"], study.copy_study(made, {}, None))
+    visit = Visit(browser, tmp_path / "page.html")
+    page, count = visit.page, visit.page.locator("#filter-count")
+    shown = page.locator("#leaderboard tr[data-run]:not([hidden])")
+    assert (shown.count(), count.inner_text()) == (200, "210 runs")
+    page.locator("#filter").fill("trial-0209")  # of the last rows
+    assert (shown.count(), count.inner_text()) == (1, "1 of 210")
+    page.locator("#filter").fill("")
+    page.get_by_role("button", name="value").click()
+    page.get_by_role("button", name="value").click()
+    values = list(map(float, visible_values(visit, "value")))
+    assert (len(values), values) == (200, sorted(values, reverse=True))
+    assert values[0] == max(run.row["value"] for run in table.runs)
+    page.get_by_role("button", name="Show all rows").click()
+    assert shown.count() == 210
+    assert visit.messages == []
 
 
 def drag(visit: Visit, strip: Any, top: float, bottom: float) -> None:

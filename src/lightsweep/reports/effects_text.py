@@ -180,8 +180,8 @@ def describe_interactions(found: Effects) -> list[str]:
     lines = [_describe_interaction(found, each) for each in found.interactions if each.matters]
     rest, pairs = len(found.interactions) - len(lines), math.comb(len(found.design.factors), 2)
     if rest:
-        which = "the other" if lines else "all" if rest > 1 else "the"
-        lines.append(f"{which} {f'{rest} pairs' if rest > 1 else 'pair'} of keys: {_NOISE}")
+        which = "the other " if lines else "all " if rest > 1 else ""
+        lines.append(f"{which}{rest} pair{'s' * (rest != 1)} of keys: {_NOISE}")
     if 0 < len(found.interactions) < pairs:
         lines.append(f"{pairs - len(found.interactions)} more cannot be tested: combinations are missing")
     return lines

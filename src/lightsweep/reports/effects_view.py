@@ -31,6 +31,7 @@ from lightsweep.reports.table_text import csv_text, make_finite
 if TYPE_CHECKING:
     from lightsweep.reports.page.drawing import Drawing
 
+_MAX_RUNS = 1000  # whose effects a page has unasked: those of ten thousand take half a minute
 _SURE, _ALONE, _WITHIN, _UNKNOWN = "more than noise", "more than noise alone", "within noise", "without an interval"
 _COLOURS = {_SURE: COLOURS["completed"], _ALONE: COLOURS["pruned"], _WITHIN: GREY, _UNKNOWN: COLOURS["infeasible"]}
 
@@ -140,8 +141,9 @@ def format_json(measured: Measured, problems: Mapping[str, str]) -> str:
 
 
 def find_effects(table: Table) -> Effects | None:
-    """Of a table of several seeds, without trials; None where it has none, or they cannot be measured."""
-    if any(run.kind in ("trial", "confirmation") for run in table.runs):
+    """Of a table of at most 1,000 runs and several seeds, without trials; None where it has none, or they cannot be
+    measured."""
+    if len(table.runs) > _MAX_RUNS or any(run.kind in ("trial", "confirmation") for run in table.runs):
         return None
     try:
         design = read_design(table)

@@ -62,7 +62,8 @@ class Model:
         self._fitted: Any = OLS(scores, matrix).fit()
         self._runs = len(scores)
         self.freedom = self._runs - int(self._fitted.model.rank)
-        self._told = np.linalg.pinv(matrix) @ matrix  # projects parameters onto what the runs determine
+        distinct = np.array(list(rows.values()))
+        self._told = np.linalg.pinv(distinct) @ distinct  # projects parameters onto what the runs determine
         noise = math.sqrt(self._fitted.ssr / self.freedom) if self.freedom > 0 else 0.0
         is_known = design.is_replicated and math.isfinite(noise) and noise > _SAME * float(np.abs(scores).max())
         self.noise = noise if is_known else None

@@ -1,6 +1,5 @@
 """The page of many runs: its sections in order, from tables and a study to what the template shows."""
 
-import html
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -11,6 +10,8 @@ from lightsweep.reports import ablation, effects_view, figures, front_figures, l
 from lightsweep.reports.effects import Effects
 from lightsweep.reports.figures import Figure
 from lightsweep.reports.finding import Found
+from lightsweep.reports.landscape import draw_landscape
+from lightsweep.reports.mattered import draw_importances
 from lightsweep.reports.overview_text import (
     build_confirmation,
     describe_best,
@@ -49,7 +50,8 @@ def write_page(
     _draw_mattered(drawing, selection, study, views, effects)
     mattered = drawing.shown
     _draw_rest(drawing, study, views, main, best)
-    advice = find_advice(study, main, {}) if study and main else []
+    mattering = next(iter(views.values())).mattering if len(views) == 1 else {}
+    advice = find_advice(study, main, mattering) if study and main else []
     further = study.objectives.names if study is not None and study.objectives.several else ()
     confirmation = build_confirmation([run for run in every if run.is_confirmation], further)
     verdict_lines = judge(study, main.monitor) if study and main else []
@@ -116,12 +118,7 @@ def _draw_mattered(
     effects = effects or (effects_view.find_effects(selection[0][0]) if selection else None)
     if effects is not None:
         effects_view.draw_section(drawing, effects)
-    for name, view in views.items():
-        if name == next(iter(views)):
-            drawing.section("importances", "What mattered", view.too_few)
-        label = "Hyperparameter importances" if len(views) == 1 else f"Importances for {name}"
-        note = f"Of {len(view.scored)} trials, completed or pruned; a pruned one counts with its last value."
-        drawing.add(label, view.importance, f"For {name}. " * (len(views) > 1) + note, "short")
+    draw_importances(drawing, views)
 
 
 def _draw_rest(
@@ -160,9 +157,7 @@ def _draw_study(drawing: Drawing, study: StudyFigures) -> None:
     drawing.section("slices", "Slices")
     note = "Axes span what was searched. The colour is the trial's number: late trials stand out. The star is the best."
     drawing.add("Slices", study.slices, note, "wide")
-    drawing.section("contour", f"Contour of {html.unescape(' and '.join(study.contour_pair or ()))}")
-    note = "Dots are completed trials, the star is the best. Axes span what was searched."
-    drawing.add("Contour of the two most important", study.contour, note, "tall")
+    draw_landscape(drawing, study)
 
 
 def _draw_time(runs: Sequence[Run]) -> Figure | None:

@@ -1,29 +1,30 @@
 """The figures of a study: which parameters mattered, and every trial over time, over each and over all parameters."""
 
 import json
-import warnings
 from collections.abc import Sequence
 from functools import cached_property
-from itertools import accumulate, combinations, compress
+from importlib.util import find_spec
+from itertools import accumulate, compress
 from typing import Any
 
-import optuna
 from optuna import visualization
-from optuna.trial import FrozenTrial, create_trial
+from optuna.trial import FrozenTrial
 
+from lightsweep.reports import importances, surrogate
 from lightsweep.reports.columns import escape_tags
-from lightsweep.reports.figures import BEST_COLOUR, COLOURS, GREY, SCALE, SYMBOLS, Figure, draw_bars, scatter
+from lightsweep.reports.figures import BEST_COLOUR, COLOURS, GREY, SCALE, SYMBOLS, Figure, scatter
+from lightsweep.reports.importances import ENOUGH, Importance, Valued
 from lightsweep.reports.parallel import draw_parallel
 from lightsweep.reports.study import Study
+from lightsweep.reports.surrogate import Move, Surrogate
 from lightsweep.reports.trials import STATUS_BY_STATE, describe_trial, find_ranges, key_of_trial, status_of
 from lightsweep.sweeper.trials import folder_of, value_of
 
-ENOUGH = 20  # trials with a value that show what mattered
-_MAX_LINES = 1000  # trials in parallel coordinates
-_MAX_POINTS = 150  # trials in a contour, whose grid grows with their square
+_MAX_LINES = 300  # trials in parallel coordinates
 _MAX_SLICES, _MAX_AXES = 8, 10  # parameters that are drawn
+_MAX_LEARNED = 12  # parameters that a surrogate learns from
 _IN_A_ROW = 4  # slices
-_BEST = {"symbol": "star", "color": BEST_COLOUR, "size": 15, "line": {"color": "#ffffff", "width": 1}}
+BEST = {"symbol": "star", "color": BEST_COLOUR, "size": 15, "line": {"color": "#ffffff", "width": 1}}
 
 
 class StudyFigures:
@@ -46,28 +47,58 @@ class StudyFigures:
         self.best = choose_best(self.complete, key=_value, default=None)
 
     @cached_property
-    def importances(self) -> dict[str, float]:
-        """Of each parameter, the largest first; all 0 where there are too few trials to tell."""
-        names = dict.fromkeys((name for trial in self.scored for name in trial.params), 0.0)
-        if len(self.scored) < ENOUGH:
-            return names
-        try:
-            with warnings.catch_warnings(action="ignore"):  # it is experimental in Optuna
-                found = optuna.importance.get_param_importances(self._complete_study(self.scored))
-        except (ValueError, RuntimeError, ZeroDivisionError):
-            return names
-        return found | {name: 0.0 for name in names if name not in found}
+    def valued(self) -> list[Valued]:
+        """Completed trials, and pruned ones with an estimated value."""
+        return importances.value_trials(self.scored)
 
     @property
     def too_few(self) -> str:
         """Why there are no importances yet; empty where there are."""
-        count = len(self.scored)
+        count = len(self.valued)
         if count >= ENOUGH:
             return ""
         return (
             f"Too few trials to tell which parameter mattered: {count} {'has' if count == 1 else 'have'} a value,"
             f" completed or pruned; it takes {ENOUGH}."
         )
+
+    @cached_property
+    def measured(self) -> list[Importance]:
+        """The importances, the largest first; none where there are too few trials to tell."""
+        try:
+            return [] if self.too_few else importances.measure(self.valued, maximises=self.maximises)
+        except (ValueError, RuntimeError, ArithmeticError):  # a study of another program's distributions
+            return []
+
+    @cached_property
+    def importances(self) -> dict[str, float]:
+        """The share of each parameter, the largest first; all 0 where there are too few trials to tell."""
+        names = dict.fromkeys((name for trial in self.scored for name in trial.params), 0.0)
+        return {each.name: each.share for each in self.measured} | {
+            name: 0.0 for name in names if not any(each.name == name for each in self.measured)
+        }
+
+    @cached_property
+    def surrogate(self) -> Surrogate | None:
+        """Of the parameters that vary; None where there is nothing to learn from, or scikit-learn is missing."""
+        names = [each.name for each in self.measured][:_MAX_LEARNED]
+        if not names or find_spec("sklearn") is None:
+            return None
+        chosen = importances.choose(self.valued, surrogate.MOST, maximises=self.maximises)
+        return Surrogate(chosen, {name: self.ranges[name] for name in names})
+
+    @cached_property
+    def moves(self) -> list[Move]:
+        """What each parameter changes around the best trial; none where that cannot be told."""
+        if self.surrogate is None or self.best is None or not self.surrogate.predicts:
+            return []
+        return self.surrogate.move_each(self.best.params)
+
+    @property
+    def mattering(self) -> dict[str, bool]:
+        """Whether each parameter matters among all trials or around the best one; empty where neither can be told."""
+        around = {each.name: each.matters for each in self.moves}
+        return {each.name: each.matters or around[each.name] for each in self.measured if each.name in around}
 
     def history(self) -> Figure | None:
         """Each trial's value as a mark, and the best so far as a step; trials without a value lie beyond the worst."""
@@ -93,11 +124,6 @@ class StudyFigures:
         line = {"color": GREY, "shape": "hv", "width": 2}
         hover = "best up to trial %{x}: %{y:.4f}<extra></extra>"
         return scatter("lines", numbers, values, name="best so far", line=line, hovertemplate=hover)
-
-    def importance(self) -> Figure | None:
-        """None where there are too few trials to tell, or one parameter alone."""
-        found = {name: share for name, share in reversed(self.importances.items()) if share > 0}
-        return draw_bars(found, "importance (PED-ANOVA)", digits=2) if len(self.importances) > 1 and found else None
 
     def parallel(self) -> Figure | None:
         """A line a trial, the best on top, through its value and its parameters; axes span what was searched."""
@@ -143,40 +169,8 @@ class StudyFigures:
                 traces.append(trace)
         if self.best is not None and name in self.best.params:
             star = _draw_marks([self.best], [searched.at(self.best.params[name])], [_value(self.best)], "completed")
-            traces.append(star | {"name": "best", "legendgroup": "best", "marker": {**_BEST}})
+            traces.append(star | {"name": "best", "legendgroup": "best", "marker": {**BEST}})
         return traces
-
-    @property
-    def contour_pair(self) -> tuple[str, str] | None:
-        """The two most important parameters that some completed trials have together."""
-        if len(self.complete) < ENOUGH:
-            return None
-        return next((pair for pair in combinations(self.importances, 2) if self._vary_together(pair)), None)
-
-    def _vary_together(self, names: tuple[str, str]) -> bool:
-        points = [trial.params for trial in self.complete if trial.params.keys() >= set(names)]
-        return len(points) >= 4 and all(len({point[name] for point in points}) > 1 for name in names)
-
-    def contour(self) -> Figure | None:
-        """The value over `contour_pair`, of completed trials alone."""
-        names = self.contour_pair
-        if names is None:
-            return None
-        fewer = self._complete_study(self._sample(self.complete, _MAX_POINTS))
-        with warnings.catch_warnings(action="ignore"):
-            drawn = visualization.plot_contour(fewer, params=list(names), target_name=self.metric)
-        figure = _without_template(drawn)
-        for letter, name in zip("xy", names, strict=True):
-            if not self.ranges[name].choices:
-                figure["layout"][f"{letter}axis"] |= self.ranges[name].axis()
-        for trace in figure["data"]:
-            if trace.get("type") == "contour":
-                trace["colorscale"] = "Viridis"
-        if self.best is not None and self.best.params.keys() >= set(names):
-            x, y = ([self.ranges[name].at(self.best.params[name])] for name in names)
-            hover = "the best<extra></extra>"
-            figure["data"].append(scatter("markers", x, y, name="best", marker=_BEST, hovertemplate=hover))
-        return figure
 
     def timeline(self) -> Figure | None:
         """When each trial ran."""
@@ -203,14 +197,6 @@ class StudyFigures:
         ranked = sorted(trials, key=_value, reverse=self.maximises)
         step = max(1.0, len(ranked) / most)
         return [ranked[int(index * step)] for index in range(min(most, len(ranked)))]
-
-    def _complete_study(self, trials: Sequence[FrozenTrial]) -> optuna.Study:
-        """A study in which each of these trials is complete, with its value: Optuna leaves the others out."""
-        study = optuna.create_study(direction=self.study.direction)
-        for trial in trials:
-            value, params, distributions = value_of(trial), trial.params, trial.distributions
-            study.add_trial(create_trial(value=value, params=params, distributions=distributions))
-        return study
 
 
 def _value(trial: FrozenTrial) -> float:

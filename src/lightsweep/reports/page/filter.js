@@ -6,6 +6,8 @@ const filter = (() => {
   if (!field) return null;
   const [count, clear] = [document.getElementById("filter-count"), document.getElementById("filter-clear")];
   const listeners = [];
+  const MOST = 200; // rows of a table
+  let showsAll = false;
   let timer = 0;
 
   const plain = (text) => text.toLowerCase().replace(/\s+/g, "");
@@ -45,16 +47,21 @@ const filter = (() => {
     return index !== undefined && compare(row.cells[index], term);
   }
 
+  // Of many rows that fit the first are shown: a table of thousands takes seconds to lay out.
   function apply() {
     const terms = words().map(parse);
-    const shown = rows.filter((each) => terms.every((term) => fits(each, term)));
-    const keys = new Set(shown.map((each) => each.key));
-    for (const { row, key } of rows) {
-      const isHidden = !keys.has(key);
-      if (row.hidden !== isHidden) row.hidden = isHidden;
-      if (row.opened) row.opened.hidden = isHidden;
+    const keys = new Set(rows.filter((each) => terms.every((term) => fits(each, term))).map((each) => each.key));
+    for (const table of document.querySelectorAll(".leaderboard")) {
+      let left = showsAll ? Infinity : MOST;
+      for (const row of table.tBodies[0].rows) {
+        if (!row.dataset.run) continue;
+        const isHidden = !keys.has(row.dataset.run) || left-- <= 0;
+        if (row.hidden !== isHidden) row.hidden = isHidden;
+        if (row.opened) row.opened.hidden = isHidden;
+      }
+      table.parentElement.nextElementSibling.hidden = left >= 0;
     }
-    count.textContent = terms.length ? `${shown.length} of ${rows.length}` : `${rows.length} runs`;
+    count.textContent = terms.length ? `${keys.size} of ${rows.length}` : `${rows.length} run${rows.length === 1 ? "" : "s"}`;
     clear.hidden = !terms.length;
     for (const listener of listeners) listener(terms);
     clearTimeout(timer);
@@ -74,6 +81,13 @@ const filter = (() => {
     set("");
     field.focus();
   });
+  for (const button of document.querySelectorAll(".more button")) {
+    button.addEventListener("click", () => {
+      showsAll = true;
+      apply();
+    });
+  }
+  document.addEventListener("sorted", apply);
   apply(); // a browser keeps what was typed when it reloads a page
 
   return {

@@ -22,6 +22,7 @@
     for (const other of table.querySelectorAll("th")) other.removeAttribute("aria-sort");
     heading.setAttribute("aria-sort", falling ? "descending" : "ascending");
     table.tBodies[0].append(...rows.flatMap((row) => (row.opened ? [row, row.opened] : [row])));
+    document.dispatchEvent(new Event("sorted"));
   }
 
   for (const button of document.querySelectorAll("th button")) {
