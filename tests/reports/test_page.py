@@ -254,7 +254,8 @@ def test_the_page_works_in_a_browser(browser, sweep_page: Path, tmp_path: Path, 
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("width", [1280, 390])
 def test_the_filter_and_the_axes_choose_runs_and_a_row_opens(browser, sweep_page: Path, width: int) -> None:
-    visit = Visit(browser, sweep_page, viewport={"width": width, "height": 900}, has_touch=width == 390)
+    size = {"width": width, "height": 900}
+    visit = Visit(browser, sweep_page, viewport=size, has_touch=width == 390, reduced_motion="reduce")
     visit.draw_all()
     page, count, field = visit.page, visit.page.locator("#filter-count"), visit.page.locator("#filter")
     every = embedded(sweep_page, "run-data")
@@ -275,7 +276,7 @@ def test_the_filter_and_the_axes_choose_runs_and_a_row_opens(browser, sweep_page
     assert re.fullmatch(r"lr<=0\.00[34]\d*", field.input_value())
     rates = [float(rate) for rate in visible_values(visit, "lr")]
     assert rates == [rate for rate in map(float, visible_values(visit, "lr", all_rows=True)) if rate < 0.0035]
-    drag(visit, page.locator(".brush[title*=' activation;']"), 0.0, 0.3)
+    drag(visit, page.locator(".brush[title*=' activation;']"), 0.03, 0.3)
     assert field.input_value().split()[1:] == ["activation=gelu"]
     assert set(visible_values(visit, "activation")) == {"gelu"}
     strip.click()

@@ -48,8 +48,10 @@ const charts = (() => {
     if (chosen === null || !trace.runs) return [trace];
     const shown = part(trace, (run) => chosen.has(run));
     const others = part(trace, (run) => !chosen.has(run));
-    if (others.marker && shown.runs.length) others.marker.showscale = false;
-    return [{ ...others, opacity: 0.08, showlegend: false, hoverinfo: "skip", hovertemplate: null }, shown];
+    const faint = { ...others, opacity: 0.08, hoverinfo: "skip", hovertemplate: null };
+    if (!shown.runs.length) return [faint]; // it keeps its place in the legend, so that nothing moves
+    if (others.marker) others.marker.showscale = false;
+    return [{ ...faint, showlegend: false }, shown];
   }
 
   function draw(element) {
