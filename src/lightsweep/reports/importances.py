@@ -21,7 +21,7 @@ from lightsweep.sweeper.estimates import final_value
 from lightsweep.sweeper.trials import value_of
 
 ENOUGH = 20  # trials with a value that show what mattered
-MOST = 200  # trials of a larger study that are taken: the time grows with them
+MOST = 120  # trials of a larger study that are taken: the time grows with them
 _OF_A_DUMMY = 3  # resamples of each dummy, whose median is compared
 _TOP, _TOP_SHARE = 5, 0.1  # the best trials: so many, or this share of all; Optuna's documentation wants 5 at least
 _INTERVAL, _LINE = (2.5, 97.5), 0.95  # percentiles; the share of dummies that stay below the line

@@ -72,7 +72,7 @@ def describe_trials(valued: Sequence[Valued]) -> str:
     if estimated:
         words += f", of which {estimated} were pruned and count with an estimate of their final value"
     if len(valued) > MOST:
-        words += f"; {MOST} of them, from all ranks alike, were measured"
+        words += f"; {MOST} of them, from all ranks alike, were taken"
     return words + "."
 
 
