@@ -307,11 +307,11 @@ def test_the_filter_and_the_axes_choose_runs_and_a_row_opens(browser, sweep_page
 @pytest.mark.timeout(180)
 def test_of_many_rows_the_first_that_fit_are_shown(browser, tmp_path: Path) -> None:
     made = optuna.create_study(study_name="many", sampler=optuna.samplers.RandomSampler(seed=0))
-    made.optimize(lambda trial: trial.suggest_float("lr", 0, 1) * (1 + trial.number), n_trials=210)
+    made.optimize(lambda trial: trial.suggest_float("optimizer.a_long_name_of_the_learning_rate", 1, 2), n_trials=210)
     (table,) = build_tables(runs_of_trials(made, read_sweep(made), None))
     found, selection = Found(list(table.runs)), [(table, table.runs)]
     overview.write_page(tmp_path / "page.html", found, selection, ["many"], study.copy_study(made, {}, None))
-    visit = Visit(browser, tmp_path / "page.html")
+    visit = Visit(browser, tmp_path / "page.html", viewport={"width": 390, "height": 844})
     page, count = visit.page, visit.page.locator("#filter-count")
     shown = page.locator("#leaderboard tr[data-run]:not([hidden])")
     assert (shown.count(), count.inner_text()) == (200, "210 runs")
@@ -325,6 +325,8 @@ def test_of_many_rows_the_first_that_fit_are_shown(browser, tmp_path: Path) -> N
     assert values[0] == max(run.row["value"] for run in table.runs)
     page.get_by_role("button", name="Show all rows").click()
     assert shown.count() == 210
+    assert "rate=interval(0.5,2)" in page.locator("#next").inner_text()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
     assert visit.messages == []
 
 

@@ -22,7 +22,7 @@ from lightsweep.reports.overview_text import (
 from lightsweep.reports.page.drawing import Drawing
 from lightsweep.reports.runs import Run
 from lightsweep.reports.study import Study, judge
-from lightsweep.reports.study_figures import StudyFigures
+from lightsweep.reports.study_figures import MAX_DRAWN, StudyFigures
 from lightsweep.reports.table import Selection, Table
 from lightsweep.reports.table_text import describe_problems
 from lightsweep.reports.what_next import find_advice, next_command
@@ -152,10 +152,13 @@ def _draw_study(drawing: Drawing, study: StudyFigures) -> None:
     note = "Pruned trials are at the last value that they reported, failed ones beyond the worst one."
     drawing.add("Optimisation history", study.history, note)
     drawing.section("parallel", "Parallel coordinates")
-    note = "One line per trial, dotted if pruned; the strongest colour is the best. Axes span what was searched."
+    some = f" Of {len(study.scored)} trials {MAX_DRAWN} of all ranks are drawn." * (len(study.scored) > MAX_DRAWN)
+    note = "A line per trial, dotted if pruned; the strongest colour is the best. Axes span what was searched. A drag"
+    note += f" along an axis sets the filter, a click on it clears it.{some}"
     drawing.add("Parallel coordinates", study.parallel, note, "wide")
     drawing.section("slices", "Slices")
     note = "Axes span what was searched. The colour is the trial's number: late trials stand out. The star is the best."
+    note += some
     drawing.add("Slices", study.slices, note, "wide")
     draw_landscape(drawing, study)
 

@@ -20,7 +20,7 @@ from lightsweep.reports.surrogate import Move, Surrogate
 from lightsweep.reports.trials import STATUS_BY_STATE, describe_trial, find_ranges, key_of_trial, status_of
 from lightsweep.sweeper.trials import folder_of, value_of
 
-_MAX_LINES = 300  # trials in parallel coordinates
+MAX_DRAWN = 300  # trials in parallel coordinates and in slices: thousands take seconds to draw
 _MAX_SLICES, _MAX_AXES = 8, 10  # parameters that are drawn
 _MAX_LEARNED = 12  # parameters that a surrogate learns from
 _IN_A_ROW = 4  # slices
@@ -130,7 +130,7 @@ class StudyFigures:
         names = [name for name in self.importances if all(name in trial.params for trial in self.scored)][:_MAX_AXES]
         if not names or len(self.scored) < 2:
             return None
-        trials = self._sample(self.scored, _MAX_LINES)
+        trials = self._sample(self.scored, MAX_DRAWN)
         return draw_parallel(trials, names, self.ranges, self.metric, maximises=self.maximises)
 
     def slices(self) -> Figure | None:
@@ -156,11 +156,12 @@ class StudyFigures:
 
     def _draw_slice(self, name: str) -> list[dict]:
         searched, traces = self.ranges[name], []
+        drawn = sorted(self._sample(self.scored, MAX_DRAWN), key=lambda trial: trial.number)
         numbers = [trial.number for trial in self.scored]
         # One scale for all plots: plotly would give each its own, and show the first one's.
         shared = {"cmin": min(numbers), "cmax": max(numbers), "colorscale": SCALE, "colorbar": _colour_bar("trial")}
         for status in ("pruned", "completed"):
-            members = [trial for trial in self.scored if name in trial.params and status_of(trial) == status]
+            members = [trial for trial in drawn if name in trial.params and status_of(trial) == status]
             if members:
                 at = [searched.at(trial.params[name]) for trial in members]
                 trace = _draw_marks(members, at, list(map(_value, members)), status) | {"legendgroup": status}

@@ -18,7 +18,7 @@ from lightsweep.sweeper.ablation import LEAVE_ONE_OUT, MOST_SEEDS, PATH
 from lightsweep.sweeper.statistics import WelchTest, welch_test
 
 ABLATION_FILE, TABLE_FILE = "ablation.json", "ablation.csv"
-_MOST_CHANGES = 1000  # of a file that is read
+_MOST_CHANGES = 200  # of a file that is read
 _LARGEST = 1e50
 _COLUMNS = ("change", "from", "to", "difference", "half_width", "p", "n", "seeds", "words")
 
