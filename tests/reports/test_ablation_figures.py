@@ -108,7 +108,7 @@ def test_what_a_file_says_cannot_leave_its_line(tmp_path: Path) -> None:
     drawing = drawn(tmp_path)
 
     assert "\x1b" not in str(drawing.shown)
-    assert "\n" not in drawing.shown[0]["text"]
+    assert all("\n" not in line for line in drawing.shown[0]["lines"])
     assert "</script>" not in json.dumps(drawing.data)
     assert ablation.write_picture(tmp_path) is not None
     assert all("\x1b" not in line and "\n" not in line for line in read_ablation(tmp_path).lines)  # type: ignore[union-attr]

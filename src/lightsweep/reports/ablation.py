@@ -22,15 +22,12 @@ def add_section(drawing: Drawing, folder: Path | None) -> None:
     found = None if folder is None else read_ablation(folder)
     if found is None:
         return
-    drawing.section("ablation", "What each change is worth", " ".join(_sentence(line) for line in found.lines))
+    drawing.section("ablation", "What each change is worth")
+    drawing.write(line if line.endswith(".") else f"{line}." for line in found.lines)
     note = f"Means of {len(found.seeds)} runs with seeds that have chosen nothing; bars are 95 % intervals."
     if found.method == "path":
         drawing.add("Along the path", lambda: draw_path(found), f"From {found.start} to {found.end}. {note}")
     drawing.add("What each change is worth", lambda: draw_effects(found), _note_effects(found), "short")
-
-
-def _sentence(line: str) -> str:
-    return line if line.endswith((".", ":")) else f"{line}."
 
 
 def _note_effects(found: Ablation) -> str:
@@ -108,14 +105,29 @@ def draw_effects(found: Ablation) -> Figure | None:
         "y": [escape_tags(label) for label, _, _ in bars],
         "x": differences,
         "text": [escape_tags(text) for _, _, text in bars],
-        "textposition": "auto",
+        "textposition": "none",
+        "showlegend": False,
         "marker": {"color": [_colour(effect, maximises=found.maximises) for _, effect, _ in bars]},
         "error_x": {"type": "data", "array": [effect.half_width or 0.0 for _, effect, _ in bars], "color": GREY},
         "hovertemplate": "%{y}<br>%{text}<extra></extra>",
     }
+    ends = [max(0.0, each.test.difference + (each.half_width or 0.0)) for _, each, _ in bars if each.test]
+    texts = scatter(
+        "text",
+        ends,
+        [escape_tags(label) for label, _, _ in bars],
+        text=[f"  {escape_tags(text)}" for _, _, text in bars],
+        textposition="middle right",
+        cliponaxis=False,
+        hoverinfo="skip",
+        showlegend=False,
+    )
+    low = min(0.0, *(each.test.difference - (each.half_width or 0.0) for _, each, _ in bars if each.test))
+    span = max(*ends, 0.0) - low
     layout = label_axes(f"difference of {found.metric}", "")
+    layout["xaxis"]["range"] = [low - 0.05 * span, low + 1.4 * span] if span else None  # room for the texts
     layout["yaxis"] |= {"type": "category", "autorange": "reversed", "automargin": True}
-    return {"data": [trace], "layout": layout}
+    return {"data": [trace, texts], "layout": layout}
 
 
 def _colour(effect: Effect, *, maximises: bool) -> str:
