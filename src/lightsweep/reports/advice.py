@@ -86,8 +86,8 @@ def _do_not_matter(mattering: Mapping[str, bool]) -> list[str]:
 
 def _fix(name: str, value: Any) -> Advice:
     override = format_override(key_of(name), value)
-    words = f"{name} does not matter here: its importance is not above a random parameter's. Fix it:"
-    return Advice(words, override, is_of_space=True)
+    why = "neither its importance nor its effect around the best trial is more than noise"
+    return Advice(f"{name} does not matter here: {why}. Fix it:", override, is_of_space=True)
 
 
 def _widen(name: str, found: Found) -> Advice | None:
