@@ -21,7 +21,7 @@ from lightsweep.sweeper.estimates import final_value
 from lightsweep.sweeper.trials import value_of
 
 ENOUGH = 20  # trials with a value that show what mattered
-MOST = 200  # trials of a larger study that are taken: the time grows with them
+MOST = 120  # trials of a larger study that are taken: the time grows with them
 _OF_A_DUMMY = 3  # resamples of each dummy, whose median is compared
 _TOP, _TOP_SHARE = 5, 0.1  # the best trials: so many, or this share of all; Optuna's documentation wants 5 at least
 _INTERVAL, _LINE = (2.5, 97.5), 0.95  # percentiles; the share of dummies that stay below the line
@@ -36,7 +36,7 @@ class Importance:
     Args:
         share: of the importances of all parameters: the median over resamples of the trials.
         low, high: its 95 % interval.
-        line: the share that 95 % of its dummies stay below, each in its place.
+        line: what 95 % of its dummies stay below, in the same unit; may be more than 1.
     """
 
     name: str
@@ -113,25 +113,24 @@ def measure(valued: Sequence[Valued], *, maximises: bool, resamples: int = 200, 
     drawn = random.integers(0, len(chosen), (resamples, len(chosen)))
     rows = importances.make_rows(columns)
     measured = np.array([importances.of([rows[index] for index in each]) for each in drawn])
-    others = measured.sum(axis=1, keepdims=True) - measured
     medians = []
     for dummy in range(dummies):
         rows = importances.make_rows([_shuffle(column, random) for column in columns])
         some = [(_OF_A_DUMMY * dummy + each) % resamples for each in range(_OF_A_DUMMY)]  # others for each dummy
-        shuffled = np.array([importances.of([rows[index] for index in drawn[each]]) for each in some])
-        medians.append(np.median(_share(shuffled, others[some]), axis=0))
+        shuffled = [importances.of([rows[index] for index in drawn[each]]) for each in some]
+        medians.append(np.median(shuffled, axis=0))
     lines = np.quantile(medians, _LINE, axis=0, method="higher")
-    low, middle, high = np.percentile(_share(measured, others), (_INTERVAL[0], 50, _INTERVAL[1]), axis=0)
+    totals = measured.sum(axis=1, keepdims=True)
+    shares = np.divide(measured, totals, out=np.zeros_like(measured), where=totals > 0)
+    low, middle, high = np.percentile(shares, (_INTERVAL[0], 50, _INTERVAL[1]), axis=0)
+    # As they are, importances of a parameter and of its dummies compare; shares of dummies would depend on the others.
+    typical = np.median(measured, axis=0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        limits = np.nan_to_num(middle * lines / typical, nan=1.0)
     found = [
-        Importance(name, *map(float, numbers)) for name, *numbers in zip(names, middle, low, high, lines, strict=True)
+        Importance(name, *map(float, numbers)) for name, *numbers in zip(names, middle, low, high, limits, strict=True)
     ]
     return sorted(found, key=lambda each: -each.share)
-
-
-def _share(importances: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """The share of an importance in itself and those of the other parameters; 0 where all are 0."""
-    total = importances + others
-    return np.divide(importances, total, out=np.zeros_like(total), where=total > 0)
 
 
 def _varies(name: str, trials: Sequence[FrozenTrial]) -> bool:

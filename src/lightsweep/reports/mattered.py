@@ -72,7 +72,7 @@ def describe_trials(valued: Sequence[Valued]) -> str:
     if estimated:
         words += f", of which {estimated} were pruned and count with an estimate of their final value"
     if len(valued) > MOST:
-        words += f"; {MOST} of them, from all ranks alike, were measured"
+        words += f"; {MOST} of them, from all ranks alike, were taken"
     return words + "."
 
 
@@ -87,12 +87,16 @@ def describe_importances(measured: Sequence[Importance]) -> list[str]:
         name, most = html.unescape(each.name), " most" * (each is measured[0])
         lines.append(
             f"{name} mattered{most}: {each.share:.2f} ({each.low:.2f} to {each.high:.2f}), more than noise;"
-            f" a random parameter would get up to {each.line:.2f}."
+            f" a random parameter would get up to {_limit(each)}."
         )
     if rest:
-        names = [f"{html.unescape(each.name)} {each.share:.2f} ({each.line:.2f})" for each in rest]
+        names = [f"{html.unescape(each.name)} {each.share:.2f} ({_limit(each)})" for each in rest]
         lines.append(f"No more than a random parameter would get (in brackets): {_join(names)}. {_NOISE}.")
     return lines
+
+
+def _limit(each: Importance) -> str:
+    return f"{each.line:.2f}" if each.line < 1 else "more than 1"
 
 
 def _join(words: Sequence[str]) -> str:
@@ -132,7 +136,7 @@ def _draw_bars(measured: Sequence[Importance]) -> Figure | None:
         "array": [each.high - each.share for each in shown],
         "arrayminus": [each.share - each.low for each in shown],
     }
-    texts = [f"{each.share:.2f} ({each.low:.2f} to {each.high:.2f}), random: {each.line:.2f}" for each in shown]
+    texts = [f"{each.share:.2f} ({each.low:.2f} to {each.high:.2f}), random: {_limit(each)}" for each in shown]
     bars = {
         "type": "bar",
         "orientation": "h",
@@ -146,7 +150,7 @@ def _draw_bars(measured: Sequence[Importance]) -> Figure | None:
         "hovertemplate": "%{y}: %{customdata}<extra></extra>",
     }
     marker = {"symbol": "diamond", "size": 9, "color": BEST_COLOUR}
-    lines = [each.line for each in shown]
+    lines = [min(1.0, each.line) for each in shown]
     hover = "%{y}: a random parameter stays below %{x:.2f}<extra></extra>"
     limits = scatter(
         "markers", lines, names, name="95 of 100 random parameters stay below", marker=marker, hovertemplate=hover

@@ -10,7 +10,7 @@ from typing import Any
 from optuna import visualization
 from optuna.trial import FrozenTrial
 
-from lightsweep.reports import importances, surrogate
+from lightsweep.reports import importances
 from lightsweep.reports.columns import escape_tags
 from lightsweep.reports.figures import BEST_COLOUR, COLOURS, GREY, SCALE, SYMBOLS, Figure, scatter
 from lightsweep.reports.importances import ENOUGH, Importance, Valued
@@ -84,7 +84,7 @@ class StudyFigures:
         names = [each.name for each in self.measured][:_MAX_LEARNED]
         if not names or find_spec("sklearn") is None:
             return None
-        chosen = importances.choose(self.valued, surrogate.MOST, maximises=self.maximises)
+        chosen = importances.choose(self.valued, importances.MOST, maximises=self.maximises)
         return Surrogate(chosen, {name: self.ranges[name] for name in names})
 
     @cached_property

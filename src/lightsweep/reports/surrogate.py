@@ -14,7 +14,6 @@ import numpy as np
 from lightsweep.reports.importances import Valued
 from lightsweep.reports.trials import ParameterRange
 
-MOST = 150  # trials that are learned from: the time grows with their cube
 _FOLDS, _LEVEL = 5, 0.05
 _STEPS, _DRAWS = 25, 400  # places along a parameter; functions drawn from the process
 _INTERVAL = (2.5, 50, 97.5)  # percentiles

@@ -1,6 +1,7 @@
 """An ablation at a sweep's end, or alone between two configurations that were named."""
 
 import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
 from typing import Any
@@ -10,7 +11,7 @@ from optuna.distributions import CategoricalDistribution
 from optuna.trial import FrozenTrial
 
 from lightsweep.core import memory
-from lightsweep.core.errors import ConfigError, RunFailed
+from lightsweep.core.errors import ConfigError, Interrupted, RunFailed
 from lightsweep.core.files import check_links, create_folder
 from lightsweep.sweeper import executors, view
 from lightsweep.sweeper.ablation import Configuration
@@ -179,6 +180,10 @@ def run_alone(plan: Plan) -> float:
         )
         runs = AblationRuns(plan, division, ends[0][0], ends[1][0], controller, executor.has_job, data, shown.print)
         result = _measure(runs, chosen["seconds"])
+    except Interrupted as error:
+        print("interrupted: the same command goes on with the ablation", file=sys.stderr, flush=True)
+        error.is_printed = True
+        raise
     finally:
         for slot in executor.slots:
             slot.close()
