@@ -38,7 +38,7 @@ def test_the_section_shows_the_path_and_what_each_change_is_worth(tmp_path: Path
     assert [figure["label"] for figure in section["figures"]] == ["Along the path", "What each change is worth"]
     path, effects = drawing.data.values()
     assert path["data"][1]["y"] == pytest.approx([0.50, 0.61, 0.61])
-    assert path["data"][1]["error_y"]["array"][0] == pytest.approx(0.0248, abs=1e-4)  # t(2) = 4.30, sd 0.01
+    assert path["data"][1]["error_y"]["array"][0] == pytest.approx(0.0141, abs=1e-4)  # t(6) = 2.45, sd 0.01
     assert effects["data"][0]["x"] == pytest.approx([0.11, 0.0])
     assert effects["data"][0]["text"][0].endswith(", 100 %")
     assert len(set(effects["data"][0]["marker"]["color"])) == 2  # grey: within noise

@@ -1,5 +1,6 @@
 """Welch's test and the number of seeds, against values from the literature."""
 
+import numpy as np
 import pytest
 from scipy import stats
 
@@ -49,3 +50,24 @@ def test_a_difference_that_is_far_off_needs_no_more_than_two() -> None:
 
 def test_holm() -> None:
     assert statistics.holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+
+
+def test_a_pooled_test_is_the_contrast_of_an_analysis_of_variance() -> None:
+    from statsmodels.api import OLS
+
+    random = np.random.default_rng(5)
+    groups = [random.normal(mean, 0.3, size).tolist() for mean, size in ((1.0, 3), (1.4, 2), (0.9, 4), (2.0, 1))]
+    values = [value for group in groups for value in group]
+    cells = np.repeat(np.eye(4), [len(group) for group in groups], axis=0)
+    contrast = OLS(values, cells).fit().t_test([-1, 1, 0, 0])
+
+    ours = statistics.pooled_test(groups[1], groups[0], groups)
+
+    assert ours.difference == pytest.approx(contrast.effect[0])
+    assert ours.p == pytest.approx(float(contrast.pvalue))
+    assert ours.interval == pytest.approx(tuple(contrast.conf_int()[0]))
+
+
+def test_a_pooled_test_of_a_single_run_or_of_equal_ones_has_no_interval() -> None:
+    assert statistics.pooled_test([0.5], [0.4, 0.6], [[0.5], [0.4, 0.6]]).interval is None
+    assert statistics.pooled_test([0.5, 0.5], [0.4, 0.4], [[0.5, 0.5], [0.4, 0.4]]).interval is None

@@ -88,9 +88,9 @@ def test_intervals_hold_the_true_effect_as_often_as_they_say(effects: Sequence[f
                 nothing += 1
                 found += effect.is_more_than_noise
 
-    # Welch's interval of three runs each holds the truth a little more often: its degrees of freedom are estimated.
+    # Steps that share a point, and all steps of an ablation their spread, are not independent: hence 0.97 above.
     assert held >= stats.binom.ppf(0.0005, tested, 0.95)
-    assert held <= stats.binom.ppf(0.9995, tested, 0.98)
+    assert held <= stats.binom.ppf(0.9995, tested, 0.97)
     assert found <= stats.binom.ppf(0.9995, nothing, 0.05)
     assert found > 0  # at this level some are: a test that never finds any would show nothing
 
@@ -187,8 +187,8 @@ def test_in_words() -> None:
         ),
     )
 
-    assert measured.lines[1] == "dropout 0 → 0.29: +0.0217 ± 0.0046 (n = 3), more than noise"
-    assert measured.lines[2] == "weight_decay 0.01 → 0.003: +0.0007 ± 0.0066 (n = 3), not distinguishable from noise"
+    assert measured.lines[1] == "dropout 0 → 0.29: +0.0217 ± 0.0050 (n = 3), more than noise"
+    assert measured.lines[2] == "weight_decay 0.01 → 0.003: +0.0007 ± 0.0050 (n = 3), not distinguishable from noise"
     assert measured.lines[3].startswith("all changes: +0.0223 ± ")
 
 

@@ -8,7 +8,7 @@ from lightsweep.core.text import shorten
 from lightsweep.reports.columns import escape_tags
 from lightsweep.reports.figures import BEST_COLOUR, COLOURS, GREY, Figure, label_axes, scatter
 from lightsweep.reports.page.drawing import Drawing
-from lightsweep.sweeper.ablation_results import Ablation, Effect, format_effect, mean_interval, read_ablation
+from lightsweep.sweeper.ablation_results import Ablation, Effect, format_effect, read_ablation
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Picture
@@ -68,7 +68,7 @@ def draw_path(found: Ablation) -> Figure | None:
     if len(known) < 2:
         return None
     names, means = [label for label, _ in known], [fmean(values) for _, values in known]
-    half = [mean_interval(values) or 0.0 for _, values in known]
+    half = [found.mean_interval(values) or 0.0 for _, values in known]
     line = scatter(
         "lines+markers",
         names,
@@ -149,7 +149,7 @@ def draw_picture(found: Ablation) -> "Picture":
         axes, labels = panels[0], list_labels(found)
         known = [(index, point.values) for index, point in enumerate(found.points) if point.values]
         height = [-index for index, _ in known]
-        half = [mean_interval(values) or 0.0 for _, values in known]
+        half = [found.mean_interval(values) or 0.0 for _, values in known]
         for index, values in known:
             axes.plot(values, [-index] * len(values), "o", color=GREY, markersize=4, fillstyle="none", zorder=1)
         means = [fmean(values) for _, values in known]

@@ -52,7 +52,7 @@ class Found:
         best: the best trial's parameters, by the name in the study.
         space: what was searched last of each parameter.
         ranges: what was searched of each in all trials.
-        mattering: whether each parameter's importance exceeds that of random ones; empty where it is not known.
+        mattering: whether each parameter matters, or does not; without those of which neither is known.
         row: the best run's.
         values: of the trials that ended with one, in order, the larger the better.
         noise: by how much two runs of one configuration differ at most; None where it is not known.
@@ -86,7 +86,7 @@ def _do_not_matter(mattering: Mapping[str, bool]) -> list[str]:
 
 def _fix(name: str, value: Any) -> Advice:
     override = format_override(key_of(name), value)
-    why = "neither its importance nor its effect around the best trial is more than noise"
+    why = "its importance is no more than noise, and around the best trial its effect is small"
     return Advice(f"{name} does not matter here: {why}. Fix it:", override, is_of_space=True)
 
 

@@ -96,9 +96,11 @@ class StudyFigures:
 
     @property
     def mattering(self) -> dict[str, bool]:
-        """Whether each parameter matters among all trials or around the best one; empty where neither can be told."""
-        around = {each.name: each.matters for each in self.moves}
-        return {each.name: each.matters or around[each.name] for each in self.measured if each.name in around}
+        """Whether each parameter matters among all trials or around the best one. It does not where its effect around
+        the best trial is known to be small; a parameter of which neither can be told is left out."""
+        around = {each.name: each for each in self.moves}
+        known = {each.name: each.matters or around[each.name].matters for each in self.measured if each.name in around}
+        return {name: matters for name, matters in known.items() if matters or around[name].is_small}
 
     def history(self) -> Figure | None:
         """Each trial's value as a mark, and the best so far as a step; trials without a value lie beyond the worst."""

@@ -17,6 +17,7 @@ from lightsweep.reports.trials import ParameterRange
 _FOLDS, _LEVEL = 5, 0.05
 _STEPS, _DRAWS = 25, 400  # places along a parameter; functions drawn from the process
 _INTERVAL = (2.5, 50, 97.5)  # percentiles
+_SMALL = 0.1  # of the variance: a parameter that surely has no more hardly matters
 
 
 class Surrogate:
@@ -160,6 +161,11 @@ class Move:
     @property
     def matters(self) -> bool:
         return not self.change[0] <= 0.0 <= self.change[2]
+
+    @property
+    def is_small(self) -> bool:
+        """Whether it surely changes little; one that merely cannot be told from noise may change much."""
+        return self.interval[1] <= _SMALL
 
 
 def _order_of(searched: ParameterRange) -> list[str]:

@@ -8,14 +8,13 @@ from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from io import StringIO
 from pathlib import Path
-from statistics import stdev
 from typing import Any
 
 from lightsweep.core.checks import is_number
 from lightsweep.core.files import read_json, write_atomic
 from lightsweep.core.text import printable_line, spreadsheet_cell
 from lightsweep.sweeper.ablation import LEAVE_ONE_OUT, MOST_SEEDS, PATH
-from lightsweep.sweeper.statistics import WelchTest, welch_test
+from lightsweep.sweeper.statistics import TTest, pooled_deviation, pooled_test, welch_test
 
 ABLATION_FILE, TABLE_FILE = "ablation.json", "ablation.csv"
 _MOST_CHANGES = 200  # of a file that is read
@@ -52,7 +51,7 @@ class Effect:
     change: str
     before: str
     after: str
-    test: WelchTest | None
+    test: TTest | None
     n: tuple[int, int]
 
     @property
@@ -88,15 +87,6 @@ class Effect:
             return f"{self.title}: {self.judgement}"
         n = str(self.n[0]) if self.n[0] == self.n[1] else f"{self.n[0]}, {self.n[1]}"
         return f"{self.title}: {format_effect(self.test.difference, self.half_width)} (n = {n}), {self.judgement}"
-
-
-def mean_interval(values: Sequence[float]) -> float | None:
-    """Half the width of the 95 % interval of a mean, by Student's t; None of a single value."""
-    if len(values) < 2:
-        return None
-    from scipy import stats
-
-    return float(stats.t.ppf(0.975, len(values) - 1)) * stdev(values) / math.sqrt(len(values))
 
 
 def format_effect(difference: float, half_width: float | None) -> str:
@@ -143,21 +133,37 @@ class Ablation:
             pairs = list(zip(self.points[1:], self.points[1:], self.points, strict=False))
         else:
             pairs = [(point, self.points[0], point) for point in self.points[1:]]
-        return [
-            _compare(point.change, point.before, point.after, more.values, less.values) for point, more, less in pairs
-        ]
+        return [self._compare(point, more.values, less.values) for point, more, less in pairs]
 
     @property
     def whole(self) -> Effect | None:
         """From the start to the end; None of leave-one-out, which need not measure the start."""
         if self.method != PATH:
             return None
-        return _compare("all changes", "", "", self.points[-1].values, self.points[0].values)
+        return self._compare(Point("all changes", "", "", ()), self.points[-1].values, self.points[0].values)
 
     @property
     def on_test(self) -> Effect | None:
         """The same on test images; None where they were not scored."""
-        return _compare(f"all changes, {self.test_score}", "", "", *self.test[::-1]) if self.test_score else None
+        start, end = self.test
+        if not self.test_score:
+            return None
+        test = welch_test(end, start) if start and end else None
+        return Effect(f"all changes, {self.test_score}", "", "", test, (len(end), len(start)))
+
+    def _compare(self, point: Point, more: Sequence[float], less: Sequence[float]) -> Effect:
+        groups = [each.values for each in self.points]
+        test = pooled_test(more, less, groups) if more and less else None
+        return Effect(point.change, point.before, point.after, test, (len(more), len(less)))
+
+    def mean_interval(self, values: Sequence[float]) -> float | None:
+        """Half the width of the 95 % interval of a point's mean; None of a single value."""
+        if len(values) < 2:
+            return None
+        from scipy import stats
+
+        deviation, freedom = pooled_deviation([each.values for each in self.points])
+        return float(stats.t.ppf(0.975, freedom)) * deviation / math.sqrt(len(values))
 
     @property
     def lines(self) -> list[str]:
@@ -171,11 +177,6 @@ class Ablation:
         if len(self.seeds) < 2:
             lines.append("One seed gives no interval, three do.")
         return lines
-
-
-def _compare(change: str, before: str, after: str, more: Sequence[float], less: Sequence[float]) -> Effect:
-    test = welch_test(more, less) if more and less else None
-    return Effect(change, before, after, test, (len(more), len(less)))
 
 
 def write_ablation(folder: Path, ablation: Ablation, further: Mapping[str, Any]) -> None:

@@ -12,12 +12,12 @@ _MOST = 1000
 
 
 @dataclass(frozen=True)
-class WelchTest:
+class TTest:
     """Two samples compared.
 
     Args:
         difference: of their means, the first less the second.
-        p: of Welch's t-test, two-sided; None where there are too few runs, or no spread.
+        p: of the t-test, two-sided; None where there are too few runs, or no spread.
         interval: 95 % confidence interval of the difference.
         seeds: how many a group find such a difference in 4 of 5 experiments at the 5 % level; None for more than
             1,000, or where `p` is None.
@@ -29,20 +29,53 @@ class WelchTest:
     seeds: int | None = None
 
 
-def welch_test(one: Sequence[float], other: Sequence[float]) -> WelchTest:
+def welch_test(one: Sequence[float], other: Sequence[float]) -> TTest:
     """Welch's t-test, which lets the groups' variances differ (Welch 1947)."""
     difference = fmean(one) - fmean(other)
     if min(len(one), len(other)) < 2:
-        return WelchTest(difference)
+        return TTest(difference)
     deviations = stdev(one), stdev(other)
-    if max(deviations) < 1e-9 * max(1e-9, abs(fmean(one)), abs(fmean(other))):  # no spread: t is infinite, or 0/0
-        return WelchTest(difference)
+    if max(deviations) < _least_spread(one, other):  # t is infinite, or 0/0
+        return TTest(difference)
+    return _t_test(difference, *_error(*deviations, len(one), len(other)), deviations)
+
+
+def pooled_test(one: Sequence[float], other: Sequence[float], groups: Sequence[Sequence[float]]) -> TTest:
+    """A t-test with the variance that all groups share, as in an analysis of variance: with three runs a group and five
+    groups it has 10 degrees of freedom, where Welch's has about 4.
+
+    Args:
+        one, other: two of the groups.
+        groups: all that were measured.
+    """
+    difference = fmean(one) - fmean(other)
+    if min(len(one), len(other)) < 2:
+        return TTest(difference)
+    deviation, freedom = pooled_deviation(groups)
+    if deviation < _least_spread(one, other):
+        return TTest(difference)
+    error = deviation * math.sqrt(1 / len(one) + 1 / len(other))
+    return _t_test(difference, error, freedom, (deviation, deviation))
+
+
+def pooled_deviation(groups: Sequence[Sequence[float]]) -> tuple[float, int]:
+    """The standard deviation within groups, one of which has two values at least, and its degrees of freedom."""
+    several = [group for group in groups if len(group) > 1]
+    freedom = sum(len(group) - 1 for group in several)
+    return math.sqrt(sum((len(group) - 1) * variance(group) for group in several) / freedom), freedom
+
+
+def _least_spread(one: Sequence[float], other: Sequence[float]) -> float:
+    """Below that, values differ by rounding."""
+    return 1e-9 * max(1e-9, abs(fmean(one)), abs(fmean(other)))
+
+
+def _t_test(difference: float, error: float, freedom: float, deviations: tuple[float, float]) -> TTest:
     from scipy import stats
 
-    error, freedom = _error(*deviations, len(one), len(other))
     p = 2 * float(stats.t.sf(abs(difference) / error, freedom))
     reach = float(stats.t.ppf(1 - _LEVEL / 2, freedom)) * error
-    return WelchTest(difference, p, (difference - reach, difference + reach), seeds_needed(difference, *deviations))
+    return TTest(difference, p, (difference - reach, difference + reach), seeds_needed(difference, *deviations))
 
 
 def _error(one: float, other: float, n: int, m: int) -> tuple[float, float]:
@@ -104,7 +137,7 @@ def _power(difference: float, one: float, other: float, n: int) -> float:
     return 1.0 if math.isnan(below) else float(1 - below)  # scipy gives up only far above the critical value
 
 
-def describe_test(result: WelchTest, sizes: tuple[int, int]) -> str:
+def describe_test(result: TTest, sizes: tuple[int, int]) -> str:
     """One sentence or two."""
     text, count = f"difference {result.difference:+.4f}", f"n = {sizes[0]}, {sizes[1]}"
     if result.p is None or result.interval is None:
