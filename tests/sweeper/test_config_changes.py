@@ -6,9 +6,9 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import hydra
 import pytest
-from hydra.core.global_hydra import GlobalHydra
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.utils import create_config_search_path
 from hydra.types import RunMode
 
 from lightsweep.core.errors import ConfigError
@@ -35,8 +35,7 @@ def divided(tmp_path_factory: pytest.TempPathFactory) -> Divide:
     for name, text in FILES.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)
-    with hydra.initialize_config_dir(str(folder)):
-        loader = GlobalHydra.instance().config_loader()
+    loader = ConfigLoaderImpl(create_config_search_path(str(folder)))  # of another app: without lightsweep's checks
 
     @cache
     def composed(overrides: tuple[str, ...]) -> Any:
