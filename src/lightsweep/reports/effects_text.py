@@ -132,7 +132,9 @@ def judge(found: Effects, effect: Effect) -> str:
         return "noise is not known"
     if effect.matters:
         return f"{_direction(found, effect.estimate)}, more than noise"
-    return f"more than noise alone, not among {found.tests} tests" if effect.estimate.excludes_zero else _NOISE
+    return (
+        f"more than noise if tested alone, not among {found.tests} tests" if effect.estimate.excludes_zero else _NOISE
+    )
 
 
 def _direction(found: Effects, estimate: Estimate) -> str:

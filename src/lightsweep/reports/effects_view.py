@@ -32,7 +32,12 @@ if TYPE_CHECKING:
     from lightsweep.reports.page.drawing import Drawing
 
 _MAX_RUNS = 1000  # whose effects a page has unasked: those of ten thousand take half a minute
-_SURE, _ALONE, _WITHIN, _UNKNOWN = "more than noise", "more than noise alone", "within noise", "without an interval"
+_SURE, _ALONE, _WITHIN, _UNKNOWN = (
+    "more than noise",
+    "more than noise if tested alone",
+    "within noise",
+    "without an interval",
+)
 _COLOURS = {_SURE: COLOURS["completed"], _ALONE: COLOURS["pruned"], _WITHIN: GREY, _UNKNOWN: COLOURS["infeasible"]}
 
 
