@@ -145,7 +145,7 @@ def test_a_url_names_its_study(tmp_path: Path, capsys: pytest.CaptureFixture[str
 
 def test_a_folder_without_a_study_names_those_below(tmp_path: Path) -> None:
     make(tmp_path / "s")
-    with pytest.raises(ConfigError, match=r"STUDY must be a sweep's folder .*; try .*/s$"):
+    with pytest.raises(ConfigError, match=r"no sweep's folder and no Optuna URL; try .*/s$"):
         cli.run(["status", str(tmp_path)])
 
 

@@ -55,6 +55,7 @@ def test_at_a_sweeps_end_and_again(toy_sweep, study, tmp_path: Path) -> None:
     again = toy_sweep(*typed)
     assert again.code == 0, again.err
     assert starts(folder) == 10  # nothing is run twice
+    assert "4 of 4 trainings are there already" in again.out
     assert (folder / "ablation.json").read_text() == before
     assert count_ended(study().trials) == len(trials)
 

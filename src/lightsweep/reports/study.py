@@ -184,9 +184,7 @@ def open_study(where: str, name: str | None, storage: str | None) -> tuple[optun
     with _naming(secrets.redact(where)):
         if not (storage or file.is_file() or settings.get("storage")):
             below = ", ".join(str(each.parent) for each in sorted(path.glob(f"*/{JOURNAL}"))[:5])
-            raise ConfigError(
-                f"STUDY must be a sweep's folder or an Optuna URL, got {where!r}" + f"; try {below}" * bool(below)
-            )
+            raise ConfigError(f"{where!r} is no sweep's folder and no Optuna URL" + f"; try {below}" * bool(below))
         opened = _open_storage(file, storage, settings.get("storage"))
         study = read_only.load_study(
             opened, name or settings.get("study_name") or path.name, option="--study-name", typed=name

@@ -132,13 +132,17 @@ class AblationRuns:
         Args:
             tested: those whose runs are scored on test, too.
         """
-        plan, missing = self.plan, list[Job]()
+        plan, missing, there = self.plan, list[Job](), 0
         keys = {(each, seed): self._job(each, seed, each in tested) for each in configurations for seed in seeds}
         for (each, seed), job in keys.items():
             if (each, seed) in self.values and each not in tested:
                 continue
-            if not self._is_done(job, each, seed):
+            if self._is_done(job, each, seed):
+                there += 1
+            else:
                 missing.append(job)
+        if there:
+            self.say(f"{there} of {len(keys)} trainings are there already")
         for job in missing:
             if not self.has_job(plan.folder / job.folder, job.overrides):
                 set_aside(plan.folder / job.folder)
