@@ -65,8 +65,10 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _seeds(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= 100:
-        raise argparse.ArgumentTypeError(f"must be an integer in [1, 100], got {text!r}")
+    from lightsweep.sweeper.ablation import MOST_SEEDS
+
+    if not text.isdecimal() or not 1 <= int(text) <= MOST_SEEDS:
+        raise argparse.ArgumentTypeError(f"must be an integer in [1, {MOST_SEEDS}], got {text!r}")
     return int(text)
 
 

@@ -22,6 +22,8 @@ that gains over the best single network. predict.py, evaluate.py and export.py t
 
 
 def arguments():
+    from lightsweep.runs.run_folder import MOST_MEMBERS
+
     parser = entry.Parser(__doc__.partition(":")[0] + ".", EPILOG)
     parser.add_argument("runs", nargs="+", metavar="RUNS", help=f"{entry.RUNS_HELP}; of a sweep its completed trials")
     parser.add_argument(
@@ -29,7 +31,8 @@ def arguments():
         type=entry.positive_integer,
         default=5,
         metavar="N",
-        help="the number of picks, 1 to 100; a network may be picked several times, which is its weight (default: 5)",
+        help=f"the number of picks, 1 to {MOST_MEMBERS}; a network may be picked several times, which is its weight"
+        " (default: 5)",
     )
     parser.add_argument(
         "--output",
@@ -39,8 +42,8 @@ def arguments():
     )
     parser.add_device("as in training")
     options = parser.parse_args()
-    if options.members > 100:
-        parser.error(f"argument --members: must be at most 100, got {options.members}")
+    if options.members > MOST_MEMBERS:
+        parser.error(f"argument --members: must be at most {MOST_MEMBERS}, got {options.members}")
     return options
 
 

@@ -16,6 +16,8 @@ from lightsweep.core.files import CONF, OUTPUTS
 def main(typed: Sequence[str] | None = None) -> int:
     """Find the runs, filter and sort them, print and write the tables."""
     options = parser().parse_args(typed)
+    if options.effects:
+        _check_effects(options)
 
     from lightsweep.reports import columns, finding, table, table_text
     from lightsweep.runs import run_folder
@@ -36,7 +38,6 @@ def main(typed: Sequence[str] | None = None) -> int:
     if options.effects:
         from lightsweep.reports import effects_text, effects_view
 
-        _check_effects(options)
         measured = effects_view.measure_tables(tables)
 
     if options.html is not None:

@@ -10,7 +10,6 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 import optuna
@@ -20,12 +19,12 @@ from lightsweep.app.sweeping import TRAINING
 from lightsweep.config import allowlist
 from lightsweep.core.errors import ConfigError
 from lightsweep.core.files import OUTPUTS
-from lightsweep.core.overrides import format_override, format_value, quote
+from lightsweep.core.overrides import format_override, format_value, key_of_override, quote
 from lightsweep.reports.study import open_study
 from lightsweep.runs import run_folder
 from lightsweep.sweeper.objectives import objectives_of
 from lightsweep.sweeper.space import key_of
-from lightsweep.sweeper.status import Sweep, read_status, read_sweep
+from lightsweep.sweeper.status import Sweep, mean_seconds, read_status, read_sweep
 from lightsweep.sweeper.trials import baseline_of, without_repeats
 
 _KEY = re.compile(r"[+~]{0,2}[A-Za-z_][\w./@-]*")
@@ -148,14 +147,13 @@ class _SweepOfTraining:
     @property
     def seconds(self) -> float | None:
         """That a training took, about."""
-        seconds = [trial.duration.total_seconds() for trial in self.complete if trial.duration]
         seeds = self.sweep.search.get("seeds")
-        return fmean(seconds) / (len(seeds) if isinstance(seeds, list) and seeds else 1) if seconds else None
+        return mean_seconds(self.complete, len(seeds) if isinstance(seeds, list) else 1)
 
     def lines(self, typed: Sequence[str] = ()) -> list[str]:
         """The overrides of all trials, but those of keys that were typed now."""
-        keys = {_key(line) for line in typed}
-        kept = [line for line in self.sweep.overrides if _key(line) not in (*keys, "name")]
+        keys = {key_of_override(line) for line in typed}
+        kept = [line for line in self.sweep.overrides if key_of_override(line) not in (*keys, "name")]
         return [_checked(line, f"the sweep in {self.folder}") for line in kept]
 
     def arguments(self, typed: Sequence[str]) -> list[str]:
@@ -233,12 +231,8 @@ def _lines_of(end: _End, sweep: _SweepOfTraining | None, typed: Sequence[str]) -
     if end.lines is not None:
         assert sweep is not None
         content = config_lines.compose([*sweep.lines(), *end.lines])
-    keys = {_key(line) for line in typed}
-    return [_checked(line, end.name) for line in config_lines.lines_of(content) if _key(line) not in keys]
-
-
-def _key(line: str) -> str:
-    return line.lstrip("+~").partition("=")[0]
+    keys = {key_of_override(line) for line in typed}
+    return [_checked(line, end.name) for line in config_lines.lines_of(content) if key_of_override(line) not in keys]
 
 
 def _checked(line: str, whose: str) -> str:
@@ -247,7 +241,7 @@ def _checked(line: str, whose: str) -> str:
     Raises:
         ConfigError: it is about where things are kept, or could do harm if it were typed.
     """
-    key, value = _key(line), line.partition("=")[2]
+    key, value = key_of_override(line), line.partition("=")[2]
     is_bad = (
         _KEY.fullmatch(line.partition("=")[0]) is None
         or key.startswith(("hydra", "run_dir", "resume"))

@@ -14,7 +14,7 @@ from lightsweep.config import loader, permissions
 from lightsweep.core.checks import is_number
 from lightsweep.core.errors import ConfigError
 from lightsweep.core.files import CONF, read_json
-from lightsweep.core.overrides import format_value
+from lightsweep.core.overrides import format_value, is_below
 from lightsweep.reports.runs import RESULT_FILE, load_yaml
 from lightsweep.runs import run_folder, saved_config
 from lightsweep.sweeper.config_differences import flatten
@@ -96,12 +96,12 @@ def lines_of(content: Content) -> list[str]:
     choices = [f"{group}={choice}" for group in _GROUPS if (choice := _find_choice(group, content.get(group)))]
     known = dict(flatten("", compose(choices)))
     left_out = (*_changeable(), *_LOCAL)
-    wanted = {key: value for key, value in flatten("", dict(content)) if not _is_below(key, left_out)}
+    wanted = {key: value for key, value in flatten("", dict(content)) if not is_below(key, left_out)}
     nodes = {key for key in known if any(other.startswith(f"{key}.") for other in wanted)}
     lines = [
         f"++{key}={format_value(value)}" for key, value in wanted.items() if key not in known or known[key] != value
     ]
-    gone = [key for key in known if key not in wanted and key not in nodes and not _is_below(key, left_out)]
+    gone = [key for key in known if key not in wanted and key not in nodes and not is_below(key, left_out)]
     return [*choices, *(f"~{key}" for key in gone), *lines]
 
 
@@ -128,7 +128,3 @@ def _changeable() -> list[str]:
 def _plain(config: Any) -> Content:
     content: Any = OmegaConf.to_container(config, resolve=False)
     return content
-
-
-def _is_below(key: str, roots: Sequence[str]) -> bool:
-    return any(key == root or key.startswith(f"{root}.") for root in roots)

@@ -14,7 +14,7 @@ from lightsweep.app import jobs
 from lightsweep.config import allowlist, build
 from lightsweep.core.errors import ConfigError
 from lightsweep.core.metrics import FINAL, compared_names, find_metric
-from lightsweep.core.overrides import decode_choice, format_override
+from lightsweep.core.overrides import decode_choice, format_override, is_below
 from lightsweep.runs.results import TRIAL_FACTS
 from lightsweep.runs.saved_config import own_config
 from lightsweep.sweeper.application import Application
@@ -98,11 +98,11 @@ class Training(Application):
         """Refuse a space in which trials would be judged by different measures, or on different images."""
         keys = _searched(space)
         for key in keys:
-            if _is_below(key, _MEASURED):
+            if is_below(key, _MEASURED):
                 raise ConfigError(f"{key} must not be searched: the values of trials would mean different things")
-            if key == "data" or _is_below(key, _IMAGES):
+            if key == "data" or is_below(key, _IMAGES):
                 raise ConfigError(f"{key} must not be searched: trials would be validated on different images")
-            if metric == _OBJECTIVE and _is_below(key, _IN_OBJECTIVE):
+            if metric == _OBJECTIVE and is_below(key, _IN_OBJECTIVE):
                 raise ConfigError(f"{key} must not be searched with monitor.metric={metric}, which it is a part of")
 
     def check_config(self, config: DictConfig, overrides: Sequence[str], *, in_this_process: bool) -> None:
@@ -141,10 +141,10 @@ class Training(Application):
         """Whether all trials are trained on the same images. In a user data module they may depend on any argument: on
         the batch size, if its loader drops the last batch."""
         is_users = not str(config.data.get("_target_")).startswith("lightsweep.")
-        return not any(key == _TRAINING_IMAGES or (is_users and _is_below(key, ("data",))) for key in _searched(space))
+        return not any(key == _TRAINING_IMAGES or (is_users and is_below(key, ("data",))) for key in _searched(space))
 
     def same_data(self, one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-        return all(one[key] == other[key] for key in one.keys() & other.keys() if _is_below(key, _IMAGES))
+        return all(one[key] == other[key] for key in one.keys() & other.keys() if is_below(key, _IMAGES))
 
     def allows_changed_data(self, config: DictConfig) -> bool:
         return bool(config.allow_changed_data)
@@ -260,7 +260,3 @@ def _fits(config: DictConfig, traits: Any) -> bool:
 
 def _searched(space: "Space") -> list[str]:
     return list(dict.fromkeys(parameter.key.lstrip("+") for parameter in space.parameters))
-
-
-def _is_below(key: str, roots: Sequence[str]) -> bool:
-    return any(key == root or key.startswith(f"{root}.") for root in roots)

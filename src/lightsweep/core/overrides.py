@@ -94,6 +94,16 @@ def _parsed(text: str) -> Any:
     return _NONE if isinstance(value, Sweep) else value
 
 
+def key_of_override(line: str) -> str:
+    """``model.bn`` of ``+model.bn=true`` and of ``~model.bn``."""
+    return line.lstrip("+~").partition("=")[0]
+
+
+def is_below(key: str, roots: Sequence[str]) -> bool:
+    """Whether a key is one of these, or lies below one."""
+    return any(key == root or key.startswith(f"{root}.") for root in roots)
+
+
 def find_key(text: str) -> str | None:
     """The key of a text that begins with ``KEY=``; None of any other."""
     found = _KEY.match(text)

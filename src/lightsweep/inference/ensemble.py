@@ -16,11 +16,10 @@ from lightsweep.core.errors import ConfigError
 from lightsweep.core.files import is_inside, read_json
 from lightsweep.core.text import printable_line
 from lightsweep.data.transforms import Normalization
-from lightsweep.runs.run_folder import ENSEMBLE
+from lightsweep.runs.run_folder import ENSEMBLE, MOST_MEMBERS
 from lightsweep.training import checkpoints
 from lightsweep.training.checkpoints import Description, Trained
 
-MOST = 100  # networks, and picks
 _VERSION = 1
 _FILE = re.compile(r"members/(?!\.)[\w.+=-]{1,200}\.ckpt", re.ASCII)
 _COPIES = 2  # of the weights in memory, while they are read
@@ -132,8 +131,8 @@ def read_members(folder: Path) -> list[Member]:
         if not isinstance(content, dict) or content.get("version") != _VERSION:
             raise ValueError(f"version must be {_VERSION}")
         listed = content.get("members")
-        if not isinstance(listed, list) or not 0 < len(listed) <= MOST:
-            raise ValueError(f"members must be a list of 1 to {MOST}")
+        if not isinstance(listed, list) or not 0 < len(listed) <= MOST_MEMBERS:
+            raise ValueError(f"members must be a list of 1 to {MOST_MEMBERS}")
         members = [_read_member(folder, each) for each in listed]
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or printable_line(error)
@@ -148,8 +147,8 @@ def _read_member(folder: Path, entry: Any) -> Member:
     name, count = (entry.get("file"), entry.get("count")) if isinstance(entry, dict) else (None, None)
     if not isinstance(name, str) or not _FILE.fullmatch(name):
         raise ValueError(f"file must be members/NAME.ckpt, got {str(name)[:50]!r}")
-    if type(count) is not int or not 0 < count <= MOST:
-        raise ValueError(f"count of {name} must be an integer in [1, {MOST}], got {str(count)[:50]}")
+    if type(count) is not int or not 0 < count <= MOST_MEMBERS:
+        raise ValueError(f"count of {name} must be an integer in [1, {MOST_MEMBERS}], got {str(count)[:50]}")
     if not is_inside(folder / name, folder):
         raise ValueError(f"{name} leads out of its folder")
     return Member(folder / name, count)

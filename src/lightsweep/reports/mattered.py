@@ -19,7 +19,6 @@ _EXTRA = (
     "scikit-learn is not installed: pip install 'lightsweep[report]' shows how the value changes around the best trial"
 )
 _MAX_MOVES, _IN_A_ROW = 8, 4  # parameters around the best point that are drawn
-_GRID = 41  # places along an axis of the landscape
 _NOISE = "Not distinguishable from noise"
 _FEW = 6  # bars on a low figure
 _MAX_WORDS = 3  # parameters that a sentence each is written of

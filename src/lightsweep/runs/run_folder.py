@@ -19,6 +19,7 @@ from lightsweep.core.files import JOURNAL, OUTPUTS
 CONFIG = "config.yaml"
 LR_FIND = "lr_find.csv"  # what a learning-rate range test leaves, which is no run
 ENSEMBLE = "ensemble.json"  # the record of an ensemble, whose folder is no run's
+MOST_MEMBERS = 100  # networks of an ensemble, and picks
 LAST_CHECKPOINT = "last.ckpt"
 BEST_CHECKPOINT = "best.ckpt"
 LAST_DELETED = "a trial of a sweep deletes it when it has ended, unless callbacks.checkpoint.keep_last=true"

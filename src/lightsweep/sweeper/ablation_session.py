@@ -3,7 +3,6 @@
 import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from statistics import fmean
 from typing import Any
 
 from hydra.errors import HydraException
@@ -13,6 +12,7 @@ from optuna.trial import FrozenTrial
 from lightsweep.core import memory
 from lightsweep.core.errors import ConfigError, Interrupted, RunFailed
 from lightsweep.core.files import check_links, create_folder
+from lightsweep.core.overrides import key_of_override
 from lightsweep.sweeper import executors, view
 from lightsweep.sweeper.ablation import Configuration
 from lightsweep.sweeper.ablation_results import Ablation
@@ -22,6 +22,7 @@ from lightsweep.sweeper.controller import Controller, Limits
 from lightsweep.sweeper.leases import FileLock, shared_path
 from lightsweep.sweeper.plan import Plan
 from lightsweep.sweeper.space import Parameter, Space
+from lightsweep.sweeper.status import mean_seconds
 
 _KEY = "hydra.sweeper.ablation"
 
@@ -47,7 +48,7 @@ def check_ablation(plan: Plan) -> None:
 
 
 def _keys(lines: Sequence[str]) -> set[str]:
-    return {line.lstrip("+~").partition("=")[0] for line in lines}
+    return set(map(key_of_override, lines))
 
 
 def find_end(plan: Plan, wanted: Any, name: str, complete: Sequence[FrozenTrial]) -> tuple[str, list[str]]:
@@ -96,10 +97,10 @@ def measure_at_end(
     except (ConfigError, HydraException) as error:
         say(f"no ablation: {' '.join(str(error).split())}")
         return
-    seconds = [each.duration.total_seconds() for each in complete if each.duration]
-    mean = fmean(seconds) / max(1, len(plan.seeds)) if seconds else chosen["seconds"]
+    mean = mean_seconds(complete, len(plan.seeds))
+    seconds = chosen["seconds"] if mean is None else mean
     try:
-        _measure(AblationRuns(plan, division, ends[0][0], ends[1][0], controller, has_job, data, say), mean)
+        _measure(AblationRuns(plan, division, ends[0][0], ends[1][0], controller, has_job, data, say), seconds)
     except RunFailed as error:
         say(str(error))
 

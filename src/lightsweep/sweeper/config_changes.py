@@ -73,15 +73,15 @@ def divide(plan: Plan, start: Sequence[str], end: Sequence[str], depends: Mappin
         HydraException: one of the two cannot be composed.
         ConfigError: they differ in nothing that matters, read different data, or are judged by different metrics.
     """
-    application, fixed = plan.application, plan.space.fixed
+    fixed = plan.space.fixed
     sides = [_by_key(lines) for lines in (start, end)]
     configs = [plan.compose((*fixed, *lines)) for lines in (start, end)]
-    _check_comparable(plan, configs)
+    flat = [dict(flatten("", plan.application.own_config(config))) for config in configs]
+    _check_comparable(plan, configs, flat)
     known = dict.fromkeys(key for side in sides for key in side)
     left_out = ("hydra", *plan.settings.changeable_keys, *_seed_keys(plan))
     typed = [key for key in known if _text_of(sides[0], key) != _text_of(sides[1], key)]
     typed = [key for key in typed if not _is_below(key, left_out)]
-    flat = [dict(flatten("", application.own_config(config))) for config in configs]
     differing = [key for key in typed if _differs(key, configs, flat)]
     groups: dict[str, list[str]] = {}
     for key in typed:  # what is only written differently belongs to nothing, unless what is above it differs
@@ -113,9 +113,8 @@ def _seed_keys(plan: Plan) -> list[str]:
     return [plan.settings.seed_key.lstrip("+")] if plan.settings.seed_key else []
 
 
-def _check_comparable(plan: Plan, configs: Sequence[DictConfig]) -> None:
+def _check_comparable(plan: Plan, configs: Sequence[DictConfig], flat: Sequence[Mapping[str, Any]]) -> None:
     application = plan.application
-    flat = [dict(flatten("", application.own_config(config))) for config in configs]
     if not application.same_data(*flat):
         keys = [key for key in flat[0].keys() & flat[1].keys() if flat[0][key] != flat[1][key]]
         named = sorted(key for key in keys if not application.same_data({key: flat[0][key]}, {key: flat[1][key]}))

@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from lightsweep.core.errors import ConfigError
 from lightsweep.core.files import read_regular, write_atomic
 from lightsweep.core.moved import with_new_names
+from lightsweep.core.overrides import is_below
 from lightsweep.sweeper.application import Application
 from lightsweep.sweeper.constraints import KEY as _CONSTRAINTS
 from lightsweep.sweeper.plan import Plan
@@ -130,12 +131,12 @@ def fixed_settings(plan: Plan) -> dict[str, Any]:
     typed = {
         each.key_or_group: "deleted" if each.is_delete() else each.value()
         for each in OverridesParser.create().parse_overrides(list(plan.space.fixed))
-        if _is_below(each.key_or_group, searched)
+        if is_below(each.key_or_group, searched)
     }
     extension = {"hydra.sweeper.custom_search_space": plan.settings.custom_search_space}
     return {
         _SPACE: plan.space.describe(),
-        CONFIG: {key: value for key, value in flatten("", config) if not _is_below(key, free)}
+        CONFIG: {key: value for key, value in flatten("", config) if not is_below(key, free)}
         | {"hydra.sweeper.seeds": plan.settings.seeds}
         | ({_CONSTRAINTS: plan.settings.constraints} if plan.settings.constraints else {}),
         _TYPED: extension | typed,
@@ -151,7 +152,7 @@ def check_unchanged(study: optuna.Study, now: Mapping[str, Any], plan: Plan) -> 
     before, free = _kept_settings(study), plan.settings.may_change
 
     def must_stay(key: str, name: str) -> bool:
-        return key in now[name] or key == _CONSTRAINTS or not _is_below(key, free)
+        return key in now[name] or key == _CONSTRAINTS or not is_below(key, free)
 
     changes = [
         f"{key} was {before[name].get(key, 'not there')}, is {now[name].get(key, 'not there')}"
@@ -190,10 +191,6 @@ def flatten(prefix: str, node: Any) -> list[tuple[str, Any]]:
     return [
         entry for key, value in contents.items() for entry in flatten(f"{prefix}.{key}" if prefix else str(key), value)
     ]
-
-
-def _is_below(key: str, roots: Sequence[str]) -> bool:
-    return any(key == root or key.startswith(f"{root}.") for root in roots)
 
 
 class StudyData:

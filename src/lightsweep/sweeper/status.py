@@ -10,6 +10,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import optuna
@@ -38,6 +39,16 @@ if TYPE_CHECKING:
     from lightsweep.sweeper.plan import Plan
 
 _CONFIG_NAME = ("--config-name", "-cn")
+
+
+def mean_seconds(trials: Sequence[FrozenTrial], seeds: int) -> float | None:
+    """How long one training took; None where no trial says so.
+
+    Args:
+        seeds: runs of a trial, one after the other; 0 and 1 are one run.
+    """
+    seconds = [trial.duration.total_seconds() for trial in trials if trial.duration]
+    return fmean(seconds) / max(1, seeds) if seconds else None
 
 
 @dataclass(frozen=True)
