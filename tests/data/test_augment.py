@@ -9,7 +9,6 @@ from torch.nn import functional as F
 
 from lightsweep.config.build import build
 from lightsweep.core.errors import ConfigError
-from lightsweep.data import transforms
 from lightsweep.data.transforms import Augment
 
 OFF = {"flip": False, "crop": 0, "cutout": 0, "mixup": 0.0, "noise": 0.0, "noise_redraw": True}
@@ -23,12 +22,17 @@ def augment(**values) -> Augment:
 
 
 def moved(images: Tensor = IMAGES, seed: int = 1, **values) -> Tensor:
-    return augment(**values).change(images, MEAN, torch.Generator().manual_seed(seed))
+    return change(augment(**values), images, seed)
+
+
+def change(changes: Augment, images: Tensor = IMAGES, seed: int = 1) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return changes.draw(len(images), (images.shape[2], images.shape[3]), generator).change(images, MEAN)
 
 
 def test_off_by_default(compose) -> None:
     default = build(compose("data=cifar10").data, "data").augment
-    assert torch.equal(default.change(IMAGES, MEAN, torch.Generator()), IMAGES)
+    assert torch.equal(change(default), IMAGES)
     assert torch.equal(default.add_noise(torch.ones(2, 3, 4, 4), torch.Generator()), torch.ones(2, 3, 4, 4))
     assert default.fixed_noise(IMAGES.shape, torch.Generator()) is None
 
@@ -146,13 +150,13 @@ def test_a_tiny_change_is_none(values: dict) -> None:
 
 @pytest.fixture
 def drawn(monkeypatch):
-    """Let `random_affine` draw these of its four numbers in [-1, 1], and 0 for the others."""
+    """Let affine changes draw these of its four numbers in [-1, 1], and 0 for the others."""
 
     def draw(images: Tensor, shift: float, scale: float, rotate: float, **numbers: float) -> Tensor:
         names = ("angle", "factor", "across", "down")
         values = torch.tensor([[(numbers.get(name, 0.0) + 1) / 2] * len(images) for name in names])
         monkeypatch.setattr(torch, "rand", lambda *_, **__: values)
-        return transforms.random_affine(images, shift, scale, rotate, torch.Generator())
+        return moved(images, shift=shift, scale=scale, rotate=rotate)
 
     return draw
 
@@ -222,7 +226,8 @@ def mixed(alpha: float, count: int = 1000, seed: int = 0) -> tuple[Tensor, Tenso
     """Images that are their own class number in every pixel, mixed."""
     classes = torch.arange(count) % 10
     images = classes.float().reshape(count, 1, 1, 1).expand(count, 1, 2, 2)
-    return augment(mixup=alpha).mix(images, classes, 10, torch.Generator().manual_seed(seed))
+    draws = augment(mixup=alpha).draw(count, (2, 2), torch.Generator().manual_seed(seed))
+    return draws.mix(images, classes, 10)
 
 
 def test_mixup_mixes_images_and_targets_by_the_same_share() -> None:
@@ -247,4 +252,4 @@ def test_mixups_shares_are_drawn_from_beta_for_each_image(alpha: float) -> None:
 
 def test_without_mixup_targets_stay_numbers() -> None:
     classes = torch.arange(3)
-    assert augment().mix(IMAGES[:3].float(), classes, 10, torch.Generator())[1] is classes
+    assert augment().draw(3, (6, 6), torch.Generator()).mix(IMAGES[:3].float(), classes, 10)[1] is classes

@@ -5,7 +5,8 @@ import torch
 from torch import Tensor
 
 from lightsweep.data.loader import EvalLoader, ImageStore, TrainLoader
-from lightsweep.data.transforms import Augment, Normalization
+from lightsweep.data.normalization import Normalization
+from lightsweep.data.transforms import Augment
 
 COUNT = 23
 IMAGES = torch.arange(30, dtype=torch.uint8).reshape(30, 1, 1, 1).expand(30, 1, 4, 4).contiguous()  # image i is all i

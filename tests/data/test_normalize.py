@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from lightsweep.data.transforms import NORMALIZATIONS, fit_normalization
+from lightsweep.data.normalization import NORMALIZATIONS, fit_normalization
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (5000, 3, 4, 5), dtype=np.uint8)
 IMAGES[:, 1] //= 2

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from lightsweep.data.loader import ImageStore, TrainLoader
-from lightsweep.data.transforms import Augment, Normalization
+from lightsweep.data.normalization import Normalization
+from lightsweep.data.transforms import Augment
 
 NUMBERS = np.random.default_rng(0)
 IMAGES = torch.from_numpy(NUMBERS.integers(0, 256, (40, 3, 9, 7), dtype=np.uint8))

@@ -11,7 +11,7 @@ import torch
 import ensemble as command
 import evaluate
 from lightsweep.core.errors import ConfigError
-from lightsweep.data.transforms import Normalization
+from lightsweep.data.normalization import Normalization
 from lightsweep.inference import candidates, ensemble, ensemble_making, evaluation, trained_runs
 from lightsweep.training.checkpoints import Description, Trained
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from lightsweep.core.errors import ConfigError
-from lightsweep.data.transforms import symmetric_normalization
+from lightsweep.data.normalization import symmetric_normalization
 from lightsweep.training import summary
 from lightsweep.training.checkpoints import Description
 

@@ -17,7 +17,9 @@ import torch
 from torch import Tensor
 
 from lightsweep.core import checks
-from lightsweep.data.transforms import Augment, Normalization
+from lightsweep.data.normalization import Normalization
+from lightsweep.data.stacking import stacked_batches
+from lightsweep.data.transforms import Augment, Draws
 
 SPLITS = ("first", "random", "stratified")
 LARGEST_SEED = 2**32 - 1  # NumPy's
@@ -140,20 +142,27 @@ class TrainLoader:
         return self.batches
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        # The order is drawn on the CPU, so that it is the same on every device and in every process.
-        shuffler = torch.Generator().manual_seed(derive(self.seed, self.epoch))
-        order = self.draw_order(generator=shuffler)[self.rank :: self.world_size][: self.share]
-        order = self.indices[order.to(self.indices.device)]
-        self.generator.manual_seed(derive(self.seed, self.epoch, self.rank + 1))
-        for batch in range(self.batches):
-            yield self._batch(order[batch * self.batch_size : (batch + 1) * self.batch_size])
+        for images, targets in stacked_batches([self], [self.epoch]):
+            yield images[0], targets[0]
 
-    def _batch(self, chosen: Tensor) -> tuple[Tensor, Tensor]:
-        pixels, targets = self.store.take(chosen)
-        pixels = self.augment.change(pixels, self.normalization.mean, self.generator)
-        inputs, targets = self.augment.mix(self.normalization(pixels), targets, self.classes, self.generator)
-        inputs = self.augment.add_noise(inputs, self.generator)
-        return inputs if self.noise is None else inputs.add_(self.noise[chosen.to(self.noise.device)]), targets
+    def begin(self, epoch: int) -> Tensor:
+        """Seed the changes of an epoch. Returns its images in order: ``int64 [N]``, positions in the store."""
+        # The order is drawn on the CPU, so that it is the same on every device and in every process.
+        shuffler = torch.Generator().manual_seed(derive(self.seed, epoch))
+        order = self.draw_order(generator=shuffler)[self.rank :: self.world_size][: self.share]
+        self.generator.manual_seed(derive(self.seed, epoch, self.rank + 1))
+        return self.indices[order.to(self.indices.device)]
+
+    def draw(self, count: int) -> Draws:
+        """Draw the changes of the next `count` images."""
+        _, _, height, width = self.store.images.shape
+        return self.augment.draw(count, (height, width), self.generator)
+
+    def add_noise(self, inputs: Tensor, chosen: Tensor) -> None:
+        """Add noise, in place, to the inputs ``float [B, C, H, W]`` of the images at `chosen` (``int64 [B]``)."""
+        self.augment.add_noise(inputs, self.generator)
+        if self.noise is not None:
+            inputs.add_(self.noise[chosen.to(self.noise.device)])
 
 
 def build_sampler(name: str, labels: Tensor) -> Callable[..., Tensor]:

@@ -13,9 +13,10 @@ from torch import Tensor
 from lightsweep.core import checks, memory
 from lightsweep.core.errors import ConfigError
 from lightsweep.core.moved import MOVED
-from lightsweep.data import loader, transforms
+from lightsweep.data import loader
 from lightsweep.data.loader import EvalLoader, ImageStore, TrainLoader
-from lightsweep.data.transforms import Augment, Normalization
+from lightsweep.data.normalization import NORMALIZATIONS, Normalization, fit_normalization, symmetric_normalization
+from lightsweep.data.transforms import Augment
 from lightsweep.runs import data_record
 
 log = logging.getLogger(__name__)
@@ -56,7 +57,7 @@ class Traits(NamedTuple):
 
     @property
     def normalization(self) -> Normalization:
-        return transforms.symmetric_normalization()
+        return symmetric_normalization()
 
     @property
     def class_weights(self) -> Tensor:
@@ -98,7 +99,7 @@ class ImageDataModule(pl.LightningDataModule):
         checks.number("data.val_fraction", val_fraction, "(0, 1)")
         checks.choice("data.split", split, self.splits)
         checks.integer("data.split_seed", split_seed, f"[0, {loader.LARGEST_SEED}]")
-        checks.choice("data.normalize", normalize, transforms.NORMALIZATIONS)
+        checks.choice("data.normalize", normalize, NORMALIZATIONS)
         for key, value in (("data.limit", limit), ("data.max_per_class", max_per_class)):
             if value is not None:
                 checks.integer(key, value, "[1, inf)")
@@ -140,7 +141,7 @@ class ImageDataModule(pl.LightningDataModule):
         test = arrays.parts.get("test", np.arange(len(arrays.test_labels)))
         self.indices = {"train": train, "val": val, "test": test}
         self.class_weights = loader.class_weights(self.wanted_weights, arrays.train_labels[train], self.num_classes)
-        self.normalization: Normalization = transforms.fit_normalization(self.normalize, arrays.train_images, train)
+        self.normalization: Normalization = fit_normalization(self.normalize, arrays.train_images, train)
         self.arrays = arrays
 
     @property
@@ -187,18 +188,33 @@ class ImageDataModule(pl.LightningDataModule):
         assert self.arrays is not None, "call setup first"
         return self.arrays
 
-    def train_loader(self, device: torch.device, *, rank: int = 0, world_size: int = 1) -> TrainLoader:
-        """Shuffled, augmented batches of the training part."""
+    def train_loader(
+        self,
+        device: torch.device,
+        *,
+        rank: int = 0,
+        world_size: int = 1,
+        seed: int | None = None,
+        augment: Augment | None = None,
+    ) -> TrainLoader:
+        """Shuffled, augmented batches of the training part, with the seed and the changes of the data's config or of
+        another run on the same data.
+
+        Raises:
+            ConfigError: the images are too small for `augment`.
+        """
+        if augment is not None:
+            augment.check_size(*self.input_shape[1:])
         return TrainLoader(
             self._store("train", device),
             torch.from_numpy(self.indices["train"]),
             normalization=self.normalization,
-            augment=self.augment,
+            augment=self.augment if augment is None else augment,
             sampling=self.sampler,
             classes=self.num_classes,
             batch_size=min(self.batch_size, len(self.indices["train"])),
             drop_last=self.drop_last,
-            seed=self.seed,
+            seed=self.seed if seed is None else seed,
             rank=rank,
             world_size=world_size,
         )

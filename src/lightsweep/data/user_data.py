@@ -21,7 +21,7 @@ from lightsweep.core.text import printable
 from lightsweep.data.decode import NO_PIXELS, RESIZES
 from lightsweep.data.loader import seed_everything
 from lightsweep.data.module import ImageDataModule, Traits
-from lightsweep.data.transforms import Normalization, symmetric_normalization
+from lightsweep.data.normalization import Normalization, symmetric_normalization
 from lightsweep.runs import data_record
 
 log = logging.getLogger(__name__)

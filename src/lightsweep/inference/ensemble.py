@@ -15,7 +15,7 @@ from lightsweep.core import memory
 from lightsweep.core.errors import ConfigError
 from lightsweep.core.files import is_inside, read_json
 from lightsweep.core.text import printable_line
-from lightsweep.data.transforms import Normalization
+from lightsweep.data.normalization import Normalization
 from lightsweep.runs.run_folder import ENSEMBLE, MOST_MEMBERS
 from lightsweep.training import checkpoints
 from lightsweep.training.checkpoints import Description, Trained

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from lightsweep.core.errors import ConfigError, RunFailed
 from lightsweep.core.files import replace_atomically
-from lightsweep.data.transforms import Normalization
+from lightsweep.data.normalization import Normalization
 from lightsweep.inference.trained_runs import Weights
 from lightsweep.training.checkpoints import Trained
 

@@ -22,7 +22,7 @@ from lightsweep.core.files import is_inside, replace_atomically
 from lightsweep.core.moved import with_new_names
 from lightsweep.core.text import printable
 from lightsweep.data.decode import NO_PIXELS
-from lightsweep.data.transforms import Normalization
+from lightsweep.data.normalization import Normalization
 from lightsweep.nets import build_network
 from lightsweep.runs import saved_config
 from lightsweep.runs.run_folder import BEST_CHECKPOINT, LAST_CHECKPOINT, find_initial_weights, is_follower

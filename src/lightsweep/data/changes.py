@@ -1,0 +1,104 @@
+"""The random changes of images, each in two steps: draw numbers for the images of a batch, then change all images.
+
+What is drawn holds the strengths, so that batches of different strengths can be joined and changed together. Its first
+dimension is the image's, M. Images are ``uint8 [M, C, H, W]`` before and after a change.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def draw_flips(count: int, generator: torch.Generator) -> Tensor:
+    """``float [M]``: an image is mirrored where this is below one half."""
+    return torch.rand(count, generator=generator, device=generator.device)
+
+
+def flip(images: Tensor, flips: Tensor) -> Tensor:
+    """Mirror some images left-right."""
+    return torch.where((flips < 0.5)[:, None, None, None], images.flip(-1), images)
+
+
+def draw_crops(count: int, most: int, generator: torch.Generator) -> Tensor:
+    """``int64 [M, 2]``: pixels down and across, from -most to most."""
+    return torch.randint(-most, most + 1, (2, count), generator=generator, device=generator.device).T
+
+
+def crop(images: Tensor, crops: Tensor, most: int) -> Tensor:
+    """Shift by at most `most` pixels along both axes, black outside."""
+    count, _, height, width = images.shape
+    down, across = (crops + most).T
+    windows = F.pad(images, (most, most, most, most)).unfold(2, height, 1).unfold(3, width, 1)  # [M, C, dy, dx, H, W]
+    return windows[torch.arange(count, device=images.device), :, down, across]
+
+
+def draw_affine(count: int, shift: float, scale: float, rotate: float, generator: torch.Generator) -> Tensor:
+    """``float [M, 4]``: an angle in radians, a factor of the size, and shifts across and down in half sides.
+
+    Args:
+        shift: at most, of the height and of the width.
+        scale: the factor lies in [1 - scale, 1 + scale].
+        rotate: at most, in degrees, either way.
+    """
+    units = 2 * torch.rand(4, count, generator=generator, device=generator.device) - 1
+    angle, factor = units[0] * math.radians(rotate), 1 + units[1] * scale
+    return torch.stack([angle, factor, 2 * shift * units[2], 2 * shift * units[3]], 1)
+
+
+def move(images: Tensor, affine: Tensor) -> Tensor:
+    """Shift, scale and turn about the middle, in one interpolation; black outside."""
+    count, _, height, width = images.shape
+    angle, factor, across, down = affine.T.contiguous()
+    cos, sin = angle.cos() / factor, angle.sin() / factor
+    # From a position in the new image to its source in the old one; half a side is 1.
+    rows = [cos, -sin * (height / width), across, sin * (width / height), cos, down]
+    grid = F.affine_grid(torch.stack(rows, 1).reshape(count, 2, 3), list(images.shape), align_corners=False)
+    return _pixels(F.grid_sample(images.float(), grid, padding_mode="zeros", align_corners=False))
+
+
+def draw_jitter(count: int, brightness: float, contrast: float, generator: torch.Generator) -> Tensor:
+    """``float [M, 2]``: factors in [1 - contrast, 1 + contrast], and pixel values to add, at most `brightness` of the
+    full range either way."""
+    units = 2 * torch.rand(2, count, generator=generator, device=generator.device) - 1
+    return torch.stack([1 + units[0] * contrast, 255 * brightness * units[1]], 1)
+
+
+def color(images: Tensor, jitter: Tensor) -> Tensor:
+    """Stretch about each image's mean, then make it brighter or darker."""
+    factor, bright = jitter.T[..., None, None, None]
+    values = images.float()
+    mean = values.mean((1, 2, 3), keepdim=True)
+    return _pixels(mean + (values - mean) * factor + bright)
+
+
+def draw_cutout(count: int, side: int, size: tuple[int, int], generator: torch.Generator) -> Tensor:
+    """``int64 [M, 4]``: the first row of a square around a point in an image of this size, the one after its last row,
+    and two columns likewise. Part of the square may lie outside."""
+    points = [torch.randint(length, (count,), generator=generator, device=generator.device) for length in size]
+    return torch.stack([edge for point in points for edge in (point - side // 2, point - side // 2 + side)], 1)
+
+
+def cut(images: Tensor, cutout: Tensor, mean: Tensor) -> Tensor:
+    """Fill a square with the mean, in pixel units, which broadcasts to one image."""
+    top, bottom, left, right = cutout.T[..., None]
+    rows, columns = (torch.arange(length, device=images.device) for length in images.shape[2:])
+    inside = ((rows >= top) & (rows < bottom))[:, :, None] & ((columns >= left) & (columns < right))[:, None, :]
+    return torch.where(inside[:, None], mean.round().to(torch.uint8), images)
+
+
+def draw_mixup(count: int, alpha: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Shares ``float [M, 1]`` from Beta(alpha, alpha), and the other image of each ``int64 [M]``."""
+    parameters = torch.full((count, 2), float(alpha), device=generator.device)
+    share = torch._sample_dirichlet(parameters, generator)[:, :1]  # as torch.distributions, which take no generator
+    return share, torch.randperm(count, generator=generator, device=generator.device)
+
+
+def mix(values: Tensor, share: Tensor, other: Tensor) -> Tensor:
+    """Mixup (Zhang et al. 2018) of images or targets ``float [M, ...]``: each with another one."""
+    return torch.lerp(values[other], values, share.reshape(-1, *[1] * (values.dim() - 1)))
+
+
+def _pixels(values: Tensor) -> Tensor:
+    return values.round_().clamp_(0, 255).to(torch.uint8)
