@@ -59,7 +59,8 @@ def train(config: "RunConfig", opened: jobs.Run) -> float:
     resumed = last.exists()
     with steps.dropping_last(config, opened.folder), steps.new_record(config, opened) as record:
         data = steps.read_data(config)
-        fingerprint = steps.check_data(data, opened.folder, resumed=resumed, allow_change=config.allow_changed_data)
+        fingerprint = data.fingerprint()
+        steps.check_data(fingerprint, opened.folder, resumed=resumed, allow_change=config.allow_changed_data)
         classifier = steps.initial_classifier(config, data, fingerprint, resumed=resumed)
         counts = summary.count_parameters(classifier.net)
         record.add(**counts)

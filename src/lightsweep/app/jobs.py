@@ -44,6 +44,11 @@ class Run:
     options: list[str]
     save_changes: Callable[[], None]
 
+    @property
+    def is_trial(self) -> bool:
+        """Whether it is one of many in a sweep, of which less is shown than of a run of its own."""
+        return self.kind in ("trial", "seed", "ablation")
+
 
 @contextmanager
 def open_run(cfg: DictConfig) -> Iterator[tuple[DictConfig, Run]]:

@@ -2,13 +2,16 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
 from operator import attrgetter
 from pathlib import Path
+from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from pytorch_lightning.callbacks import Callback, LambdaCallback
+from torch import nn
 
 from lightsweep.app.jobs import Run
 from lightsweep.app.validation import RunConfig
@@ -28,7 +31,7 @@ from lightsweep.sweeper.job import current_trial
 from lightsweep.sweeper.lightning import pruning_callback
 from lightsweep.training import checkpoints, trainer
 from lightsweep.training.checkpoints import Description
-from lightsweep.training.classifier import Classifier, Objective, score_part
+from lightsweep.training.classifier import Classifier, Objective, Score, score_part
 from lightsweep.training.loggers import Trackers
 from lightsweep.training.summary import StartSummary, check_memory, describe_hardware
 
@@ -81,32 +84,32 @@ def read_data(config: RunConfig) -> ImageDataModule:
     return data
 
 
-def check_data(data: ImageDataModule, folder: Path, *, resumed: bool, allow_change: bool) -> Fingerprint:
-    """What the data are made of.
+def check_data(fingerprint: Fingerprint, folder: Path, *, resumed: bool = False, allow_change: bool) -> None:
+    """Compare the data with those that the study, or the run that is resumed, was started with.
 
     Raises:
         DataChanged: the study was started with other data.
         ConfigError: the run was, and `allow_change` is false.
     """
-    fingerprint, job = data.fingerprint(), current_trial().job
+    job = current_trial().job
     if job and job.data:
         digest, where = job.data
         data_record.check_study(fingerprint, digest, Path(where))
     data_record.check(folder, fingerprint, resumed=resumed, allow_change=allow_change)
-    return fingerprint
 
 
 def initial_classifier(
-    config: RunConfig, data: ImageDataModule, fingerprint: Fingerprint, *, resumed: bool = False
+    config: RunConfig, data: ImageDataModule, fingerprint: Fingerprint, *, resumed: bool = False, fits: bool = False
 ) -> Classifier:
     """The classifier at the start of training: its weights follow from the seed, or are those of `init_from`.
 
     Args:
         fingerprint: of the data.
         resumed: the run has weights of its own, which are loaded later.
+        fits: as of `build_classifier`.
     """
     seed_everything(config.seed)
-    classifier = build_classifier(config, data)
+    classifier = build_classifier(config, data, fits=fits)
     log_lightning_module(classifier.net)
     if config.init_from is not None and not resumed:
         checkpoints.load_initial_weights(config.init_from, classifier.net)
@@ -114,12 +117,17 @@ def initial_classifier(
     return classifier
 
 
-def build_classifier(config: RunConfig, data: ImageDataModule | Traits) -> Classifier:
-    """The network for such data, with its loss, optimizer and schedule."""
+def build_classifier(config: RunConfig, data: ImageDataModule | Traits, *, fits: bool = False) -> Classifier:
+    """The network for such data, with its loss, optimizer and schedule.
+
+    Args:
+        fits: it is known to fit into memory, from one with the same shapes.
+    """
     description = Description(config.model, data.input_shape, data.class_names, data.normalization, data.resize)
     optimizer = build(config.optimizer, "optimizer")
     hardware = {"precision": config.trainer["precision"], "accelerator": config.trainer["accelerator"]}
-    check_memory(description, optimizer, batches=data.batches, **hardware)
+    if not fits:
+        check_memory(description, optimizer, batches=data.batches, **hardware)
     net = description.build_net()
     if config.compile:
         net.compile()
@@ -154,7 +162,7 @@ def build_trainer(config: RunConfig, opened: Run, record: ResultWriter, further:
         loggers=config.logger,
         callbacks=config.callbacks,
         further=further,
-        in_trial=opened.kind in ("trial", "seed", "ablation"),
+        in_trial=opened.is_trial,
     )
     record.hardware = partial(describe_hardware, built.strategy.root_device)
     return built
@@ -164,24 +172,54 @@ def score(
     config: RunConfig, record: ResultWriter, data: ImageDataModule, fitting: pl.Trainer, trackers: Trackers
 ) -> ScoredRun:
     """Score the best or the last weights on each part, without augmentation and in the precision of training."""
-    started = time.perf_counter()
     trained = checkpoints.load(_chosen_checkpoint(record.folder, config))
     record.scored_epoch = trained.epoch
-    device = fitting.strategy.root_device
-    net, scores = trained.net.to(device), {}
-    for part in data.scored_parts(test=config.test):
+    device, precision = fitting.strategy.root_device, fitting.precision_plugin.forward_context
+    scores = score_parts(trained.net, record, data, test=config.test, device=device, precision=precision)
+    return scored_run(record, scores, data, fitting.train_dataloader, trackers)
+
+
+def score_parts(
+    net: nn.Module,
+    record: ResultWriter,
+    data: ImageDataModule,
+    *,
+    test: bool,
+    device: torch.device,
+    precision: Callable[[], AbstractContextManager],
+) -> dict[str, Score]:
+    """The scores of a network on train and val, and on test if wanted; the record keeps them.
+
+    Args:
+        net: moved to the device, and left in eval mode.
+        precision: makes the context of a forward pass, as in training.
+    """
+    started, scores = time.perf_counter(), {}
+    net.to(device)
+    for part in data.scored_parts(test=test):
         scores[part] = score_part(
             net,
             data.eval_loader(part, device),
             device=device,
             num_classes=data.num_classes,
-            precision=fitting.precision_plugin.forward_context(),
+            precision=precision(),
             keep_probabilities=part != "train",
         )
         record.add_score(part, scores[part].metrics, scores[part].confusion, data.class_names)
     record.add(score_seconds=time.perf_counter() - started)
-    rows, best = record.metrics.rows, record.metrics.best(*config.monitor) or {"epoch": 0}
-    return ScoredRun(record.folder, rows, best["epoch"], scores, data, fitting.train_dataloader, trackers)
+    return scores
+
+
+def scored_run(
+    record: ResultWriter, scores: dict[str, Score], data: ImageDataModule, train_loader: Any, trackers: Trackers
+) -> ScoredRun:
+    """What callbacks get of a run that was scored.
+
+    Args:
+        train_loader: the `TrainLoader` that it was trained with.
+    """
+    best = record.metrics.best(*record.monitor) or {"epoch": 0}
+    return ScoredRun(record.folder, record.metrics.rows, best["epoch"], scores, data, train_loader, trackers)
 
 
 def show(config: RunConfig, result: RunResult, scored: ScoredRun, callbacks: Sequence[Callback]) -> None:

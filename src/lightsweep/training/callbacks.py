@@ -3,6 +3,7 @@
 import logging
 import math
 import time
+from collections.abc import Mapping
 from typing import Any, cast
 
 import pytorch_lightning as pl
@@ -79,14 +80,19 @@ class Recorder(Callback):
         pl_module.log("step", float(row["epoch"]))  # the loggers' x axis: the epoch
         if trainer.is_global_zero:
             self.metrics.append(row)
-        for name in ("train/loss", "val/loss"):
-            if not math.isfinite(row.get(name, 0.0)):
-                raise Diverged(f"{name} became {row[name]} in epoch {row['epoch']} at a learning rate of {row['lr']:g}")
+        check_finite(row)
 
     def _stop_training_clock(self, pl_module: pl.LightningModule) -> None:
         if pl_module.device.type == "cuda":
             torch.cuda.synchronize(pl_module.device)
         self.training_seconds = time.perf_counter() - self.started
+
+
+def check_finite(row: Row) -> None:
+    """Raises: Diverged: a loss of the epoch is NaN or infinite."""
+    for name in ("train/loss", "val/loss"):
+        if not math.isfinite(row.get(name, 0.0)):
+            raise Diverged(f"{name} became {row[name]} in epoch {row['epoch']} at a learning rate of {row['lr']:g}")
 
 
 class ProgressLine(Callback):
@@ -134,13 +140,18 @@ class ProgressLine(Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         measured = cast(Classifier, pl_module).measured
-        names = dict.fromkeys([f"{part}/{name}" for part in ("train", "val") for name in _SHOWN] + [self.monitor])
-        line = "  ".join(f"{name} {measured[name]:.4f}" for name in names if name in measured)
         if self.bar is not None:
-            self.bar.update(self.task, scores=line, refresh=True)
+            self.bar.update(self.task, scores=self._scores(measured), refresh=True)
         elif trainer.is_global_zero:
-            seconds = float(trainer.callback_metrics["train/seconds"])
-            log.info("epoch %3d  %s  %.1f s", trainer.current_epoch + 1, line, seconds)
+            self.log_epoch(trainer.current_epoch + 1, measured, float(trainer.callback_metrics["train/seconds"]))
+
+    def log_epoch(self, epoch: int, measured: Mapping[str, float], seconds: float) -> None:
+        """The line of text of an epoch, which counts from 1."""
+        log.info("epoch %3d  %s  %.1f s", epoch, self._scores(measured), seconds)
+
+    def _scores(self, measured: Mapping[str, float]) -> str:
+        names = dict.fromkeys([f"{part}/{name}" for part in ("train", "val") for name in _SHOWN] + [self.monitor])
+        return "  ".join(f"{name} {measured[name]:.4f}" for name in names if name in measured)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._close()

@@ -269,12 +269,18 @@ class Classifier(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoints.put_averaged_weights(checkpoint, self.trainer)
-        checkpoint["lightsweep"] = self.description.as_dict() | {
-            "optimizer": optimization.describe_optimizer(self.optimizer),
-            "precision": str(self.trainer.precision),
-        }
+        checkpoint["lightsweep"] = self.describe(str(self.trainer.precision))
         if self.plateau:
             checkpoint[optimization.PLATEAU] = self.plateau["scheduler"].state_dict()
+
+    def describe(self, precision: str) -> dict[str, Any]:
+        """What a checkpoint has under ``lightsweep``.
+
+        Args:
+            precision: as the Trainer names it.
+        """
+        optimizer = optimization.describe_optimizer(self.optimizer)
+        return self.description.as_dict() | {"optimizer": optimizer, "precision": precision}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         optimization.adapt_checkpoint(

@@ -208,17 +208,24 @@ class StartSummary(Callback):
         self.data, self.network, self.parameters = data, network, parameters
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if not trainer.is_global_zero:
-            return
+        if trainer.is_global_zero:
+            batches, steps = int(trainer.num_training_batches), cast(Classifier, pl_module).steps_per_epoch()
+            self.log_summary(pl_module.device, batches=batches, steps=steps, processes=trainer.world_size)
+
+    def log_summary(self, device: torch.device, *, batches: int, steps: int, processes: int = 1) -> None:
+        """Log the summary of a run.
+
+        Args:
+            batches: of an epoch, in one of the `processes`; `steps` of the optimizer.
+        """
         labels = {part: self.data.labels(part) for part in _PARTS}
-        batches, steps = int(trainer.num_training_batches), cast(Classifier, pl_module).steps_per_epoch()
         log.info("data: %s, %s", self.data.title, _describe_data(labels, self.data.class_names))
         log.info(
             "an epoch: %s; network: %s, %s parameters; device: %s",
-            _describe_epoch(batches, self.data.batch_size, len(labels["train"]) // trainer.world_size),
+            _describe_epoch(batches, self.data.batch_size, len(labels["train"]) // processes),
             self.network,
             f"{self.parameters:,}",
-            device_name(pl_module.device),
+            device_name(device),
         )
         for line in (*few_images(labels, self.data.class_names), *few_steps(steps, self.data.batch_size)):
             log.warning("%s", line)

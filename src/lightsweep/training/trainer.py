@@ -53,12 +53,8 @@ def build_trainer(
         further: callbacks that the config does not name.
         in_trial: without the callbacks that have `in_trials: false`.
     """
-    built = _build_group(loggers, "logger", Logger, folder)  # type: ignore[type-abstract]
-    chosen = _build_group(callbacks, "callbacks", Callback, folder)
-    if in_trial:
-        chosen = [callback for callback in chosen if getattr(callback, "in_trials", True)]
-    if not built:
-        chosen = [callback for callback in chosen if not isinstance(callback, LearningRateMonitor)]
+    built = build_loggers(loggers, folder)
+    chosen = build_callbacks(callbacks, folder, has_logger=bool(built), in_trial=in_trial)
     typed = [Path(each.dirpath) for each in chosen if isinstance(each, ModelCheckpoint) and each.dirpath is not None]
     first = Recorder(metrics, seed=seed)
     last = LastCheckpoint(folder / "checkpoints")  # last: it saves the states of the others, the best score among them
@@ -75,6 +71,24 @@ def build_trainer(
         use_distributed_sampler=False,  # the loader shares the data out itself
         **profile,
     )
+
+
+def build_loggers(nodes: Mapping[str, Any], folder: Path) -> list[Logger]:
+    """The loggers of the run in `folder`, from the config's node of nodes."""
+    return _build_group(nodes, "logger", Logger, folder)  # type: ignore[type-abstract]
+
+
+def build_callbacks(nodes: Mapping[str, Any], folder: Path, *, has_logger: bool, in_trial: bool) -> list[Callback]:
+    """The callbacks of the run in `folder`, without those that do nothing in it.
+
+    Args:
+        has_logger: without one the learning rate is not monitored.
+        in_trial: without the callbacks that have `in_trials: false`.
+    """
+    built = _build_group(nodes, "callbacks", Callback, folder)
+    if in_trial:
+        built = [callback for callback in built if getattr(callback, "in_trials", True)]
+    return [callback for callback in built if has_logger or not isinstance(callback, LearningRateMonitor)]
 
 
 def _build_group(nodes: Mapping[str, Any], group: str, kind: type[_Part], folder: Path) -> list[_Part]:
@@ -98,10 +112,8 @@ def fit(trainer: pl.Trainer, classifier: pl.LightningModule, data: ImageDataModu
     Raises:
         ConfigError: the Trainer's arguments do not fit the data, which Lightning sees only now.
     """
-    data.check_shares(trainer.world_size)
     whole_epochs = isinstance(trainer.limit_train_batches, float) and trainer.limit_train_batches == 1.0
-    if whole_epochs and any(isinstance(each, nn.BatchNorm1d) for each in classifier.modules()):
-        data.check_batches_of_one(trainer.world_size)
+    check_batches(classifier, data, processes=trainer.world_size, whole_epochs=whole_epochs)
     try:
         trainer.fit(classifier, datamodule=data, ckpt_path=last if last.exists() else None, weights_only=True)
         _log_ending(trainer)
@@ -120,6 +132,19 @@ def fit(trainer: pl.Trainer, classifier: pl.LightningModule, data: ImageDataModu
         if last.exists() and not started and not memory.is_exhausted(error):
             raise ConfigError(f"{last} cannot be resumed ({config_error(error, type(error).__name__)})") from error
         raise
+
+
+def check_batches(
+    classifier: pl.LightningModule, data: ImageDataModule, *, processes: int = 1, whole_epochs: bool = True
+) -> None:
+    """Check that the network can be trained on the batches of an epoch.
+
+    Raises:
+        ConfigError: a process has no batch, or a batch has a single image, which BatchNorm cannot train on.
+    """
+    data.check_shares(processes)
+    if whole_epochs and any(isinstance(each, nn.BatchNorm1d) for each in classifier.modules()):
+        data.check_batches_of_one(processes)
 
 
 def _log_ending(trainer: pl.Trainer) -> None:
@@ -153,7 +178,7 @@ def _list_reasons(trainer: pl.Trainer, metrics: MetricsFile) -> Iterator[tuple[s
     """Everything that could have ended the run by now, each with what to type to continue."""
     if trainer.should_stop:
         stoppers = [each for each in trainer.early_stopping_callbacks if has_run_out(each, metrics)]
-        yield from (_describe_early_stopping(each, metrics) for each in stoppers)
+        yield from (describe_early_stopping(each, metrics) for each in stoppers)
         for timer in trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(timer, Timer) and (left := timer.time_remaining()) is not None and left <= 0:
                 yield f"trainer.max_time: {timer.time_elapsed():.0f} s of training are over", "a longer max_time"
@@ -161,7 +186,8 @@ def _list_reasons(trainer: pl.Trainer, metrics: MetricsFile) -> Iterator[tuple[s
         yield f"trainer.max_steps={trainer.max_steps}", f"trainer.max_steps={trainer.max_steps + 1} or more"
 
 
-def _describe_early_stopping(stopper: EarlyStopping, metrics: MetricsFile) -> tuple[str, str]:
+def describe_early_stopping(stopper: EarlyStopping, metrics: MetricsFile) -> tuple[str, str]:
+    """Why the callback ended the run, and what to type to continue it."""
     metric = stopper.monitor
     if (bound := passed_bound(stopper, metrics)) is not None:
         value = getattr(stopper, bound)
