@@ -24,7 +24,7 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 }
 
 _TRUNCATED_STD = 0.87962566103423978  # of a standard normal that is cut at two standard deviations
-_LEVELS = 1 << 16  # 16 random bits decide on a unit
+LEVELS = 1 << 16  # of dropout's probability: 16 random bits decide on a unit
 # Grey and two differences of colour, as rows: orthonormal, close to the principal components of photographs' colours.
 _OPPONENT = (
     (1 / math.sqrt(3),) * 3,
@@ -93,11 +93,21 @@ class Dropout(nn.Dropout):
         plain = features.device.type != "cpu" or torch.compiler.is_compiling() or torch.jit.is_tracing()
         if plain or not self.training:
             return super().forward(features)
-        dropped = min(round(self.p * _LEVELS), _LEVELS - 1)
-        words = torch.empty(-(-features.numel() // 4), dtype=torch.int64).random_(-(1 << 63), None)
+        dropped = dropped_levels(self.p)
+        words = torch.empty(words_for(features.numel()), dtype=torch.int64).random_(-(1 << 63), None)
         draws = words.view(torch.int16)[: features.numel()].view(features.shape)  # uniform over all of int16
-        kept = draws >= dropped - _LEVELS // 2
-        return features * kept.to(features.dtype).mul_(_LEVELS / (_LEVELS - dropped))
+        kept = draws >= dropped - LEVELS // 2
+        return features * kept.to(features.dtype).mul_(LEVELS / (LEVELS - dropped))
+
+
+def dropped_levels(probability: float) -> int:
+    """How many of the `LEVELS` values that 16 random bits have mean that a unit is dropped."""
+    return min(round(probability * LEVELS), LEVELS - 1)
+
+
+def words_for(units: int) -> int:
+    """How many 64-bit random numbers decide on so many units."""
+    return -(-units // 4)
 
 
 class Spectrum(nn.Module):

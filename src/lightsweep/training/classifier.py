@@ -1,6 +1,6 @@
 """The LightningModule: a batch -> its loss, with optimizer and schedule; and the metrics of a part of the data."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
@@ -51,16 +51,26 @@ class Sums:
 
     def means(self, reduce: Callable[[Tensor], Tensor] = lambda tensor: tensor) -> dict[str, float]:
         """The value of each metric by its name, after `reduce`, which adds up the sums of several processes."""
-        objective, loss = reduce(self.losses).tolist()
-        confusion = reduce(self.confusion).cpu().numpy()
-        count = int(confusion.sum())
-        return {
-            "objective": objective / count,
-            "loss": loss / count,
-            "acc": int(confusion.trace()) / count,
-            "f1": macro_f1(confusion),
-            "balanced_acc": balanced_accuracy(confusion),
-        }
+        return means_of_sums(reduce(self.losses).tolist(), reduce(self.confusion).cpu().numpy())
+
+
+def means_of_sums(losses: Sequence[float], confusion: np.ndarray) -> dict[str, float]:
+    """The value of each metric by its name, from the sums over all images of the objective and of the cross-entropy,
+    and from counts ``int64 [K, K]``: true class by row, predicted class by column."""
+    objective, loss = losses
+    count = int(confusion.sum())
+    return {
+        "objective": objective / count,
+        "loss": loss / count,
+        "acc": int(confusion.trace()) / count,
+        "f1": macro_f1(confusion),
+        "balanced_acc": balanced_accuracy(confusion),
+    }
+
+
+def by_epoch(part: str, means: Mapping[str, float]) -> dict[str, float]:
+    """Those of the metrics that each epoch measures on this part, by name: ``val/acc``."""
+    return {f"{part}/{metric.name}": means[metric.name] for metric in METRICS if part in metric.by_epoch}
 
 
 class Objective:
@@ -296,5 +306,4 @@ class Classifier(pl.LightningModule):
 
     def means_of(self, part: str, sums: Sums) -> dict[str, float]:
         """The metrics of a part over all processes, by name: ``val/acc``."""
-        means = sums.means(partial(self.trainer.strategy.reduce, reduce_op="sum"))
-        return {f"{part}/{metric.name}": means[metric.name] for metric in METRICS if part in metric.by_epoch}
+        return by_epoch(part, sums.means(partial(self.trainer.strategy.reduce, reduce_op="sum")))

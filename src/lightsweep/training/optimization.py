@@ -58,8 +58,17 @@ def build_optimizer(optimizer: partial, net: nn.Module, *, decay_all: bool, may_
     """
     if optimizer.keywords.get("fused") and not may_fuse:
         optimizer = partial(optimizer, fused=False)
+    return optimizer_over(optimizer, parameter_groups(net, decay_all=decay_all))
+
+
+def optimizer_over(optimizer: partial, groups: list[dict]) -> Optimizer:
+    """The optimizer over groups of parameters.
+
+    Raises:
+        ConfigError: it refuses its arguments.
+    """
     try:
-        return optimizer(parameter_groups(net, decay_all=decay_all))
+        return optimizer(groups)
     except (TypeError, ValueError, LookupError, RuntimeError) as error:
         raise config_error(error, "optimizer") from error
 

@@ -1,0 +1,221 @@
+"""Up to K MLPs of one kind that train as one computation. A is the members now, which have the first rows."""
+
+import copy
+import math
+import time
+from collections.abc import Iterator
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+
+from lightsweep.core import signals
+from lightsweep.data.loader import EvalLoader, TrainLoader, derive
+from lightsweep.data.module import ImageDataModule
+from lightsweep.population.dropout import StackedDropout
+from lightsweep.population.losses import StackedObjective, StackedSums
+from lightsweep.population.member import EpochRecord, Member, MemberSpec
+from lightsweep.population.network import Pass, StackedMLP
+from lightsweep.population.rows import Rows, Weights
+from lightsweep.population.updates import EachUpdate, StackedUpdate, Update, can_stack
+
+
+class Population:
+    """Trains MLPs of one kind (`kinds.kind_of`), each as a run of its own would train it.
+
+    Args:
+        first: any one of the members to come.
+        data: of all of them, set up.
+        places: the most members at a time.
+        fabric: the device, and the precision of the forward pass.
+        accumulate: batches an optimizer step.
+        update: each (a call of each member's optimizer), stacked (one update of all), or auto.
+        graph: replay a training step as a CUDA graph.
+
+    Raises:
+        ConfigError: a training batch has one image, and the networks have BatchNorm.
+    """
+
+    def __init__(
+        self,
+        first: MemberSpec,
+        data: ImageDataModule,
+        *,
+        places: int,
+        fabric: Fabric,
+        accumulate: int,
+        update: str = "auto",
+        graph: bool = False,
+    ) -> None:
+        net = first.classifier.net
+        self.data, self.places, self.fabric, self.accumulate = data, places, fabric, accumulate
+        self.device = fabric.device
+        self.network = StackedMLP(net)
+        decay_all = first.classifier.decay_all
+        self.weights, self.kept = (Weights(net, places, device=self.device, decay_all=decay_all) for _ in range(2))
+        self.validated = self.weights
+        self.gradients = Rows(self.weights.parameters.layout, places, device=self.device)
+        self.eval_loader: EvalLoader = data.eval_loader("val", self.device)
+        self.batches = len(self._loader(first))
+        self.steps = -(-self.batches // accumulate)  # of the optimizer, an epoch
+        self.update = self._choose_update(first, update)
+        self.members: list[Member] = []
+        self.loaders: dict[Member, TrainLoader] = {}
+
+    def _choose_update(self, first: MemberSpec, name: str) -> Update:
+        optimizer = Member(first, self, 0, self.steps).optimizer
+        if name != "each" and can_stack(optimizer):
+            parameters = self.weights.parameters.values
+            return StackedUpdate(optimizer, parameters, self.gradients.values, decayed=self.weights.decayed)
+        return EachUpdate()
+
+    def add(self, spec: MemberSpec) -> Member:
+        """A new member in a free place, with the weights of its classifier."""
+        row = len(self.members)
+        assert row < self.places, "no place is free"
+        self.weights.load(row, spec.classifier.net.state_dict())
+        self.update.clear(row)
+        member = Member(spec, self, row, self.steps)
+        self.loaders[member] = self._loader(spec)
+        self.members.append(member)
+        return member
+
+    def remove(self, member: Member) -> None:
+        """Its place is free, and what it kept is gone."""
+        last = self.members.pop()
+        del self.loaders[member]
+        if last is member:
+            return
+        for weights in (self.weights, self.kept):
+            weights.copy_row(member.row, weights, last.row)
+        self.update.move(member.row, last.row)
+        self.members[member.row] = last
+        last.row = member.row
+        last.move(self.groups(last.row, last.spec))
+
+    def train_epoch(self) -> dict[Member, EpochRecord]:
+        """One epoch of every member: training, then validation."""
+        started = time.perf_counter()
+        objective = self._objective()
+        rates = [member.rates(self.steps) for member in self.members]
+        self.update.begin_epoch(self.members, rates)
+        self.clips = self._clips()
+        train, images = self._train(objective)
+        self._wait()
+        training_seconds = time.perf_counter() - started
+        val = self._validate(objective)
+        members = len(self.members)
+        records = {}
+        for member, rate, *parts in zip(self.members, rates, val.measured("val"), train.measured("train"), strict=True):
+            member.epochs += 1
+            member.steps += self.steps
+            measured = parts[0] | parts[1]
+            member.end_epoch(measured)
+            seconds = (time.perf_counter() - started) / members
+            records[member] = EpochRecord(
+                member.epochs, measured, rate[0], seconds, images * members / training_seconds
+            )
+        return records
+
+    def keep(self, member: Member) -> None:
+        """Copy a member's validated weights to its kept ones."""
+        self.kept.copy_row(member.row, self.validated, member.row)
+
+    def groups(self, row: int, spec: MemberSpec) -> list[dict]:
+        """Parameter groups over a row, those of `optimization.parameter_groups`: with decay, without."""
+        cuts = slice(0, self.weights.decayed), slice(self.weights.decayed, None)
+        parts = []
+        for cut in cuts:
+            part = self.weights.parameters.values[row, cut].detach().requires_grad_()
+            part.grad = self.gradients.values[row, cut]
+            parts.append(part)
+        groups: list[dict] = [{"params": [parts[0]]}, {"params": [parts[1]], "weight_decay": 0.0}]
+        return groups[:1] if spec.classifier.decay_all else groups
+
+    def _loader(self, spec: MemberSpec) -> TrainLoader:
+        data = copy.copy(self.data)
+        data.seed, data.augment = spec.data_seed, spec.augment
+        return data.train_loader(self.device)
+
+    def _objective(self) -> StackedObjective:
+        classifiers = [member.spec.classifier for member in self.members]
+        return StackedObjective(
+            [each.objective for each in classifiers], [each.net for each in classifiers], self.device
+        )
+
+    def _train(self, objective: StackedObjective) -> tuple[StackedSums, int]:
+        """The sums of an epoch of training, and each member's images."""
+        using = self._pass(self.weights, self._dropout())
+        leaves = [weight.requires_grad_() for weight in using.weights.values()]
+        gradients = list(self.gradients.stacked(len(self.members)).values())
+        sums, images, index = self._sums(), 0, 0
+        for batch, (inputs, targets) in enumerate(self._training_batches(), start=1):
+            with self.fabric.autocast():
+                logits = self.network(inputs, using)
+                loss = objective(logits, targets, using.weights)
+            sums.add(loss, logits, targets)
+            found = torch.autograd.grad(loss.objective.sum() / self.accumulate, leaves)
+            if batch % self.accumulate == 1 or self.accumulate == 1:
+                torch._foreach_copy_(gradients, found)
+            else:
+                torch._foreach_add_(gradients, found)
+            self.weights.counts.values[: len(self.members)] += 1
+            images += inputs.shape[1]
+            if batch % self.accumulate == 0 or batch == self.batches:
+                self._step(index)
+                index += 1
+            signals.raise_lost()
+        return sums, images
+
+    @torch.no_grad()
+    def _step(self, index: int) -> None:
+        gradients = self.gradients.values[: len(self.members)]
+        if self.clips is not None:
+            clip_rows(gradients, self.clips)
+        self.update.step(index)
+
+    @torch.no_grad()
+    def _validate(self, objective: StackedObjective) -> StackedSums:
+        using, sums = self._pass(self.validated, None), self._sums()
+        for images, labels in self.eval_loader:
+            targets = labels.expand(len(self.members), -1)
+            with self.fabric.autocast():
+                logits = self.network(images[None], using)
+                loss = objective(logits, targets, using.weights)
+            sums.add(loss, logits, targets)
+        return sums
+
+    def _training_batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+        loaders = [self.loaders[member] for member in self.members]
+        for member, loader in zip(self.members, loaders, strict=True):
+            loader.set_epoch(member.epochs)
+        for batch in zip(*loaders, strict=True):
+            images, targets = zip(*batch, strict=True)
+            yield torch.stack(images), torch.stack(targets)
+
+    def _dropout(self) -> StackedDropout:
+        probabilities = [member.dropout for member in self.members]
+        seeds = [derive(member.spec.seed, member.epochs, 0) for member in self.members]
+        return StackedDropout(probabilities, seeds, self.device)
+
+    def _pass(self, weights: Weights, dropout: StackedDropout | None) -> Pass:
+        count = len(self.members)
+        return Pass(weights.parameters.stacked(count), weights.statistics.stacked(count), dropout)
+
+    def _clips(self) -> Tensor | None:
+        """The members' largest norms ``[A]``, infinite where there is none; None if no member has one."""
+        clips = [member.spec.clip or math.inf for member in self.members]
+        return torch.tensor(clips, device=self.device) if min(clips) < math.inf else None
+
+    def _sums(self) -> StackedSums:
+        return StackedSums(len(self.members), self.data.num_classes, self.device)
+
+    def _wait(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+
+def clip_rows(gradients: Tensor, most: Tensor) -> None:
+    """Scale each row of ``[A, width]`` whose norm is above its most ``[A]``, as `torch.nn.utils.clip_grad_norm_`."""
+    factors = most / (gradients.norm(dim=1) + 1e-6)
+    gradients.mul_(factors.clamp_(max=1.0)[:, None])

@@ -1,0 +1,37 @@
+"""A member's epochs are those of the run that Lightning trains from the same config."""
+
+import pytest
+
+from members import alone, difference, together
+
+SCHEDULES = (
+    ("optimizer.lr=0.01", "seed=1", "scheduler.warmup=1.5", "model.dropout=0.2"),
+    ("optimizer.lr=0.004", "seed=2", "scheduler=cosine", "scheduler.warmup=0.5", "loss.label_smoothing=0.1"),
+    ("optimizer.lr=0.002", "seed=3", "scheduler=step", "scheduler.every=1", "optimizer.weight_decay=0.05"),
+    ("optimizer.lr=0.008", "seed=4", "scheduler=plateau", "scheduler.patience=0", "loss.l2=1e-3"),
+)
+ADAM = ("optimizer.eps=1e-4",)
+
+
+def check(configs: list[tuple[str, ...]], epochs: int, update: str = "auto", within: float = 1e-5) -> None:
+    members, records = together(configs, epochs, update)
+    for overrides, own in zip(configs, records, strict=True):
+        rows, _ = alone(overrides, epochs)
+        assert len(rows) == len(own) == epochs
+        assert max(difference(record, rows) for record in own) < within
+
+
+@pytest.mark.parametrize("update", ["stacked", "each"])
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        ("optimizer=sgd", "model.bn=true"),
+        ("optimizer=adam", *ADAM, "model.depth=2"),
+        ("optimizer=adamw", *ADAM, "model.bn=true"),
+        ("optimizer=rmsprop", *ADAM, "optimizer.momentum=0.5"),
+        ("optimizer=rmsprop_keras", *ADAM),
+    ],
+    ids=lambda optimizer: optimizer[0].partition("=")[2],
+)
+def test_epochs_are_those_of_a_run_of_its_own(optimizer: tuple[str, ...], update: str) -> None:
+    check([(*optimizer, *member) for member in SCHEDULES], epochs=3, update=update)
