@@ -1,4 +1,4 @@
-"""Runs src/train.py in a process that has the slow imports behind it: forked from a server that made them once.
+"""Runs a script of src/ in a process that has the slow imports behind it: forked from a server that made them once.
 
 What such a process does from its first line on is what `python src/train.py` does; only torch's ten seconds are saved.
 """
@@ -42,6 +42,7 @@ class Forked:
     """A running `python src/train.py ARGUMENTS`.
 
     Args:
+        script: another one.
         environment: what differs from this process's; None removes a variable.
         largest_file: bytes; a longer one cannot be written, as on a full disk.
     """
@@ -54,12 +55,14 @@ class Forked:
         said: Path,
         environment: dict[str, str | None],
         largest_file: int = resource.RLIM_INFINITY,
+        script: Path = SCRIPT,
     ) -> None:
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(_PRELOADED)
         said.mkdir(parents=True)
         self.said = said
-        self.process = context.Process(target=_run, args=(arguments, str(cwd), str(said), environment, largest_file))
+        typed = [str(script), *arguments]
+        self.process = context.Process(target=_run, args=(typed, str(cwd), str(said), environment, largest_file))
         self.process.start()
 
     def send(self, signum: int) -> None:
@@ -86,7 +89,7 @@ class Forked:
             time.sleep(0.005)
 
 
-def _run(arguments: list[str], cwd: str, said: str, environment: dict[str, str | None], largest_file: int) -> None:
+def _run(typed: list[str], cwd: str, said: str, environment: dict[str, str | None], largest_file: int) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, resource.RLIM_INFINITY))
     for stream, name in ((0, os.devnull), (1, f"{said}/out"), (2, f"{said}/err")):
         os.dup2(os.open(name, os.O_RDONLY if stream == 0 else os.O_WRONLY | os.O_CREAT), stream)
@@ -101,6 +104,6 @@ def _run(arguments: list[str], cwd: str, said: str, environment: dict[str, str |
         else:
             os.environ[name] = value
     os.chdir(cwd)
-    sys.argv = [str(SCRIPT), *arguments]
+    sys.argv = typed
     sys.path[:0] = [str(SCRIPT.parent), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
-    runpy.run_path(str(SCRIPT), run_name="__main__")
+    runpy.run_path(typed[0], run_name="__main__")

@@ -4,13 +4,11 @@ The values of epochs trained here are compared with a tolerance: other versions 
 """
 
 import csv
+import itertools
 import json
 import math
-import os
 import pickletools
 import shutil
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -23,6 +21,8 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 from PIL import Image
 from sklearn.datasets import load_digits
+
+from .forked import Forked
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
@@ -46,6 +46,7 @@ class Outputs:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.told = ""  # standard output and standard error of the last command
+        self.count = itertools.count()
 
     def copy(self, name: str) -> Path:
         copied = Path(shutil.copytree(FIXTURES / name, self.folder / name))
@@ -56,18 +57,13 @@ class Outputs:
 
     def run(self, script: str, *arguments: object, code: int = 0) -> str:
         """Run ``python src/SCRIPT ARGUMENTS`` to its end, with this exit code; gives its standard output."""
-        done = subprocess.run(
-            [sys.executable, str(SRC / script), *map(str, arguments)],
-            cwd=self.folder,
-            env={**os.environ, "OMP_NUM_THREADS": "1", "LIGHTSWEEP_OUTPUTS": str(self.folder)},
-            check=False,
-            capture_output=True,
-            text=True,
-            timeout=200,
-        )
-        self.told = done.stdout + done.stderr
-        assert done.returncode == code, self.told
-        return done.stdout
+        said = self.folder.with_name(f"{self.folder.name}-said-{next(self.count)}")
+        places = {"OMP_NUM_THREADS": "1", "LIGHTSWEEP_OUTPUTS": str(self.folder)}
+        typed = list(map(str, arguments))
+        ended = Forked(typed, script=SRC / script, cwd=self.folder, said=said, environment=places).wait(200)
+        self.told = ended.out + ended.err
+        assert ended.code == code, self.told
+        return ended.out
 
 
 @pytest.fixture
