@@ -1,11 +1,12 @@
 # Each target brings its own environment: .venv is built on first use, and again only when pyproject.toml changes.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo train test test-slow test-gpu test-services test-compat lint format bench reproduce report tensorboard dashboard
+.PHONY: help setup demo train test test-slow test-gpu test-services test-compat test-long lint format bench reproduce report tensorboard dashboard
 
 STAMP := .venv/.set-up
 SERVICES := .venv/.services
 BIN := .venv/bin
+BY_FILE := --dist loadfile --no-loadscope-reorder
 SOURCES := src scripts tests
 
 help: ## list the targets
@@ -31,7 +32,7 @@ test: $(STAMP) ## run the fast tests (ARGS: for pytest)
 	@$(BIN)/python -m pytest -n auto $(ARGS)
 
 test-slow: $(STAMP) ## run the slow tests: processes, real training
-	@$(BIN)/python -m pytest -m slow -n auto --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -m slow -n auto $(BY_FILE) $(ARGS)
 
 test-gpu: $(STAMP) ## run the tests that need a GPU, on it
 	@$(BIN)/python -m pytest -m gpu -n 4 $(ARGS)
@@ -41,10 +42,14 @@ $(SERVICES): $(STAMP) scripts/services.sh
 	@touch $@
 
 test-services: $(SERVICES) ## run sweeps on a real Slurm, Ray, PostgreSQL and MariaDB (installs them, as root)
-	@$(BIN)/python -m pytest -m services -n auto --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -m services -n auto $(BY_FILE) $(ARGS)
 
 test-compat: $(STAMP) ## sweep other apps with the wheel on Python 3.11 to 3.13, Hydra 1.3 and 1.4, in .compat (QUICK=1: two minutes)
 	@$(BIN)/python -m pytest -m 'compat$(if $(QUICK), and quick)' -n auto -rs $(ARGS)
+
+# One worker more than cores: while one waits for a database or a signal, the others use the cores.
+test-long: $(SERVICES) ## run slow, services and the quick ones of compat in one go, as CI does
+	@$(BIN)/python -m pytest -m 'slow or services or compat and quick' -n $$(($$(nproc) + 1)) $(BY_FILE) $(ARGS)
 
 lint: $(STAMP) ## check style, format, types, and which package imports which
 	$(BIN)/ruff check $(SOURCES)

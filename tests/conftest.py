@@ -42,6 +42,29 @@ def pytest_collectreport(report: pytest.CollectReport) -> None:
         report.outcome = "failed"
 
 
+LONGEST = (  # of the files that take over a minute on two cores: one that began last would run alone at the end
+    "services/test_slurm.py",
+    "services/test_ray.py",
+    "docs/test_runnable_pages_1.py",
+    "docs/test_runnable_pages_2.py",
+    "docs/test_runnable_pages_3.py",
+    "scripts/test_gpu_check.py",
+    "sweeper/test_survival.py",
+    "apps/test_apps.py",
+    "services/test_launchers.py",
+    "processes/test_resume.py",
+    "processes/test_earlier_files.py",
+    "processes/test_data_files.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first, which `make test-slow` and `make test-long` hand out in this order."""
+    here = Path(__file__).parent
+    places = {here / name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
+
+
 def pytest_collection_finish() -> None:
     """The libraries stay: the garbage collector need not look through them after every test."""
     gc.collect()

@@ -1,15 +1,14 @@
 """A metric is declared once: files, monitors, tables, loggers and the sweep follow."""
 
 import csv
+import itertools
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from forked import Forked
 from lightsweep.core.metrics import (
     BY_EPOCH_NAMES,
     FINAL_NAMES,
@@ -48,18 +47,14 @@ def run(tmp_path: Path):
     insert(src / "lightsweep" / "core" / "metrics.py", DECLARATION, before="\nFINAL = ")
     insert(src / "lightsweep" / "training" / "classifier.py", COMPUTATION, before='"acc": ')
 
+    count = itertools.count()
+
     def ran(script: str, *arguments: str) -> str:
-        done = subprocess.run(
-            [sys.executable, str(src / script), *arguments],
-            cwd=tmp_path,
-            env={**os.environ, "OMP_NUM_THREADS": "1", "LIGHTSWEEP_OUTPUTS": str(tmp_path), "PYTHONPATH": str(src)},
-            check=False,
-            capture_output=True,
-            text=True,
-            timeout=200,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
+        said = tmp_path / "said" / str(next(count))
+        where = {"OMP_NUM_THREADS": "1", "LIGHTSWEEP_OUTPUTS": str(tmp_path), "PYTHONPATH": str(src)}
+        ended = Forked(list(arguments), script=src / script, cwd=tmp_path, said=said, environment=where).wait(200)
+        assert ended.code == 0, ended.out + ended.err
+        return ended.out
 
     return ran
 

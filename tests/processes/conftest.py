@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from .forked import SCRIPT, Ended, Forked
+from forked import SCRIPT, Ended, Forked
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before the server of forked.py imports torch
 

@@ -22,7 +22,7 @@ from optuna.trial import TrialState
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from .forked import Forked
+from forked import Forked
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from .forked import ROOT
+from forked import ROOT
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 

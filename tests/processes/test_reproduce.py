@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 
 from cifar10_files import write_cifar10
-
-from .forked import ROOT
+from forked import ROOT
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 

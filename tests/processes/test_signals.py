@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from forked import SCRIPT
+
 from .conftest import epochs
-from .forked import SCRIPT
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from .forked import SCRIPT
+from forked import SCRIPT
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 

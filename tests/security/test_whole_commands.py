@@ -3,10 +3,9 @@
 A module of the attacker's lies where Python finds it: whatever imports it leaves a marker.
 """
 
+import itertools
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import torch
 import yaml
 
 from digits_runs import trained
+from forked import Forked
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -27,30 +27,19 @@ LINKS = {
 
 
 @pytest.fixture
-def command(scene, tmp_path: Path, monkeypatch):
+def command(scene, tmp_path_factory: pytest.TempPathFactory):
     """Run one of the scripts; it must end with code 1, without a trace, and nothing may have happened."""
     (scene.victim.parent / "evilmod.py").write_text(f"open({str(scene.marker)!r}, 'w')\n")
     scene.before = scene._elsewhere()
+    told, count = tmp_path_factory.mktemp("told"), itertools.count()
 
     def run(script: str, *arguments: str, says: str) -> None:
-        done = subprocess.run(
-            [sys.executable, str(SRC / script), *arguments],
-            cwd=scene.run,
-            env={
-                **os.environ,
-                "PYTHONPATH": str(scene.victim.parent),
-                "PYTHONDONTWRITEBYTECODE": "1",
-                "SECRET": "hunter2",
-            },
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=120,
-        )
-        assert done.returncode == 1, done.stdout + done.stderr
-        assert "Traceback" not in done.stderr
-        assert says in done.stderr
-        assert "hunter2" not in done.stdout + done.stderr
+        said, places = told / str(next(count)), {"PYTHONPATH": str(scene.victim.parent), "SECRET": "hunter2"}
+        ended = Forked(list(arguments), script=SRC / script, cwd=scene.run, said=said, environment=places).wait()
+        assert ended.code == 1, ended.out + ended.err
+        assert "Traceback" not in ended.err
+        assert says in ended.err
+        assert "hunter2" not in ended.out + ended.err
         scene.assert_untouched()
 
     return run

@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 SCRIPT = ROOT / "src" / "train.py"
 
 _PRELOADED = [
@@ -57,12 +57,14 @@ class Forked:
         largest_file: int = resource.RLIM_INFINITY,
         script: Path = SCRIPT,
     ) -> None:
+        wanted = {**os.environ, **environment}
+        own = {name: value for name, value in wanted.items() if value is not None}
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(_PRELOADED)
         said.mkdir(parents=True)
         self.said = said
         typed = [str(script), *arguments]
-        self.process = context.Process(target=_run, args=(typed, str(cwd), str(said), environment, largest_file))
+        self.process = context.Process(target=_run, args=(typed, str(cwd), str(said), own, largest_file))
         self.process.start()
 
     def send(self, signum: int) -> None:
@@ -89,7 +91,7 @@ class Forked:
             time.sleep(0.005)
 
 
-def _run(typed: list[str], cwd: str, said: str, environment: dict[str, str | None], largest_file: int) -> None:
+def _run(typed: list[str], cwd: str, said: str, environment: dict[str, str], largest_file: int) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, resource.RLIM_INFINITY))
     for stream, name in ((0, os.devnull), (1, f"{said}/out"), (2, f"{said}/err")):
         os.dup2(os.open(name, os.O_RDONLY if stream == 0 else os.O_WRONLY | os.O_CREAT), stream)
@@ -98,12 +100,9 @@ def _run(typed: list[str], cwd: str, said: str, environment: dict[str, str | Non
         setattr(sys, f"__{stream}__", getattr(sys, stream))
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    for name, value in environment.items():
-        if value is None:
-            os.environ.pop(name, None)
-        else:
-            os.environ[name] = value
+    os.environ.clear()  # the server has those of the first test that needed it
+    os.environ.update(environment)
     os.chdir(cwd)
     sys.argv = typed
-    sys.path[:0] = [str(SCRIPT.parent), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    sys.path[:0] = [str(Path(typed[0]).parent), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     runpy.run_path(typed[0], run_name="__main__")
