@@ -69,6 +69,15 @@ SWEEPER: dict[str, tuple[dict[str, Any], str]] = {
         "hydra.sweeper.seed_key must",
     ),
     "validate": ({"validate": "os.system"}, "hydra.sweeper.validate must be a function that LIGHTSWEEP_TRUST names"),
+    "batch_function": (
+        {"batch_function": "os.system", "population": 4},
+        "hydra.sweeper.batch_function must be a function that LIGHTSWEEP_TRUST names",
+    ),
+    "batch_function that is a node": ({"batch_function": {"_target_": "os.system"}}, "batch_function must not have"),
+    "batch_function that changes": (
+        {"batch_function": "${oc.select:a,os.system}"},
+        "batch_function must be a function",
+    ),
     "foresee": ({"foresee": {"params": "os.system"}}, "hydra.sweeper.foresee.params must be a function"),
     "foresee that is a node": ({"foresee": {"_target_": "os.system"}}, "hydra.sweeper.foresee must not have"),
     "foresee that changes": ({"foresee": "${oc.select:a,os.system}"}, "hydra.sweeper.foresee must be a mapping"),

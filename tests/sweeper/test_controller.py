@@ -8,6 +8,7 @@ import pytest
 
 from lightsweep.core import signals
 from lightsweep.core.errors import Interrupted
+from lightsweep.sweeper import executors
 from lightsweep.sweeper.controller import Controller, Limits
 from lightsweep.sweeper.executors import Stop
 from lightsweep.sweeper.job import Job, JobResult, JobState
@@ -15,17 +16,12 @@ from lightsweep.sweeper.job import Job, JobResult, JobState
 LIMITS = Limits(timeout=None, max_failures=3)
 
 
-class Slot:
+class Slot(executors.Slot):
     """Runs until it is stopped."""
 
     def __init__(self) -> None:
         self.running = False
         self.result: JobResult | None = None
-
-    is_inline = False
-
-    def is_starting(self) -> bool:
-        return False
 
     def start(self, job: Job) -> None:
         self.running = True

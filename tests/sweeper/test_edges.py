@@ -18,7 +18,7 @@ from optuna.distributions import CategoricalDistribution
 
 from hydra_plugins.lightsweep_sweeper import _impl
 from lightsweep.core.errors import ConfigError, Interrupted, JobState, RunFailed
-from lightsweep.sweeper import opening, references
+from lightsweep.sweeper import executors, opening, references
 from lightsweep.sweeper.application import Application
 from lightsweep.sweeper.controller import Controller, Limits
 from lightsweep.sweeper.job import Job, JobResult, TrialContext
@@ -170,19 +170,13 @@ class OneTrial:
 
 @pytest.mark.parametrize("completed", [True, False])
 def test_a_mistake_of_all_jobs_ends_a_sweep_in_which_none_has_completed(completed: bool) -> None:
-    class Slot:
+    class Slot(executors.Slot):
         is_inline = True
 
         def start(self, job: Job) -> None: ...
 
         def poll(self) -> JobResult:
             return JobResult(JobState.FAILED, error="main returns nothing", of_all=True)
-
-        def is_starting(self) -> bool:
-            return False
-
-        def waitables(self) -> list:
-            return []
 
     checked = {"is_overdue": lambda grace: False, "checked": lambda result, grace: result}
     run = SimpleNamespace(next_job=lambda: None, take=lambda result: result, started=0.0, **checked)

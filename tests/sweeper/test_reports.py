@@ -10,8 +10,8 @@ from optuna.pruners import BasePruner, NopPruner
 from optuna.trial import TrialState
 
 from lightsweep.core.files import JOURNAL
-from lightsweep.sweeper.executors import StorageReports
 from lightsweep.sweeper.executors.cluster_jobs import FileReportReader, FileReports
+from lightsweep.sweeper.executors.reporting import StorageReports
 from lightsweep.sweeper.storage import Address, connect, follow
 from queued_jobs import Study
 

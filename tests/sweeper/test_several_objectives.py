@@ -14,7 +14,7 @@ from optuna.trial import TrialState
 
 import lightsweep
 from lightsweep.core.errors import JobState
-from lightsweep.sweeper.executors import StorageReports
+from lightsweep.sweeper.executors.reporting import StorageReports
 from lightsweep.sweeper.job import Job
 from lightsweep.sweeper.job_running import JobFunction, JobResult
 from lightsweep.sweeper.optuna_access import trial_id

@@ -8,7 +8,7 @@ import yaml
 from optuna.trial import TrialState
 
 import toy
-from lightsweep.sweeper.executors.local_jobs import share_of_gpus
+from lightsweep.sweeper.executors.worker_process import share_of_gpus
 from lightsweep.sweeper.status import read_status
 from tiny import TINY
 

@@ -15,6 +15,7 @@ from lightsweep.core.errors import Interrupted, JobState
 from lightsweep.core.signals import PATIENCE
 from lightsweep.sweeper import trial_run
 from lightsweep.sweeper.controller import Controller, Limits
+from lightsweep.sweeper.executors import Slot
 from lightsweep.sweeper.executors.cluster_jobs import read_result, write_result
 from lightsweep.sweeper.job import Job, JobResult, current_trial
 from lightsweep.sweeper.job_running import JobFunction
@@ -227,13 +228,10 @@ def test_a_process_that_does_not_end_itself_is_killed_and_its_trial_pruned(later
     assert limit.ended(JobResult(JobState.FAILED, error="x"), 60.0).state == JobState.FAILED
 
 
-class Hanging:
+class Hanging(Slot):
     """A slot whose job does not end until its process is killed."""
 
-    is_inline, result = False, None
-
-    def is_starting(self) -> bool:
-        return False
+    result = None
 
     def start(self, job: Job) -> None:
         self.job = job

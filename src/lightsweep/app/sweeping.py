@@ -78,7 +78,10 @@ class Training(Application):
 
     def find_function(self, name: str, key: str) -> Any:
         try:
-            return instantiate({"_target_": name, "_partial_": True}, _execution_whitelist_=list(allowlist.TRUSTED))
+            return instantiate(
+                {"_target_": name, "_partial_": True},
+                _execution_whitelist_=[*allowlist.TRUSTED, *allowlist.BATCH_FUNCTIONS],
+            )
         except HydraException as error:
             raise build.config_error(error, key) from error
 

@@ -95,6 +95,8 @@ _PRUNERS = AllowedNode(
     ),
 )
 
+BATCH_FUNCTIONS = ("lightsweep.app.populations.train_batch",)  # hydra.sweeper.batch_function
+
 NODES: Mapping[str, AllowedNode] = {
     "model": AllowedNode("torch.nn.Module", classes=_named("lightsweep.nets", "CNN", "MLP", "ResMLP")),
     "optimizer": AllowedNode("torch.optim.Optimizer", classes=_OPTIMIZERS, partial=True),

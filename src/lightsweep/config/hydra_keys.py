@@ -84,6 +84,11 @@ def is_in_run_folder(hydra: Mapping[str, Any], key: str, raw: Any) -> bool:
     return _stays_inside(_text(hydra, key, raw), _RUN)
 
 
+def _check_trusted(key: str, function: Any) -> None:
+    if not (isinstance(function, str) and allowlist.is_trusted(function)):
+        raise ConfigError(f"{key} must be a function that LIGHTSWEEP_TRUST names, got {function!r}")
+
+
 def _text(hydra: Mapping[str, Any], key: str, raw: Any) -> str:
     """The text of a key with stand-ins for its interpolations, `_RUN` and `_SWEEP` for folders.
 
@@ -179,10 +184,10 @@ class _Checks:
         if not isinstance(foreseen, dict):  # an interpolation
             raise ConfigError(f"hydra.sweeper.foresee must be a mapping, got {foreseen!r}")
         for name, function in (named | {f"foresee.{key}": each for key, each in foreseen.items()}).items():
-            if function is not None and not (isinstance(function, str) and allowlist.is_trusted(function)):
-                raise ConfigError(
-                    f"hydra.sweeper.{name} must be a function that LIGHTSWEEP_TRUST names, got {function!r}"
-                )
+            if function is not None:
+                _check_trusted(f"hydra.sweeper.{name}", function)
+        if (function := node.get("batch_function")) not in (None, *allowlist.BATCH_FUNCTIONS):
+            _check_trusted("hydra.sweeper.batch_function", function)
 
     def _check_overrides(self) -> None:
         """What is added to the overrides of each job: as they are written, for keys of the run."""

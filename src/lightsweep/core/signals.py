@@ -116,6 +116,16 @@ def blocking_interrupts() -> Iterator[None]:
 
 
 @contextmanager
+def blocking_all() -> Iterator[None]:
+    """Let every signal that `as_exceptions` knows wait until the block ends, as half a message could not be read."""
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, set(_signals))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+@contextmanager
 def keeping_handlers() -> Iterator[None]:
     """Put the handlers of SIGINT and SIGTERM back when the block ends, whoever replaces them in it."""
     before = {signum: signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)}

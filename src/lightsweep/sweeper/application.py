@@ -122,6 +122,18 @@ class Application:
         """Whether a list can be the value of this key, which has none in the config."""
         return True
 
+    def places(self, plan: "Plan") -> int:
+        """How many trials a worker is best given at once, for ``hydra.sweeper.population=auto``, as far as speed and
+        memory go; in any app 1."""
+        return 1
+
+    def check_population(self, plan: "Plan") -> None:
+        """Refuse a search none of whose trials ``hydra.sweeper.batch_function`` can train together with others.
+
+        Raises:
+            ConfigError: names ``hydra.sweeper.population``.
+        """
+
     def check_space(self, space: "Space", metric: str) -> None:
         """Refuse a search space, before any config is composed.
 

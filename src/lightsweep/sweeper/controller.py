@@ -136,6 +136,7 @@ class Controller:
         self.refusal = ""  # why no job of this sweep can run
         self.started: float | None = None  # when a slot was there for the first trial: workers take a while to start
         self.next_claim = 0.0
+        self.is_filling = False  # free slots are left for the next turn
         self.is_drawing = False  # points are drawn and closed without a run
         self.waiting, self.ending = Wait(), Wait()
 
@@ -169,7 +170,7 @@ class Controller:
         with self.stop.listening():
             while running or (queue and not self._is_stopping()):
                 for index, slot in enumerate(self.slots):
-                    if queue and not self._is_stopping() and index not in running:
+                    if queue and not self._is_stopping() and index not in running and slot.has_room():
                         running[index] = queue.pop(0)
                         self._start_job(slot, running[index])
                 self._pause()
@@ -198,9 +199,13 @@ class Controller:
             self.started = time.monotonic()
         if self.running and len(self.slots) - len(self.running) < min(self.limits.batch, self.queue.remaining()):
             return
+        until, self.is_filling = time.monotonic() + self.look_every, False
         for index, slot in enumerate(self.slots):
-            if index in self.running or slot.is_starting() or time.monotonic() < self.next_claim:
+            if index in self.running or time.monotonic() < self.next_claim or not slot.has_room():
                 continue
+            self.is_filling = time.monotonic() > until
+            if self.is_filling:
+                return  # results have come meanwhile
             if (run := self._next_run()) is None:
                 return
             self.running[index] = run
@@ -264,16 +269,16 @@ class Controller:
             self.warn(f"trial {trial.number}: result discarded, another sweeper had already closed it")
             return
         self.next_claim = 0.0
-        if result.state.is_failure:
+        if result.state.is_failure or result.is_failure_of_worker:
             self.failures.append(f"trial {trial.number}: {result.error}")
         elif result.state not in (JobState.INTERRUPTED, JobState.REFUSED):
             self.failures.clear()
         self.ended(trial.number)
 
     def _pause(self) -> None:
-        ready = [waitable for slot in self.slots for waitable in slot.waitables()]
+        ready = list(dict.fromkeys(waitable for slot in self.slots for waitable in slot.waitables()))
         if ready:
-            wait(ready, timeout=self.look_every)
+            wait(ready, timeout=0.0 if self.is_filling else self.look_every)
         elif not any(slot.is_inline for slot in self.slots):
             time.sleep(self.look_every / 2)
         if self.stop and not self.stop.killed:

@@ -72,6 +72,7 @@ class JobResult:
         by_signal: whether the job was interrupted by a signal that it received itself.
         of_all: whether all jobs of the sweep will fail like this one, unless one has completed.
         seconds: that the app's function took.
+        is_failure_of_worker: the job was interrupted as its worker died, and stands for all that were: one failure.
     """
 
     state: JobState
@@ -82,6 +83,7 @@ class JobResult:
     of_all: bool = False
     further: tuple[float, ...] = ()
     seconds: float = field(default=0.0, compare=False)
+    is_failure_of_worker: bool = False
 
     @property
     def values(self) -> tuple[float, ...]:

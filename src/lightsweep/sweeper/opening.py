@@ -18,7 +18,7 @@ from lightsweep.core.errors import ConfigError
 from lightsweep.core.files import create_folder, remove_leftovers
 from lightsweep.core.overrides import format_override
 from lightsweep.core.text import first_line
-from lightsweep.sweeper import executors, storage, warm_start
+from lightsweep.sweeper import executors, places, storage, warm_start
 from lightsweep.sweeper.ablation_session import check_ablation
 from lightsweep.sweeper.config_differences import CONFIG, check_unchanged, fixed_settings, keep_settings
 from lightsweep.sweeper.confirmation import FIRST_SEED
@@ -169,6 +169,7 @@ def check_plan(plan: Plan) -> None:
     kind = executors.executor_kind(plan)
     storage.check_study_file(plan.storage_key, plan.address.url, workers=kind in ("workers", "launcher"))
     executors.check_executor(plan)
+    places.check_places(plan, kind)
     if kind == "workers":  # jobs of a cluster have memory elsewhere
         memory.check_processes("hydra.sweeper.n_jobs", min(plan.settings.n_jobs, plan.settings.n_trials))
     for name in plan.objectives.names:

@@ -82,6 +82,8 @@ class Session:
             is_same=plan.application.reads_same_data(plan.space, plan.config),
         )
         self.view = view.View()
+        self.said: set[str] = set()  # by workers
+        self.images = 0  # that populations have trained on
         for sampler in (queue.study.sampler, getattr(queue.study.sampler, "sampler", None)):
             if isinstance(sampler, ViewSampler | AutoSampler):
                 sampler.say = self.view.print
@@ -91,7 +93,7 @@ class Session:
             Limits(plan.settings.timeout, plan.settings.max_failures, plan.settings.batch),
             start=self._start,
             ended=self._trial_ended,
-            show=lambda running: self.view.update(self._progress(running)),
+            show=self._show,
             warn=self.view.print,
         )
 
@@ -121,7 +123,7 @@ class Session:
             self.view.print("several objectives: no trial is pruned; hydra.sweeper.prune_on=NAME prunes by one of them")
         before = count_ended(self.queue.trials())
         self.view.open()
-        if (count := self._count_starting()) and self.view.live is None:
+        if (count := self.executor.count_starting()) and self.view.live is None:
             self.view.print(view.format_starting(count))
         try:
             self.controller.run_trials()
@@ -162,10 +164,6 @@ class Session:
         over = {"ended": count_ended(self.queue.trials()), "why": why, "failed": failed}
         self.queue.study.set_user_attr(OVER, over)
 
-    def _count_starting(self) -> int:
-        """Workers that are not ready yet."""
-        return sum(slot.is_starting() for slot in self.executor.slots)
-
     def _start(self, trial: Trial) -> TrialRun | None:
         """The trial's run; None where its point was tried before or may not be tried, and it is closed."""
         plan, folder = self.plan, self.plan.folder / folder_of(trial.number)
@@ -194,6 +192,16 @@ class Session:
         self.publisher.publish()
         self.view.trial_ended(self.queue.trials()[number], self._progress({}))
 
+    def _show(self, running: Mapping[int, float]) -> None:
+        for worker in self.executor.workers:
+            self.images += worker.take_images()
+            for line in worker.take_lines():
+                if line not in self.said:
+                    self.said.add(line)
+                    self.view.print(line)
+        if self.view.is_due():
+            self.view.update(self._progress(running))
+
     def _progress(self, running: Mapping[int, float]) -> view.Progress:
         return view.Progress(
             without_repeats(self.queue.trials()),
@@ -201,7 +209,7 @@ class Session:
             self.queue.n_trials,
             self.plan.objectives,
             self.plan.space,
-            self._count_starting(),
+            self.executor.count_starting(),
         )
 
     def _confirm(self) -> bool:

@@ -19,6 +19,7 @@ from lightsweep.sweeper.objectives import check_settings
 from lightsweep.sweeper.samplers import SAMPLERS, check_packages, named_node, pruner_node
 
 _MOST_JOBS = 1000  # each has a process or a thread of the sweeper
+_MOST_PLACES = 1000  # of a worker
 _MOST_CONFIRMED = 1000  # fresh seeds; the means of 1000 runs differ by a thirtieth of the runs' spread
 
 _KEY = re.compile(r"\+{0,2}\w[\w.-]*")
@@ -29,6 +30,7 @@ _TEXTS = {  # settings that may be null
     "metric": "a name",
     "custom_search_space": "a function's name",
     "validate": "a function's name",
+    "batch_function": "a function's name",
     "seed_key": "a key of the config",
     "confirm_metric": "a name",
     "prune_on": "the name of an objective",
@@ -78,6 +80,8 @@ class Settings:
     max_steps: int | None
     validate: str | None
     n_jobs: int
+    population: int | str
+    batch_function: str | None
     preload: list[str]
     executor: str | None
     ray: dict[str, Any]
@@ -107,6 +111,9 @@ class Settings:
     def __post_init__(self) -> None:
         checks.integer("hydra.sweeper.n_trials", self.n_trials, "[1, inf)")
         checks.integer("hydra.sweeper.n_jobs", self.n_jobs, f"[0, {_MOST_JOBS}]")
+        is_places = type(self.population) is int and 1 <= self.population <= _MOST_PLACES
+        rule = f"be auto or an integer in [1, {_MOST_PLACES}]"
+        checks.require(self.population == "auto" or is_places, "hydra.sweeper.population", rule, self.population)
         checks.require(self.executor in (None, "ray"), "hydra.sweeper.executor", "be null or ray", self.executor)
         checks.integer("hydra.sweeper.batch", self.batch, f"[1, {_MOST_JOBS}]")
         checks.choice("hydra.sweeper.on_interrupt", self.on_interrupt, ("cancel", "leave"))

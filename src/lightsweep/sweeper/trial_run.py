@@ -13,7 +13,7 @@ from optuna.trial import Trial
 from lightsweep.core.files import write_atomic
 from lightsweep.core.signals import PATIENCE, describe_time_over
 from lightsweep.sweeper.constraints import Constraints
-from lightsweep.sweeper.executors import StorageReports, deliver_report
+from lightsweep.sweeper.executors.reporting import StorageReports, deliver_report
 from lightsweep.sweeper.job import Job, JobResult, JobState
 from lightsweep.sweeper.optuna_access import trial_id
 from lightsweep.sweeper.plan import Plan

@@ -1,6 +1,7 @@
 """What a sweep prints: a live table on a terminal, a line for each trial elsewhere, and commands to type next."""
 
 import shlex
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -31,6 +32,7 @@ from lightsweep.sweeper.trials import (
     without_repeats,
 )
 
+_DRAW_EVERY = 0.2  # seconds
 _BEST = 10  # trials in the table at the end
 _FEWEST = 3  # trials that must have ended before the time left is known, and one a worker
 _LATEST = 30  # trials that the mean is taken of: pruning sets in after some, and makes them shorter
@@ -68,6 +70,7 @@ class View:
     def __init__(self) -> None:
         self.console = Console()
         self.live: Live | None = None
+        self.drawn = 0.0  # when, as time.monotonic has it
 
     def open(self) -> None:
         if self.console.is_terminal:
@@ -82,8 +85,13 @@ class View:
     def print(self, line: str) -> None:
         self.console.print(Text(printable(line)), soft_wrap=True)  # a study's texts may hold escape sequences
 
+    def is_due(self) -> bool:
+        """Whether there is a live table, and it is time to draw it anew."""
+        return self.live is not None and time.monotonic() - self.drawn > _DRAW_EVERY
+
     def update(self, progress: Progress) -> None:
         if self.live is not None:
+            self.drawn = time.monotonic()
             self.live.update(running_table(progress), refresh=True)
 
     def trial_ended(self, trial: FrozenTrial, progress: Progress) -> None:

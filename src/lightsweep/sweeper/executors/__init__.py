@@ -1,34 +1,29 @@
 """Where a sweep's jobs run: warm workers on this machine, jobs of Slurm, tasks of Ray, or another launcher of Hydra;
-how they are stopped, and how their reports reach the study."""
+and how they are stopped."""
 
 import signal
 import time
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from optuna.exceptions import UpdateFinishedTrialError
-from optuna.pruners import BasePruner
-from optuna.trial import Trial
-
 from lightsweep.core import checks, signals
-from lightsweep.core.errors import ConfigError, StorageLost
+from lightsweep.core.errors import ConfigError
 from lightsweep.core.memory import available_cores
+from lightsweep.sweeper import places
 from lightsweep.sweeper.config_differences import REPEAT_FILE
-from lightsweep.sweeper.job import Job, JobResult, Reports
+from lightsweep.sweeper.job import Job, JobResult
 from lightsweep.sweeper.job_running import JobSetup
 from lightsweep.sweeper.plan import Plan
 from lightsweep.sweeper.references import FunctionHere, check_pickles, reference, registered
-from lightsweep.sweeper.storage import Address, follow
 
 if TYPE_CHECKING:
+    from lightsweep.sweeper.executors.populations import PopulationWorker
     from lightsweep.sweeper.executors.schedulers import Scheduler
 
 
-SWEEPER_SECONDS = 60.0  # that a job waits for its sweeper
 _SUBMITIT = {"submitit_slurm": "slurm", "submitit_local": "local"}
 
 
@@ -47,6 +42,10 @@ class Slot:
     def is_starting(self) -> bool:
         """Whether what jobs run in is not ready yet: a job that is started now would wait for that."""
         return False
+
+    def has_room(self) -> bool:
+        """Whether a job may be started now."""
+        return not self.is_starting()
 
     def waitables(self) -> list[Any]:
         """Objects for `multiprocessing.connection.wait` that become ready when there may be a result, or the slot is no
@@ -75,11 +74,17 @@ class Executor:
         has_job: whether an earlier sweeper started a job of this folder, with these overrides if any are given, which
             still runs or has ended meanwhile.
         close: releases what the slots share.
+        workers: those with several places, which are slots.
     """
 
     slots: Sequence[Slot]
     has_job: Callable[..., bool] = lambda folder, overrides=None: False
     close: Callable[[], None] = lambda: None
+    workers: Sequence["PopulationWorker"] = ()
+
+    def count_starting(self) -> int:
+        """Workers that are not ready yet."""
+        return sum(each.is_starting() for each in self.workers or self.slots)
 
 
 class Stop:
@@ -123,97 +128,6 @@ class Stop:
             if (lost := signals.received()) is not None:  # earlier, where a library did not pass it on
                 self.request(lost)
             yield
-
-
-@dataclass(frozen=True)
-class StorageReports:
-    """Reports into the study.
-
-    Args:
-        address: of the study.
-        trial_id: of the trial in the storage.
-        pruner: decides after each report.
-        objective: the index of the one that is reported, of several.
-    """
-
-    address: Address
-    trial_id: int
-    pruner: BasePruner
-    objective: int | None = None
-
-    def report(self, step: int, value: float) -> bool:
-        """Add a value; returns whether the trial is pruned.
-
-        Raises:
-            UpdateFinishedTrialError: another sweeper has closed the trial.
-            StorageLost: the storage is out of reach.
-        """
-        study = follow(self.address, self.objective)
-        study.pruner = self.pruner
-        trial = Trial(study, self.trial_id)
-        trial.report(value, step)
-        return trial.should_prune()
-
-
-def deliver_report(reports: Reports, step: int, value: float) -> bool:
-    """Add the value of a job that cannot reach the study itself; returns whether the job is to end. A step that the
-    study has already is left as it is."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # a job that was started again repeats some steps
-            return reports.report(step, value)
-    except UpdateFinishedTrialError:
-        return True
-
-
-class ReportBuffer:
-    """What jobs report, until the sweeper takes it, and which of them are pruned. Lives in an actor."""
-
-    def __init__(self) -> None:
-        self._nodes: dict[str, str] = {}
-        self._reports: list[tuple[str, int, float]] = []
-        self._pruned: set[str] = set()
-
-    def start(self, key: str, node: str) -> None:
-        self._nodes[key] = node
-
-    def report(self, key: str, step: int, value: float) -> bool:
-        self._reports.append((key, step, value))
-        return key in self._pruned
-
-    def take(self) -> tuple[dict[str, str], list[tuple[str, int, float]]]:
-        """The nodes of the jobs that started, by the job's key, and new reports."""
-        reports, self._reports = self._reports, []
-        return self._nodes, reports
-
-    def prune(self, key: str) -> None:
-        self._pruned.add(key)
-
-
-@dataclass(frozen=True)
-class ActorReports:
-    """Reports to the sweep's actor.
-
-    Args:
-        buffer: the actor's handle.
-        key: the job's.
-    """
-
-    buffer: Any
-    key: str
-
-    def report(self, step: int, value: float) -> bool:
-        """Add a value; returns whether the trial is pruned.
-
-        Raises:
-            StorageLost: the sweeper cannot be reached.
-        """
-        import ray
-
-        try:
-            return ray.get(self.buffer.report.remote(self.key, step, value), timeout=SWEEPER_SECONDS)
-        except ray.exceptions.RayError as error:
-            raise StorageLost(f"the sweep cannot be reached to report a step ({type(error).__name__})") from error
 
 
 def executor_kind(plan: Plan) -> str:
@@ -276,6 +190,10 @@ def open_executor(plan: Plan, n_trials: int) -> Executor:
         return Executor([InlineSlot(setup)])
     threads = max(1, available_cores() // n_jobs)
     workers = min(n_jobs, n_trials)  # more would only wait
+    if (count := places.count_places(plan, kind, n_trials)) > 1:
+        from lightsweep.sweeper.executors.populations import open_populations
+
+        return open_populations(plan, setup, workers=workers, places=count, threads=threads)
     return Executor([WorkerSlot(setup, index=index, threads=threads) for index in range(workers)])
 
 

@@ -22,7 +22,7 @@ from typing import Any, TypeGuard
 from lightsweep.core import signals
 from lightsweep.core.errors import Interrupted
 from lightsweep.core.files import parse_json, read_json, read_regular, write_atomic
-from lightsweep.sweeper.executors import deliver_report
+from lightsweep.sweeper.executors.reporting import deliver_report
 from lightsweep.sweeper.job import RESERVED, Job, JobResult, JobState, Reports
 from lightsweep.sweeper.job_running import JobSetup, prepare_process, run_job
 

@@ -24,7 +24,8 @@ from omegaconf import OmegaConf
 from lightsweep.core import checks, files, secrets, signals
 from lightsweep.core.errors import ConfigError
 from lightsweep.core.text import Wait
-from lightsweep.sweeper.executors import ActorReports, Executor, ReportBuffer, Slot, deliver_report
+from lightsweep.sweeper.executors import Executor, Slot
+from lightsweep.sweeper.executors.reporting import ActorReports, ReportBuffer, deliver_report
 from lightsweep.sweeper.job import Job, JobResult, JobState, Reports
 from lightsweep.sweeper.job_running import JobSetup, last_line, prepare_process, run_job
 from lightsweep.sweeper.plan import Plan

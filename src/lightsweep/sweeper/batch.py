@@ -1,0 +1,321 @@
+"""Several jobs in one process at the same time: what a batch function is given.
+
+A batch function, which ``hydra.sweeper.batch_function`` names, trains many trials as one computation. It takes jobs
+from its `Batch` as long as it has places for them, reports for each as a job of its own would, and closes each:
+
+    def train_batch(batch: lightsweep.Batch) -> None:
+        running = {}
+        while not batch.is_over:
+            for job in batch.next():  # waits only where no job is open
+                running[job] = start(job.config)
+            for job, loss in train_epoch(running):
+                ...
+"""
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from omegaconf import DictConfig
+
+from lightsweep.core import signals
+from lightsweep.sweeper.application import application_of
+from lightsweep.sweeper.job import Job, JobResult, JobState, TrialContext
+from lightsweep.sweeper.job_running import (
+    JobFunction,
+    JobSetup,
+    compose,
+    explained,
+    leave_config,
+    leave_result,
+    result_of_error,
+    result_of_value,
+)
+from lightsweep.sweeper.job_scene import JobScene
+from lightsweep.sweeper.references import describe
+
+KEY = "hydra.sweeper.batch_function"
+_PATIENCE = 0.1  # of the time since the jobs were last asked for: so long it is waited for new ones, while others train
+_COUNT_EVERY = 1.0  # seconds between two messages with a count alone
+
+
+@dataclass(frozen=True)
+class Room:
+    """A worker asks for so many jobs more."""
+
+    jobs: int
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A job was closed."""
+
+    folder: str
+    result: JobResult
+
+
+@dataclass(frozen=True)
+class Counted:
+    """So many images were trained on since the last message."""
+
+    images: int
+
+
+@dataclass(frozen=True)
+class Said:
+    """A line for the user."""
+
+    line: str
+
+
+@dataclass(frozen=True)
+class Halved:
+    """A worker has fewer places from now on."""
+
+    places: int
+    reason: str
+
+
+class Link(Protocol):
+    """A worker's connection with its sweeper."""
+
+    def send(self, message: Any, /) -> None: ...
+
+    def poll(self, seconds: float | None, /) -> bool: ...
+
+    def recv(self) -> Any: ...
+
+
+class Batch:
+    """The jobs of one worker.
+
+    Attributes:
+        places: open jobs at most.
+        staggered: whether jobs are better started spread over time, since what ends early, or what is reported, chooses
+            the next ones: all at once they would be compared with nothing.
+        is_over: whether no job will come any more; then the function returns.
+    """
+
+    def __init__(
+        self, link: Link, setup: JobSetup, function: Callable[[DictConfig], Any], *, places: int, staggered: bool
+    ) -> None:
+        self.places, self.staggered, self.is_over = places, staggered, False
+        self._link, self._setup, self._function = link, setup, function
+        self._open: dict[str, BatchJob] = {}
+        self._waiting: list[Job] = []  # that have come, and have no place yet
+        self._asked = 0  # that were asked for, and have not come
+        self._images, self._counted = 0, time.monotonic()
+        self._returned = time.monotonic()
+
+    @property
+    def open(self) -> list["BatchJob"]:
+        """Jobs that are not closed."""
+        return list(self._open.values())
+
+    def next(self, most: int | None = None) -> list["BatchJob"]:
+        """New jobs, for places that are free. It waits only where no job is open; where some are, for at most a tenth
+        of the time since it was last called.
+
+        Args:
+            most: of them; None for as many as there are places.
+        """
+        patience = _PATIENCE * (time.monotonic() - self._returned)
+        self._send_count()
+        opened = self._take(most, patience)
+        while not (opened or self._open or self.is_over):
+            opened = self._take(most, None)
+        self._returned = time.monotonic()
+        return opened
+
+    def count(self, images: int) -> None:
+        """Add to the count of training images, of which the sweep says how many there were a second."""
+        self._images += images
+
+    def say(self, line: str) -> None:
+        """Show the user a line; one that was shown before is not shown again."""
+        self._send(Said(line))
+
+    def halve(self, reason: str) -> None:
+        """Have half the places from now on, at least one. Jobs that are open stay open: `BatchJob.put_back` has them
+        run later.
+
+        Args:
+            reason: that the user is shown, such as that the memory was full.
+        """
+        self.places = max(1, self.places // 2)
+        self._send(Halved(self.places, reason))
+
+    def report(self, reports: Iterable[tuple["BatchJob", Any, int]]) -> list["BatchJob"]:
+        """Report a value of several jobs, such as those of an epoch, at once: job, value and step each.
+
+        Returns:
+            Those that were pruned, or failed as they reported; they are closed.
+        """
+        return [job for job, value, step in reports if job.report(value, step)]
+
+    def end_all(self, reason: str, *, by_signal: bool) -> None:
+        """Close what is open as interrupted, to be retried; in all that is one failure, unless it is a signal's."""
+        while not self.is_over and self._link.poll(0):
+            self._receive()
+        counts = not by_signal
+        for job in self.open:
+            job.close(JobResult(JobState.INTERRUPTED, error=reason, is_failure_of_worker=counts))
+            counts = False
+        for waiting in self._waiting:
+            self._send(Ended(waiting.folder, JobResult(JobState.INTERRUPTED, error=reason)))
+
+    def _take(self, most: int | None, seconds: float | None) -> list["BatchJob"]:
+        """Ask for jobs, and open those that come.
+
+        Args:
+            seconds: for which they are waited for; None for as long as it takes until one comes.
+        """
+        free = max(0, self.places - len(self._open))
+        wanted = free if most is None else min(free, most)
+        if seconds is None:
+            wanted = max(1, wanted)
+        if (more := wanted - len(self._waiting) - self._asked) > 0:
+            self._send(Room(more))
+            self._asked += more
+        until = None if seconds is None else time.monotonic() + seconds * (more > 0)
+        while not self.is_over and len(self._waiting) < wanted:
+            if not self._link.poll(None if until is None else max(0.0, until - time.monotonic())):
+                break
+            self._receive()
+            until = time.monotonic() if until is None else until  # what has come, too, and no more
+        chosen, self._waiting = self._waiting[:wanted], self._waiting[wanted:]
+        return [job for each in chosen if (job := self._opened(each)) is not None]
+
+    def _receive(self) -> None:
+        with signals.blocking_all():
+            try:
+                self._waiting.append(self._link.recv())
+                self._asked -= 1
+            except EOFError:
+                self.is_over = True
+
+    def _opened(self, job: Job) -> "BatchJob | None":
+        """The job, begun; None where it could not be, and has failed."""
+        try:
+            config = compose(self._setup, job)
+            scene = JobScene(config, self._setup, job, self._function)
+        except Exception as error:  # such as a folder that cannot be written, a value that cannot be composed
+            failed = explained(JobResult(JobState.FAILED, error=describe(error)), self._setup)
+            self._send(Ended(job.folder, failed))
+            return None
+        self._open[job.folder] = BatchJob(self, job, scene)
+        return self._open[job.folder]
+
+    def _send(self, message: Any) -> None:
+        with signals.blocking_all():
+            self._link.send(message)
+
+    def _send_count(self) -> None:
+        now = time.monotonic()
+        if self._images and now - self._counted > _COUNT_EVERY:
+            self._send(Counted(self._images))
+            self._images, self._counted = 0, now
+
+    def _close(self, job: "BatchJob", result: JobResult) -> None:
+        """Send a job's result; its place is free."""
+        with signals.blocking_all():
+            if self._open.pop(job.job.folder, None) is not None:
+                self._link.send(Ended(job.job.folder, result))
+
+
+class BatchJob:
+    """A job of a batch, until it is closed.
+
+    Attributes:
+        job: as the sweeper has it.
+        trial: its trial, as `lightsweep.current_trial` gives it inside `entered`.
+        config: as the app's function gets it.
+        folder: the job's; it exists.
+        overrides: ``key=value`` each.
+    """
+
+    def __init__(self, batch: Batch, job: Job, scene: JobScene) -> None:
+        self._batch, self._scene, self.job = batch, scene, job
+        self._started = time.monotonic()
+        self.config: DictConfig = scene.cfg
+        self.trial: TrialContext = scene.trial
+        self.folder = Path(scene.hydra.hydra.runtime.output_dir)
+        self.overrides: list[str] = list(scene.hydra.hydra.overrides.task)
+
+    @property
+    def number(self) -> int:
+        """The trial's in its study, from 0."""
+        return self.job.number
+
+    @property
+    def kind(self) -> str:
+        """trial, seed, confirmation or ablation."""
+        return self.job.kind
+
+    @property
+    def is_open(self) -> bool:
+        return self._batch._open.get(self.job.folder) is self
+
+    def entered(self) -> Any:
+        """A context in which all that is global in Python is this job's: Hydra's config, the log, the working
+        directory, `lightsweep.current_trial`."""
+        return self._scene.entered()
+
+    def report(self, value: Any, step: int) -> bool:
+        """Report an intermediate value, as `TrialContext.report` does.
+
+        Returns:
+            Whether the job is closed: the pruner ends it, or it has failed as it reported.
+        """
+        try:
+            with self.entered():
+                self.trial.report(value, step)
+        except Exception as error:  # also TrialPruned
+            self.fail(error)
+        return not self.is_open
+
+    def complete(self, returned: Any) -> None:
+        """Close the job in order.
+
+        Args:
+            returned: what the app's function would return.
+        """
+        with self.entered():
+            result = result_of_value(returned, self.job, self.trial, self._name)
+        self.close(result)
+
+    def fail(self, error: BaseException) -> None:
+        """Close the job with an error, in the state that the error would give any job."""
+        with self.entered():
+            result = result_of_error(error, self.trial)
+        self.close(result)
+
+    def put_back(self, reason: str) -> None:
+        """Close the job as interrupted: it is run later, from its start."""
+        self.close(JobResult(JobState.INTERRUPTED, error=reason))
+
+    def run_alone(self) -> None:
+        """Run the job now, by the app's own function, and close it."""
+        batch = self._batch
+        with self.entered():
+            result = JobFunction(batch._function, self.job, batch._setup.program)(self.config)
+        self.close(result)
+        signals.raise_lost()  # the job has taken it for its own
+
+    def close(self, result: JobResult) -> None:
+        """Close the job with a result; one that is closed stays as it is."""
+        if not self.is_open:
+            return
+        setup, application = self._batch._setup, application_of(self._batch._function)
+        result = explained(replace(result, seconds=result.seconds or time.monotonic() - self._started), setup)
+        leave_result(result, self.job, self._scene.hydra.hydra, application.result_file)
+        self._scene.end(result)
+        leave_config(self._scene.config, setup, self.job, application)
+        self._batch._close(self, result)
+
+    @property
+    def _name(self) -> str:
+        """Of the app's function."""
+        return getattr(self._batch._function, "__name__", "the function")
