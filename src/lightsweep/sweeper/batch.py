@@ -111,8 +111,8 @@ class Batch:
 
     @property
     def open(self) -> list["BatchJob"]:
-        """Jobs that are not closed."""
-        return list(self._open.values())
+        """Jobs that are not over."""
+        return [job for job in self._open.values() if job.is_open]
 
     def next(self, most: int | None = None) -> list["BatchJob"]:
         """New jobs, for places that are free. It waits only where no job is open; where some are, for at most a tenth
@@ -121,6 +121,7 @@ class Batch:
         Args:
             most: of them; None for as many as there are places.
         """
+        self._settle()
         patience = _PATIENCE * (time.monotonic() - self._returned)
         self._send_count()
         opened = self._take(most, patience)
@@ -151,7 +152,7 @@ class Batch:
         """Report a value of several jobs, such as those of an epoch, at once: job, value and step each.
 
         Returns:
-            Those that were pruned, or failed as they reported; they are closed.
+            Those that `BatchJob.report` returns true for.
         """
         return [job for job, value, step in reports if job.report(value, step)]
 
@@ -159,12 +160,17 @@ class Batch:
         """Close what is open as interrupted, to be retried; in all that is one failure, unless it is a signal's."""
         while not self.is_over and self._link.poll(0):
             self._receive()
+        self._settle()
         counts = not by_signal
         for job in self.open:
             job.close(JobResult(JobState.INTERRUPTED, error=reason, is_failure_of_worker=counts))
             counts = False
         for waiting in self._waiting:
             self._send(Ended(waiting.folder, JobResult(JobState.INTERRUPTED, error=reason)))
+
+    def _settle(self) -> None:
+        for job in list(self._open.values()):
+            job.settle()
 
     def _take(self, most: int | None, seconds: float | None) -> list["BatchJob"]:
         """Ask for jobs, and open those that come.
@@ -239,6 +245,7 @@ class BatchJob:
     def __init__(self, batch: Batch, job: Job, scene: JobScene) -> None:
         self._batch, self._scene, self.job = batch, scene, job
         self._started = time.monotonic()
+        self._error: Exception | None = None  # with which a report has ended it
         self.config: DictConfig = scene.cfg
         self.trial: TrialContext = scene.trial
         self.folder = Path(scene.hydra.hydra.runtime.output_dir)
@@ -256,6 +263,10 @@ class BatchJob:
 
     @property
     def is_open(self) -> bool:
+        return self._error is None and self._is_known
+
+    @property
+    def _is_known(self) -> bool:
         return self._batch._open.get(self.job.folder) is self
 
     def entered(self) -> Any:
@@ -267,14 +278,20 @@ class BatchJob:
         """Report an intermediate value, as `TrialContext.report` does.
 
         Returns:
-            Whether the job is closed: the pruner ends it, or it has failed as it reported.
+            Whether the job is over: the pruner ends it, or it has failed as it reported. It is closed by the batch's
+            `next` at the latest; what the trial records until then still counts.
         """
         try:
             with self.entered():
                 self.trial.report(value, step)
         except Exception as error:  # also TrialPruned
-            self.fail(error)
+            self._error = error
         return not self.is_open
+
+    def settle(self) -> None:
+        """Close the job, if a report has ended it."""
+        if self._error is not None:
+            self.fail(self._error)
 
     def complete(self, returned: Any) -> None:
         """Close the job in order.
@@ -284,6 +301,8 @@ class BatchJob:
         """
         with self.entered():
             result = result_of_value(returned, self.job, self.trial, self._name)
+            if self._error is not None:
+                result = result_of_error(self._error, self.trial)
         self.close(result)
 
     def fail(self, error: BaseException) -> None:
@@ -306,7 +325,7 @@ class BatchJob:
 
     def close(self, result: JobResult) -> None:
         """Close the job with a result; one that is closed stays as it is."""
-        if not self.is_open:
+        if not self._is_known:
             return
         setup, application = self._batch._setup, application_of(self._batch._function)
         result = explained(replace(result, seconds=result.seconds or time.monotonic() - self._started), setup)
