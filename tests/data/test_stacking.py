@@ -8,6 +8,7 @@ from torch import Tensor
 
 from lightsweep.config.build import build
 from lightsweep.core.errors import ConfigError
+from lightsweep.data import stacking
 from lightsweep.data.loader import TrainLoader
 from lightsweep.data.module import ImageDataModule
 from lightsweep.data.stacking import shared_batches, stacked_batches
@@ -74,6 +75,19 @@ def test_each_loaders_batches_are_its_own(open_data, changes: list[str]) -> None
         for (images, targets), (own_images, own_targets) in zip(together, alone(loader, epoch), strict=True):
             assert torch.equal(images[member], own_images)
             assert torch.equal(targets[member], own_targets)
+
+
+@pytest.mark.parametrize("members", [1, 2])
+def test_large_batches_are_made_for_some_loaders_after_the_others(open_data, monkeypatch, members: int) -> None:
+    monkeypatch.setattr(stacking, "_PIXELS", members * 16 * 3 * 9 * 7)
+    loaders = loaders_of(open_data(*EVERYTHING))
+    expected = [alone(loader, epoch) for loader, epoch in zip(loaders, EPOCHS, strict=True)]
+    addresses = set()
+    for (images, targets), *own in zip(stacked_batches(loaders, EPOCHS), *expected, strict=True):
+        assert torch.equal(images, torch.stack([own_images for own_images, _ in own]))
+        assert torch.equal(targets, torch.stack([own_targets for _, own_targets in own]))
+        addresses.add(images.data_ptr())
+    assert len(addresses) < 4  # full batches use the same memory
 
 
 def test_a_loader_draws_the_same_in_other_company(open_data) -> None:

@@ -5,6 +5,7 @@ dimension is the image's, M. Images are ``uint8 [M, C, H, W]`` before and after 
 """
 
 import math
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -18,7 +19,9 @@ def draw_flips(count: int, generator: torch.Generator) -> Tensor:
 
 def flip(images: Tensor, flips: Tensor) -> Tensor:
     """Mirror some images left-right."""
-    return torch.where((flips < 0.5)[:, None, None, None], images.flip(-1), images)
+    both = torch.cat([images, images.flip(-1)])
+    positions = torch.arange(len(images), device=images.device)
+    return both.index_select(0, positions + len(images) * (flips < 0.5))
 
 
 def draw_crops(count: int, most: int, generator: torch.Generator) -> Tensor:
@@ -27,11 +30,36 @@ def draw_crops(count: int, most: int, generator: torch.Generator) -> Tensor:
 
 
 def crop(images: Tensor, crops: Tensor, most: int) -> Tensor:
-    """Shift by at most `most` pixels along both axes, black outside."""
-    count, _, height, width = images.shape
-    down, across = (crops + most).T
-    windows = F.pad(images, (most, most, most, most)).unfold(2, height, 1).unfold(3, width, 1)  # [M, C, dy, dx, H, W]
-    return windows[torch.arange(count, device=images.device), :, down, across]
+    """Shift by at most `most` pixels along both axes, black outside.
+
+    The images lie one after the other in memory. Each is copied from a place a few bytes before or after its own; the
+    bytes of its neighbours in the copy are then set to 0. That is several times as fast as an index into padded images.
+    """
+    _, channels, height, width = images.shape
+    size, margin = channels * height * width, most * (width + 1)
+    row = F.pad(images.flatten(), (margin, margin))
+    starts = (
+        torch.arange(margin, margin + images.numel(), size, device=images.device) + crops[:, 0] * width + crops[:, 1]
+    )
+    shifted = row.unfold(0, size, 1).index_select(0, starts).reshape(images.shape)
+    return shifted.mul_(_inside(height, width, crops, most))
+
+
+def _inside(height: int, width: int, crops: Tensor, most: int) -> Tensor:
+    """``uint8 [M, 1, H, W]``: 1 where the source of a pixel lies in the image, 0 outside."""
+    tables = _inside_tables(height, width, most, crops.device)
+    down, across = (table.index_select(0, offset) for table, offset in zip(tables, (crops + most).T, strict=True))
+    return down.mul_(across)[:, None]
+
+
+@lru_cache(maxsize=16)
+def _inside_tables(height: int, width: int, most: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """As `_inside`, ``[2 * most + 1, H, W]`` each: for every offset down, and for every offset across."""
+    offsets = torch.arange(-most, most + 1, device=device)[:, None]
+    rows, columns = (torch.arange(length, device=device) + offsets for length in (height, width))
+    down = ((rows >= 0) & (rows < height)).to(torch.uint8)[:, :, None]
+    across = ((columns >= 0) & (columns < width)).to(torch.uint8)[:, None, :]
+    return down.expand(-1, -1, width).contiguous(), across.expand(-1, height, -1).contiguous()
 
 
 def draw_affine(count: int, shift: float, scale: float, rotate: float, generator: torch.Generator) -> Tensor:
