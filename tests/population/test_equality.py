@@ -14,7 +14,7 @@ ADAM = ("optimizer.eps=1e-4",)
 
 
 def check(configs: list[tuple[str, ...]], epochs: int, update: str = "auto", within: float = 1e-5) -> None:
-    members, records = together(configs, epochs, update)
+    _, records = together(configs, epochs, update)
     for overrides, own in zip(configs, records, strict=True):
         rows, _ = alone(overrides, epochs)
         assert len(rows) == len(own) == epochs

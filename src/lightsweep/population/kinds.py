@@ -52,10 +52,7 @@ _ANY_IN_TRAINER = {
 _FREE_IN_MODEL = {"dropout", "init", "head_init"}
 _FREE_IN_OPTIMIZER = {"lr", "weight_decay", "momentum", "betas", "eps", "alpha", "rho"}
 # Changes of images that one operation makes are on together.
-_CHANGES = (
-    *(("flip",), ("crop",), ("shift", "scale", "rotate"), ("brightness", "contrast"), ("cutout",)),
-    *(("mixup",), ("noise",)),
-)
+_CHANGES = (("flip",), ("crop",), ("shift", "scale", "rotate"), ("brightness", "contrast"), ("cutout",), ("mixup",))
 
 
 def why_alone(config: "RunConfig") -> str | None:

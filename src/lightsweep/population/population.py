@@ -1,6 +1,5 @@
 """Up to K MLPs of one kind that train as one computation. A is the members now, which have the first rows."""
 
-import copy
 import math
 import time
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from torch import Tensor
 from lightsweep.core import signals
 from lightsweep.data.loader import EvalLoader, TrainLoader, derive
 from lightsweep.data.module import ImageDataModule
+from lightsweep.data.stacking import stacked_batches
 from lightsweep.population.dropout import StackedDropout
 from lightsweep.population.losses import StackedObjective, StackedSums
 from lightsweep.population.member import EpochRecord, Member, MemberSpec
@@ -133,9 +133,7 @@ class Population:
         return groups[:1] if spec.classifier.decay_all else groups
 
     def _loader(self, spec: MemberSpec) -> TrainLoader:
-        data = copy.copy(self.data)
-        data.seed, data.augment = spec.data_seed, spec.augment
-        return data.train_loader(self.device)
+        return self.data.train_loader(self.device, seed=spec.data_seed, augment=spec.augment)
 
     def _objective(self) -> StackedObjective:
         classifiers = [member.spec.classifier for member in self.members]
@@ -187,11 +185,7 @@ class Population:
 
     def _training_batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         loaders = [self.loaders[member] for member in self.members]
-        for member, loader in zip(self.members, loaders, strict=True):
-            loader.set_epoch(member.epochs)
-        for batch in zip(*loaders, strict=True):
-            images, targets = zip(*batch, strict=True)
-            yield torch.stack(images), torch.stack(targets)
+        return stacked_batches(loaders, [member.epochs for member in self.members])
 
     def _dropout(self) -> StackedDropout:
         probabilities = [member.dropout for member in self.members]
