@@ -23,10 +23,10 @@ from omegaconf import DictConfig
 from lightsweep.core import signals
 from lightsweep.sweeper.application import application_of
 from lightsweep.sweeper.job import Job, JobResult, JobState, TrialContext
+from lightsweep.sweeper.job_copies import Jobs
 from lightsweep.sweeper.job_running import (
     JobFunction,
     JobSetup,
-    compose,
     explained,
     leave_config,
     leave_result,
@@ -103,6 +103,7 @@ class Batch:
     ) -> None:
         self.places, self.staggered, self.is_over = places, staggered, False
         self._link, self._setup, self._function = link, setup, function
+        self._jobs = Jobs(setup, function)
         self._open: dict[str, BatchJob] = {}
         self._waiting: list[Job] = []  # that have come, and have no place yet
         self._asked = 0  # that were asked for, and have not come
@@ -205,8 +206,7 @@ class Batch:
     def _opened(self, job: Job) -> "BatchJob | None":
         """The job, begun; None where it could not be, and has failed."""
         try:
-            config = compose(self._setup, job)
-            scene = JobScene(config, self._setup, job, self._function)
+            scene = self._jobs.begin(job)
         except Exception as error:  # such as a folder that cannot be written, a value that cannot be composed
             failed = explained(JobResult(JobState.FAILED, error=describe(error)), self._setup)
             self._send(Ended(job.folder, failed))
@@ -248,7 +248,7 @@ class BatchJob:
         self._error: Exception | None = None  # with which a report has ended it
         self.config: DictConfig = scene.cfg
         self.trial: TrialContext = scene.trial
-        self.folder = Path(scene.hydra.hydra.runtime.output_dir)
+        self.folder: Path = scene.folder
         self.overrides: list[str] = list(scene.hydra.hydra.overrides.task)
 
     @property

@@ -38,7 +38,7 @@ def write_config(
         config: composed for a job of the sweep.
         base: the sweep's own.
     """
-    name, left_out = base.hydra.job.config_name, ("hydra", *base.hydra.sweeper.not_in_best)
+    name, left_out = base.hydra.job.config_name, ("hydra", *map(str, base.hydra.sweeper.not_in_best))
     choices: dict[str, str | None] = {
         str(group): choice
         for group, choice in config.hydra.runtime.choices.items()
@@ -46,7 +46,8 @@ def write_config(
     }
     further = [f"hydra.searchpath={list(base.hydra.searchpath)}"] if base.hydra.searchpath else []
     added, defaults = _compose_chosen(loader, name, choices, further)
-    ours, theirs = (_contents(application.own_config(each), left_out) for each in (config, defaults))
+    ours = _contents(application.own_config(config), left_out)
+    theirs = dict(_default_contents(loader, name, _typed(choices, added, further), application, left_out))
     for group in [group for group in defaults.hydra.runtime.choices if group in theirs]:
         if _lacks_key(ours.get(group), theirs[group]):
             choices[group] = None  # a config can add keys to a choice, not remove them: all of them are written
@@ -73,8 +74,8 @@ def _compose_chosen(
     """
     added, known = list[str](), list[str]()
     while True:
-        chosen = [f"{'+' if group in added else ''}{group}={choices[group]}" for group in (*known, *added)]
-        defaults = _compose_defaults(loader, name, (*further, *chosen))
+        chosen = {group: choices[group] for group in (*known, *added)}
+        defaults = _compose_defaults(loader, name, _typed(chosen, added, further))
         found = [group for group in choices if group in defaults.hydra.runtime.choices and group not in added]
         if found != known:
             known = found  # a choice may bring further groups
@@ -82,6 +83,25 @@ def _compose_chosen(
             added.insert(0, rest[0])  # Hydra lists what was added last first, a group before those that it brings
         else:
             return added, defaults
+
+
+def _typed(choices: Mapping[str, Any], added: Sequence[str], further: Sequence[str]) -> tuple[str, ...]:
+    """The overrides that make these choices."""
+    known = [group for group in choices if group not in added]
+    chosen = [f"{'+' if group in added else ''}{group}={choices[group]}" for group in (*known, *added)]
+    return (*further, *chosen)
+
+
+@lru_cache(maxsize=16)
+def _default_contents(
+    loader: ConfigLoader,
+    name: str | None,
+    overrides: tuple[str, ...],
+    application: Application,
+    left_out: tuple[str, ...],
+) -> dict[str, Any]:
+    """The app's part of a config as plain values."""
+    return _contents(application.own_config(_compose_defaults(loader, name, overrides)), left_out)
 
 
 @lru_cache(maxsize=16)  # composing takes 0.1 s, and most trials have the same choices

@@ -5,7 +5,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, chdir, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,43 +18,39 @@ from lightsweep.sweeper.job import Job, TrialContext, _current
 from lightsweep.sweeper.job_running import JobFunction, JobSetup
 
 
+@dataclass
 class JobScene:
-    """A job that Hydra has begun and not ended: its folder, its `.hydra` files and its log are there.
+    """A job that has begun and not ended: its folder, its `.hydra` files and its log are there.
 
     Args:
         config: composed, with its ``hydra`` node.
-        function: the app's.
-
-    Raises:
-        Exception: Hydra could not begin it, as its folder cannot be written.
+        cfg: what the app's function gets of it.
+        hydra: what `HydraConfig` holds.
+        returned: what Hydra's callbacks see at the job's end.
+        callbacks: Hydra's.
+        handlers: of the root logger.
+        directory: that the job works in; None for that of the process.
+        environment: variables that the config sets.
     """
 
-    def __init__(self, config: DictConfig, setup: JobSetup, job: Job, function: Callable[[DictConfig], Any]) -> None:
-        self.config, self.job, self.trial = config, job, TrialContext(job)
-        self.callbacks: Any = setup.hydra_context.callbacks
-        first: Any = _FirstHalf(self.callbacks, JobFunction(function, job, setup.program))
-        context = replace(setup.hydra_context, callbacks=first)
-        outside, root = Path.cwd(), logging.getLogger()
-        handlers, root.handlers = root.handlers, []
-        try:
-            hydra_utils.run_job(
-                hydra_context=context,
-                task_function=self._look,
-                config=config,
-                job_dir_key="hydra.sweep.dir",
-                job_subdir_key="hydra.sweep.subdir",
-            )
-        finally:
-            root.handlers, self.handlers = handlers, root.handlers
-        self.folder_is_entered = self.directory != outside
-        self.returned = first.returned
+    config: DictConfig
+    cfg: DictConfig
+    hydra: Any
+    job: Job
+    returned: JobReturn
+    callbacks: Any
+    handlers: list[logging.Handler]
+    directory: Path | None
+    environment: dict[str, str]
+    trial: TrialContext = field(init=False)
 
-    def _look(self, cfg: DictConfig) -> None:
-        """In place of the app's function: keep what Hydra has set for it."""
-        self.cfg, self.directory = cfg, Path.cwd()
-        self.hydra: Any = HydraConfig.instance().cfg
-        environment: Any = OmegaConf.to_container(HydraConfig.get().job.env_set, resolve=True)
-        self.environment = {str(name): str(value) for name, value in environment.items()}
+    def __post_init__(self) -> None:
+        self.trial = TrialContext(self.job)
+
+    @property
+    def folder(self) -> Path:
+        """The job's."""
+        return Path(self.hydra.hydra.runtime.output_dir)
 
     @contextmanager
     def entered(self) -> Iterator[None]:
@@ -64,7 +60,7 @@ class JobScene:
         hydra.cfg, root.handlers = self.hydra, self.handlers
         try:
             with ExitStack() as stack:
-                if self.folder_is_entered:
+                if self.directory is not None:
                     stack.enter_context(chdir(self.directory))
                 if self.environment:
                     stack.enter_context(_environment(self.environment))
@@ -74,7 +70,7 @@ class JobScene:
             _current.reset(token)
 
     def end(self, result: Any) -> None:
-        """The second half: Hydra's callbacks see the result, and the log is closed."""
+        """Hydra's callbacks see the result, and the log is closed."""
         self.returned.return_value = result
         with self.entered():
             self.callbacks.on_job_end(config=self.config, job_return=self.returned)
@@ -82,16 +78,51 @@ class JobScene:
             handler.close()
 
 
+def begin(config: DictConfig, setup: JobSetup, job: Job, function: Callable[[DictConfig], Any]) -> JobScene:
+    """Have Hydra itself begin a job, up to the call of the app's function.
+
+    Args:
+        config: composed, with its ``hydra`` node.
+        function: the app's.
+
+    Raises:
+        Exception: Hydra could not, as the job's folder cannot be written.
+    """
+    seen: dict[str, Any] = {}
+
+    def look(cfg: DictConfig) -> None:
+        variables: Any = OmegaConf.to_container(HydraConfig.get().job.env_set, resolve=True)
+        seen["environment"] = {str(name): str(value) for name, value in variables.items()}
+        seen.update(cfg=cfg, hydra=HydraConfig.instance().cfg, directory=Path.cwd())
+
+    callbacks: Any = _FirstHalf(setup.hydra_context.callbacks, JobFunction(function, job, setup.program))
+    outside, root = Path.cwd(), logging.getLogger()
+    before, root.handlers = root.handlers, []
+    try:
+        hydra_utils.run_job(
+            hydra_context=replace(setup.hydra_context, callbacks=callbacks),
+            task_function=look,
+            config=config,
+            job_dir_key="hydra.sweep.dir",
+            job_subdir_key="hydra.sweep.subdir",
+        )
+    finally:
+        root.handlers, handlers = before, root.handlers
+    if seen["directory"] == outside:
+        seen["directory"] = None
+    return JobScene(config, job=job, returned=callbacks.returned, callbacks=callbacks.all, handlers=handlers, **seen)
+
+
 @dataclass
 class _FirstHalf:
     """Hydra's callbacks up to the job's function. The end is kept for later."""
 
-    callbacks: Any
+    all: Any
     function: JobFunction
-    returned: JobReturn = None  # type: ignore[assignment]
+    returned: JobReturn | None = None
 
     def on_job_start(self, *, config: DictConfig, **_: Any) -> None:
-        self.callbacks.on_job_start(config=config, task_function=self.function)
+        self.all.on_job_start(config=config, task_function=self.function)
 
     def on_job_end(self, *, job_return: JobReturn, **_: Any) -> None:
         self.returned = job_return
