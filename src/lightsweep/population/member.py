@@ -72,6 +72,7 @@ class Member:
         self.schedule, self.interval = schedule["scheduler"], schedule.get("interval", "epoch")
         self.monitor: str | None = schedule.get("monitor")  # of plateau
         self.steps = 0  # of the optimizer
+        self.averaged = 0  # updates of the moving average
         self._population = population
 
     @property

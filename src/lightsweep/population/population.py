@@ -6,12 +6,13 @@ from collections.abc import Iterator
 
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor
+from torch import Tensor, nn
 
 from lightsweep.core import signals
 from lightsweep.data.loader import EvalLoader, TrainLoader, derive
 from lightsweep.data.module import ImageDataModule
 from lightsweep.data.stacking import stacked_batches
+from lightsweep.population.averages import Averages
 from lightsweep.population.dropout import StackedDropout
 from lightsweep.population.losses import StackedObjective, StackedSums
 from lightsweep.population.member import EpochRecord, Member, MemberSpec
@@ -48,12 +49,16 @@ class Population:
         graph: bool = False,
     ) -> None:
         net = first.classifier.net
+        data.check_shares(1)
+        if any(isinstance(each, nn.BatchNorm1d) for each in net.modules()):
+            data.check_batches_of_one(1)
         self.data, self.places, self.fabric, self.accumulate = data, places, fabric, accumulate
         self.device = fabric.device
         self.network = StackedMLP(net)
         decay_all = first.classifier.decay_all
-        self.weights, self.kept = (Weights(net, places, device=self.device, decay_all=decay_all) for _ in range(2))
-        self.validated = self.weights
+        made = [Weights(net, places, device=self.device, decay_all=decay_all) for _ in range(3 if first.average else 2)]
+        self.weights, self.kept, self.validated = made[0], made[1], made[-1] if first.average else made[0]
+        self.averages = Averages(self.weights, self.validated) if first.average else None
         self.gradients = Rows(self.weights.parameters.layout, places, device=self.device)
         self.eval_loader: EvalLoader = data.eval_loader("val", self.device)
         self.batches = len(self._loader(first))
@@ -86,7 +91,7 @@ class Population:
         del self.loaders[member]
         if last is member:
             return
-        for weights in (self.weights, self.kept):
+        for weights in {self.weights, self.kept, self.validated}:
             weights.copy_row(member.row, weights, last.row)
         self.update.move(member.row, last.row)
         self.members[member.row] = last
@@ -116,6 +121,13 @@ class Population:
                 member.epochs, measured, rate[0], seconds, images * members / training_seconds
             )
         return records
+
+    @torch.no_grad()
+    def evaluate(self, images: Tensor) -> Tensor:
+        """Images ``float [A, B, C, H, W]``, or ``[1, B, C, H, W]`` for all members -> logits ``[A, B, K]``, by the
+        weights that are validated."""
+        with self.fabric.autocast():
+            return self.network(images, self._pass(self.validated, None))
 
     def keep(self, member: Member) -> None:
         """Copy a member's validated weights to its kept ones."""
@@ -171,9 +183,13 @@ class Population:
         if self.clips is not None:
             clip_rows(gradients, self.clips)
         self.update.step(index)
+        if self.averages is not None:
+            self.averages.step(self.members, index)
 
     @torch.no_grad()
     def _validate(self, objective: StackedObjective) -> StackedSums:
+        if self.averages is not None:
+            self.averages.begin_validation(self.members)
         using, sums = self._pass(self.validated, None), self._sums()
         for images, labels in self.eval_loader:
             targets = labels.expand(len(self.members), -1)

@@ -83,22 +83,23 @@ class Weights:
         self.counts = Rows(Layout(counts), count, device=device, dtype=torch.int64)
 
     @property
-    def _parts(self) -> tuple[Rows, Rows, Rows]:
+    def parts(self) -> tuple[Rows, Rows, Rows]:
+        """The parameters first."""
         return self.parameters, self.statistics, self.counts
 
     def load(self, row: int, state: Mapping[str, Tensor]) -> None:
         """Fill a row from a state_dict."""
-        for part in self._parts:
+        for part in self.parts:
             part.load(row, state)
 
     def state(self, row: int) -> dict[str, Tensor]:
         """A row as a state_dict, copies on the CPU."""
-        found = {name: tensor for part in self._parts for name, tensor in part.state(row).items()}
+        found = {name: tensor for part in self.parts for name, tensor in part.state(row).items()}
         return {name: found[name] for name in self.names}
 
     def copy_row(self, row: int, source: "Weights", source_row: int) -> None:
         """A row becomes what another one, of these or of other weights of the shape, is."""
-        for part, other in zip(self._parts, source._parts, strict=True):
+        for part, other in zip(self.parts, source.parts, strict=True):
             part.values[row].copy_(other.values[source_row])
 
 

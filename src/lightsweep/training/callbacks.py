@@ -190,6 +190,7 @@ class WeightAverage(WeightAveraging):
         checks.flag("callbacks.ema.use_buffers", use_buffers)
         self.decay, self.every, self.start = decay, every, start
         self.updates = 0  # before the current one
+        self.use_buffers = use_buffers
         super().__init__(use_buffers=use_buffers, multi_avg_fn=self._average)
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
@@ -205,10 +206,14 @@ class WeightAverage(WeightAveraging):
         self.updates, remainder = divmod(step_idx - self.start, self.every)  # also right in a resumed run
         return remainder == 0
 
-    def _average(self, averages: list[Tensor], weights: list[Tensor], _updates: Tensor | int) -> None:
+    def update(self, averages: list[Tensor], weights: list[Tensor]) -> None:
+        """Move averages, tensors of one type, towards the weights, once `should_update` has been true."""
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
         converted = [weight.to(average.dtype) for average, weight in zip(averages, weights, strict=True)]  # bf16-true's
         get_ema_multi_avg_fn(decay)(averages, converted, self.updates)
+
+    def _average(self, averages: list[Tensor], weights: list[Tensor], _updates: Tensor | int) -> None:
+        self.update(averages, weights)
 
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._copy_until_first_update(pl_module)
