@@ -6,13 +6,15 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # train.py and the package, installed or not
 
-from benchmarks import curves, reading, reporting, searching, sweeping, training
+from benchmarks import curves, places, population, reading, reporting, searching, sweeping, training
 
 # Each module has a docstring, add_options(parser) and run(options).
 COMMANDS = {
     "train": training,
     "sweep": sweeping,
+    "population": population,
     "search": searching,
+    "places": places,
     "data": reading,
     "report": reporting,
     "curves": curves,

@@ -114,7 +114,7 @@ def _simulate(options: Namespace, keys: Sequence[Key]) -> dict[Key, dict[str, An
     missing = [each for each, file in files.items() if not file.exists()]
     os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")  # threads that wait for each other cost most
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(options.processes, context, initializer=_be_nice) as pool:
+    with ProcessPoolExecutor(options.processes, context, initializer=be_nice) as pool:
         tasks = [
             pool.submit(_study, options.curves, *key, seed, options.budget, files[key, seed]) for key, seed in missing
         ]
@@ -136,7 +136,7 @@ def _study(path: Path, space: str, name: str, workers: int, seed: int, budget: i
     from benchmarks.simulation import Simulation
 
     started = time.perf_counter()
-    done = Simulation(_surrogate(path, space), CONTENDERS[name], seed, workers).run(budget, _EVERY)
+    done = Simulation(surrogate(path, space), CONTENDERS[name], seed, workers).run(budget, _EVERY)
     seconds = time.perf_counter() - started
     file.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(file, json.dumps({"regrets": done.regrets, "trials": done.trials, "seconds": seconds}) + "\n")
@@ -144,13 +144,13 @@ def _study(path: Path, space: str, name: str, workers: int, seed: int, budget: i
 
 
 @cache
-def _surrogate(path: Path, space: str) -> Any:
+def surrogate(path: Path, space: str) -> Any:
     from benchmarks.surrogate import Surrogate
 
     return Surrogate(curves.read(path)[space])
 
 
-def _be_nice() -> None:
+def be_nice() -> None:
     import optuna
 
     os.nice(10)
@@ -158,13 +158,13 @@ def _be_nice() -> None:
 
 
 def _describe(path: Path, space: str) -> dict[str, Any]:
-    surrogate = _surrogate(path, space)
+    found = surrogate(path, space)
     return {
-        "runs": len(surrogate.inputs),
-        "best": surrogate.best,
-        "baseline": surrogate.true_value(surrogate.curves.params[0]),
-        "rank_correlations": surrogate.rank_correlations(),
-        "early": curves.early_correlations(surrogate.curves.values),
+        "runs": len(found.inputs),
+        "best": found.best,
+        "baseline": found.true_value(found.curves.params[0]),
+        "rank_correlations": found.rank_correlations(),
+        "early": curves.early_correlations(found.curves.values),
     }
 
 

@@ -1,9 +1,11 @@
 """A sweep in simulated time: real Optuna samplers and pruners, runs of a surrogate, workers that start trials by turns.
 
 Each worker trains an epoch in one unit of time and reports its value; the pruner judges after each, as in a real sweep.
+The places of a population are workers that all train an epoch in the same unit of time.
 """
 
 import heapq
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -48,17 +50,28 @@ class Simulated:
         regrets: after each `every` epochs: the best expected value of the space less that of the point that the study
             would choose, its best completed trial; before one has completed, that of the baseline.
         trials: how many ended, by state.
+        spent: epochs of all trials.
+        duration: units of time until the last trial ended.
     """
 
     regrets: list[float]
     trials: dict[str, int]
+    spent: int
+    duration: int
 
 
 class Simulation:
-    """One study until its budget of epochs is spent."""
+    """One study until its budget of epochs is spent, or its trials have ended.
 
-    def __init__(self, surrogate: Surrogate, contender: Contender, seed: int, workers: int) -> None:
+    Args:
+        starts: how many workers may begin in a unit of time, while the first ones begin; None for all at once.
+    """
+
+    def __init__(
+        self, surrogate: Surrogate, contender: Contender, seed: int, workers: int, *, starts: int | None = None
+    ) -> None:
         self.surrogate, self.contender, self.seed, self.workers = surrogate, contender, seed, workers
+        self.starts = starts or workers
         self.space = space_of(surrogate)
         self.study = optuna.create_study(
             direction="maximize", sampler=contender.sampler(self.space, seed), pruner=contender.pruner()
@@ -68,19 +81,26 @@ class Simulation:
         self.regret = surrogate.best - surrogate.true_value(self.baseline)
         self.chosen: int | None = None
 
-    def run(self, budget: int, every: int = 10) -> Simulated:
-        """Spend the budget; trials that run at its end have cost epochs and given nothing."""
+    def run(self, budget: float, every: int = 10, *, trials: float = math.inf) -> Simulated:
+        """Spend the budget; trials that run at its end have cost epochs and given nothing.
+
+        Args:
+            trials: after whose start no other one starts.
+        """
         running: list[_Running | None] = [None] * self.workers
-        turns = [(0, worker) for worker in range(self.workers)]
+        turns = [(worker // self.starts, worker) for worker in range(self.workers)]
         regrets: list[float] = []
-        spent = 0
+        spent = started = duration = 0
         ended: list[tuple[int, _Running, TrialState]] = []
-        while spent < budget:
+        while spent < budget and turns:
             now, worker = heapq.heappop(turns)
             if (run := running[worker]) is None:
+                if started == trials:
+                    continue
+                started += 1
                 run = running[worker] = self._start()
             state = self._train(run)
-            spent += 1
+            spent, duration = spent + 1, now + 1
             if state is None:
                 heapq.heappush(turns, (now + 1, worker))
             else:
@@ -94,7 +114,7 @@ class Simulation:
             if spent % every == 0:
                 regrets.append(self.regret)
         states = [trial.state for trial in self.study.get_trials(deepcopy=False)]
-        return Simulated(regrets, {state.name: states.count(state) for state in set(states)})
+        return Simulated(regrets, {state.name: states.count(state) for state in set(states)}, spent, duration)
 
     def _start(self) -> _Running:
         trial = self.study.ask()

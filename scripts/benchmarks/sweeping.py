@@ -92,8 +92,8 @@ def _ours(options: Namespace, folder: Path, name: str) -> dict[str, Any]:
         *_SPACE,
     ]
     started = datetime.now()  # as Optuna has it, without a time zone
-    result = _timed(command, folder)
-    trials = _trials(folder)
+    result = timed(command, folder)
+    trials = read_trials(folder)
     results = [json.loads(path.read_text()) for path in folder.glob("trial-*/result.json")]
     ended = [
         ((trial.datetime_complete - started).total_seconds(), trial.value)
@@ -120,7 +120,7 @@ def _template(options: Namespace, folder: Path) -> dict[str, Any]:
         *_SPACE,
     ]
     started = time.time()
-    result = _timed(command, folder)
+    result = timed(command, folder)
     ended = [(path.stat().st_mtime - started, float(path.read_text())) for path in folder.glob("*/value")]
     return {**result, "reached": improvements(ended)}
 
@@ -139,7 +139,7 @@ def seconds_until(reached: Reached, value: float) -> float:
     return next((seconds for seconds, each in reached if each >= value), math.inf)
 
 
-def _timed(command: list[str], folder: Path) -> dict[str, Any]:
+def timed(command: list[str], folder: Path) -> dict[str, Any]:
     started = time.perf_counter()
     done = subprocess.run([sys.executable, *command], capture_output=True, text=True, check=False)
     seconds = time.perf_counter() - started
@@ -149,7 +149,7 @@ def _timed(command: list[str], folder: Path) -> dict[str, Any]:
     return {"seconds": seconds, "best_value": best["best_value"]}
 
 
-def _trials(folder: Path) -> list[FrozenTrial]:
+def read_trials(folder: Path) -> list[FrozenTrial]:
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend
 
@@ -172,7 +172,7 @@ def _overhead(trials: Sequence[FrozenTrial]) -> float:
     return median(durations) if durations else float("nan")
 
 
-def _spread(values: list[float], form: str) -> str:
+def spread(values: list[float], form: str) -> str:
     """The median, and of several the least and the largest; infinite means never."""
     low, middle, high = (
         f"{each:{form}}".replace("inf", "never") for each in (min(values), median(values), max(values))
@@ -188,15 +188,15 @@ def _show(measured: dict[str, list[dict[str, Any]]], options: Namespace, machine
         usual = [options.trials / each["seconds"] * 60 for each in measured[TEMPLATE]]
         ratios = [rate / other for rate, other in zip(rates, usual, strict=True)]
         overheads = [each["overhead"] for each in rounds if "overhead" in each]
-        best = _spread([each["best_value"] for each in rounds], ".3f")
+        best = spread([each["best_value"] for each in rounds], ".3f")
         overhead = f"{median(overheads):.2f}" if overheads else ""
         waits = [
             seconds_until(each["reached"], other["best_value"])
             for each, other in zip(rounds, measured[TEMPLATE], strict=True)
         ]
         parts = [wait / other["seconds"] for wait, other in zip(waits, measured[TEMPLATE], strict=True)]
-        until = (_spread(waits, ".0f"), _spread(parts, ".2f"))
-        rows.append((f"{name}, {trials} trials", _spread(rates, ".1f"), _spread(ratios, ".2f"), best, *until, overhead))
+        until = (spread(waits, ".0f"), spread(parts, ".2f"))
+        rows.append((f"{name}, {trials} trials", spread(rates, ".1f"), spread(ratios, ".2f"), best, *until, overhead))
     common.show_table(
         title=f"trials of {options.epochs} epochs on {options.images:,} images, n = {options.repeats}",
         caption=f"{machine['device']}, {machine['cores']} cores, torch {machine['versions']['torch']};"

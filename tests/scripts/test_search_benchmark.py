@@ -13,7 +13,7 @@ from optuna.pruners import BasePruner, NopPruner
 from optuna.samplers import RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState
 
-from benchmarks import curves, searching, sweeping
+from benchmarks import curves, places, searching, sweeping
 from benchmarks.curves import Curves
 from benchmarks.simulation import Contender, Simulation
 from benchmarks.surrogate import Surrogate
@@ -219,3 +219,34 @@ def test_a_sweep_reached_a_value_when_its_first_trial_as_good_ended() -> None:
     reached = sweeping.improvements([(30.0, 0.5), (10.0, 0.4), (20.0, 0.3), (40.0, 0.45)])
     assert reached == [(10.0, 0.4), (30.0, 0.5)]
     assert [sweeping.seconds_until(reached, value) for value in (0.4, 0.41, 0.51)] == [10.0, 30.0, math.inf]
+
+
+def test_members_start_together_or_by_and_by(surrogate: Surrogate) -> None:
+    together, staggered = (
+        Simulation(surrogate, _contender(), seed=0, workers=6, starts=starts).run(math.inf, 1, trials=8)
+        for starts in (None, 2)
+    )
+    assert together.trials == staggered.trials == {"COMPLETE": 8}
+    assert together.spent == staggered.spent == 8 * _EPOCHS
+    assert (together.duration, staggered.duration) == (2 * _EPOCHS, 2 * _EPOCHS)
+
+
+def test_staggered_members_end_one_after_the_other(surrogate: Surrogate) -> None:
+    done = Simulation(surrogate, _contender(), seed=0, workers=6, starts=1).run(math.inf, 1, trials=6)
+    assert done.duration == 5 + _EPOCHS
+
+
+def test_a_search_is_compared_by_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    made = _made_up(20)
+    long = Curves(_SPACE, made.params, np.repeat(made.values, 4, axis=1)[:, :20])
+    curves.write(tmp_path / "curves.csv", {"made": long}, {})
+    parser = ArgumentParser()
+    places.add_options(parser)
+    options = f"--studies 1 --trials 3 --places 1 2 --curves {tmp_path / 'curves.csv'} --out {tmp_path / 'out.json'}"
+    monkeypatch.setattr(places, "ProcessPoolExecutor", _Here)
+    places.run(parser.parse_args(options.split()))
+    studies = json.loads((tmp_path / "out.json").read_text())["studies"]
+    assert [(each["places"], each["staggered"]) for each in studies] == [(1, False), (2, False), (2, True)]
+    assert [each["found"][0]["epochs"] for each in studies] == [60, 60, 60]
+    assert [each["found"][0]["time"] for each in studies] == [60, 40, 40]
+    assert "n = 1 studies" in " ".join(capsys.readouterr().out.split())
