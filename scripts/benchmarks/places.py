@@ -1,7 +1,7 @@
 """What the places of a population cost a search: epochs, time and regret of simulated sweeps, by how members start.
 
 The sweeps are those of `benchmark.py search`, with a number of trials in place of a budget. Together: all places start
-at once; staggered: in an epoch only as many as let the population fill within a trial's epochs. Time is in epochs of the
+at once; staggered: in an epoch only as many start as fill the places within a trial's epochs. Time is in epochs of the
 population, whose members share it.
 """
 
@@ -37,9 +37,8 @@ def add_options(parser: ArgumentParser) -> None:
 def run(options: Namespace) -> None:
     keys = list(_keys(options))
     os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
-    with ProcessPoolExecutor(
-        options.processes, multiprocessing.get_context("spawn"), initializer=searching.be_nice
-    ) as pool:
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(options.processes, context, initializer=searching.be_nice) as pool:
         one = partial(study, options.curves, options.trials)
         tasks = {key: [pool.submit(one, *key, seed) for seed in range(options.studies)] for key in keys}
         found: dict[Key, list[dict[str, Any]]] = {}
@@ -77,9 +76,9 @@ def _keys(options: Namespace) -> Iterator[Key]:
     for space in options.spaces or curves.read(options.curves):
         for name in options.only:
             for places in options.places:
-                yield from (
-                    (space, name, places, staggered) for staggered in ((False, True) if places > 1 else (False,))
-                )
+                yield space, name, places, False
+                if places > 1:
+                    yield space, name, places, True
 
 
 def _show(found: Mapping[Key, list[dict[str, Any]]], options: Namespace) -> None:

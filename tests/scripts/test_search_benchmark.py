@@ -236,17 +236,17 @@ def test_staggered_members_end_one_after_the_other(surrogate: Surrogate) -> None
     assert done.duration == 5 + _EPOCHS
 
 
-def test_a_search_is_compared_by_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
-    made = _made_up(20)
-    long = Curves(_SPACE, made.params, np.repeat(made.values, 4, axis=1)[:, :20])
-    curves.write(tmp_path / "curves.csv", {"made": long}, {})
+def test_a_search_is_compared_by_places(
+    surrogate: Surrogate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
     parser = ArgumentParser()
     places.add_options(parser)
-    options = f"--studies 1 --trials 3 --places 1 2 --curves {tmp_path / 'curves.csv'} --out {tmp_path / 'out.json'}"
+    options = f"--studies 1 --trials 3 --places 1 2 --spaces made --out {tmp_path / 'out.json'}"
     monkeypatch.setattr(places, "ProcessPoolExecutor", _Here)
+    monkeypatch.setattr(searching, "surrogate", lambda path, space: surrogate)
     places.run(parser.parse_args(options.split()))
     studies = json.loads((tmp_path / "out.json").read_text())["studies"]
     assert [(each["places"], each["staggered"]) for each in studies] == [(1, False), (2, False), (2, True)]
-    assert [each["found"][0]["epochs"] for each in studies] == [60, 60, 60]
-    assert [each["found"][0]["time"] for each in studies] == [60, 40, 40]
+    assert [each["found"][0]["epochs"] for each in studies] == [3 * _EPOCHS] * 3
+    assert [each["found"][0]["time"] for each in studies] == [3 * _EPOCHS, 2 * _EPOCHS, 2 * _EPOCHS]
     assert "n = 1 studies" in " ".join(capsys.readouterr().out.split())
