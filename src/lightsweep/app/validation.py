@@ -1,5 +1,6 @@
 """The one place where a run's config is checked, before anything is built from it."""
 
+import json
 import os
 import re
 import sys
@@ -21,7 +22,7 @@ from lightsweep.runs import run_folder, saved_config
 from lightsweep.runs.results import Monitor, check_monitor
 from lightsweep.sweeper.job import current_trial
 
-_NOT_SAVED = {"overrides", "run_dir", "resume"}  # in result.json
+_NOT_SAVED = {"overrides", "run_dir", *saved_config.ONCE}  # in result.json
 
 
 @dataclass(frozen=True)
@@ -58,18 +59,27 @@ class RunConfig:
 
 def plain_config(cfg: DictConfig) -> RunConfig:
     """A config as plain values, unchecked."""
-    values: dict[str, Any] = {field.name: cfg[field.name] for field in fields(RunConfig) if field.name != "saved"}
-    for name, value in values.items():
-        if OmegaConf.is_config(value):
-            values[name] = OmegaConf.to_container(value, resolve=True)
-    own: Any = OmegaConf.to_container(saved_config.own_config(cfg), resolve=True)
+    plain = _resolve(cfg)
+    values: dict[str, Any] = {field.name: plain[field.name] for field in fields(RunConfig) if field.name != "saved"}
     values["monitor"] = Monitor(**values["monitor"])
+    own = _resolve(saved_config.own_config(cfg)) if saved_config.has_relative_paths(cfg) else plain
     return RunConfig(**values, saved={key: value for key, value in own.items() if key not in _NOT_SAVED})
+
+
+def _resolve(cfg: DictConfig) -> dict[str, Any]:
+    """The config as plain values, without Hydra's own. All at once: each access to an interpolation parses it anew."""
+    values = {str(key): cfg[key] for key in cfg if key != "hydra"}
+    return {
+        key: OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+        for key, value in values.items()
+    }
 
 
 _NODES = (
     *("monitor", "loss", "data", "model", "optimizer", "scheduler", "callbacks", "logger", "trainer", "lr_find_range"),
 )
+_OBJECTS = ("data", "model", "optimizer", "scheduler", "loss")  # which check their arguments
+_SEEDS = "[0, inf)"
 # Of the nodes without a _target_, whose class would check its own arguments.
 _KEYS = {
     "monitor": ("metric", "mode"),
@@ -100,8 +110,12 @@ _RANGE_STEPS = "[20, 100000]"
 _CLUSTER = ("SLURM_NTASKS", "TORCHELASTIC_RUN_ID", "LSB_JOBID", "OMPI_COMM_WORLD_SIZE", "GROUP_RANK", "NODE_RANK")
 
 
-def validate(cfg: DictConfig, opened: Run) -> RunConfig:
+def validate(cfg: DictConfig, opened: Run, checked: set[str] | None = None) -> RunConfig:
     """Check a run's config, and make plain values of it.
+
+    Args:
+        checked: the forms of the sweep's configs that this process has checked. Of a further config of such a form only
+            numbers differ which the objects that get them check themselves.
 
     Raises:
         ConfigError: names the key.
@@ -109,7 +123,12 @@ def validate(cfg: DictConfig, opened: Run) -> RunConfig:
     """
     rule = "be false in a grid or a sweep, since it tests one setting"
     checks.require(opened.kind == "run" or not cfg.lr_find, "lr_find", rule, cfg.lr_find)
-    check_config(cfg, opened.overrides)
+    form = _form_of(cfg, opened.overrides)
+    checks.integer("seed", cfg.seed, _SEEDS)
+    if checked is None or form not in checked:
+        check_config(cfg, opened.overrides)
+    if checked is not None:
+        checked.add(form)
     if current_trial().job:
         jobs.check_one_process(cfg.trainer)
     elif jobs.belongs_to_other_sweeper():
@@ -118,6 +137,20 @@ def validate(cfg: DictConfig, opened: Run) -> RunConfig:
         except ConfigError as error:
             raise SweepRefused(str(error)) from error
     return plain_config(cfg)
+
+
+def _form_of(cfg: DictConfig, overrides: Sequence[str]) -> str:
+    """A config without its seed and the numbers of the parts that are built from it, and the keys of its overrides."""
+    written: Any = OmegaConf.to_container(cfg, resolve=False)
+    parts = {name: _without_numbers(written.get(name)) for name in _OBJECTS}
+    keys = [line.partition("=")[0] for line in overrides]
+    return json.dumps([written | parts | {"seed": None}, keys], default=str)
+
+
+def _without_numbers(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _without_numbers(item) for key, item in value.items()}
+    return type(value).__name__ if type(value) in (int, float) else value
 
 
 def check_config(cfg: DictConfig, overrides: list[str]) -> None:
@@ -140,7 +173,7 @@ def check_config(cfg: DictConfig, overrides: list[str]) -> None:
             checks.require(name in names, f"{key}.{name}", f"be one of {', '.join(names)}", cfg[key][name])
     is_text = isinstance(cfg.name, str | int | float) and not isinstance(cfg.name, bool)
     checks.require(cfg.name is None or is_text, "name", "be a text, or null", cfg.name)
-    checks.integer("seed", cfg.seed, "[0, inf)")
+    checks.integer("seed", cfg.seed, _SEEDS)
     checks.choice("score_with", cfg.score_with, ("best", "last"))
     for key in ("test", "report", "compile", "lr_find", "allow_changed_data"):
         checks.flag(key, cfg[key])

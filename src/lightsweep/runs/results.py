@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from io import StringIO
 from pathlib import Path
@@ -175,7 +176,7 @@ class ResultWriter:
         self.scored_epoch: int | None = None  # where it is not the best one
         self.completed = False
         self.scores: dict[str, float] = {}
-        self.facts: dict[str, Any] = {**facts, "versions": versions(), "git_commit": git_commit(ROOT)}
+        self.facts: dict[str, Any] = {**facts, **_describe_program()}
 
     def add(self, **facts: Any) -> None:
         self.facts |= facts
@@ -254,6 +255,11 @@ def _without_nan(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
+
+
+@cache  # a process runs what it has imported, and its first run is soon after that
+def _describe_program() -> dict[str, Any]:
+    return {"versions": versions(), "git_commit": git_commit(ROOT)}
 
 
 def versions() -> dict[str, str]:

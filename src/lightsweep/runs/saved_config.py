@@ -3,7 +3,7 @@
 import os
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ from lightsweep.runs.run_folder import CONFIG, discard_folder, is_follower, is_r
 
 OVERRIDES = "overrides"  # its extra key: what was typed
 _GRID = "multirun.yaml"
-_ONCE = ("resume", "allow_changed_data")  # these hold for one start, and are not the run's own
+ONCE = ("resume", "allow_changed_data")  # these hold for one start, and are not the run's own
 
 
 def write_config(config: DictConfig, folder: Path) -> None:
@@ -62,12 +62,26 @@ def write_changes(config: DictConfig, folder: Path) -> None:
 
 def own_config(config: DictConfig) -> DictConfig:
     """The part of a composed config that is the run's own, with absolute paths."""
-    own = OmegaConf.masked_copy(config, [str(key) for key in config if key not in ("hydra", *_ONCE)])
+    own = OmegaConf.masked_copy(config, [str(key) for key in config if key not in ("hydra", *ONCE)])
     OmegaConf.set_struct(own, False)
-    for node, key in ((own, "data_dir"), (own, "init_from"), (own.get("data"), "root")):
-        if isinstance(node, DictConfig) and isinstance(node.get(key), str):
-            node[key] = os.path.abspath(Path(node[key]).expanduser())  # noqa: PTH100  # resolve() would leave symlinks
+    for node, key in _paths(own):
+        node[key] = _absolute(node[key])
     return own
+
+
+def has_relative_paths(config: DictConfig) -> bool:
+    """Whether `own_config` has other paths than the config."""
+    return any(node[key] != _absolute(node[key]) for node, key in _paths(config))
+
+
+def _paths(config: DictConfig) -> Iterator[tuple[DictConfig, str]]:
+    for node, key in ((config, "data_dir"), (config, "init_from"), (config.get("data"), "root")):
+        if isinstance(node, DictConfig) and isinstance(node.get(key), str):
+            yield node, key
+
+
+def _absolute(path: str) -> str:
+    return os.path.abspath(Path(path).expanduser())  # noqa: PTH100  # resolve() would leave symlinks
 
 
 def read_config(folder: Path) -> DictConfig:
@@ -109,7 +123,7 @@ def with_overrides(own: DictConfig, composed: DictConfig, overrides: list[str], 
     parsed = OverridesParser.create().parse_overrides(overrides)
     for override in sorted(parsed, key=lambda each: each.key_or_group not in groups):  # choices first, as in Hydra
         key, line = override.key_or_group, str(override.input_line)
-        if key in (*_ONCE, "run_dir") or key.startswith("hydra"):
+        if key in (*ONCE, "run_dir") or key.startswith("hydra"):
             continue
         if has_key(own, key):
             line = line.removeprefix("++")  # `app.arguments` may have added it

@@ -240,11 +240,16 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             log.warning("%s is no checkpoint of this run: not deleted", printable(str(path)))
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        buffer = BytesIO()  # written directly to a full disk, torch raises an error that does not name the cause
-        torch.save(checkpoint, buffer)
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        with replace_atomically(Path(path)) as temporary:
-            temporary.write_bytes(buffer.getbuffer())
+        write_checkpoint(checkpoint, Path(path))
+
+
+def write_checkpoint(content: dict[str, Any], path: Path) -> None:
+    """Write a checkpoint in one step; its folder is made."""
+    buffer = BytesIO()  # written directly to a full disk, torch raises an error that does not name the cause
+    torch.save(content, buffer)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replace_atomically(path) as temporary:
+        temporary.write_bytes(buffer.getbuffer())
 
 
 class _OneCheckpoint(ModelCheckpoint):

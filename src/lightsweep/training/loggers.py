@@ -48,6 +48,11 @@ class Trackers:
         for tracker in self.trackers:
             tracker.start(params, columns)
 
+    def epoch(self, metrics: Sequence[Mapping[str, float]], epoch: int) -> None:
+        """Log the metrics of an epoch by name, in parts that are known one after another."""
+        for tracker in self.trackers:
+            tracker.epoch(metrics, epoch)
+
     def scores(self, scores: Mapping[str, float]) -> None:
         """Log the final metrics by name, ``val/acc``."""
         self._try_all("the scores", lambda tracker: tracker.scores(scores))

@@ -8,6 +8,8 @@ from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any
 
+from hydra.core import utils as hydra_utils
+
 from lightsweep.core import signals
 from lightsweep.core.errors import Interrupted
 from lightsweep.sweeper import batch
@@ -27,6 +29,7 @@ _STARTS = 3  # of a process that dies each time before it serves
 def serve_batch(setup: JobSetup, connection: Connection, *, name: str, places: int, staggered: bool) -> None:
     """A worker's loop: the batch function gets its jobs through the connection. However it ends, its jobs are closed,
     and then the process ends: a GPU's memory may be lost with an error."""
+    hydra_utils.setup_globals()
     try:
         function = find_function(setup)
         train = application_of(function).find_function(name, batch.KEY)

@@ -1,0 +1,253 @@
+"""Many trials of a sweep as one computation: `train_batch`, the batch function of training runs.
+
+Trials of one kind form a population, which trains an epoch of all of them at a time; populations take turns. Where a
+trial has ended, the next one takes its place. What no population can hold runs by itself, as any job.
+"""
+
+import gc
+import logging
+import math
+from collections.abc import Hashable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+import torch
+from lightning_fabric import Fabric
+from pytorch_lightning.trainer.connectors.accelerator_connector import _set_torch_flags
+
+from lightsweep.app import jobs, members, validation
+from lightsweep.app.jobs import Run
+from lightsweep.app.members import MemberRun
+from lightsweep.app.shared import Shared
+from lightsweep.app.validation import RunConfig
+from lightsweep.core import memory, signals
+from lightsweep.core.errors import Interrupted
+from lightsweep.data.module import ImageDataModule
+from lightsweep.population import kinds
+from lightsweep.population.member import EpochRecord, Member, MemberSpec
+from lightsweep.population.population import Population
+from lightsweep.runs.run_folder import explain_lost_folder
+from lightsweep.sweeper.batch import Batch, BatchJob
+from lightsweep.training import trainer
+
+log = logging.getLogger(__name__)
+_FULL = "out of memory"
+
+
+def train_batch(batch: Batch) -> None:
+    """Train the trials of a worker of ``hydra.sweeper.population`` places."""
+    trainer.quiet_libraries()
+    worker = _Worker(batch)
+    try:
+        while worker.admit():
+            for group in worker.groups:
+                worker.train(group)
+    except (Interrupted, KeyboardInterrupt) as error:
+        worker.interrupt(error)
+        raise
+
+
+class PutBack(Interrupted):
+    """A trial leaves its population and is run again later."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(0)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+@dataclass(eq=False)
+class _Trial:
+    """A job that is a member of a population, or will be one.
+
+    Args:
+        run: `members.train_member`, up to the next epoch.
+    """
+
+    job: BatchJob
+    config: RunConfig
+    run: MemberRun
+    member: Member | None = None
+
+
+@dataclass(eq=False)
+class _Group:
+    """A population and its trials.
+
+    Args:
+        images: that a member is trained on in an epoch.
+    """
+
+    population: Population
+    config: RunConfig  # of any of them
+    images: int
+    trials: dict[Member, _Trial] = field(default_factory=dict)
+
+
+class _Worker:
+    """The populations of a process.
+
+    Args:
+        batch: gives it jobs.
+    """
+
+    def __init__(self, batch: Batch) -> None:
+        self.batch, self.shared = batch, Shared()
+        self.checked: set[str] = set()  # as of `validation.validate`
+        self._groups: dict[Hashable, _Group] = {}
+        self._starts = 1  # trials that start in one epoch, while a staggered batch has not been full
+        self._was_full = False
+
+    @property
+    def groups(self) -> list[_Group]:
+        return list(self._groups.values())
+
+    @property
+    def open(self) -> int:
+        return sum(len(group.trials) for group in self.groups)
+
+    def admit(self) -> bool:
+        """Start new trials where places are free; False where there is nothing left to do."""
+        places = self.batch.places
+        most = None if self._was_full or not self.batch.staggered else self._starts
+        for job in self.batch.next(most):
+            self._start(job)
+        self._was_full |= self.open >= places
+        return not self.batch.is_over or self.open > 0
+
+    def train(self, group: _Group) -> None:
+        """An epoch of a population, and what follows from it for each of its trials."""
+        trainer.set_threads(group.config.threads)
+        try:
+            epochs = group.population.train_epoch()
+        except Exception as error:
+            self._give_up(group, error)
+            return
+        self.batch.count(group.images * len(epochs))
+        for member, epoch in epochs.items():
+            self._go_on(group.trials[member], epoch)
+        self._drop_empty()
+
+    def interrupt(self, error: BaseException) -> None:
+        """End all trials in order: a signal has come."""
+        for group in self.groups:
+            for trial in list(group.trials.values()):
+                self._throw(trial, error)
+                trial.job.fail(error)
+
+    def _start(self, job: BatchJob) -> None:
+        if job.kind == "confirmation":
+            job.run_alone()
+            return
+        try:
+            with job.entered(), jobs.open_run(job.config) as (cfg, opened):
+                config = validation.validate(cfg, opened, self.checked)
+                why = kinds.why_alone(config) or members.why_alone(config, opened.folder)
+                if why is not None:
+                    log.info("it trains by itself: %s", why)
+        except Exception as error:
+            job.fail(error)
+            return
+        if why is not None:
+            self.batch.say(f"some trials train by themselves: {why}")
+            job.run_alone()
+            return
+        self._starts = math.ceil(self.batch.places / max(1, config.trainer["max_epochs"]))
+        self._enter(job, config, opened)
+
+    def _enter(self, job: BatchJob, config: RunConfig, opened: Run) -> None:
+        kind = kinds.kind_of(config)
+
+        def enter(spec: MemberSpec, data: ImageDataModule) -> tuple[Population, Member]:
+            try:
+                group = self._groups.get(kind) or self._open_group(config, spec, data)
+                trial.member = group.population.add(spec)
+            except Exception as error:
+                if memory.is_exhausted(error):
+                    raise PutBack(_FULL) from error
+                raise
+            self._groups[kind] = group
+            group.trials[trial.member] = trial
+            return group.population, trial.member
+
+        run = members.train_member(config, opened, self.shared, enter, fits=kind in self._groups)
+        trial = _Trial(job, config, run)
+        self._go_on(trial, None)
+
+    def _open_group(self, config: RunConfig, first: MemberSpec, data: ImageDataModule) -> _Group:
+        node = config.trainer
+        _set_torch_flags(deterministic=node["deterministic"], benchmark=node.get("benchmark"))
+        fabric = Fabric(accelerator=node["accelerator"], devices=1, precision=node["precision"])
+        accumulate = node["accumulate_grad_batches"]
+        population = Population(first, data, places=self.batch.places, fabric=fabric, accumulate=accumulate)
+        images = len(data.indices["train"])
+        return _Group(population, config, min(images, population.batches * data.batch_size))
+
+    def _go_on(self, trial: _Trial, epoch: EpochRecord | None) -> None:
+        """Let a trial do what follows an epoch, up to the next one; close it where that was its last one."""
+        try:
+            with trial.job.entered(), signals.restoring():
+                value = _advance(trial.run, epoch)
+        except PutBack as error:
+            self._make_room([trial], error)
+        except Exception as error:
+            self._leave(trial)
+            trial.job.fail(explain_lost_folder(trial.job.folder, error))
+        else:
+            if value is not None:
+                self._leave(trial)
+                trial.job.complete(value)
+
+    def _give_up(self, group: _Group, error: Exception) -> None:
+        """The computation of a population failed, and with it all of its trials."""
+        trials = list(group.trials.values())
+        is_full = memory.is_exhausted(error)
+        for trial in trials:
+            self._throw(trial, PutBack(_FULL) if is_full else error)
+            self._leave(trial)
+            if not is_full:
+                trial.job.fail(error)
+        self._drop_empty()
+        if is_full:
+            self._make_room(trials, error)
+
+    def _make_room(self, trials: Sequence[_Trial], error: BaseException) -> None:
+        """Memory was exhausted: these trials are run later, with fewer at a time. One that has all of it fails."""
+        if self.batch.places == 1:
+            for trial in trials:
+                trial.job.fail(error.__cause__ or error)
+            return
+        for trial in trials:
+            trial.job.put_back(_FULL)
+        self.batch.halve(_FULL)
+        gc.collect()
+        if torch.cuda.is_initialized():
+            torch.cuda.empty_cache()
+
+    def _throw(self, trial: _Trial, error: BaseException) -> None:
+        """End a trial's run with an error, for which it writes its records."""
+        with suppress(BaseException), trial.job.entered():
+            trial.run.throw(error)
+
+    def _leave(self, trial: _Trial) -> None:
+        for group in self.groups:
+            if trial.member in group.trials:
+                group.population.remove(trial.member)
+                del group.trials[trial.member]
+
+    def _drop_empty(self) -> None:
+        self._groups = {kind: group for kind, group in self._groups.items() if group.trials}
+
+
+def _advance(run: MemberRun, epoch: EpochRecord | None) -> float | None:
+    """Let a trial go on up to the next epoch; its value where it has ended."""
+    try:
+        if epoch is None:
+            next(run)
+        else:
+            run.send(epoch)
+    except StopIteration as end:
+        return end.value
+    return None
