@@ -6,7 +6,7 @@ import torch
 from sklearn.utils.class_weight import compute_class_weight
 
 from lightsweep.core.errors import ConfigError
-from lightsweep.data.loader import build_sampler, class_weights
+from lightsweep.data.balance import build_sampler, class_weights
 
 LABELS = np.repeat([0, 1, 2], [2, 5, 16])
 

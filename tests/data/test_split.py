@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lightsweep.data.loader import SPLITS, split
+from lightsweep.data.splits import SPLITS, split
 
 LABELS = np.repeat(np.arange(5), [40, 30, 20, 8, 2])[np.random.default_rng(0).permutation(100)]
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from lightsweep.core.errors import ConfigError
+from lightsweep.data.arrays import ImageArrays
 from lightsweep.data.datasets import DigitsDataModule
-from lightsweep.data.module import ImageArrays
 from lightsweep.data.normalization import symmetric_normalization
 from lightsweep.inference import run_data
 from lightsweep.training.checkpoints import Description

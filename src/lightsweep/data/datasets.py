@@ -19,8 +19,9 @@ from torchvision.datasets.utils import check_md5, download_and_extract_archive
 from lightsweep.core import checks, files, memory
 from lightsweep.core.errors import ConfigError
 from lightsweep.data import cache
-from lightsweep.data.loader import split
-from lightsweep.data.module import ImageArrays, ImageDataModule, Traits
+from lightsweep.data.arrays import ImageArrays, Traits
+from lightsweep.data.module import ImageDataModule
+from lightsweep.data.splits import split
 
 log = logging.getLogger(__name__)
 

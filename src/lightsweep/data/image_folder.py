@@ -14,10 +14,11 @@ from lightsweep.core import checks, memory
 from lightsweep.core.errors import ConfigError
 from lightsweep.core.text import printable
 from lightsweep.data import decode
+from lightsweep.data.arrays import ImageArrays, Traits
 from lightsweep.data.cache import DecodedCache
 from lightsweep.data.folders import BY_FILE, PARTS, TEST, TRAIN, VAL, Listing, list_images
-from lightsweep.data.loader import SPLITS, split
-from lightsweep.data.module import ImageArrays, ImageDataModule, Traits
+from lightsweep.data.module import ImageDataModule
+from lightsweep.data.splits import SPLITS, split
 from lightsweep.runs import data_record
 
 log = logging.getLogger(__name__)

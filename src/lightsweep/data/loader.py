@@ -1,4 +1,4 @@
-"""Which images are for training and validation, and batches of them, made on the device without workers or PIL.
+"""Batches of images, made on the device without workers or PIL.
 
 The images lie in memory or in a memory map. A batch is taken with `index_select`: on the CPU it is five times as fast
 as an index in brackets. Images that do not fit on the device stay where they are, and each batch is copied to it.
@@ -8,22 +8,17 @@ Random numbers depend on (seed, epoch, ...) only, so that a resumed run draws wh
 
 import math
 import random
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from lightsweep.core import checks
+from lightsweep.data.balance import build_sampler
 from lightsweep.data.normalization import Normalization
 from lightsweep.data.stacking import stacked_batches
 from lightsweep.data.transforms import Augment, Draws
-
-SPLITS = ("first", "random", "stratified")
-LARGEST_SEED = 2**32 - 1  # NumPy's
-SAMPLERS = ("shuffle", "balanced")
 
 _MEMORY_SHARE = 0.5  # of the device's free memory for images; the network needs the rest
 
@@ -101,7 +96,7 @@ class TrainLoader:
     Call `set_epoch` before each epoch. Under several processes each takes its own share, cut to the same length.
 
     Args: as of `EvalLoader`, and
-        sampling: a name from `SAMPLERS`.
+        sampling: a name from `balance.SAMPLERS`.
         classes: K, for targets ``float [B, K]`` under mixup.
         drop_last: leave out the last batch if it is smaller than the others.
         seed: an integer >= 0.
@@ -163,80 +158,6 @@ class TrainLoader:
         self.augment.add_noise(inputs, self.generator)
         if self.noise is not None:
             inputs.add_(self.noise[chosen.to(self.noise.device)])
-
-
-def build_sampler(name: str, labels: Tensor) -> Callable[..., Tensor]:
-    """Draws, with a generator, an epoch's images in order: ``int64 [N]``, indices into `labels` ``int64 [N]``.
-
-    Args:
-        name: shuffle (each image once) or balanced (N images, of each class the same number: images of a small class
-            repeat, and some of a large one are left out; none repeats before the rest of its class came as often).
-    """
-    if name == "shuffle":
-        return partial(torch.randperm, len(labels))
-    members = [torch.nonzero(labels == label)[:, 0] for label in labels.unique()]
-    return partial(_balanced_order, members, len(labels))
-
-
-def _balanced_order(members: Sequence[Tensor], count: int, generator: torch.Generator) -> Tensor:
-    shares = torch.full((len(members),), count // len(members))
-    shares[torch.randperm(len(members), generator=generator)[: count % len(members)]] += 1
-    drawn = []
-    for each, share in zip(members, shares.tolist(), strict=True):
-        rounds = range(-(-share // len(each)))
-        drawn.append(torch.cat([each[torch.randperm(len(each), generator=generator)] for _ in rounds])[:share])
-    return torch.cat(drawn)[torch.randperm(count, generator=generator)]
-
-
-def check_class_weights(weights: str | list[float] | None) -> None:
-    """Raises: ConfigError: the weights fit no number of classes."""
-    rule = "be null, balanced, or a list with a number > 0 for each class"
-    checks.require(isinstance(weights, list) or weights in (None, "balanced"), "data.class_weights", rule, weights)
-    for weight in weights if isinstance(weights, list) else ():
-        checks.number("data.class_weights", weight, "(0, 1e6]")
-
-
-def class_weights(weights: str | list[float] | None, labels: np.ndarray, classes: int) -> Tensor:
-    """Loss weights ``float [K]``: ones, those given, or, balanced, N / (K * images of the class) as in scikit-learn."""
-    if weights is None:
-        return torch.ones(classes)
-    if isinstance(weights, list):
-        checks.require(len(weights) == classes, "data.class_weights", f"have {classes} numbers, one a class", weights)
-        return torch.tensor(weights, dtype=torch.float32)
-    counts = np.bincount(labels, minlength=classes)
-    return torch.tensor(len(labels) / (classes * np.maximum(counts, 1)), dtype=torch.float32)
-
-
-def first_of_each_class(labels: np.ndarray, most: int) -> np.ndarray:
-    """Indices, ascending, of the first `most` images of each class; `labels` ``int64 [N]``."""
-    found = [np.flatnonzero(labels == label)[:most] for label in np.unique(labels)]
-    return np.sort(np.concatenate(found))
-
-
-def split(method: str, labels: np.ndarray, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Indices of the training part and of the validation part, both ``int64`` and ascending.
-
-    Args:
-        method: first (the first images are for validation), random, or stratified (the same share of each class).
-        labels: ``int64 [N]``.
-        fraction: of the N images that are for validation, rounded.
-        seed: of random and stratified.
-
-    Raises:
-        ValueError: a class has too few images to be in both parts (stratified only).
-    """
-    from sklearn.model_selection import train_test_split  # takes a second
-
-    indices = np.arange(len(labels))
-    held_out = round(len(labels) * fraction)
-    if method == "first":
-        return indices[held_out:], indices[:held_out]
-    left, classes = len(labels) - held_out, len(np.unique(labels))
-    if method == "stratified" and min(held_out, left) < classes:
-        raise ValueError(f"{held_out} and {left} images cannot both have one of each of {classes} classes")
-    by = labels if method == "stratified" else None
-    train, val = train_test_split(indices, test_size=held_out, random_state=seed, stratify=by)
-    return np.sort(train), np.sort(val)
 
 
 def derive(*parts: int) -> int:

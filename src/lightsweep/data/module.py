@@ -1,21 +1,19 @@
 """The LightningDataModule that all data sets share: split, normalise, and loaders on the device."""
 
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from torch import Tensor
 
 from lightsweep.core import checks, memory
 from lightsweep.core.errors import ConfigError
 from lightsweep.core.moved import MOVED
-from lightsweep.data import loader
+from lightsweep.data import balance, loader, splits
+from lightsweep.data.arrays import ImageArrays, Traits
 from lightsweep.data.loader import EvalLoader, ImageStore, TrainLoader
-from lightsweep.data.normalization import NORMALIZATIONS, Normalization, fit_normalization, symmetric_normalization
+from lightsweep.data.normalization import NORMALIZATIONS, Normalization, fit_normalization
 from lightsweep.data.transforms import Augment
 from lightsweep.runs import data_record
 
@@ -23,45 +21,6 @@ log = logging.getLogger(__name__)
 
 # data.json names the class by the module it was in first, so that earlier runs and studies have the same source.
 _RECORDED_AS = {new: old for old, new in MOVED.items()}
-
-
-@dataclass(frozen=True)
-class ImageArrays:
-    """A data set as read: images ``uint8 [N, C, H, W]``, labels ``int64 [N]``.
-
-    `parts` has indices of a part: those of `train` and `val` into the training arrays, those of `test` into the test
-    arrays. A train or test that it lacks consists of all of its arrays; a val, of a share of train.
-    """
-
-    train_images: np.ndarray
-    train_labels: np.ndarray
-    test_images: np.ndarray
-    test_labels: np.ndarray
-    class_names: tuple[str, ...]
-    parts: Mapping[str, np.ndarray] = field(default_factory=dict)
-
-    def of(self, part: str) -> tuple[np.ndarray, np.ndarray]:
-        """The images and labels that contain those of train, val or test."""
-        test = part == "test"
-        return (self.test_images, self.test_labels) if test else (self.train_images, self.train_labels)
-
-
-class Traits(NamedTuple):
-    """What a network and its loss follow from, known before the data are read: an image's shape (C, H, W), class names
-    of the right number, and `resize`; the rest as of `ImageDataModule`, `batches` at the least."""
-
-    input_shape: tuple[int, int, int]
-    class_names: tuple[str, ...]
-    resize: str
-    batches: tuple[int, int] = (1, 1)
-
-    @property
-    def normalization(self) -> Normalization:
-        return symmetric_normalization()
-
-    @property
-    def class_weights(self) -> Tensor:
-        return torch.ones(len(self.class_names), device="cpu")
 
 
 class ImageDataModule(pl.LightningDataModule):
@@ -73,7 +32,7 @@ class ImageDataModule(pl.LightningDataModule):
     """
 
     resize = "squash"
-    splits: tuple[str, ...] = loader.SPLITS
+    splits: tuple[str, ...] = splits.SPLITS
 
     def __init__(
         self,
@@ -98,13 +57,13 @@ class ImageDataModule(pl.LightningDataModule):
         checks.flag("data.drop_last", drop_last)
         checks.number("data.val_fraction", val_fraction, "(0, 1)")
         checks.choice("data.split", split, self.splits)
-        checks.integer("data.split_seed", split_seed, f"[0, {loader.LARGEST_SEED}]")
+        checks.integer("data.split_seed", split_seed, f"[0, {splits.LARGEST_SEED}]")
         checks.choice("data.normalize", normalize, NORMALIZATIONS)
         for key, value in (("data.limit", limit), ("data.max_per_class", max_per_class)):
             if value is not None:
                 checks.integer(key, value, "[1, inf)")
-        loader.check_class_weights(class_weights)
-        checks.choice("data.sampler", sampler, loader.SAMPLERS)
+        balance.check_class_weights(class_weights)
+        checks.choice("data.sampler", sampler, balance.SAMPLERS)
         checks.integer("data.seed", seed, "[0, inf)")
         checks.require(isinstance(augment, Augment), "data.augment", "be a mapping", augment)
         self.batch_size, self.eval_batch_size, self.drop_last = batch_size, eval_batch_size, drop_last
@@ -140,7 +99,7 @@ class ImageDataModule(pl.LightningDataModule):
         train, val = self._train_and_val(arrays)
         test = arrays.parts.get("test", np.arange(len(arrays.test_labels)))
         self.indices = {"train": train, "val": val, "test": test}
-        self.class_weights = loader.class_weights(self.wanted_weights, arrays.train_labels[train], self.num_classes)
+        self.class_weights = balance.class_weights(self.wanted_weights, arrays.train_labels[train], self.num_classes)
         self.normalization: Normalization = fit_normalization(self.normalize, arrays.train_images, train)
         self.arrays = arrays
 
@@ -285,7 +244,7 @@ class ImageDataModule(pl.LightningDataModule):
         else:
             train, val = self._split(pool, arrays.train_labels[pool])
         if self.max_per_class is not None:
-            train = train[loader.first_of_each_class(arrays.train_labels[train], self.max_per_class)]
+            train = train[splits.first_of_each_class(arrays.train_labels[train], self.max_per_class)]
         self._check_batch(len(train), "the number of training images")
         return np.sort(train), np.sort(val)
 
@@ -294,7 +253,7 @@ class ImageDataModule(pl.LightningDataModule):
         rule = f"leave at least one of {len(pool)} images to each part"
         checks.require(0 < held_out < len(pool), "data.val_fraction", rule, self.val_fraction)
         try:
-            train, val = loader.split(self.split, labels, self.val_fraction, self.split_seed)
+            train, val = splits.split(self.split, labels, self.val_fraction, self.split_seed)
         except ValueError as error:
             settings = f"data.split={self.split} with data.val_fraction={self.val_fraction} and data.limit={self.limit}"
             raise ConfigError(f"{settings}: {error}") from error

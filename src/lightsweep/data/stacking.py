@@ -63,8 +63,9 @@ def _batch(loaders: "Sequence[TrainLoader]", chosen: Tensor) -> tuple[Tensor, Te
     pixels = draws.change(pixels, first.normalization.mean)
     inputs, targets = draws.mix(first.normalization(pixels), targets, first.classes)
     inputs, targets = inputs.unflatten(0, chosen.shape), targets.unflatten(0, chosen.shape)
-    for loader, own, places in zip(loaders, inputs, chosen, strict=True):
-        loader.add_noise(own, places)
+    if any(loader.augment.noise for loader in loaders):
+        for loader, own, places in zip(loaders, inputs, chosen, strict=True):
+            loader.add_noise(own, places)
     return inputs, targets
 
 

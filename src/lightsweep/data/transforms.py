@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -21,8 +22,7 @@ _INTERVALS = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
-class Draws:
+class Draws(NamedTuple):
     """What was drawn for each of M images, as in `changes`; None: no such change.
 
     Args:

@@ -18,9 +18,10 @@ from lightsweep.config.build import build, config_error
 from lightsweep.core import checks
 from lightsweep.core.errors import ConfigError
 from lightsweep.core.text import printable
+from lightsweep.data.arrays import Traits
 from lightsweep.data.decode import NO_PIXELS, RESIZES
 from lightsweep.data.loader import seed_everything
-from lightsweep.data.module import ImageDataModule, Traits
+from lightsweep.data.module import ImageDataModule
 from lightsweep.data.normalization import Normalization, symmetric_normalization
 from lightsweep.runs import data_record
 
