@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from lightsweep.sweeper.controller import Endings
+from lightsweep.sweeper.endings import Endings
 
 START = datetime(2026, 1, 1)
 

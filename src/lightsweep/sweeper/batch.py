@@ -14,14 +14,15 @@ from its `Batch` as long as it has places for them, reports for each as a job of
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from omegaconf import DictConfig
 
 from lightsweep.core import signals
 from lightsweep.sweeper.application import application_of
+from lightsweep.sweeper.batch_messages import Counted, Ended, Halved, Link, Room, Said
 from lightsweep.sweeper.job import Job, JobResult, JobState, TrialContext
 from lightsweep.sweeper.job_copies import Jobs
 from lightsweep.sweeper.job_running import (
@@ -39,53 +40,6 @@ from lightsweep.sweeper.references import describe
 KEY = "hydra.sweeper.batch_function"
 _PATIENCE = 0.1  # of the time since the jobs were last asked for: so long it is waited for new ones, while others train
 _COUNT_EVERY = 1.0  # seconds between two messages with a count alone
-
-
-@dataclass(frozen=True)
-class Room:
-    """A worker asks for so many jobs more."""
-
-    jobs: int
-
-
-@dataclass(frozen=True)
-class Ended:
-    """A job was closed."""
-
-    folder: str
-    result: JobResult
-
-
-@dataclass(frozen=True)
-class Counted:
-    """So many images were trained on since the last message."""
-
-    images: int
-
-
-@dataclass(frozen=True)
-class Said:
-    """A line for the user."""
-
-    line: str
-
-
-@dataclass(frozen=True)
-class Halved:
-    """A worker has fewer places from now on."""
-
-    places: int
-    reason: str
-
-
-class Link(Protocol):
-    """A worker's connection with its sweeper."""
-
-    def send(self, message: Any, /) -> None: ...
-
-    def poll(self, seconds: float | None, /) -> bool: ...
-
-    def recv(self) -> Any: ...
 
 
 class Batch:
@@ -216,7 +170,10 @@ class Batch:
 
     def _send(self, message: Any) -> None:
         with signals.blocking_all():
-            self._link.send(message)
+            try:
+                self._link.send(message)
+            except OSError:  # the sweeper is gone
+                self.is_over = True
 
     def _send_count(self) -> None:
         now = time.monotonic()
@@ -228,7 +185,7 @@ class Batch:
         """Send a job's result; its place is free."""
         with signals.blocking_all():
             if self._open.pop(job.job.folder, None) is not None:
-                self._link.send(Ended(job.job.folder, result))
+                self._send(Ended(job.job.folder, result))
 
 
 class BatchJob:
@@ -307,16 +264,20 @@ class BatchJob:
 
     def fail(self, error: BaseException) -> None:
         """Close the job with an error, in the state that the error would give any job."""
+        if not self._is_known:
+            return
         with self.entered():
             result = result_of_error(error, self.trial)
         self.close(result)
 
     def put_back(self, reason: str) -> None:
-        """Close the job as interrupted: it is run later, from its start."""
-        self.close(JobResult(JobState.INTERRUPTED, error=reason))
+        """Close the job as interrupted: it is run later, from its start, and that is none of its trial's retries."""
+        self.close(JobResult(JobState.INTERRUPTED, error=reason, is_put_back=True))
 
     def run_alone(self) -> None:
         """Run the job now, by the app's own function, and close it."""
+        if not self._is_known:
+            return
         batch = self._batch
         with self.entered():
             result = JobFunction(batch._function, self.job, batch._setup.program)(self.config)

@@ -2,13 +2,13 @@
 
 import signal
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 from multiprocessing.connection import wait
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from optuna.trial import FrozenTrial, Trial, TrialState
+from optuna.trial import Trial
 
 from lightsweep.core import signals
 from lightsweep.core.errors import ConfigError, Interrupted, RunFailed
@@ -17,12 +17,8 @@ from lightsweep.sweeper.executors import Slot, Stop
 from lightsweep.sweeper.job import Job, JobResult, JobState
 from lightsweep.sweeper.trial_queue import TrialQueue
 from lightsweep.sweeper.trial_run import TrialRun
-from lightsweep.sweeper.trials import is_feasible, without_repeats
 
-if TYPE_CHECKING:
-    from lightsweep.sweeper.plan import Plan
-
-
+_REPEATS = 3  # of a job that belongs to no trial, where its worker has died
 _CLAIM_AGAIN = 1.0  # seconds until the queue is asked again, where all trials are started or ended
 
 
@@ -43,69 +39,6 @@ class Limits:
     grace: float = 60.0
 
 
-@dataclass(frozen=True)
-class Endings:
-    """Why a sweep ends before its total: the settings ``target``, ``patience`` and ``min_delta``.
-
-    Args:
-        metric: the name of the value.
-    """
-
-    metric: str
-    maximises: bool
-    target: float | None
-    patience: int | None
-    min_delta: float
-
-    @classmethod
-    def of(cls, plan: "Plan") -> "Endings":
-        """Those of the settings.
-
-        Raises:
-            ConfigError: they need one objective, and there are several.
-        """
-        chosen, objectives = plan.settings, plan.objectives
-        for name in ("target", "patience"):
-            if objectives.several and getattr(chosen, name) is not None:
-                raise ConfigError(f"hydra.sweeper.{name} needs one objective, got {' and '.join(objectives.names)}")
-        maximises = objectives.directions[0] == "maximize"
-        return cls(plan.metric, maximises, chosen.target, chosen.patience, chosen.min_delta)
-
-    def why_over(self, trials: Sequence[FrozenTrial]) -> str | None:
-        """Why no further trial starts; None where one does. A trial that still runs may change the answer.
-
-        Args:
-            trials: those whose values compare.
-        """
-        if self.target is None and self.patience is None:
-            return None
-        done = [trial for trial in without_repeats(trials) if trial.state == TrialState.COMPLETE]
-        sign = 1.0 if self.maximises else -1.0
-        values = {trial.number: sign * trial.value for trial in done if trial.value is not None and is_feasible(trial)}
-        best = max(values, key=lambda number: values[number], default=None)
-        if best is not None and self.target is not None and values[best] >= sign * self.target:
-            return (
-                f"trial {best} has {self.metric} {sign * values[best]:.6g}, hydra.sweeper.target={self.target:g} is"
-                " reached"
-            )
-        if self.patience is None or (count := self._without_gain(done, values)) < self.patience:
-            return None
-        by = f" by more than {self.min_delta:g}" if self.min_delta else ""
-        have = "trial has" if count == 1 else "trials have"
-        return f"{count} completed {have} not improved {self.metric}{by} (hydra.sweeper.patience={self.patience})"
-
-    def _without_gain(self, done: Sequence[FrozenTrial], values: dict[int, float]) -> int:
-        """Completed trials since the last improvement, in the order in which they ended."""
-        best, count = None, 0
-        for trial in sorted(done, key=lambda each: each.datetime_complete or datetime.max):
-            value = values.get(trial.number)
-            if value is not None and (best is None or value > best + self.min_delta):
-                best, count = value, 0
-            else:
-                count += 1
-        return count
-
-
 @dataclass
 class Controller:
     """Runs a study's trials, or a list of jobs, over slots.
@@ -117,6 +50,7 @@ class Controller:
         ended: called after each trial that was closed, with its number.
         show: called at each turn of the loop with the running trials' seconds by number.
         warn: called with a line to print.
+        repeat: called with a job that belongs to no trial before it is run again.
         look_every: seconds between two looks at the slots, where nothing wakes the loop.
     """
 
@@ -128,6 +62,7 @@ class Controller:
     show: Callable[[dict[int, float]], Any]
     warn: Callable[[str], Any]
     look_every: float = 0.5
+    repeat: Callable[[Job], Any] = lambda job: None
 
     def __post_init__(self) -> None:
         self.stop = Stop(self.slots)
@@ -166,7 +101,7 @@ class Controller:
         Raises:
             ConfigError, Interrupted: as in `run_trials`.
         """
-        queue, running = list(jobs), dict[int, Job]()
+        queue, running, again = list(jobs), dict[int, Job](), Counter[str]()
         with self.stop.listening():
             while running or (queue and not self._is_stopping()):
                 for index, slot in enumerate(self.slots):
@@ -176,9 +111,21 @@ class Controller:
                 self._pause()
                 for index in list(running):
                     if (result := self.slots[index].poll()) is not None:
-                        self._interpret(index, result)
-                        ended(running.pop(index), result)
+                        job, result = running.pop(index), self._interpret(index, result)
+                        if result.state == JobState.INTERRUPTED and self._may_repeat(job, again):
+                            queue.append(job)
+                        else:
+                            ended(job, result)
         self._raise_reason()
+
+    def _may_repeat(self, job: Job, again: Counter[str]) -> bool:
+        """Whether a job that was interrupted with its worker is run again, in a new folder; `again`: how often it
+        was."""
+        again[job.folder] += 1
+        if self._is_stopping() or again[job.folder] > _REPEATS:
+            return False
+        self.repeat(job)
+        return True
 
     @property
     def seconds(self) -> float:

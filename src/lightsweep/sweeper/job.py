@@ -16,8 +16,20 @@ _SHOWN = 60  # characters of a value
 UNNAMED = "value"  # the metric that no setting names
 # Attributes of a trial that this program gives a meaning, and its own columns of the leaderboard: no job may set them.
 RESERVED = frozenset(
-    ("lightsweep", "facts", "interrupted", "baseline", "retries", "retry_of", "repeat_of", "std", "note", "error")
-) | {"infeasible", "folder", "rank", "pareto", "trial", "state", "value", "status"}
+    (
+        "lightsweep",
+        "facts",
+        "interrupted",
+        "baseline",
+        "put_back",
+        "retries",
+        "retry_of",
+        "repeat_of",
+        "std",
+        "note",
+        "error",
+    )
+) | {"put_back", "infeasible", "folder", "rank", "pareto", "trial", "state", "value", "status"}
 
 
 class Reports(Protocol):
@@ -72,6 +84,7 @@ class JobResult:
         by_signal: whether the job was interrupted by a signal that it received itself.
         of_all: whether all jobs of the sweep will fail like this one, unless one has completed.
         seconds: that the app's function took.
+        is_put_back: the job was interrupted for a reason outside it, and spends none of its trial's retries.
         is_failure_of_worker: the job was interrupted as its worker died, and stands for all that were: one failure.
     """
 
@@ -83,6 +96,7 @@ class JobResult:
     of_all: bool = False
     further: tuple[float, ...] = ()
     seconds: float = field(default=0.0, compare=False)
+    is_put_back: bool = False
     is_failure_of_worker: bool = False
 
     @property

@@ -23,7 +23,7 @@ from lightsweep.sweeper.ablation_session import check_ablation
 from lightsweep.sweeper.config_differences import CONFIG, check_unchanged, fixed_settings, keep_settings
 from lightsweep.sweeper.confirmation import FIRST_SEED
 from lightsweep.sweeper.constraints import check_constraints
-from lightsweep.sweeper.controller import Endings
+from lightsweep.sweeper.endings import Endings
 from lightsweep.sweeper.leases import FileLock, Lease, Owner, is_alive, renewing, shared_path
 from lightsweep.sweeper.objectives import check_objectives, check_same_objectives
 from lightsweep.sweeper.optuna_access import RetryingStorage, set_system_attribute, system_attributes

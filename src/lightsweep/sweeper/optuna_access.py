@@ -20,7 +20,8 @@ from types import SimpleNamespace
 from typing import Any, TypeVar
 
 import optuna
-from optuna.samplers import _cmaes
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.samplers import GridSampler, _cmaes
 from optuna.storages import BaseStorage
 from optuna.storages.journal._file import BaseJournalFileLock as BaseJournalFileLock
 from optuna.study import StudyDirection
@@ -213,6 +214,18 @@ def current(study: optuna.Study, trial: Trial | FrozenTrial) -> FrozenTrial:
 def take_over(study: optuna.Study, trial: FrozenTrial) -> Trial:
     """A running trial that another process started, to be closed here."""
     return Trial(study, trial._trial_id)
+
+
+def tell(study: optuna.Study, number: int, state: TrialState, values: Sequence[float] | None) -> None:
+    """Close a trial, unless it is closed."""
+    try:
+        study.tell(number, values, state=state, skip_if_finished=True)
+    except UpdateFinishedTrialError:
+        raise
+    except RuntimeError:
+        # The grid sampler stops the study after its last point, which is an error outside `Study.optimize`.
+        if not isinstance(study.sampler, GridSampler):
+            raise
 
 
 _ALLOWED = {

@@ -18,7 +18,8 @@ from lightsweep.sweeper.auto import AutoSampler
 from lightsweep.sweeper.config_differences import StudyData
 from lightsweep.sweeper.confirmation import confirmation_jobs, fresh_seeds, set_aside_earlier
 from lightsweep.sweeper.constraints import Constraints, describe_closed, nearest
-from lightsweep.sweeper.controller import Controller, Endings, Limits
+from lightsweep.sweeper.controller import Controller, Limits
+from lightsweep.sweeper.endings import Endings
 from lightsweep.sweeper.executors import Executor
 from lightsweep.sweeper.job import Job, JobResult
 from lightsweep.sweeper.leaderboard import Publisher
@@ -95,6 +96,7 @@ class Session:
             ended=self._trial_ended,
             show=self._show,
             warn=self.view.print,
+            repeat=lambda job: set_aside(plan.folder / job.folder),
         )
 
     def run(self) -> float:

@@ -4,7 +4,7 @@ A trial counts when it ended by itself: complete, pruned or failed. One whose sw
 failed with the attribute *interrupted*, does not count, and is retried under a new number, `retries` times.
 
 User attributes of a trial: ``lightsweep`` (the mark of its owner), ``folder``, ``facts``, ``error``,
-``interrupted``, ``retry_of``, ``retries``, ``repeat_of``, ``infeasible``.
+``interrupted``, ``put_back``, ``retry_of``, ``retries``, ``repeat_of``, ``infeasible``.
 """
 
 import time
@@ -15,13 +15,12 @@ from typing import Any
 import optuna
 from omegaconf import DictConfig
 from optuna.exceptions import UpdateFinishedTrialError
-from optuna.samplers import GridSampler
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from lightsweep.sweeper.constraints import Constraints
 from lightsweep.sweeper.job import JobResult, JobState
 from lightsweep.sweeper.leases import LOST_AFTER, FileLock, Lease, Owner, is_alive
-from lightsweep.sweeper.optuna_access import current, retry_of, set_attribute, take_over
+from lightsweep.sweeper.optuna_access import current, retry_of, set_attribute, take_over, tell
 from lightsweep.sweeper.storage import Address, claims_lock_path, is_server
 from lightsweep.sweeper.trials import OWNER, Repeats, count_ended, folder_of, is_interrupted
 
@@ -94,7 +93,7 @@ class TrialQueue:
             if earlier.state == TrialState.PRUNED and last is not None:
                 trial.report(earlier.intermediate_values[last], last)
             state = earlier.state if earlier.state.is_finished() else TrialState.FAIL
-            _tell(self.study, trial.number, state, earlier.values if state == TrialState.COMPLETE else None)
+            tell(self.study, trial.number, state, earlier.values if state == TrialState.COMPLETE else None)
         self._mine.pop(trial.number, None)
         return True
 
@@ -107,7 +106,7 @@ class TrialQueue:
             trial.set_user_attr("facts", dict(known))
             if self.constraints.admits(trial, known):
                 return False
-            _tell(self.study, trial.number, TrialState.PRUNED, None)  # FAIL would hide it from the sampler
+            tell(self.study, trial.number, TrialState.PRUNED, None)  # FAIL would hide it from the sampler
         self._mine.pop(trial.number, None)
         return True
 
@@ -189,7 +188,9 @@ class TrialQueue:
         if result.state in (JobState.INTERRUPTED, JobState.REFUSED):
             refused = result.state == JobState.REFUSED  # the sweep ends with the reason
             reason = "refused" if refused else result.error
-            self._interrupt(current(self.study, trial), reason, refused=refused)
+            if result.is_put_back:
+                trial.set_user_attr("put_back", True)
+            self._interrupt(current(self.study, trial), reason, spends=not (refused or result.is_put_back))
             self._close_lost_trials()
             return
         if facts := {**trial.user_attrs.get("facts", {}), **result.facts}:  # known before, or measured
@@ -199,7 +200,7 @@ class TrialQueue:
         values = result.values if result.state == JobState.COMPLETED else None  # of a pruned one: its last report
         if values is not None:  # what a pruned one has recorded may be of its first epochs
             self.constraints.keep(trial, self.constraints.values_of(result))
-        _tell(self.study, trial.number, _STATES.get(result.state, TrialState.FAIL), values)
+        tell(self.study, trial.number, _STATES.get(result.state, TrialState.FAIL), values)
 
     def _take_over(self) -> Trial | None:
         """Take a trial whose sweeper died and whose job runs."""
@@ -259,15 +260,18 @@ class TrialQueue:
         retried = {trial.user_attrs.get("retry_of") for trial in trials}
         return [trial for trial in trials if is_interrupted(trial) and trial.number not in retried]
 
-    def _interrupt(self, trial: FrozenTrial, reason: str | None = None, *, refused: bool = False) -> None:
-        """Close a trial as failed: as interrupted, or, when its retries are spent, as a failure that counts. One that
-        was refused is to blame for nothing, and is always interrupted."""
+    def _interrupt(self, trial: FrozenTrial, reason: str | None = None, *, spends: bool = True) -> None:
+        """Close a trial as failed: as interrupted, or, when its retries are spent, as a failure that counts.
+
+        Args:
+            spends: it may be to blame; one that was refused, or put back, is to blame for nothing.
+        """
         retries = trial.user_attrs.get("retries", 0)
-        spent = retries >= self.retries and not refused
+        spent = retries >= self.retries and spends
         note = f"interrupted {retries + 1} times" if spent else "interrupted"
         set_attribute(self.study, trial, "error", f"{note} ({reason})" if reason else note)
         set_attribute(self.study, trial, "interrupted", not spent)
-        _tell(self.study, trial.number, TrialState.FAIL, None)
+        tell(self.study, trial.number, TrialState.FAIL, None)
 
 
 def _retry_of(trial: FrozenTrial) -> FrozenTrial:
@@ -276,25 +280,15 @@ def _retry_of(trial: FrozenTrial) -> FrozenTrial:
     Its parameters are those of the trial, and those that were queued for it and not drawn yet.
     """
     system, user = trial.system_attrs, trial.user_attrs
+    put_back = bool(user.get("put_back"))
     kept_system = {name: value for name, value in system.items() if name in ("grid_id", "search_space")}
     kept_user = {name: value for name, value in user.items() if name in ("baseline", "note")}
     return create_trial(
         state=TrialState.WAITING,
         system_attrs={"fixed_params": {**system.get("fixed_params", {}), **trial.params}, **kept_system},
-        user_attrs={**kept_user, "retry_of": trial.number, "retries": user.get("retries", 0) + 1},
+        user_attrs={**kept_user, "retry_of": trial.number, "retries": user.get("retries", 0) + (not put_back)},
     )
 
 
 def _running(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     return [trial for trial in trials if trial.state == TrialState.RUNNING]
-
-
-def _tell(study: optuna.Study, number: int, state: TrialState, values: Sequence[float] | None) -> None:
-    try:
-        study.tell(number, values, state=state, skip_if_finished=True)
-    except UpdateFinishedTrialError:
-        raise
-    except RuntimeError:
-        # The grid sampler stops the study after its last point, which is an error outside `Study.optimize`.
-        if not isinstance(study.sampler, GridSampler):
-            raise

@@ -29,6 +29,7 @@ _OF_STUDY = {
 _OF_TRIAL = {
     "facts": dict,
     "interrupted": bool,
+    "put_back": bool,
     "baseline": bool,
     "retries": int,
     "retry_of": int,

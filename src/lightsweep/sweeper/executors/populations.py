@@ -14,7 +14,8 @@ from lightsweep.core import signals
 from lightsweep.core.errors import Interrupted
 from lightsweep.sweeper import batch
 from lightsweep.sweeper.application import application_of
-from lightsweep.sweeper.batch import Batch, Counted, Ended, Halved, Room, Said
+from lightsweep.sweeper.batch import Batch
+from lightsweep.sweeper.batch_messages import Counted, Ended, Halved, Room, Said
 from lightsweep.sweeper.executors import Executor, Slot
 from lightsweep.sweeper.executors.worker_process import WorkerProcess
 from lightsweep.sweeper.job import Job, JobResult, JobState
