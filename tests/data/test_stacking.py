@@ -11,7 +11,7 @@ from lightsweep.core.errors import ConfigError
 from lightsweep.data import stacking
 from lightsweep.data.loader import TrainLoader
 from lightsweep.data.module import ImageDataModule
-from lightsweep.data.stacking import shared_batches, stacked_batches
+from lightsweep.data.stacking import stacked_batches
 from lightsweep.data.transforms import Augment
 
 CPU = torch.device("cpu")
@@ -77,6 +77,15 @@ def test_each_loaders_batches_are_its_own(open_data, changes: list[str]) -> None
             assert torch.equal(targets[member], own_targets)
 
 
+def test_noise_can_be_off_for_some(open_data) -> None:
+    data = open_data("data.augment.noise=0.5")
+    without = dataclasses.replace(data.augment, noise=0.0)
+    loaders = [data.train_loader(CPU, augment=augment) for augment in (without, data.augment)]
+    for (images, _), (quiet, _), (noisy, _) in zip(stacked_batches(loaders, (0, 0)), *loaders, strict=True):
+        assert torch.equal(images, torch.stack([quiet, noisy]))
+        assert not torch.equal(quiet, noisy)
+
+
 @pytest.mark.parametrize("members", [1, 2])
 def test_large_batches_are_made_for_some_loaders_after_the_others(open_data, monkeypatch, members: int) -> None:
     monkeypatch.setattr(stacking, "_PIXELS", members * 16 * 3 * 9 * 7)
@@ -120,12 +129,3 @@ def test_changes_that_do_not_fit_the_images_are_refused(open_data) -> None:
     data = open_data()
     with pytest.raises(ConfigError, match=r"^data.augment.crop must be smaller than the image's side, 7, got 7$"):
         data.train_loader(CPU, augment=dataclasses.replace(data.augment, crop=7))
-
-
-def test_validation_images_are_shared_and_not_copied(open_data) -> None:
-    loader = open_data("data.eval_batch_size=4").eval_loader("val", CPU)
-    for (images, targets), (own_images, own_targets) in zip(shared_batches(loader, 5), loader, strict=True):
-        assert (images.shape, targets.shape) == ((5, *own_images.shape), (5, *own_targets.shape))
-        assert images.stride(0) == targets.stride(0) == 0
-        assert torch.equal(images[4], own_images)
-        assert torch.equal(targets[4], own_targets)

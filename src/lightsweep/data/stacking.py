@@ -13,7 +13,7 @@ from torch import Tensor
 from lightsweep.data.transforms import join_draws
 
 if TYPE_CHECKING:
-    from lightsweep.data.loader import EvalLoader, TrainLoader
+    from lightsweep.data.loader import TrainLoader
 
 _PIXELS = 2**19  # of the loaders whose batches are made together; measured on CIFAR-10 and on the digits
 
@@ -67,9 +67,3 @@ def _batch(loaders: "Sequence[TrainLoader]", chosen: Tensor) -> tuple[Tensor, Te
         for loader, own, places in zip(loaders, inputs, chosen, strict=True):
             loader.add_noise(own, places)
     return inputs, targets
-
-
-def shared_batches(loader: "EvalLoader", members: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """The loader's batches for each of K networks: ``float [K, B, C, H, W]`` and ``int64 [K, B]``, without copies."""
-    for images, targets in loader:
-        yield images.expand(members, *images.shape), targets.expand(members, *targets.shape)
