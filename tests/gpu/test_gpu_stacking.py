@@ -30,7 +30,8 @@ def test_each_loaders_batches_are_its_own(compose, monkeypatch, share: float, ch
     loaders = [
         data.train_loader(device, seed=seed, augment=augment) for seed, augment in ((1, data.augment), (2, weaker))
     ]
-    for (images, targets), *alone in zip(stacked_batches(loaders, (0, 0)), *loaders, strict=True):
+    expected = [list(each) for each in loaders]
+    for (images, targets), *alone in zip(stacked_batches(loaders, (0, 0)), *expected, strict=True):
         assert images.device.type == targets.device.type == TYPE
         for member, (own_images, own_targets) in enumerate(alone):
             torch.testing.assert_close(
