@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -63,8 +64,30 @@ def _stack(name: str, module: nn.Module, slots: Mapping[str, nn.Module]) -> Laye
 
 
 def _linear(features: Tensor, using: Pass, *, weight: str, bias: str) -> Tensor:
-    members = len(using.weights[weight])
-    return torch.baddbmm(using.weights[bias][:, None], features.expand(members, -1, -1), using.weights[weight].mT)
+    members, kind = len(using.weights[weight]), features.device.type
+    parts: list[Tensor] = [features.expand(members, -1, -1), using.weights[weight], using.weights[bias]]
+    if torch.is_autocast_enabled(kind):
+        parts = [part.to(torch.get_autocast_dtype(kind)) for part in parts]
+    return _Linear.apply(*parts)
+
+
+class _Linear(torch.autograd.Function):
+    """Features ``[A, B, in]``, weights ``[A, out, in]``, biases ``[A, out]`` -> ``[A, B, out]``.
+
+    torch's own backward gives the gradient of the weights transposed: to copy that took a third of a large network's
+    step on a CPU.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        ctx.save_for_backward(features, weight)
+        return torch.baddbmm(bias[:, None], features, weight.mT)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor, Tensor]:
+        features, weight = ctx.saved_tensors
+        of_features = torch.bmm(gradient, weight) if ctx.needs_input_grad[0] else None
+        return of_features, torch.bmm(gradient.mT, features), gradient.sum(1)
 
 
 def _drop(features: Tensor, using: Pass, *, slot: int) -> Tensor:
