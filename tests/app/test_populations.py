@@ -16,7 +16,7 @@ from lightsweep.runs import run_folder
 from lightsweep.training import checkpoints
 
 SGD = ("optimizer=sgd", "test=false", "optimizer.lr=0.1")
-AVERAGED = "callbacks=[early_stopping,lr_monitor,checkpoint,progress]"
+AVERAGED = "callbacks=[early_stopping,lr_monitor,checkpoint,progress,ema]"
 TIMES = {"seconds", "score_seconds", "peak_memory"}
 
 

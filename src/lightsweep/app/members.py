@@ -51,7 +51,7 @@ def train_member(config: RunConfig, opened: Run, shared: Shared, enter: Enter, *
     """A whole run: everything before training, then what is to be done after each epoch, then the scores.
 
     Args:
-        config: which `population.kinds.why_alone` finds nothing against, nor `why_alone` here.
+        config: which `together.why_alone` finds nothing against.
         enter: makes it a member of a population.
         fits: as of `steps.build_classifier`.
     """
@@ -81,15 +81,6 @@ def train_member(config: RunConfig, opened: Run, shared: Shared, enter: Enter, *
             scored = steps.scored_run(record, scores, data, loader, trackers)
             show_scored_run(scored, callbacks, report=config.report)
     return record.best_value
-
-
-def why_alone(config: RunConfig, folder: Path) -> str | None:
-    """Why the run needs a Trainer of its own for the files that it leaves; None where it does not."""
-    kept = [name for name, node in config.callbacks.items() if str(node.get("_target_")).endswith(".BestCheckpoint")]
-    if config.score_with != "best" or len(kept) != 1:
-        return "score_with=last needs last.ckpt, which a population does not write"
-    where = Path(config.callbacks[kept[0]]["dirpath"])
-    return None if where == folder / "checkpoints" else f"callbacks.{kept[0]}.dirpath={where} is not the run's folder"
 
 
 def _describe(

@@ -15,7 +15,7 @@ import torch
 from lightning_fabric import Fabric
 from pytorch_lightning.trainer.connectors.accelerator_connector import _set_torch_flags
 
-from lightsweep.app import jobs, members, validation
+from lightsweep.app import jobs, members, together, validation
 from lightsweep.app.jobs import Run
 from lightsweep.app.members import MemberRun
 from lightsweep.app.shared import Shared
@@ -144,7 +144,7 @@ class _Worker:
         try:
             with job.entered(), jobs.open_run(job.config) as (cfg, opened):
                 config = validation.validate(cfg, opened, self.checked)
-                why = kinds.why_alone(config) or members.why_alone(config, opened.folder)
+                why = together.why_alone(config, opened.folder)
                 if why is not None:
                     log.info("it trains by itself: %s", why)
         except Exception as error:

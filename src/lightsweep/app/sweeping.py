@@ -125,6 +125,16 @@ class Training(Application):
         _check_shapes(plan.space)
         _check_start(plan)
 
+    def places(self, plan: "Plan") -> int:
+        from lightsweep.app.together import choose_places
+
+        return choose_places(plan)
+
+    def check_population(self, plan: "Plan") -> None:
+        from lightsweep.app.together import check_population
+
+        check_population(plan)
+
     def kept_overrides(
         self, started_with: Mapping[str, Any], config: DictConfig, typed: Sequence[str]
     ) -> tuple[str, ...]:
