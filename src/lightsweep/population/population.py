@@ -18,6 +18,7 @@ from lightsweep.population.losses import StackedObjective, StackedSums
 from lightsweep.population.member import EpochRecord, Member, MemberSpec
 from lightsweep.population.network import Pass, StackedMLP
 from lightsweep.population.rows import Rows, Weights
+from lightsweep.population.step import Backward, ReplayedStep, clip_rows
 from lightsweep.population.updates import EachUpdate, StackedUpdate, Update, can_stack
 
 # The largest network, in parameters, whose members step faster together than each by itself on a CPU. Measured with one
@@ -37,7 +38,8 @@ class Population:
         accumulate: batches an optimizer step.
         update: each (a call of each member's optimizer), stacked (one update of all, for the optimizers that have
             one), or auto, the faster one.
-        graph: replay a training step as a CUDA graph.
+        graph: on CUDA, replay a training step as a CUDA graph where the update is stacked, without averages and
+            accumulation; else it is computed as ever.
 
     Raises:
         ConfigError: a training batch has one image, and the networks have BatchNorm.
@@ -58,7 +60,8 @@ class Population:
         data.check_shares(1)
         if any(isinstance(each, nn.BatchNorm1d) for each in net.modules()):
             data.check_batches_of_one(1)
-        self.data, self.places, self.fabric, self.accumulate = data, places, fabric, accumulate
+        self.data, self.places, self.fabric = data, places, fabric
+        self.accumulate, self.graph = accumulate, graph
         self.device = fabric.device
         self.network = StackedMLP(net)
         decay_all = first.classifier.decay_all
@@ -162,36 +165,48 @@ class Population:
 
     def _train(self, objective: StackedObjective) -> tuple[StackedSums, int]:
         """The sums of an epoch of training, and each member's images."""
-        using = self._pass(self.weights, self._dropout())
-        leaves = [weight.requires_grad_() for weight in using.weights.values()]
-        gradients = list(self.gradients.stacked(len(self.members)).values())
         sums, images, index = self._sums(), 0, 0
-        for batch, (inputs, targets) in enumerate(self._training_batches(), start=1):
-            with self.fabric.autocast():
-                logits = self.network(inputs, using)
-                loss = objective(logits, targets, using.weights)
-            sums.add(loss, logits, targets)
-            found = torch.autograd.grad(loss.objective.sum() / self.accumulate, leaves)
-            if batch % self.accumulate == 1 or self.accumulate == 1:
-                torch._foreach_copy_(gradients, found)
+        count = len(self.members)
+        using, gradients = self._pass(self.weights, self._dropout()), self.gradients.stacked(count)
+        backward = Backward(self.network, objective, using, gradients, sums, self.fabric, self.accumulate)
+        replayed = self._replayed(backward)
+        for batch, (inputs, targets) in enumerate(self._training_batches()):
+            self.weights.counts.values[:count] += 1  # batches that BatchNorm has seen
+            if replayed is not None:
+                replayed(inputs, targets, batch)
             else:
-                torch._foreach_add_(gradients, found)
-            self.weights.counts.values[: len(self.members)] += 1
+                backward(inputs, targets, adds=batch % self.accumulate > 0)
+                if (batch + 1) % self.accumulate == 0 or batch + 1 == self.batches:
+                    self._step(index)
+                    index += 1
             images += inputs.shape[1]
-            if batch % self.accumulate == 0 or batch == self.batches:
-                self._step(index)
-                index += 1
             signals.raise_lost()
         return sums, images
 
+    def _replayed(self, backward: Backward) -> ReplayedStep | None:
+        """The whole step as a CUDA graph, where it is wanted and always the same."""
+        same = self.accumulate == 1 and self.averages is None and isinstance(self.update, StackedUpdate)
+        if not (self.graph and same and self.device.type == "cuda"):
+            return None
+
+        def step(inputs: Tensor, targets: Tensor) -> None:
+            backward(inputs, targets, adds=False)
+            self._clip()
+            self.update.apply()
+
+        return ReplayedStep(step, prepare=self.update.select)
+
     @torch.no_grad()
     def _step(self, index: int) -> None:
-        gradients = self.gradients.values[: len(self.members)]
-        if self.clips is not None:
-            clip_rows(gradients, self.clips)
-        self.update.step(index)
+        self._clip()
+        self.update.select(index)
+        self.update.apply()
         if self.averages is not None:
             self.averages.step(self.members, index)
+
+    def _clip(self) -> None:
+        if self.clips is not None:
+            clip_rows(self.gradients.values[: len(self.members)], self.clips)
 
     @torch.no_grad()
     def _validate(self, objective: StackedObjective) -> StackedSums:
@@ -230,9 +245,3 @@ class Population:
     def _wait(self) -> None:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
-
-
-def clip_rows(gradients: Tensor, most: Tensor) -> None:
-    """Scale each row of ``[A, width]`` whose norm is above its most ``[A]``, as `torch.nn.utils.clip_grad_norm_`."""
-    factors = most / (gradients.norm(dim=1) + 1e-6)
-    gradients.mul_(factors.clamp_(max=1.0)[:, None])

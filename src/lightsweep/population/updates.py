@@ -23,8 +23,11 @@ class Update(Protocol):
     def begin_epoch(self, members: Sequence[Member], rates: Sequence[Sequence[float]]) -> None:
         """Take the members, and for each of them the learning rates of the epoch's steps."""
 
-    def step(self, index: int) -> None:
-        """Take the epoch's step of this number, from 0, from the gradients as they are."""
+    def select(self, index: int) -> None:
+        """Take the settings of the epoch's step of this number, from 0."""
+
+    def apply(self) -> None:
+        """Take that step, from the gradients as they are."""
 
     def clear(self, row: int) -> None:
         """A new member has this row."""
@@ -39,9 +42,12 @@ class EachUpdate:
     def begin_epoch(self, members: Sequence[Member], rates: Sequence[Sequence[float]]) -> None:
         self.members, self.rates = members, rates
 
-    def step(self, index: int) -> None:
+    def select(self, index: int) -> None:
         for member, rates in zip(self.members, self.rates, strict=True):
             member.set_rate(rates[index])
+
+    def apply(self) -> None:
+        for member in self.members:
             member.optimizer.step()
 
     def clear(self, row: int) -> None:
@@ -73,11 +79,16 @@ class StackedUpdate:
         steps, count = len(rates[0]), len(members)
         # [steps, A, 1] each
         self.settings = [each.T.expand(steps, count)[..., None].float().to(device) for each in settings]
+        self.current = [each[0].clone() for each in self.settings]
         self.active = self.rows.first(count), [state[:count] for state in self.states]
 
-    def step(self, index: int) -> None:
-        rows, states = self.active
-        self.rule.update(rows, states, *(each[index] for each in self.settings))
+    def select(self, index: int) -> None:
+        for current, each in zip(self.current, self.settings, strict=True):
+            current.copy_(each[index])
+
+    @torch.no_grad()
+    def apply(self) -> None:
+        self.rule.update(*self.active, *self.current)
 
     def clear(self, row: int) -> None:
         for state in self.states:
