@@ -15,6 +15,7 @@ from lightsweep.config.build import build
 from lightsweep.data.module import ImageDataModule
 from lightsweep.population.member import EpochRecord, Member, MemberSpec
 from lightsweep.population.population import Population
+from lightsweep.runs.data_record import Fingerprint
 from lightsweep.runs.results import MetricsFile, Row
 from lightsweep.training.callbacks import WeightAverage
 from lightsweep.training.classifier import Classifier
@@ -30,13 +31,19 @@ class Made:
     spec: MemberSpec
 
 
-def made(*overrides: str) -> Made:
-    """What a run with these overrides trains."""
+@cache
+def read(overrides: tuple[str, ...]) -> tuple[RunConfig, ImageDataModule, Fingerprint]:
     config = validation.plain_config(composed(Path("nowhere"), *DIGITS, *overrides))
     data = steps.read_data(config)
+    return config, data, data.fingerprint()
+
+
+def made(*overrides: str) -> Made:
+    """What a run with these overrides trains, with its initial weights."""
+    config, data, fingerprint = read(overrides)
     built = [build(node, f"callbacks.{name}") for name, node in config.callbacks.items() if name == "ema"]
     spec = MemberSpec(
-        classifier=steps.initial_classifier(config, data, data.fingerprint()),
+        classifier=steps.initial_classifier(config, data, fingerprint),
         seed=config.seed,
         data_seed=config.data["seed"],
         augment=data.augment,
