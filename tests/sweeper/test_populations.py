@@ -1,12 +1,14 @@
 """A sweep of an app of a stranger that has a batch function: tests/apps/batch."""
 
 import csv
+import re
 from pathlib import Path
 
 import pytest
 from optuna.trial import TrialState
 
 from apps.running import SWEEP, App, trials
+from toy_sweeps import Sweep
 
 SOURCES = str(Path(__file__).parents[2] / "src")
 SPACE = ("lr=interval(0,1)", "kind=choice(member,alone,broken)")
@@ -68,7 +70,19 @@ def test_the_leaderboard_has_all(study: Path) -> None:
 
 
 def test_a_line_is_said_once(app: App) -> None:
-    assert (app.folder / "said.txt").read_text().count("what is alone runs by itself") == 1
+    assert _said(app).count("what is alone runs by itself") == 1
+
+
+def test_the_sweep_says_how_fast_it_was(app: App, study: Path) -> None:
+    line = re.search(r"^.* trials and .* images a second, 4 trials at once in a worker$", _said(app), re.MULTILINE)
+    assert line is not None
+    assert line.group() in (study / "leaderboard.md").read_text()
+    kept = Sweep(study).study("default").user_attrs["speed"]
+    assert set(kept) == {"trials_per_second", "images_per_second", "population"}
+
+
+def _said(app: App) -> str:
+    return (app.folder / "said.txt").read_text()
 
 
 def test_every_epoch_is_reported(study: Path) -> None:

@@ -87,3 +87,10 @@ def test_interrupted_trials_are_not_counted() -> None:
 def test_a_short_number_may_be_none_at_all(value: float, short: str) -> None:
     """Trials may record NaN, which is no mistake of the sweep."""
     assert format_short(value) == short
+
+
+def test_of_many_members_some_are_shown_and_how_far_the_others_are() -> None:
+    members = [trial(number, TrialState.RUNNING, *[0.5] * (number % 7 + 1)) for number in range(40)]
+    lines = shown(view.running_table(progress(*members)), 80)
+    assert lines[-1] == "and 24 more; all at steps 1 to 7"
+    assert len(lines) == 2 + 1 + 16 + 1

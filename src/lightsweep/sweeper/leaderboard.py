@@ -25,10 +25,12 @@ from lightsweep.sweeper.job import RESERVED
 from lightsweep.sweeper.objectives import Objectives, values_by_name
 from lightsweep.sweeper.plan import Plan
 from lightsweep.sweeper.space import Space
+from lightsweep.sweeper.speed import format_speed
 from lightsweep.sweeper.statistics import Confirmed, Search
 from lightsweep.sweeper.trial_queue import TrialQueue
 from lightsweep.sweeper.trials import (
     INFEASIBLE,
+    SPEED,
     baseline_of,
     facts_of,
     folder_of,
@@ -186,6 +188,8 @@ class Publisher:
                 paragraphs.append("\n".join(f"- {line}" for line in judged.lines))
             if objectives.several:
                 paragraphs.append("\n".join(f"- {line}" for line in self.commands()))
+            if speed := format_speed(self.queue.study.user_attrs.get(SPEED)):
+                paragraphs.append(speed)
             columns = _columns(table, facts, objectives)
             paragraphs.append(format_markdown(table, columns))
             if confirmed is not None:

@@ -25,11 +25,12 @@ from lightsweep.sweeper.job import Job, JobResult
 from lightsweep.sweeper.leaderboard import Publisher
 from lightsweep.sweeper.leases import renewing
 from lightsweep.sweeper.plan import Plan, baseline_point, mark_baseline
+from lightsweep.sweeper.speed import format_speed, measure_speed
 from lightsweep.sweeper.status import keep_sweep
 from lightsweep.sweeper.study_view import ViewSampler
 from lightsweep.sweeper.trial_queue import TrialQueue
 from lightsweep.sweeper.trial_run import TrialRun
-from lightsweep.sweeper.trials import OVER, Repeats, count_ended, folder_of, without_repeats
+from lightsweep.sweeper.trials import OVER, SPEED, Repeats, count_ended, folder_of, without_repeats
 
 _COMMANDS = 10  # of a front that are printed; the leaderboard has all
 
@@ -138,6 +139,7 @@ class Session:
             raise RunFailed(self._describe_failures())
         self.view.console.print(view.ten_best(self._progress({})))
         self.view.print(view.format_summary(without_repeats(self.queue.trials()), before, self.controller.seconds))
+        self._keep_speed(count_ended(self.queue.trials()) - before)
         if self.plan.settings.confirm and not self._confirm():
             self.view.print("another sweeper of this study runs the confirmation, and reports its result")
         else:
@@ -146,6 +148,14 @@ class Session:
         if command := self.plan.application.report_command(self.plan.folder, view.storage_option(self.plan.address)):
             self.view.print(f"look at the sweep: {command}")
         return complete[0].values[0]
+
+    def _keep_speed(self, trials: int) -> None:
+        """Keep in the study how fast populations were, with so many trials that ended, and print it."""
+        counts = {"trials": trials, "images": self.images, "places": self.executor.places}
+        if speed := measure_speed(**counts, seconds=self.controller.seconds):
+            self.view.print(format_speed(speed))
+            self.queue.study.set_user_attr(SPEED, speed)
+            self.publisher.publish()
 
     @cached_property
     def _baseline(self) -> tuple[dict[str, Any], list[str]]:

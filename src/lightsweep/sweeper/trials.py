@@ -20,8 +20,9 @@ from lightsweep.sweeper.statistics import Entry, Search
 REPEAT_OF, INFEASIBLE = "repeat_of", "infeasible"
 _NUMBER = (int, float)
 SWEEP, OVER = "sweep", "over"  # attributes: what the sweep is, and why it ended before its total
+SPEED = "speed"  # attribute: trials and images a second of the last sweep that trained some, and places of a worker
 _OF_STUDY = {
-    **dict.fromkeys(("space", "config", "beside", SWEEP, OVER), dict),
+    **dict.fromkeys(("space", "config", "beside", SWEEP, OVER, SPEED), dict),
     "enqueued": bool,
     "data": str,
     "changed_at": int,

@@ -9,7 +9,7 @@ from statistics import fmean
 from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
-from rich.console import Console, Group
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -34,6 +34,7 @@ from lightsweep.sweeper.trials import (
 
 _DRAW_EVERY = 0.2  # seconds
 _BEST = 10  # trials in the table at the end
+_RUNNING = 16  # trials in the live table
 _FEWEST = 3  # trials that must have ended before the time left is known, and one a worker
 _LATEST = 30  # trials that the mean is taken of: pruning sets in after some, and makes them shorter
 _ADDED = ("hydra.mode=MULTIRUN",)  # by `app.arguments`, not by the user
@@ -85,8 +86,7 @@ class View:
     def print(self, line: str) -> None:
         self.console.print(Text(printable(line)), soft_wrap=True)  # a study's texts may hold escape sequences
 
-    def is_due(self) -> bool:
-        """Whether there is a live table, and it is time to draw it anew."""
+    def is_due(self) -> bool:  # to be drawn
         return self.live is not None and time.monotonic() - self.drawn > _DRAW_EVERY
 
     def update(self, progress: Progress) -> None:
@@ -123,13 +123,17 @@ def running_table(progress: Progress) -> Group:
     for column in ("trial", "step", *([progress.metric] if progress.metric else []), "seconds"):
         table.add_column(Text(column), justify="right", no_wrap=True)
     table.add_column("parameters")  # what can be wrapped gives room first
-    for trial in progress.trials:
-        if trial.number in progress.running and trial.state == TrialState.RUNNING:
-            score = "" if (last := value_of(trial)) is None else f"{last:.4f}"
-            cells = [str(trial.number), str(trial.last_step or ""), *([score] if progress.metric else [])]
-            cells.append(f"{progress.running[trial.number]:.0f}")
-            table.add_row(*cells, _cut(_parameters(trial, progress.space)))
-    rows = [table] if table.rows else []
+    running = [each for each in progress.trials if each.number in progress.running and each.state == TrialState.RUNNING]
+    shown = running[: _RUNNING if len(running) > _RUNNING + 1 else None]
+    for trial in shown:
+        score = "" if (last := value_of(trial)) is None else f"{last:.4f}"
+        cells = [str(trial.number), str(trial.last_step or ""), *([score] if progress.metric else [])]
+        cells.append(f"{progress.running[trial.number]:.0f}")
+        table.add_row(*cells, _cut(_parameters(trial, progress.space)))
+    rows: list[RenderableType] = [table] if table.rows else []
+    if len(shown) < len(running):
+        steps = [trial.last_step or 0 for trial in running]
+        rows.append(_cut(f"and {len(running) - len(shown)} more; all at steps {min(steps)} to {max(steps)}"))
     starting = [Text(format_starting(progress.starting))] if progress.starting else []
     return Group(_cut("  ".join(summary)), _cut(_best(progress)), *rows, *starting)
 

@@ -82,6 +82,11 @@ class Executor:
     close: Callable[[], None] = lambda: None
     workers: Sequence["PopulationWorker"] = ()
 
+    @property
+    def places(self) -> int:
+        """Of each worker."""
+        return len(self.slots) // len(self.workers) if self.workers else 1
+
     def count_starting(self) -> int:
         """Workers that are not ready yet."""
         return sum(each.is_starting() for each in self.workers or self.slots)
