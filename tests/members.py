@@ -54,9 +54,9 @@ def made(*overrides: str) -> Made:
 
 
 def population(first: Made, *, places: int, update: str = "auto") -> Population:
-    """An empty one on the CPU, for members like this one."""
+    """An empty one, for members like this one."""
     trainer = first.config.trainer
-    fabric = Fabric(accelerator="cpu", devices=1, precision=trainer["precision"])
+    fabric = Fabric(accelerator=trainer["accelerator"], devices=1, precision=trainer["precision"])
     accumulate = trainer["accumulate_grad_batches"]
     return Population(first.spec, first.data, places=places, fabric=fabric, accumulate=accumulate, update=update)
 
