@@ -2,14 +2,15 @@
 # What only a GPU can show, in under eight minutes: scripts/gpu_check.sh FOLDER [--only STEP,...] [--tiny]
 #   tests   the tests marked gpu
 #   bench   images a second of training, compared with a plain loop and the usual template, in float32 and bfloat16
-#   sweep   trials a minute of one worker and of eight that share the GPU, on CIFAR-10
+#   sweep   trials a minute of eight workers that share the GPU, and of a population of 64: sweep=mlp on CIFAR-10
+#   population  the same sweep in turns: one trial at a time, workers, populations of 16 and 64
 #   best    experiment=best_mlp_gpu for two minutes
 # FOLDER gets results.json, results.txt and logs.tar.gz. LIGHTSWEEP_DATA names a CIFAR-10; else images are generated.
 # --tiny: the same in small, on the CPU, to see that the script works. PYTHON names the interpreter.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-folder= steps=tests,bench,sweep,best tiny=
+folder= steps=tests,bench,sweep,population,best tiny=
 while (($#)); do
   case $1 in
     --only) steps=$2; shift ;;
@@ -73,7 +74,7 @@ PYTHON
 run_tests() {
   if [ "$tiny" ]; then
     step tests 120 env -u LIGHTSWEEP_DATA "$python" -m pytest -q -m gpu -p no:cacheprovider -n 0 --junitxml="$logs/tests.xml" \
-      tests/gpu/test_gpu_training.py -k "on_the_device or range_test"
+      tests/gpu/test_gpu_training.py tests/gpu/test_gpu_population.py -k "on_the_device or range_test or bfloat16"
   else
     step tests 220 env -u LIGHTSWEEP_DATA "$python" -m pytest -q -m gpu -p no:cacheprovider -n 4 --dist worksteal \
       --tb=short --durations=10 --junitxml="$logs/tests.xml" tests/gpu
@@ -84,15 +85,30 @@ run_bench() {
   local size=(--device cuda --epochs 3 --repeats 3 --workers 8)
   [ "$tiny" ] && size=(--images 450 --epochs 1 --repeats 1 --workers 0 --threads 1)
   step bench 130 env -u LIGHTSWEEP_DATA "$python" scripts/benchmark.py train --bf16 "${size[@]}" --out "$logs/bench.json"
-  [ "$tiny" ] || step bench-bf16 110 env -u LIGHTSWEEP_DATA "$python" scripts/benchmark.py train \
-    --precision bf16-mixed --device cuda --epochs 3 --repeats 3 --workers 8 --out "$logs/bench-bf16.json"
 }
 
-run_sweep() { # JOBS
-  local size=(hydra.sweeper.n_trials=16 trainer.max_epochs=5)
-  [ "$tiny" ] && size=(hydra.sweeper.n_trials=2 trainer.max_epochs=1 data.limit=200)
-  step "sweep-$1" 120 "$python" src/train.py sweep=mlp trainer=gpu logger=none hydra/sweeper/pruner=none \
-    "${on[@]}" "${size[@]}" "hydra.sweeper.n_jobs=$1" "hydra.sweep.dir=$work/sweep-$1"
+run_sweep() { # NAME OVERRIDE...
+  local name=$1
+  shift
+  step "sweep-$name" 120 "$python" src/train.py sweep=mlp trainer=gpu logger=none hydra/sweeper/pruner=none \
+    "${on[@]}" "$@" "hydra.sweep.dir=$work/sweep-$name"
+}
+
+run_sweeps() {
+  if [ "$tiny" ]; then
+    local size=(hydra.sweeper.n_trials=2 trainer.max_epochs=1 data.limit=200)
+    run_sweep n_jobs-2 hydra.sweeper.n_jobs=2 "${size[@]}"
+    run_sweep population-2 hydra.sweeper.population=2 "${size[@]}"
+  else
+    run_sweep n_jobs-8 hydra.sweeper.n_jobs=8 hydra.sweeper.n_trials=16 trainer.max_epochs=5
+    run_sweep population-64 hydra.sweeper.population=64 hydra.sweeper.n_trials=100 hydra.sweeper.sampler=random
+  fi
+}
+
+run_population() {
+  local size=(--device cuda --space mlp --members 1,16,64 --jobs 8 --trials 64 --lightning-trials 8 --epochs 5 data=cifar10)
+  [ "$tiny" ] && size=(--members 2 --jobs 0 --trials 2 --epochs 1 data=digits data.limit=200 threads=1)
+  step population 150 "$python" scripts/benchmark.py population --repeats 1 --out "$logs/population.json" "${size[@]}"
 }
 
 run_best() {
@@ -107,14 +123,13 @@ for each in ${steps//,/ }; do
   case $each in
     tests) run_tests ;;
     bench) run_bench ;;
-    sweep | best)
+    sweep | population | best)
       [ -v LIGHTSWEEP_DATA ] || generated
-      if [ "$each" = best ]; then run_best; else
-        workers=8
-        [ "$tiny" ] && workers=2
-        run_sweep "$workers"
-        run_sweep 1
-      fi
+      case $each in
+        sweep) run_sweeps ;;
+        population) run_population ;;
+        best) run_best ;;
+      esac
       ;;
     *) echo "unknown step $each" >&2; exit 2 ;;
   esac

@@ -82,6 +82,13 @@ def sweeps(logs: Path, _: str) -> dict[str, Any]:
     return found
 
 
+def population(logs: Path, name: str) -> dict[str, Any]:
+    """Trials a minute, model-steps a second and start-up of each contender."""
+    sweeps = json.loads((logs / f"{name}.json").read_text())["sweeps"]
+    keys = ("trials", "trials_per_minute", "model_steps_per_second", "start_up", "epochs", "best_value")
+    return {each: {key: round(rounds[0][key], 3) for key in keys} for each, rounds in sweeps.items()}
+
+
 def best(logs: Path, name: str) -> dict[str, Any]:
     """How fast its epochs were, its scores, and how long all epochs would take."""
     with (logs / name / "metrics.csv").open(newline="") as file:
@@ -109,7 +116,7 @@ def lines(found: dict[str, Any]) -> list[str]:
     return [*text, "", f"failed: {', '.join(found['failed']) or 'nothing'}"]
 
 
-READERS = {"tests": tests, "bench": bench, "bench-bf16": bench, "sweep": sweeps, "best": best}
+READERS = {"tests": tests, "bench": bench, "sweep": sweeps, "population": population, "best": best}
 
 if __name__ == "__main__":
     main()

@@ -48,6 +48,7 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"), help="where all of them train")
     parser.add_argument("--members", type=_numbers, default="1,4,16,64", help="sizes of populations; 1: by Lightning")
     parser.add_argument("--jobs", type=_numbers, default="2", help="numbers of workers without populations; 0: none")
+    parser.add_argument("--population-jobs", type=_numbers, default="1", help="numbers of workers with populations")
     parser.add_argument("--space", default="scalars", choices=tuple(SPACES), help="mlp: with four widths")
     parser.add_argument("--trials", type=int, default=64, help="of each sweep")
     parser.add_argument("--lightning-trials", type=int, help="of sweeps without a population (default: --trials)")
@@ -91,8 +92,16 @@ def _contenders(options: Namespace) -> Sequence[Contender]:
     return [
         *([Contender("n_jobs=1", 1, 1, fewer)] if 1 in options.members else []),
         *(Contender(f"n_jobs={each}", each, 1, fewer) for each in jobs),
-        *(Contender(f"population={each}", 1, each, options.trials) for each in sizes),
+        *(
+            Contender(_name(jobs, each), jobs, each, options.trials)
+            for jobs in options.population_jobs
+            for each in sizes
+        ),
     ]
+
+
+def _name(jobs: int, members: int) -> str:
+    return f"population={members}" if jobs == 1 else f"population={members}, n_jobs={jobs}"
 
 
 def command(contender: Contender, options: Namespace, folder: Path) -> list[str]:

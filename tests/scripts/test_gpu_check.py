@@ -29,10 +29,13 @@ def test_every_step_runs_in_small_on_the_cpu(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     found = json.loads((tmp_path / "results.json").read_text())
     assert found["failed"] == []
-    assert list(found["steps"]) == ["facts", "tests", "bench", "sweep-2", "sweep-1", "best"]
+    assert list(found["steps"]) == [
+        *("facts", "tests", "bench", "sweep-n_jobs-2", "sweep-population-2", "population", "best")
+    ]
     assert found["tests"]["passed"] >= 3
     assert found["bench"]["lightsweep"]["images_per_second"] > 0
-    assert [found["sweep"][name]["completed"] for name in ("sweep-1", "sweep-2")] == [2, 2]
+    assert [found["sweep"][f"sweep-{name}-2"]["completed"] for name in ("n_jobs", "population")] == [2, 2]
+    assert found["population"]["population=2"]["model_steps_per_second"] > 0
     assert (found["best"]["epochs"], found["best"]["status"]) == (2, "completed")
     assert sorted(file.name for file in tmp_path.iterdir()) == ["logs.tar.gz", "results.json", "results.txt"]
 
