@@ -6,13 +6,14 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # train.py and the package, installed or not
 
-from benchmarks import curves, places, population, reading, reporting, searching, sweeping, training
+from benchmarks import curves, places, population, reading, reporting, searching, stepping, sweeping, training
 
 # Each module has a docstring, add_options(parser) and run(options).
 COMMANDS = {
     "train": training,
     "sweep": sweeping,
     "population": population,
+    "steps": stepping,
     "search": searching,
     "places": places,
     "data": reading,
