@@ -73,7 +73,8 @@ def show_table(title: str, caption: str, columns: Sequence[str], rows: Iterable[
         table.add_column(column, justify="right" if number else "left")
     for row in rows:
         table.add_row(*row)
-    Console().print(table, highlight=False)
+    width = None if sys.stdout.isatty() else 140  # a file is read wherever
+    Console(width=width).print(table, highlight=False)
 
 
 def write_facts(what: str, facts: dict[str, Any], out: Path | None) -> None:
