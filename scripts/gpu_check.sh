@@ -74,7 +74,7 @@ PYTHON
 run_tests() {
   if [ "$tiny" ]; then
     step tests 120 env -u LIGHTSWEEP_DATA "$python" -m pytest -q -m gpu -p no:cacheprovider -n 0 --junitxml="$logs/tests.xml" \
-      tests/gpu/test_gpu_training.py tests/gpu/test_gpu_population.py -k "on_the_device or range_test or bfloat16"
+      tests/gpu -k "on_the_device or range_test or bf16_is"
   else
     step tests 220 env -u LIGHTSWEEP_DATA "$python" -m pytest -q -m gpu -p no:cacheprovider -n 4 --dist worksteal \
       --tb=short --durations=10 --junitxml="$logs/tests.xml" tests/gpu
