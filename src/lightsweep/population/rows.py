@@ -47,7 +47,7 @@ class Rows:
         """Views ``[count, *shape]`` of the first rows, by name."""
         rows = self.values[:count]
         return {
-            name: rows[:, place.start : place.end].unflatten(1, place.shape or (1,)).view(count, *place.shape)
+            name: rows[:, place.start : place.end].view(count, *place.shape)
             for name, place in self.layout.places.items()
         }
 

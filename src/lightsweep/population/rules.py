@@ -18,8 +18,10 @@ class Rows(NamedTuple):
     buffer: Tensor
     decayed: int
 
-    def first(self, count: int) -> "Rows":
-        return Rows(self.weights[:count], self.gradients[:count], self.buffer[:count], self.decayed)
+    def first(self, count: int, *, decays: bool) -> "Rows":
+        """The first rows, with weight decay or without."""
+        parts = (self.weights[:count], self.gradients[:count], self.buffer[:count])
+        return Rows(*parts, self.decayed if decays else 0)
 
     def shrink(self, factor: Tensor) -> None:
         """Decoupled weight decay: multiply the weights that have it."""

@@ -76,11 +76,12 @@ class StackedUpdate:
         done = [member.steps for member in members]
         device = self.rows.weights.device
         settings = self.rule.settings(Columns(groups, rates, done))
+        decays = any(group["weight_decay"] for group in groups)
         steps, count = len(rates[0]), len(members)
         # [steps, A, 1] each
         self.settings = [each.T.expand(steps, count)[..., None].float().to(device) for each in settings]
         self.current = [each[0].clone() for each in self.settings]
-        self.active = self.rows.first(count), [state[:count] for state in self.states]
+        self.active = self.rows.first(count, decays=decays), [state[:count] for state in self.states]
 
     def select(self, index: int) -> None:
         for current, each in zip(self.current, self.settings, strict=True):
