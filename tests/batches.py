@@ -45,6 +45,7 @@ class FakeJob:
     def __init__(self, batch: "FakeBatch", folder: Path, overrides: Sequence[str], *, number: int, kind: str) -> None:
         self.batch, self.folder, self.overrides, self.number, self.kind = batch, folder, overrides, number, kind
         self.config = composed(folder, "data.limit=300", *overrides)
+        self.config.run_dir = "${hydra:runtime.output_dir}"  # as in a sweep
         OmegaConf.set_struct(self.config.callbacks, False)
         for name in ("histograms", "graph") + (() if batch.shown else ("figures",)):
             self.config.callbacks.pop(name, None)

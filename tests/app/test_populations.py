@@ -118,10 +118,18 @@ def test_a_member_that_diverges_fails_alone(tmp_path: Path) -> None:
 
 
 def test_a_config_that_cannot_be_costs_its_own_trial(tmp_path: Path) -> None:
-    batch = trained_together(tmp_path, SGD, (*SGD, "model.dropout=1.5"), (*SGD, "data.augment.crop=-1"))
-    assert [isinstance(job.end, float) for job in batch.jobs] == [True, False, False]
-    assert "model.dropout must be" in str(batch.jobs[1].error)
-    assert "data.augment.crop must be" in str(batch.jobs[2].error)
+    wrong = ("model.dropout=1.5", "data.augment.crop=-1", "trainer.gradient_clip_val=-1", "seed=-1", "loss.l2=-1")
+    batch = trained_together(tmp_path, SGD, *[(*SGD, each) for each in wrong])
+    assert isinstance(batch.jobs[0].end, float)
+    for each, job in zip(wrong, batch.jobs[1:], strict=True):
+        assert f"{each.partition('=')[0]} must be" in str(job.error)
+
+
+def test_a_folder_that_cannot_be_written_costs_its_own_trial(tmp_path: Path) -> None:
+    (tmp_path / "trial-0000" / "hparams.yaml").mkdir(parents=True)
+    batch = trained_together(tmp_path, (*SGD, "logger=tensorboard"), (*SGD, "model.width=24"))
+    assert batch.jobs[0].end == "failed"
+    assert isinstance(batch.jobs[1].end, float)
 
 
 def test_kinds_take_turns_and_read_the_data_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -96,7 +96,8 @@ class _Worker:
     def __init__(self, batch: Batch) -> None:
         self.batch, self.shared = batch, Shared()
         self.checked: set[str] = set()  # as of `validation.validate`
-        self._groups: dict[Hashable, _Group] = {}
+        self._groups: dict[Hashable, _Group] = {}  # by kind
+        self._fitting: set[Hashable] = set()  # kinds that there was a population of
         self._starts = 1  # trials that start in one epoch, while a staggered batch has not been full
         self._was_full = False
 
@@ -114,6 +115,7 @@ class _Worker:
         most = None if self._was_full or not self.batch.staggered else self._starts
         for job in self.batch.next(most):
             self._start(job)
+        self._drop_empty()
         self._was_full |= self.open >= places
         return not self.batch.is_over or self.open > 0
 
@@ -128,7 +130,6 @@ class _Worker:
         self.batch.count(group.images * len(epochs))
         for member, epoch in epochs.items():
             self._go_on(group.trials[member], epoch)
-        self._drop_empty()
 
     def interrupt(self, error: BaseException) -> None:
         """End all trials in order: a signal has come."""
@@ -169,10 +170,11 @@ class _Worker:
                     raise PutBack(_FULL) from error
                 raise
             self._groups[kind] = group
+            self._fitting.add(kind)
             group.trials[trial.member] = trial
             return group.population, trial.member
 
-        run = members.train_member(config, opened, self.shared, enter, fits=kind in self._groups)
+        run = members.train_member(config, opened, self.shared, enter, fits=kind in self._fitting)
         trial = _Trial(job, config, run)
         self._go_on(trial, None)
 

@@ -5,7 +5,7 @@ import platform
 import resource
 import sys
 from collections.abc import Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -177,6 +177,7 @@ def describe_hardware(device: torch.device = _CPU) -> dict[str, Any]:
     return {"device": device_name(device), "peak_memory": peak, **on_device}
 
 
+@cache
 def _processor_name() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
