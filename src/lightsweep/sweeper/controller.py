@@ -87,7 +87,7 @@ class Controller:
             while self.running or (self._may_start() and not self.queue.is_done()):
                 if self._may_start():
                     self._fill()
-                if self.running or self.is_drawing or any(slot.is_starting() for slot in self.slots):
+                if self.running or self.is_drawing or self._is_starting():
                     self.waiting.end()
                 else:
                     self.waiting.update(self.queue.waited_for)
@@ -136,6 +136,11 @@ class Controller:
         """Whether further trials may start."""
         late = self.limits.timeout is not None and self.seconds > self.limits.timeout
         return not (self._is_stopping() or late or len(self.failures) >= self.limits.max_failures)
+
+    def _is_starting(self) -> bool:
+        """Whether a worker is not ready yet, or none has asked for a job."""
+        has_room = not self.slots or any(slot.has_room() for slot in self.slots)
+        return not has_room or any(slot.is_starting() for slot in self.slots)
 
     def _is_stopping(self) -> bool:
         """Whether a signal came, or a job found that none can run."""
