@@ -57,7 +57,7 @@ class FakeJob:
         with open_dict(self.hydra):
             self.hydra.hydra.runtime.output_dir = str(folder)
             self.hydra.hydra.overrides.task = list(overrides)
-            self.hydra.hydra.mode = RunMode.MULTIRUN
+            self.hydra.hydra.mode, self.hydra.hydra.job.num = RunMode.MULTIRUN, number
         self.end: Any = None
 
     @contextmanager
