@@ -202,7 +202,7 @@ def test_a_signal_while_one_runs_alone_is_for_all(sweeper: Callable[[int], Sweep
 
 def test_images_are_counted_now_and_then(sweeper: Callable[[int], Sweeper], monkeypatch: pytest.MonkeyPatch) -> None:
     one = sweeper(2)
-    opened(one, 1)
+    _, last = opened(one, 2)
     for _ in range(3):
         one.batch.count(100)
         one.batch.next(0)
@@ -210,6 +210,11 @@ def test_images_are_counted_now_and_then(sweeper: Callable[[int], Sweeper], monk
     monkeypatch.setattr(batches, "_COUNT_EVERY", 0.0)
     one.batch.next(0)
     assert one.said() == [Counted(300)]
+    monkeypatch.setattr(batches, "_COUNT_EVERY", 100.0)
+    one.batch.open[0].put_back("later")
+    one.batch.count(50)
+    last.put_back("later")
+    assert one.said()[1] == Counted(50)  # before the last result
 
 
 def test_what_was_put_back_spends_no_retry(open_queue: Callable[..., TrialQueue]) -> None:

@@ -176,13 +176,14 @@ class Batch:
                 self.is_over = True
 
     def _send_count(self) -> None:
-        now = time.monotonic()
-        if self._images and now - self._counted > _COUNT_EVERY:
+        now, is_last = time.monotonic(), len(self._open) <= 1  # nobody may listen later
+        if self._images and (is_last or now - self._counted > _COUNT_EVERY):
             self._send(Counted(self._images))
             self._images, self._counted = 0, now
 
     def _close(self, job: "BatchJob", result: JobResult) -> None:
         """Send a job's result; its place is free."""
+        self._send_count()
         with signals.blocking_all():
             if self._open.pop(job.job.folder, None) is not None:
                 self._send(Ended(job.job.folder, result))

@@ -151,6 +151,7 @@ class Session:
 
     def _keep_speed(self, trials: int) -> None:
         """Keep in the study how fast populations were, with so many trials that ended, and print it."""
+        self._show({})  # what has come since
         counts = {"trials": trials, "images": self.images, "places": self.executor.places}
         if speed := measure_speed(**counts, seconds=self.controller.seconds):
             self.view.print(format_speed(speed))
