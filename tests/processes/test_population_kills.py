@@ -16,9 +16,9 @@ import pytest
 from optuna.trial import TrialState
 
 from lightsweep.core.files import JOURNAL
-from lightsweep.training import checkpoints
 from lightsweep.sweeper.storage import connect
 from lightsweep.sweeper.trials import count_ended, is_interrupted
+from lightsweep.training import checkpoints
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 

@@ -47,8 +47,8 @@ class Batch:
 
     Attributes:
         places: open jobs at most.
-        staggered: whether jobs are better started spread over time, since what ends early, or what is reported, chooses
-            the next ones: all at once they would be compared with nothing.
+        staggered: whether jobs are better started spread over time: the pruner compares them with trials that have
+            completed, and if all start at once there are none.
         is_over: whether no job will come any more; then the function returns.
     """
 

@@ -1,8 +1,7 @@
 """How many trials a worker trains at once, ``hydra.sweeper.population``: what goes with more than one, and how many
 `auto` means."""
 
-from omegaconf import DictConfig
-from optuna.pruners import NopPruner
+from optuna.pruners import HyperbandPruner, NopPruner, SuccessiveHalvingPruner, WilcoxonPruner
 
 from lightsweep.core.errors import ConfigError
 from lightsweep.sweeper import batch
@@ -11,7 +10,8 @@ from lightsweep.sweeper.plan import Plan
 KEY = "hydra.sweeper.population"
 AUTO = "auto"
 _OF_A_TRAINING = ("seconds", "score_seconds", "images_per_second")  # members of a population have none of their own
-_BLIND = ("RandomSampler", "GridSampler", "QMCSampler", "BruteForceSampler")  # what ended before changes nothing
+# Pruners that compare with trials that still run, or do not prune by the steps of a training.
+_NEED_NO_COMPLETED = (NopPruner, SuccessiveHalvingPruner, HyperbandPruner, WilcoxonPruner)
 _OF_AUTO = 5  # trials for each place of `auto`: the sampler learns from those that ended before
 
 
@@ -52,14 +52,9 @@ def count_places(plan: Plan, kind: str, n_trials: int) -> int:
 
 
 def is_staggered(plan: Plan) -> bool:
-    """Whether trials are better started spread over time: those that end or report choose the next ones, or are
-    compared with the others."""
-    prunes = plan.objectives.reported is not None and not isinstance(plan.pruner, NopPruner)
-    return prunes or _class_name(plan.settings.sampler) not in _BLIND
-
-
-def _class_name(node: DictConfig) -> str:
-    return str(node.get("_target_")).rpartition(".")[2]
+    """Whether trials are better started spread over time: the pruner compares them with trials that have completed. A
+    sampler gains nothing, since all first members are drawn before one of them has completed."""
+    return plan.objectives.reported is not None and not isinstance(plan.pruner, _NEED_NO_COMPLETED)
 
 
 def _why_one(plan: Plan, kind: str) -> str | None:
