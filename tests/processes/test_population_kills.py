@@ -1,4 +1,4 @@
-"""A sweep with a population, trained for real, whose worker and sweeper are killed: nothing is lost or counted twice."""
+"""A sweep with a population whose worker and sweeper are killed, trained for real: nothing is lost or counted twice."""
 
 import csv
 import json
