@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from lightsweep.sweeper.plan import Plan
 
 _DRAWN = 8  # trials of a search that are looked at
-# On a CPU a population is faster where networks are small: of 98,000 parameters 1.7 times, of 411,000 1.1 times, of
-# 820,000 not at all (docs/benchmarks.md).
-_SMALL, _ON_CPU = 400_000, 16
+# On a CPU a population is faster where a step is short: of 17 million weights times images 1.4 times, of 52 million 1.1
+# times, of more not at all (docs/benchmarks.md).
+_SHORT, _ON_CPU = 2**24, 16
 _ON_GPU = 64
 _NUMBERS = 24  # bytes a parameter: weights, the best ones, gradient, average and two moments
 _MEMORY = 4e9  # bytes of a GPU that a population may take
@@ -69,7 +69,8 @@ def choose_places(plan: "Plan") -> int:
     sizes = [count_trainable(config) for config in held]
     if _is_on_gpu(held[0]):
         return max(1, min(_ON_GPU, int(_MEMORY / (_NUMBERS * max(sizes)))))
-    return _ON_CPU if median(sizes) <= _SMALL else 1
+    steps = [size * config.data.batch_size for size, config in zip(sizes, held, strict=True)]
+    return _ON_CPU if median(steps) <= _SHORT else 1
 
 
 def _is_on_gpu(config: DictConfig) -> bool:
