@@ -81,8 +81,11 @@ def running() -> Iterator[Cluster]:
 
 
 def _serve(folder: str) -> None:
+    from ray._private.utils import get_ray_address_file
     from ray.cluster_utils import Cluster as Nodes
 
+    # Where the nodes have a folder of their own, Ray does not make that of the file with its address.
+    Path(get_ray_address_file(None)).parent.mkdir(parents=True, exist_ok=True)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # as in what a shell's script has put into the background
     common = {"node_ip_address": "127.0.0.1", "include_dashboard": False, "dashboard_agent_listen_port": 0}
     nodes = Nodes(initialize_head=True, head_node_args={"num_cpus": 1, "temp_dir": folder, **common})

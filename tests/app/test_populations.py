@@ -203,6 +203,47 @@ def test_one_that_needs_all_memory_fails(tmp_path: Path, monkeypatch: pytest.Mon
     assert [job.end for job in batch.jobs] == ["failed", "failed"]
 
 
+def test_places_are_filled_at_once_when_the_start_is_over_although_trials_are_pruned(tmp_path: Path) -> None:
+    jobs = [(*SGD, "trainer.max_epochs=4")] * 9
+    batch = trained_together(tmp_path, *jobs, places=4, staggered=True, prunes=lambda step, value: step == 2)
+    assert batch.asked[:5] == [1, 1, 1, 1, 3]  # one of 4 places in each of 4 epochs; then all that are free
+
+
+def test_jobs_that_were_asked_for_before_the_places_were_halved_are_put_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Population.add
+
+    def starved(population: Population, spec: Any) -> Any:
+        if len(population.members) == 0 and spec.seed == 2:
+            raise RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate(handle)")
+        return real(population, spec)
+
+    monkeypatch.setattr(Population, "add", starved)
+    wide = (*SGD, "model.width=24")
+    kinds = [SGD, (*SGD, "model.width=20", "seed=2"), *[wide] * 3]
+    batch = trained_together(tmp_path, *kinds, places=5)
+    assert [str(job.end) for job in batch.jobs if isinstance(job.end, str)] == [
+        "put back: out of memory",
+        "put back: no place is free",
+    ]
+    assert batch.places == 2
+
+
+def test_an_error_of_the_whole_computation_ends_the_batch_function(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(population: Population) -> None:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr(Population, "train_epoch", broken)
+    batch = FakeBatch(tmp_path, [SGD, SGD])
+    with pytest.raises(RuntimeError, match="illegal memory access"):
+        trained_together(tmp_path, batch=batch)
+    assert batch.open == batch.jobs  # the batch closes them as interrupted: one failure in all
+    assert [job.result["status"] for job in batch.jobs] == ["interrupted", "interrupted"]
+
+
 def test_a_signal_interrupts_all_members(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = Population.train_epoch
 
@@ -215,7 +256,7 @@ def test_a_signal_interrupts_all_members(tmp_path: Path, monkeypatch: pytest.Mon
     batch = FakeBatch(tmp_path, [SGD, SGD])
     with pytest.raises(Interrupted):
         trained_together(tmp_path, batch=batch)
-    assert [job.end for job in batch.jobs] == ["interrupted", "interrupted"]
+    assert batch.open == batch.jobs  # the batch closes them
     assert [job.result["status"] for job in batch.jobs] == ["interrupted", "interrupted"]
     assert all((job.folder / "checkpoints" / run_folder.BEST_CHECKPOINT).is_file() for job in batch.jobs)
 

@@ -5,6 +5,7 @@ import torch
 from torch.func import functional_call, stack_module_state, vmap
 
 from lightsweep.core.errors import ConfigError
+from lightsweep.population.step import clip_rows
 from members import alone, difference, made, population, together
 
 SGD = ("optimizer=sgd", "optimizer.lr=0.02", "model.bn=true", "model.dropout=0.1")
@@ -92,3 +93,10 @@ def test_bf16_is_as_close_as_its_precision() -> None:
         assert max(abs(record.measured["val/loss"] - rows[i]["val/loss"]) for i, record in enumerate(own)) < 2e-2
     plain = together([configs[0][:-2] + configs[0][-1:]], epochs=2)[1][0]
     assert plain[-1].measured["val/loss"] != records[0][-1].measured["val/loss"]
+
+
+def test_a_norm_without_bound_changes_nothing_of_a_member_that_is_not_clipped() -> None:
+    gradients = torch.tensor([[3.0, 4.0], [3e30, 4e30]])
+    clip_rows(gradients, torch.tensor([1.0, torch.inf]))
+    assert gradients[0].norm().item() == pytest.approx(1.0, abs=1e-5)
+    assert gradients[1].tolist() == torch.tensor([3e30, 4e30]).tolist()

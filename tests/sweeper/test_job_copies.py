@@ -1,7 +1,7 @@
 """A job that is made from an earlier one is as if Hydra had composed and begun it."""
 
 import logging
-from collections.abc import Iterator
+import os
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,12 @@ from hydra._internal.utils import create_config_search_path
 from hydra.core import utils as hydra_utils
 from hydra.core.global_hydra import GlobalHydra
 from hydra.types import HydraContext, RunMode
-from omegaconf import DictConfig, OmegaConf
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf, read_write
 
 from lightsweep.app import arguments
 from lightsweep.app.sweeping import TRAINING
-from lightsweep.config import allowlist
+from lightsweep.config import allowlist, permissions
 from lightsweep.runs.saved_config import ConfigFirst
 from lightsweep.sweeper import job_copies
 from lightsweep.sweeper.application import sweepable
@@ -36,20 +37,23 @@ def function(cfg: DictConfig) -> float:
 
 
 @pytest.fixture
-def setup(tmp_path: Path) -> Iterator[JobSetup]:
+def setup(tmp_path: Path) -> JobSetup:
     """A sweep of train.py."""
     arguments.register_resolvers()
     hydra_utils.setup_globals()
     hydra_utils.JobRuntime.instance().set("name", "train")
     GlobalHydra.instance().clear()
-    hydra = Hydra.create_main_hydra2("train", create_config_search_path(CONF))
     typed = [*FIXED, f"hydra.sweep.dir={tmp_path}/sweep"]
-    config = hydra.compose_config("train", typed, RunMode.MULTIRUN, with_log_configuration=False)
+    permissions.declare_typed(permissions.read_typed(typed))  # for the checked loader, where a test has installed it
+    hydra = Hydra.create_main_hydra2("train", create_config_search_path(CONF))
+    try:
+        config = hydra.compose_config("train", typed, RunMode.MULTIRUN, with_log_configuration=False)
+    finally:
+        GlobalHydra.instance().clear()
     callbacks = Callbacks()
     callbacks.callbacks.append(ConfigFirst())
     context = HydraContext(hydra.config_loader, callbacks, list(allowlist.HYDRA))
-    yield JobSetup(config, context, FunctionHere(function), (), ())
-    GlobalHydra.instance().clear()
+    return JobSetup(config, context, FunctionHere(function), (), ())
 
 
 def job(number: int, *overrides: str) -> Job:
@@ -131,3 +135,35 @@ def test_each_job_has_its_own_log_and_directory(setup: JobSetup) -> None:
         assert (scene.folder / "train.log").read_text().count(f"seed {number}") == 2
         assert "seed" not in (scene.folder / "train.log").read_text().replace(f"seed {number}", "")
     assert logging.getLogger().handlers == outside
+
+
+@pytest.mark.parametrize("node", [{"env_set": {"RUN_SEED": "${seed}"}}, {"env_set": {"RUN": "${hydra.job.num}"}}])
+def test_what_hydra_makes_of_a_jobs_values_is_not_copied(
+    setup: JobSetup, monkeypatch: pytest.MonkeyPatch, node: dict[str, Any]
+) -> None:
+    jobs, compose = Jobs(setup, function), job_copies.compose
+
+    def with_environment(*given: Any) -> DictConfig:
+        config = compose(*given)
+        with read_write(config.hydra):
+            config.hydra.job.env_set = node["env_set"]
+        return config
+
+    monkeypatch.setattr(job_copies, "compose", with_environment)
+    wanted = {"${seed}": ["5", "6"], "${hydra.job.num}": ["1", "2"]}[next(iter(node["env_set"].values()))]
+    for number, value in enumerate(wanted, start=1):
+        with jobs.begin(job(number, f"seed={number + 4}")).entered():
+            assert os.environ[next(iter(node["env_set"]))] == value
+
+
+def test_what_the_app_lets_hydra_call_holds_inside_a_job(setup: JobSetup) -> None:
+    scene = Jobs(setup, function).begin(job(1, "seed=1"))
+    with scene.entered(), pytest.raises(Exception, match=r"os\.getcwd"):
+        instantiate({"_target_": "os.getcwd"})
+
+
+def test_a_folder_that_is_gone_costs_its_own_job_only(setup: JobSetup) -> None:
+    scene = Jobs(setup, function).begin(job(1, "seed=1"))
+    scene.directory = scene.folder / "gone"
+    with scene.entered():
+        assert current_trial() is scene.trial

@@ -149,6 +149,10 @@ def _log_row(trackers: Trackers, row: Row, *, logs_rate: bool) -> None:
 
 def _stops(stopper: EarlyStopping, row: Row) -> bool:
     """Whether early stopping wants to stop after this epoch, by Lightning's own rule and in its float32."""
+    if stopper.monitor not in row and not stopper.strict:
+        return False
+    if stopper.monitor not in row:
+        raise RuntimeError(f"early stopping: {stopper.monitor} is not measured; {', '.join(row)} are")
     stops, _ = stopper._evaluate_stopping_criteria(torch.tensor(row[stopper.monitor]))
     return stops
 

@@ -31,7 +31,7 @@ from lightsweep.sweeper.batch import Batch, BatchJob
 from lightsweep.training import trainer
 
 log = logging.getLogger(__name__)
-_FULL = "out of memory"
+_FULL, _NO_PLACE = "out of memory", "no place is free"
 
 
 def train_batch(batch: Batch) -> None:
@@ -98,8 +98,10 @@ class _Worker:
         self.checked: set[str] = set()  # as of `validation.validate`
         self._groups: dict[Hashable, _Group] = {}  # by kind
         self._fitting: set[Hashable] = set()  # kinds that there was a population of
-        self._starts = 1  # trials that start in one epoch, while a staggered batch has not been full
-        self._was_full = False
+        self._starts = 1  # trials that start in one epoch, while a staggered batch fills
+        self._rounds = 0  # in which it has filled
+        self._is_filled = not batch.staggered
+        self._has_halved = False  # in this round
 
     @property
     def groups(self) -> list[_Group]:
@@ -111,12 +113,13 @@ class _Worker:
 
     def admit(self) -> bool:
         """Start new trials where places are free; False where there is nothing left to do."""
-        places = self.batch.places
-        most = None if self._was_full or not self.batch.staggered else self._starts
-        for job in self.batch.next(most):
+        self._has_halved = False
+        for job in self.batch.next(None if self._is_filled else self._starts):
             self._start(job)
         self._drop_empty()
-        self._was_full |= self.open >= places
+        self._rounds += 1
+        # Where trials are pruned all places may never be taken at once.
+        self._is_filled |= self._rounds * self._starts >= self.batch.places
         return not self.batch.is_over or self.open > 0
 
     def train(self, group: _Group) -> None:
@@ -126,17 +129,18 @@ class _Worker:
             epochs = group.population.train_epoch()
         except Exception as error:
             self._give_up(group, error)
+            if not memory.is_exhausted(error):
+                raise  # of which member is not known, and a device may be lost: the batch closes all jobs
             return
         self.batch.count(group.images * len(epochs))
         for member, epoch in epochs.items():
             self._go_on(group.trials[member], epoch)
 
     def interrupt(self, error: BaseException) -> None:
-        """End all trials in order: a signal has come."""
+        """Write the records of all trials: a signal has come. The batch closes their jobs."""
         for group in self.groups:
             for trial in list(group.trials.values()):
                 self._throw(trial, error)
-                trial.job.fail(error)
 
     def _start(self, job: BatchJob) -> None:
         if job.kind == "confirmation":
@@ -146,6 +150,7 @@ class _Worker:
             with job.entered(), jobs.open_run(job.config) as (cfg, opened):
                 config = validation.validate(cfg, opened, self.checked)
                 why = together.why_alone(config, opened.folder)
+                kind = None if why else kinds.kind_of(config)
                 if why is not None:
                     log.info("it trains by itself: %s", why)
         except Exception as error:
@@ -154,16 +159,17 @@ class _Worker:
         if why is not None:
             self.batch.say(f"some trials train by themselves: {why}")
             job.run_alone()
+            self._release_memory()
             return
         self._starts = math.ceil(self.batch.places / max(1, config.trainer["max_epochs"]))
-        self._enter(job, config, opened)
+        self._enter(job, config, opened, kind)
 
-    def _enter(self, job: BatchJob, config: RunConfig, opened: Run) -> None:
-        kind = kinds.kind_of(config)
-
+    def _enter(self, job: BatchJob, config: RunConfig, opened: Run, kind: Hashable) -> None:
         def enter(spec: MemberSpec, data: ImageDataModule) -> tuple[Population, Member]:
             try:
                 group = self._groups.get(kind) or self._open_group(config, spec, data)
+                if len(group.trials) == group.population.places:  # which were halved since the job was asked for
+                    raise PutBack(_NO_PLACE)
                 trial.member = group.population.add(spec)
             except Exception as error:
                 if memory.is_exhausted(error):
@@ -193,7 +199,10 @@ class _Worker:
             with trial.job.entered(), signals.restoring():
                 value = _advance(trial.run, epoch)
         except PutBack as error:
-            self._make_room([trial], error)
+            if error.reason == _FULL:
+                self._make_room([trial], error)
+            else:
+                trial.job.put_back(error.reason)
         except Exception as error:
             self._leave(trial)
             trial.job.fail(explain_lost_folder(trial.job.folder, error))
@@ -205,25 +214,27 @@ class _Worker:
     def _give_up(self, group: _Group, error: Exception) -> None:
         """The computation of a population failed, and with it all of its trials."""
         trials = list(group.trials.values())
-        is_full = memory.is_exhausted(error)
         for trial in trials:
-            self._throw(trial, PutBack(_FULL) if is_full else error)
+            self._throw(trial, PutBack(_FULL if memory.is_exhausted(error) else str(error)))
             self._leave(trial)
-            if not is_full:
-                trial.job.fail(error)
         self._drop_empty()
-        if is_full:
+        if memory.is_exhausted(error):
             self._make_room(trials, error)
 
     def _make_room(self, trials: Sequence[_Trial], error: BaseException) -> None:
         """Memory was exhausted: these trials are run later, with fewer at a time. One that has all of it fails."""
-        if self.batch.places == 1:
-            for trial in trials:
-                trial.job.fail(error.__cause__ or error)
+        if len(trials) == 1 and self.open == 0:
+            trials[0].job.fail(error.__cause__ or error)
             return
         for trial in trials:
             trial.job.put_back(_FULL)
-        self.batch.halve(_FULL)
+        if not self._has_halved:
+            self.batch.halve(_FULL)
+        self._has_halved = True
+        self._release_memory()
+
+    def _release_memory(self) -> None:
+        """Objects that refer to each other would stay: a trial's network and data."""
         gc.collect()
         if torch.cuda.is_initialized():
             torch.cuda.empty_cache()
@@ -240,7 +251,10 @@ class _Worker:
                 del group.trials[trial.member]
 
     def _drop_empty(self) -> None:
-        self._groups = {kind: group for kind, group in self._groups.items() if group.trials}
+        left = {kind: group for kind, group in self._groups.items() if group.trials}
+        if len(left) < len(self._groups):
+            self._groups = left
+            self._release_memory()
 
 
 def _advance(run: MemberRun, epoch: EpochRecord | None) -> float | None:

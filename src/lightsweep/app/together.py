@@ -20,11 +20,13 @@ if TYPE_CHECKING:
     from lightsweep.sweeper.plan import Plan
 
 _DRAWN = 8  # trials of a search that are looked at
-# On a CPU a population is faster where a step is short: of 17 million weights times images 1.4 times, of 52 million 1.1
-# times, of more not at all (docs/benchmarks.md).
-_SHORT, _ON_CPU = 2**24, 16
+# On a CPU a population is faster where a step is short: 1.6 times at 11 to 13 million weights times batch size, 1.1
+# times at 53 million, not at all from 105 million on (docs/benchmarks.md).
+_SHORT = 2**24
+_ON_CPU = 16  # places
 _ON_GPU = 64
-_NUMBERS = 24  # bytes a parameter: weights, the best ones, gradient, average and two moments
+_BYTES_PER_PARAMETER = 24  # weights, the best ones, gradient, average and two moments
+_FOLDER = Path("run")  # of a trial that has none
 _MEMORY = 4e9  # bytes of a GPU that a population may take
 
 
@@ -33,8 +35,10 @@ def why_alone(config: RunConfig, folder: Path) -> str | None:
     if (why := kinds.why_alone(config)) is not None:
         return why
     kept = [name for name, node in config.callbacks.items() if str(node.get("_target_")).endswith(".BestCheckpoint")]
-    if config.score_with != "best" or len(kept) != 1:
-        return "score_with=last needs last.ckpt, which a population does not write"
+    if config.score_with != "best":
+        return f"score_with={config.score_with} needs last.ckpt, which a population does not write"
+    if len(kept) != 1:
+        return f"callbacks: a population needs one BestCheckpoint, got {len(kept)}"
     where = Path(config.callbacks[kept[0]]["dirpath"])
     if where != folder / "checkpoints":
         return f"callbacks.{kept[0]}.dirpath must be the run's checkpoints in a population, got {where}"
@@ -68,7 +72,8 @@ def choose_places(plan: "Plan") -> int:
 
     sizes = [count_trainable(config) for config in held]
     if _is_on_gpu(held[0]):
-        return max(1, min(_ON_GPU, int(_MEMORY / (_NUMBERS * max(sizes)))))
+        populations = len({kinds.kind_of(_plain(config)) for config in held})  # each takes memory for all places
+        return max(1, min(_ON_GPU, int(_MEMORY / (populations * _BYTES_PER_PARAMETER * max(sizes)))))
     steps = [size * config.data.batch_size for size, config in zip(sizes, held, strict=True)]
     return _ON_CPU if median(steps) <= _SHORT else 1
 
@@ -82,12 +87,16 @@ def _is_on_gpu(config: DictConfig) -> bool:
 
 
 def _why_alone(config: DictConfig) -> str | None:
-    """The same of a config that has no folder yet."""
-    config, folder = config.copy(), Path("run")
+    return why_alone(_plain(config), _FOLDER)
+
+
+def _plain(config: DictConfig) -> RunConfig:
+    """A config that has no folder yet."""
+    config = config.copy()
     OmegaConf.set_readonly(config, False)
     with open_dict(config):
-        config.run_dir = str(folder)
-    return why_alone(plain_config(config), folder)
+        config.run_dir = str(_FOLDER)
+    return plain_config(config)
 
 
 def _configs(plan: "Plan") -> Iterator[DictConfig]:

@@ -13,7 +13,10 @@ from lightsweep.core.errors import ConfigError
 # Bytes of its own that a process needs once torch and Lightning are imported (README, Limits); mapped files are shared.
 PROCESS = 500_000_000
 _UNITS = ("bytes", "kB", "MB", "GB", "TB", "PB", "EB")
-_EXHAUSTED = ("can't allocate memory", "out of memory", "cannot allocate memory", "Storage size calculation overflowed")
+_EXHAUSTED = (
+    *("can't allocate memory", "out of memory", "cannot allocate memory", "Storage size calculation overflowed"),
+    *("CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED"),
+)
 
 
 def require(key: str, need: float, rule: str, free: float | None = None) -> None:

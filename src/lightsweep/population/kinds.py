@@ -18,6 +18,7 @@ _OPTIMIZERS = (
     *(f"torch.optim.{name}" for name in _ELEMENTWISE),
     "lightsweep.training.optimization.KerasRMSprop",
 )
+_SCHEDULES = tuple(f"lightsweep.training.optimization.{name}" for name in ("constant", "step", "cosine", "plateau"))
 _AVERAGE = "lightsweep.training.callbacks.WeightAverage"
 _LR_MONITOR = "lightsweep.training.callbacks.LearningRateMonitor"
 _CALLBACKS = (
@@ -84,10 +85,12 @@ def _reasons(config: "RunConfig") -> Iterator[str]:
     elif config.data["augment"]["noise"] and not config.data["augment"]["noise_redraw"]:
         yield "data.augment.noise_redraw: a population draws noise anew for each batch, got false"
     if config.optimizer[_TARGET] not in _OPTIMIZERS:
-        yield f"optimizer: a population has no {config.optimizer[_TARGET]}"
+        yield f"optimizer: a population does not support {config.optimizer[_TARGET]}"
+    if str(config.scheduler[_TARGET]) not in _SCHEDULES:
+        yield f"scheduler: a population does not support {config.scheduler[_TARGET]}"
     for key in ("compile", "lr_find"):
         if getattr(config, key):
-            yield f"{key}: a population does not compile its networks, nor look for a rate, got true"
+            yield f"{key}: a population does not support it, got true"
     yield from _reasons_in_trainer(config.trainer)
     yield from _reasons_in_callbacks(config)
 
@@ -95,10 +98,12 @@ def _reasons(config: "RunConfig") -> Iterator[str]:
 def _reasons_in_trainer(trainer: Mapping[str, Any]) -> Iterator[str]:
     for name, value in trainer.items():
         if name in _TRAINER:
-            if value not in _TRAINER[name]:
-                yield f"trainer.{name}: a population has no {value!r}"
+            if not any(
+                type(value) is type(each) and value == each for each in _TRAINER[name]
+            ):  # 1 is one batch, 1.0 all
+                yield f"trainer.{name}: a population does not support {value!r}"
         elif value is not None and name not in _FREE_IN_TRAINER | _ANY_IN_TRAINER:
-            yield f"trainer.{name}: a population does without, got {value!r}"
+            yield f"trainer.{name}: a population does not support it, got {value!r}"
     if trainer["max_epochs"] in (None, -1):
         yield f"trainer.max_epochs: a population trains a number of epochs, got {trainer['max_epochs']}"
 

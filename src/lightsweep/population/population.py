@@ -36,10 +36,10 @@ class Population:
         places: the most members at a time.
         fabric: the device, and the precision of the forward pass.
         accumulate: batches an optimizer step.
-        update: each (a call of each member's optimizer), stacked (one update of all, for the optimizers that have
-            one), or auto, the faster one.
-        graph: on CUDA, replay a training step as a CUDA graph where the update is stacked, without averages and
-            accumulation; else it is computed as ever.
+        update: each, a call of each member's optimizer; stacked, one update of all members where `updates.can_stack`,
+            else as each; or auto, the faster one.
+        graph: replay training steps as a CUDA graph. Without effect on a CPU, with `accumulate` above 1, with averages
+            and where the update is not stacked.
 
     Raises:
         ConfigError: a training batch has one image, and the networks have BatchNorm.
@@ -96,7 +96,7 @@ class Population:
         return member
 
     def remove(self, member: Member) -> None:
-        """Its place is free, and what it kept is gone."""
+        """Remove a member and its kept weights. The member of the last row moves to the row that is free."""
         last = self.members.pop()
         del self.loaders[member]
         if last is member:

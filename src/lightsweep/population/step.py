@@ -89,5 +89,5 @@ class ReplayedStep:
 @torch.no_grad()
 def clip_rows(gradients: Tensor, most: Tensor) -> None:
     """Scale each row of ``[A, width]`` whose norm is above its most ``[A]``, as `torch.nn.utils.clip_grad_norm_`."""
-    factors = most / (gradients.norm(dim=1) + 1e-6)
-    gradients.mul_(factors.clamp_(max=1.0)[:, None])
+    factors = (most / (gradients.norm(dim=1) + 1e-6)).clamp_(max=1.0)
+    gradients.mul_(torch.where(most.isinf(), 1.0, factors)[:, None])  # a norm may be infinite, too

@@ -6,7 +6,7 @@ from its `Batch` as long as it has places for them, reports for each as a job of
     def train_batch(batch: lightsweep.Batch) -> None:
         running = {}
         while not batch.is_over:
-            for job in batch.next():  # waits only where no job is open
+            for job in batch.next():  # waits long only where no job is open
                 running[job] = start(job.config)
             for job, loss in train_epoch(running):
                 ...
@@ -70,11 +70,14 @@ class Batch:
         return [job for job in self._open.values() if job.is_open]
 
     def next(self, most: int | None = None) -> list["BatchJob"]:
-        """New jobs, for places that are free. It waits only where no job is open; where some are, for at most a tenth
-        of the time since it was last called.
+        """Get new jobs for free places. While no job is open it waits until one comes or `is_over`; otherwise it waits
+        for at most a tenth of the time since its last call returned.
 
         Args:
-            most: of them; None for as many as there are places.
+            most: new jobs at most; None for one for each free place.
+
+        Returns:
+            The new jobs, begun; may be empty. A job that cannot begin is closed as failed and left out.
         """
         self._settle()
         patience = _PATIENCE * (time.monotonic() - self._returned)

@@ -7,6 +7,7 @@ leaves in the folder of the job is the same.
 import logging
 import os
 import pickle
+import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ from lightsweep.sweeper.job_running import JobFunction, JobSetup, compose
 from lightsweep.sweeper.job_scene import JobScene, begin
 
 _PLAIN = (int, float, str, type(None))  # bool is an int
+_MOST = 64  # jobs that others are copied from
+_SAME = re.compile(r"\$\{hydra[.:](runtime\.output_dir|job\.name)\}")  # what a copy has set anew, or all jobs share
 
 
 class Jobs:
@@ -51,8 +54,12 @@ class Jobs:
         if (model := self._models.get(overrides.kind)) is not None:
             with suppress(OmegaConfBaseException):  # of a value that does not fit its key: Hydra itself says so
                 return model.copy(job, overrides.values, self.function, self.setup)
-        scene = self._begin_anew(job)
-        if (model := _Model.of(scene)) is not None:
+        config = compose(self.setup, job)
+        may_be_copied = not _computes_of_values(config)  # before Hydra does
+        scene = begin(config, self.setup, job, self.function)
+        if may_be_copied and (model := _Model.of(scene)) is not None:
+            if len(self._models) == _MOST:
+                del self._models[next(iter(self._models))]  # the oldest
             self._models[overrides.kind] = model
         return scene
 
@@ -108,6 +115,14 @@ def _is_plain(override: Override) -> bool:
         return False
     value = override.value()
     return isinstance(value, _PLAIN) and "${" not in str(value)
+
+
+def _computes_of_values(config: DictConfig) -> bool:
+    """Whether Hydra makes environment variables or a log of a job's values, which a copy would keep."""
+    hydra = config.hydra
+    nodes = (hydra.job.env_set, hydra.job_logging)
+    text = "".join(str(OmegaConf.to_container(node, resolve=False)) for node in nodes if OmegaConf.is_config(node))
+    return "${" in _SAME.sub("", text)
 
 
 @dataclass(frozen=True)
@@ -176,6 +191,7 @@ class _Model:
             [_moved(handler, self.scene.folder, folder) for handler in self.scene.handlers],
             folder if self.scene.directory is not None else None,
             self.scene.environment,
+            self.scene.whitelist,
         )
         if self._output_subdir is not None:
             _write_files(scene, folder / self._output_subdir)

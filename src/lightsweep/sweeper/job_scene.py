@@ -4,7 +4,7 @@ Jobs that run in one process at the same time enter theirs in turn."""
 import logging
 import os
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, chdir, contextmanager
+from contextlib import AbstractContextManager, ExitStack, chdir, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ class JobScene:
         handlers: of the root logger.
         directory: that the job works in; None for that of the process.
         environment: variables that the config sets.
+        whitelist: what the app lets Hydra call; None for whatever Hydra allows.
     """
 
     config: DictConfig
@@ -42,6 +43,7 @@ class JobScene:
     handlers: list[logging.Handler]
     directory: Path | None
     environment: dict[str, str]
+    whitelist: Any
     trial: TrialContext = field(init=False)
 
     def __post_init__(self) -> None:
@@ -60,7 +62,8 @@ class JobScene:
         hydra.cfg, root.handlers = self.hydra, self.handlers
         try:
             with ExitStack() as stack:
-                if self.directory is not None:
+                stack.enter_context(_allowing(self.whitelist))
+                if self.directory is not None and self.directory.is_dir():  # nobody has deleted it
                     stack.enter_context(chdir(self.directory))
                 if self.environment:
                     stack.enter_context(_environment(self.environment))
@@ -75,7 +78,8 @@ class JobScene:
         with self.entered():
             self.callbacks.on_job_end(config=self.config, job_return=self.returned)
         for handler in self.handlers:
-            handler.close()
+            with suppress(OSError):  # of a full disk, which the job's own error names
+                handler.close()
 
 
 def begin(config: DictConfig, setup: JobSetup, job: Job, function: Callable[[DictConfig], Any]) -> JobScene:
@@ -110,7 +114,9 @@ def begin(config: DictConfig, setup: JobSetup, job: Job, function: Callable[[Dic
         root.handlers, handlers = before, root.handlers
     if seen["directory"] == outside:
         seen["directory"] = None
-    return JobScene(config, job=job, returned=callbacks.returned, callbacks=callbacks.all, handlers=handlers, **seen)
+    whitelist = getattr(setup.hydra_context, "execution_whitelist", None)  # Hydra 1.3 has none
+    made: Any = {"returned": callbacks.returned, "callbacks": callbacks.all, "handlers": handlers, **seen}
+    return JobScene(config, job=job, whitelist=whitelist, **made)
 
 
 @dataclass
@@ -126,6 +132,15 @@ class _FirstHalf:
 
     def on_job_end(self, *, job_return: JobReturn, **_: Any) -> None:
         self.returned = job_return
+
+
+def _allowing(whitelist: Any) -> AbstractContextManager:
+    """In the block Hydra's `instantiate` calls what the app allows, as in a job of its own."""
+    try:
+        from hydra._internal.execution_policy import execution_whitelist
+    except ImportError:  # Hydra 1.3
+        return nullcontext()
+    return execution_whitelist(whitelist, reset=True)
 
 
 @contextmanager

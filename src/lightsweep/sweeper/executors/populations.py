@@ -28,8 +28,13 @@ _STARTS = 3  # of a process that dies each time before it serves
 
 
 def serve_batch(setup: JobSetup, connection: Connection, *, name: str, places: int, staggered: bool) -> None:
-    """A worker's loop: the batch function gets its jobs through the connection. However it ends, its jobs are closed,
-    and then the process ends: a GPU's memory may be lost with an error."""
+    """Run the batch function in a worker, with jobs from the connection. When it returns or raises, open jobs are
+    closed as interrupted. Then the process ends, since an error can leave GPU memory allocated.
+
+    Args:
+        name: of the batch function, as ``hydra.sweeper.batch_function`` has it.
+        places, staggered: as `Batch` has them.
+    """
     hydra_utils.setup_globals()
     try:
         function = find_function(setup)
