@@ -89,7 +89,7 @@ def test_noise_can_be_off_for_some(open_data) -> None:
 
 @pytest.mark.parametrize("members", [1, 2])
 def test_large_batches_are_made_for_some_loaders_after_the_others(open_data, monkeypatch, members: int) -> None:
-    monkeypatch.setattr(stacking, "_PIXELS", members * 16 * 3 * 9 * 7)
+    monkeypatch.setattr(stacking, "_VALUES", members * 16 * 3 * 9 * 7)
     loaders = loaders_of(open_data(*EVERYTHING))
     expected = [alone(loader, epoch) for loader, epoch in zip(loaders, EPOCHS, strict=True)]
     addresses = set()

@@ -72,7 +72,7 @@ def sweeper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], 
         node = OmegaConf.create({"hydra": {"runtime": runtime, "overrides": {"task": [*job.overrides]}, **run}})
         cfg = OmegaConf.create({"width": int(job.overrides[0].partition("=")[2])})
         callbacks = SimpleNamespace(on_job_end=lambda **_: None)
-        return JobScene(node, cfg, node, job, SimpleNamespace(), callbacks, [], None, {})  # type: ignore[arg-type]
+        return JobScene(node, cfg, node, job, SimpleNamespace(), callbacks, [], None, {}, None)  # type: ignore[arg-type]
 
     monkeypatch.setattr("lightsweep.sweeper.job_copies.Jobs.begin", begin)
     monkeypatch.setattr(batches, "leave_config", lambda *_: None)
