@@ -65,20 +65,21 @@ def train_member(config: RunConfig, opened: Run, shared: Shared, enter: Enter, *
         callbacks = shared.callbacks(config, opened, has_logger=bool(loggers))
         population, member = enter(_describe(config, classifier, data, callbacks), data)
         record.hardware = partial(describe_hardware, population.device)
-        record.add(**count_parameters(classifier.net))
+        record.add(**(counts := count_parameters(classifier.net)))
         record.metrics.reopen(0)
         data_record.write(opened.folder, fingerprint)
-        _log_start(classifier, population, data)
+        _log_start(classifier, population, data, parameters=counts["params"])
         with tracking_run(loggers, vars(config), opened.overrides) as trackers:
             best = _BestWeights(config, member, callbacks, record.folder)
             with best.written_at_the_end():
                 yield from _follow(config, record, best, trackers, callbacks)
             record.scored_epoch = best.epoch
-            net, loader = classifier.net, data.train_loader(population.device)
             device, precision = population.device, population.fabric.autocast
-            scores = steps.score_parts(net, record, data, test=config.test, device=device, precision=precision)
+            scores = steps.score_parts(
+                classifier.net, record, data, test=config.test, device=device, precision=precision
+            )
             trackers.scores(record.complete().scores)
-            scored = steps.scored_run(record, scores, data, loader, trackers)
+            scored = steps.scored_run(record, scores, data, population.loaders[member], trackers)
             show_scored_run(scored, callbacks, report=config.report)
     return record.best_value
 
@@ -96,8 +97,7 @@ def _describe(
     )
 
 
-def _log_start(classifier: Classifier, population: Population, data: ImageDataModule) -> None:
-    parameters = count_parameters(classifier.net)["params"]
+def _log_start(classifier: Classifier, population: Population, data: ImageDataModule, *, parameters: int) -> None:
     summary = StartSummary(data, network=type(classifier.net).__name__, parameters=parameters)
     summary.log_summary(population.device, batches=population.batches, steps=population.steps)
     log.info("a member of a population with %d places", population.places)
@@ -206,11 +206,4 @@ class _BestWeights:
         classifier = self.member.spec.classifier
         classifier.net.load_state_dict(self.member.kept())
         steps_trained = self.epoch * (self.member.steps // self.member.epochs)
-        write_weights(
-            self.path,
-            classifier,
-            classifier.net.state_dict(),
-            epoch=self.epoch,
-            steps=steps_trained,
-            precision=self.precision,
-        )
+        write_weights(self.path, classifier, epoch=self.epoch, steps=steps_trained, precision=self.precision)

@@ -4,14 +4,12 @@ Trials of one kind form a population, which trains an epoch of all of them at a 
 trial has ended, the next one takes its place. What no population can hold runs by itself, as any job.
 """
 
-import gc
 import logging
 import math
 from collections.abc import Hashable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-import torch
 from lightning_fabric import Fabric
 from pytorch_lightning.trainer.connectors.accelerator_connector import _set_torch_flags
 
@@ -159,7 +157,7 @@ class _Worker:
         if why is not None:
             self.batch.say(f"some trials train by themselves: {why}")
             job.run_alone()
-            self._release_memory()
+            memory.release()
             return
         self._starts = math.ceil(self.batch.places / max(1, config.trainer["max_epochs"]))
         self._enter(job, config, opened, kind)
@@ -231,13 +229,7 @@ class _Worker:
         if not self._has_halved:
             self.batch.halve(_FULL)
         self._has_halved = True
-        self._release_memory()
-
-    def _release_memory(self) -> None:
-        """Objects that refer to each other would stay: a trial's network and data."""
-        gc.collect()
-        if torch.cuda.is_initialized():
-            torch.cuda.empty_cache()
+        memory.release()
 
     def _throw(self, trial: _Trial, error: BaseException) -> None:
         """End a trial's run with an error, for which it writes its records."""
@@ -254,7 +246,7 @@ class _Worker:
         left = {kind: group for kind, group in self._groups.items() if group.trials}
         if len(left) < len(self._groups):
             self._groups = left
-            self._release_memory()
+            memory.release()
 
 
 def _advance(run: MemberRun, epoch: EpochRecord | None) -> float | None:

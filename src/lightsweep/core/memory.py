@@ -3,8 +3,10 @@
 This module is imported before torch is.
 """
 
+import gc
 import math
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -117,3 +119,12 @@ def _left(group: Path, limit: str, usage: str, cached: str) -> float:
         return math.inf if most == "max" else max(0, int(most) - used + int(statistics.get(cached, 0)))
     except (OSError, ValueError):  # not mounted here, or the outermost group, which has no limit
         return math.inf
+
+
+def release() -> None:
+    """Release what the last trial used: the workers of a GPU share its memory, and each trial measures its own peak."""
+    gc.collect()  # objects that refer to each other would stay: a trial's network and data
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()

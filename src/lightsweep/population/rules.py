@@ -10,7 +10,7 @@ from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
 from lightsweep.training.optimization import KerasRMSprop
 
 
-class Rows(NamedTuple):
+class RowsToUpdate(NamedTuple):
     """Weights and gradients ``[A, width]``, of which the first `decayed` columns have weight decay, and a buffer."""
 
     weights: Tensor
@@ -18,10 +18,10 @@ class Rows(NamedTuple):
     buffer: Tensor
     decayed: int
 
-    def first(self, count: int, *, decays: bool) -> "Rows":
+    def first(self, count: int, *, decays: bool) -> "RowsToUpdate":
         """The first rows, with weight decay or without."""
         parts = (self.weights[:count], self.gradients[:count], self.buffer[:count])
-        return Rows(*parts, self.decayed if decays else 0)
+        return RowsToUpdate(*parts, self.decayed if decays else 0)
 
     def shrink(self, factor: Tensor) -> None:
         """Decoupled weight decay: multiply the weights that have it."""
@@ -64,7 +64,7 @@ class Rule(Protocol):
     def settings(self, columns: Columns) -> list[Tensor]:
         """What `update` takes, each ``float64 [A, steps]`` or ``[A, 1]``."""
 
-    def update(self, rows: Rows, states: list[Tensor], *settings: Tensor) -> None:
+    def update(self, rows: RowsToUpdate, states: list[Tensor], *settings: Tensor) -> None:
         """A step, with the settings ``[A, 1]``."""
 
 
@@ -77,7 +77,7 @@ class StackedSGD:
     def settings(self, columns: Columns) -> list[Tensor]:
         return [-columns.lr, columns.of("momentum"), columns.of("weight_decay")]
 
-    def update(self, rows: Rows, states: list[Tensor], *settings: Tensor) -> None:
+    def update(self, rows: RowsToUpdate, states: list[Tensor], *settings: Tensor) -> None:
         step, momentum, decay = settings
         (velocity,) = states
         rows.add_decay(decay)
@@ -101,7 +101,7 @@ class StackedAdam:
         root = (1 - beta2**columns.number).sqrt()
         return [step, root, 1 - beta1, 1 - beta2, eps, 1 - columns.lr * decay if self.decoupled else decay]
 
-    def update(self, rows: Rows, states: list[Tensor], *settings: Tensor) -> None:
+    def update(self, rows: RowsToUpdate, states: list[Tensor], *settings: Tensor) -> None:
         step, root, rest1, rest2, eps, decay = settings
         first, second = states
         if self.decoupled:
@@ -124,7 +124,7 @@ class StackedRMSprop:
         names = ("eps", "momentum", "weight_decay")
         return [-columns.lr, 1 - columns.of("alpha"), *(columns.of(name) for name in names)]
 
-    def update(self, rows: Rows, states: list[Tensor], *settings: Tensor) -> None:
+    def update(self, rows: RowsToUpdate, states: list[Tensor], *settings: Tensor) -> None:
         step, rest, eps, momentum, decay = settings
         average, velocity = states
         rows.add_decay(decay)
@@ -143,7 +143,7 @@ class StackedKerasRMSprop:
     def settings(self, columns: Columns) -> list[Tensor]:
         return [-columns.lr, 1 - columns.of("rho"), columns.of("eps"), 1 - columns.lr * columns.of("weight_decay")]
 
-    def update(self, rows: Rows, states: list[Tensor], *settings: Tensor) -> None:
+    def update(self, rows: RowsToUpdate, states: list[Tensor], *settings: Tensor) -> None:
         step, rest, eps, shrinking = settings
         (average,) = states
         average.lerp_(torch.mul(rows.gradients, rows.gradients, out=rows.buffer), rest)

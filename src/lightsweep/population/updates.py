@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from lightsweep.population.member import Member
-from lightsweep.population.rules import RULES, Columns, Rows
+from lightsweep.population.rules import RULES, Columns, RowsToUpdate
 
 # Which switches of an optimizer a stacked update has; with another one on, each member's own optimizer is called.
 _SWITCHES = ("amsgrad", "centered", "maximize", "differentiable", "dampening")
@@ -68,7 +68,7 @@ class StackedUpdate:
 
     def __init__(self, optimizer: Optimizer, weights: Tensor, gradients: Tensor, *, decayed: int) -> None:
         self.rule = RULES[type(optimizer)](optimizer.defaults)
-        self.rows = Rows(weights, gradients, torch.empty_like(weights), decayed)
+        self.rows = RowsToUpdate(weights, gradients, torch.empty_like(weights), decayed)
         self.states = [torch.zeros_like(weights) for _ in range(self.rule.states)]
 
     def begin_epoch(self, members: Sequence[Member], rates: Sequence[Sequence[float]]) -> None:

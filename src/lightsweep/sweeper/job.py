@@ -1,7 +1,8 @@
 """A job of a sweep: what it is to do, how it ended, and the trial that it speaks to while it runs."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from numbers import Integral
@@ -251,6 +252,16 @@ def _number(value: Any) -> float:
 
 
 _current: ContextVar[TrialContext] = ContextVar("trial", default=TrialContext(None))  # noqa: B039
+
+
+@contextmanager
+def entered_trial(trial: TrialContext) -> Iterator[None]:
+    """In the block it is the `current_trial`."""
+    token = _current.set(trial)
+    try:
+        yield
+    finally:
+        _current.reset(token)
 
 
 def current_trial() -> TrialContext:

@@ -25,7 +25,7 @@ from lightsweep.core.files import write_atomic
 from lightsweep.core.text import printable
 from lightsweep.sweeper.application import Application, application_of
 from lightsweep.sweeper.config_differences import REPEAT_FILE, write_config
-from lightsweep.sweeper.job import Job, JobResult, TrialContext, _current, current_trial, values_of
+from lightsweep.sweeper.job import Job, JobResult, TrialContext, entered_trial, values_of
 from lightsweep.sweeper.lightning import as_plain_run, program
 from lightsweep.sweeper.references import MAIN_ONLY, FunctionHere, FunctionReference, describe, find_lost
 
@@ -44,12 +44,9 @@ class JobFunction:
     def __call__(self, cfg: DictConfig) -> JobResult:
         """Run the job. It leaves a file with its result, where it has not written it itself."""
         hydra_cfg, started = HydraConfig.get(), time.monotonic()
-        token = _current.set(TrialContext(self.job))
-        try:
-            with signals.as_exceptions():
-                result = _call(as_plain_run(cfg, self.program)(self.function), cfg, current_trial(), self.job)
-        finally:
-            _current.reset(token)
+        trial = TrialContext(self.job)
+        with entered_trial(trial), signals.as_exceptions():
+            result = _call(as_plain_run(cfg, self.program)(self.function), cfg, trial, self.job)
         result = replace(result, seconds=time.monotonic() - started)
         leave_result(result, self.job, hydra_cfg, application_of(self.function).result_file)
         return result

@@ -14,7 +14,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn
 from omegaconf import DictConfig, OmegaConf
 
-from lightsweep.sweeper.job import Job, TrialContext, _current
+from lightsweep.sweeper.job import Job, TrialContext, entered_trial
 from lightsweep.sweeper.job_running import JobFunction, JobSetup
 
 
@@ -58,10 +58,10 @@ class JobScene:
     def entered(self) -> Iterator[None]:
         """In the block everything is as in the job's own function."""
         hydra, root = HydraConfig.instance(), logging.getLogger()
-        before, handlers, token = hydra.cfg, root.handlers, _current.set(self.trial)
+        before, handlers = hydra.cfg, root.handlers
         hydra.cfg, root.handlers = self.hydra, self.handlers
         try:
-            with ExitStack() as stack:
+            with entered_trial(self.trial), ExitStack() as stack:
                 stack.enter_context(_allowing(self.whitelist))
                 if self.directory is not None and self.directory.is_dir():  # nobody has deleted it
                     stack.enter_context(chdir(self.directory))
@@ -70,7 +70,6 @@ class JobScene:
                 yield
         finally:
             hydra.cfg, root.handlers = before, handlers
-            _current.reset(token)
 
     def end(self, result: Any) -> None:
         """Hydra's callbacks see the result, and the log is closed."""

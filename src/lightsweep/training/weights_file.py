@@ -1,23 +1,17 @@
 """A checkpoint of trained weights without Lightning's Trainer: as best.ckpt of a run, for `checkpoints.load`."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytorch_lightning as pl
-from torch import Tensor
 
 from lightsweep.training.checkpoints import write_checkpoint
 from lightsweep.training.classifier import Classifier
 
 
-def write_weights(
-    path: Path, classifier: Classifier, weights: Mapping[str, Tensor], *, epoch: int, steps: int, precision: str
-) -> None:
-    """Write the weights of a network, with what rebuilds it.
+def write_weights(path: Path, classifier: Classifier, *, epoch: int, steps: int, precision: str) -> None:
+    """Write the weights of a classifier's network, which is on the CPU, with what rebuilds it.
 
     Args:
-        classifier: whose network has had these weights.
-        weights: the network's state_dict, on the CPU.
         epoch: the number of epochs that they were trained for; `steps`: of the optimizer.
         precision: of the training, as the Trainer names it.
 
@@ -29,7 +23,7 @@ def write_weights(
         "epoch": epoch - 1,
         "global_step": steps,
         "pytorch-lightning_version": pl.__version__,
-        "state_dict": {f"net.{name}": weight.clone() for name, weight in weights.items()},  # no view of a larger tensor
+        "state_dict": {f"net.{name}": weight for name, weight in classifier.net.state_dict().items()},
         "loops": {"fit_loop": {"epoch_progress": {"total": counted, "current": dict(counted)}}},
         "lightsweep": classifier.describe(precision),
     }

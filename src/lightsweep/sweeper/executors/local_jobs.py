@@ -13,8 +13,9 @@ from typing import Any
 from hydra.core.plugins import Plugins
 from omegaconf import DictConfig
 
+from lightsweep.core import memory
 from lightsweep.sweeper.executors import Executor, Slot
-from lightsweep.sweeper.executors.worker_process import WorkerProcess, redirect_output, release_memory
+from lightsweep.sweeper.executors.worker_process import WorkerProcess, redirect_output
 from lightsweep.sweeper.job import Job, JobResult, JobState
 from lightsweep.sweeper.job_running import JobFunction, JobSetup, last_line, run_job
 
@@ -25,7 +26,7 @@ def serve_jobs(setup: JobSetup, connection: Connection) -> None:
     """A worker's loop: jobs come through the connection, results go back."""
     while True:
         connection.send(run_job(setup, connection.recv()))
-        release_memory()
+        memory.release()
 
 
 class WorkerSlot(Slot):

@@ -24,7 +24,7 @@ from lightsweep.sweeper.places import is_staggered
 from lightsweep.sweeper.plan import Plan
 from lightsweep.sweeper.references import describe
 
-_STARTS = 3  # of a process that dies each time before it serves
+_MOST_RESTARTS = 3  # of a process that dies each time before it serves
 
 
 def serve_batch(setup: JobSetup, connection: Connection, *, name: str, places: int, staggered: bool) -> None:
@@ -122,7 +122,7 @@ class PopulationWorker:
         """Take its messages, and send it what it has room for."""
         is_alive = self.process.is_alive()  # before: what it has sent at its end is there then
         while (message := self.process.receive()) is not None:
-            self._understand(message)
+            self._handle(message)
         while self._queue and self._room > 0 and is_alive and not self._is_stopped:
             job = self._queue.pop(0)
             self._room -= 1
@@ -131,11 +131,11 @@ class PopulationWorker:
         if self._is_stopped:
             self._close_queue(JobResult(JobState.INTERRUPTED))
         if not is_alive:
-            self._bury()
+            self._replace_dead_process()
         if self.process.refusal is not None:
             self._close_queue(self.process.refusal)
 
-    def _understand(self, message: Any) -> None:
+    def _handle(self, message: Any) -> None:
         match message:
             case Room(jobs):
                 self._room += jobs
@@ -149,12 +149,11 @@ class PopulationWorker:
             case Said(line):
                 self._lines.append(line)
             case Halved(places, reason):
-                self.places = places
-                self._lines.append(f"{reason}: {_count(places)} in worker {self.process.index} from now on")
+                self._set_places(places, reason)
             case JobResult():
                 self.process.refusal = message
 
-    def _bury(self) -> None:
+    def _replace_dead_process(self) -> None:
         """Interrupt the jobs of a process that has died, and start another one."""
         lost, self._running, self._room = self._running, [], 0
         reason = self.process.describe_end()
@@ -164,14 +163,19 @@ class PopulationWorker:
         if self._is_stopped or self.process.refuses():
             return
         if lost:  # most often the system has killed it as memory ran out
-            self.places = max(1, self.places // 2)
-            self._lines.append(f"{reason}: {_count(self.places)} in worker {self.process.index} from now on")
+            self._set_places(max(1, self.places // 2), reason)
         self._failed_starts += 1
-        if self._failed_starts > _STARTS:
-            self.process.refusal = JobResult(JobState.REFUSED, error=f"{reason} as it started, {_STARTS} times")
+        if self._failed_starts > _MOST_RESTARTS:
+            self.process.refusal = JobResult(
+                JobState.REFUSED, error=f"{reason} as it started, {self._failed_starts} times"
+            )
             return
         self.process.serve = partial(self._serve, places=self.places)
         self.process.start()
+
+    def _set_places(self, places: int, reason: str) -> None:
+        self.places = places
+        self._lines.append(f"{reason}: {_count(places)} in worker {self.process.index} from now on")
 
     def _close_queue(self, result: JobResult) -> None:
         self._results |= {job.folder: result for job in self._queue}

@@ -47,15 +47,6 @@ def _main(serve: Serve, connection: Connection, log: Path, pickled: bytes, index
         serve(setup, connection)
 
 
-def release_memory() -> None:
-    """Release what the last trial used: the workers of a GPU share its memory, and each trial measures its own peak."""
-    gc.collect()  # objects that refer to each other would stay: a trial's network and data
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_initialized():
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats()
-
-
 def _end_with_parent() -> None:
     parent = parent_process()
     assert parent is not None
@@ -136,12 +127,12 @@ class WorkerProcess:
     def is_starting(self) -> bool:
         """Whether it does not serve yet."""
         if not self.is_ready and self.is_alive():  # how one died, `refuses` tells
-            self._greet()
+            self._receive_ready()
         return not self.is_ready and self.is_alive()
 
     def refuses(self) -> bool:
         """Whether the process, which has ended, could not start, so that none can."""
-        self._greet()
+        self._receive_ready()
         code = self.process.exitcode or 0
         if self.refusal is None and code > 0 and not self.is_ready:
             self.refusal = JobResult(JobState.REFUSED, error=why_not_started(code))
@@ -149,7 +140,7 @@ class WorkerProcess:
 
     def receive(self) -> Any:
         """The next message that has come; None where there is none."""
-        self._greet()
+        self._receive_ready()
         with suppress(EOFError, OSError):
             if self.is_ready and self.connection.poll():
                 return self.connection.recv()
@@ -182,7 +173,7 @@ class WorkerProcess:
         self.process.join(5 if self.is_ready else 0)  # one that still starts does not read yet
         self.process.kill()
 
-    def _greet(self) -> None:
+    def _receive_ready(self) -> None:
         """Take the first message of a new process: that it is ready, or why it cannot be."""
         with suppress(EOFError, OSError):
             if not self.is_ready and self.refusal is None and self.connection.poll():
