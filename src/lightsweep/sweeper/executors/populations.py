@@ -166,9 +166,7 @@ class PopulationWorker:
             self._set_places(max(1, self.places // 2), reason)
         self._failed_starts += 1
         if self._failed_starts > _MOST_RESTARTS:
-            self.process.refusal = JobResult(
-                JobState.REFUSED, error=f"{reason} as it started, {self._failed_starts} times"
-            )
+            self.process.refusal = JobResult(JobState.REFUSED, error=f"{reason} as it started, {_MOST_RESTARTS} times")
             return
         self.process.serve = partial(self._serve, places=self.places)
         self.process.start()
