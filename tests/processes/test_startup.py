@@ -76,7 +76,7 @@ def test_a_reader_who_has_seen_enough(tmp_path):
 
 
 def test_within_one_and_a_half_times_what_hydra_takes(tmp_path):
-    """Hydra alone with the same configs; by the fastest of several rounds, as other programs only ever add to a time."""
+    """Hydra alone with the same configs; the fastest of several rounds, as other programs only add to a time."""
     (tmp_path / "bare.py").write_text(BARE.format(conf=str(SCRIPT.parents[1] / "conf")))
     scripts = {"ours": str(SCRIPT), "bare": "bare.py"}
     commands = {
