@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import TemporaryDirectory
 
 from lightning_fabric import Fabric
 
@@ -80,12 +80,14 @@ def together(
 def alone(overrides: tuple[str, ...], epochs: int) -> tuple[list[Row], Classifier]:
     """The rows of metrics.csv of the run that Lightning trains from the same config, and what it has trained."""
     quiet_libraries()
-    each, folder = made(*overrides, f"trainer.max_epochs={epochs}"), Path(mkdtemp())
-    metrics = MetricsFile(folder / "metrics.csv")
+    each = made(*overrides, f"trainer.max_epochs={epochs}")
     callbacks = {name: node for name, node in each.config.callbacks.items() if name == "ema"}
     node, seed = each.config.trainer, each.config.seed
-    fitting = build_trainer(node, folder=folder, metrics=metrics, seed=seed, loggers={}, callbacks=callbacks)
-    fitting.fit(each.spec.classifier, datamodule=each.data)
+    with TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        metrics = MetricsFile(folder / "metrics.csv")
+        fitting = build_trainer(node, folder=folder, metrics=metrics, seed=seed, loggers={}, callbacks=callbacks)
+        fitting.fit(each.spec.classifier, datamodule=each.data)
     return metrics.rows, each.spec.classifier
 
 
