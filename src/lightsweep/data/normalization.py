@@ -16,8 +16,8 @@ class Normalization(NamedTuple):
     std: Tensor
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Images ``uint8 [B, C, H, W]`` -> ``float32 [B, C, H, W]``."""
-        return images.to(torch.float32).sub_(self.mean).mul_(1 / self.std)
+        """Images in pixel units ``[B, C, H, W]`` -> ``float32 [B, C, H, W]``."""
+        return images.to(torch.float32, copy=True).sub_(self.mean).mul_(1 / self.std)
 
     def undo(self, images: Tensor) -> Tensor:
         """Normalised images -> ``uint8``, clipped to what a pixel can hold."""

@@ -38,13 +38,13 @@ class Draws(NamedTuple):
     mixup: tuple[Tensor, Tensor] | None = None
 
     def change(self, images: Tensor, mean: Tensor) -> Tensor:
-        """Images ``uint8 [M, C, H, W]`` -> the same shape; `mean` (pixel units) broadcasts to one image."""
-        if self.flips is not None:
-            images = changes.flip(images, self.flips)
-        if self.crops is not None:
-            images = changes.crop(images, self.crops, self.most)
+        """Images ``uint8 [M, C, H, W]`` -> the same shape, ``uint8`` or ``float32``; `mean` broadcasts to one image.
+        All are in pixel units."""
         if self.affine is not None:
-            images = changes.move(images, self.affine)
+            images = changes.move(images, self.affine, self.flips, self.crops)
+        else:
+            images = images if self.flips is None else changes.flip(images, self.flips)
+            images = images if self.crops is None else changes.crop(images, self.crops, self.most)
         if self.jitter is not None:
             images = changes.color(images, self.jitter)
         if self.cutout is not None:
@@ -81,8 +81,8 @@ def _join_mixup(mixups: Sequence[tuple[Tensor, Tensor] | None]) -> tuple[Tensor,
 
 @dataclass(frozen=True, kw_only=True)
 class Augment:
-    """Random changes of training images, drawn for each image: before normalising flip, crop, affine, jitter and
-    cutout; after it mixup and noise.
+    """Random changes of training images, drawn for each image: before normalising flip, crop, affine (with which flip
+    and crop become one interpolation), jitter and cutout; after it mixup and noise.
 
     Args:
         flip: mirror each image left-right with probability one half.
