@@ -2,6 +2,7 @@
 
 from math import sqrt
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -11,7 +12,7 @@ from lightsweep.config.build import build
 from lightsweep.core.errors import ConfigError
 from lightsweep.data.transforms import Augment
 
-OFF = {"flip": False, "crop": 0, "cutout": 0, "mixup": 0.0, "noise": 0.0, "noise_redraw": True}
+OFF = {"flip": False, "crop": 0, "fill": "black", "cutout": 0, "mixup": 0.0, "noise": 0.0, "noise_redraw": True}
 OFF |= dict.fromkeys(("shift", "scale", "rotate", "brightness", "contrast"), 0.0)
 MEAN = torch.tensor([10.0, 20.0, 30.0]).reshape(3, 1, 1)
 IMAGES = torch.randint(100, 256, (64, 3, 6, 6), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
@@ -52,6 +53,17 @@ def test_crop_takes_a_window_of_each_padded_image() -> None:
         matching = [offset for offset, window in windows.items() if torch.equal(window, image)]
         assert len(matching) == 1
         offsets.add(matching[0])
+    assert {y for y, _ in offsets} == {x for _, x in offsets} == set(range(5))
+
+
+@pytest.mark.parametrize(("fill", "mode"), [("edge", "edge"), ("mirror", "symmetric")])
+@pytest.mark.parametrize("values", [{"crop": 2}, {"crop": 2, "rotate": 1e-4}], ids=["crop", "with an affine change"])
+def test_fill_says_what_lies_outside(fill: str, mode: str, values: dict) -> None:
+    padded = torch.from_numpy(np.pad(IMAGES, ((0, 0), (0, 0), (2, 2), (2, 2)), mode=mode))
+    offsets = set()
+    for index, image in enumerate(moved(fill=fill, **values)):
+        windows = {(y, x): padded[index, :, y : y + 6, x : x + 6] for y in range(5) for x in range(5)}
+        offsets |= {offset for offset, window in windows.items() if torch.equal(window, image)}
     assert {y for y, _ in offsets} == {x for _, x in offsets} == set(range(5))
 
 
@@ -117,6 +129,7 @@ def test_noise_once_and_for_all_is_a_table_and_not_drawn_again() -> None:
         ("shift", 1, "be in [0, 1), got 1"),
         ("scale", -0.1, "be in [0, 1), got -0.1"),
         ("rotate", 181, "be in [0, 180], got 181"),
+        ("fill", "white", "be one of black, edge, mirror, got 'white'"),
         ("brightness", 1.5, "be in [0, 1], got 1.5"),
         ("contrast", 1.5, "be in [0, 1], got 1.5"),
         ("mixup", -1, "be in [0, 1000], got -1"),

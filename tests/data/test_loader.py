@@ -13,7 +13,7 @@ IMAGES = torch.arange(30, dtype=torch.uint8).reshape(30, 1, 1, 1).expand(30, 1, 
 TARGETS = torch.arange(30) + 100
 INDICES = torch.arange(30)[7:]  # the last 23 of them
 AS_THEY_ARE = Normalization(torch.zeros(1, 1, 1), torch.ones(1, 1, 1))
-OFF = {"flip": False, "crop": 0, "cutout": 0, "mixup": 0.0, "noise": 0.0, "noise_redraw": True}
+OFF = {"flip": False, "crop": 0, "fill": "black", "cutout": 0, "mixup": 0.0, "noise": 0.0, "noise_redraw": True}
 OFF |= dict.fromkeys(("shift", "scale", "rotate", "brightness", "contrast"), 0.0)
 STORE = ImageStore(IMAGES, TARGETS)
 

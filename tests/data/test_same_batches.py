@@ -16,7 +16,7 @@ IMAGES = torch.from_numpy(NUMBERS.integers(0, 256, (40, 3, 9, 7), dtype=np.uint8
 TARGETS = torch.from_numpy(np.arange(40) % 7 % 4)
 WEIGHTS = NUMBERS.standard_normal(40 * (3 * 9 * 7 + 4))
 AS_THEY_ARE = Normalization(torch.full((3, 1, 1), 3.0), torch.ones(1, 1, 1))
-OFF = {"flip": False, "crop": 0, "cutout": 0, "mixup": 0.0, "noise": 0.0, "noise_redraw": True}
+OFF = {"flip": False, "crop": 0, "fill": "black", "cutout": 0, "mixup": 0.0, "noise": 0.0, "noise_redraw": True}
 OFF |= dict.fromkeys(("shift", "scale", "rotate", "brightness", "contrast"), 0.0)
 AFFINE = {"shift": 0.1, "scale": 0.2, "rotate": 25.0}
 JITTER = {"brightness": 0.2, "contrast": 0.3}

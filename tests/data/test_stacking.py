@@ -40,7 +40,7 @@ def loaders_of(data: ImageDataModule) -> list[TrainLoader]:
 
 
 def weaker(augment: Augment, share: float) -> Augment:
-    strengths = {name: value for name, value in dataclasses.asdict(augment).items() if not isinstance(value, bool)}
+    strengths = {name: value for name, value in dataclasses.asdict(augment).items() if type(value) in (int, float)}
     return dataclasses.replace(
         augment,
         **{name: round(value * share) if name in COUNTED else value * share for name, value in strengths.items()},
@@ -56,6 +56,7 @@ CHANGES = [
     [],
     ["data.augment.flip=true"],
     ["data.augment.crop=3"],
+    ["data.augment.crop=3", "data.augment.fill=mirror"],
     ["data.augment.cutout=4"],
     ["data.augment.shift=0.2", "data.augment.scale=0.1", "data.augment.rotate=20"],
     ["data.augment.brightness=0.3", "data.augment.contrast=0.3"],

@@ -12,6 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+# What lies outside an image that was moved, and torch's name for it.
+FILLS = {"black": "zeros", "edge": "border", "mirror": "reflection"}
+
 
 def draw_flips(count: int, generator: torch.Generator) -> Tensor:
     """``float [M]``: an image is mirrored where this is below one half."""
@@ -76,10 +79,16 @@ def draw_affine(count: int, shift: float, scale: float, rotate: float, generator
     return torch.stack([angle, factor, 2 * shift * units[2], 2 * shift * units[3]], 1)
 
 
-def move(images: Tensor, affine: Tensor, flips: Tensor | None, crops: Tensor | None) -> Tensor:
-    """Shift, scale and turn about the middle, black outside; before that mirror and shift by whole pixels, where given.
-    All in one interpolation: ``uint8 [M, C, H, W]`` -> ``float32``."""
+def move(images: Tensor, affine: Tensor | None, flips: Tensor | None, crops: Tensor | None, fill: str) -> Tensor:
+    """Shift, scale and turn about the middle; before that mirror and shift by whole pixels; each where given.
+    All in one interpolation: ``uint8 [M, C, H, W]`` -> ``float32``.
+
+    Args:
+        fill: what lies outside, a name from `FILLS`.
+    """
     height, width = images.shape[2:]
+    if affine is None:
+        affine = torch.tensor([0.0, 1.0, 0.0, 0.0], device=images.device).expand(len(images), 4)
     angle, factor, across, down = affine.T.contiguous()
     if crops is not None:
         across, down = across + crops[:, 1] * (2 / width), down + crops[:, 0] * (2 / height)
@@ -88,7 +97,8 @@ def move(images: Tensor, affine: Tensor, flips: Tensor | None, crops: Tensor | N
     rows = torch.stack([cos, -sin * (height / width), across, sin * (width / height), cos, down])
     if flips is not None:
         rows[:3] *= torch.where(flips < 0.5, -1.0, 1.0)
-    return F.grid_sample(images.float(), _sources(rows, height, width), padding_mode="zeros", align_corners=False)
+    grid = _sources(rows, height, width)
+    return F.grid_sample(images.float(), grid, padding_mode=FILLS[fill], align_corners=False)
 
 
 def _sources(rows: Tensor, height: int, width: int) -> Tensor:

@@ -27,12 +27,14 @@ class Draws(NamedTuple):
 
     Args:
         most: at least as large as each number in `crops`.
+        fill: a name from `changes.FILLS`.
     """
 
     flips: Tensor | None = None
     crops: Tensor | None = None
     most: int = 0
     affine: Tensor | None = None
+    fill: str = "black"
     jitter: Tensor | None = None
     cutout: Tensor | None = None
     mixup: tuple[Tensor, Tensor] | None = None
@@ -40,8 +42,8 @@ class Draws(NamedTuple):
     def change(self, images: Tensor, mean: Tensor) -> Tensor:
         """Images ``uint8 [M, C, H, W]`` -> the same shape, ``uint8`` or ``float32``; `mean` broadcasts to one image.
         All are in pixel units."""
-        if self.affine is not None:
-            images = changes.move(images, self.affine, self.flips, self.crops)
+        if self.affine is not None or (self.crops is not None and self.fill != "black"):
+            images = changes.move(images, self.affine, self.flips, self.crops, self.fill)
         else:
             images = images if self.flips is None else changes.flip(images, self.flips)
             images = images if self.crops is None else changes.crop(images, self.crops, self.most)
@@ -67,7 +69,8 @@ def join_draws(draws: Sequence[Draws]) -> Draws:
         return first
     names = [name for name in ("flips", "crops", "affine", "jitter", "cutout") if getattr(first, name) is not None]
     joined = {name: torch.cat([getattr(each, name) for each in draws]) for name in names}
-    return Draws(**joined, most=max(each.most for each in draws), mixup=_join_mixup([each.mixup for each in draws]))
+    most, mixup = max(each.most for each in draws), _join_mixup([each.mixup for each in draws])
+    return Draws(**joined, most=most, fill=first.fill, mixup=mixup)
 
 
 def _join_mixup(mixups: Sequence[tuple[Tensor, Tensor] | None]) -> tuple[Tensor, Tensor] | None:
@@ -86,9 +89,11 @@ class Augment:
 
     Args:
         flip: mirror each image left-right with probability one half.
-        crop: shift each image by up to this many pixels along both axes, black outside.
+        crop: shift each image by up to this many pixels along both axes.
         shift, scale, rotate: at most, as a share of the sides, a share of the size, and degrees; one interpolation
-            for all three, black outside.
+            for all three.
+        fill: what lies outside an image that was moved, a name from `changes.FILLS`: black, its edge repeated, or its
+            mirror image.
         brightness, contrast: at most, as a share of the full range, and of the distance to the image's mean.
         cutout: side in pixels of a square that is filled with the mean, which normalising makes 0 (DeVries & Taylor
             2017). Its centre lies anywhere in the image, so part of it may lie outside.
@@ -102,6 +107,7 @@ class Augment:
     shift: float
     scale: float
     rotate: float
+    fill: str
     brightness: float
     contrast: float
     cutout: int
@@ -114,6 +120,7 @@ class Augment:
             checks.flag(f"data.augment.{name}", getattr(self, name))
         for name in ("crop", "cutout"):
             checks.integer(f"data.augment.{name}", getattr(self, name), "[0, inf)")
+        checks.choice("data.augment.fill", self.fill, changes.FILLS)
         for name, interval in _INTERVALS.items():
             checks.number(f"data.augment.{name}", getattr(self, name), interval)
 
@@ -132,6 +139,7 @@ class Augment:
             crops=changes.draw_crops(count, self.crop, generator) if self.crop else None,
             most=self.crop,
             affine=changes.draw_affine(count, *moves, generator) if any(moves) else None,
+            fill=self.fill,
             jitter=changes.draw_jitter(count, *colors, generator) if any(colors) else None,
             cutout=changes.draw_cutout(count, self.cutout, size, generator) if self.cutout else None,
             mixup=changes.draw_mixup(count, self.mixup, generator) if self.mixup else None,

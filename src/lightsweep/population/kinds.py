@@ -68,6 +68,7 @@ def kind_of(config: "RunConfig") -> Hashable:
         "model": _without(config.model, _FREE_IN_MODEL),
         "data": _without(config.data, {"seed", "augment"}),
         "changes": [any(augment[name] for name in names) for names in _CHANGES],
+        "fill": augment["fill"],
         "optimizer": _without(config.optimizer, _FREE_IN_OPTIMIZER),
         "trainer": _without(config.trainer, _FREE_IN_TRAINER),
         "decay_all": config.decay_all,
