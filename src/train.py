@@ -10,6 +10,7 @@ from lightsweep.app import entry
 entry.begin(__name__)
 
 import math
+from functools import partial
 from typing import TYPE_CHECKING
 
 import hydra
@@ -40,20 +41,20 @@ def run(cfg: DictConfig, opened: jobs.Run) -> float:
 
     config = validation.validate(cfg, opened)  # before torch and Lightning are imported, which takes seconds
 
-    from lightsweep.training import trainer
+    from lightsweep.training import threads, trainer
 
     trainer.quiet_libraries()
-    trainer.set_threads(config.threads)
+    threads.set_threads(config.threads)
     return find_rate(config, opened) if config.lr_find else train(config, opened)
 
 
 def train(config: "RunConfig", opened: jobs.Run) -> float:
     """Read the data, build the classifier, fit, score, save; returns the best monitored value."""
     from lightsweep.app import steps
-    from lightsweep.runs import data_record
     from lightsweep.runs.run_folder import LAST_CHECKPOINT
     from lightsweep.training import summary, trainer
     from lightsweep.training.loggers import tracking_run
+    from lightsweep.training.threads import Threads
 
     last = opened.folder / "checkpoints" / LAST_CHECKPOINT
     resumed = last.exists()
@@ -64,14 +65,10 @@ def train(config: "RunConfig", opened: jobs.Run) -> float:
         classifier = steps.initial_classifier(config, data, fingerprint, resumed=resumed)
         counts = summary.count_parameters(classifier.net)
         record.add(**counts)
-
-        def save_start() -> None:
-            """Write what a later resume needs, once it is sure that training starts."""
-            opened.save_changes()
-            data_record.write(opened.folder, fingerprint)
-
+        threads = Threads(config.threads)
+        save_start = partial(steps.save_start, opened, record, fingerprint, threads)
         callbacks = steps.callbacks_of_every_run(
-            config, data, classifier, parameters=counts["params"], on_start=save_start
+            config, data, classifier, parameters=counts["params"], threads=threads, on_start=save_start
         )
         fitting = steps.build_trainer(config, opened, record, callbacks)
         loggers = fitting.loggers if fitting.is_global_zero else []
@@ -93,8 +90,15 @@ def find_rate(config: "RunConfig", opened: jobs.Run) -> float:
 
     data = steps.read_data(config)
     classifier = steps.initial_classifier(config, data, data.fingerprint())
-    span, trainer = config.lr_find_range, config.trainer
-    rate = lr_find.run(classifier, data, folder=opened.folder, seed=config.seed, span=span, trainer=trainer)
+    rate = lr_find.run(
+        classifier,
+        data,
+        folder=opened.folder,
+        seed=config.seed,
+        span=config.lr_find_range,
+        trainer=config.trainer,
+        threads=config.threads,
+    )
     lr_find.show(rate, opened.folder, opened.overrides, opened.options)
     return rate
 

@@ -1,5 +1,6 @@
 """`populations.train_batch` with a batch of this test's own: what a member leaves, and how it ends."""
 
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from lightsweep.core.errors import DataChanged, Diverged, Interrupted
 from lightsweep.data.datasets import DigitsDataModule
 from lightsweep.population.population import Population
 from lightsweep.runs import run_folder
-from lightsweep.training import checkpoints
+from lightsweep.training import checkpoints, threads
 
 SGD = ("optimizer=sgd", "test=false", "optimizer.lr=0.1")
 AVERAGED = "callbacks=[early_stopping,lr_monitor,checkpoint,progress,ema]"
@@ -115,6 +116,25 @@ def test_a_member_that_diverges_fails_alone(tmp_path: Path) -> None:
     assert isinstance(batch.jobs[1].error, Diverged)
     assert batch.jobs[1].result["error"].startswith("train/loss became")
     assert Run(batch.jobs[0].folder, 0.0).measured == Run(alone.jobs[0].folder, 0.0).measured
+
+
+@pytest.mark.parametrize(("speedup", "count"), [(1.5, 2), (0.2, 1)])
+def test_a_population_times_its_first_steps_with_one_thread_and_with_all(
+    tmp_path: Path, monkeypatch, speedup: float, count: int
+) -> None:
+    def compare(most: int) -> Generator[int, float, float]:
+        yield 1
+        yield most
+        return speedup
+
+    used: list[int] = []
+    monkeypatch.setattr("torch.set_num_threads", used.append)
+    monkeypatch.setattr(threads, "most_threads", lambda: 2)
+    monkeypatch.setattr(threads, "compare", compare)
+    batch = trained_together(tmp_path, *[(*SGD, f"seed={seed}") for seed in (1, 2)])
+    assert [job.result["status"] for job in batch.jobs] == ["completed"] * 2
+    at_start, *steps = used
+    assert steps == [1, 2, count, at_start, count]  # two steps that are timed, and a second epoch
 
 
 def test_a_config_that_cannot_be_costs_its_own_trial(tmp_path: Path) -> None:

@@ -38,3 +38,19 @@ def test_training_is_measured_and_compared(tmp_path: Path) -> None:
     rates = json.loads((tmp_path / "out.json").read_text())["images_per_second"]
     assert set(rates) == {"lightsweep", "plain loop", "template, 0 workers", "template, 2 workers"}
     assert all(len(each) == 1 and each[0] > 0 for each in rates.values())
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_threads_are_measured_idle_and_beside_a_busy_program(tmp_path: Path) -> None:
+    options = f"--networks=digits --neighbour=1 --repeats=1 --out={tmp_path / 'out.json'}".split()
+    command = [sys.executable, str(ROOT / "scripts" / "benchmark.py"), "threads", *options]
+    subprocess.run(command, capture_output=True, text=True, check=True)
+    measured = json.loads((tmp_path / "out.json").read_text())["measured"]
+    assert set(measured) == {"digits, idle", "digits, busy"}
+    for found in measured.values():
+        assert {name: [each["threads"] for each in every] for name, every in found.items()} == {
+            "1": [1],
+            "2": [2],
+            "auto": [1],
+        }

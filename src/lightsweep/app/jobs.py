@@ -35,14 +35,15 @@ class Run:
         kind: run, job (of a grid), trial, seed, confirmation or ablation.
         overrides: what was typed or searched, ``key=value`` each.
         options: other options that were typed, ``--config-dir`` and ``--config-name``.
-        save_changes: writes what a resumed run was given into its own config; of any other run it does nothing.
+        save_changes: writes into the run's own config what it was given when it was resumed, and the number of threads
+            if one was chosen.
     """
 
     folder: Path
     kind: str
     overrides: list[str]
     options: list[str]
-    save_changes: Callable[[], None]
+    save_changes: Callable[[int | None], None]
 
     @property
     def is_trial(self) -> bool:

@@ -26,7 +26,7 @@ from lightsweep.population.member import EpochRecord, Member, MemberSpec
 from lightsweep.population.population import Population
 from lightsweep.runs.run_folder import explain_lost_folder
 from lightsweep.sweeper.batch import Batch, BatchJob
-from lightsweep.training import trainer
+from lightsweep.training import threads, trainer
 
 log = logging.getLogger(__name__)
 _FULL, _NO_PLACE = "out of memory", "no place is free"
@@ -82,6 +82,15 @@ class _Group:
     config: RunConfig  # of any of them
     images: int
     trials: dict[Member, _Trial] = field(default_factory=dict)
+    paces: dict[int, threads.Pace] = field(default_factory=dict)  # by the number of trials, a power of two
+
+    def set_threads(self) -> None:
+        """Set the number of threads for an epoch, in whose first steps it may be chosen."""
+        threads.set_threads(self.config.threads)
+        if self.config.threads == threads.AUTO and self.population.device.type == "cpu":
+            pace = self.paces.setdefault(len(self.trials).bit_length(), threads.Pace(threads.most_threads()))
+            self.population.after_step = pace.step
+            pace.begin()
 
 
 class _Worker:
@@ -122,7 +131,7 @@ class _Worker:
 
     def train(self, group: _Group) -> None:
         """An epoch of a population, and what follows from it for each of its trials."""
-        trainer.set_threads(group.config.threads)
+        group.set_threads()
         try:
             epochs = group.population.train_epoch()
         except Exception as error:

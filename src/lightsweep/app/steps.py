@@ -34,6 +34,7 @@ from lightsweep.training.checkpoints import Description
 from lightsweep.training.classifier import Classifier, Objective, Score, score_part
 from lightsweep.training.loggers import Trackers
 from lightsweep.training.summary import StartSummary, check_memory, describe_hardware
+from lightsweep.training.threads import Threads
 
 
 def new_record(config: RunConfig, opened: Run) -> ResultWriter:
@@ -143,13 +144,32 @@ def build_classifier(config: RunConfig, data: ImageDataModule | Traits, *, fits:
 
 
 def callbacks_of_every_run(
-    config: RunConfig, data: ImageDataModule, classifier: Classifier, *, parameters: int, on_start: Callable[[], None]
+    config: RunConfig,
+    data: ImageDataModule,
+    classifier: Classifier,
+    *,
+    parameters: int,
+    threads: Threads,
+    on_start: Callable[[], None],
 ) -> list[Callback]:
     """What is called in a run whatever its config says: at its start, and in a trial the pruner after each epoch."""
     summary = StartSummary(data, network=type(classifier.net).__name__, parameters=parameters)
     measured = attrgetter("lightning_module.measured")  # to the digit
     pruning = [pruning_callback()(config.monitor.metric, measured)] if current_trial().reports else []
-    return [LambdaCallback(on_train_start=lambda *_: on_start()), summary, *pruning]
+    return [threads, LambdaCallback(on_train_start=lambda *_: on_start()), summary, *pruning]
+
+
+def save_start(opened: Run, record: ResultWriter, fingerprint: Fingerprint, threads: Threads) -> None:
+    """Write what a later resume needs, once it is sure that training starts.
+
+    Args:
+        fingerprint: of the data.
+        threads: has chosen their number, if that was left to it.
+    """
+    opened.save_changes(threads.chosen)
+    data_record.write(opened.folder, fingerprint)
+    if threads.chosen is not None:
+        record.config = {**record.config, "threads": threads.chosen}
 
 
 def build_trainer(config: RunConfig, opened: Run, record: ResultWriter, further: Sequence[Callback]) -> pl.Trainer:

@@ -53,7 +53,7 @@ class RunConfig:
     decay_all: bool
     allow_changed_data: bool
     init_from: str | None
-    threads: int | None
+    threads: int | str | None
     saved: dict[str, Any]
 
 
@@ -179,8 +179,9 @@ def check_config(cfg: DictConfig, overrides: list[str]) -> None:
         checks.flag(key, cfg[key])
     if cfg.init_from is not None:
         run_folder.find_initial_weights(cfg.init_from)
-    if cfg.threads is not None:
-        checks.integer("threads", cfg.threads, f"[1, {_MOST_THREADS}]")
+    if cfg.threads not in ("auto", None):
+        is_count = type(cfg.threads) is int and 1 <= cfg.threads <= _MOST_THREADS
+        checks.require(is_count, "threads", f"be auto, null or an integer in [1, {_MOST_THREADS}]", cfg.threads)
     if cfg.lr_find:
         _check_range(cfg.lr_find_range)
     checks.require(isinstance(cfg.data_dir, str) and cfg.data_dir != "", "data_dir", "be a path", cfg.data_dir)

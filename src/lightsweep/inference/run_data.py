@@ -26,6 +26,7 @@ from lightsweep.data.user_data import UserData, build_data
 from lightsweep.inference.trained_runs import Weights
 from lightsweep.runs import data_record, saved_config
 from lightsweep.training.checkpoints import Description
+from lightsweep.training.threads import AUTO
 
 _FEW = 32  # images to check an export with
 _NAMED = 10  # classes in an error
@@ -59,7 +60,7 @@ class DataSettings:
     def use_threads(self) -> None:
         """As many as in training: sums in another order differ in the last digits."""
         threads = OmegaConf.select(self.cfg, "threads")
-        if threads is not None:
+        if threads not in (AUTO, None):  # such a run was not trained on a CPU
             checks.integer("threads", threads, "[1, inf)")
             torch.set_num_threads(threads)
 

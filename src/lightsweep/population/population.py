@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from lightning_fabric import Fabric
@@ -28,7 +28,8 @@ _STACKED_ON_CPU = 131_072
 
 
 class Population:
-    """Trains MLPs of one kind (`kinds.kind_of`), each as a run of its own would train it.
+    """Trains MLPs of one kind (`kinds.kind_of`), each as a run of its own would train it. `after_step` is called after
+    each training batch.
 
     Args:
         first: any one of the members to come.
@@ -62,6 +63,7 @@ class Population:
             data.check_batches_of_one(1)
         self.data, self.places, self.fabric = data, places, fabric
         self.accumulate, self.graph = accumulate, graph
+        self.after_step: Callable[[], None] = lambda: None
         self.device = fabric.device
         self.network = StackedMLP(net)
         decay_all = first.classifier.decay_all
@@ -180,6 +182,7 @@ class Population:
                     self._step(index)
                     index += 1
             images += inputs.shape[1]
+            self.after_step()
             signals.raise_lost()
         return sums, images
 

@@ -1,6 +1,7 @@
 """config.yaml of a run: written before the run starts, read, and changed when the run is resumed."""
 
 import os
+import re
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
@@ -41,20 +42,27 @@ def write_config(config: DictConfig, folder: Path) -> None:
     write_atomic(folder / CONFIG, OmegaConf.to_yaml(own))
 
 
-def write_changes(config: DictConfig, folder: Path) -> None:
+def write_changes(config: DictConfig, folder: Path, threads: int | None = None) -> None:
     """Write what was typed when a run was resumed into its config, for the next time that it is resumed, and the keys
     that a later version of the program brought.
 
     Call it only when training starts: a value that is refused changes nothing.
 
     Args:
-        config: of a resumed run, as `with_overrides` made it; that of any other run stays as it was first written.
+        config: of a resumed run, as `with_overrides` made it; that of any other run stays as it was first written but
+            for the threads.
+        threads: what ``threads=auto`` has come to mean. Only with so many a resumed run is the same.
     """
-    if OVERRIDES not in config or is_follower():
+    if is_follower() or (OVERRIDES not in config and threads is None):
         return
     file = folder / CONFIG
-    text = OmegaConf.to_yaml(own_config(config))
-    if text != file.read_text(encoding="utf-8"):
+    text = written = file.read_text(encoding="utf-8")
+    if threads is not None:
+        config.threads = threads
+        text = re.sub("(?m)^threads: .*$", f"threads: {threads}", text)
+    if OVERRIDES in config:
+        text = OmegaConf.to_yaml(own_config(config))
+    if text != written:
         before = file.stat()
         write_atomic(file, text)
         os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))  # `newest_run` sorts by it

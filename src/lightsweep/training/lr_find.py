@@ -26,6 +26,7 @@ from lightsweep.data.module import ImageDataModule
 from lightsweep.runs.run_folder import LAST_CHECKPOINT, LR_FIND, is_follower
 from lightsweep.training.classifier import Classifier, Sums
 from lightsweep.training.optimization import Schedule
+from lightsweep.training.threads import Threads
 from lightsweep.training.trainer import fit
 
 PLOT = "lr_find.png"
@@ -85,11 +86,12 @@ def run(
     seed: int,
     span: Mapping[str, Any],
     trainer: Mapping[str, Any],
+    threads: int | str | None,
 ) -> float:
     """Test, write both files, and return the suggestion. The classifier cannot be trained afterwards.
 
     Args:
-        span, trainer: the config's nodes `lr_find_range` and `trainer`.
+        span, trainer, threads: the config's keys `lr_find_range`, `trainer` and `threads`.
 
     Raises:
         ConfigError: there is no such range, or no rate follows from the losses.
@@ -106,7 +108,7 @@ def run(
         limit_val_batches=0,
         logger=False,
         enable_checkpointing=False,
-        callbacks=[test],
+        callbacks=[Threads(threads), test],
         use_distributed_sampler=False,
     )
     fit(built, classifier, data, folder / LAST_CHECKPOINT)

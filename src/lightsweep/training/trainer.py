@@ -4,12 +4,10 @@ import logging
 import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytorch_lightning as pl
-import torch
 from pytorch_lightning.callbacks import Callback, EarlyStopping, LearningRateMonitor, ModelCheckpoint, Timer
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.profilers import AdvancedProfiler, PyTorchProfiler, SimpleProfiler
@@ -222,18 +220,6 @@ def print_scores(result: RunResult, folder: Path, *, of_best: bool) -> None:
     if result.best_value is None:
         console.print(f"{result.monitor} was never measured, so no epoch is the best one")
     console.print(Text(f"run folder: {folder}"), soft_wrap=True)  # Text: a path is no markup
-
-
-@cache
-def _threads_at_start() -> int:
-    """torch's default, or the threads that a worker was started with; an earlier job may have set another number."""
-    return torch.get_num_threads()
-
-
-def set_threads(count: int | None) -> None:
-    """Set the number of torch's threads on the CPU; None: the number at the start."""
-    at_start = _threads_at_start()
-    torch.set_num_threads(at_start if count is None else count)
 
 
 def quiet_libraries() -> None:
