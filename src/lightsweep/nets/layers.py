@@ -145,6 +145,15 @@ class Spectrum(nn.Module):
             parts = [waves[:, channel, :side, :side].flatten(1) for channel, side in enumerate(self.kept)]
             return torch.cat(parts, dim=1)
 
+    def of_pixels(self, weights: Tensor) -> Tensor:
+        """Weights of the pixels of images that have only the kept frequencies -> weights of the frequencies:
+        ``float [..., features]`` both, channel by channel, row by row. An orthonormal map."""
+        parts = weights.split([side * side for side in self.kept], dim=-1)
+        tables = {side: _cosines(side, side) for side in self.kept}
+        sides = zip(parts, self.kept, strict=True)
+        waves = [tables[side] @ part.unflatten(-1, (side, side)) @ tables[side].T for part, side in sides]
+        return torch.cat([wave.flatten(-2) for wave in waves], dim=-1)
+
     def extra_repr(self) -> str:
         return f"kept={self.kept}"
 
@@ -166,6 +175,18 @@ def input_layer(
     # In photographs, high frequencies have a thousandth of the variance: without this a network hardly uses them.
     whiten = nn.BatchNorm1d(spectrum.features, eps=dct_eps, momentum=0.01, affine=False)
     return nn.Sequential(OrderedDict(spectrum=spectrum, whiten=whiten)), spectrum.features
+
+
+def input_grids(
+    layer: nn.Module, input_shape: tuple[int, int, int]
+) -> tuple[list[tuple[int, int]], Callable[[Tensor], Tensor] | None]:
+    """For `local.localize`: the rows and columns of each channel that `input_layer`'s features stand for, and the map
+    from weights of those pixels to weights of the features; None where the features are the pixels."""
+    spectrum = getattr(layer, "spectrum", None)
+    if spectrum is None:
+        channels, height, width = input_shape
+        return [(height, width)] * channels, None
+    return [(side, side) for side in spectrum.kept], spectrum.of_pixels
 
 
 def _cosines(kept: int, size: int) -> Tensor:

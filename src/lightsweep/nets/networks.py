@@ -19,8 +19,10 @@ from lightsweep.nets.layers import (
     check_names,
     check_width_depth,
     initialize,
+    input_grids,
     input_layer,
 )
+from lightsweep.nets.local import check_radii, localize
 
 _INSTEAD_OF_HIDDEN = ("model.width", "model.depth", "model.taper")
 
@@ -35,6 +37,7 @@ class MLP(nn.Module):
         bn: BatchNorm1d in each hidden layer, before or after the activation (`bn_position`).
         dropout: one number, or one a hidden layer.
         init, head_init: names from `layers.INITIALIZER_NAMES`.
+        local: radii of `local.localize`, for the first hidden layers.
         dct, dct_eps: see `layers.input_layer`.
     """
 
@@ -55,6 +58,7 @@ class MLP(nn.Module):
         dropout: float | list[float],
         init: str,
         head_init: str,
+        local: list[float] | None,
         dct: int | list[int] | None,
         dct_eps: float,
     ) -> None:
@@ -66,6 +70,7 @@ class MLP(nn.Module):
         checks.number("model.bn_eps", bn_eps, "(0, inf)")
         widths = hidden_widths(width, depth, taper) if hidden is None else _checked(hidden)
         drops = _per_layer(dropout, len(widths))
+        radii = check_radii(local, len(widths))
 
         first, inputs = input_layer(input_shape, dct, dct_eps)  # [B, C, H, W] -> [B, inputs]
         layers = [first]
@@ -80,6 +85,7 @@ class MLP(nn.Module):
         self.body = nn.Sequential(*layers)
         self.head = nn.Linear(inputs, num_classes)
         initialize(self.head, head_init)
+        localize([layer for layer in layers if isinstance(layer, nn.Linear)], radii, *input_grids(first, input_shape))
 
     def forward(self, images: Tensor) -> Tensor:
         """Images ``float [B, C, H, W]`` -> logits ``float [B, K]``."""

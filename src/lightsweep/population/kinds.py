@@ -50,7 +50,7 @@ _ANY_IN_TRAINER = {
     *(_TARGET, "accelerator", "accumulate_grad_batches", "deterministic", "benchmark"),
     *("enable_progress_bar", "enable_model_summary", "log_every_n_steps"),
 }
-_FREE_IN_MODEL = {"dropout", "init", "head_init"}
+_FREE_IN_MODEL = {"dropout", "init", "head_init", "local"}
 _FREE_IN_OPTIMIZER = {"lr", "weight_decay", "momentum", "betas", "eps", "alpha", "rho"}
 # Changes of images that one operation makes are on together.
 _CHANGES = (("flip",), ("crop",), ("shift", "scale", "rotate"), ("brightness", "contrast"), ("cutout",), ("mixup",))
