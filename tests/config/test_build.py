@@ -1,8 +1,12 @@
 """From a node of the config to an object, or to one line that names the key."""
 
+from functools import partial
+from typing import Any
+
 import pytest
 from omegaconf import OmegaConf
 
+from lightsweep.config import build as building
 from lightsweep.config.build import build, config_error
 from lightsweep.core.errors import ConfigError
 
@@ -54,3 +58,46 @@ def test_an_interpolation_of_an_unknown_key_is_one_line(compose) -> None:
 
 def test_an_error_of_several_lines_becomes_one() -> None:
     assert str(config_error(ValueError("a\n  b\n\nc"), "key")) == "key: a b c"
+
+
+def described(made: Any) -> Any:
+    """What an object was made with, as far as it shows it."""
+    if isinstance(made, partial):
+        return made.func, described(made.keywords)
+    if isinstance(made, list | tuple):
+        return [described(each) for each in made]
+    if isinstance(made, dict):
+        return {name: described(each) for name, each in made.items()}
+    if isinstance(made, bool | int | float | str | None):
+        return made
+    return type(made), described(vars(made)) if type(made).__module__.startswith("lightsweep.") else None
+
+
+NODES = ("model", "optimizer", "scheduler", "data")
+
+
+def test_what_is_made_of_a_node_is_what_hydra_makes_of_it(compose, monkeypatch) -> None:
+    config = compose("data=digits", "scheduler=cosine", "optimizer.betas=[0.8,0.9]", "callbacks=[default,ema]")
+    nodes = {name: config[name] for name in NODES} | {
+        f"callbacks.{each}": config.callbacks[each] for each in config.callbacks
+    }
+    ours = {
+        key: described(build(node, key, **{"_partial_": True} if key == "model" else {})) for key, node in nodes.items()
+    }
+    monkeypatch.setattr(building, "_is_simple", lambda *_: False)
+    for key, node in nodes.items():
+        assert ours[key] == described(build(node, key, **{"_partial_": True} if key == "model" else {})), key
+
+
+def test_a_value_that_is_missing_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"^callbacks.stop: Missing mandatory value: monitor"):
+        build({"_target_": "pytorch_lightning.callbacks.EarlyStopping", "monitor": "???"}, "callbacks.stop")
+
+
+def test_an_error_is_the_arguments_own_whatever_its_cause(monkeypatch) -> None:
+    def refuse(**_: Any) -> None:
+        raise ValueError("outer") from KeyError("inner")
+
+    monkeypatch.setattr(building, "_check_type", lambda name, *_: (refuse, name))
+    with pytest.raises(ConfigError, match=r"^callbacks.timer: outer$"):
+        build({"_target_": "pytorch_lightning.callbacks.Timer"}, "callbacks.timer")

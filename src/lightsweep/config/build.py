@@ -12,6 +12,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+from hydra.errors import InstantiationException
 from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 
@@ -22,6 +23,7 @@ from lightsweep.core.text import did_you_mean
 
 _OWN = "lightsweep."
 _MOST_LISTED = 12
+_MISSING = "???"  # Hydra's mark of a value that must be given
 
 
 def check_arguments(cfg: DictConfig) -> None:
@@ -127,8 +129,40 @@ def build(node: Mapping[str, Any], key: str, *, folder: Path | None = None, **ob
         permissions.check_targets(values, key)
         if folder is not None:
             permissions.check_paths(values, key, folder)
-        allowed = [*_import_targets(values, key), *allowlist.TRUSTED]
+        targets, names = _import_targets(values, key)
+        if _is_simple(values, targets):
+            return _call(values, targets, objects)
+        allowed = [*names, *allowlist.TRUSTED]
         return instantiate(values, **objects, _convert_="all", _execution_whitelist_=allowed)
+
+
+def _is_simple(values: Mapping[str, Any], targets: Mapping[str, Any]) -> bool:
+    """Whether a node means no more than calls of these targets, so that `_call` does what Hydra does."""
+    for _, each in permissions.walk(values):
+        if each == _MISSING:
+            return False
+        for name in each if isinstance(each, Mapping) else ():
+            special = str(name).startswith("_") and str(name).endswith("_")
+            if special and not (name == permissions.PARTIAL or (name == permissions.TARGET and each[name] in targets)):
+                return False
+    return True
+
+
+def _call(node: Any, targets: Mapping[str, Any], objects: Mapping[str, Any]) -> Any:
+    """What Hydra's ``instantiate`` makes of plain values, in a tenth of its time."""
+    if isinstance(node, list):
+        return [_call(each, targets, {}) for each in node]
+    if not isinstance(node, Mapping):
+        return node
+    made = {name: _call(each, targets, {}) for name, each in node.items()} | dict(objects)
+    if (target := targets.get(made.pop(permissions.TARGET, None))) is None:
+        return made
+    if made.pop(permissions.PARTIAL, False):
+        return partial(target, **made)
+    try:
+        return target(**made)
+    except Exception as error:
+        raise InstantiationException(str(error)) from error
 
 
 def finish(deferred: partial, key: str, **objects: Any) -> Any:
@@ -152,21 +186,26 @@ def _plain(node: Any, key: str) -> dict[str, Any]:
     return {str(name): value for name, value in values.items()}
 
 
-def _import_targets(node: Mapping[str, Any], key: str) -> list[str]:
-    """Import the targets of a node and of those below it, and check their types; returns their names, with those that
-    Python knows them by."""
-    found: list[str] = []
+def _import_targets(node: Mapping[str, Any], key: str) -> tuple[dict[str, Any], list[str]]:
+    """Import the targets of a node and of those below it, and check their types.
+
+    Returns:
+        The targets by name, and all their names, with those that Python knows them by.
+    """
+    targets: dict[str, Any] = {}
+    names: list[str] = []
     for path, each in permissions.walk(node, tuple(key.split("."))):
         name = each.get(permissions.TARGET) if isinstance(each, Mapping) else None
         allowed = allowlist.find_node(path)
         if name is not None and allowed is not None and not allowlist.is_trusted(name):
-            found += [name, _check_type(name, allowed, ".".join(path))]
+            targets[name], own_name = _check_type(name, allowed, ".".join(path))
+            names += [name, own_name]
             check_node_arguments(".".join(path), each)
-    return found
+    return targets, names
 
 
-def _check_type(name: str, allowed: allowlist.AllowedNode, key: str) -> str:
-    """Import a target; returns the name that Python knows it by."""
+def _check_type(name: str, allowed: allowlist.AllowedNode, key: str) -> tuple[Any, str]:
+    """Import a target; returns it, and the name that Python knows it by."""
     found = get_object(name)
     own_name = f"{getattr(found, '__module__', '')}.{getattr(found, '__qualname__', '')}"
     if name in allowed.functions:
@@ -175,7 +214,7 @@ def _check_type(name: str, allowed: allowlist.AllowedNode, key: str) -> str:
         right = isinstance(found, type) and issubclass(found, get_object(allowed.base))
     if not right:
         raise ConfigError(f"{key}._target_ must name a {allowed.base}, got {name!r}, which is {own_name}")
-    return own_name
+    return found, own_name
 
 
 @contextmanager

@@ -110,7 +110,7 @@ def typed_here() -> Typed:
 
 
 TARGET = "_target_"
-_PARTIAL = "_partial_"
+PARTIAL = "_partial_"
 
 
 def check_targets(node: Any, key: str = "") -> None:
@@ -141,7 +141,7 @@ def _check_target(node: Mapping[str, Any], path: tuple[str, ...]) -> None:
         raise ConfigError(f"{key}.{TARGET} must be in the allowlist of this key, got {name!r}; {advice}")
     allowed = allowlist.ARGUMENTS.get(name)
     for argument in node:
-        if argument == TARGET or (argument == _PARTIAL and slot.partial):
+        if argument == TARGET or (argument == PARTIAL and slot.partial):
             continue
         if key == "hydra.sweeper" and argument == "_recursive_" and node[argument] is False:  # it builds its own parts
             continue
