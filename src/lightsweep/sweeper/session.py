@@ -202,7 +202,7 @@ class Session:
         if self.data.renew(number):
             self.queue.mark_changed(number)
             self.view.print("the data changed since this study was started: trials before and after do not compare")
-        self.publisher.publish()
+        self.publisher.update(trial_ended=True)
         self.view.trial_ended(self.queue.trials()[number], self._progress({}))
 
     def _show(self, running: Mapping[int, float]) -> None:
@@ -212,6 +212,7 @@ class Session:
                 if line not in self.said:
                     self.said.add(line)
                     self.view.print(line)
+        self.publisher.update()
         if self.view.is_due():
             self.view.update(self._progress(running))
 
