@@ -83,6 +83,14 @@ def test_one_objective_is_ordered_by_its_value() -> None:
     assert [trial.number for trial in Objectives(("acc",), ("maximize",)).ranked(found)] == [1, 3, 0, 2]
 
 
+@pytest.mark.parametrize("direction", ["maximize", "minimize"])
+def test_the_best_trial_is_the_first_of_those_that_are_ranked(direction: Any) -> None:
+    one = Objectives(("acc",), (direction,))
+    found = trials((0.5,), (0.9,), TrialState.PRUNED, (0.9,), (0.5,), acc=0.5)
+    assert one.best(found) is one.ranked_complete(found)[0]
+    assert one.best(found[2:3]) is None
+
+
 def test_points_that_are_confirmed_are_far_from_each_other() -> None:
     near = [(0.5 + step / 1000, 100.0 + step) for step in range(8)]
     front_of_many = TWO.ranked(trials(*near, (0.9, 1000.0), (0.1, 1.0)))

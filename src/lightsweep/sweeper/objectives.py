@@ -63,8 +63,11 @@ class Objectives:
 
     def losses(self, trial: FrozenTrial) -> np.ndarray:
         """A complete trial's values ``float [K]`` of K objectives, the lower the better."""
-        signs = [-1.0 if direction == "maximize" else 1.0 for direction in self.directions]
-        return np.asarray(trial.values) * signs
+        return np.asarray(trial.values) * self._signs
+
+    @property
+    def _signs(self) -> list[float]:
+        return [-1.0 if direction == "maximize" else 1.0 for direction in self.directions]
 
     def pareto_ranks(self, trials: Sequence[FrozenTrial]) -> dict[int, int]:
         """The Pareto rank of each complete trial, by number: 1 on the front, 2 on the front of the others, and so on.
@@ -88,10 +91,11 @@ class Objectives:
         ones, and points that were not tried, by number. Of several objectives the front comes first, in the order of
         the first objective."""
         ranks = self.pareto_ranks(trials) if self.several else {}
+        sign = self._signs[0]
 
         def sort_key(trial: FrozenTrial) -> tuple[bool, int, bool, int, float, int]:
             is_complete = trial.state == TrialState.COMPLETE
-            loss = float(self.losses(trial)[0]) if is_complete else 0.0
+            loss = sign * trial.values[0] if is_complete else 0.0
             rank, violates = ranks.get(trial.number, len(trials) + 1), is_complete and not is_feasible(trial)
             return is_untried(trial), _ORDER.index(trial.state), violates, rank, loss, trial.number
 
@@ -100,6 +104,12 @@ class Objectives:
     def ranked_complete(self, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
         """Complete trials that violate no constraint, best first."""
         return self.ranked([trial for trial in trials if trial.state == TrialState.COMPLETE and is_feasible(trial)])
+
+    def best(self, trials: Sequence[FrozenTrial]) -> FrozenTrial | None:
+        """The first of `ranked_complete`, of one objective; None where there is none."""
+        sign = self._signs[0]
+        complete = (trial for trial in trials if trial.state == TrialState.COMPLETE and is_feasible(trial))
+        return min(complete, key=lambda trial: (sign * trial.values[0], trial.number), default=None)
 
     def front(self, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
         """The trials on the Pareto front, in the order of the first objective."""

@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -53,11 +53,11 @@ class Plan:
     pruner: BasePruner
     remarks: tuple[str, ...] = ()
 
-    @property
+    @cached_property
     def folder(self) -> Path:
         return Path(self.config.hydra.sweep.dir)
 
-    @property
+    @cached_property
     def address(self) -> Address:
         location = self.settings.storage or str(self.folder / JOURNAL)
         return Address(with_full_path(location), self.settings.study_name)
@@ -67,7 +67,7 @@ class Plan:
         """The key that says where the study is kept."""
         return "hydra.sweeper.storage" if self.settings.storage else "hydra.sweep.dir"
 
-    @property
+    @cached_property
     def objectives(self) -> Objectives:
         """What is optimised."""
         return choose_objectives(self.settings, self.application.objective(self.config))
@@ -77,7 +77,7 @@ class Plan:
         """The name of the objective, of several the first one."""
         return self.objectives.names[0]
 
-    @property
+    @cached_property
     def named_results(self) -> tuple[tuple[str, ...], str]:
         """The names of what a job's result is made of: its objectives, and what the app returns."""
         return self.objectives.names, self.application.objective(self.config)[0]

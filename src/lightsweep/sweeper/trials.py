@@ -148,7 +148,7 @@ def is_repeat(trial: FrozenTrial) -> bool:
 
 
 def without_repeats(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    return [trial for trial in trials if not is_repeat(trial)]
+    return [trial for trial in trials if REPEAT_OF not in trial.user_attrs]
 
 
 def count_ended(trials: Sequence[FrozenTrial]) -> int:
@@ -158,7 +158,10 @@ def count_ended(trials: Sequence[FrozenTrial]) -> int:
 
 def has_ended(trial: FrozenTrial) -> bool:
     """Whether it was tried, and ended by itself."""
-    return trial.state.is_finished() and not is_interrupted(trial) and not is_untried(trial)
+    state = trial.state
+    if state == TrialState.COMPLETE:  # most of many
+        return True
+    return state.is_finished() and not is_interrupted(trial) and not is_untried(trial)
 
 
 def is_feasible(trial: FrozenTrial) -> bool:
@@ -233,14 +236,15 @@ class Repeats:
     ) -> None:
         self.points, self.since, self.draw = points, since, draw
         self.in_a_row = self._ended = 0
+        self._keys: dict[int, frozenset[tuple[str, str]]] = {}  # of trials that have ended, by number
 
     def earlier(self, trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> FrozenTrial | None:
         """The trial whose point this one repeats, a completed one if there is; counts the repeats in a row."""
+        key = point_key(trial.params)
         others = [
             each
-            for each in self._tried(trials)
+            for each in self._tried([each for each in trials if self._key(each) == key])
             if each.number != trial.number
-            and point_key(each.params) == point_key(trial.params)
             and (each.state.is_finished() or each.number < trial.number)  # of two that run at once the first continues
         ]
         self.in_a_row = self.in_a_row + 1 if others else 0
@@ -256,13 +260,13 @@ class Repeats:
             return random.Random(seed).choice(untried) if untried else None
         if self.draw is None:
             return None
-        tried = {point_key(trial.params) for trial in self._tried(trials)}
+        tried = {self._key(trial) for trial in self._tried(trials)}
         drawn = (self.draw(seed * _MOST_DRAWS + attempt) for attempt in range(_MOST_DRAWS))
         return next((point for point in drawn if point_key(point) not in tried), None)
 
     def why_over(self, trials: Sequence[FrozenTrial]) -> str | None:
         """Why no further point is drawn; None where one is. A trial that ends may change the answer."""
-        ended = sum(trial.state.is_finished() for trial in without_repeats(trials))
+        ended = sum(trial.state.is_finished() for trial in trials if REPEAT_OF not in trial.user_attrs)
         if ended != self._ended:
             self.in_a_row, self._ended = 0, ended
         if _is_queued(trials):
@@ -283,8 +287,17 @@ class Repeats:
             and not is_repeat(trial)
         ]
 
+    def _key(self, trial: FrozenTrial) -> frozenset[tuple[str, str]]:
+        number = trial.number
+        if (known := self._keys.get(number)) is not None:
+            return known
+        key = point_key(trial.params)
+        if trial.state.is_finished():  # it has all its parameters
+            self._keys[number] = key
+        return key
+
     def _untried(self, trials: Sequence[FrozenTrial]) -> list[Params]:
-        tried = {point_key(trial.params) for trial in self._tried(trials)}
+        tried = {self._key(trial) for trial in self._tried(trials)}
         return [point for point in self.points or () if point_key(point) not in tried]
 
 

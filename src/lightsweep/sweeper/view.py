@@ -207,12 +207,10 @@ def confirmation_table(rows: Sequence[Mapping[str, Any]]) -> Table:
 
 def _best(progress: Progress) -> str:
     objectives = progress.objectives
-    complete = objectives.ranked_complete(progress.trials)
-    if not complete:
+    if (best := objectives.best(progress.trials)) is None:
         return "best: none yet"
     if objectives.several:
-        return _describe_front(objectives, objectives.front(complete))
-    best = complete[0]
+        return _describe_front(objectives, objectives.front(progress.trials))
     return f"best {progress.metric} {best.value:.4f} (trial {best.number}) {_parameters(best, progress.space)}"
 
 
