@@ -21,9 +21,9 @@ from lightsweep.config import allowlist, permissions
 from lightsweep.runs.saved_config import ConfigFirst
 from lightsweep.sweeper import job_copies
 from lightsweep.sweeper.application import sweepable
-from lightsweep.sweeper.job import Job, current_trial
+from lightsweep.sweeper.job import Job, JobState, current_trial
 from lightsweep.sweeper.job_copies import Jobs
-from lightsweep.sweeper.job_running import JobSetup
+from lightsweep.sweeper.job_running import JobSetup, run_job
 from lightsweep.sweeper.job_scene import JobScene
 from lightsweep.sweeper.references import FunctionHere
 
@@ -167,3 +167,19 @@ def test_a_folder_that_is_gone_costs_its_own_job_only(setup: JobSetup) -> None:
     scene.directory = scene.folder / "gone"
     with scene.entered():
         assert current_trial() is scene.trial
+
+
+def test_a_worker_runs_a_job_as_hydra_does(setup: JobSetup) -> None:
+    def files() -> dict[str, str]:
+        return {str(file.relative_to(folder)): file.read_text() for file in folder.rglob("*") if file.is_file()}
+
+    second, folder, jobs = job(2, "optimizer.lr=1e-3", "seed=3"), setup.folder / "trial-0002", Jobs(setup, function)
+    plain, left = run_job(setup, second), files()
+    folder.rename(setup.folder / "aside")
+    jobs.run(job(1, "optimizer.lr=0.1", "seed=2"))
+    assert jobs.run(second) == plain
+    assert files().keys() == left.keys()
+    assert files()["repeat.yaml"] == left["repeat.yaml"]
+    wrong = job(3, "model.width=1", "nothing=1")
+    assert jobs.run(wrong) == run_job(setup, wrong)
+    assert jobs.run(wrong).state == JobState.FAILED

@@ -55,6 +55,7 @@ class Training(Application):
     result_file = "result.json"
     records = ("metrics.csv", "data.json")
     data_file = "data.json"
+    copies_jobs = True
 
     def report_command(self, folder: Path, storage: str | None) -> str:
         where = f" --storage {shlex.quote(storage)}" if storage else ""

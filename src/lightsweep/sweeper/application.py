@@ -47,6 +47,8 @@ class Application:
             ``overrides`` and what was recorded, by name. The sweeper writes one where the program has not.
         records: further files of that folder that come back from another machine.
         data_file: the one of them that describes the data which the job has read; None where there is none.
+        copies_jobs: a worker makes the config of a job from that of an earlier one where they differ in plain values
+            alone, as `job_copies` does; else Hydra composes each anew.
     """
 
     columns: tuple[str, ...] = ()
@@ -54,6 +56,7 @@ class Application:
     result_file: str = "job_result.json"
     records: tuple[str, ...] = ()
     data_file: str | None = None
+    copies_jobs = False
 
     @property
     def program(self) -> str:

@@ -21,9 +21,11 @@ from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
-from lightsweep.sweeper.job import Job
-from lightsweep.sweeper.job_running import JobFunction, JobSetup, compose
+from lightsweep.sweeper.application import application_of
+from lightsweep.sweeper.job import Job, JobResult, JobState
+from lightsweep.sweeper.job_running import JobFunction, JobSetup, compose, explained, leave_config
 from lightsweep.sweeper.job_scene import JobScene, begin
+from lightsweep.sweeper.references import describe
 
 _PLAIN = (int, float, str, type(None))  # bool is an int
 _MOST = 64  # jobs that others are copied from
@@ -62,6 +64,18 @@ class Jobs:
                 del self._models[next(iter(self._models))]  # the oldest
             self._models[overrides.kind] = model
         return scene
+
+    def run(self, job: Job) -> JobResult:
+        """Begin a job, run it and end it, as `job_running.run_job` does."""
+        try:
+            scene = self.begin(job)
+        except Exception as error:  # such as a folder that cannot be written, a value that cannot be composed
+            return explained(JobResult(JobState.FAILED, error=describe(error)), self.setup)
+        with scene.entered():
+            result = JobFunction(self.function, job, self.setup.program)(scene.cfg)
+        scene.end(result)
+        leave_config(scene.config, self.setup, job, application_of(self.function))
+        return explained(result, self.setup)
 
     def _begin_anew(self, job: Job) -> JobScene:
         return begin(compose(self.setup, job), self.setup, job, self.function)

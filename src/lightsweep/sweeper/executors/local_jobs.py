@@ -1,32 +1,52 @@
 """Jobs on this machine: in warm worker processes, in this process, or through a launcher of Hydra such as joblib's."""
 
+import gc
 import logging
 import os
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from hydra.core import utils as hydra_utils
 from hydra.core.plugins import Plugins
 from omegaconf import DictConfig
 
 from lightsweep.core import memory
+from lightsweep.core.errors import ConfigError
+from lightsweep.sweeper.application import application_of
 from lightsweep.sweeper.executors import Executor, Slot
 from lightsweep.sweeper.executors.worker_process import WorkerProcess, redirect_output
 from lightsweep.sweeper.job import Job, JobResult, JobState
-from lightsweep.sweeper.job_running import JobFunction, JobSetup, last_line, run_job
+from lightsweep.sweeper.job_copies import Jobs
+from lightsweep.sweeper.job_running import JobFunction, JobSetup, find_function, last_line, run_job
 
 _LAUNCHER_LOG = "launcher.log"
 
 
 def serve_jobs(setup: JobSetup, connection: Connection) -> None:
     """A worker's loop: jobs come through the connection, results go back."""
+    run, is_first = _runner(setup), True
     while True:
-        connection.send(run_job(setup, connection.recv()))
+        connection.send(run(connection.recv()))
         memory.release()
+        if is_first:  # what is kept from now on: imports of the first job, the study's earlier trials
+            gc.freeze()
+            is_first = False
+
+
+def _runner(setup: JobSetup) -> Callable[[Job], JobResult]:
+    """What runs each job of a worker: Hydra, or for an app that allows it `Jobs`."""
+    hydra_utils.setup_globals()
+    with suppress(ConfigError):  # each job is refused with it
+        if application_of(function := find_function(setup)).copies_jobs:
+            return Jobs(setup, function).run
+    return partial(run_job, setup)
 
 
 class WorkerSlot(Slot):
