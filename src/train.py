@@ -51,6 +51,7 @@ def run(cfg: DictConfig, opened: jobs.Run) -> float:
 def train(config: "RunConfig", opened: jobs.Run) -> float:
     """Read the data, build the classifier, fit, score, save; returns the best monitored value."""
     from lightsweep.app import steps
+    from lightsweep.app.shared import shared_by_run
     from lightsweep.runs.run_folder import LAST_CHECKPOINT
     from lightsweep.training import summary, trainer
     from lightsweep.training.loggers import tracking_run
@@ -59,10 +60,10 @@ def train(config: "RunConfig", opened: jobs.Run) -> float:
     last = opened.folder / "checkpoints" / LAST_CHECKPOINT
     resumed = last.exists()
     with steps.dropping_last(config, opened.folder), steps.new_record(config, opened) as record:
-        data = steps.read_data(config)
-        fingerprint = data.fingerprint()
+        shared = shared_by_run()
+        data, fingerprint = shared.data(config)
         steps.check_data(fingerprint, opened.folder, resumed=resumed, allow_change=config.allow_changed_data)
-        classifier = steps.initial_classifier(config, data, fingerprint, resumed=resumed)
+        classifier = shared.classifier(config, data, fingerprint, resumed=resumed)
         counts = summary.count_parameters(classifier.net)
         record.add(**counts)
         threads = Threads(config.threads)

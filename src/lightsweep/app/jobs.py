@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from multiprocessing import parent_process
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
@@ -125,6 +126,11 @@ def is_printed(error: Exception) -> bool:
 
 def _this_process() -> tuple[str, int]:
     return platform.node(), os.getpid()
+
+
+def is_in_worker() -> bool:
+    """Whether this is a sweep's job in a worker process, which has run others like it or will."""
+    return parent_process() is not None and current_trial().job is not None
 
 
 def belongs_to_other_sweeper() -> bool:

@@ -30,6 +30,7 @@ from lightsweep.training import threads, trainer
 
 log = logging.getLogger(__name__)
 _FULL, _NO_PLACE = "out of memory", "no place is free"
+_DATA_SETS = 64  # that trials of different kinds read
 
 
 def train_batch(batch: Batch) -> None:
@@ -101,8 +102,7 @@ class _Worker:
     """
 
     def __init__(self, batch: Batch) -> None:
-        self.batch, self.shared = batch, Shared()
-        self.checked: set[str] = set()  # as of `validation.validate`
+        self.batch, self.shared = batch, Shared(_DATA_SETS)
         self._groups: dict[Hashable, _Group] = {}  # by kind
         self._fitting: set[Hashable] = set()  # kinds that there was a population of
         self._starts = 1  # trials that start in one epoch, while a staggered batch fills
@@ -155,7 +155,7 @@ class _Worker:
             return
         try:
             with job.entered(), jobs.open_run(job.config) as (cfg, opened):
-                config = validation.validate(cfg, opened, self.checked)
+                config = validation.validate(cfg, opened)
                 why = together.why_alone(config, opened.folder)
                 kind = None if why else kinds.kind_of(config)
                 if why is not None:

@@ -110,12 +110,8 @@ _RANGE_STEPS = "[20, 100000]"
 _CLUSTER = ("SLURM_NTASKS", "TORCHELASTIC_RUN_ID", "LSB_JOBID", "OMPI_COMM_WORLD_SIZE", "GROUP_RANK", "NODE_RANK")
 
 
-def validate(cfg: DictConfig, opened: Run, checked: set[str] | None = None) -> RunConfig:
+def validate(cfg: DictConfig, opened: Run) -> RunConfig:
     """Check a run's config, and make plain values of it.
-
-    Args:
-        checked: the forms of the sweep's configs that this process has checked. Of a further config of such a form only
-            numbers differ which the objects that get them check themselves.
 
     Raises:
         ConfigError: names the key.
@@ -123,12 +119,12 @@ def validate(cfg: DictConfig, opened: Run, checked: set[str] | None = None) -> R
     """
     rule = "be false in a grid or a sweep, since it tests one setting"
     checks.require(opened.kind == "run" or not cfg.lr_find, "lr_find", rule, cfg.lr_find)
-    form = _form_of(cfg, opened.overrides)
     checks.integer("seed", cfg.seed, _SEEDS)
-    if checked is None or form not in checked:
+    form = _form_of(cfg, opened.overrides) if jobs.is_in_worker() else None
+    if form not in _checked:
         check_config(cfg, opened.overrides)
-    if checked is not None:
-        checked.add(form)
+    if form is not None:
+        _checked.add(form)
     if current_trial().job:
         jobs.check_one_process(cfg.trainer)
     elif jobs.belongs_to_other_sweeper():
@@ -137,6 +133,11 @@ def validate(cfg: DictConfig, opened: Run, checked: set[str] | None = None) -> R
         except ConfigError as error:
             raise SweepRefused(str(error)) from error
     return plain_config(cfg)
+
+
+# The forms of a sweep's configs that this worker has checked. Of a further config of such a form only numbers differ
+# which the objects that get them check themselves.
+_checked: set[str] = set()
 
 
 def _form_of(cfg: DictConfig, overrides: Sequence[str]) -> str:

@@ -90,11 +90,8 @@ class ImageDataModule(pl.LightningDataModule):
         if self.arrays is not None:
             return
         arrays = self.read()
-        if self.augment.noise and not self.augment.noise_redraw:
-            rule = f"the noise of {len(arrays.train_images):,} images, which is drawn once, needs"
-            memory.require("data.augment.noise_redraw=false", 2 * arrays.train_images.size, rule)
+        self.check_changes(arrays)
         self.input_shape = arrays.train_images.shape[1:]
-        self.augment.check_size(*self.input_shape[1:])
         self.class_names = arrays.class_names
         train, val = self._train_and_val(arrays)
         test = arrays.parts.get("test", np.arange(len(arrays.test_labels)))
@@ -102,6 +99,13 @@ class ImageDataModule(pl.LightningDataModule):
         self.class_weights = balance.class_weights(self.wanted_weights, arrays.train_labels[train], self.num_classes)
         self.normalization: Normalization = fit_normalization(self.normalize, arrays.train_images, train)
         self.arrays = arrays
+
+    def check_changes(self, arrays: ImageArrays) -> None:
+        """Raises: ConfigError: such images are too small, or too many, for what `augment` does."""
+        if self.augment.noise and not self.augment.noise_redraw:
+            rule = f"the noise of {len(arrays.train_images):,} images, which is drawn once, needs"
+            memory.require("data.augment.noise_redraw=false", 2 * arrays.train_images.size, rule)
+        self.augment.check_size(*arrays.train_images.shape[2:])
 
     @property
     def title(self) -> str:
@@ -127,15 +131,15 @@ class ImageDataModule(pl.LightningDataModule):
 
     def labels(self, part: str) -> np.ndarray:
         """Class numbers ``int64`` of train, val or test."""
-        return self._loaded.of(part)[1][self.indices[part]]
+        return self.loaded.of(part)[1][self.indices[part]]
 
     def images(self, part: str, chosen: np.ndarray) -> np.ndarray:
         """Images ``uint8 [n, C, H, W]`` as read, the chosen ones (``int64 [n]``) of train, val or test."""
-        return self._loaded.of(part)[0][self.indices[part][chosen]]
+        return self.loaded.of(part)[0][self.indices[part][chosen]]
 
     def fingerprint(self) -> data_record.Fingerprint:
         """What the data are made of, once they are set up."""
-        parts = {part: (*self._loaded.of(part), indices) for part, indices in self.indices.items()}
+        parts = {part: (*self.loaded.of(part), indices) for part, indices in self.indices.items()}
         return data_record.fingerprint_arrays(self._source(), parts, self.class_names)
 
     def _source(self) -> str:
@@ -143,7 +147,8 @@ class ImageDataModule(pl.LightningDataModule):
         return _RECORDED_AS.get(name, name)
 
     @property
-    def _loaded(self) -> ImageArrays:
+    def loaded(self) -> ImageArrays:
+        """The images and labels, once they are set up."""
         assert self.arrays is not None, "call setup first"
         return self.arrays
 
@@ -204,7 +209,7 @@ class ImageDataModule(pl.LightningDataModule):
 
     def _store(self, part: str, device: torch.device) -> ImageStore:
         """The images and targets that contain a part's. They go to the device once for all loaders."""
-        images, labels = self._loaded.of(part)
+        images, labels = self.loaded.of(part)
         key = device, id(images)
         if key not in self._stores:
             self._stores[key] = loader.build_store(images, labels, device, loader.free_memory(device))

@@ -78,6 +78,15 @@ def kind_of(config: "RunConfig") -> Hashable:
     return json.dumps(equal, sort_keys=True, default=str)
 
 
+def shapes_of(config: "RunConfig") -> Mapping[str, Any]:
+    """What the memory of a network in training follows from, beside its data: of numbers that only scale something,
+    whether they are 0."""
+    model = {name: bool(value) if name in _FREE_IN_MODEL else value for name, value in config.model.items()}
+    optimizer = {name: bool(value) if name in _FREE_IN_OPTIMIZER else value for name, value in config.optimizer.items()}
+    hardware = [config.trainer["precision"], config.trainer["accelerator"]]
+    return {"model": model, "optimizer": optimizer, "hardware": hardware}
+
+
 def _reasons(config: "RunConfig") -> Iterator[str]:
     if config.model[_TARGET] not in _NETS:
         yield f"model: a population trains {_NETS[0]} only, got {config.model[_TARGET]}"
