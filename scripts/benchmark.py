@@ -6,13 +6,26 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # train.py and the package, installed or not
 
-from benchmarks import curves, places, population, reading, reporting, searching, stepping, sweeping, threads, training
+from benchmarks import (
+    books,
+    curves,
+    places,
+    population,
+    reading,
+    reporting,
+    searching,
+    stepping,
+    sweeping,
+    threads,
+    training,
+)
 
 # Each module has a docstring, add_options(parser) and run(options).
 COMMANDS = {
     "train": training,
     "threads": threads,
     "sweep": sweeping,
+    "books": books,
     "population": population,
     "steps": stepping,
     "search": searching,
