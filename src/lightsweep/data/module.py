@@ -200,6 +200,9 @@ class ImageDataModule(pl.LightningDataModule):
     def val_dataloader(self) -> EvalLoader:
         return self.eval_loader("val", **self._process())
 
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        return batch  # made there by the loaders; Lightning would look into it at each step
+
     def _process(self) -> dict[str, Any]:
         """This process's device and share, as the loaders take them."""
         trainer = self.trainer

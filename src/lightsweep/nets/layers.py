@@ -96,7 +96,7 @@ class Dropout(nn.Dropout):
         dropped = dropped_levels(self.p)
         words = torch.empty(words_for(features.numel()), dtype=torch.int64).random_(-(1 << 63), None)
         draws = words.view(torch.int16)[: features.numel()].view(features.shape)  # uniform over all of int16
-        kept = draws >= dropped - LEVELS // 2
+        kept = draws.ge_(dropped - LEVELS // 2)  # in place: to compare into bool takes ten times as long
         return features * kept.to(features.dtype).mul_(LEVELS / (LEVELS - dropped))
 
 

@@ -46,7 +46,7 @@ class StackedDropout:
         """Features ``[A, B, n]`` after the hidden layer of this number, from 0 -> the same shape."""
         if not self.active[layer]:
             return features
-        kept = self._draw(features, layer) >= self.thresholds[layer]
+        kept = self._draw(features, layer).ge_(self.thresholds[layer])
         # In the features' type, as a run of its own has it.
         return features * (kept.to(features.dtype) * self.scales[layer].to(features.dtype))
 

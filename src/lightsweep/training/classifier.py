@@ -8,7 +8,6 @@ from io import BytesIO
 from typing import Any, NamedTuple
 
 import numpy as np
-import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -18,6 +17,7 @@ from lightsweep.core import checks
 from lightsweep.core.metrics import FINAL, METRICS
 from lightsweep.training import checkpoints, optimization
 from lightsweep.training.checkpoints import Description
+from lightsweep.training.lean import LeanModule
 
 Batch = tuple[Tensor, Tensor]  # images, and class numbers ``int64 [B]`` or probabilities ``float [B, K]``
 
@@ -182,7 +182,7 @@ def score_part(
     return Score({metric.name: means[metric.name] for metric in FINAL}, sums.confusion.cpu().numpy(), probabilities)
 
 
-class Classifier(pl.LightningModule):
+class Classifier(LeanModule):
     """Trains any network that maps ``float [B, C, H, W]`` to logits ``[B, K]``, and logs the metrics of the validation.
 
     Args:

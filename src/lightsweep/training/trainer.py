@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback, EarlyStopping, LearningRateMonitor, ModelCheckpoint, Timer
 from pytorch_lightning.loggers import Logger
-from pytorch_lightning.profilers import AdvancedProfiler, PyTorchProfiler, SimpleProfiler
+from pytorch_lightning.profilers import AdvancedProfiler, Profiler, PyTorchProfiler, SimpleProfiler
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from rich.console import Console
 from rich.table import Table
@@ -24,12 +24,13 @@ from lightsweep.core.metrics import FINAL, PARTS
 from lightsweep.core.text import printable
 from lightsweep.data.module import ImageDataModule
 from lightsweep.runs.results import MetricsFile, RunResult
+from lightsweep.training import lean
 from lightsweep.training.callbacks import Recorder, has_run_out, passed_bound
 from lightsweep.training.checkpoints import AtomicCheckpointIO, LastCheckpoint
 
 log = logging.getLogger(__name__)
 _Part = TypeVar("_Part")
-_PROFILERS = {"simple": SimpleProfiler, "advanced": AdvancedProfiler, "pytorch": PyTorchProfiler}
+_PROFILERS: dict[str, type[Any]] = {"simple": SimpleProfiler, "advanced": AdvancedProfiler, "pytorch": PyTorchProfiler}
 _PROFILE = "profile"  # a profiler's file is fit-profile.txt
 
 
@@ -56,19 +57,28 @@ def build_trainer(
     typed = [Path(each.dirpath) for each in chosen if isinstance(each, ModelCheckpoint) and each.dirpath is not None]
     first = Recorder(metrics, seed=seed)
     last = LastCheckpoint(folder / "checkpoints")  # last: it saves the states of the others, the best score among them
-    profiler = _PROFILERS.get(str(node.get("profiler")))  # without a file it reports to Lightning's log, which is off
-    profile = {"profiler": profiler(dirpath=str(folder), filename=_PROFILE)} if profiler else {}
+    every = [first, *chosen, *further, last]
+    lean.skip_unused_hooks(every)
+    lean.hide_missing_gpus()
     return build(
         node,
         "trainer",
         folder=folder,
         logger=built,
-        callbacks=[first, *chosen, *further, last],
+        callbacks=every,
         plugins=[AtomicCheckpointIO([folder, *typed])],
         default_root_dir=str(folder),
         use_distributed_sampler=False,  # the loader shares the data out itself
-        **profile,
+        **_profile(node.get("profiler"), folder),
     )
+
+
+def _profile(name: str | None, folder: Path) -> dict[str, Profiler]:
+    """The argument of the Trainer; none for a name that is not ours, which the Trainer checks."""
+    if name is None:
+        return {"profiler": lean.NoProfiler()}
+    kind = _PROFILERS.get(name)  # without a file it reports to Lightning's log, which is off
+    return {"profiler": kind(dirpath=str(folder), filename=_PROFILE)} if kind else {}
 
 
 def build_loggers(nodes: Mapping[str, Any], folder: Path) -> list[Logger]:
