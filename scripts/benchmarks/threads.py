@@ -40,8 +40,9 @@ while True:
 
 def add_options(parser: ArgumentParser) -> None:
     parser.add_argument("--networks", default=",".join(NETWORKS), help="which of these are trained")
-    parser.add_argument("--neighbour", type=int, default=2, help="threads of the busy program")
+    parser.add_argument("--neighbour", type=int, default=2, help="threads of the busy program; 0: idle only")
     parser.add_argument("--repeats", type=int, default=3, help="rounds")
+    parser.add_argument("overrides", nargs="*", help="of the config: another network instead of these")
     common.add_out(parser, "threads")
 
 
@@ -50,20 +51,26 @@ def run(options: Namespace) -> None:
     from lightsweep.training import trainer
 
     trainer.quiet_libraries()
+    typed = {" ".join(options.overrides): tuple(options.overrides)}
+    networks = typed if options.overrides else {name: NETWORKS[name] for name in options.networks.split(",")}
     measured: dict[str, dict[str, list[Any]]] = {}
     for number in range(options.repeats + 1):  # the first round warms up
-        for name in options.networks.split(","):
-            for beside in (0, options.neighbour) if number else (0,):
-                with _busy(beside):
-                    for threads in _THREADS:
-                        found = _train(NETWORKS[name], threads)
-                        print(f"round {number}  {name}, beside {beside}, {threads}: {found}", file=sys.stderr)
-                        if number:
-                            kind = measured.setdefault(f"{name}, {'busy' if beside else 'idle'}", {})
-                            kind.setdefault(str(threads), []).append(found)
+        for name, threads, found in _measure(networks, options.neighbour if number else 0):
+            print(f"round {number} of {options.repeats}  {name}, threads={threads}: {found}", file=sys.stderr)
+            if number:
+                measured.setdefault(name, {}).setdefault(threads, []).append(found)
     facts = {"machine": common.describe_machine(), "neighbour": options.neighbour, "measured": measured}
     _show(facts, options)
     common.write_facts("threads", facts, options.out)
+
+
+def _measure(networks: dict[str, tuple[str, ...]], neighbour: int) -> Iterator[tuple[str, str, dict[str, float]]]:
+    """A round: the network and whether it was trained beside the program, `threads`, and what `_train` gives."""
+    for name, overrides in networks.items():
+        for beside in sorted({0, neighbour}):
+            with _busy(beside):
+                for threads in _THREADS:
+                    yield f"{name}, {'busy' if beside else 'idle'}", str(threads), _train(overrides, threads)
 
 
 @contextmanager
