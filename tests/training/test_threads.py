@@ -95,7 +95,8 @@ def test_a_run_is_as_one_with_the_chosen_number(run, timed, speedup: float, coun
 
 
 def test_a_resumed_run_has_the_number_of_its_start(launch, timed, monkeypatch, tmp_path) -> None:
-    small = ["data=digits", "trainer=cpu", "model.width=8", "logger=none", "callbacks=checkpoint"]
+    small = ["data=digits", "data.limit=300", "test=false", "trainer=cpu", "model.width=8", "logger=none"]
+    small += ["callbacks=checkpoint"]
     counts = timed(2.0)
     assert launch(*small, "trainer.max_epochs=1", f"hydra.run.dir={tmp_path}/a").code == 0
     assert launch(*small, "trainer.max_epochs=2", f"hydra.run.dir={tmp_path}/b", "threads=2").code == 0
