@@ -5,15 +5,15 @@ from typing import Any
 
 import pytest
 
-from lightsweep.sweeper import leaderboard
-from lightsweep.sweeper.leaderboard import Publisher
+from lightsweep.sweeper import publishing
+from lightsweep.sweeper.publishing import Publisher
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """Its time passes as it is set."""
     clock = SimpleNamespace(now=100.0)
-    monkeypatch.setattr(leaderboard, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    monkeypatch.setattr(publishing, "time", SimpleNamespace(monotonic=lambda: clock.now))
     return clock
 
 

@@ -13,11 +13,12 @@ from lightsweep.core.files import JOURNAL
 from lightsweep.sweeper.config_differences import keep_settings
 from lightsweep.sweeper.grammar import parse
 from lightsweep.sweeper.job import JobResult, JobState
+from lightsweep.sweeper.repeats import MOST_REPEATS, Repeats
 from lightsweep.sweeper.samplers import random_point
 from lightsweep.sweeper.space import Parameter, Space, list_points, point_key
 from lightsweep.sweeper.storage import Address, connect, follow
 from lightsweep.sweeper.trial_queue import TrialQueue
-from lightsweep.sweeper.trials import MOST_REPEATS, Repeats, count_ended, is_repeat, without_repeats
+from lightsweep.sweeper.trials import count_ended, is_repeat, without_repeats
 from toy_sweeps import check_books
 
 WHEN = {"optimizer=sgd": {"optimizer.momentum": "choice(0.8,0.9)"}}

@@ -1,16 +1,17 @@
 """The books of a study: totals, interruptions, retries, late results."""
 
+import random
 from pathlib import Path
 
 import optuna
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from lightsweep.core.files import JOURNAL
 from lightsweep.sweeper.job import JobResult, JobState
 from lightsweep.sweeper.status import read_status
 from lightsweep.sweeper.storage import Address, connect
 from lightsweep.sweeper.trial_queue import TrialQueue
-from lightsweep.sweeper.trials import count_ended, is_interrupted
+from lightsweep.sweeper.trials import Count, count_ended, is_interrupted
 
 
 def test_hands_out_no_more_than_the_total(open_queue) -> None:
@@ -111,3 +112,16 @@ def test_a_grid_is_finished_after_an_interruption(tmp_path: Path) -> None:
     visited = [tuple(trial.params.values()) for trial in queue.trials() if trial.state == TrialState.COMPLETE]
     assert interrupted == 3
     assert sorted(visited) == [(x, y) for x in grid["x"] for y in grid["y"]]
+
+
+def test_trials_are_counted_as_if_all_were_looked_at() -> None:
+    states = {
+        state: create_trial(state=state, value=1.0 if state == TrialState.COMPLETE else None) for state in TrialState
+    }
+    repeat = create_trial(state=TrialState.COMPLETE, value=1.0, user_attrs={"repeat_of": 0})
+    kinds, draw, count, trials = [*states.values(), repeat], random.Random(0), Count(), list[FrozenTrial]()
+    for _ in range(60):
+        trials = [each if each.state.is_finished() else draw.choice(kinds) for each in trials] + [draw.choice(kinds)]
+        assert count.ended(trials) == count_ended(trials)
+        assert count.running(trials) == [each for each in trials if each.state == TrialState.RUNNING]
+    assert count._settled > 0

@@ -22,15 +22,16 @@ from lightsweep.sweeper.controller import Controller, Limits
 from lightsweep.sweeper.endings import Endings
 from lightsweep.sweeper.executors import Executor
 from lightsweep.sweeper.job import Job, JobResult
-from lightsweep.sweeper.leaderboard import Publisher
 from lightsweep.sweeper.leases import renewing
 from lightsweep.sweeper.plan import Plan, baseline_point, mark_baseline
+from lightsweep.sweeper.publishing import Publisher
+from lightsweep.sweeper.repeats import Repeats
 from lightsweep.sweeper.speed import format_speed, measure_speed
 from lightsweep.sweeper.status import keep_sweep
 from lightsweep.sweeper.study_view import ViewSampler
 from lightsweep.sweeper.trial_queue import TrialQueue
 from lightsweep.sweeper.trial_run import TrialRun
-from lightsweep.sweeper.trials import OVER, SPEED, Repeats, count_ended, folder_of, without_repeats
+from lightsweep.sweeper.trials import OVER, SPEED, count_ended, folder_of, without_repeats
 
 _COMMANDS = 10  # of a front that are printed; the leaderboard has all
 

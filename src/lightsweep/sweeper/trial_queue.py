@@ -21,8 +21,9 @@ from lightsweep.sweeper.constraints import Constraints
 from lightsweep.sweeper.job import JobResult, JobState
 from lightsweep.sweeper.leases import LOST_AFTER, FileLock, Lease, Owner, is_alive
 from lightsweep.sweeper.optuna_access import current, retry_of, set_attribute, take_over, tell
+from lightsweep.sweeper.repeats import Repeats
 from lightsweep.sweeper.storage import Address, claims_lock_path, is_server
-from lightsweep.sweeper.trials import OWNER, Repeats, count_ended, folder_of, is_interrupted
+from lightsweep.sweeper.trials import OWNER, Count, folder_of, is_interrupted
 
 _STATES = {JobState.COMPLETED: TrialState.COMPLETE, JobState.PRUNED: TrialState.PRUNED}  # else FAIL
 
@@ -50,6 +51,7 @@ class TrialQueue:
         self._presence.take()
         self._unmarked: dict[int, float] = {}  # running trials without an owner, and when each was first seen
         self._mine: dict[int, Trial] = {}
+        self._count = Count()
         self.repeats = Repeats(None, since=0)
         self.constraints = Constraints()
         # Further reasons why no trial starts before the total is reached.
@@ -118,11 +120,11 @@ class TrialQueue:
     def remaining(self) -> int:
         """How many trials no sweeper has claimed yet."""
         trials = self.trials()
-        return self.n_trials - count_ended(trials) - len(_running(trials))
+        return self.n_trials - self._count.ended(trials) - len(self._count.running(trials))
 
     def waited_for(self) -> str:
         """Why `claim` gives no trial: a sweeper that closes lost trials, or running trials of other sweepers."""
-        running = [str(trial.number) for trial in _running(self.trials())]
+        running = [str(trial.number) for trial in self._count.running(self.trials())]
         if not running:
             return f"another sweeper of this study, which closes lost trials; at most {LOST_AFTER:.0f} s"
         which, end = ("trials", "they end") if len(running) > 1 else ("trial", "it ends")
@@ -132,9 +134,9 @@ class TrialQueue:
     def is_done(self) -> bool:
         """Whether no trial runs, and the total is reached or no untried point is left."""
         trials = self.trials()
-        if _running(trials):
+        if self._count.running(trials):
             return False
-        return count_ended(trials) >= self.n_trials or self.why_over(trials) is not None
+        return self._count.ended(trials) >= self.n_trials or self.why_over(trials) is not None
 
     def why_over(self, trials: Sequence[FrozenTrial]) -> str | None:
         """Why no further trial starts, although the total is not reached; None where one does."""
@@ -241,7 +243,7 @@ class TrialQueue:
         return [trial for trial in self._without_sweeper() if not self.has_job(trial.number)]
 
     def _without_sweeper(self) -> list[FrozenTrial]:
-        return [trial for trial in _running(self.trials()) if not self._has_sweeper(trial)]
+        return [trial for trial in self._count.running(self.trials()) if not self._has_sweeper(trial)]
 
     def _has_sweeper(self, trial: FrozenTrial) -> bool:
         mark: Any = trial.user_attrs.get(OWNER)
@@ -288,7 +290,3 @@ def _retry_of(trial: FrozenTrial) -> FrozenTrial:
         system_attrs={"fixed_params": {**system.get("fixed_params", {}), **trial.params}, **kept_system},
         user_attrs={**kept_user, "retry_of": trial.number, "retries": user.get("retries", 0) + (not put_back)},
     )
-
-
-def _running(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    return [trial for trial in trials if trial.state == TrialState.RUNNING]

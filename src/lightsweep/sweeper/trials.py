@@ -2,8 +2,7 @@
 that are repeated."""
 
 import math
-import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 from lightsweep.core.errors import ConfigError
 from lightsweep.core.text import printable
 from lightsweep.sweeper.optuna_access import system_attributes
-from lightsweep.sweeper.space import Params, key_of, point_key
+from lightsweep.sweeper.space import Params, key_of
 from lightsweep.sweeper.statistics import Entry, Search
 
 REPEAT_OF, INFEASIBLE = "repeat_of", "infeasible"
@@ -156,6 +155,30 @@ def count_ended(trials: Sequence[FrozenTrial]) -> int:
     return sum(map(has_ended, without_repeats(trials)))
 
 
+class Count:
+    """Counts the trials of one study again and again. Those before the first one that has not ended never change, and
+    are not looked at again."""
+
+    def __init__(self) -> None:
+        self._settled = self._ended = 0
+
+    def ended(self, trials: Sequence[FrozenTrial]) -> int:
+        """As `count_ended`."""
+        self._settle(trials)
+        return self._ended + count_ended(trials[self._settled :])
+
+    def running(self, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+        """Those that run."""
+        self._settle(trials)
+        return [trial for trial in trials[self._settled :] if trial.state == TrialState.RUNNING]
+
+    def _settle(self, trials: Sequence[FrozenTrial]) -> None:
+        before = self._settled
+        while self._settled < len(trials) and trials[self._settled].state.is_finished():
+            self._settled += 1
+        self._ended += count_ended(trials[before : self._settled])
+
+
 def has_ended(trial: FrozenTrial) -> bool:
     """Whether it was tried, and ended by itself."""
     state = trial.state
@@ -166,7 +189,7 @@ def has_ended(trial: FrozenTrial) -> bool:
 
 def is_feasible(trial: FrozenTrial) -> bool:
     """Whether it violates no constraint, as far as they are known."""
-    return all(value <= 0.0 for value in trial.constraints.values())
+    return not trial.system_attrs or all(value <= 0.0 for value in trial.constraints.values())
 
 
 def is_untried(trial: FrozenTrial) -> bool:
@@ -214,92 +237,3 @@ def summarise_trials(
     state = "failed" if marked.state == TrialState.FAIL else marked.state.name.lower()
     state = "infeasible" if is_untried(marked) else state
     return replace(known, baseline=baseline, baseline_state=state, is_baseline=is_baseline)
-
-
-MOST_REPEATS = 20  # repeats in a row
-_SAMPLER_REPEATS = 5  # in a row, after which an untried point is drawn at random
-_MOST_DRAWS = 100  # at random, until one is untried
-_BY_KNOWLEDGE = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL, TrialState.RUNNING)
-
-
-class Repeats:
-    """Finds repeats, and whether an untried point is left.
-
-    Args:
-        points: all points of the space, as Optuna's parameters; None where it cannot be listed.
-        since: the first trial with the present data and settings.
-        draw: draws a point at random, from a seed, where the space cannot be listed.
-    """
-
-    def __init__(
-        self, points: Sequence[Params] | None, since: int, draw: Callable[[int], Params] | None = None
-    ) -> None:
-        self.points, self.since, self.draw = points, since, draw
-        self.in_a_row = self._ended = 0
-        self._keys: dict[int, frozenset[tuple[str, str]]] = {}  # of trials that have ended, by number
-
-    def earlier(self, trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> FrozenTrial | None:
-        """The trial whose point this one repeats, a completed one if there is; counts the repeats in a row."""
-        key = point_key(trial.params)
-        others = [
-            each
-            for each in self._tried([each for each in trials if self._key(each) == key])
-            if each.number != trial.number
-            and (each.state.is_finished() or each.number < trial.number)  # of two that run at once the first continues
-        ]
-        self.in_a_row = self.in_a_row + 1 if others else 0
-        return min(others, key=lambda each: _BY_KNOWLEDGE.index(each.state), default=None)
-
-    def proposal(self, trials: Sequence[FrozenTrial]) -> Params | None:
-        """An untried point, where the sampler repeats itself; None where the sampler is to suggest one."""
-        if self.in_a_row < _SAMPLER_REPEATS or _is_queued(trials):
-            return None
-        seed = len(trials)  # reproducible
-        if self.points is not None:
-            untried = self._untried(trials)
-            return random.Random(seed).choice(untried) if untried else None
-        if self.draw is None:
-            return None
-        tried = {self._key(trial) for trial in self._tried(trials)}
-        drawn = (self.draw(seed * _MOST_DRAWS + attempt) for attempt in range(_MOST_DRAWS))
-        return next((point for point in drawn if point_key(point) not in tried), None)
-
-    def why_over(self, trials: Sequence[FrozenTrial]) -> str | None:
-        """Why no further point is drawn; None where one is. A trial that ends may change the answer."""
-        ended = sum(trial.state.is_finished() for trial in trials if REPEAT_OF not in trial.user_attrs)
-        if ended != self._ended:
-            self.in_a_row, self._ended = 0, ended
-        if _is_queued(trials):
-            return None
-        if self.points is not None and not self._untried(trials):
-            return f"all {len({point_key(point) for point in self.points})} points of the space were tried"
-        if self.in_a_row < MOST_REPEATS:
-            return None
-        return f"{MOST_REPEATS} suggestions in a row were points that had been tried"
-
-    def _tried(self, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-        return [
-            trial
-            for trial in trials
-            if trial.number >= self.since
-            and trial.state != TrialState.WAITING
-            and not trial.user_attrs.get("interrupted")
-            and not is_repeat(trial)
-        ]
-
-    def _key(self, trial: FrozenTrial) -> frozenset[tuple[str, str]]:
-        number = trial.number
-        if (known := self._keys.get(number)) is not None:
-            return known
-        key = point_key(trial.params)
-        if trial.state.is_finished():  # it has all its parameters
-            self._keys[number] = key
-        return key
-
-    def _untried(self, trials: Sequence[FrozenTrial]) -> list[Params]:
-        tried = {self._key(trial) for trial in self._tried(trials)}
-        return [point for point in self.points or () if point_key(point) not in tried]
-
-
-def _is_queued(trials: Sequence[FrozenTrial]) -> bool:
-    return any(trial.state == TrialState.WAITING for trial in trials)
