@@ -4,11 +4,16 @@ import json
 import os
 import subprocess
 import sys
+from datetime import datetime, timedelta
 from pathlib import Path
 
+import optuna
 import pytest
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState, create_trial
 
-from benchmarks import reporting
+from benchmarks import books, reporting
 from lightsweep.core.files import ROOT
 from lightsweep.reports import finding, table
 
@@ -54,3 +59,28 @@ def test_threads_are_measured_idle_and_beside_a_busy_program(tmp_path: Path) -> 
             "2": [2],
             "auto": [1],
         }
+
+
+def test_the_books_of_a_trial_are_all_but_its_epochs_and_scoring() -> None:
+    trials = []
+    for number in range(4):
+        trial = create_trial(value=1.0, user_attrs={"facts": {"seconds": 6.0, "score_seconds": 1.0}})
+        trial.datetime_start = datetime(2026, 1, 1) + timedelta(seconds=10 * number)
+        trial.datetime_complete = trial.datetime_start + timedelta(seconds=8 + number / 2)
+        trials.append(trial)
+    found = [tuple(each.values()) for each in books.books_of(trials)]
+    assert found == [(2.0 + 1.5, 2.0, 1.5, 7.0), (2.5 + 1.0, 2.5, 1.0, 7.0)]  # all, inside, between, work
+
+
+def test_earlier_trials_are_like_the_first_one(tmp_path: Path) -> None:
+    storage = JournalStorage(JournalFileBackend(str(tmp_path / "study.journal")))
+    study = optuna.create_study(study_name="custom", storage=storage)
+    first = study.ask({"x": optuna.distributions.FloatDistribution(0.5, 2.0)})
+    first.set_user_attr("facts", {"seconds": 1.0})
+    study.tell(first, 0.5)
+    books.add_trials(tmp_path / "study.journal", 5)
+    trials = study.get_trials()
+    assert [trial.user_attrs["folder"] for trial in trials[1:]] == [f"trial-{number:04d}" for number in range(1, 6)]
+    assert {trial.state for trial in trials} == {TrialState.COMPLETE}
+    assert len({trial.params["x"] for trial in trials}) == 6
+    assert all(trial.user_attrs["facts"] == {"seconds": 1.0} for trial in trials)

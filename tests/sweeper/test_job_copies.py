@@ -183,3 +183,14 @@ def test_a_worker_runs_a_job_as_hydra_does(setup: JobSetup) -> None:
     wrong = job(3, "model.width=1", "nothing=1")
     assert jobs.run(wrong) == run_job(setup, wrong)
     assert jobs.run(wrong).state == JobState.FAILED
+
+
+def test_a_log_of_its_own_is_not_copied(setup: JobSetup) -> None:
+    jobs, node = Jobs(setup, function), "+hydra.job_logging.loggers.mine={handlers: [file], propagate: false}"
+    for number in (1, 2):
+        scene = jobs.begin(job(number, f"seed={number}", node))
+        with scene.entered():
+            logging.getLogger("mine").warning("seed %d", number)
+        scene.end(None)
+        assert f"seed {number}" in (scene.folder / "train.log").read_text()
+    logging.getLogger("mine").handlers.clear()

@@ -156,13 +156,15 @@ class _Model:
 
     @classmethod
     def of(cls, scene: JobScene) -> "_Model | None":
-        """The model that a job makes; None where Hydra has computed something of its values, or its log is no plain
-        file."""
+        """The model that a job makes; None where Hydra has computed something of its values, or its log is more
+        than plain files of the root logger."""
         job = scene.config.hydra.job
         if "override_dirname" in job and not OmegaConf.is_interpolation(job, "override_dirname"):  # Hydra 1.3
             return None
         own = [handler for handler in scene.handlers if _is_below(handler, scene.folder)]
-        if any(type(handler) is not logging.FileHandler for handler in own):
+        others = [each for each in logging.root.manager.loggerDict.values() if isinstance(each, logging.Logger)]
+        of_others = [handler for each in others for handler in each.handlers if _is_below(handler, scene.folder)]
+        if of_others or any(type(handler) is not logging.FileHandler for handler in own):
             return None
         try:
             pickled = pickle.dumps(scene.config), pickle.dumps(scene.cfg)
