@@ -95,4 +95,4 @@ class Repeats:
 
 
 def _is_queued(trials: Sequence[FrozenTrial]) -> bool:
-    return any(trial.state == TrialState.WAITING for trial in trials)
+    return TrialState.WAITING in [trial.state for trial in trials]

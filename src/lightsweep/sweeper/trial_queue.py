@@ -259,8 +259,10 @@ class TrialQueue:
     def _without_retry(self) -> list[FrozenTrial]:
         """Interrupted trials that have no retry yet, also where a sweeper died between the two steps."""
         trials = self.trials()
+        if not (interrupted := [trial for trial in trials if is_interrupted(trial)]):
+            return []
         retried = {trial.user_attrs.get("retry_of") for trial in trials}
-        return [trial for trial in trials if is_interrupted(trial) and trial.number not in retried]
+        return [trial for trial in interrupted if trial.number not in retried]
 
     def _interrupt(self, trial: FrozenTrial, reason: str | None = None, *, spends: bool = True) -> None:
         """Close a trial as failed: as interrupted, or, when its retries are spent, as a failure that counts.
