@@ -16,6 +16,11 @@ def test_lists_and_dicts_arrive_as_plain_python() -> None:
     assert type(build(node, "optimizer").keywords["betas"]) is list
 
 
+def test_a_dict_of_config_nodes_becomes_plain_too() -> None:
+    node = {"_target_": "torch.optim.Adam", "_partial_": True, "betas": OmegaConf.create([0.9, 0.99])}
+    assert type(build(node, "optimizer").keywords["betas"]) is list
+
+
 def test_objects_are_passed_in_addition_to_the_config(compose) -> None:
     net = build(compose().model, "model", input_shape=(1, 2, 2), num_classes=3)
     assert (net.body[1].in_features, net.head.out_features) == (4, 3)

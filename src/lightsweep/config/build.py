@@ -139,7 +139,7 @@ def build(node: Mapping[str, Any], key: str, *, folder: Path | None = None, **ob
 def _is_simple(values: Mapping[str, Any], targets: Mapping[str, Any]) -> bool:
     """Whether a node means no more than calls of these targets, so that `_call` does what Hydra does."""
     for _, each in permissions.walk(values):
-        if each == _MISSING:
+        if OmegaConf.is_config(each) or each == _MISSING:
             return False
         for name in each if isinstance(each, Mapping) else ():
             special = str(name).startswith("_") and str(name).endswith("_")
