@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from sklearn.model_selection import train_test_split
 
 from lightsweep.data.splits import SPLITS, split
 
@@ -27,6 +28,17 @@ def test_every_image_is_in_one_part_and_indices_ascend(method: str) -> None:
 def test_numbered_images_are_split_as_ever(method: str, expected: list[int]) -> None:
     """Recorded results rely on it."""
     assert split(method, LABELS, 0.08, 4)[1].tolist() == expected
+
+
+def test_drawn_splits_are_scikit_learns() -> None:
+    draw = np.random.default_rng(0)
+    for seed in range(50):
+        labels = draw.integers(0, 5, int(draw.integers(40, 90)))
+        held_out = round(len(labels) * (fraction := draw.uniform(0.2, 0.8)))
+        for method, by in (("random", None), ("stratified", labels)):
+            parts = train_test_split(np.arange(len(labels)), test_size=held_out, random_state=seed, stratify=by)
+            for expected, found in zip(parts, split(method, labels, fraction, seed), strict=True):
+                assert np.array_equal(np.sort(expected), found)
 
 
 def test_first_takes_the_first_ones() -> None:

@@ -24,15 +24,44 @@ def split(method: str, labels: np.ndarray, fraction: float, seed: int) -> tuple[
     Raises:
         ValueError: a class has too few images to be in both parts (stratified only).
     """
-    from sklearn.model_selection import train_test_split  # takes a second
-
     indices = np.arange(len(labels))
     held_out = round(len(labels) * fraction)
     if method == "first":
         return indices[held_out:], indices[:held_out]
-    left, classes = len(labels) - held_out, len(np.unique(labels))
-    if method == "stratified" and min(held_out, left) < classes:
-        raise ValueError(f"{held_out} and {left} images cannot both have one of each of {classes} classes")
-    by = labels if method == "stratified" else None
-    train, val = train_test_split(indices, test_size=held_out, random_state=seed, stratify=by)
-    return np.sort(train), np.sort(val)
+    draw = np.random.RandomState(seed)  # and in scikit-learn's order: the splits of earlier versions stay as they are
+    val = _draw_stratified(labels, held_out, draw) if method == "stratified" else draw.permutation(indices)[:held_out]
+    return np.setdiff1d(indices, val), np.sort(val)
+
+
+def _draw_stratified(labels: np.ndarray, held_out: int, draw: np.random.RandomState) -> np.ndarray:
+    """Indices of images, the same share of each class, as scikit-learn's ``train_test_split``."""
+    left = len(labels) - held_out
+    _, classes, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    if min(held_out, left) < len(counts):
+        raise ValueError(f"{held_out} and {left} images cannot both have one of each of {len(counts)} classes")
+    if counts.min() < 2:
+        raise ValueError("the least populated class has a single image, which cannot be in both parts")
+    kept = _round_shares(counts, left, draw)
+    taken = _round_shares(counts - kept, held_out, draw)
+    parts = []
+    for label, (first, more) in enumerate(zip(kept, taken, strict=True)):
+        own = draw.permutation(np.flatnonzero(classes == label))
+        parts.append(own[first : first + more])
+    return np.concatenate(parts)
+
+
+def _round_shares(counts: np.ndarray, total: int, draw: np.random.RandomState) -> np.ndarray:
+    """How many of each class make `total`: its share, rounded down, and one more of those with the largest remainders,
+    which are drawn among equal ones."""
+    exact = counts / counts.sum() * total
+    shares = np.floor(exact)
+    missing = int(total - shares.sum())
+    remainders = exact - shares
+    for remainder in np.unique(remainders)[::-1]:
+        if missing == 0:
+            break
+        found = np.flatnonzero(remainders == remainder)
+        more = min(len(found), missing)
+        shares[draw.choice(found, size=more, replace=False)] += 1
+        missing -= more
+    return shares.astype(np.int64)
