@@ -19,6 +19,7 @@ from omegaconf import DictConfig
 from lightsweep.app import arguments, jobs
 from lightsweep.app.sweeping import TRAINING
 from lightsweep.config import allowlist
+from lightsweep.core import memory
 from lightsweep.sweeper.application import sweepable
 
 if TYPE_CHECKING:
@@ -41,7 +42,9 @@ def run(cfg: DictConfig, opened: jobs.Run) -> float:
 
     config = validation.validate(cfg, opened)  # before torch and Lightning are imported, which takes seconds
 
-    from lightsweep.training import threads, trainer
+    with memory.importing_libraries():
+        import lightsweep.app.steps  # noqa: F401  # for `train`
+        from lightsweep.training import threads, trainer
 
     trainer.quiet_libraries()
     threads.set_threads(config.threads)

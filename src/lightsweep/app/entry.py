@@ -4,11 +4,14 @@ Imported before everything else, so it imports nothing slow.
 """
 
 import argparse
+import atexit
+import gc
+import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import redirect_stderr
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, suppress
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -92,9 +95,37 @@ def begin(module: str) -> None:
         module: the caller's ``__name__``.
     """
     if module == "__main__":
+        atexit.register(_leave)  # before any other, so that it is called last
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         if lacking := find_lacking(_LIBRARIES):
             sys.exit(f"{lacking}: pip install -e '.[train]' in lightsweep's folder installs what its scripts need")
+
+
+_exit_codes: list[int] = []  # the last one is that of the process; empty until it is known
+
+
+@contextmanager
+def _noting_exit_code() -> Iterator[None]:
+    _exit_codes.clear()
+    try:
+        yield
+        _exit_codes.append(0)
+    except SystemExit as end:
+        _exit_codes.append(end.code if isinstance(end.code, int) else int(end.code is not None))
+        raise
+
+
+def _leave() -> None:
+    """Leave it to the system to release the memory: Python would take a second or two to visit each object that torch
+    and Lightning created."""
+    if not _exit_codes:  # a bug, whose trace is printed
+        gc.unfreeze()
+        return
+    logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):  # closed, or its reader is gone
+            stream.flush()
+    os._exit(_exit_codes[-1])
 
 
 def find_lacking(libraries: Sequence[str]) -> str | None:
@@ -105,6 +136,7 @@ def find_lacking(libraries: Sequence[str]) -> str | None:
     return None if tuple(map(int, hydra.split(".")[:2])) >= _HYDRA else f"hydra-core {hydra} is too old"
 
 
+@_noting_exit_code()
 def launch_app(main: Callable[[], Any]) -> None:
     """Run a function decorated by ``hydra.main`` on ``sys.argv``; exit with one clear line where it fails.
 
@@ -139,6 +171,7 @@ def launch_app(main: Callable[[], Any]) -> None:
         sys.exit(1)
 
 
+@_noting_exit_code()
 def launch_command(main: Callable[[], int]) -> None:
     """Run a command's function and exit with the code that it returns; 1 and one clear line where it fails.
 

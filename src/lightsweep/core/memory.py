@@ -1,4 +1,5 @@
-"""How much memory and how many cores there are, so that what cannot fit is refused before it is allocated.
+"""How much memory and how many cores there are, so that what cannot fit is refused before it is allocated; and when
+garbage is collected.
 
 This module is imported before torch is.
 """
@@ -8,6 +9,7 @@ import math
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from lightsweep.core.errors import ConfigError
@@ -128,3 +130,18 @@ def release() -> None:
     if torch is not None and torch.cuda.is_initialized():
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
+
+
+@contextmanager
+def importing_libraries() -> Iterator[None]:
+    """Collect no garbage in the block, which imports torch and Lightning: to search what they create, again and again,
+    takes a fifth of their time. Later collections leave it out. Where torch is there already, nothing changes."""
+    if "torch" in sys.modules:
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()

@@ -1,6 +1,5 @@
 """A worker process: it imports the libraries of the app once, and then serves what comes through its connection."""
 
-import gc
 import importlib
 import multiprocessing
 import os
@@ -16,7 +15,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
-from lightsweep.core import signals
+from lightsweep.core import memory, signals
 from lightsweep.sweeper.job import JobResult, JobState
 from lightsweep.sweeper.job_running import JobSetup, prepare_process
 from lightsweep.sweeper.references import why_not_started
@@ -34,14 +33,14 @@ def _main(serve: Serve, connection: Connection, log: Path, pickled: bytes, index
     redirect_output(log)
     os.environ["OMP_NUM_THREADS"] = str(threads)  # read once, when torch is first imported
     try:
-        setup = pickle.loads(pickled)
-        prepare_process(setup)
-        _warm_up(setup.preload, index, threads)
+        with memory.importing_libraries():
+            setup = pickle.loads(pickled)
+            prepare_process(setup)
+            _warm_up(setup.preload, index, threads)
     except Exception as error:  # of any code that is imported
         traceback.print_exc()
         connection.send(JobResult(JobState.REFUSED, error=why_not_started(error)))
         return
-    gc.freeze()  # the collection after each job need not look at what exists now
     connection.send(_READY)
     with suppress(EOFError):
         serve(setup, connection)
