@@ -1,0 +1,57 @@
+"""A script's end: its exit code, what is printed, and what others registered for it."""
+
+import gc
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lightsweep.core import memory
+
+SOURCES = Path(__file__).parents[2] / "src"
+ENDING = """
+import atexit
+from lightsweep.app import entry
+from lightsweep.core.errors import ConfigError
+entry.begin("__main__")
+atexit.register(print, "cleaned up")
+def main():
+    print("printed")
+    {last}
+entry.launch_command(main)
+"""
+
+
+@pytest.mark.parametrize(
+    ("last", "code", "said"),
+    [
+        ("return 0", 0, ""),
+        ("return 3", 3, ""),
+        ("raise ConfigError('a must be 1')", 1, "a must be 1\n"),
+        ("raise SystemExit('no')", 1, "no\n"),
+        ("1 / 0", 1, "ZeroDivisionError: division by zero\n"),
+    ],
+)
+def test_ends_with_its_code_after_all_that_was_registered(last: str, code: int, said: str) -> None:
+    command = [sys.executable, "-c", ENDING.format(last=last)]
+    ended = subprocess.run(command, check=False, env={"PYTHONPATH": str(SOURCES)}, capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout) == (code, "printed\ncleaned up\n")
+    assert ended.stderr.endswith(said)
+    assert said or not ended.stderr
+
+
+def test_garbage_is_collected_again_after_imports(monkeypatch) -> None:
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    kept = gc.get_freeze_count()
+    with memory.importing_libraries():
+        assert not gc.isenabled()
+    assert gc.isenabled()
+    assert gc.get_freeze_count() > kept
+    gc.unfreeze()
+
+
+def test_libraries_that_are_there_change_nothing(monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", object())
+    with memory.importing_libraries():
+        assert gc.isenabled()
