@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from lightsweep.sweeper.plan import Plan
     from lightsweep.sweeper.space import Space
 
+_TARGET = "_target_"
 _DRAWN = 32  # trials whose networks are compared with init_from
 _OUR_NETS = "lightsweep.nets."
 _IMAGE_SHAPE = ("data.image_size", "data.grayscale", "data.shape")
@@ -150,6 +151,17 @@ class Training(Application):
 
     def own_config(self, config: DictConfig) -> DictConfig:
         return own_config(config)
+
+    def later_keys(self, config: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The arguments of lightsweep's classes as they are by default: an addition leaves results as they were."""
+        nodes = {key.removesuffix(_TARGET): str(value) for key, value in config.items() if key.endswith(_TARGET)}
+        return {
+            f"{node}{name}": value
+            for node, target in nodes.items()
+            if target.startswith("lightsweep.")
+            for name, value in build.default_arguments().get(target, {}).items()
+            if not isinstance(value, Mapping)
+        }
 
     def reads_same_data(self, space: "Space", config: DictConfig) -> bool:
         """Whether all trials are trained on the same images. In a user data module they may depend on any argument: on

@@ -194,6 +194,10 @@ class Application:
         """The part of a composed config that does not depend on the run's folder."""
         return config
 
+    def later_keys(self, config: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Keys that came after such a config, by key, was kept in a study, and mean the same as it did without them."""
+        return {}
+
     def reads_same_data(self, space: "Space", config: DictConfig) -> bool:
         """Whether all trials read the same data, so that `data_digest` can be compared."""
         return False

@@ -169,7 +169,7 @@ def check_unchanged(study: optuna.Study, now: Mapping[str, Any], plan: Plan) -> 
     Raises:
         ConfigError: something differs, and hydra.sweeper.allow_changed_space is false. Names what was, and what is.
     """
-    before, free = _kept_settings(study), plan.settings.may_change
+    before, free = _kept_settings(study, now, plan.application), plan.settings.may_change
 
     def must_stay(key: str, name: str) -> bool:
         return key in now[name] or key == _CONSTRAINTS or not is_below(key, free)
@@ -189,9 +189,9 @@ def check_unchanged(study: optuna.Study, now: Mapping[str, Any], plan: Plan) -> 
         )
 
 
-def keep_settings(study: optuna.Study, now: Mapping[str, Any]) -> None:
+def keep_settings(study: optuna.Study, now: Mapping[str, Any], application: Application) -> None:
     """Keep in the study what is fixed, and from which trial on."""
-    before = _kept_settings(study)
+    before = _kept_settings(study, now, application)
     if any(before[name] not in (None, now[name]) for name in (CONFIG, _TYPED)):
         study.set_user_attr("changed_at", len(study.get_trials(deepcopy=False)))
     for name, value in now.items():
@@ -199,9 +199,13 @@ def keep_settings(study: optuna.Study, now: Mapping[str, Any]) -> None:
             study.set_user_attr(name, value)
 
 
-def _kept_settings(study: optuna.Study) -> dict[str, Any]:
+def _kept_settings(study: optuna.Study, now: Mapping[str, Any], application: Application) -> dict[str, Any]:
     attributes = study.user_attrs
-    return {name: with_new_names(attributes.get(name)) for name in (_SPACE, CONFIG, _TYPED)}
+    kept = {name: with_new_names(attributes.get(name)) for name in (_SPACE, CONFIG, _TYPED)}
+    if kept[CONFIG] is not None:
+        later = application.later_keys(kept[CONFIG])
+        kept[CONFIG] = {key: value for key, value in later.items() if key in now[CONFIG]} | kept[CONFIG]
+    return kept
 
 
 def flatten(prefix: str, node: Any) -> list[tuple[str, Any]]:

@@ -67,7 +67,7 @@ def open_study(plan: Plan, earlier: Sequence[Earlier] = ()) -> tuple[Plan, optun
         _check_hosts(plan, study)
         with _opening_lease(study):
             check_unchanged(study, now, plan)  # another sweeper may have started it meanwhile
-            keep_settings(study, now)
+            keep_settings(study, now, plan.application)
             if study.metric_names is None:
                 study.set_metric_names(list(plan.objectives.names))  # for optuna-dashboard
             openings = system_attributes(study).get(OPENINGS, 0)  # before this one
