@@ -42,6 +42,18 @@ def test_the_objective_of_training_is_its_monitor() -> None:
     assert TRAINING.objective(config) == ("val/loss", "minimize")
 
 
+def test_a_study_of_an_earlier_version_lacks_keys_that_mean_their_defaults() -> None:
+    kept = {
+        "data.augment._target_": "lightsweep.data.transforms.Augment",
+        "data.augment.flip": True,
+        "x._target_": "y.Z",
+    }
+    later = TRAINING.later_keys(kept)
+    assert later["data.augment.fill"] == "black"
+    assert all(key.startswith("data.augment.") for key in later)
+    assert Application().later_keys(kept) == {}
+
+
 def test_an_application_is_given_without_importing_optuna_or_torch() -> None:
     source = str(Path(__file__).parents[2] / "src")
     code = "import sys, lightsweep.app.sweeping; print({'optuna', 'torch'} & sys.modules.keys())"
