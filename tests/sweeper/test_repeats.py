@@ -10,6 +10,7 @@ from optuna.distributions import CategoricalDistribution
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from lightsweep.core.files import JOURNAL
+from lightsweep.sweeper.application import Application
 from lightsweep.sweeper.config_differences import keep_settings
 from lightsweep.sweeper.grammar import parse
 from lightsweep.sweeper.job import JobResult, JobState
@@ -282,11 +283,11 @@ def test_a_best_that_is_the_baseline_is_confirmed_once(sweep, more: list[str]) -
 def test_a_study_remembers_since_when_its_settings_hold() -> None:
     study = optuna.create_study()
     first = {"space": {"a": "1"}, "config": {"trainer.max_epochs": 2}, "beside": {}}
-    keep_settings(study, first)
+    keep_settings(study, first, Application())
     assert "changed_at" not in study.user_attrs
     for _ in range(3):
         study.ask()
-    keep_settings(study, first | {"space": {"a": "2"}})  # the values of its points hold on
+    keep_settings(study, first | {"space": {"a": "2"}}, Application())  # the values of its points hold on
     assert "changed_at" not in study.user_attrs
-    keep_settings(study, first | {"config": {"trainer.max_epochs": 9}})
+    keep_settings(study, first | {"config": {"trainer.max_epochs": 9}}, Application())
     assert study.user_attrs["changed_at"] == 3
