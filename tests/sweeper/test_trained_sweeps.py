@@ -99,7 +99,8 @@ def test_a_trial_that_lags_is_pruned(sweep, study, tmp_path: Path) -> None:
         "data.batch_size=16",
     )
     slow = "{optimizer.lr:1e-6,model.width:8,model.dropout:0.5}"
-    points = f"hydra.sweeper.enqueue=[{{optimizer.lr:0.03,model.width:16,model.dropout:0}},{slow}]"
+    fast = "{optimizer.lr:0.03,optimizer.weight_decay:1e-5,model.width:16,model.dropout:0}"
+    points = f"hydra.sweeper.enqueue=[{fast},{slow}]"
     done = sweep("hydra.sweeper.n_trials=3", points, *pruner, *more, "optimizer.lr=tag(log,interval(1e-6,1e-1))")
     assert done.code == 0, done.err
     lagging = study().trials[2]
@@ -124,7 +125,9 @@ def values_of_a_pruned_trial(folder: Path, trial: FrozenTrial) -> list[float]:
 
 
 def test_a_pruned_trial_over_seeds_has_one_value_too(sweep, study, tmp_path: Path) -> None:
-    points = "hydra.sweeper.enqueue=[{optimizer.lr:0.03,model.width:16},{optimizer.lr:1e-6,model.width:16}]"
+    points = (
+        "hydra.sweeper.enqueue=[{optimizer.lr:0.03,optimizer.weight_decay:1e-5,model.dropout:0},{optimizer.lr:1e-6}]"
+    )
     done = sweep(
         "optimizer.lr=tag(log,interval(1e-6,1e-1))",
         "hydra.sweeper.n_trials=3",
