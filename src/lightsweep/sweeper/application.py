@@ -195,7 +195,11 @@ class Application:
         return config
 
     def later_keys(self, config: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Keys that came after such a config, by key, was kept in a study, and mean the same as it did without them."""
+        """What a later version of the app added to a config, both by key, with the values that change nothing.
+
+        Args:
+            config: of a study that an earlier version may have started.
+        """
         return {}
 
     def reads_same_data(self, space: "Space", config: DictConfig) -> bool:
