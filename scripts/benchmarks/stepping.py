@@ -20,6 +20,7 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"), help="where both train")
     parser.add_argument("--members", default="4,16,64", help="sizes of populations")
     parser.add_argument("--epochs", type=int, default=8, help="of the Trainer; a population trains as many in all")
+    parser.add_argument("--graph", action="store_true", help="populations that replay CUDA graphs, too")
     parser.add_argument("--threads", type=int, default=1, help="torch's threads")
     parser.add_argument("--repeats", type=int, default=3, help="rounds")
     parser.add_argument("overrides", nargs="*", help=f"of the config (default: {' '.join(_DEFAULT)})")
@@ -37,6 +38,8 @@ def run(options: Namespace) -> None:
     rates: dict[str, list[float]] = {}
     for number in range(options.repeats + 1):  # the first round warms up
         measured = {"Lightning": _alone(options), **{f"population={size}": _together(options, size) for size in sizes}}
+        if options.graph:
+            measured |= {f"population={size}, graph": _together(options, size, graph=True) for size in sizes}
         for name, rate in measured.items():
             print(f"round {number} of {options.repeats}  {name}: {rate:.0f} model-steps a second", file=sys.stderr)
             if number:
@@ -80,7 +83,7 @@ def _alone(options: Namespace) -> float:
     return fitting.global_step / seconds
 
 
-def _together(options: Namespace, size: int) -> float:
+def _together(options: Namespace, size: int, *, graph: bool = False) -> float:
     from lightning_fabric import Fabric
 
     from lightsweep.population.member import MemberSpec
@@ -93,7 +96,7 @@ def _together(options: Namespace, size: int) -> float:
     ]
     config, _, data = made[0]
     fabric = Fabric(accelerator=config.trainer["accelerator"], devices=1, precision=config.trainer["precision"])
-    training = Population(specs[0], data, places=size, fabric=fabric, accumulate=1)
+    training = Population(specs[0], data, places=size, fabric=fabric, accumulate=1, graph=graph)
     for spec in specs:
         training.add(spec)
     epochs = max(1, options.epochs // size)
