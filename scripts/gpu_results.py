@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-_EPOCHS = 1000  # of experiment=best_mlp_gpu
+_EPOCHS = 500  # of experiment=best_mlp_gpu
 
 
 def main() -> None:
