@@ -50,6 +50,14 @@ class Parser(argparse.ArgumentParser):
             "--checkpoint", choices=("best", "last"), help="which of a run's (default: the one that training scored)"
         )
 
+    def add_tta(self) -> None:
+        self.add_argument(
+            "--tta",
+            choices=("flip", "shift"),
+            help="average probabilities over views of an image: it and its mirror image (flip), and each of these moved"
+            " by a pixel in eight directions, too (shift)",
+        )
+
     def add_device(self, default: str) -> None:
         self.add_argument(
             "--device", metavar="NAME", help=f"auto, cpu, cuda, cuda:1, mps and so on (default: {default})"
