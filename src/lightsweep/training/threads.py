@@ -162,7 +162,8 @@ def _choose(trainer: pl.Trainer, classifier: Classifier) -> int:
     most, work = most_threads(), _count_work(trainer, classifier)
     if most == 1 or (_has_linear_layers_only(classifier) and work <= _SMALL):
         return 1
-    kind = (type(classifier.net), round(log2(work)), str(trainer.precision), most)
+    shape = tuple(trainer.datamodule.input_shape)  # type: ignore[attr-defined]  # the work of a convolution
+    kind = (type(classifier.net), round(log2(work)), shape, str(trainer.precision), most)
     if kind not in _chosen:
         speedup = _time(trainer, classifier, most)
         _chosen[kind] = most if speedup is None or speedup > _GAIN else 1
