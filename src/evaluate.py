@@ -11,7 +11,8 @@ from lightsweep.app import entry
 EPILOG = """\
 On the data of the run the scores must be those of its result.json; a difference is reported, and so are data that
 changed since. Other data need the same classes, in any order; they get the size, the channels and the normalisation
-of training. Each part gets a folder, RUN/evaluation/test and so on; the records of the run are not changed.
+of training. Each part gets a folder, RUN/evaluation/test and so on (with --tta RUN/evaluation/tta-flip/test); the
+records of the run are not changed.
 
   python src/evaluate.py outputs/runs/2026-11-21_10-52-37-957b
   python src/evaluate.py latest --split train val test
@@ -31,6 +32,7 @@ def arguments():
     )
     parser.add_argument("--data", metavar="KEY=VALUE", nargs="+", help="other data, as on train.py's line: data=NAME …")
     parser.add_argument("--output", type=Path, metavar="FOLDER", help="default: the folder evaluation of the run")
+    parser.add_tta()
     parser.add_device("as in training")
     return parser.parse_args()
 
@@ -46,11 +48,13 @@ def main() -> int:
     from lightsweep.app.arguments import register_resolvers
     from lightsweep.core import files
     from lightsweep.inference import evaluation, predictor, run_data
+    from lightsweep.inference.views import VIEWS
 
     register_resolvers()
     trained = weights.load()
     settings = run_data.data_settings(weights, options.data or [])
-    output = options.output or weights.evaluation_folder / settings.label
+    label = "-".join(filter(None, [settings.label, options.tta and f"tta-{options.tta}"]))
+    output = options.output or weights.evaluation_folder / label
     if options.output is None:
         files.check_links(weights.evaluation_folder, within=weights.evaluation_folder.parent)
     folders = {part: evaluation.make_folder(output / part) for part in dict.fromkeys(options.split)}
@@ -58,14 +62,16 @@ def main() -> int:
     settings.use_threads()
     hardware = predictor.choose_hardware(options.device or settings.device, trained.precision)
     data = run_data.read_data(settings, trained.description)
-    trained_scores = weights.result if settings.own and weights.are_scored else {}
+    trained_scores = weights.result if settings.own and weights.are_scored and not options.tta else {}
     changes = run_data.describe_changes(weights, settings, data)
     facts = {"checkpoint": str(weights.checkpoint), "epoch": trained.epoch, "data": settings.data, "changes": changes}
+    facts["tta"] = options.tta
 
+    views = VIEWS.get(options.tta)
     evaluations = []
     for name, folder in folders.items():
         part = evaluation.Part(name, data)
-        evaluations.append(evaluation.evaluate(trained, part, hardware, trained_scores, weights.record))
+        evaluations.append(evaluation.evaluate(trained, part, hardware, trained_scores, weights.record, views))
         evaluation.write_evaluation(folder, evaluations[-1], facts)
     evaluation.show_scores(evaluations)
     for line in evaluation.compare_with_training(evaluations, weights.result, changes):

@@ -35,7 +35,7 @@ def arguments():
     )
     parser.add_argument("--csv", type=entry.new_file, metavar="FILE", help="keep all as CSV; -: in the standard output")
     parser.add_argument("--json", type=entry.new_file, metavar="FILE", help="the same as JSON")
-    parser.add_argument("--tta", choices=("flip",), help="average each image's probabilities with its mirror image's")
+    parser.add_tta()
     parser.add_argument(
         "--batch-size", type=entry.positive_integer, default=256, help="images a forward pass (default: 256)"
     )
@@ -67,11 +67,12 @@ def main() -> int:
         show_progress,
     )
     from lightsweep.inference.predictor import Predictor, choose_hardware
+    from lightsweep.inference.views import VIEWS
 
     trained = weights.load()
     trained.description.require_pixels()
     where = choose_hardware(options.device or "auto", trained.precision)
-    predictor = Predictor(trained, where, flip=options.tta == "flip")
+    predictor = Predictor(trained, where, VIEWS.get(options.tta))
     inputs = trained.description
     to_pixels = partial(decode_image, image_size=inputs.image_size, resize=inputs.resize, grayscale=inputs.grayscale)
     top = min(options.top, len(inputs.class_names))

@@ -1,6 +1,7 @@
 """A script's end: its exit code, what is printed, and what others registered for it."""
 
 import gc
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -39,6 +40,27 @@ def test_ends_with_its_code_after_all_that_was_registered(last: str, code: int, 
     assert (ended.returncode, ended.stdout) == (code, "printed\ncleaned up\n")
     assert ended.stderr.endswith(said)
     assert said or not ended.stderr
+
+
+def test_a_file_that_trusted_code_left_open_is_written(tmp_path: Path) -> None:
+    last = f"global left; left = open({str(tmp_path / 'left')!r}, 'w'); left.write('all of it')"
+    environment = {"PYTHONPATH": str(SOURCES), "LIGHTSWEEP_TRUST": "mine.*"}
+    subprocess.run([sys.executable, "-c", ENDING.format(last=last)], check=True, env=environment, capture_output=True)
+    assert (tmp_path / "left").read_text() == "all of it"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/dev/full is Linux's")
+def test_output_that_cannot_be_written_at_the_end_is_an_error() -> None:
+    command = [sys.executable, "-c", ENDING.format(last="return 0")]
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(command, check=False, env={"PYTHONPATH": str(SOURCES)}, stdout=full, stderr=-3)
+    assert ended.returncode == 120
+
+
+def test_a_closed_output_is_none() -> None:
+    command = f"{sys.executable} -c {shlex.quote(ENDING.format(last='return 0'))} >&-"
+    ended = subprocess.run(command, shell=True, check=False, env={"PYTHONPATH": str(SOURCES)}, capture_output=True)
+    assert (ended.returncode, ended.stderr) == (0, b"")
 
 
 def test_garbage_is_collected_again_after_imports(monkeypatch) -> None:

@@ -125,7 +125,21 @@ def test_exhausted_memory_is_recognised_by_its_error(allocate) -> None:
     assert not memory.is_exhausted(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
 
 
-def test_cores_are_known_without_affinity(monkeypatch) -> None:
-    assert memory.available_cores() == len(os.sched_getaffinity(0))
+def test_cores_are_known_without_affinity(monkeypatch, tmp_path: Path) -> None:
+    assert memory.available_cores(tmp_path) == len(os.sched_getaffinity(0))
     monkeypatch.delattr(os, "sched_getaffinity")  # as on macOS
-    assert memory.available_cores() == os.cpu_count()
+    assert memory.available_cores(tmp_path) == os.cpu_count()
+
+
+@pytest.mark.parametrize(
+    ("folder", "limit", "cores"),
+    [
+        *[("job__inner__", "150000 100000\n", 2), ("job__", "400000 100000\n", 4), ("", "5000 100000\n", 1)],
+        *[("job__inner__", "max 100000\n", 64), ("job__inner__", "6400001 100000\n", 64)],
+    ],
+)
+def test_the_quota_of_a_control_group_limits_the_cores(
+    system, monkeypatch, folder: str, limit: str, cores: int
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(64))
+    assert memory.available_cores(system("", "0::/job/inner\n", **{f"{folder}cpu.max": limit})) == cores

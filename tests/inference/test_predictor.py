@@ -20,7 +20,7 @@ def test_a_checkpoint_records_its_precision(run, trained_in: str, recorded: str)
 def test_a_forward_pass_runs_in_that_precision(finished, precision: str) -> None:
     trained = checkpoints.load(finished.folder / "checkpoints" / "best.ckpt")
     images = torch.arange(0, 256, dtype=torch.uint8).reshape(4, 1, 8, 8)
-    found = predictor.Predictor(trained, predictor.choose_hardware("cpu", precision), flip=False)(images)
+    found = predictor.Predictor(trained, predictor.choose_hardware("cpu", precision))(images)
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16-mixed"):
         logits = trained.net(trained.description.normalization(images))
     assert logits.dtype == (torch.bfloat16 if precision == "bf16-mixed" else torch.float32)

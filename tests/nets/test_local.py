@@ -41,6 +41,13 @@ def test_a_unit_sees_the_neighbourhood_of_its_place_in_every_channel(compose, in
     assert torch.equal(local[1], everywhere[1])  # it has no radius
 
 
+@pytest.mark.parametrize("overrides", [[], ["model.dct=[8,4]"]], ids=str)
+def test_a_unit_with_the_smallest_radius_sees_what_is_nearest(compose, overrides: list[str]) -> None:
+    for weight in built(compose, "model.local=[0.001,0.001]", *overrides)[:2]:
+        assert weight.isfinite().all()
+        assert (weight.norm(dim=1) > 0).all()
+
+
 def test_frequencies_are_those_of_a_local_filter(compose) -> None:
     weights = built(compose, "model.dct=[8,4]", "model.local=[0.1]")[0]
     rows, columns = [

@@ -34,3 +34,17 @@ def test_files_are_written_as_often_as_time_allows_and_always_in_the_end(clock: 
     publisher.update(trial_ended=True)
     publisher.publish()
     assert written == [101.0, 112.0, 131.0, 131.5]
+
+
+def test_after_a_disk_that_was_full_for_long_the_next_ones_do_not_wait_as_long_again(clock: Any, monkeypatch) -> None:
+    def wait(operation: Any) -> None:
+        clock.now += 300
+        operation()
+
+    written = []
+    publisher = Publisher(None, SimpleNamespace(retry=wait))  # type: ignore[arg-type]
+    monkeypatch.setattr(publisher, "_write", lambda: written.append(clock.now))
+    publisher.update(trial_ended=True)
+    for clock.now in (459.0, 460.0):
+        publisher.update(trial_ended=True)
+    assert written == [400.0, 760.0]

@@ -10,6 +10,7 @@ from omegaconf import OmegaConf
 from torch import nn
 
 from digits_runs import EVERYTHING
+from lightsweep.app import jobs
 from lightsweep.training import threads
 from lightsweep.training.threads import _SMALL as SMALL
 from lightsweep.training.threads import Threads, compare
@@ -112,6 +113,18 @@ def test_a_resumed_run_has_the_number_of_its_start(launch, timed, monkeypatch, t
     assert OmegaConf.load(tmp_path / "a" / "config.yaml").threads == 1
 
 
+def test_a_trial_that_goes_on_has_the_number_of_its_start(launch, timed, monkeypatch, tmp_path) -> None:
+    monkeypatch.setattr(jobs, "current_trial", lambda: SimpleNamespace(job=SimpleNamespace(kind="trial")))
+    command = ["data=digits", "data.limit=300", "test=false", "trainer=cpu", "model.width=8", "logger=none"]
+    command += ["callbacks=checkpoint", f"hydra.run.dir={tmp_path}/trial"]
+    counts = timed(2.0)
+    assert launch(*command, "trainer.max_epochs=1").code == 0
+    monkeypatch.setattr(threads, "most_threads", lambda: 1)  # on another machine, with one core
+    assert launch(*command, "trainer.max_epochs=2").code == 0
+    assert (counts, torch.get_num_threads()) == ([2], 2)
+    assert OmegaConf.load(tmp_path / "trial" / "config.yaml").threads == 2
+
+
 def test_a_worker_times_each_kind_of_network_once(run, timed) -> None:
     counts = timed(2.0)
     for name, width in (("a", 16), ("b", 17), ("c", 64)):
@@ -149,6 +162,21 @@ def test_a_network_that_cannot_be_copied_takes_all_threads(run, trust) -> None:
     node = {"_target_": f"{__name__}.Uncopyable"}
     done = run("threads=auto", "trainer.max_epochs=1", "callbacks=none", edit=lambda cfg: cfg.update(model=node))
     assert done.result["config"]["threads"] == 2
+
+
+def test_a_step_that_fails_when_it_is_timed_ends_nothing(run, timed, monkeypatch) -> None:
+    counts = timed(1.0)
+    forward = nn.Linear.forward
+
+    def fail(self, features: torch.Tensor) -> torch.Tensor:
+        if counts and torch.get_num_threads() == 2 and len(counts) < 2:
+            counts.append(0)
+            raise IndexError("only when it is timed")
+        return forward(self, features)
+
+    monkeypatch.setattr(nn.Linear, "forward", fail)
+    assert run("threads=auto", *EPOCHS).result["config"]["threads"] == 2
+    assert counts == [2, 0]
 
 
 def test_a_network_whose_copy_does_not_fit_into_memory_takes_all_threads(run, timed, monkeypatch) -> None:

@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stderr, suppress
+from contextlib import contextmanager, redirect_stderr
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -48,6 +48,14 @@ class Parser(argparse.ArgumentParser):
         self.add_argument("run", metavar="RUN", help=RUN_HELP)
         self.add_argument(
             "--checkpoint", choices=("best", "last"), help="which of a run's (default: the one that training scored)"
+        )
+
+    def add_tta(self) -> None:
+        self.add_argument(
+            "--tta",
+            choices=("flip", "shift"),
+            help="average probabilities over views of an image: it and its mirror image (flip), and each of these moved"
+            " by a pixel in eight directions, too (shift)",
         )
 
     def add_device(self, default: str) -> None:
@@ -95,12 +103,14 @@ def begin(module: str) -> None:
         module: the caller's ``__name__``.
     """
     if module == "__main__":
-        atexit.register(_leave)  # before any other, so that it is called last
+        atexit.register(_leave)  # before those of our libraries, so that it is called after them
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         if lacking := find_lacking(_LIBRARIES):
             sys.exit(f"{lacking}: pip install -e '.[train]' in lightsweep's folder installs what its scripts need")
 
 
+_TRUSTED = "LIGHTSWEEP_TRUST"  # of the environment: which code of the user's own a config may call
+_NOT_WRITTEN = 120  # as Python's own exit code where the standard output could not be written
 _exit_codes: list[int] = []  # the last one is that of the process; empty until it is known
 
 
@@ -116,16 +126,26 @@ def _noting_exit_code() -> Iterator[None]:
 
 
 def _leave() -> None:
-    """Leave it to the system to release the memory: Python would take a second or two to visit each object that torch
-    and Lightning created."""
-    if not _exit_codes:  # a bug, whose trace is printed
+    """Leave it to the system to release the memory: Python would take a second or two to free each object that torch
+    and Lightning created.
+
+    Python ends the process as usual after a bug, whose trace is printed; where code of the user's own may have left a
+    file open, which Python would still write; and where coverage was measured, which is saved later.
+    """
+    if not _exit_codes or os.environ.get(_TRUSTED) or "coverage" in sys.modules:
         gc.unfreeze()
         return
     logging.shutdown()
+    code = _exit_codes[-1]
     for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError):  # closed, or its reader is gone
-            stream.flush()
-    os._exit(_exit_codes[-1])
+        try:
+            if stream is not None:
+                stream.flush()
+        except (BrokenPipeError, ValueError):  # its reader is gone, or it is closed
+            pass
+        except OSError:  # the disk is full
+            code = code or _NOT_WRITTEN
+    os._exit(code)
 
 
 def find_lacking(libraries: Sequence[str]) -> str | None:

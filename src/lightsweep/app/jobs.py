@@ -68,6 +68,8 @@ def open_run(cfg: DictConfig) -> Iterator[tuple[DictConfig, Run]]:
             own = saved_config.read_config(folder)
             cfg = saved_config.with_overrides(own, cfg, overrides, set(hydra_cfg.runtime.choices))
             overrides = list(cfg.overrides)
+        elif cfg.threads == "auto":  # of a trial that goes on, perhaps on another machine
+            cfg.threads = saved_config.read_threads(folder) or cfg.threads
         if str(cfg.run_dir) != str(folder):  # other paths follow from it
             raise ConfigError(f"run_dir must be left as it is, hydra.run.dir sets a run's folder, got {cfg.run_dir!r}")
         save_changes = partial(saved_config.write_changes, cfg, folder)

@@ -9,7 +9,7 @@ import math
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from lightsweep.core.errors import ConfigError
@@ -66,9 +66,15 @@ def available(system: Path = Path("/")) -> float:
     return min([_of_machine(system / "proc" / "meminfo"), *_of_groups(system)])
 
 
-def available_cores() -> int:
-    """How many cores this process may use; where that is unknown (macOS), how many the machine has."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def available_cores(system: Path = Path("/")) -> int:
+    """How many cores this process may use, at least 1: those of its affinity, and as many as the quota of its control
+    group is worth (``docker run --cpus=2``), rounded up. Where that is unknown (macOS), how many the machine has.
+
+    Args:
+        system: the root of the file system, where ``/proc`` and ``/sys`` are.
+    """
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min([count, *_quotas(system)]))
 
 
 def format_bytes(size: float) -> str:
@@ -111,6 +117,19 @@ def _of_groups(system: Path) -> Iterator[float]:
         for group in (own, *own.parents):
             if group.is_relative_to(top):
                 yield _left(group, *names)
+
+
+def _quotas(system: Path) -> Iterator[int]:
+    """The cores of each control group that limits them, of version 2."""
+    top = system / "sys/fs/cgroup"
+    with suppress(OSError):
+        lines = (system / "proc/self/cgroup").read_text().splitlines()
+        for path in (line.removeprefix("0::") for line in lines if line.startswith("0::")):
+            own = top / path.lstrip("/")
+            for group in (own, *own.parents):
+                with suppress(OSError, ValueError):  # not mounted here, or no limit: max
+                    quota, period = map(int, (group / "cpu.max").read_text().split())
+                    yield math.ceil(quota / period)
 
 
 def _left(group: Path, limit: str, usage: str, cached: str) -> float:

@@ -22,6 +22,7 @@ from lightsweep.core.metrics import FINAL, PARTS
 from lightsweep.core.text import printable
 from lightsweep.data.module import ImageDataModule
 from lightsweep.inference.predictor import Hardware
+from lightsweep.inference.views import AveragedNet, Views
 from lightsweep.reports import pictures, scored_run
 from lightsweep.runs import results
 from lightsweep.training import classifier, summary
@@ -106,16 +107,23 @@ class Evaluation:
 
 
 def evaluate(
-    trained: Trained, part: Part, hardware: Hardware, result: Mapping[str, Any], record: str = "result.json"
+    trained: Trained,
+    part: Part,
+    hardware: Hardware,
+    result: Mapping[str, Any],
+    record: str = "result.json",
+    views: Views | None = None,
 ) -> Evaluation:
     """Score a part as train.py does it.
 
     Args:
         result: of the run, if these are its weights and its data; else empty.
         record: the name of the file that `result` is from.
+        views: of each image, whose probabilities are averaged.
     """
+    net = AveragedNet(trained.net, trained.description.normalization, views) if views else trained.net
     score = classifier.score_part(
-        trained.net.to(hardware.device),
+        net.to(hardware.device),
         part.batches(hardware.device),
         device=hardware.device,
         num_classes=part.data.num_classes,

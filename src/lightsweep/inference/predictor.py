@@ -18,6 +18,7 @@ from lightsweep.core.errors import ConfigError, RunFailed
 from lightsweep.core.files import replace_atomically
 from lightsweep.data.normalization import Normalization
 from lightsweep.inference.trained_runs import Weights
+from lightsweep.inference.views import Views
 from lightsweep.training.checkpoints import Trained
 
 
@@ -63,21 +64,18 @@ class Predictor:
     """Images ``uint8 [B, C, H, W]`` -> probabilities ``float64 [B, K]`` on the CPU, as in training.
 
     Args:
-        flip: average with the probabilities of the mirrored images.
+        views: of each image, whose probabilities are averaged; None: the image alone.
     """
 
-    def __init__(self, trained: Trained, hardware: Hardware, *, flip: bool) -> None:
-        self.hardware, self.flip = hardware, flip
+    def __init__(self, trained: Trained, hardware: Hardware, views: Views | None = None) -> None:
+        self.hardware, self.views = hardware, views or (lambda images: [images])
         self.net = trained.net.to(hardware.device)
         self.normalization = trained.description.normalization.to(hardware.device)
 
     @torch.inference_mode()
     def __call__(self, images: Tensor) -> Tensor:
         images = images.to(self.hardware.device)
-        probabilities = self._probabilities(images)
-        if self.flip:
-            probabilities = (probabilities + self._probabilities(images.flip(3))) / 2
-        return probabilities
+        return torch.stack([self._probabilities(view) for view in self.views(images)]).mean(0)
 
     def _probabilities(self, images: Tensor) -> Tensor:
         with self.hardware.precision():

@@ -60,7 +60,7 @@ class DataSettings:
     def use_threads(self) -> None:
         """As many as in training: sums in another order differ in the last digits."""
         threads = OmegaConf.select(self.cfg, "threads")
-        if threads not in (AUTO, None):  # such a run was not trained on a CPU
+        if threads not in (AUTO, None):  # on a GPU, in a population, or torch's default
             checks.integer("threads", threads, "[1, inf)")
             torch.set_num_threads(threads)
 

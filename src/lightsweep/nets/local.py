@@ -50,7 +50,9 @@ def localize(
         units = linear.out_features
         places = torch.rand(units, 2)
         own = radius * (1 + _SPREAD * (2 * torch.rand(units, 1) - 1)) if number == 0 else radius
-        weight = linear.weight * torch.exp(-torch.cdist(places, before).square() / (2 * own**2))
+        squared = torch.cdist(places, before).square()
+        squared -= squared.amin(dim=1, keepdim=True)  # else all weights of a unit could become 0
+        weight = linear.weight * torch.exp(-squared / (2 * own**2))
         weight *= linear.weight.norm(dim=1, keepdim=True) / weight.norm(dim=1, keepdim=True)
         linear.weight.copy_(to_features(weight) if number == 0 and to_features else weight)
         before = places

@@ -68,6 +68,14 @@ def write_changes(config: DictConfig, folder: Path, threads: int | None = None) 
         os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))  # `newest_run` sorts by it
 
 
+def read_threads(folder: Path) -> int | None:
+    """The number that ``threads=auto`` has come to mean for the run in this folder; None before that."""
+    with suppress(OSError, UnicodeError):
+        if found := re.search(r"(?m)^threads: (\d+)$", (folder / CONFIG).read_text(encoding="utf-8")):
+            return int(found[1])
+    return None
+
+
 def own_config(config: DictConfig) -> DictConfig:
     """The part of a composed config that is the run's own, with absolute paths."""
     own = OmegaConf.masked_copy(config, [str(key) for key in config if key not in ("hydra", *ONCE)])

@@ -21,12 +21,13 @@ from lightsweep.sweeper.trials import SPEED, params_of, summarise_trials, withou
 from lightsweep.sweeper.verdict import Verdict, judge, judge_front, point_file, remove_points
 
 _SHARE = 0.05  # of the time, while trials run
+_LONGEST = 60.0  # seconds without; writing may have waited for a disk that was full, or for another sweeper
 
 
 class Publisher:
     """Writes a study's files, one sweeper at a time, so that the latest state wins.
 
-    While trials run that takes at most a twentieth of the time.
+    While trials run that takes at most a twentieth of the time, or of a minute.
     """
 
     def __init__(self, plan: Plan, queue: TrialQueue) -> None:
@@ -40,7 +41,7 @@ class Publisher:
         started = time.monotonic()
         self.queue.retry(self._write)  # a disk that is full for a while
         ended = time.monotonic()
-        self._is_stale, self._not_before = False, ended + (ended - started) / _SHARE
+        self._is_stale, self._not_before = False, ended + min((ended - started) / _SHARE, _LONGEST)
 
     def update(self, *, trial_ended: bool = False) -> None:
         """Write them if a trial has ended since they were written; later, where that would take too much of the time:

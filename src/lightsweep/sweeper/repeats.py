@@ -27,7 +27,8 @@ class Repeats:
     def __init__(
         self, points: Sequence[Params] | None, since: int, draw: Callable[[int], Params] | None = None
     ) -> None:
-        self.points, self.since, self.draw = points, since, draw
+        self.points = None if points is None else {point_key(point): point for point in points}
+        self.since, self.draw = since, draw
         self.in_a_row = self._ended = 0
         self._keys: dict[int, frozenset[tuple[str, str]]] = {}  # of trials that have ended, by number
 
@@ -65,7 +66,7 @@ class Repeats:
         if _is_queued(trials):
             return None
         if self.points is not None and not self._untried(trials):
-            return f"all {len({point_key(point) for point in self.points})} points of the space were tried"
+            return f"all {len(self.points)} points of the space were tried"
         if self.in_a_row < MOST_REPEATS:
             return None
         return f"{MOST_REPEATS} suggestions in a row were points that had been tried"
@@ -91,7 +92,7 @@ class Repeats:
 
     def _untried(self, trials: Sequence[FrozenTrial]) -> list[Params]:
         tried = {self._key(trial) for trial in self._tried(trials)}
-        return [point for point in self.points or () if point_key(point) not in tried]
+        return [point for key, point in (self.points or {}).items() if key not in tried]
 
 
 def _is_queued(trials: Sequence[FrozenTrial]) -> bool:

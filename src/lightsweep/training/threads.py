@@ -27,7 +27,8 @@ log = logging.getLogger(__name__)
 
 AUTO = "auto"
 _GAIN = 1.2  # times as fast as one thread, or all of them are not worth a second core, and the risk
-# Weights times batch size of an MLP, up to which a second thread gained less than 1.2 (docs/benchmarks.md).
+# Weights times batch size of an MLP, up to which a second thread gained less than 1.2 (docs/benchmarks.md). The limit
+# of populations has the same value, and was measured by itself.
 _SMALL = 2**24
 _ROUNDS, _BLOCK = 5, 0.025  # turns of each number of threads, and about how many seconds one takes
 _LONGEST = 0.3  # seconds; no round begins after them
@@ -161,7 +162,8 @@ def _choose(trainer: pl.Trainer, classifier: Classifier) -> int:
     most, work = most_threads(), _count_work(trainer, classifier)
     if most == 1 or (_has_linear_layers_only(classifier) and work <= _SMALL):
         return 1
-    kind = (type(classifier.net), round(log2(work)), str(trainer.precision), most)
+    shape = tuple(trainer.datamodule.input_shape)  # type: ignore[attr-defined]  # the work of a convolution
+    kind = (type(classifier.net), round(log2(work)), shape, str(trainer.precision), most)
     if kind not in _chosen:
         speedup = _time(trainer, classifier, most)
         _chosen[kind] = most if speedup is None or speedup > _GAIN else 1
@@ -183,21 +185,21 @@ def _has_linear_layers_only(classifier: Classifier) -> bool:
 def _time(trainer: pl.Trainer, classifier: Classifier, most: int) -> float | None:
     """How many times as fast a training step is with `most` threads as with one; None: it cannot be timed.
 
-    The steps are those of a copy of the classifier, and the random numbers that they draw are put back.
+    The steps are those of a copy of the classifier, and the random numbers that they draw from torch are put back.
     """
     if _FULL * sum(each.nbytes for each in classifier.parameters()) > memory.available():
         return None
+    pace = Pace(most)
     try:
-        copied = copy.deepcopy(classifier)
-    except Exception:  # a network of the user's own can hold anything
+        with torch.random.fork_rng(devices=[]):
+            step = _training_step(trainer, copy.deepcopy(classifier))
+            pace.begin()
+            while not pace.is_known:
+                step()
+                pace.step()
+    except Exception as error:  # a network of the user's own may hold anything, and take no random images
+        log.debug("no step could be timed: %s", error)
         return None
-    with torch.random.fork_rng(devices=[]):
-        step = _training_step(trainer, copied)
-        pace = Pace(most)
-        pace.begin()
-        while not pace.is_known:
-            step()
-            pace.step()
     return pace.speedup
 
 
@@ -206,13 +208,16 @@ def _training_step(trainer: pl.Trainer, classifier: Classifier) -> Callable[[], 
     batches = _batches(trainer)
     classifier.on_train_epoch_start()
 
-    def step() -> None:
+    def closure() -> torch.Tensor:
+        optimizer.zero_grad()
         batch = trainer.precision_plugin.convert_input(next(batches))
         with trainer.precision_plugin.forward_context():
             loss = classifier.training_step(batch, 0)
         loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
+        return loss
+
+    def step() -> None:
+        optimizer.step(closure)
 
     return step
 
