@@ -51,10 +51,13 @@ def test_a_file_that_trusted_code_left_open_is_written(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/dev/full is Linux's")
 def test_output_that_cannot_be_written_at_the_end_is_an_error() -> None:
-    command = [sys.executable, "-c", ENDING.format(last="return 0")]
-    with Path("/dev/full").open("w") as full:
-        ended = subprocess.run(command, check=False, env={"PYTHONPATH": str(SOURCES)}, stdout=full, stderr=-3)
-    assert ended.returncode == 120
+    for launch, code in (("launch_app", 120), ("launch_command", 1)):  # commands print why
+        script = ENDING.format(last="return 0").replace("launch_command", launch)
+        with Path("/dev/full").open("w") as full:
+            ended = subprocess.run(
+                [sys.executable, "-c", script], check=False, env={"PYTHONPATH": str(SOURCES)}, stdout=full, stderr=-3
+            )
+        assert ended.returncode == code
 
 
 def test_a_closed_output_is_none() -> None:

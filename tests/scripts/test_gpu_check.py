@@ -58,6 +58,6 @@ def test_a_step_that_failed_is_named_and_the_others_are_there(tmp_path: Path) ->
     assert found["failed"] == ["tests", "bench"]
     assert found["tests"] == {"passed": 1, "failed": {"a::bad": "no GPU"}}
     best = found["best"]
-    assert (best["best val/acc"], best["minutes_for_all"], best["status"]) == (0.7, 33.3, None)
+    assert (best["best val/acc"], best["minutes_for_all"], best["status"]) == (0.7, 16.7, None)
     assert "bench" not in found
     assert gpu_results.lines(found)[-1] == "failed: tests, bench"

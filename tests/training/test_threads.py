@@ -1,5 +1,6 @@
 """``threads=auto``: which number is chosen, that nothing else changes, that a resumed run keeps it; and the watch."""
 
+import math
 from collections.abc import Callable, Generator
 from types import SimpleNamespace
 from typing import Any
@@ -12,6 +13,7 @@ from torch import nn
 from digits_runs import EVERYTHING
 from lightsweep.app import jobs
 from lightsweep.training import threads
+from lightsweep.training.threads import _SLOW as SLOW
 from lightsweep.training.threads import _SMALL as SMALL
 from lightsweep.training.threads import Threads, compare
 
@@ -28,6 +30,7 @@ def two_cores(monkeypatch) -> None:
     monkeypatch.setattr(threads, "most_threads", lambda: 2)
     monkeypatch.setattr(threads, "_chosen", {})
     monkeypatch.setattr(threads, "_SMALL", 0)
+    monkeypatch.setattr(threads, "_SLOW", math.inf)  # an epoch may be slow: other tests run
 
 
 @pytest.fixture
@@ -115,8 +118,9 @@ def test_a_resumed_run_has_the_number_of_its_start(launch, timed, monkeypatch, t
 
 def test_a_trial_that_goes_on_has_the_number_of_its_start(launch, timed, monkeypatch, tmp_path) -> None:
     monkeypatch.setattr(jobs, "current_trial", lambda: SimpleNamespace(job=SimpleNamespace(kind="trial")))
+    monkeypatch.setenv("TRIAL", str(tmp_path / "trial"))  # a folder that is typed must be new
     command = ["data=digits", "data.limit=300", "test=false", "trainer=cpu", "model.width=8", "logger=none"]
-    command += ["callbacks=checkpoint", f"hydra.run.dir={tmp_path}/trial"]
+    command += ["callbacks=checkpoint", "hydra.run.dir=${oc.env:TRIAL}"]
     counts = timed(2.0)
     assert launch(*command, "trainer.max_epochs=1").code == 0
     monkeypatch.setattr(threads, "most_threads", lambda: 1)  # on another machine, with one core
@@ -200,6 +204,7 @@ def watch(monkeypatch, caplog):
     def watched(rates: list[float], *, count: int, speedup: float | None) -> tuple[list[str], int]:
         torch.set_num_threads(count)
         counts: list[int] = []
+        monkeypatch.setattr(threads, "_SLOW", SLOW)
         monkeypatch.setattr(threads, "_time", lambda *_: counts.append(1) or torch.set_num_threads(1) or speedup)
         watching = Threads(count)
         for number, rate in enumerate(rates, start=1):

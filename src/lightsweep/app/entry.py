@@ -197,12 +197,13 @@ def launch_command(main: Callable[[], int]) -> None:
 
     ``HYDRA_FULL_ERROR=1`` shows the full trace instead, as for train.py.
     """
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # a terminal without UTF-8
+    for stream in filter(None, (sys.stdout, sys.stderr)):  # None: closed
+        stream.reconfigure(errors="replace")  # a terminal without UTF-8
     try:
         with signals.as_exceptions(to_the_end=True):
             code = main()
-            sys.stdout.flush()
+            if sys.stdout is not None:
+                sys.stdout.flush()
     except Interrupted as error:
         code = 128 + error.signum
     except BrokenPipeError:  # the reader, such as head, has seen enough

@@ -217,7 +217,7 @@ def _training_step(trainer: pl.Trainer, classifier: Classifier) -> Callable[[], 
         return loss
 
     def step() -> None:
-        optimizer.step(closure)
+        optimizer.step(closure)  # type: ignore[arg-type]  # as Lightning calls it
 
     return step
 
