@@ -76,6 +76,27 @@ def test_garbage_is_collected_again_after_imports(monkeypatch) -> None:
     gc.unfreeze()
 
 
+FREEING = """
+import resource
+from lightsweep.core import memory
+with memory.importing_libraries():
+    import numpy as np
+faults = []
+for _ in range(11):  # as many training steps: what they need is freed after each
+    arrays = [np.ones(2**20) for _ in range(5)]  # 40 MB
+    del arrays
+    faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)
+print(faults[-1] - faults[0])
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the C library is not glibc")
+def test_memory_that_a_step_frees_is_kept_for_the_next_one() -> None:
+    command = [sys.executable, "-c", FREEING]
+    ended = subprocess.run(command, check=True, env={"PYTHONPATH": str(SOURCES)}, capture_output=True, text=True)
+    assert int(ended.stdout) < 1000  # pages; 20,000 if each step got them anew
+
+
 def test_libraries_that_are_there_change_nothing(monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "torch", object())
     with memory.importing_libraries():

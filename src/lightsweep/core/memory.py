@@ -4,6 +4,7 @@ garbage is collected.
 This module is imported before torch is.
 """
 
+import ctypes
 import gc
 import math
 import os
@@ -17,6 +18,7 @@ from lightsweep.core.errors import ConfigError
 # Bytes of its own that a process needs once torch and Lightning are imported (README, Limits); mapped files are shared.
 PROCESS = 500_000_000
 _UNITS = ("bytes", "kB", "MB", "GB", "TB", "PB", "EB")
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # M_… of glibc's malloc.h
 _EXHAUSTED = (
     *("can't allocate memory", "out of memory", "cannot allocate memory", "Storage size calculation overflowed"),
     *("CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED"),
@@ -151,14 +153,27 @@ def release() -> None:
         torch.cuda.reset_peak_memory_stats()
 
 
+def _keep_freed_memory() -> None:
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # torch's, read at its first tensor
+    with suppress(OSError, AttributeError, TypeError):  # a C library that is not glibc
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(_TRIM_THRESHOLD, 2**31 - 1)
+        mallopt(_MMAP_THRESHOLD, 2**25)  # the most that glibc takes; larger memory goes back to the system
+
+
 @contextmanager
 def importing_libraries() -> Iterator[None]:
     """Collect no garbage in the block, which imports torch and Lightning: to search what they create, again and again,
-    takes a fifth of their time. Later collections leave it out. Where torch is there already, nothing changes."""
+    takes a fifth of their time. Later collections leave it out. Where torch is there already, nothing changes.
+
+    The process also keeps small memory that it frees, and asks for large pages: else each training step would get its
+    tensors from the system anew, page by page.
+    """
     if "torch" in sys.modules:
         yield
         return
     gc.disable()
+    _keep_freed_memory()
     try:
         yield
     finally:
