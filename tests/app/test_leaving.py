@@ -54,9 +54,8 @@ def test_output_that_cannot_be_written_at_the_end_is_an_error() -> None:
     for launch, code in (("launch_app", 120), ("launch_command", 1)):  # commands print why
         script = ENDING.format(last="return 0").replace("launch_command", launch)
         with Path("/dev/full").open("w") as full:
-            ended = subprocess.run(
-                [sys.executable, "-c", script], check=False, env={"PYTHONPATH": str(SOURCES)}, stdout=full, stderr=-3
-            )
+            command, quiet = [sys.executable, "-c", script], subprocess.DEVNULL
+            ended = subprocess.run(command, check=False, env={"PYTHONPATH": str(SOURCES)}, stdout=full, stderr=quiet)
         assert ended.returncode == code
 
 

@@ -101,37 +101,41 @@ def _of_machine(meminfo: Path) -> float:
 
 
 def _of_groups(system: Path) -> Iterator[float]:
-    """What is left of the limit of each control group, from that of this process up to the outermost."""
+    """What is left of the memory limit of each control group."""
+    for group, version in _groups(system, "memory"):
+        if version == 2:
+            yield _left(group, "memory.max", "memory.current", "inactive_file")
+        else:
+            yield _left(group, "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+
+
+def _quotas(system: Path) -> Iterator[int]:
+    """The cores of each control group of version 2 that limits them."""
+    for group, version in _groups(system, "cpu"):
+        with suppress(OSError, ValueError):  # not mounted here, or no limit: max
+            if version == 2:
+                quota, period = map(int, (group / "cpu.max").read_text().split())
+                yield math.ceil(quota / period)
+
+
+def _groups(system: Path, controller: str) -> Iterator[tuple[Path, int]]:
+    """The control groups of a controller, from that of this process up to the outermost, each with its version, 1 or 2."""
     try:
         lines = (system / "proc/self/cgroup").read_text().splitlines()
     except OSError:
         return
     for line in lines:
         _, controllers, path = line.split(":", 2)
-        if controllers == "":  # version 2
-            top, names = system / "sys/fs/cgroup", ("memory.max", "memory.current", "inactive_file")
-        elif "memory" in controllers.split(","):
-            top = system / "sys/fs/cgroup/memory"
-            names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+        if controllers == "":
+            top, version = system / "sys/fs/cgroup", 2
+        elif controller in controllers.split(","):
+            top, version = system / "sys/fs/cgroup" / controller, 1
         else:
             continue
         own = top / path.lstrip("/")
         for group in (own, *own.parents):
             if group.is_relative_to(top):
-                yield _left(group, *names)
-
-
-def _quotas(system: Path) -> Iterator[int]:
-    """The cores of each control group that limits them, of version 2."""
-    top = system / "sys/fs/cgroup"
-    with suppress(OSError):
-        lines = (system / "proc/self/cgroup").read_text().splitlines()
-        for path in (line.removeprefix("0::") for line in lines if line.startswith("0::")):
-            own = top / path.lstrip("/")
-            for group in (own, *own.parents):
-                with suppress(OSError, ValueError):  # not mounted here, or no limit: max
-                    quota, period = map(int, (group / "cpu.max").read_text().split())
-                    yield math.ceil(quota / period)
+                yield group, version
 
 
 def _left(group: Path, limit: str, usage: str, cached: str) -> float:

@@ -21,13 +21,13 @@ from lightsweep.sweeper.trials import SPEED, params_of, summarise_trials, withou
 from lightsweep.sweeper.verdict import Verdict, judge, judge_front, point_file, remove_points
 
 _SHARE = 0.05  # of the time, while trials run
-_LONGEST = 60.0  # seconds without; writing may have waited for a disk that was full, or for another sweeper
+_LONGEST = 60.0  # seconds of a pause: the writing before it may have waited, for a disk that was full or a lock
 
 
 class Publisher:
     """Writes a study's files, one sweeper at a time, so that the latest state wins.
 
-    While trials run that takes at most a twentieth of the time, or of a minute.
+    While trials run a pause follows, 20 times as long as the writing was, and at most a minute.
     """
 
     def __init__(self, plan: Plan, queue: TrialQueue) -> None:
