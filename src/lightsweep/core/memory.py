@@ -119,7 +119,7 @@ def _quotas(system: Path) -> Iterator[int]:
 
 
 def _groups(system: Path, controller: str) -> Iterator[tuple[Path, int]]:
-    """The control groups of a controller, from that of this process up to the outermost, each with its version, 1 or 2."""
+    """The control groups of a controller and their versions, 1 or 2: that of this process, and all around it."""
     try:
         lines = (system / "proc/self/cgroup").read_text().splitlines()
     except OSError:
