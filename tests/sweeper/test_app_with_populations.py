@@ -12,7 +12,15 @@ from toy_sweeps import Sweep
 
 SOURCES = str(Path(__file__).parents[2] / "src")
 SPACE = ("lr=interval(0,1)", "kind=choice(member,alone,broken)")
-SETTINGS = ("batch_function=app.train_batch", "metric=loss", "sampler=random", "pruner=none", "max_failures=9")
+EACH_KIND = "enqueue=[{kind:alone,lr:0.5},{kind:broken,lr:0.5}]"  # the baseline is a member
+SETTINGS = (
+    "batch_function=app.train_batch",
+    "metric=loss",
+    "sampler=random",
+    "pruner=none",
+    "max_failures=9",
+    EACH_KIND,
+)
 TYPED = (*SWEEP, *(f"hydra.sweeper.{setting}" for setting in SETTINGS))
 
 
@@ -33,6 +41,7 @@ def study(app: App) -> Path:
 
 def test_each_trial_ends_as_a_job_of_its_own_would(study: Path) -> None:
     assert len(trials(study)) == 12
+    assert {trial.params["kind"] for trial in trials(study)} == {"member", "alone", "broken"}
     for trial in trials(study):
         if trial.params["kind"] == "broken":
             assert (trial.state, trial.user_attrs["error"]) == (

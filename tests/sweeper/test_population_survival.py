@@ -100,7 +100,7 @@ def test_a_signal_interrupts_all_members_and_a_resume_asks_for_them_again(app, s
 
 def test_a_member_that_kills_the_worker_is_found(app: App) -> None:
     """The places are halved with each death, so that the others end."""
-    settings = ("n_trials=8", "population=8", "retries=3")
+    settings = ("n_trials=8", "population=8", "retries=3", "enqueue=[{kind:deadly,lr:0.5}]")
     said = app.run(*TYPED, "kind=choice(member,deadly)", *(f"hydra.sweeper.{setting}" for setting in settings))
     for places in ("4 places", "2 places", "1 place"):
         assert said.count(f"the worker died of SIGKILL: {places} in worker 0 from now on") == 1
