@@ -9,6 +9,7 @@ import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig
 from pytorch_lightning.callbacks import Callback
+from torch import nn
 from torch.nn import functional as F
 
 from benchmarks import template
@@ -18,6 +19,7 @@ from lightsweep.app.validation import plain_config
 from lightsweep.config.build import build
 from lightsweep.data.loader import seed_everything
 from lightsweep.data.module import ImageDataModule
+from lightsweep.nets.layers import Dropout
 from lightsweep.runs.results import MetricsFile
 from lightsweep.training import loggers, tracking, trainer
 
@@ -122,13 +124,17 @@ def time_lightsweep(setting: Setting, data: ImageDataModule) -> float:
     return clock.seconds / setting.epochs
 
 
-def time_plain(setting: Setting, data: ImageDataModule) -> float:
-    """Seconds an epoch of the bare loop: images in one tensor on the device, plain AdamW; nothing measures or logs."""
+def time_plain(setting: Setting, data: ImageDataModule, *, fast: bool = False) -> float:
+    """Seconds an epoch of the bare loop: images in one tensor on the device; nothing measures or logs.
+
+    Args:
+        fast: with what lightsweep's steps compute: the fused AdamW, and its dropout; else torch's plain ones.
+    """
     device = torch.device(setting.device)
     loader = data.train_loader(device)  # for its tensors only
     images, targets = loader.store  # uint8 [N, 3, 32, 32], int64 [N]
-    model = template.build_net(HIDDEN, DROPOUT).to(device)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE)
+    model = template.build_net(HIDDEN, DROPOUT, Dropout if fast else nn.Dropout).to(device)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, fused=fast)
     mixed = torch.autocast(setting.device, torch.bfloat16, enabled=setting.precision == "bf16-mixed")
     started = now(setting.device)
     for _ in range(setting.epochs):

@@ -36,12 +36,16 @@ class UncheckedCIFAR10(CIFAR10):
     meta = CIFAR10.meta | {"md5": None}
 
 
-def build_net(widths: Sequence[int], dropout: float) -> nn.Module:
-    """The MLP, written by hand."""
+def build_net(widths: Sequence[int], dropout: float, kind: type[nn.Dropout] = nn.Dropout) -> nn.Module:
+    """The MLP, written by hand.
+
+    Args:
+        kind: of the dropout layers.
+    """
     layers: list[nn.Module] = [nn.Flatten()]
     inputs = 3 * 32 * 32
     for units in widths:
-        layers += [nn.Linear(inputs, units), nn.BatchNorm1d(units), nn.ReLU(), nn.Dropout(dropout)]
+        layers += [nn.Linear(inputs, units), nn.BatchNorm1d(units), nn.ReLU(), kind(dropout)]
         inputs = units
     return nn.Sequential(*layers, nn.Linear(inputs, 10))
 

@@ -1,4 +1,4 @@
-"""Images per second of a training epoch: our Trainer, a bare PyTorch loop, the usual Lightning template.
+"""Images per second of a training epoch: our Trainer, bare PyTorch loops, the usual Lightning template.
 
 All train the same MLP (3072-512-256-10, BatchNorm, dropout 0.3) on the same images, batch 128, with AdamW, in one
 process and in turns: in a round each trains a fresh network, and is compared with the others of its round. What is
@@ -18,8 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import common
+from lightsweep.core import memory
 
 PLAIN, OURS = "plain loop", "lightsweep"
+FAST = f"{PLAIN}, our AdamW and dropout"  # what is left of OURS without Lightning, metrics, and files
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -30,16 +32,23 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument("--repeats", type=int, default=5, help="rounds that are measured; one more goes before them")
     parser.add_argument("--images", type=int, default=45_000, help="in an epoch; CIFAR-10's training part has 45,000")
     parser.add_argument("--threads", type=int, help="torch's threads (default: torch's own, one per core)")
-    parser.add_argument("--workers", type=int, nargs="+", default=[0, 2], help="of the template's DataLoader, in turns")
+    parser.add_argument(
+        "--workers",
+        type=int,
+        nargs="*",
+        default=[0, 2],
+        help="of the template's DataLoader, in turns; none: without the template",
+    )
     common.add_out(parser, "train")
 
 
 def run(options: Namespace) -> None:
     """LIGHTSWEEP_DATA names a real CIFAR-10; without it images are generated."""
-    import torch
+    with memory.importing_libraries():  # as src/train.py does
+        import torch
 
-    from benchmarks import contenders
-    from lightsweep.training import trainer
+        from benchmarks import contenders
+        from lightsweep.training import trainer
 
     trainer.quiet_libraries()
     logging.getLogger("lightsweep.data").setLevel(logging.ERROR)  # generated files have other checksums
@@ -55,9 +64,12 @@ def run(options: Namespace) -> None:
         timed: dict[str, Callable[[], float]] = {
             OURS: partial(contenders.time_lightsweep, setting, data),
             PLAIN: partial(contenders.time_plain, setting, data),
+            FAST: partial(contenders.time_plain, setting, data, fast=True),
         }
         if options.bf16:
-            timed[f"{OURS}, bf16"] = partial(contenders.time_lightsweep, replace(setting, precision="bf16-mixed"), data)
+            mixed = replace(setting, precision="bf16-mixed")
+            timed[f"{OURS}, bf16"] = partial(contenders.time_lightsweep, mixed, data)
+            timed[f"{FAST}, bf16"] = partial(contenders.time_plain, mixed, data, fast=True)
         timed |= {
             f"template, {workers} workers": partial(contenders.time_template, setting, workers)
             for workers in options.workers

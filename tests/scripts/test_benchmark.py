@@ -35,13 +35,15 @@ def test_a_command_that_fails_is_no_measurement() -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_training_is_measured_and_compared(tmp_path: Path) -> None:
-    options = f"--images=450 --epochs=2 --repeats=1 --threads=1 --out={tmp_path / 'out.json'}".split()
+    options = f"--bf16 --images=450 --epochs=2 --repeats=1 --threads=1 --out={tmp_path / 'out.json'}".split()
     command = [sys.executable, str(ROOT / "scripts" / "benchmark.py"), "train", *options]
     environment = {name: value for name, value in os.environ.items() if name != "LIGHTSWEEP_DATA"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
     assert "n = 1 rounds of 2 epochs of 384 images (generated)" in " ".join(done.stdout.split())
     rates = json.loads((tmp_path / "out.json").read_text())["images_per_second"]
-    assert set(rates) == {"lightsweep", "plain loop", "template, 0 workers", "template, 2 workers"}
+    fast = "plain loop, our AdamW and dropout"
+    ours = {"lightsweep", fast, "lightsweep, bf16", f"{fast}, bf16"}
+    assert set(rates) == {*ours, "plain loop", "template, 0 workers", "template, 2 workers"}
     assert all(len(each) == 1 and each[0] > 0 for each in rates.values())
 
 
