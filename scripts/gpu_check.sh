@@ -113,7 +113,7 @@ run_population() {
 
 run_best() {
   local size=(+trainer.max_time=00:00:02:00)
-  [ "$tiny" ] && size=(trainer.max_epochs=2 data.limit=300 data.batch_size=64 "model.hidden=[16]" scheduler.warmup=0
+  [ "$tiny" ] && size=(trainer.max_epochs=2 data.limit=300 data.batch_size=64 "model.hidden=[16,16]" scheduler.warmup=0
     trainer.check_val_every_n_epoch=1)
   step best 200 "$python" src/train.py experiment=best_mlp_gpu "${on[@]}" "${size[@]}" "hydra.run.dir=$work/best"
 }

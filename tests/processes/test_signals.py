@@ -38,6 +38,7 @@ class Finder:
             sys.meta_path.remove(self)
             os.kill(os.getpid(), int(os.environ["STOP_WITH"]))
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs start with it ignored
 sys.meta_path.insert(0, Finder())
 """
 

@@ -105,6 +105,7 @@ def test_seeds_and_a_confirmation_through_submitit_whose_sweeper_is_killed(sweep
         "hydra.sweeper.n_jobs=3",
         "hydra.sweeper.seeds=[1,2]",
         "hydra.sweeper.confirm=2",
+        "hydra.sweeper.enqueue=[{model.dropout:0.3,optimizer.lr:0.003}]",  # the toy's best: the baseline is not
     )
     for wanted in ("trial-0001/seed-2", "confirm/baseline-seed-101"):  # each time it is killed later
         process = sweep.start(*arguments, seconds=2.0)
