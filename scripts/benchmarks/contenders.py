@@ -134,7 +134,7 @@ def time_plain(setting: Setting, data: ImageDataModule, *, fast: bool = False) -
     loader = data.train_loader(device)  # for its tensors only
     images, targets = loader.store  # uint8 [N, 3, 32, 32], int64 [N]
     model = template.build_net(HIDDEN, DROPOUT, Dropout if fast else nn.Dropout).to(device)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, fused=fast)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, fused=fast or None)  # None: torch chooses
     mixed = torch.autocast(setting.device, torch.bfloat16, enabled=setting.precision == "bf16-mixed")
     started = now(setting.device)
     for _ in range(setting.epochs):

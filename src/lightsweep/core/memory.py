@@ -1,5 +1,5 @@
-"""How much memory and how many cores there are, so that what cannot fit is refused before it is allocated; and when
-garbage is collected.
+"""How much memory and how many cores there are, so that what cannot fit is refused before it is allocated; when
+garbage is collected, and whether freed memory is kept.
 
 This module is imported before torch is.
 """
@@ -112,10 +112,11 @@ def _of_groups(system: Path) -> Iterator[float]:
 def _quotas(system: Path) -> Iterator[int]:
     """The cores of each control group of version 2 that limits them."""
     for group, version in _groups(system, "cpu"):
+        if version != 2:
+            continue
         with suppress(OSError, ValueError):  # not mounted here, or no limit: max
-            if version == 2:
-                quota, period = map(int, (group / "cpu.max").read_text().split())
-                yield math.ceil(quota / period)
+            quota, period = map(int, (group / "cpu.max").read_text().split())
+            yield math.ceil(quota / period)
 
 
 def _groups(system: Path, controller: str) -> Iterator[tuple[Path, int]]:
