@@ -29,11 +29,21 @@ CASES = {
 NEEDS = {"function": (), "loop": ("torch>=2.11,<3",), "lightning": ("lightning>=2.6,<3",)}
 
 PRUNER = "{_target_: optuna.pruners.MedianPruner, n_startup_trials: 3, n_warmup_steps: 1}"
+# Three trials that learn, then two that do not: these are pruned, whatever the sampler draws afterwards.
+ENQUEUED = {
+    "loop": ["{lr: 0.01, width: 32}", "{lr: 0.02, width: 32}", "{lr: 0.03, width: 32}"]
+    + ["{lr: 1e-4, width: 2}", "{lr: 2e-4, width: 2}"],
+    "lightning": [
+        f"{{model.optimizer.lr: {lr}, model.width: {width}, data.batch_size: {size}}}"
+        for lr, width, size in [(0.03, 64, 32), (0.04, 64, 32), (0.05, 64, 32), (1e-5, 4, 128), (2e-5, 4, 128)]
+    ],
+}
 
 
 def typed(name: str, n_trials: int) -> list[str]:
     mode = ["-m"] if name == "lightning" else list(SWEEP)
     settings = ["n_jobs=2", f"n_trials={n_trials}", f"pruner={PRUNER}"]
+    settings += [f"enqueue=[{','.join(ENQUEUED.get(name, []))}]"]
     return [*mode, *CASES[name][1], *(f"hydra.sweeper.{setting}" for setting in settings)]
 
 

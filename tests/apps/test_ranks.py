@@ -49,6 +49,7 @@ def test_best_and_baseline_are_confirmed_with_fresh_seeds(tmp_path: Path) -> Non
     app = App.copy("loop", "train.py", tmp_path, path=SOURCES)
     typed = [*SWEEP, "lr=tag(log,interval(1e-4,1e-1))", "epochs=2", "hydra.sweeper.direction=maximize"]
     typed += ["hydra.sweeper.metric=val/acc", "hydra.sweeper.n_trials=3", "hydra.sweeper.confirm=2"]
+    typed += ["hydra.sweeper.enqueue=[{lr: 0.03}]"]  # better than the baseline, which learns nothing
     assert "hydra.sweeper.confirm needs hydra.sweeper.seed_key" in app.run(*typed, code=1)
     assert not (app.folder / "multirun").exists()
     app.run(*typed, "hydra.sweeper.seed_key=seed", "hydra.sweeper.confirm_overrides=['epochs=3']")

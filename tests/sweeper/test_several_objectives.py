@@ -159,12 +159,15 @@ def test_seeds_count_with_the_mean_of_each_objective(toy_sweep, tmp_path: Path, 
 
 
 def test_points_of_the_front_are_confirmed(toy_sweep, tmp_path: Path, study) -> None:
-    assert toy_sweep(BOTH, "hydra.sweeper.n_trials=6").code == 0
+    points = [(0.3, 0.003, 16), (0.29, 0.003, 8), (0.0, 0.1, 16)]  # the front has the first, and not the last
+    enqueued = [f"{{model.dropout: {x}, optimizer.lr: {lr}, model.width: {width}}}" for x, lr, width in points]
+    typed = (BOTH, "hydra.sweeper.n_trials=6", f"hydra.sweeper.enqueue=[{','.join(enqueued)}]")
+    assert toy_sweep(*typed).code == 0
     front = sorted(trial.number for trial in study().best_trials)
-    named = next(number for number in range(1, 6) if number not in front)
-    done = toy_sweep(
-        BOTH, "hydra.sweeper.n_trials=6", "hydra.sweeper.confirm=2", f"hydra.sweeper.confirm_points=[{named}]"
-    )
+    assert 1 in front
+    named = 3
+    assert named not in front
+    done = toy_sweep(*typed, "hydra.sweeper.confirm=2", f"hydra.sweeper.confirm_points=[{named}]")
     assert done.code == 0, done.err
     folder = tmp_path / "study"
     assert {run.name for run in (folder / "confirm").iterdir()} == {
@@ -174,12 +177,10 @@ def test_points_of_the_front_are_confirmed(toy_sweep, tmp_path: Path, study) -> 
     assert written["points"] == [named]
     assert written["verdict"]["outcome"] == "confirmed"
     assert f"Trial {named} against the baseline, 2 fresh seeds: val/acc " in done.out
-    done = toy_sweep(BOTH, "hydra.sweeper.n_trials=6", "hydra.sweeper.confirm=2")
-    points = json.loads((folder / "confirmation.json").read_text())["points"]
-    assert sorted(points) == [each for each in front if each != 0]
-    refused = toy_sweep(
-        BOTH, "hydra.sweeper.n_trials=6", "hydra.sweeper.confirm=2", "hydra.sweeper.confirm_points=[77]"
-    )
+    done = toy_sweep(*typed, "hydra.sweeper.confirm=2")
+    confirmed = json.loads((folder / "confirmation.json").read_text())["points"]
+    assert sorted(confirmed) == [each for each in front if each != 0]
+    refused = toy_sweep(*typed, "hydra.sweeper.confirm=2", "hydra.sweeper.confirm_points=[77]")
     assert refused.code == 1
     assert refused.err.splitlines()[-1] == "hydra.sweeper.confirm_points must be completed trials, got 77"
 
