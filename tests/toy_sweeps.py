@@ -68,6 +68,13 @@ class Sweep:
             return list(csv.DictReader(file))
 
 
+def good_then_bad(good: int) -> str:
+    """Ask for so many good points, and one that a pruner ends after them, whatever the sampler draws."""
+    points = [(0.3 - number / 100, 0.003) for number in range(good)] + [(0.3, 1.0)]
+    named = ",".join(f"{{model.dropout: {dropout}, optimizer.lr: {lr}}}" for dropout, lr in points)
+    return f"hydra.sweeper.enqueue=[{named}]"
+
+
 def _wanted(trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> dict[str, object]:
     """The parameters of all trials that this one is asked again for; each may have been killed while being asked."""
     wanted: dict[str, object] = {}

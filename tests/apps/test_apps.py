@@ -31,8 +31,9 @@ NEEDS = {"function": (), "loop": ("torch>=2.11,<3",), "lightning": ("lightning>=
 PRUNER = "{_target_: optuna.pruners.MedianPruner, n_startup_trials: 3, n_warmup_steps: 1}"
 # Three trials that learn, then two that do not: these are pruned, whatever the sampler draws afterwards.
 ENQUEUED = {
-    "loop": ["{lr: 0.01, width: 32}", "{lr: 0.02, width: 32}", "{lr: 0.03, width: 32}"]
-    + ["{lr: 1e-4, width: 2}", "{lr: 2e-4, width: 2}"],
+    "loop": [
+        f"{{lr: {lr}, width: {width}}}" for lr, width in [(0.01, 32), (0.02, 32), (0.03, 32), (1e-4, 2), (2e-4, 2)]
+    ],
     "lightning": [
         f"{{model.optimizer.lr: {lr}, model.width: {width}, data.batch_size: {size}}}"
         for lr, width, size in [(0.03, 64, 32), (0.04, 64, 32), (0.05, 64, 32), (1e-5, 4, 128), (2e-5, 4, 128)]

@@ -20,7 +20,7 @@ TYPED = (
     "hydra.sweeper.direction=maximize",
     "hydra.sweeper.constraints={size: '<= 100', cost: '<= 5'}",
     "hydra.sweeper.foresee={size: app.count}",
-    "hydra.sweeper.trial_timeout=1",
+    "hydra.sweeper.trial_timeout=3",
     "hydra.sweeper.enqueue=[{kind: endless, width: 3}, {kind: costly, width: 3}, {kind: plain, width: 18}]",
     "hydra.sweeper.sampler=random",
     "hydra.sweeper.n_jobs=2",
@@ -50,7 +50,7 @@ def test_limits_hold_over_two_workers_and_a_kill(tmp_path: Path) -> None:
         elif kind == "endless":
             assert (trial.state, trial.user_attrs["error"]) == (
                 TrialState.PRUNED,
-                "its time is over (hydra.sweeper.trial_timeout=1)",
+                "its time is over (hydra.sweeper.trial_timeout=3)",
             )
             assert "retries" not in trial.user_attrs or trial.user_attrs["retries"] == 1  # of the sweeper's kill
         else:

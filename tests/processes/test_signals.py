@@ -112,7 +112,7 @@ def test_during_the_imports(tmp_path, module, signum):
         check=False,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=110,
     )
 
     assert process.stderr in ("", advice(tmp_path / "run"))

@@ -59,6 +59,7 @@ def test_a_sweep_of_a_program_that_is_not_installed(python, sweep: Sweep, launch
         f"hydra/launcher={launcher}",
         "hydra.sweeper.n_trials=6",
         "hydra.sweeper.n_jobs=2",
+        "hydra.sweeper.max_failures=6",  # should the sampler draw nothing else
         "hydra/sweeper/sampler=random",
         fail="32",
         cwd=Path("/"),

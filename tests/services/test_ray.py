@@ -13,7 +13,7 @@ from optuna.trial import TrialState
 import ray_cluster
 from lightsweep.sweeper.trials import is_interrupted
 from ray_cluster import Cluster
-from toy_sweeps import Sweep, check_books
+from toy_sweeps import Sweep, check_books, good_then_bad
 
 pytestmark = pytest.mark.timeout(200)
 
@@ -59,6 +59,7 @@ def test_a_sweep_that_is_pruned_and_loses_a_node(cluster, sweep, start):
         "hydra.sweeper.pruner.n_startup_trials=2",
         "hydra.sweeper.pruner.n_warmup_steps=1",
         "hydra.sweeper.pruner.percentile=50",
+        good_then_bad(7),
     )
     for number in range(4):
         wait_for(sweep, number)

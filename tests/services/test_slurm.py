@@ -17,7 +17,7 @@ import slurm
 from lightsweep.core.files import ROOT
 from lightsweep.sweeper.trials import count_ended, is_interrupted
 from slurm import Cluster
-from toy_sweeps import Sweep, check_books
+from toy_sweeps import Sweep, check_books, good_then_bad
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -64,6 +64,7 @@ def test_twelve_trials_with_one_cancelled_some_pruned_and_the_sweeper_killed(clu
         "hydra.sweeper.pruner.n_warmup_steps=1",
         "hydra.sweeper.pruner.percentile=50",
         "hydra/sweeper/sampler=random",
+        good_then_bad(5),
     )
     options = {"seconds": 4.0, "environment": {"TOY_EPOCHS": "8"}}
     process = start(*arguments, **options)

@@ -64,7 +64,8 @@ def test_who_waits_for_a_lock_says_so_once(tmp_path: Path, capsys) -> None:
     other.release()
 
 
-def test_who_does_not_wait_long_says_nothing(tmp_path: Path, capsys) -> None:
+def test_who_does_not_wait_long_says_nothing(tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(text, "PRINT_AFTER", 5.0)
     holder, other = FileLock(tmp_path / "lock"), FileLock(tmp_path / "lock")
     holder.acquire()
     Timer(0.05, holder.release).start()
