@@ -69,7 +69,7 @@ class Sweep:
 
 
 def good_then_bad(good: int) -> str:
-    """Ask for so many good points, and one that a pruner ends after them, whatever the sampler draws."""
+    """Ask for so many good points and then for the worst one, which a pruner ends, whatever the sampler draws."""
     points = [(0.3 - number / 100, 0.003) for number in range(good)] + [(0.3, 1.0)]
     named = ",".join(f"{{model.dropout: {dropout}, optimizer.lr: {lr}}}" for dropout, lr in points)
     return f"hydra.sweeper.enqueue=[{named}]"

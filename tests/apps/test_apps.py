@@ -43,8 +43,8 @@ ENQUEUED = {
 
 def typed(name: str, n_trials: int) -> list[str]:
     mode = ["-m"] if name == "lightning" else list(SWEEP)
-    settings = ["n_jobs=2", f"n_trials={n_trials}", f"pruner={PRUNER}"]
-    settings += [f"enqueue=[{','.join(ENQUEUED.get(name, []))}]"]
+    enqueued = ",".join(ENQUEUED.get(name, []))
+    settings = ["n_jobs=2", f"n_trials={n_trials}", f"pruner={PRUNER}", f"enqueue=[{enqueued}]"]
     return [*mode, *CASES[name][1], *(f"hydra.sweeper.{setting}" for setting in settings)]
 
 

@@ -163,9 +163,8 @@ def test_points_of_the_front_are_confirmed(toy_sweep, tmp_path: Path, study) -> 
     enqueued = [f"{{model.dropout: {x}, optimizer.lr: {lr}, model.width: {width}}}" for x, lr, width in points]
     typed = (BOTH, "hydra.sweeper.n_trials=6", f"hydra.sweeper.enqueue=[{','.join(enqueued)}]")
     assert toy_sweep(*typed).code == 0
-    front = sorted(trial.number for trial in study().best_trials)
+    front, named = sorted(trial.number for trial in study().best_trials), 3
     assert 1 in front
-    named = 3
     assert named not in front
     done = toy_sweep(*typed, "hydra.sweeper.confirm=2", f"hydra.sweeper.confirm_points=[{named}]")
     assert done.code == 0, done.err
